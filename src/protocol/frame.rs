@@ -1,0 +1,338 @@
+//! Frame headers (RFC 6455 5.2) and whole frames as a raw reader sees them.
+//!
+//! Formatting is tungstenite's. Parsing is our own, because three lines of the contract cannot be
+//! met with tungstenite's parser: a reserved opcode must leave the rest of the stream readable
+//! (handlers catch the exception and go on), a length of 2^63 and above is refused before its
+//! masking key has come, and a length in more octets than it needs is told apart.
+
+use tungstenite::protocol::frame::{coding::OpCode, FrameHeader as Formatter};
+
+use super::{
+    error::{ProtocolError, SendError},
+    mask::{self, MaskingKey},
+};
+
+/// Control frames carry at most this many bytes (RFC 6455 5.5).
+pub const MAX_CONTROL_PAYLOAD: u64 = 125;
+
+/// Four bits; every value is possible on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opcode(u8);
+
+impl Opcode {
+    /// Goes on with a fragmented message.
+    pub const CONTINUATION: Self = Self(0x0);
+    /// UTF-8 text.
+    pub const TEXT: Self = Self(0x1);
+    /// Bytes.
+    pub const BINARY: Self = Self(0x2);
+    /// Closing handshake.
+    pub const CLOSE: Self = Self(0x8);
+    /// Asks for a pong.
+    pub const PING: Self = Self(0x9);
+    /// Answers a ping.
+    pub const PONG: Self = Self(0xa);
+
+    /// # Errors
+    /// For a value above 15.
+    pub fn new(value: u8) -> Result<Self, SendError> {
+        if value > 0xf {
+            return Err(SendError::Opcode);
+        }
+        Ok(Self(value))
+    }
+
+    /// The four bits.
+    pub fn value(self) -> u8 {
+        self.0
+    }
+
+    /// Whether the frame is a control frame, those of no meaning yet included (RFC 6455 5.5).
+    pub fn is_control(self) -> bool {
+        self.0 >= 0x8
+    }
+
+    /// Whether RFC 6455 gives it a meaning.
+    pub fn is_known(self) -> bool {
+        matches!(self.0, 0x0..=0x2 | 0x8..=0xa)
+    }
+}
+
+/// One frame header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Whether the frame is the last of its message.
+    pub fin: bool,
+    /// RSV1, RSV2, RSV3 as the bits 4, 2, 1.
+    pub reserved: u8,
+    /// What the frame is.
+    pub opcode: Opcode,
+    /// `None`: the payload is not masked.
+    pub masking_key: Option<MaskingKey>,
+    /// Payload bytes.
+    pub length: u64,
+    /// Octets that hold the length: 1, 2 or 8. Ignored when formatting.
+    pub length_octets: u8,
+}
+
+/// RSV1 as it stands in [`FrameHeader::reserved`].
+pub const RSV1: u8 = 0b100;
+
+/// What decoding gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoded {
+    /// A header, and the number of bytes that it took.
+    Header(FrameHeader, usize),
+    /// At least so many more bytes are needed.
+    Short(usize),
+}
+
+impl FrameHeader {
+    /// Decodes the header at the beginning of `input`.
+    ///
+    /// # Errors
+    /// [`ProtocolError::WrongMaskBit`] as soon as two bytes are there and
+    /// [`ProtocolError::LengthOutOfRange`] as soon as the length is; the second number says how
+    /// many bytes they took, which a reader that goes on must drop.
+    pub fn decode(input: &[u8], expect_masked: bool) -> Result<Decoded, (ProtocolError, usize)> {
+        let [first, second, rest @ ..] = input else { return Ok(Decoded::Short(1)) };
+        let masked = second & 0x80 != 0;
+        if masked != expect_masked {
+            return Err((ProtocolError::WrongMaskBit, 2));
+        }
+        let (length, rest, length_octets) = match second & 0x7f {
+            127 => match rest.split_first_chunk::<8>() {
+                Some((octets, rest)) => (u64::from_be_bytes(*octets), rest, 8),
+                None => return Ok(Decoded::Short(8 - rest.len())),
+            },
+            126 => match rest.split_first_chunk::<2>() {
+                Some((octets, rest)) => (u64::from(u16::from_be_bytes(*octets)), rest, 2),
+                None => return Ok(Decoded::Short(2 - rest.len())),
+            },
+            length => (u64::from(length), rest, 1),
+        };
+        if length >> 63 != 0 {
+            return Err((ProtocolError::LengthOutOfRange, input.len() - rest.len()));
+        }
+        let (masking_key, rest) = match (masked, rest.split_first_chunk::<4>()) {
+            (false, _) => (None, rest),
+            (true, Some((key, rest))) => (Some(*key), rest),
+            (true, None) => return Ok(Decoded::Short(4 - rest.len())),
+        };
+        let header = Self {
+            fin: first & 0x80 != 0,
+            reserved: first >> 4 & 0b111,
+            opcode: Opcode(first & 0xf),
+            masking_key,
+            length,
+            length_octets,
+        };
+        Ok(Decoded::Header(header, input.len() - rest.len()))
+    }
+
+    /// Whether the length stands in the fewest octets (RFC 6455 5.2). pywebsocket only warns.
+    pub fn is_minimal(&self) -> bool {
+        match self.length_octets {
+            2 => self.length >= 126,
+            8 => self.length >= 1 << 16,
+            _ => true,
+        }
+    }
+
+    /// Appends the header, with its masking key if it has one.
+    pub fn encode(&self, output: &mut Vec<u8>) {
+        let formatter = Formatter {
+            is_final: self.fin,
+            rsv1: self.reserved & RSV1 != 0,
+            rsv2: self.reserved & 0b010 != 0,
+            rsv3: self.reserved & 0b001 != 0,
+            opcode: OpCode::from(self.opcode.value()),
+            mask: self.masking_key,
+        };
+        // writing to a Vec cannot fail
+        let _ = formatter.format(self.length, output);
+    }
+}
+
+/// A frame as it came, its payload unmasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The header.
+    pub header: FrameHeader,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+/// Reads whole frames and judges nothing but the mask bit, the length's range and the limit.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    current: Option<Frame>,
+}
+
+impl FrameReader {
+    /// Takes bytes from `input`; `None` means that more must come, put behind what was left.
+    ///
+    /// # Errors
+    /// As [`FrameHeader::decode`], and [`ProtocolError::MessageTooBig`] before any of a payload
+    /// above `max_bytes` is kept.
+    pub fn poll(
+        &mut self,
+        input: &mut &[u8],
+        expect_masked: bool,
+        max_bytes: u64,
+    ) -> Result<Option<Frame>, ProtocolError> {
+        let mut frame = match self.current.take() {
+            Some(frame) => frame,
+            None => match take_header(input, expect_masked)? {
+                None => return Ok(None),
+                Some(header) if header.length > max_bytes => {
+                    return Err(ProtocolError::MessageTooBig { limit: max_bytes });
+                }
+                Some(header) => Frame { header, payload: Vec::new() },
+            },
+        };
+        let piece = take(input, frame.header.length - frame.payload.len() as u64);
+        frame.payload.extend_from_slice(piece);
+        if (frame.payload.len() as u64) < frame.header.length {
+            self.current = Some(frame);
+            return Ok(None);
+        }
+        if let Some(key) = frame.header.masking_key {
+            mask::apply(&mut frame.payload, key, 0);
+        }
+        Ok(Some(frame))
+    }
+
+    /// How many bytes the frame needs at least, given what `poll` left of its input.
+    pub fn wanted(&self, left: &[u8], expect_masked: bool) -> u64 {
+        match &self.current {
+            Some(frame) => frame.header.length - frame.payload.len() as u64,
+            None => header_wanted(left, expect_masked),
+        }
+    }
+}
+
+/// Takes a header off the front of `input`, or nothing.
+pub(super) fn take_header(
+    input: &mut &[u8],
+    expect_masked: bool,
+) -> Result<Option<FrameHeader>, ProtocolError> {
+    match FrameHeader::decode(input, expect_masked) {
+        Ok(Decoded::Short(_)) => Ok(None),
+        Ok(Decoded::Header(header, used)) => {
+            *input = &input[used..];
+            Ok(Some(header))
+        }
+        Err((error, used)) => {
+            *input = &input[used..];
+            Err(error)
+        }
+    }
+}
+
+/// Takes at most `count` bytes off the front of `input`.
+pub(super) fn take<'a>(input: &mut &'a [u8], count: u64) -> &'a [u8] {
+    let count = usize::try_from(count).map_or(input.len(), |count| count.min(input.len()));
+    let (piece, rest) = input.split_at(count);
+    *input = rest;
+    piece
+}
+
+/// How many bytes a header needs at least, given its beginning.
+pub(super) fn header_wanted(left: &[u8], expect_masked: bool) -> u64 {
+    match FrameHeader::decode(left, expect_masked) {
+        Ok(Decoded::Short(count)) => count as u64,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(input: &[u8]) -> Result<Decoded, (ProtocolError, usize)> {
+        FrameHeader::decode(input, true)
+    }
+
+    #[test]
+    fn decodes_what_it_encodes() {
+        for length in [0, 1, 125, 126, 127, 65535, 65536, (1 << 63) - 1] {
+            for masking_key in [None, Some([1, 2, 3, 4])] {
+                let header = FrameHeader {
+                    fin: length % 2 == 0,
+                    reserved: 0b101,
+                    opcode: Opcode::BINARY,
+                    masking_key,
+                    length,
+                    length_octets: if length < 126 { 1 } else if length < 1 << 16 { 2 } else { 8 },
+                };
+                let mut bytes = Vec::new();
+                header.encode(&mut bytes);
+                assert_eq!(
+                    FrameHeader::decode(&bytes, masking_key.is_some()),
+                    Ok(Decoded::Header(header, bytes.len()))
+                );
+                assert!(header.is_minimal());
+            }
+        }
+    }
+
+    #[test]
+    fn asks_for_the_bytes_that_pywebsocket_asks_for() {
+        assert_eq!(decode(b""), Ok(Decoded::Short(1)));
+        assert_eq!(decode(b"\x81"), Ok(Decoded::Short(1)));
+        // 81: fin, text; fe: masked, 16-bit length follows
+        assert_eq!(decode(b"\x81\xfe"), Ok(Decoded::Short(2)));
+        assert_eq!(decode(b"\x81\xff"), Ok(Decoded::Short(8)));
+        assert_eq!(decode(b"\x81\xfe\x00\x80"), Ok(Decoded::Short(4)));
+        assert_eq!(decode(b"\x81\xfe\x00\x80\x01"), Ok(Decoded::Short(3)));
+    }
+
+    #[test]
+    fn refuses_a_wrong_mask_bit_after_two_bytes() {
+        assert_eq!(decode(b"\x81\x05"), Err((ProtocolError::WrongMaskBit, 2)));
+    }
+
+    #[test]
+    fn refuses_a_length_of_two_to_the_63_before_the_masking_key() {
+        assert_eq!(
+            decode(b"\x82\xff\x80\0\0\0\0\0\0\0"),
+            Err((ProtocolError::LengthOutOfRange, 10))
+        );
+    }
+
+    #[test]
+    fn tells_a_length_in_too_many_octets() {
+        for bytes in [&b"\x81\xfe\x00\x05abcd"[..], b"\x81\xff\0\0\0\0\0\0\0\x05abcd"] {
+            let Ok(Decoded::Header(header, _)) = decode(bytes) else { panic!("not decoded") };
+            assert_eq!((header.length, header.is_minimal()), (5, false));
+        }
+    }
+
+    #[test]
+    fn reader_leaves_what_follows_a_refused_frame() {
+        let mut reader = FrameReader::default();
+        // an unmasked text of one byte; only its header is dropped
+        let mut input = &b"\x81\x01x"[..];
+        assert_eq!(reader.poll(&mut input, true, u64::MAX), Err(ProtocolError::WrongMaskBit));
+        assert_eq!(input, b"x");
+    }
+
+    #[test]
+    fn reader_unmasks_a_frame_that_comes_byte_by_byte() {
+        let bytes = b"\x83\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+        let mut reader = FrameReader::default();
+        let mut kept = Vec::new();
+        for (index, byte) in bytes.iter().enumerate() {
+            kept.push(*byte);
+            let mut input = &kept[..];
+            let frame = reader.poll(&mut input, true, 5);
+            kept = input.to_vec();
+            if index + 1 < bytes.len() {
+                assert_eq!(frame, Ok(None));
+            } else {
+                assert_eq!(frame.map(|frame| frame.map(|frame| frame.payload)), Ok(Some(b"Hello".to_vec())));
+            }
+        }
+    }
+}

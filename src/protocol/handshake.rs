@@ -1,0 +1,239 @@
+//! The opening handshake, server's side (RFC 6455 4.2).
+
+use base64::{engine::general_purpose::STANDARD, Engine};
+use sha1::{Digest, Sha1};
+
+use super::{
+    error::HandshakeError,
+    extension::{self, Extension},
+    grammar,
+    head::RequestHead,
+};
+
+/// RFC 6455 1.3.
+const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A request that is an acceptable opening handshake, before any handler saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// The Sec-WebSocket-Accept value to answer with.
+    pub accept: String,
+    /// `None`: the client named no subprotocol.
+    pub protocols: Option<Vec<String>>,
+    /// `None`: the client offered no extension.
+    pub extensions: Option<Vec<Extension>>,
+}
+
+impl Opening {
+    /// Judges a request head, in pywebsocket's order.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check(head: &RequestHead) -> Result<Self, HandshakeError> {
+        if head.method != "GET" {
+            return Err(HandshakeError::Method(head.method.clone()));
+        }
+        if head.version != "HTTP/1.1" {
+            return Err(HandshakeError::HttpVersion(head.version.clone()));
+        }
+        let upgrade = head.header("Upgrade").ok_or(HandshakeError::Missing("Upgrade"))?;
+        if !upgrade.eq_ignore_ascii_case("websocket") {
+            return Err(HandshakeError::Upgrade(upgrade.to_owned()));
+        }
+        check_connection(head)?;
+        head.header("Host").ok_or(HandshakeError::Missing("Host"))?;
+        check_version(head)?;
+        let protocols = head
+            .list_header("Sec-WebSocket-Protocol")
+            .map(|value| token_list("Sec-WebSocket-Protocol", &value))
+            .transpose()?;
+        let extensions = match head.list_header("Sec-WebSocket-Extensions") {
+            Some(value) if !value.is_empty() => {
+                Some(extension::parse(&value).map_err(HandshakeError::Extensions)?)
+            }
+            _ => None,
+        };
+        let key = head
+            .header("Sec-WebSocket-Key")
+            .ok_or(HandshakeError::Missing("Sec-WebSocket-Key"))?;
+        decode_key(key).ok_or_else(|| HandshakeError::Key(key.to_owned()))?;
+        Ok(Self { accept: compute_accept(key.as_bytes()), protocols, extensions })
+    }
+}
+
+/// What our 101 answer says.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// See [`Opening::accept`].
+    pub accept: &'a str,
+    /// The subprotocol that was chosen.
+    pub protocol: Option<&'a str>,
+    /// The value of the Sec-WebSocket-Extensions header.
+    pub extensions: Option<&'a str>,
+    /// Headers that the handler adds, in order.
+    pub extra: &'a [(String, String)],
+}
+
+impl Answer<'_> {
+    /// Formats the answer. Extra headers are not judged here: see [`is_header_safe`].
+    pub fn format(&self) -> Vec<u8> {
+        let mut text = String::with_capacity(160);
+        text.push_str("HTTP/1.1 101 Switching Protocols\r\n");
+        let mut header = |name: &str, value: &str| {
+            text.push_str(name);
+            text.push_str(": ");
+            text.push_str(value);
+            text.push_str("\r\n");
+        };
+        header("Upgrade", "websocket");
+        header("Connection", "Upgrade");
+        header("Sec-WebSocket-Accept", self.accept);
+        if let Some(protocol) = self.protocol {
+            header("Sec-WebSocket-Protocol", protocol);
+        }
+        if let Some(extensions) = self.extensions {
+            header("Sec-WebSocket-Extensions", extensions);
+        }
+        for (name, value) in self.extra {
+            header(name, value);
+        }
+        text.push_str("\r\n");
+        text.into_bytes()
+    }
+}
+
+/// Whether a header's name or value cannot end its line (RFC 9110 5.5).
+pub fn is_header_safe(text: &str) -> bool {
+    !text.contains(['\r', '\n', '\0'])
+}
+
+/// RFC 6455 4.2.2 item 5.4.
+pub fn compute_accept(key: &[u8]) -> String {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(ACCEPT_GUID);
+    STANDARD.encode(hash.finalize())
+}
+
+/// The 16 bytes that a Sec-WebSocket-Key value stands for, if it is canonical base64 of 16 bytes.
+pub fn decode_key(key: &str) -> Option<[u8; 16]> {
+    STANDARD.decode(key).ok()?.try_into().ok()
+}
+
+fn check_connection(head: &RequestHead) -> Result<(), HandshakeError> {
+    let connection =
+        head.list_header("Connection").ok_or(HandshakeError::Missing("Connection"))?;
+    if connection.eq_ignore_ascii_case("Upgrade") {
+        return Ok(());
+    }
+    let tokens = token_list("Connection", &connection)?;
+    if tokens.iter().any(|token| token.eq_ignore_ascii_case("Upgrade")) {
+        Ok(())
+    } else {
+        Err(HandshakeError::Connection)
+    }
+}
+
+fn check_version(head: &RequestHead) -> Result<(), HandshakeError> {
+    match head.header("Sec-WebSocket-Version") {
+        Some("13") => Ok(()),
+        Some(versions) if versions.contains(',') => {
+            Err(HandshakeError::Versions(versions.to_owned()))
+        }
+        Some(version) => Err(HandshakeError::Version(version.to_owned())),
+        None => Err(HandshakeError::Missing("Sec-WebSocket-Version")),
+    }
+}
+
+fn token_list(header: &'static str, value: &str) -> Result<Vec<String>, HandshakeError> {
+    grammar::parse_token_list(value)
+        .map_err(|reason| HandshakeError::TokenList { header, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::head::HeadReader;
+
+    fn check(changes: &[(&str, Option<&str>)]) -> Result<Opening, HandshakeError> {
+        let mut headers = vec![
+            ("Host", "localhost"),
+            ("Upgrade", "WebSocket"),
+            ("Connection", "keep-alive, Upgrade"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", "13"),
+        ];
+        for (name, value) in changes {
+            headers.retain(|(key, _)| key != name);
+            headers.extend(value.map(|value| (*name, value)));
+        }
+        let lines: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let bytes = format!("GET /echo HTTP/1.1\r\n{lines}\r\n").into_bytes();
+        let (head, _) = HeadReader::default().poll(&bytes).expect("valid").expect("whole");
+        Opening::check(&head)
+    }
+
+    #[test]
+    fn answers_the_example_of_rfc_6455_1_3() {
+        let opening = check(&[]).expect("valid");
+        assert_eq!(opening.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let answer = Answer {
+            accept: &opening.accept,
+            protocol: Some("chat"),
+            extensions: None,
+            extra: &[("X-A".into(), "b".into())],
+        };
+        assert_eq!(
+            String::from_utf8(answer.format()).as_deref(),
+            Ok("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+                Sec-WebSocket-Protocol: chat\r\nX-A: b\r\n\r\n")
+        );
+    }
+
+    #[test]
+    fn keys_are_canonical_base64_of_16_bytes() {
+        for key in [
+            "YQ==",
+            "dGhlIHNhbXBsZSBub25jZQ==AAAA",
+            "dGhlIHNhbXBsZSBub25jZR==", // non-zero padding bits
+            "dGhlIHNhbXBsZSBub2*jZQ==",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "",
+        ] {
+            assert!(decode_key(key).is_none(), "{key}");
+        }
+        assert!(decode_key("+/+/+/+/+/+/+/+/+/+/+w==").is_some());
+    }
+
+    #[test]
+    fn another_version_is_told_which_one_is_spoken() {
+        let error = check(&[("Sec-WebSocket-Version", Some("8"))]).expect_err("version 8");
+        assert_eq!(error.supported_versions(), Some("13"));
+        let error = check(&[("Sec-WebSocket-Version", Some("13, 8"))]).expect_err("two versions");
+        assert_eq!(error.supported_versions(), None);
+    }
+
+    #[test]
+    fn each_mandatory_header_is_missed() {
+        for name in
+            ["Host", "Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"]
+        {
+            assert_eq!(check(&[(name, None)]), Err(HandshakeError::Missing(name)));
+        }
+    }
+
+    #[test]
+    fn subprotocols_and_extensions_are_lists() {
+        let opening = check(&[
+            ("Sec-WebSocket-Protocol", Some("chat, superchat,")),
+            ("Sec-WebSocket-Extensions", Some("")),
+        ]);
+        let opening = opening.expect("valid");
+        assert_eq!(opening.protocols, Some(vec!["chat".into(), "superchat".into()]));
+        assert_eq!(opening.extensions, None);
+        assert!(check(&[("Sec-WebSocket-Protocol", Some(""))]).is_err());
+        assert!(check(&[("Sec-WebSocket-Extensions", Some("a;"))]).is_err());
+    }
+}

@@ -1,0 +1,333 @@
+//! The request head: request line and headers (RFC 9112), read as leniently as Python's
+//! `http.server` and `email` read it, since tests of clients send obsolete folding, bare line feeds,
+//! NUL and Latin-1, which httparse refuses.
+
+use std::ops::Range;
+
+/// Longest request line or header line, its line end included (as `http.server`).
+pub const MAX_LINE: usize = 65536;
+/// Lines of headers, the blank one included (as `http.client`).
+pub const MAX_HEADER_LINES: usize = 100;
+
+/// Why a head cannot be used, with the answer that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadError {
+    /// 414.
+    UriTooLong,
+    /// 431.
+    LineTooLong,
+    /// 431.
+    TooManyHeaders,
+    /// 400, with the version found.
+    BadVersion(String),
+    /// 505, with the version found.
+    UnsupportedVersion(String),
+    /// 400, with the request line.
+    BadSyntax(String),
+}
+
+impl HeadError {
+    /// The status code and the reason phrase of the answer.
+    pub fn answer(&self) -> (u16, String) {
+        match self {
+            Self::UriTooLong => (414, "Request-URI Too Long".to_owned()),
+            Self::LineTooLong => (431, "Line too long".to_owned()),
+            Self::TooManyHeaders => (431, "Too many headers".to_owned()),
+            Self::BadVersion(version) => (400, format!("Bad request version ('{version}')")),
+            Self::UnsupportedVersion(version) => (505, format!("Invalid HTTP version ({version})")),
+            Self::BadSyntax(line) => (400, format!("Bad request syntax ('{line}')")),
+        }
+    }
+}
+
+/// A request head, its bytes taken as Latin-1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestHead {
+    /// Such as `GET`.
+    pub method: String,
+    /// The request target as it came, but for repeated slashes at its beginning.
+    pub target: String,
+    /// Such as `HTTP/1.1`.
+    pub version: String,
+    /// Names and values in order; values trimmed, folded lines still in one value.
+    pub headers: Vec<(String, String)>,
+    /// The lines as they came, line ends included.
+    pub lines: Vec<String>,
+}
+
+impl RequestHead {
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The values of a header that is a list, joined (RFC 9110 5.3).
+    pub fn list_header(&self, name: &str) -> Option<String> {
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str());
+        let mut joined = values.next()?.to_owned();
+        for value in values {
+            joined.push_str(", ");
+            joined.push_str(value);
+        }
+        Some(joined)
+    }
+}
+
+/// Finds the end of a head in a buffer that grows.
+#[derive(Debug, Default)]
+pub struct HeadReader {
+    /// Complete lines so far.
+    lines: Vec<Range<usize>>,
+    /// Where the next line begins.
+    line_start: usize,
+    /// Where the search for its end goes on.
+    searched: usize,
+}
+
+impl HeadReader {
+    /// Looks at `buffer`, which begins with the bytes of the last call; gives the head and its
+    /// length when it is whole.
+    ///
+    /// # Errors
+    /// If it is too large or its request line makes no sense.
+    pub fn poll(&mut self, buffer: &[u8]) -> Result<Option<(RequestHead, usize)>, HeadError> {
+        while let Some(found) = buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
+            let line = self.line_start..self.searched + found + 1;
+            self.searched = line.end;
+            self.line_start = line.end;
+            let blank = matches!(&buffer[line.clone()], b"\n" | b"\r\n");
+            self.lines.push(line);
+            self.check_size()?;
+            if blank {
+                return self.parse(buffer).map(|head| Some((head, self.line_start)));
+            }
+        }
+        self.searched = buffer.len();
+        if buffer.len() - self.line_start > MAX_LINE {
+            return Err(if self.lines.is_empty() {
+                HeadError::UriTooLong
+            } else {
+                HeadError::LineTooLong
+            });
+        }
+        Ok(None)
+    }
+
+    /// Takes what there is as the whole head: the peer will send no more.
+    ///
+    /// # Errors
+    /// As [`Self::poll`].
+    pub fn finish(mut self, buffer: &[u8]) -> Result<(RequestHead, usize), HeadError> {
+        if let Some(whole) = self.poll(buffer)? {
+            return Ok(whole);
+        }
+        if self.line_start < buffer.len() {
+            self.lines.push(self.line_start..buffer.len());
+        }
+        self.parse(buffer).map(|head| (head, buffer.len()))
+    }
+
+    fn check_size(&self) -> Result<(), HeadError> {
+        let too_long = self.lines.last().is_some_and(|line| line.len() > MAX_LINE);
+        match self.lines.len() - 1 {
+            0 if too_long => Err(HeadError::UriTooLong),
+            _ if too_long => Err(HeadError::LineTooLong),
+            headers if headers > MAX_HEADER_LINES => Err(HeadError::TooManyHeaders),
+            _ => Ok(()),
+        }
+    }
+
+    fn parse(&self, buffer: &[u8]) -> Result<RequestHead, HeadError> {
+        let lines: Vec<String> =
+            self.lines.iter().map(|line| latin1(&buffer[line.clone()])).collect();
+        let (method, target, version) =
+            parse_request_line(lines.first().map(String::as_str).unwrap_or_default())?;
+        let headers = parse_headers(lines.get(1..).unwrap_or_default());
+        Ok(RequestHead { method, target, version, headers, lines })
+    }
+}
+
+/// Decodes ISO-8859-1, which gives every byte a character.
+pub fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+/// Splits a request line at white space, as Python's `str.split` finds it in Latin-1.
+fn parse_request_line(line: &str) -> Result<(String, String, String), HeadError> {
+    let line = line.trim_end_matches(['\r', '\n']);
+    let is_space = |c: char| matches!(c, '\t'..='\r' | '\x1c'..='\x1f' | ' ' | '\u{85}' | '\u{a0}');
+    let words: Vec<&str> = line.split(is_space).filter(|word| !word.is_empty()).collect();
+    let [method, target, rest @ ..] = words.as_slice() else {
+        return Err(HeadError::BadSyntax(printable(line)));
+    };
+    let Some(version) = rest.last() else {
+        // HTTP/0.9 has no version; nothing that speaks it can be a WebSocket client
+        return Err(HeadError::BadSyntax(printable(line)));
+    };
+    check_version(version)?;
+    if rest.len() > 1 {
+        return Err(HeadError::BadSyntax(printable(line)));
+    }
+    let target = match target.strip_prefix("//") {
+        Some(rest) => format!("/{}", rest.trim_start_matches('/')),
+        None => (*target).to_owned(),
+    };
+    Ok(((*method).to_owned(), target, (*version).to_owned()))
+}
+
+fn check_version(version: &str) -> Result<(), HeadError> {
+    let bad = || HeadError::BadVersion(printable(version));
+    let numbers = version.strip_prefix("HTTP/").ok_or_else(bad)?;
+    let (major, minor) = numbers.split_once('.').ok_or_else(bad)?;
+    let number = |digits: &str| {
+        let plain = digits.len() <= 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| digits.parse::<u64>().ok()).flatten()
+    };
+    match (number(major), number(minor)) {
+        (Some(2..), Some(_)) => Err(HeadError::UnsupportedVersion(printable(numbers))),
+        (Some(_), Some(_)) => Ok(()),
+        _ => Err(bad()),
+    }
+}
+
+/// Splits header lines as Python's `email` parser does: the first line that is no header ends
+/// them; a line that begins with white space goes on with the one before.
+fn parse_headers(lines: &[String]) -> Vec<(String, String)> {
+    let mut headers: Vec<(String, String)> = Vec::new();
+    // `email` ends a line at a bare CR as well
+    for line in lines.iter().flat_map(|line| split_at_cr(line)) {
+        if line.starts_with([' ', '\t']) {
+            if let Some((_, value)) = headers.last_mut() {
+                value.push_str(line);
+            }
+            continue;
+        }
+        if line.starts_with("From ") {
+            continue;
+        }
+        let Some((name, value)) = line.split_once(':') else { break };
+        if !name.chars().all(|c| matches!(c, '!'..='~')) {
+            break;
+        }
+        headers.push((name.to_owned(), value.trim_start_matches([' ', '\t']).to_owned()));
+    }
+    headers.retain(|(name, _)| !name.is_empty());
+    for (_, value) in &mut headers {
+        let trimmed = value.trim_end_matches(['\r', '\n', ' ', '\t']).len();
+        value.truncate(trimmed);
+    }
+    headers
+}
+
+/// Splits behind every CR that is not part of a CRLF.
+fn split_at_cr(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let bare = rest.match_indices('\r').find(|(at, _)| !rest[at + 1..].starts_with('\n'));
+        let end = bare.map_or(rest.len(), |(at, _)| at + 1);
+        let (piece, after) = rest.split_at(end);
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// A text for an answer or a log line: no control characters, not long.
+fn printable(text: &str) -> String {
+    text.chars().take(200).flat_map(char::escape_default).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Option<(RequestHead, usize)>, HeadError> {
+        HeadReader::default().poll(bytes)
+    }
+
+    fn headers(block: &str) -> Vec<(String, String)> {
+        let bytes = format!("GET / HTTP/1.1\r\n{block}\r\n\r\n").into_bytes();
+        read(&bytes).expect("valid").expect("whole").0.headers
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.into(), value.into())
+    }
+
+    #[test]
+    fn any_partition_gives_the_same_head() {
+        let bytes = b"GET /echo?q HTTP/1.1\r\nHost: h\r\nA: 1,\r\n 2\r\n\r\nrest";
+        let whole = read(bytes).expect("valid").expect("whole");
+        assert_eq!(whole.1, bytes.len() - 4);
+        let mut reader = HeadReader::default();
+        for end in 0..whole.1 {
+            assert_eq!(reader.poll(&bytes[..end]), Ok(None), "{end}");
+        }
+        assert_eq!(reader.poll(&bytes[..whole.1]), Ok(Some(whole)));
+    }
+
+    #[test]
+    fn reads_headers_as_the_email_package_does() {
+        assert_eq!(headers("A:1\r\nB:  2 \t"), [pair("A", "1"), pair("B", "2")]);
+        assert_eq!(headers("A: 1,\r\n\t2"), [pair("A", "1,\r\n\t2")]);
+        assert_eq!(headers(": x\r\nA: 1"), [pair("A", "1")]);
+        // a name with a space, or with a Latin-1 letter, ends the headers
+        assert_eq!(headers("A: 1\r\nB : 2\r\nC: 3"), [pair("A", "1")]);
+        assert_eq!(headers("A: 1\r\nno colon\r\nC: 3"), [pair("A", "1")]);
+        assert_eq!(headers(" folded\r\nA: 1"), [pair("A", "1")]);
+        // a bare CR ends a line
+        assert_eq!(headers("A: 1\rB: 2\r\nC: 3"), [pair("A", "1"), pair("B", "2"), pair("C", "3")]);
+        assert_eq!(headers("A: x\0y"), [pair("A", "x\0y")]);
+    }
+
+    #[test]
+    fn joins_list_headers() {
+        let bytes = b"GET / HTTP/1.1\nA: 1\nB: 2\na: 3\n\n";
+        let (head, _) = read(bytes).expect("valid").expect("whole");
+        assert_eq!(head.header("A"), Some("1"));
+        assert_eq!(head.list_header("A"), Some("1, 3".into()));
+        assert_eq!(head.list_header("C"), None);
+    }
+
+    #[test]
+    fn limits_lines_and_their_number() {
+        let line = |size: usize| [vec![b'x'; size - 2], b"\r\n".to_vec()].concat();
+        assert_eq!(read(&line(MAX_LINE + 1)), Err(HeadError::UriTooLong));
+        assert_eq!(read(&vec![b'x'; MAX_LINE + 1]), Err(HeadError::UriTooLong));
+        let start = b"GET / HTTP/1.1\r\n".to_vec();
+        assert_eq!(
+            read(&[start.clone(), line(MAX_LINE + 1)].concat()),
+            Err(HeadError::LineTooLong)
+        );
+        let many = |count: usize| [start.clone(), b"a:b\r\n".repeat(count), b"\r\n".to_vec()].concat();
+        assert!(matches!(read(&many(99)), Ok(Some(_))));
+        assert_eq!(read(&many(100)), Err(HeadError::TooManyHeaders));
+    }
+
+    #[test]
+    fn refuses_request_lines_that_http_server_refuses() {
+        let line = |line: &str| read(format!("{line}\r\n\r\n").as_bytes()).map(|_| ());
+        assert_eq!(line("GET /  HTTP/1.1 "), Ok(()));
+        assert_eq!(line("GET\t/\tHTTP/01.1"), Ok(()));
+        assert_eq!(line("GET / HTTP/2.0"), Err(HeadError::UnsupportedVersion("2.0".into())));
+        assert_eq!(line("GET / http/1.1"), Err(HeadError::BadVersion("http/1.1".into())));
+        assert_eq!(line("GET / HTTP/1.1 x"), Err(HeadError::BadVersion("x".into())));
+        assert!(matches!(line("GET /"), Err(HeadError::BadSyntax(_))));
+        assert!(matches!(line(""), Err(HeadError::BadSyntax(_))));
+    }
+
+    #[test]
+    fn a_head_may_end_with_the_stream() {
+        let head = HeadReader::default().finish(b"GET // HTTP/1.1\r\nHost: h").expect("valid").0;
+        assert_eq!((head.target.as_str(), head.header("host")), ("/", Some("h")));
+    }
+}

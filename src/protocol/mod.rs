@@ -1,0 +1,22 @@
+//! The WebSocket protocol without I/O, clock or interpreter: RFC 6455 and RFC 7692 as pywebsocket
+//! speaks them.
+//!
+//! Bytes go in as slices, events and bytes come out. Nothing here blocks, sleeps or allocates more
+//! than the limits it was given.
+
+pub mod close;
+pub mod deflate;
+pub mod error;
+pub mod extension;
+pub mod fragment;
+pub mod frame;
+pub mod grammar;
+pub mod handshake;
+pub mod head;
+pub mod mask;
+pub mod receive;
+pub mod send;
+pub mod uri;
+pub mod utf8;
+
+pub use error::{HandshakeError, ProtocolError, SendError};

@@ -1,0 +1,373 @@
+//! The receive path: bytes in, messages and control frames out.
+//!
+//! A reader is pulled: it parses only when asked, and stops behind the first event, so that what
+//! follows stays in the caller's buffer for whoever reads next. After an error it can be asked
+//! again: the offending frame, or the rest of the offending message, is passed over.
+
+use super::{
+    error::ProtocolError,
+    fragment::Fragments,
+    frame::{self, Decoded, FrameHeader, Opcode, MAX_CONTROL_PAYLOAD, RSV1},
+    mask::{self, MaskingKey},
+    utf8::Validator,
+};
+
+/// What a reader accepts.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Servers expect masked frames, clients unmasked ones (RFC 6455 5.1).
+    pub expect_masked: bool,
+    /// Whether permessage-deflate gives RSV1 a meaning (RFC 7692 6).
+    pub deflate: bool,
+    /// Accept RSV1 on a continuation as well, as pywebsocket does; text is then checked only when
+    /// its message is whole, since an earlier fragment may turn out to be compressed.
+    pub late_rsv1: bool,
+    /// Payload bytes of one message, fragments added up, before inflating.
+    pub max_message_bytes: u64,
+}
+
+/// A data message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Text or binary.
+    pub opcode: Opcode,
+    /// Valid UTF-8 for a text that is not compressed.
+    pub payload: Vec<u8>,
+    /// Whether the payload must be inflated first (RFC 7692 7.2.2).
+    pub compressed: bool,
+}
+
+/// What a peer sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A whole data message.
+    Message(Message),
+    /// Wants a pong with the same payload.
+    Ping(Vec<u8>),
+    /// Answers a ping, or comes unasked.
+    Pong(Vec<u8>),
+    /// The body of a close frame, unparsed.
+    Close(Vec<u8>),
+}
+
+/// Assembles messages.
+#[derive(Debug)]
+pub struct MessageReader {
+    rules: Rules,
+    fragments: Fragments,
+    frame: Option<Current>,
+    /// Payload of the data message so far.
+    message: Vec<u8>,
+    opcode: Opcode,
+    compressed: bool,
+    text: Validator,
+    /// Payload of a control frame so far.
+    control: Vec<u8>,
+    /// The rest of the current data message is of no interest.
+    discard: bool,
+}
+
+/// The frame whose payload is coming in.
+#[derive(Debug, Clone, Copy)]
+struct Current {
+    opcode: Opcode,
+    fin: bool,
+    masking_key: Option<MaskingKey>,
+    remaining: u64,
+    /// Where the next payload byte stands relative to the masking key.
+    offset: usize,
+    /// Passed over: the frame itself was refused.
+    skip: bool,
+}
+
+impl MessageReader {
+    /// A reader at the beginning of a stream.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            fragments: Fragments::default(),
+            frame: None,
+            message: Vec::new(),
+            opcode: Opcode::TEXT,
+            compressed: false,
+            text: Validator::default(),
+            control: Vec::new(),
+            discard: false,
+        }
+    }
+
+    /// What this reader accepts.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Takes bytes from the front of `input` up to and including the next event.
+    ///
+    /// `None` means that more bytes must come, put behind those that were left.
+    ///
+    /// # Errors
+    /// If the peer broke a rule; the reader can go on behind it.
+    pub fn poll(&mut self, input: &mut &[u8]) -> Result<Option<Event>, ProtocolError> {
+        loop {
+            if self.frame.is_none() {
+                match frame::take_header(input, self.rules.expect_masked)? {
+                    None => return Ok(None),
+                    Some(header) => self.begin(&header)?,
+                }
+            }
+            let Some(mut current) = self.frame else { continue };
+            let piece = frame::take(input, current.remaining);
+            if let Some(event) = self.take_payload(&mut current, piece)? {
+                return Ok(Some(event));
+            }
+            if current.remaining > 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Where the payload of a data message may be read to directly, and how much of it is missing.
+    ///
+    /// Only between `poll` calls that returned `None` and left nothing. Bytes put behind the
+    /// vector's end, up to the number given, are then told by [`Self::payload_added`].
+    pub fn payload_target(&mut self) -> Option<(&mut Vec<u8>, u64)> {
+        let current = self.frame.as_ref()?;
+        if current.skip || self.discard || current.opcode.is_control() {
+            return None;
+        }
+        Some((&mut self.message, current.remaining))
+    }
+
+    /// Takes the bytes that were read into [`Self::payload_target`].
+    ///
+    /// # Errors
+    /// As [`Self::poll`].
+    pub fn payload_added(&mut self, count: usize) -> Result<Option<Event>, ProtocolError> {
+        let Some(mut current) = self.frame else { return Ok(None) };
+        let from = self.message.len().saturating_sub(count);
+        self.unmask_data(&mut current, from);
+        self.data_came(&mut current, from)
+    }
+
+    /// How many bytes are needed at least, given what `poll` left of its input.
+    pub fn wanted(&self, left: &[u8]) -> u64 {
+        match &self.frame {
+            Some(current) => current.remaining,
+            None => frame::header_wanted(left, self.rules.expect_masked),
+        }
+    }
+
+    /// Whether a whole data message stands at the front of `input`, so that reading it will not
+    /// wait.
+    pub fn has_message(&self, input: &[u8]) -> bool {
+        if self.frame.is_some() {
+            return false;
+        }
+        match FrameHeader::decode(input, self.rules.expect_masked) {
+            Ok(Decoded::Header(header, used)) => {
+                header.fin
+                    && !header.opcode.is_control()
+                    && (input.len() - used) as u64 >= header.length
+            }
+            _ => false,
+        }
+    }
+
+    /// Passes over what is left of a refused frame; `true` when nothing is.
+    pub fn skip(&mut self, input: &mut &[u8]) -> bool {
+        let Some(mut current) = self.frame else { return true };
+        if !current.skip && !self.discard {
+            return true;
+        }
+        let piece = frame::take(input, current.remaining);
+        // what is passed over cannot fail
+        let _ = self.take_payload(&mut current, piece);
+        current.remaining == 0
+    }
+
+    /// Takes a frame that was read by other means into the message that it belongs to.
+    ///
+    /// # Errors
+    /// If the frame may not stand here.
+    pub fn push_frame(
+        &mut self,
+        opcode: Opcode,
+        fin: bool,
+        payload: Vec<u8>,
+    ) -> Result<Option<(Opcode, Vec<u8>)>, ProtocolError> {
+        let kind = self.fragments.receive(opcode, fin)?;
+        if opcode.is_control() {
+            return Ok(Some((kind, payload)));
+        }
+        if fin && self.message.is_empty() {
+            return Ok(Some((kind, payload)));
+        }
+        self.message.extend_from_slice(&payload);
+        Ok(fin.then(|| (kind, std::mem::take(&mut self.message))))
+    }
+
+    fn begin(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
+        let mut current = Current {
+            opcode: header.opcode,
+            fin: header.fin,
+            masking_key: header.masking_key,
+            remaining: header.length,
+            offset: 0,
+            skip: false,
+        };
+        let discarding = self.discard;
+        let verdict = self.judge(header);
+        // the frame alone is refused, unless its message was given up with it
+        current.skip = verdict.is_err() && self.discard == discarding;
+        if current.remaining == 0 && verdict.is_err() {
+            self.passed_over(&current);
+        } else {
+            self.frame = Some(current);
+        }
+        verdict
+    }
+
+    fn judge(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
+        let opcode = header.opcode;
+        if opcode.is_control() && header.length > MAX_CONTROL_PAYLOAD {
+            return Err(ProtocolError::ControlFrameTooLong);
+        }
+        let compressed = header.reserved & RSV1 != 0
+            && self.rules.deflate
+            && !opcode.is_control()
+            && (opcode != Opcode::CONTINUATION || self.rules.late_rsv1);
+        let unknown = header.reserved & !if compressed { RSV1 } else { 0 };
+        if unknown != 0 {
+            return Err(ProtocolError::ReservedBits(header.reserved));
+        }
+        let kind = self.fragments.receive(opcode, header.fin)?;
+        if opcode.is_control() {
+            return if opcode.is_known() {
+                Ok(())
+            } else {
+                Err(ProtocolError::ReservedOpcode(opcode.value()))
+            };
+        }
+        if opcode != Opcode::CONTINUATION {
+            self.opcode = kind;
+            self.compressed = false;
+            if !opcode.is_known() {
+                self.discard = true;
+                return Err(ProtocolError::ReservedOpcode(opcode.value()));
+            }
+        }
+        self.compressed |= compressed;
+        let size = (self.message.len() as u64).saturating_add(header.length);
+        if !self.discard && size > self.rules.max_message_bytes {
+            self.give_up_message();
+            return Err(ProtocolError::MessageTooBig { limit: self.rules.max_message_bytes });
+        }
+        Ok(())
+    }
+
+    fn take_payload(
+        &mut self,
+        current: &mut Current,
+        piece: &[u8],
+    ) -> Result<Option<Event>, ProtocolError> {
+        if current.skip || (self.discard && !current.opcode.is_control()) {
+            current.remaining -= piece.len() as u64;
+            self.frame = Some(*current);
+            if current.remaining == 0 {
+                self.passed_over(current);
+            }
+            return Ok(None);
+        }
+        if current.opcode.is_control() {
+            let from = self.control.len();
+            self.control.extend_from_slice(piece);
+            if let Some(key) = current.masking_key {
+                mask::apply(&mut self.control[from..], key, current.offset);
+            }
+            current.offset = (current.offset + piece.len()) % 4;
+            current.remaining -= piece.len() as u64;
+            if current.remaining > 0 {
+                self.frame = Some(*current);
+                return Ok(None);
+            }
+            self.frame = None;
+            let payload = std::mem::take(&mut self.control);
+            return Ok(Some(match current.opcode {
+                Opcode::PING => Event::Ping(payload),
+                Opcode::PONG => Event::Pong(payload),
+                _ => Event::Close(payload),
+            }));
+        }
+        let from = self.message.len();
+        self.message.extend_from_slice(piece);
+        self.unmask_data(current, from);
+        self.data_came(current, from)
+    }
+
+    fn unmask_data(&mut self, current: &mut Current, from: usize) {
+        let piece = &mut self.message[from..];
+        if let Some(key) = current.masking_key {
+            mask::apply(piece, key, current.offset);
+        }
+        current.offset = (current.offset + piece.len()) % 4;
+    }
+
+    /// Data stands unmasked in the message from byte `from` on.
+    fn data_came(
+        &mut self,
+        current: &mut Current,
+        from: usize,
+    ) -> Result<Option<Event>, ProtocolError> {
+        current.remaining = current.remaining.saturating_sub((self.message.len() - from) as u64);
+        self.frame = Some(*current);
+        let is_text = self.opcode == Opcode::TEXT && !self.compressed;
+        let ends = current.remaining == 0 && current.fin;
+        if is_text {
+            let early = !(self.rules.deflate && self.rules.late_rsv1);
+            let checked = match (early, ends) {
+                (true, false) => self.text.push(&self.message[from..]),
+                (true, true) => {
+                    self.text.push(&self.message[from..]).and_then(|()| self.text.finish())
+                }
+                (false, true) => self.text.push(&self.message).and_then(|()| self.text.finish()),
+                (false, false) => Ok(()),
+            };
+            if let Err(bad) = checked {
+                let text = self.give_up_message();
+                if current.remaining == 0 {
+                    self.passed_over(current);
+                }
+                return Err(ProtocolError::BadText { text, valid_up_to: bad.valid_up_to });
+            }
+        }
+        if current.remaining > 0 {
+            return Ok(None);
+        }
+        self.frame = None;
+        if !current.fin {
+            return Ok(None);
+        }
+        Ok(Some(Event::Message(Message {
+            opcode: self.opcode,
+            payload: std::mem::take(&mut self.message),
+            compressed: self.compressed,
+        })))
+    }
+
+    /// Drops the message; its remaining frames will be passed over.
+    fn give_up_message(&mut self) -> Vec<u8> {
+        self.discard = true;
+        self.text = Validator::default();
+        std::mem::take(&mut self.message)
+    }
+
+    fn passed_over(&mut self, current: &Current) {
+        self.frame = None;
+        if current.fin && !current.skip {
+            self.discard = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

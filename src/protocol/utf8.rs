@@ -1,0 +1,134 @@
+//! Incremental UTF-8 validation (RFC 6455 8.1): the first byte that cannot be part of a valid text
+//! is an error, also when the rest of the text has not come yet.
+
+/// Below this size the standard library's check is the quicker one (it needs no dispatch).
+const SIMD_MIN: usize = 64;
+
+/// Says where a text stopped being UTF-8: the number of bytes before the first bad sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadUtf8 {
+    /// Bytes of the whole text, from its beginning, that are valid.
+    pub valid_up_to: usize,
+}
+
+/// Checks a text that comes in pieces.
+#[derive(Debug, Default, Clone)]
+pub struct Validator {
+    /// The beginning of a sequence whose end has not come yet.
+    partial: [u8; 4],
+    partial_len: usize,
+    /// Valid bytes so far, those of `partial` not counted.
+    valid: usize,
+}
+
+impl Validator {
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// At the first byte that no continuation could make valid.
+    pub fn push(&mut self, mut piece: &[u8]) -> Result<(), BadUtf8> {
+        while self.partial_len > 0 {
+            let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
+            self.partial[self.partial_len] = byte;
+            let sequence = &self.partial[..=self.partial_len];
+            match std::str::from_utf8(sequence) {
+                Ok(_) => {
+                    self.valid += sequence.len();
+                    self.partial_len = 0;
+                }
+                Err(error) if error.error_len().is_none() => self.partial_len += 1,
+                Err(_) => return Err(BadUtf8 { valid_up_to: self.valid }),
+            }
+            piece = rest;
+        }
+        match check(piece) {
+            Ok(()) => self.valid += piece.len(),
+            Err((valid, incomplete)) => {
+                self.valid += valid;
+                if !incomplete {
+                    return Err(BadUtf8 { valid_up_to: self.valid });
+                }
+                let tail = &piece[valid..];
+                self.partial[..tail.len()].copy_from_slice(tail);
+                self.partial_len = tail.len();
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the text and makes the validator ready for the next one.
+    ///
+    /// # Errors
+    /// If the text ends inside a sequence.
+    pub fn finish(&mut self) -> Result<(), BadUtf8> {
+        let cut = self.partial_len > 0;
+        let valid_up_to = self.valid;
+        *self = Self::default();
+        if cut {
+            Err(BadUtf8 { valid_up_to })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The number of valid bytes, and whether what follows them is only an unfinished sequence.
+fn check(piece: &[u8]) -> Result<(), (usize, bool)> {
+    if piece.len() < SIMD_MIN {
+        return std::str::from_utf8(piece)
+            .map(|_| ())
+            .map_err(|error| (error.valid_up_to(), error.error_len().is_none()));
+    }
+    simdutf8::compat::from_utf8(piece)
+        .map(|_| ())
+        .map_err(|error| (error.valid_up_to(), error.error_len().is_none()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_error(pieces: &[&[u8]]) -> Option<(usize, usize)> {
+        let mut validator = Validator::default();
+        for (index, piece) in pieces.iter().enumerate() {
+            if let Err(error) = validator.push(piece) {
+                return Some((index, error.valid_up_to));
+            }
+        }
+        validator.finish().err().map(|error| (pieces.len(), error.valid_up_to))
+    }
+
+    #[test]
+    fn accepts_a_character_split_anywhere() {
+        let text = "κό日😀".as_bytes();
+        for cut in 0..=text.len() {
+            assert_eq!(first_error(&[&text[..cut], &text[cut..]]), None, "cut at {cut}");
+        }
+        let bytes: Vec<&[u8]> = text.chunks(1).collect();
+        assert_eq!(first_error(&bytes), None);
+    }
+
+    #[test]
+    fn refuses_at_the_first_bad_byte() {
+        // F4 90 is above U+10FFFF whatever follows; ED A0 is a surrogate; C0 is never valid
+        assert_eq!(first_error(&[b"ab\xf4", b"\x90"]), Some((1, 2)));
+        assert_eq!(first_error(&[b"\xed", b"\xa0"]), Some((1, 0)));
+        assert_eq!(first_error(&[b"abc\xc0"]), Some((0, 3)));
+        let long = [&[b'x'; 100][..], b"\xff"].concat();
+        assert_eq!(first_error(&[&long]), Some((0, 100)));
+    }
+
+    #[test]
+    fn refuses_a_text_that_ends_inside_a_character() {
+        assert_eq!(first_error(&[b"ab\xe6\x97"]), Some((1, 2)));
+    }
+
+    #[test]
+    fn is_ready_for_the_next_text_after_finish() {
+        let mut validator = Validator::default();
+        assert!(validator.push(b"\xe6").is_ok());
+        assert!(validator.finish().is_err());
+        assert!(validator.push(b"ok").is_ok());
+        assert!(validator.finish().is_ok());
+    }
+}
