@@ -96,9 +96,9 @@ impl MessageReader {
         }
     }
 
-    /// What this reader accepts.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
+    /// Changes what is accepted from the next frame on.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
     }
 
     /// Takes bytes from the front of `input` up to and including the next event.

@@ -1,0 +1,102 @@
+"""What a person at a terminal is told: addresses, handlers, failures, near misses.
+
+Names of files and resources, and reasons of failures, come from outside: control characters are
+taken out of them before they reach a terminal, and colours are ours alone.
+"""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TextIO
+
+from fastwsh import __version__
+
+__all__ = ["clean", "handler_file", "listing", "nearest", "show", "write"]
+
+_BOLD: Final = "\x1b[1m"
+_RED: Final = "\x1b[31m"
+_PLAIN: Final = "\x1b[0m"
+
+# C0 and C1 controls, and the marks that turn the direction of the text around them.
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+_WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (compared, not bound)
+
+
+def clean(text: str) -> str:
+    """Return `text` without control characters, so that a terminal shows it and obeys nothing."""
+    return _UNPRINTABLE.sub("", text)
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write a line, with escapes for what the stream's encoding lacks."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def nearest(resource: str, resources: Iterable[str]) -> list[str]:
+    """Return at most three of `resources` that a client asking for `resource` may have meant.
+
+    A query string does not count. The best match comes first; the list is empty if nothing is
+    close. Letter case does not count either: `/Echo` is a common slip for `/echo`.
+    """
+    path = resource.partition("?")[0].lower()
+    by_lower: dict[str, str] = {}
+    for name in resources:
+        by_lower.setdefault(name.lower(), name)
+    return [by_lower[match] for match in difflib.get_close_matches(path, by_lower)]
+
+
+def handler_file(suite: Any) -> str:
+    """Return the path of the file that a handler suite was loaded from."""
+    path = getattr(suite, "path", None)
+    return str(path) if path is not None else str(suite.transfer_data.__code__.co_filename)
+
+
+def listing(suites: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return each resource with its handler's file, in the order of the resources."""
+    return [(resource, handler_file(suites[resource])) for resource in sorted(suites)]
+
+
+def show(server: Any, options: argparse.Namespace) -> None:
+    """Print where the server listens and what it serves, if somebody is watching.
+
+    Prints to stderr if that is a terminal, else to stdout if that is one, else nothing, as
+    pywebsocket starts silently. Colours are left out if `NO_COLOR` is set (no-color.org).
+    """
+    stream = next((s for s in (sys.stderr, sys.stdout) if s is not None and s.isatty()), None)
+    if stream is None:
+        return
+    bold, red, plain = ("", "", "") if os.environ.get("NO_COLOR") else (_BOLD, _RED, _PLAIN)
+    host = "localhost" if options.server_host in _WILDCARDS else options.server_host
+    if ":" in host:
+        host = f"[{host}]"
+    secure = "s" if options.use_tls else ""
+    place = clean(f"{host}:{server.server_port}")
+    handlers = listing(options.dispatcher._handler_suite_map)
+    rows = [(f"http{secure}://{place}/", os.getcwd())]  # noqa: PTH109 (a string is what we show)
+    rows += [(f"ws{secure}://{place}{resource}", file) for resource, file in handlers]
+    rows = [(clean(url), clean(source)) for url, source in rows]
+    width = max(len(url) for url, _ in rows)
+    lines = [f"{bold}fastwsh {__version__}{plain}"]
+    lines += [f"  {bold}{url:{width}}{plain}  {source}" for url, source in rows]
+    if not handlers:
+        lines.append("  no handlers: files that end in _wsh.py are loaded from --websock-handlers")
+    lines += [
+        f"  {red}not loaded:{plain} {clean(_summary(warning))}"
+        for warning in options.dispatcher.source_warnings()
+    ]
+    lines.append("Press Ctrl-C to stop.")
+    for line in lines:
+        write(stream, line)
+    stream.flush()
+
+
+def _summary(warning: str) -> str:
+    """Return the file and the last line of a failure; the log has the traceback between them."""
+    first, _, rest = warning.strip().partition("\n")
+    last = rest.rpartition("\n")[2].strip()
+    return f"{first} {last}" if last else first

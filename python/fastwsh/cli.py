@@ -1,0 +1,218 @@
+"""The program: parse, check, load, listen, and stop when a signal says so.
+
+Owns the order of start-up, the exit status and the signals. Every failure to start is one
+sentence on stderr; nothing that an operator can cause ends in a traceback.
+"""
+
+import argparse
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import fastwsh.pywebsocket
+from fastwsh import banner, config, logs
+from fastwsh.options import parse_args_and_config
+from fastwsh.server import WebSocketServer, load_handlers
+
+__all__ = ["main"]
+
+_INTERRUPTED: Final = 128 + signal.SIGINT
+# Beyond the time that connections have: what the server may need to notice that it is over.
+_STOP_MARGIN_SECONDS: Final = 2.0
+# The log or stdout may be blocked by a reader that does not read.
+_FLUSH_SECONDS: Final = 1.0
+
+_logger = logging.getLogger("fastwsh.cli")
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A thread of ours has ended: with this result, or with an exception."""
+
+    result: bool | None = None
+    error: BaseException | None = None
+
+
+# What the main thread waits for. A SimpleQueue, because a signal handler may call its `put`.
+_Events = queue.SimpleQueue[signal.Signals | _Done]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the server until a signal stops it, and return the exit status.
+
+    Changes the current folder to the document root, configures logging and makes the names
+    `pywebsocket3` and `mod_pywebsocket` importable, as handlers expect. Takes SIGINT and SIGTERM
+    over only where Python's defaults are in place, so that a program that calls this keeps its
+    own handlers. Ends the process itself, rather than return, if handlers outlive the stop.
+
+    Args:
+        args: The arguments without the program's name; None takes those of the process.
+
+    Returns:
+        0 after a stop by signal; 1 if the server cannot start or `--check` found a failure; 130 if
+        an interrupt came before the server was up.
+
+    Raises:
+        SystemExit: With status 2 for a bad option, 1 for an unknown argument or an unusable
+            configuration file, 0 after `--help` and `--version`.
+    """
+    options, _ = parse_args_and_config(args)
+    try:
+        config.enter_document_root(options)
+        logs.configure(options)
+        for warning in options.start_warnings:
+            _logger.warning("%s", warning)
+        config.check_options(options)
+        fastwsh.pywebsocket.install()
+        if options.check:
+            return _check(options)
+        if options.thread_monitor_interval_in_sec > 0:
+            logs.ThreadMonitor(options.thread_monitor_interval_in_sec).start()
+        return _serve(options)
+    except config.ConfigError as error:
+        return _fail(str(error), options)
+    except KeyboardInterrupt:
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            raise
+        return _INTERRUPTED
+
+
+def _start(options: argparse.Namespace) -> WebSocketServer:
+    """Build the server; it listens when this returns."""
+    try:
+        server = WebSocketServer(options)
+    except config.ConfigError:
+        raise
+    except Exception as error:
+        _logger.debug("start-up failed", exc_info=True)
+        raise config.ConfigError(config.explain(error, options)) from error
+    if not server._sockets:
+        server.server_close()
+        reasons = [config.explain(error, options) for error in server.bind_errors]
+        raise config.ConfigError(reasons[0] if reasons else "no address to listen on")
+    return server
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Load all handlers and report; nothing listens."""
+    try:
+        dispatcher = load_handlers(options)
+    except Exception as error:
+        raise config.ConfigError(config.explain(error, options)) from error
+    found = banner.listing(dispatcher._handler_suite_map)
+    failed = dispatcher.source_warnings()
+    for resource, file in found:
+        banner.write(sys.stdout, banner.clean(f"{resource} -> {file}"))
+    for warning in failed:
+        for number, line in enumerate(warning.strip().splitlines()):
+            banner.write(sys.stdout, ("    " if number else "failed: ") + banner.clean(line))
+    banner.write(sys.stdout, f"{len(found)} loaded, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Serve until a signal or the server itself ends it.
+
+    The main thread does nothing but wait, so that signals are noticed whatever the others do.
+    """
+    known_threads = set(threading.enumerate())
+    server = _start(options)
+    events: _Events = queue.SimpleQueue()
+    try:
+        with _signals_put_into(events):
+            _run_in_thread("serve", server.serve_forever, events)
+            banner.show(server, options)
+            match events.get():
+                case _Done(error=None):
+                    return 0
+                case _Done(error=error):
+                    _logger.critical("The server failed: %s", error, exc_info=error)
+                    return 1
+            finished = _stop(server, options.shutdown_timeout, events)
+    finally:
+        server.server_close()
+    started = set(threading.enumerate()) - known_threads
+    if not finished or not all(thread.daemon for thread in started):
+        _end_now(0)
+    return 0
+
+
+def _stop(server: WebSocketServer, timeout: float, events: _Events) -> bool:
+    """Close every connection; return whether all handlers ended. A SIGINT ends the process."""
+    _logger.info("Stopping; connections have %g s to close", timeout)
+    deadline = time.monotonic() + timeout + _STOP_MARGIN_SECONDS
+    _run_in_thread("stop", lambda: server.stop(timeout), events)
+    while True:
+        left = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
+        try:
+            event = events.get(timeout=left)
+        except queue.Empty:
+            return False
+        match event:
+            case signal.Signals.SIGINT:
+                _end_now(_INTERRUPTED)
+            case _Done(result=bool(finished)):
+                return finished
+            case _Done(error=BaseException() as error):
+                _logger.error("Stopping failed: %s", error, exc_info=error)
+                return False
+
+
+def _run_in_thread(name: str, work: Callable[[], bool | None], events: _Events) -> None:
+    """Run `work` in a daemon thread and report its end."""
+
+    def run() -> None:
+        try:
+            events.put(_Done(work()))
+        except BaseException as error:  # noqa: BLE001 (carried to the main thread)
+            events.put(_Done(error=error))
+
+    threading.Thread(target=run, name=f"fastwsh-{name}", daemon=True).start()
+
+
+@contextmanager
+def _signals_put_into(events: _Events) -> Iterator[None]:
+    """Take over the signals that still have Python's default, for as long as the context lasts."""
+    taken: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():
+        defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        for number, default in defaults.items():
+            if signal.getsignal(number) is default:
+                signal.signal(number, lambda received, _: events.put(signal.Signals(received)))
+                taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, defaults[number])
+
+
+def _fail(sentence: str, options: argparse.Namespace) -> int:
+    """Tell why the server does not start: on stderr, and in the log file if there is one."""
+    if options.log_file and logging.getLogger().handlers:
+        _logger.critical("%s", sentence)
+    banner.write(sys.stderr, f"fastwsh: {banner.clean(sentence)}")
+    return 1
+
+
+def _end_now(status: int) -> NoReturn:
+    """End the process although threads are running: a sleeping handler cannot be told to stop."""
+
+    def flush() -> None:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+
+    flusher = threading.Thread(target=flush, daemon=True)
+    flusher.start()
+    flusher.join(_FLUSH_SECONDS)
+    os._exit(status)

@@ -1,0 +1,219 @@
+"""What the settings must satisfy before a server can start, and the sentence if they do not.
+
+Owns the ranges of values, the configuration file, the change to the document root, the checks of
+paths and of options that need each other, and the wording of start failures. Knows nothing of the
+server itself.
+"""
+
+import argparse
+import base64
+import configparser
+import errno
+import math
+import os
+import socket
+import threading
+from pathlib import Path
+
+__all__ = [
+    "ConfigError",
+    "byte_count",
+    "check_options",
+    "enter_document_root",
+    "explain",
+    "port_number",
+    "read_arguments",
+    "seconds",
+]
+
+_SECTION = "pywebsocket"
+# Entries that make no sense in a file: they end the process, or name the file itself.
+_COMMAND_LINE_ONLY = frozenset({"--config", "--check", "--help", "--version"})
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; `str()` is one sentence that names it and the remedy."""
+
+
+def read_arguments(path: str, parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
+    """Read a configuration file as arguments to put in front of the command line.
+
+    The format is pywebsocket's: an INI file whose section `[pywebsocket]` has an entry per option,
+    named by the long name without its dashes. The value of a flag is ignored: `tls = False` turns
+    TLS on, as it does there.
+
+    Args:
+        path: The file, seen from the folder in which the program was started.
+        parser: Tells which options exist and which of them take a value.
+
+    Returns:
+        The arguments, and a warning for each entry that is no option. Such an entry is passed
+        over, because pywebsocket does that.
+
+    Raises:
+        ConfigError: The file cannot be read or understood.
+    """
+    reader = configparser.ConfigParser()
+    try:
+        with Path(path).open(encoding="utf-8-sig") as file:
+            reader.read_file(file)
+        entries = reader.items(_SECTION)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the configuration file {path!r} ({error.strerror}); "
+            "name a readable one with --config"
+        ) from error
+    except configparser.NoSectionError as error:
+        raise ConfigError(
+            f"the configuration file {path!r} has no section [{_SECTION}]; "
+            "put the options under that heading"
+        ) from error
+    except (configparser.Error, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"cannot understand the configuration file {path!r} ({reason}); "
+            "write one 'name = value' per line"
+        ) from error
+
+    arguments, warnings = [], []
+    for name, value in entries:
+        option = f"--{name}"
+        action = parser._option_string_actions.get(option)
+        if action is None or option in _COMMAND_LINE_ONLY:
+            warnings.append(f"the entry {name!r} of {path!r} is no option for a file: ignored")
+        elif action.nargs == 0:
+            arguments.append(option)
+        else:
+            arguments.append(f"{option}={value}")
+    return arguments, warnings
+
+
+def port_number(text: str) -> int:
+    """Parse a TCP port, 0 included."""
+    port = int(text) if text.strip().isdecimal() else -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number (0 to 65535)")
+    return port
+
+
+def seconds(text: str) -> float:
+    """Parse a length of time that a thread can wait for."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds (0 or more)")
+    return value
+
+
+def byte_count(text: str) -> int:
+    """Parse a size, 0 included."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes (0: no limit)")
+    return int(text)
+
+
+def enter_document_root(options: argparse.Namespace) -> None:
+    """Change to the document root, from which every other relative path is seen.
+
+    Raises:
+        ConfigError: There is no such folder, or it must not be entered.
+    """
+    try:
+        os.chdir(options.document_root)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot use the document root {options.document_root!r} ({error.strerror}); "
+            "name an existing folder with --document-root"
+        ) from error
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Check paths and combinations, and fill in what follows from other options.
+
+    Sets `scan_dir` if it was not given, `cgi_directories`, `is_executable_method` and, with
+    `use_basic_auth`, turns `basic_auth_credential` into the value that the header must have; the
+    same additions that pywebsocket's `_main` makes.
+
+    Raises:
+        ConfigError: A path cannot be used, or an option needs another one.
+    """
+    _check_tls(options)
+    _check_folder("handler root", options.websock_handlers, "--websock-handlers")
+    if options.scan_dir:
+        _check_folder("scan folder", options.scan_dir, "--scan-dir")
+    else:
+        options.scan_dir = options.websock_handlers
+    if options.websock_handlers_map_file:
+        _check_file("map file", options.websock_handlers_map_file, "--websock-handlers-map-file")
+    options.cgi_directories = options.cgi_paths.split(",") if options.cgi_paths else []
+    options.is_executable_method = None
+    if options.use_basic_auth:
+        credential = options.basic_auth_credential.encode("utf-8")
+        options.basic_auth_credential = "Basic " + base64.b64encode(credential).decode("ascii")
+
+
+def _check_tls(options: argparse.Namespace) -> None:
+    if not options.use_tls:
+        if options.tls_client_auth or options.tls_client_cert_optional:
+            raise ConfigError("client certificates need TLS; add --tls")
+        return
+    if not options.private_key or not options.certificate:
+        raise ConfigError("TLS needs a key and a certificate; add --private-key and --certificate")
+    if options.tls_client_cert_optional and not options.tls_client_auth:
+        raise ConfigError("--tls-client-cert-optional has a meaning only with --tls-client-auth")
+    _check_file("private key", options.private_key, "--private-key")
+    _check_file("certificate", options.certificate, "--certificate")
+    if options.tls_client_ca:
+        _check_file("client authorities", options.tls_client_ca, "--tls-client-ca")
+
+
+def _check_folder(what: str, path: str, option: str) -> None:
+    try:
+        with os.scandir(path):
+            pass
+    except OSError as error:
+        raise _unusable(what, path, error, f"name an existing folder with {option}") from error
+
+
+def _check_file(what: str, path: str, option: str) -> None:
+    try:
+        with Path(path).open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise _unusable(what, path, error, f"name a readable file with {option}") from error
+
+
+def _unusable(what: str, path: str, error: OSError, remedy: str) -> ConfigError:
+    full = os.path.abspath(path)  # noqa: PTH100 (resolve() would hide a dangling link)
+    if not os.path.isabs(path):  # noqa: PTH117 (a string as given)
+        remedy += ", seen from the document root"
+    return ConfigError(f"cannot use the {what} {full!r} ({error.strerror}); {remedy}")
+
+
+def explain(error: BaseException, options: argparse.Namespace) -> str:
+    """Say in one sentence why the server does not start, and what would help."""
+    host, port = options.server_host, options.port
+    place = f"port {port} of {host}" if host else f"port {port}"
+    match error:
+        case socket.gaierror() | UnicodeError():
+            return (
+                f"unknown host {host!r}; name one of this machine's addresses with --server-host, "
+                "or leave it out to listen on all of them"
+            )
+        case OSError(filename=str() as name, strerror=reason):
+            return f"cannot use {name!r} ({reason})"
+        case OSError(errno=errno.EADDRINUSE):
+            return f"{place} is already in use; choose another with --port, or 0 for any free one"
+        case OSError(errno=errno.EACCES):
+            return (
+                f"{place} may not be opened by this user; choose one from 1024 to 65535 with --port"
+            )
+        case OSError(errno=errno.EADDRNOTAVAIL):
+            return (
+                f"{host!r} is no address of this machine; name one that is with --server-host, "
+                "or leave it out to listen on all of them"
+            )
+        case _:
+            return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,303 @@
+"""Finding and loading handler files, `*_wsh.py`.
+
+A handler file is not imported: its source is executed in a namespace of its own, once. This module
+owns the scan, the decoding, the execution and the account of what failed; `py2` owns what handlers
+of Python 2 need. What is done with the handlers is the dispatcher's business.
+"""
+
+import ast
+import codecs
+import functools
+import os
+import re
+import tokenize
+import traceback
+import urllib.parse  # noqa: F401 (handlers that `import urllib` find it there)
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType
+from typing import Any, Final
+
+from fastwsh import py2, pywebsocket
+from fastwsh.pywebsocket import common
+
+__all__ = [
+    "HandlerFile",
+    "HandlerSuite",
+    "LoadError",
+    "find_handler_files",
+    "load_handlers",
+    "load_source",
+    "make_resource_converter",
+    "normalize_path",
+]
+
+_SUFFIX: Final = "_wsh.py"
+# Files are found whatever their case, but only the exact suffix makes a resource.
+_FILE_PATTERN: Final = re.compile(r"_wsh\.py\Z", re.IGNORECASE)
+
+_DO_EXTRA_HANDSHAKE: Final = "web_socket_do_extra_handshake"
+_TRANSFER_DATA: Final = "web_socket_transfer_data"
+_PASSIVE_CLOSING_HANDSHAKE: Final = "web_socket_passive_closing_handshake"
+
+
+class LoadError(Exception):
+    """A handler file cannot be used; `str()` is the sentence for the log.
+
+    Attributes:
+        line: The line of the handler file that the error is about, if there is one.
+    """
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def default_passive_closing_handshake(request: Any) -> tuple[int, str]:  # noqa: ARG001 (a handler)
+    """Answer a close frame with status 1000, as handlers without a function for it do."""
+    return common.STATUS_NORMAL_CLOSURE, ""
+
+
+class HandlerSuite:
+    """The functions of one handler.
+
+    Attributes:
+        do_extra_handshake: Called with the request before the handshake is answered.
+        transfer_data: Called with the request once the connection is open.
+        passive_closing_handshake: Called with the request when the client closes; returns the
+            status code and the reason to answer.
+        path: The handler's file, or "" if it was loaded from a text.
+        namespace: The handler's global variables.
+    """
+
+    def __init__(
+        self,
+        do_extra_handshake: Callable[[Any], Any],
+        transfer_data: Callable[[Any], Any],
+        passive_closing_handshake: Callable[[Any], Any],
+        path: str = "",
+        namespace: dict[str, Any] | None = None,
+    ) -> None:
+        self.do_extra_handshake = do_extra_handshake
+        self.transfer_data = transfer_data
+        self.passive_closing_handshake = passive_closing_handshake
+        self.path = path
+        self.namespace = {} if namespace is None else namespace
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFile:
+    """One file that was found, and what came of it.
+
+    Attributes:
+        path: The file, absolute.
+        resource: The path in the URL that it serves, or None if its name gives none.
+        suite: Its functions, or None if it could not be loaded.
+        error: Why it could not be loaded, or None.
+    """
+
+    path: str
+    resource: str | None
+    suite: HandlerSuite | None = field(repr=False)
+    error: LoadError | None
+
+    @property
+    def warning(self) -> str | None:
+        """The line for the log, or None if there is nothing to warn of."""
+        return None if self.error is None else f"{self.path}: {self.error}"
+
+
+def load_handlers(
+    root_dir: str,
+    scan_dir: str | None = None,
+    *,
+    allow_outside_root: bool = True,
+    encoding: str | None = None,
+) -> list[HandlerFile]:
+    """Find and load every handler file in a folder and the folders in it.
+
+    A file that fails does not keep the others from being loaded.
+
+    Args:
+        root_dir: The folder that the resources are relative to.
+        scan_dir: The folder in it to scan; by default all of it.
+        allow_outside_root: Whether to load a file that is a link to one outside `root_dir`.
+        encoding: How the files are encoded. By default as the locale says or, if a file cannot be
+            decoded that way, as the file itself says (PEP 263).
+
+    Returns:
+        What was found, in the order of the paths.
+
+    Raises:
+        LookupError: There is no such encoding.
+    """
+    if encoding is not None:
+        codecs.lookup(encoding)
+    pywebsocket.install()
+    to_resource = make_resource_converter(root_dir)
+    real_root = os.path.realpath(root_dir)
+    return [
+        _load_file(path, to_resource(path), encoding)
+        for path in find_handler_files(os.path.realpath(scan_dir or root_dir))
+        if allow_outside_root or os.path.realpath(path).startswith(real_root)
+    ]
+
+
+def find_handler_files(directory: str) -> Iterator[str]:
+    """Yield the paths of the handler files in a folder and the folders in it, sorted.
+
+    Links to files are followed, links to folders are not.
+    """
+    for folder, folders, files in os.walk(directory):
+        folders.sort()
+        for name in sorted(files):
+            path = os.path.join(folder, name)  # noqa: PTH118 (Path would drop a leading "./")
+            if _FILE_PATTERN.search(path):
+                yield path
+
+
+def normalize_path(path: str) -> str:
+    """Return the real path, with `/` between its parts; they may be given with a backslash."""
+    return os.path.realpath(path.replace("\\", os.path.sep)).replace("\\", "/")
+
+
+def make_resource_converter(base_dir: str) -> Callable[[str], str | None]:
+    """Make the function that turns the path of a handler file into its resource.
+
+    The function returns None for a path that is not under `base_dir` or has another suffix. It does
+    not resolve links: a linked file serves the resource of the link.
+    """
+    base = normalize_path(base_dir)
+
+    def convert(path: str) -> str | None:
+        if not path.endswith(_SUFFIX):
+            return None
+        path = path.replace("\\", "/")
+        if not path.startswith(base):
+            return None
+        return path.removeprefix(base).removesuffix(_SUFFIX)
+
+    return convert
+
+
+def load_source(source: str, path: str = "") -> HandlerSuite:
+    """Execute the source of a handler and take its functions.
+
+    Makes `pywebsocket3` and `mod_pywebsocket` importable for the whole process, because handlers
+    import them also while they run.
+
+    Args:
+        source: The text.
+        path: Its file, for tracebacks.
+
+    Raises:
+        LoadError: The source cannot be compiled, raises, or lacks a function.
+    """
+    pywebsocket.install()
+    return _load(source, path)
+
+
+def _load(source: str, path: str) -> HandlerSuite:
+    file_name = path or "<string>"
+    try:
+        code, needs = _compile(source, file_name)
+    except SyntaxError as error:
+        raise _syntax_error(error) from error
+    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise LoadError(f"{type(error).__name__}: {error}") from error
+    # The handler's __name__ is that of the built-in names, and it has no __file__.
+    namespace: dict[str, Any] = {"__builtins__": py2.make_builtins(needs)} if needs else {}
+    try:
+        exec(code, namespace)  # noqa: S102 (what handlers are for)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() in a handler must not end the server
+        raise _execution_error(error, file_name) from error
+    try:
+        passive_closing_handshake = _function(namespace, _PASSIVE_CLOSING_HANDSHAKE)
+    except LoadError:
+        passive_closing_handshake = default_passive_closing_handshake
+    return HandlerSuite(
+        _function(namespace, _DO_EXTRA_HANDSHAKE),
+        _function(namespace, _TRANSFER_DATA),
+        passive_closing_handshake,
+        path,
+        namespace,
+    )
+
+
+def _load_file(path: str, resource: str | None, encoding: str | None) -> HandlerFile:
+    try:
+        suite = _load(_read(path, encoding), path)
+    except LoadError as error:
+        return HandlerFile(path, resource, None, error)
+    return HandlerFile(path, resource, suite, None)
+
+
+def _read(path: str, encoding: str | None) -> str:
+    try:
+        try:
+            # Without an encoding this is the locale's, as for every text file.
+            text = Path(path).read_text(encoding=encoding)
+        except UnicodeDecodeError:
+            if encoding is not None:
+                raise
+            with tokenize.open(path) as file:
+                text = file.read()
+    except OSError as error:
+        raise LoadError(f"cannot be read: {error.strerror}") from error
+    except (UnicodeError, SyntaxError) as error:
+        raise LoadError(f"cannot be decoded: {error}; see --handler-encoding") from error
+    return text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
+
+
+# web-platform-tests load all handlers anew for each HTTP/2 connection.
+@functools.lru_cache(maxsize=1024)
+def _compile(source: str, file_name: str) -> tuple[CodeType, py2.Needs]:
+    try:
+        tree = ast.parse(source, file_name)
+    except SyntaxError:
+        translation = py2.translate(source)
+        if translation is None:
+            raise
+        source, tree = translation, ast.parse(translation, file_name)
+    code = compile(tree, file_name, "exec", dont_inherit=True)
+    return code, py2.find_needs(source, tree)
+
+
+def _function(namespace: dict[str, Any], name: str) -> Callable[[Any], Any]:
+    if name not in namespace:
+        raise LoadError(f"{name} is not defined.")
+    function: Callable[[Any], Any] = namespace[name]
+    if not callable(function):
+        raise LoadError(f"{name} is not callable.")
+    return function
+
+
+def _syntax_error(error: SyntaxError) -> LoadError:
+    message = f"{type(error).__name__}: {error.msg} ({_place(error.filename, error.lineno)})"
+    if py2.is_python2(error):
+        if py2.can_translate():
+            message += "; it looks like Python 2, and cannot be translated"
+        else:
+            message += '; it looks like Python 2: pip install "fastwsh[py2]" to have it translated'
+    return LoadError(message, error.lineno)
+
+
+def _execution_error(error: BaseException, file_name: str) -> LoadError:
+    """Say what was raised, where, and by which line of the handler."""
+    text = " ".join(str(error).split())
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame.lineno for frame in frames if frame.filename == file_name]
+    line = own[-1] if own else None
+    places = [_place(file_name, line)]
+    if frames and frames[-1].filename != file_name:
+        places.append(f"raised at {frames[-1].filename}:{frames[-1].lineno}")
+    return LoadError(f"{message} ({', '.join(places)})", line)
+
+
+def _place(file_name: str | None, line: int | None) -> str:
+    name = os.path.basename(file_name or "")  # noqa: PTH119 (also for "<string>")
+    return name if line is None else f"{name}:{line}"

@@ -1,0 +1,207 @@
+"""Which names and modules of Python 2 a handler uses, and how it gets them.
+
+A handler is given only what it uses and what it would miss. One that asks whether a name exists
+(`try: unicode`, `except NameError:`) knows today's Python, and is told the truth.
+"""
+
+import ast
+import builtins
+import importlib.util
+import symtable
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastwsh.py2 import modules, old_builtins
+
+__all__ = ["Needs", "find_needs", "make_builtins"]
+
+_BUILTINS: Final[Mapping[str, Any]] = {
+    name: getattr(old_builtins, name)
+    for name in old_builtins.__all__
+    if not hasattr(builtins, name)
+}
+
+# What the handlers of a `try` catch if its body asks whether something exists.
+_IMPORT_PROBES: Final = frozenset({"ImportError", "ModuleNotFoundError"})
+_NAME_PROBES: Final = frozenset({"NameError"})
+_ATTRIBUTE_PROBES: Final = frozenset({"AttributeError"})
+# `except:` and these ask only if the body does nothing else.
+_ANYTHING: Final = frozenset({"BaseException", "Exception"})
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a handler uses of Python 2.
+
+    Attributes:
+        builtins: Built-in names.
+        substitutes: Modules that exist under another name, or not at all.
+        extended: Modules that exist and lack something that the handler takes from them.
+    """
+
+    builtins: frozenset[str] = frozenset()
+    substitutes: frozenset[str] = frozenset()
+    extended: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.builtins or self.substitutes or self.extended)
+
+
+def find_needs(source: str, tree: ast.Module) -> Needs:
+    """Work out what a handler needs.
+
+    Args:
+        source: Its source.
+        tree: What `ast.parse` made of it.
+    """
+    uses = _Uses()
+    uses.visit(tree)
+    names = _free_names(symtable.symtable(source, "<handler>", "exec"))
+    return Needs(
+        frozenset((names & _BUILTINS.keys()) - uses.probed_names),
+        frozenset(uses.modules & modules.SUBSTITUTES),
+        frozenset(
+            module
+            for module, name in uses.taken()
+            if name in modules.ADDITIONS.get(module, ()) and module not in modules.SUBSTITUTES
+        ),
+    )
+
+
+def make_builtins(needs: Needs) -> dict[str, Any]:
+    """Make the built-in names of one handler: those of the process, and what it needs."""
+    return {
+        **vars(builtins),
+        **{name: _BUILTINS[name] for name in needs.builtins},
+        "__import__": _make_import(needs),
+    }
+
+
+def _make_import(needs: Needs) -> Callable[..., Any]:
+    def import_(
+        name: str,
+        globals: Mapping[str, Any] | None = None,  # noqa: A002 (as the built-in one names it)
+        locals: Mapping[str, Any] | None = None,  # noqa: A002
+        fromlist: Any = (),
+        level: int = 0,
+    ) -> Any:
+        """Import a module, by its old name too. One of that name on `sys.path` wins."""
+        if level == 0 and name in needs.substitutes:
+            if name not in sys.modules and importlib.util.find_spec(name) is None:
+                return modules.substitute(name)
+            if name in modules.ADDITIONS:
+                return modules.extended(name)
+        found = builtins.__import__(name, globals, locals, fromlist, level)
+        root, _, submodule = name.partition(".")
+        if level == 0 and root in needs.extended and not (submodule and fromlist):
+            return modules.extended(root)
+        return found
+
+    return import_
+
+
+class _Uses(ast.NodeVisitor):
+    """Collects which modules are imported and what is taken from them."""
+
+    def __init__(self) -> None:
+        self.modules: set[str] = set()
+        self.probed_names: set[str] = set()
+        self._names_of_modules: dict[str, str] = {}
+        self._imported_from: set[tuple[str, str]] = set()
+        self._attributes: set[tuple[str, str]] = set()
+        self._caught: frozenset[str] = frozenset()
+
+    def taken(self) -> Iterator[tuple[str, str]]:
+        """Yield the pairs of a module and a name that is taken from it."""
+        yield from self._imported_from
+        for variable, name in self._attributes:
+            if variable in self._names_of_modules:
+                yield self._names_of_modules[variable], name
+
+    def visit_Try(self, node: ast.Try) -> None:
+        caught = self._caught
+        self._caught = caught | _caught_by(node)
+        for statement in node.body:
+            self.visit(statement)
+        self._caught = caught
+        for rest in (*node.handlers, *node.orelse, *node.finalbody):
+            self.visit(rest)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        if not self._caught & _IMPORT_PROBES:
+            for item in node.names:
+                self._import(item.name, item.asname)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        if node.level == 0 and node.module is not None and not self._caught & _IMPORT_PROBES:
+            self.modules.add(node.module)
+            for item in node.names:
+                names = modules.ADDITIONS.get(node.module, ()) if item.name == "*" else (item.name,)
+                self._imported_from.update((node.module, name) for name in names)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        match node:
+            case ast.Call(func=ast.Name("__import__"), args=[ast.Constant(str(name)), *_]):
+                self._import(name, None)
+        self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if isinstance(node.value, ast.Name) and not self._caught & _ATTRIBUTE_PROBES:
+            self._attributes.add((node.value.id, node.attr))
+        self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if self._caught & _NAME_PROBES:
+            self.probed_names.add(node.id)
+
+    def _import(self, name: str, variable: str | None) -> None:
+        self.modules.add(name)
+        root = name.partition(".")[0]
+        if variable is None:
+            self._names_of_modules[root] = root
+        elif name == root:
+            self._names_of_modules[variable] = name
+
+
+def _caught_by(node: ast.Try) -> frozenset[str]:
+    """Return the exceptions by which the body of a `try` learns that something is missing."""
+    caught = set()
+    for handler in node.handlers:
+        if handler.type is None:
+            caught.add("BaseException")
+        else:
+            caught.update(item.id for item in ast.walk(handler.type) if isinstance(item, ast.Name))
+    if caught & _ANYTHING and all(map(_only_asks, node.body)):
+        caught |= _IMPORT_PROBES | _NAME_PROBES | _ATTRIBUTE_PROBES
+    return frozenset(caught)
+
+
+def _only_asks(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Import() | ast.ImportFrom():
+            return True
+        case ast.Expr(ast.Name() | ast.Attribute()):
+            return True
+        case ast.Assign(value=ast.Name() | ast.Attribute()):
+            return True
+        case _:
+            return False
+
+
+def _free_names(table: symtable.SymbolTable) -> set[str]:
+    """Return the names that are read as global variables and that the source never binds."""
+    bound, read = set(), set()
+    tables = [table]
+    while tables:
+        scope = tables.pop()
+        tables += scope.get_children()
+        top = scope is table
+        for symbol in scope.get_symbols():
+            is_global = top or symbol.is_global()
+            if is_global and symbol.is_referenced():
+                read.add(symbol.get_name())
+            if is_global and (symbol.is_assigned() or symbol.is_imported()):
+                bound.add(symbol.get_name())
+    return read - bound

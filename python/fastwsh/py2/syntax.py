@@ -1,0 +1,97 @@
+"""Translation of handlers in Python 2 syntax.
+
+Only the syntax, and methods that are gone, are translated: names and modules are supplied when the
+handler runs. So no line is added, and a traceback names the line of the original.
+"""
+
+import ast
+import functools
+import importlib
+import re
+import threading
+from typing import Any, Final
+
+__all__ = ["can_translate", "is_python2", "translate"]
+
+# Fixers of 2to3 that neither add nor remove lines, except `tuple_params`, which puts a line behind
+# a `def` with a tuple among its parameters.
+_FIXERS: Final = (
+    *("dict", "except", "exec", "filter", "funcattrs", "has_key", "map", "methodattrs", "ne"),
+    *("next", "nonzero", "numliterals", "operator", "paren", "print", "raise", "repr"),
+    *("sys_exc", "throw", "tuple_params", "unicode", "xrange", "xreadlines", "zip"),
+)
+
+# Statements that are an error today. A line is looked at only if it did not compile.
+_PYTHON2_LINE: Final = re.compile(
+    r"""
+      ^\s*(?:.*:\s*)?print\b\s*(?:>>|[^\s(=.,\[:)])     # print "text", print >>file
+    | ^\s*(?:.*:\s*)?exec\b\s+[^\s(=.,\[:)]             # exec code in namespace
+    | ^\s*except\b[^:]*,[^:]*:                          # except Error, error:
+    | ^\s*(?:.*:\s*)?raise\b\s+[\w.]+\s*,               # raise Error, "text"
+    | `.+` | <> | \b0[0-7]+\b | \b\d+[lL]\b | \b[uU][rR]["']
+    """,
+    re.VERBOSE,
+)
+
+_LOCK: Final = threading.Lock()
+
+
+def is_python2(error: SyntaxError) -> bool:
+    """Tell whether the line that does not compile looks like Python 2."""
+    if isinstance(error, TabError) or "Missing parentheses in call to" in error.msg:
+        return True
+    return bool(error.text and _PYTHON2_LINE.search(error.text))
+
+
+def can_translate() -> bool:
+    """Tell whether what translates is installed."""
+    try:
+        importlib.import_module("fissix.refactor")
+    except ImportError:
+        return False
+    return True
+
+
+def translate(source: str) -> str | None:
+    """Translate Python 2 to today's Python, line by line.
+
+    Returns:
+        The translation, or None if the source is not Python 2, or nothing that translates is
+        installed.
+    """
+    translation = _translate(source)
+    if translation is None and (expanded := _expand_tabs(source)) != source:
+        translation = expanded if _compiles(expanded) else _translate(expanded)
+    return translation
+
+
+def _translate(source: str) -> str | None:
+    if not can_translate():
+        return None
+    try:
+        with _LOCK:
+            # The grammar asks for a line end at the end of the last line.
+            tree = _refactoring_tool().refactor_string(f"{source}\n", "<handler>")
+    except Exception:  # noqa: BLE001 (a fixer may fail in any way on a text that is no Python)
+        return None
+    translation = str(tree)
+    return translation if _compiles(translation) else None
+
+
+@functools.cache
+def _refactoring_tool() -> Any:
+    refactor = importlib.import_module("fissix.refactor")
+    return refactor.RefactoringTool([f"fissix.fixes.fix_{name}" for name in _FIXERS])
+
+
+def _expand_tabs(source: str) -> str:
+    """Replace tabs at the beginning of lines as Python 2 counts them, up to multiples of eight."""
+    return re.sub(r"^[ \t]+", lambda found: found[0].expandtabs(8), source, flags=re.MULTILINE)
+
+
+def _compiles(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    return True

@@ -1,0 +1,27 @@
+"""Signatures as pywebsocket publishes them: without annotations.
+
+The type checker reads the annotations in the source. Programs, on the other hand, compare what
+`inspect.signature` says of these functions with what it says of pywebsocket's, which have none.
+"""
+
+from types import FunctionType
+from typing import Any
+
+__all__ = ["hide_annotations"]
+
+
+def hide_annotations(namespace: dict[str, Any]) -> None:
+    """Remove the annotations of the functions and methods that a module defines.
+
+    Args:
+        namespace: The module's `globals()`, once everything in it is defined.
+    """
+    module = namespace["__name__"]
+    for value in list(namespace.values()):
+        if getattr(value, "__module__", None) != module:
+            continue
+        members = vars(value).values() if isinstance(value, type) else (value,)
+        for member in members:
+            function = member.fget if isinstance(member, property) else member
+            if isinstance(function, FunctionType):
+                function.__annotations__ = {}

@@ -1,0 +1,246 @@
+"""The handlers of a server, by resource, and the calls of their functions.
+
+What an exception in a handler does to its connection is decided here.
+"""
+
+import logging
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from fastwsh import loader
+from fastwsh.loader import HandlerSuite as _HandlerSuite
+from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
+from fastwsh.pywebsocket._signatures import hide_annotations
+
+__all__ = ["DispatchException", "Dispatcher", "alias_handlers"]
+
+_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server")
+_ALIAS_LINE: Final = re.compile(r"(\S+)\s+(\S+)$")
+
+
+class DispatchException(Exception):
+    """There is no handler to call.
+
+    Args:
+        name: What is wrong.
+        status: The HTTP status to answer with.
+    """
+
+    def __init__(self, name: object, status: int = common.HTTP_STATUS_NOT_FOUND) -> None:
+        super().__init__(name)
+        self.status = status
+
+
+class Dispatcher:
+    """Loads the handler files in a folder, and calls them.
+
+    Thread-safe once it is constructed, except for `add_resource_path_alias`.
+
+    Args:
+        root_dir: The folder that the resources are relative to.
+        scan_dir: The folder in it to scan; by default all of it.
+        allow_handlers_outside_root_dir: Whether to load a file that is a link to one elsewhere.
+        handler_encoding: How the files are encoded; by default as the locale says.
+
+    Raises:
+        DispatchException: `scan_dir` is not in `root_dir`.
+        LookupError: There is no such encoding.
+    """
+
+    def __init__(
+        self,
+        root_dir: str,
+        scan_dir: str | None = None,
+        allow_handlers_outside_root_dir: bool = True,
+        handler_encoding: str | None = None,
+    ) -> None:
+        self._logger = util.get_class_logger(self)
+        if scan_dir is None:
+            scan_dir = root_dir
+        if not os.path.realpath(scan_dir).startswith(os.path.realpath(root_dir)):
+            raise DispatchException(f"scan_dir {scan_dir} is not in root_dir {root_dir}")
+        self.handlers = loader.load_handlers(
+            root_dir,
+            scan_dir,
+            allow_outside_root=allow_handlers_outside_root_dir,
+            encoding=handler_encoding,
+        )
+        self._handler_suite_map: dict[str, _HandlerSuite] = {}
+        self._source_warnings: list[str] = []
+        for file in self.handlers:
+            self._register(file)
+
+    def _register(self, file: loader.HandlerFile) -> None:
+        if file.warning is not None:
+            self._source_warnings.append(file.warning)
+            self._logger.debug("Failed to load %s", file.path, exc_info=file.error)
+        elif file.resource is None:
+            self._logger.debug("%s has no resource", file.path)
+        elif file.suite is not None:
+            self._handler_suite_map[file.resource] = file.suite
+
+    def add_resource_path_alias(
+        self, alias_resource_path: str, existing_resource_path: str
+    ) -> None:
+        """Let the handler of a resource serve another one as well.
+
+        Raises:
+            DispatchException: There is no such handler.
+        """
+        suite = self._handler_suite_map.get(existing_resource_path)
+        if suite is None:
+            raise DispatchException(f"No handler for: {existing_resource_path!r}")
+        self._handler_suite_map[alias_resource_path] = suite
+
+    def source_warnings(self) -> list[str]:
+        """Return a line for each handler file that could not be loaded."""
+        return self._source_warnings
+
+    def get_handler_suite(self, resource: str) -> Any:
+        """Return the handler of a resource, its query passed over, or None if there is none.
+
+        Raises:
+            DispatchException: The resource has a fragment (RFC 6455 3); the status is 400.
+        """
+        path, _, fragment = resource.partition("#")
+        suite = self._handler_suite_map.get(path.partition("?")[0])
+        if suite and fragment:
+            raise DispatchException(
+                f"Resource has a fragment: {resource!r}", common.HTTP_STATUS_BAD_REQUEST
+            )
+        return suite
+
+    def do_extra_handshake(self, request: Any) -> None:
+        """Let the handler look at the opening handshake.
+
+        Args:
+            request: The request; its `ws_resource` names the handler.
+
+        Raises:
+            DispatchException: There is no handler.
+            AbortedByUserException: The handler wants the connection dropped.
+            HandshakeException: The handler raised something else. The status is 403, or the one of
+                a HandshakeException that the handler raised.
+        """
+        handler = self._handler(request).do_extra_handshake
+        try:
+            handler(request)
+        except handshake.AbortedByUserException:
+            self._logger.debug("%s", traceback.format_exc())
+            raise
+        except Exception as error:
+            status = error.status if isinstance(error, handshake.HandshakeException) else None
+            self._name_handler("web_socket_do_extra_handshake", request, error)
+            raise handshake.HandshakeException(
+                error, status or common.HTTP_STATUS_FORBIDDEN
+            ) from error
+
+    def transfer_data(self, request: Any) -> None:
+        """Let the handler use the connection; then close it, as what happened demands.
+
+        Args:
+            request: The request; its `ws_resource` names the handler.
+
+        Raises:
+            DispatchException: There is no handler.
+            AbortedByUserException: The handler wants the connection dropped.
+            Exception: The handler failed; its message says which one. The connection has to be
+                dropped as well, without a close frame.
+        """
+        try:
+            self._handler(request).transfer_data(request)
+            if not request.server_terminated:
+                request.ws_stream.close_connection()
+        except handshake.AbortedByUserException:
+            self._logger.debug("%s", traceback.format_exc())
+            raise
+        except msgutil.BadOperationException as error:
+            self._close(request, error, common.STATUS_INTERNAL_ENDPOINT_ERROR)
+        except msgutil.InvalidFrameException as error:
+            self._close(request, error, common.STATUS_PROTOCOL_ERROR)
+        except msgutil.UnsupportedFrameException as error:
+            self._close(request, error, common.STATUS_UNSUPPORTED_DATA)
+        except stream.InvalidUTF8Exception as error:
+            self._close(request, error, common.STATUS_INVALID_FRAME_PAYLOAD_DATA)
+        except msgutil.ConnectionTerminatedException as error:
+            self._logger.debug("%s", error)
+        except Exception as error:
+            self._name_handler("web_socket_transfer_data", request, error)
+            raise
+
+    def passive_closing_handshake(self, request: Any) -> Any:
+        """Ask the handler for the status code and the reason to answer a close frame with."""
+        suite = self.get_handler_suite(request.ws_resource)
+        if suite is None:
+            return loader.default_passive_closing_handshake(request)
+        return suite.passive_closing_handshake(request)
+
+    def _handler(self, request: Any) -> Any:
+        suite = self.get_handler_suite(request.ws_resource)
+        if suite is None:
+            raise DispatchException(f"No handler for: {request.ws_resource!r}")
+        return suite
+
+    def _close(self, request: Any, error: Exception, default_code: int) -> None:
+        """Close with the code that the error names, or with the one for its class."""
+        self._logger.debug("%s", error)
+        request.ws_stream.close_connection(getattr(error, "close_code", default_code))
+
+    @staticmethod
+    def _name_handler(function: str, request: Any, error: Exception) -> None:
+        util.prepend_message_to_exception(
+            f"{function} raised exception for {request.ws_resource}: ", error
+        )
+
+
+def alias_handlers(dispatcher: Any, websock_handlers_map_file: str) -> None:
+    """Add the aliases in a map file, one "alias existing-resource" per line.
+
+    Lines that begin with "#" are comments. Wrong lines are logged and passed over.
+
+    Args:
+        dispatcher: What to add them to.
+        websock_handlers_map_file: The map file.
+
+    Raises:
+        OSError: The map file cannot be read.
+    """
+    with Path(websock_handlers_map_file).open() as lines:
+        for line in lines:
+            if line.startswith("#") or line.isspace():
+                continue
+            resources = _ALIAS_LINE.match(line)
+            if resources is None:
+                _LOGGER.warning("Wrong format in map file: %s", line.rstrip("\n"))
+                continue
+            try:
+                dispatcher.add_resource_path_alias(*resources.groups())
+            except DispatchException as error:
+                _LOGGER.error("%s in map file", error)  # noqa: TRY400 (no traceback for a typo)
+
+
+def _source_handler_file(handler_definition: str) -> _HandlerSuite:
+    """Load a handler from its source. Raises DispatchException if that fails."""
+    try:
+        return loader.load_source(handler_definition)
+    except loader.LoadError as error:
+        raise DispatchException(error) from error
+
+
+def _normalize_path(path: str) -> str:
+    return loader.normalize_path(path)
+
+
+def _create_path_to_resource_converter(base_dir: str) -> Callable[[str], str | None]:
+    return loader.make_resource_converter(base_dir)
+
+
+def _enumerate_handler_file_paths(directory: str) -> Iterator[str]:
+    return loader.find_handler_files(directory)
+
+
+hide_annotations(globals())

@@ -1,0 +1,48 @@
+"""The opening handshake, and what a handler may raise while it takes place (RFC 6455 4.2)."""
+
+import logging
+from typing import Any, Final
+
+from fastwsh.pywebsocket import common
+from fastwsh.pywebsocket._signatures import hide_annotations
+from fastwsh.pywebsocket.handshake import hybi
+from fastwsh.pywebsocket.handshake.base import (
+    AbortedByUserException,
+    HandshakeException,
+    VersionException,
+)
+
+__all__ = [
+    "AbortedByUserException",
+    "HandshakeException",
+    "VersionException",
+    "do_handshake",
+]
+
+_LOGGER: Final = logging.getLogger("pywebsocket3.handshake")
+
+
+def do_handshake(request: Any, dispatcher: Any) -> None:
+    """Open the connection: check the request, ask its handler, and answer.
+
+    Args:
+        request: The request. `ws_...` attributes are set on it, `ws_stream` among them.
+        dispatcher: Knows the handler; a `dispatch.Dispatcher`.
+
+    Raises:
+        HandshakeException: The handshake failed; `status` is what to answer.
+        VersionException: The client speaks another version of the protocol.
+        AbortedByUserException: The handler wants the connection dropped.
+    """
+    _LOGGER.debug("Opening handshake for resource %r", request.uri)
+    _LOGGER.debug("Opening handshake with headers %r", dict(request.headers_in))
+    handshaker = hybi.Handshaker(request, dispatcher)
+    try:
+        handshaker.do_handshake()
+    except HandshakeException as error:
+        error.status = error.status or common.HTTP_STATUS_BAD_REQUEST
+        raise
+    _LOGGER.info("Established (%s protocol)", handshaker._protocol_rfc())
+
+
+hide_annotations(globals())

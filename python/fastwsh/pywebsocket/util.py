@@ -1,0 +1,257 @@
+"""Loggers, masking and DEFLATE, as handlers and clients call them (RFC 6455 5.3, RFC 1951)."""
+
+import hashlib
+import logging
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+from fastwsh import _core
+from fastwsh.pywebsocket._signatures import hide_annotations
+
+__all__ = [
+    "DeflateSocket",
+    "NoopMasker",
+    "RepeatedXorMasker",
+    "get_class_logger",
+    "get_script_interp",
+    "hexify",
+    "md5_hash",
+    "pack_byte",
+    "prepend_message_to_exception",
+    "sha1_hash",
+]
+
+# pywebsocket 0.7 had these; clients that vendored it still call them.
+md5_hash = hashlib.md5
+sha1_hash = hashlib.sha1
+
+# Where pywebsocket has the classes that are not under fastwsh.pywebsocket here.
+_HISTORICAL_MODULES = {
+    "fastwsh._core": "pywebsocket3.stream",
+    "fastwsh.request": "pywebsocket3.request_handler",
+    "fastwsh.server": "pywebsocket3.websocket_server",
+}
+_PACKAGE, _, _ = __name__.rpartition(".")
+
+
+def prepend_message_to_exception(message: str, exc: BaseException) -> None:
+    """Put `message` before the exception's own text, which becomes its only argument."""
+    exc.args = (message + str(exc),)
+
+
+def get_script_interp(script_path: str, cygwin_path: str | None = None) -> str | None:
+    """Return the command in the script's `#!` line, or None if it has no such line.
+
+    Args:
+        script_path: The script.
+        cygwin_path: Folder in which to look for the interpreter instead of the one that the script
+            names, for a Python that does not know Cygwin's paths.
+    """
+    with Path(script_path).open(encoding="utf-8", errors="surrogateescape") as script:
+        first_line = script.readline()
+    if not first_line.startswith("#!"):
+        return None
+    command = first_line[2:].rstrip("\r\n")
+    parts = re.match(r"[^ ]*/([^ ]+)( .*)?", command)
+    if not cygwin_path or parts is None:
+        return command
+    program, arguments = parts.groups("")
+    return f"{Path(cygwin_path) / program}{arguments}"
+
+
+def hexify(s: bytes) -> str:
+    """Return the bytes in hexadecimal, separated by spaces."""
+    return bytes(s).hex(" ")
+
+
+def get_class_logger(o: object) -> logging.Logger:
+    """Return the logger named for the object's class, `pywebsocket3.<module>.<Class>`.
+
+    The names are pywebsocket's, so that existing logging configurations go on working.
+    """
+    return logging.getLogger(_logger_name(type(o)))
+
+
+def _logger_name(cls: type) -> str:
+    module = cls.__module__
+    if module.startswith(_PACKAGE + "."):
+        module = "pywebsocket3" + module.removeprefix(_PACKAGE)
+    return f"{_HISTORICAL_MODULES.get(module, module)}.{cls.__name__}"
+
+
+def pack_byte(b: int) -> bytes:
+    """Return the byte of that value."""
+    return struct.pack("!B", b)
+
+
+class NoopMasker:
+    """A masker that changes nothing: for frames without a masking key."""
+
+    def __init__(self) -> None:
+        pass
+
+    def mask(self, s: bytes) -> bytes:
+        """Return `s`."""
+        return s
+
+
+class RepeatedXorMasker:
+    """XORs data with a key that repeats; the position in the key carries over from call to call."""
+
+    def __init__(self, masking_key: bytes) -> None:
+        self._masking_key = masking_key
+        self._masking_key_index = 0
+
+    def mask(self, s: Any) -> bytes:
+        """Mask or unmask the next piece of data."""
+        if isinstance(s, str):
+            raise TypeError("a mask applies to bytes, not to str")
+        data = bytes(s)
+        masked = _core.apply_mask(data, self._masking_key, self._masking_key_index)
+        self._masking_key_index = (self._masking_key_index + len(data)) % len(self._masking_key)
+        return masked
+
+
+class _Deflater:
+    """Compresses to raw DEFLATE."""
+
+    def __init__(self, window_bits: int) -> None:
+        self._logger = get_class_logger(self)
+        self._compress = _core.RawDeflater(window_bits)
+
+    def compress(self, bytes: bytes) -> bytes:
+        """Take data; return what is ready, which may be nothing."""
+        return self._log(bytes, self._compress.compress(bytes))
+
+    def compress_and_flush(self, bytes: bytes) -> bytes:
+        """Take data; return everything so far, up to a byte boundary (a sync flush)."""
+        return self._log(bytes, self._compress.compress_and_flush(bytes))
+
+    def compress_and_finish(self, bytes: bytes) -> bytes:
+        """Take data; return everything so far, with a final block at its end."""
+        return self._log(bytes, self._compress.compress_and_finish(bytes))
+
+    def _log(self, data: bytes, compressed: bytes) -> bytes:
+        self._logger.debug("Compressed %r to %r", data, compressed)
+        return compressed
+
+
+class _Inflater:
+    """Decompresses raw DEFLATE; a final block may be followed by another stream."""
+
+    def __init__(self, window_bits: int) -> None:
+        self._logger = get_class_logger(self)
+        self._decompress = _core.RawInflater(window_bits)
+
+    def append(self, data: bytes) -> None:
+        """Take compressed data."""
+        self._logger.debug("Appended %r", data)
+        self._decompress.append(data)
+
+    def decompress(self, size: int) -> bytes:
+        """Return at most `size` bytes of what was compressed, or all of it if `size` is -1.
+
+        Raises:
+            zlib.error: The data are not DEFLATE.
+        """
+        if size != -1 and size <= 0:
+            raise ValueError(f"cannot decompress {size} bytes: neither -1 nor positive")
+        try:
+            data = self._decompress.decompress(size)
+        except ValueError as error:
+            raise zlib.error(str(error)) from None
+        if data:
+            self._logger.debug("Decompressed %r", data)
+        return data
+
+    def reset(self) -> None:
+        """Forget what was decompressed; data appended before are kept."""
+        self._logger.debug("Reset")
+        self._decompress.reset()
+
+
+# A sync flush ends in an empty stored block; its length fields are not transmitted (RFC 7692 7.2).
+_SYNC_FLUSH_TAIL = b"\x00\x00\xff\xff"
+# An empty stored block without the final bit, up to those length fields.
+_EMPTY_STORED_BLOCK = b"\x00"
+
+
+class _RFC1979Deflater:
+    """Compresses the pieces of messages as permessage-deflate sends them (RFC 7692 7.2.1)."""
+
+    def __init__(self, window_bits: int | None, no_context_takeover: bool) -> None:
+        self._deflater: _Deflater | None = None
+        self._window_bits = zlib.MAX_WBITS if window_bits is None else window_bits
+        self._no_context_takeover = no_context_takeover
+
+    def filter(self, bytes: bytes, end: bool = True, bfinal: bool = False) -> bytes:
+        """Compress a piece of a message.
+
+        Args:
+            bytes: The piece.
+            end: Whether it is the last one.
+            bfinal: Whether to send it as a DEFLATE stream of its own (RFC 7692 7.2.3.4).
+        """
+        if self._deflater is None:
+            self._deflater = _Deflater(self._window_bits)
+        if bfinal:
+            compressed = self._deflater.compress_and_finish(bytes) + _EMPTY_STORED_BLOCK
+            self._deflater = None
+            return compressed
+        compressed = self._deflater.compress_and_flush(bytes)
+        if end:
+            compressed = compressed.removesuffix(_SYNC_FLUSH_TAIL)
+            if self._no_context_takeover:
+                self._deflater = None
+        return compressed
+
+
+class _RFC1979Inflater:
+    """Decompresses messages as permessage-deflate sends them (RFC 7692 7.2.2)."""
+
+    def __init__(self, window_bits: int = zlib.MAX_WBITS) -> None:
+        self._inflater = _Inflater(window_bits)
+
+    def filter(self, bytes: bytes) -> bytes:
+        """Decompress a message."""
+        self._inflater.append(bytes + _SYNC_FLUSH_TAIL)
+        return self._inflater.decompress(-1)
+
+
+class DeflateSocket:
+    """Wraps a socket so that what passes through it is compressed."""
+
+    # Compressed bytes to ask the socket for at a time.
+    _RECV_SIZE = 4096
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self._logger = get_class_logger(self)
+        self._deflater = _Deflater(zlib.MAX_WBITS)
+        self._inflater = _Inflater(zlib.MAX_WBITS)
+
+    def recv(self, size: int) -> bytes:
+        """Wait for data; return at most `size` bytes, or nothing at the end of the stream."""
+        if size <= 0:
+            raise ValueError(f"cannot receive {size} bytes")
+        while not (data := self._inflater.decompress(size)):
+            compressed = self._socket.recv(self._RECV_SIZE)
+            if not compressed:
+                return b""
+            self._inflater.append(compressed)
+        return data
+
+    def sendall(self, bytes: bytes) -> None:
+        """Send all of the bytes."""
+        self.send(bytes)
+
+    def send(self, bytes: bytes) -> int:
+        """Send all of the bytes; return how many they are."""
+        self._socket.sendall(self._deflater.compress_and_flush(bytes))
+        return len(bytes)
+
+
+hide_annotations(globals())

@@ -1,0 +1,170 @@
+"""`Request`: what a handler gets, with mod_python's names as pywebsocket kept them.
+
+Attributes that a handshake sets (`ws_resource`, `ws_stream`, ...) are plain instance attributes:
+handlers read, replace and add to them, and look at `vars(request)`.
+"""
+
+import io
+from collections.abc import Iterable
+from http.client import HTTPMessage
+from typing import Any
+
+from fastwsh._core import Connection
+
+__all__ = ["Request", "RequestHandler", "make_headers"]
+
+
+def make_headers(fields: Iterable[tuple[str, str]]) -> HTTPMessage:
+    """Return the fields as the message class that `http.server` gives handlers.
+
+    Looking a name up ignores its case, a missing one is None, `items()` keeps order and
+    repetitions.
+    """
+    headers = HTTPMessage()
+    headers._headers = list(fields)  # type: ignore[attr-defined]
+    return headers
+
+
+class _HeadersIn:
+    """Makes `headers_in` when it is first asked for: most handlers never do."""
+
+    def __get__(self, request: Any, owner: type | None = None) -> Any:
+        if request is None:
+            return self
+        headers = make_headers(request.connection.headers)
+        request.headers_in = headers
+        return headers
+
+
+class Request:
+    """One opening handshake, and the connection that came of it.
+
+    Args:
+        connection: The native connection.
+    """
+
+    headers_in = _HeadersIn()
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    @property
+    def uri(self) -> str:
+        """The resource with its query, as it came."""
+        return self.connection.resource
+
+    @property
+    def unparsed_uri(self) -> str:
+        """The same as `uri`, as in pywebsocket."""
+        return self.connection.resource
+
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        return self.connection.method
+
+    @property
+    def protocol(self) -> str:
+        """The request's HTTP version, such as HTTP/1.1."""
+        return self.connection.protocol
+
+    @property
+    def _request_handler(self) -> "RequestHandler":
+        return RequestHandler(self.connection)
+
+    def get_uri(self) -> str:
+        """Return `uri`."""
+        return self.uri
+
+    def get_unparsed_uri(self) -> str:
+        """Return `unparsed_uri`."""
+        return self.unparsed_uri
+
+    def get_method(self) -> str:
+        """Return `method`."""
+        return self.method
+
+    def get_protocol(self) -> str:
+        """Return `protocol`."""
+        return self.protocol
+
+    def is_https(self) -> bool:
+        """Tell whether the connection is a TLS connection."""
+        return self.connection.is_tls
+
+
+class RequestHandler:
+    """The connection as an `http.server` request handler shows it.
+
+    pywebsocket's own request handler was reachable as `request._request_handler`, and some
+    handlers read the request or the socket's streams there.
+
+    Args:
+        connection: The native connection.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.rfile = io.BufferedReader(_ReadStream(connection), 1)
+        self.wfile = _WriteStream(connection)
+
+    @property
+    def headers(self) -> HTTPMessage:
+        """The request's headers."""
+        return make_headers(self.connection.headers)
+
+    @property
+    def path(self) -> str:
+        """The resource with its query."""
+        return self.connection.resource
+
+    @property
+    def command(self) -> str:
+        """The request's method."""
+        return self.connection.method
+
+    @property
+    def requestline(self) -> str:
+        """The request line as it came, without its line end."""
+        return self.connection.request_line
+
+    @property
+    def request_version(self) -> str:
+        """The request's HTTP version."""
+        return self.connection.protocol
+
+    @property
+    def client_address(self) -> Any:
+        """The peer's address."""
+        return self.connection.remote_addr
+
+    @property
+    def server(self) -> Any:
+        """The server."""
+        return self.connection.server
+
+
+class _ReadStream(io.RawIOBase):
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._connection.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _WriteStream(io.RawIOBase):
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._connection.write(data)

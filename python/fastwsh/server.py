@@ -1,0 +1,267 @@
+"""`WebSocketServer`: sockets bound in Python, everything behind them native.
+
+The constructor, the attributes and the methods are those of pywebsocket's class of this name,
+because programs embed it; `stop` is new.
+"""
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Any, Final
+
+from fastwsh import _core, banner, session
+from fastwsh.config import ConfigError
+from fastwsh.options import DEFAULT_MAX_MESSAGE_BYTES
+from fastwsh.pywebsocket.dispatch import Dispatcher, alias_handlers
+
+__all__ = ["WebSocketServer", "load_handlers"]
+
+# What `socketserver` binds to when no host is given: both families, as far as the system has them.
+_ANY_HOST: Final = (
+    (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::", 0)),
+    (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("", 0)),
+)
+
+# Address space per thread, of which only what is used takes memory. CPython before 3.14 counts
+# nested calls and assumes the system's usual 8 MiB; later versions measure the stack.
+_STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
+
+# Long enough for a modem, short enough that a port scan leaves nothing behind.
+DEFAULT_HEAD_TIMEOUT: Final = 30.0
+
+_EVENT_POLL_SECONDS: Final = 1.0
+
+_LOGGER: Final = logging.getLogger("fastwsh.server")
+# The line was pywebsocket's, and so is the name of its logger.
+_OLD_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
+
+_AddressInfo = tuple[Any, ...]
+
+
+def load_handlers(options: argparse.Namespace) -> Dispatcher:
+    """Load the handlers that the options name, and the aliases of the map file.
+
+    Args:
+        options: pywebsocket's options; those that an embedder leaves out have their defaults.
+
+    Raises:
+        DispatchException: The scan directory is not in the handlers' root.
+        OSError: The map file cannot be read.
+    """
+    dispatcher = Dispatcher(
+        options.websock_handlers,
+        options.scan_dir,
+        options.allow_handlers_outside_root_dir,
+        getattr(options, "handler_encoding", None),
+    )
+    map_file = getattr(options, "websock_handlers_map_file", None)
+    if map_file:
+        alias_handlers(dispatcher, map_file)
+    return dispatcher
+
+
+class WebSocketServer:
+    """A server for the handlers of a folder and the files of the current one.
+
+    Constructing it binds and listens; connections are accepted by `serve_forever`. A port that
+    cannot be bound does not raise: `_sockets` is empty then and `bind_errors` says why.
+
+    Args:
+        options: As `fastwsh.options.parse_args_and_config` returns them, or any object with
+            pywebsocket's attributes.
+
+    Raises:
+        ConfigError: An option asks for what the server cannot do.
+        DispatchException: The scan directory is not in the handlers' root.
+        OSError: The host is not known, or the map file cannot be read.
+    """
+
+    request_queue_size = 128
+    allow_reuse_address = True
+
+    def __init__(self, options: Any) -> None:
+        _refuse_unsupported(options)
+        options.dispatcher = load_handlers(options)
+        for warning in options.dispatcher.source_warnings():
+            logging.warning("Warning in source loading: %s", warning)  # noqa: LOG015 (its logger)
+        self.websocket_server_options = options
+        self.request_queue_size = options.request_queue_size
+        self.server_name: str = options.server_host
+        self.server_port: int = options.port
+        self.server_address = (self.server_name, self.server_port)
+        self.bind_errors: list[OSError] = []
+        self._sockets: list[tuple[socket.socket, _AddressInfo]] = []
+        self._stopped = threading.Event()
+        self._serving = threading.Event()
+        self._core: _core.Server | None = None
+        self._lock = threading.Lock()
+        for address_info in self._addresses():
+            self._listen(address_info)
+        if not self._sockets:
+            _OLD_LOGGER.critical(
+                "No sockets activated. Use info log level to see the reason."
+            )
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Accept connections until `shutdown` or `stop` is called.
+
+        Args:
+            poll_interval: pywebsocket's; waiting needs no polling here.
+        """
+        with self._lock:
+            if self._stopped.is_set():
+                return
+            core = self._core = self._make_core()
+            for listener, _ in self._sockets:
+                core.listen(os.dup(listener.fileno()))
+            self._serving.set()
+        threading.Thread(
+            target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
+        ).start()
+        for listener, _ in self._sockets:
+            _LOGGER.info("Listening on %s", _format_address(listener.getsockname()))
+        self._stopped.wait()
+
+    def shutdown(self) -> None:
+        """Stop accepting and say good-bye to the connections; do not wait for their handlers."""
+        self.stop(0)
+
+    def stop(self, timeout: float) -> bool:
+        """Stop accepting, close every connection with 1001 and wait for the handlers.
+
+        Args:
+            timeout: Seconds to wait; connections that are still open then are cut.
+
+        Returns:
+            Whether all handlers have ended.
+        """
+        with self._lock:
+            core = self._core
+            finished = True
+            if core is not None and not self._stopped.is_set():
+                core.close()
+                finished = core.wait_closed(timeout)
+            self._stopped.set()
+        if core is not None:
+            core.end()
+        return finished
+
+    def server_close(self) -> None:
+        """Close the listening sockets."""
+        for listener, address_info in self._sockets:
+            _OLD_LOGGER.info("Close on: %r", address_info)
+            listener.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the first listening socket."""
+        return self._sockets[0][0].fileno()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log the exception that is being handled, as pywebsocket does."""
+        _OLD_LOGGER.error(
+            "Exception in processing request from: %r", client_address, exc_info=True
+        )
+
+    def _addresses(self) -> Iterable[_AddressInfo]:
+        if not self.server_name:
+            return _ANY_HOST
+        return socket.getaddrinfo(
+            self.server_name,
+            self.server_port,
+            socket.AF_UNSPEC,
+            socket.SOCK_STREAM,
+            socket.IPPROTO_TCP,
+        )
+
+    def _listen(self, address_info: _AddressInfo) -> None:
+        family, kind, _, _, address = address_info
+        _OLD_LOGGER.info("Create socket on: %r", address_info)
+        try:
+            listener = socket.socket(family, kind)
+        except OSError as error:
+            self._skip(error)
+            return
+        try:
+            if self.allow_reuse_address:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address[0], self.server_port, *address[2:]))
+            listener.listen(self.request_queue_size)
+        except OSError as error:
+            listener.close()
+            self._skip(error)
+            return
+        if self.server_port == 0:
+            # further sockets take the port that the system chose for the first
+            self.server_port = listener.getsockname()[1]
+            self.server_address = (self.server_name, self.server_port)
+            _OLD_LOGGER.info("Port %r is assigned", self.server_port)
+        self._sockets.append((listener, address_info))
+
+    def _skip(self, error: OSError) -> None:
+        _OLD_LOGGER.info("Skip by failure: %r", error)
+        self.bind_errors.append(error)
+
+    def _make_core(self) -> _core.Server:
+        options = self.websocket_server_options
+        limit = getattr(options, "max_message_bytes", DEFAULT_MAX_MESSAGE_BYTES)
+        core = _core.Server(
+            session.run,
+            self,
+            document_root=os.getcwd(),
+            local_addr=(self.server_name, self.server_port),
+            head_timeout=getattr(options, "head_timeout", DEFAULT_HEAD_TIMEOUT) or None,
+            validation_host=getattr(options, "validation_host", None),
+            validation_port=getattr(options, "validation_port", None),
+            strict_compat=getattr(options, "strict_compat", False),
+            max_message_bytes=limit or None,
+            stack_size=threading.stack_size() or _STACK_BYTES,
+        )
+        core.set_routes(list(options.dispatcher._handler_suite_map))
+        if getattr(options, "use_basic_auth", False):
+            core.set_credential(options.basic_auth_credential)
+        return core
+
+    def _log_events(self, core: _core.Server) -> None:
+        """Make log lines of what the native threads have to tell."""
+        parent = logging.getLogger("pywebsocket3")
+        while not self._stopped.is_set():
+            core.set_log_level(min(parent.getEffectiveLevel(), 250))
+            event = core.next_event(_EVENT_POLL_SECONDS)
+            if event is None:
+                continue
+            level, name, text, upgrade = event
+            if level:
+                logging.getLogger(f"pywebsocket3.{name}").log(level, "%s", text)
+            else:
+                self._log_missing_handler(text, upgrade)
+            lost = core.take_lost_events()
+            if lost:
+                _LOGGER.warning("%d log lines were dropped: too many at once", lost)
+
+    def _log_missing_handler(self, resource: str, upgrade: bool) -> None:
+        logger = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")
+        logger.info("No handler for resource: %r", resource)
+        if not upgrade:
+            return
+        known = self.websocket_server_options.dispatcher._handler_suite_map
+        nearest = banner.nearest(resource, known)
+        hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
+        # a person at a terminal wants to know; a log file stays as quiet as pywebsocket's
+        level = logging.WARNING if sys.stderr.isatty() else logging.INFO
+        _LOGGER.log(level, "No handler for %s%s", banner.clean(resource), hint)
+
+
+def _refuse_unsupported(options: Any) -> None:
+    if getattr(options, "use_tls", False):
+        raise ConfigError("TLS is not available in this version; leave --tls out")
+    if getattr(options, "cgi_paths", None) or getattr(options, "cgi_directories", None):
+        raise ConfigError("CGI is not available in this version; leave --cgi-paths out")
+
+
+def _format_address(address: Any) -> str:
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

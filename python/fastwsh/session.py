@@ -1,0 +1,148 @@
+"""One connection from its opening handshake to its end, in its handler's thread.
+
+What a handler's exception does to its connection is decided in `pywebsocket.dispatch`; here is
+what becomes of the connection and what the operator is told.
+"""
+
+import logging
+import threading
+import traceback
+from typing import Any, Final
+
+from fastwsh import _core
+from fastwsh.pywebsocket import common
+from fastwsh.pywebsocket.handshake import base, hybi
+from fastwsh.pywebsocket.stream import Stream, StreamOptions
+from fastwsh.request import Request
+
+__all__ = ["run"]
+
+# The loggers that wrote these lines in pywebsocket.
+_HANDLER_LOGGER: Final = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")
+_HANDSHAKE_LOGGER: Final = logging.getLogger("pywebsocket3.handshake")
+_SERVER_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
+
+
+def run(connection: _core.Connection) -> None:
+    """Open the connection, let its handler use it, and see to its end.
+
+    Called by the native server in a thread of its own. Never raises for what a handler does.
+
+    Args:
+        connection: A connection whose request names a handler.
+    """
+    try:
+        _serve(Request(connection), connection)
+    except SystemExit:
+        # `sys.exit()` in a handler ends its thread, as in pywebsocket
+        _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
+    except BaseException:  # noqa: BLE001 (a handler may raise anything; the thread goes on)
+        _SERVER_LOGGER.error(  # noqa: TRY400 (pywebsocket's line)
+            "Exception in processing request from: %r\n%s",
+            connection.remote_addr,
+            traceback.format_exc(),
+        )
+    finally:
+        _forget_thread()
+
+
+def _serve(request: Request, connection: _core.Connection) -> None:
+    dispatcher = connection.server.websocket_server_options.dispatcher
+    try:
+        if not _open(request, connection, dispatcher):
+            return
+        request._dispatcher = dispatcher  # type: ignore[attr-defined]
+        dispatcher.transfer_data(request)
+    except base.AbortedByUserException as error:
+        _HANDLER_LOGGER.info("Aborted: %s", error)
+    else:
+        if vars(request).get("client_terminated") and vars(request).get("server_terminated"):
+            connection.set_clean()
+
+
+def _open(request: Request, connection: _core.Connection, dispatcher: Any) -> bool:
+    """Do the opening handshake; whether the connection is open."""
+    try:
+        established = _Handshaker(request, dispatcher).do_native_handshake()
+    except base.VersionException as error:
+        _HANDLER_LOGGER.info("Handshake failed for version error: %s", error)
+        connection.send_refusal(common.HTTP_STATUS_BAD_REQUEST, error.supported_versions)
+        return False
+    except base.HandshakeException as error:
+        _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
+        connection.send_refusal(error.status or common.HTTP_STATUS_BAD_REQUEST)
+        return False
+    if established:
+        _HANDSHAKE_LOGGER.info("Established (%s protocol)", "RFC 6455")
+    return established
+
+
+class _Handshaker(hybi.Handshaker):
+    """The opening handshake with its rules checked and its answer formatted natively."""
+
+    def do_native_handshake(self) -> bool:
+        """Return whether the connection is open; the server may be stopping."""
+        request = self._request
+        connection = request.connection
+        request.ws_close_code = None
+        request.ws_close_reason = None
+        protocols, extensions = connection.open()
+        request.ws_resource = connection.resource
+        request.ws_version = common.VERSION_HYBI_LATEST
+        request.ws_origin = connection.header(common.ORIGIN_HEADER)
+        request.ws_protocol = None
+        request.ws_requested_protocols = protocols
+        request.ws_requested_extensions = (
+            None if extensions is None else [_to_parameter(*item) for item in extensions]
+        )
+        request.ws_extension_processors = self._get_extension_processors_requested()
+        request.extra_headers = []
+        self._dispatcher.do_extra_handshake(request)
+
+        options = StreamOptions()
+        self._process_extensions(options)
+        request.ws_stream = Stream(request, options)
+        self._check_protocol_choice()
+        return self._send_answer(connection)
+
+    def _send_answer(self, connection: _core.Connection) -> bool:
+        request = self._request
+        extra = [(str(name), str(value)) for name, value in request.extra_headers]
+        if not connection.strict_compat:
+            for name, value in extra:
+                _check_header(name, value)
+        extensions = request.ws_extensions
+        return connection.send_answer(
+            request.ws_protocol,
+            common.format_extensions(extensions) if extensions else None,
+            extra,
+        )
+
+
+def _check_header(name: str, value: str) -> None:
+    try:
+        _core.check_header_field(name, value)
+    except ValueError as error:
+        _HANDLER_LOGGER.error("%s", error)  # noqa: TRY400 (a handler's mistake, named)
+        raise base.HandshakeException(str(error), common.HTTP_STATUS_FORBIDDEN) from None
+
+
+def _to_parameter(
+    name: str, parameters: list[tuple[str, str | None]]
+) -> common.ExtensionParameter:
+    parameter = common.ExtensionParameter(name)
+    for item in parameters:
+        parameter.add_parameter(*item)
+    return parameter
+
+
+def _forget_thread() -> None:
+    """Drop the stand-in that `threading` makes for a thread it has not started.
+
+    The thread serves further connections, and before Python 3.13 the stand-in would stay for
+    good.
+    """
+    active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
+    thread = active.get(threading.get_ident())
+    if isinstance(thread, threading._DummyThread):
+        active.pop(threading.get_ident(), None)

@@ -1,0 +1,359 @@
+//! DEFLATE for Python, and the filters that pywebsocket's streams know permessage-deflate by.
+//!
+//! A stream whose filter lists hold exactly the four filters of one [`DeflateFramer`] calls the
+//! framer directly; the filters' own methods are for handlers that call or move them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyBytes, PyList},
+    PyClass,
+};
+
+use super::errors::{protocol_error, value_error};
+use crate::protocol::{
+    deflate::{
+        Flush, MessageDeflater, MessageInflater, Offer, RawDeflater as Deflater,
+        RawInflater as Inflater, WindowBits,
+    },
+    frame::Opcode,
+    ProtocolError,
+};
+
+/// Messages from this size on are compressed and decompressed while other threads run Python.
+const DETACH_MIN: usize = 8 * 1024;
+
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(super) struct DeflateOffer(Offer);
+
+#[pymethods]
+impl DeflateOffer {
+    #[staticmethod]
+    fn parse(parameters: Vec<(String, Option<String>)>) -> PyResult<Self> {
+        let parameters =
+            parameters.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        Offer::parse(parameters).map(Self).map_err(value_error)
+    }
+
+    #[getter]
+    fn server_max_window_bits(&self) -> Option<u8> {
+        self.0.server_max_window_bits.map(WindowBits::bits)
+    }
+
+    #[getter]
+    fn server_no_context_takeover(&self) -> bool {
+        self.0.server_no_context_takeover
+    }
+
+    #[getter]
+    fn client_max_window_bits(&self) -> Option<u8> {
+        self.0.client_max_window_bits.map(WindowBits::bits)
+    }
+
+    #[getter]
+    fn client_no_context_takeover(&self) -> bool {
+        self.0.client_no_context_takeover
+    }
+}
+
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(super) struct RawDeflater(Mutex<Deflater>);
+
+#[pymethods]
+impl RawDeflater {
+    #[new]
+    fn new(window_bits: i64) -> PyResult<Self> {
+        let window = WindowBits::new(window_bits).map_err(value_error)?;
+        Ok(Self(Mutex::new(Deflater::new(window))))
+    }
+
+    fn compress<'py>(&self, py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &lock(&self.0).compress(data, Flush::None))
+    }
+
+    fn compress_and_flush<'py>(&self, py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &lock(&self.0).compress(data, Flush::Sync))
+    }
+
+    fn compress_and_finish<'py>(&self, py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &lock(&self.0).compress(data, Flush::Finish))
+    }
+}
+
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(super) struct RawInflater(Mutex<InflaterState>);
+
+#[derive(Default)]
+struct InflaterState {
+    stream: Inflater,
+    input: Vec<u8>,
+}
+
+#[pymethods]
+impl RawInflater {
+    #[new]
+    fn new(window_bits: i64) -> PyResult<Self> {
+        // inflating always takes the largest window, which every stream fits
+        WindowBits::new(window_bits).map_err(value_error)?;
+        Ok(Self(Mutex::default()))
+    }
+
+    fn append(&self, data: &[u8]) {
+        lock(&self.0).input.extend_from_slice(data);
+    }
+
+    fn decompress<'py>(&self, py: Python<'py>, size: i64) -> PyResult<Bound<'py, PyBytes>> {
+        let limit = match size {
+            -1 => usize::MAX,
+            1.. => usize::try_from(size).unwrap_or(usize::MAX),
+            _ => return Err(value_error("size must be -1 or positive")),
+        };
+        let mut state = lock(&self.0);
+        let input = std::mem::take(&mut state.input);
+        let mut output = Vec::new();
+        let left = state
+            .stream
+            .inflate(&input, &mut output, limit)
+            .map_err(|error| value_error(&error))?;
+        let (now, later) = output.split_at(output.len().min(limit));
+        debug_assert!(later.is_empty());
+        state.input = left.to_vec();
+        Ok(PyBytes::new(py, now))
+    }
+
+    fn reset(&self) {
+        lock(&self.0).stream.reset();
+    }
+}
+
+/// permessage-deflate on one stream.
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(super) struct DeflateFramer {
+    outgoing: Mutex<Outgoing>,
+    incoming: Mutex<Incoming>,
+}
+
+struct Outgoing {
+    deflater: MessageDeflater,
+    bfinal: bool,
+    enabled: bool,
+    /// A compressed message has begun and not ended.
+    ongoing: bool,
+    /// The next data frame carries RSV1.
+    mark_next: bool,
+}
+
+#[derive(Default)]
+struct Incoming {
+    inflater: MessageInflater,
+    /// The message under way is compressed; for the filters only.
+    inflate_next: bool,
+}
+
+#[pymethods]
+impl DeflateFramer {
+    #[new]
+    #[pyo3(signature = (deflate_max_window_bits, deflate_no_context_takeover))]
+    fn new(
+        deflate_max_window_bits: Option<i64>,
+        deflate_no_context_takeover: bool,
+    ) -> PyResult<Self> {
+        let window =
+            deflate_max_window_bits.map(WindowBits::new).transpose().map_err(value_error)?;
+        Ok(Self {
+            outgoing: Mutex::new(Outgoing {
+                deflater: MessageDeflater::new(window, deflate_no_context_takeover),
+                bfinal: false,
+                enabled: false,
+                ongoing: false,
+                mark_next: false,
+            }),
+            incoming: Mutex::default(),
+        })
+    }
+
+    fn set_bfinal(&self, value: bool) {
+        lock(&self.outgoing).bfinal = value;
+    }
+
+    fn set_compress_outgoing_enabled(&self, value: bool) {
+        lock(&self.outgoing).enabled = value;
+    }
+
+    fn setup_stream_options(slf: &Bound<'_, Self>, stream_options: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let framer = || slf.clone().unbind();
+        append(stream_options, "outgoing_message_filters", OutgoingMessageFilter(framer()))?;
+        append(stream_options, "incoming_message_filters", IncomingMessageFilter(framer()))?;
+        append(stream_options, "outgoing_frame_filters", OutgoingFrameFilter(framer()))?;
+        append(stream_options, "incoming_frame_filters", IncomingFrameFilter(framer()))?;
+        stream_options.setattr(intern!(py, "encode_text_message_to_utf8"), false)
+    }
+}
+
+impl DeflateFramer {
+    /// Compresses a piece of a message; gives it as it is while compression is switched off.
+    pub(super) fn deflate(&self, py: Python<'_>, piece: &[u8], end: bool) -> Option<Vec<u8>> {
+        let work = || {
+            let mut outgoing = lock(&self.outgoing);
+            if !outgoing.enabled {
+                return None;
+            }
+            let bfinal = outgoing.bfinal;
+            let output = outgoing.deflater.deflate(piece, end, bfinal);
+            outgoing.mark_next |= !outgoing.ongoing;
+            outgoing.ongoing = !end;
+            Some(output)
+        };
+        if piece.len() < DETACH_MIN {
+            work()
+        } else {
+            py.detach(work)
+        }
+    }
+
+    /// Whether the frame that is sent now begins a compressed message.
+    pub(super) fn take_mark(&self) -> bool {
+        std::mem::take(&mut lock(&self.outgoing).mark_next)
+    }
+
+    /// Decompresses a whole message.
+    pub(super) fn inflate(
+        &self,
+        py: Python<'_>,
+        payload: &[u8],
+        max_bytes: u64,
+    ) -> Result<Vec<u8>, ProtocolError> {
+        let work = || lock(&self.incoming).inflater.inflate(payload, max_bytes);
+        if payload.len() < DETACH_MIN / 8 {
+            work()
+        } else {
+            py.detach(work)
+        }
+    }
+}
+
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(super) struct OutgoingMessageFilter(pub(super) Py<DeflateFramer>);
+
+#[pymethods]
+impl OutgoingMessageFilter {
+    #[pyo3(signature = (message, end=true, binary=false))]
+    fn filter<'py>(
+        &self,
+        message: &Bound<'py, PyAny>,
+        end: bool,
+        binary: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = message.py();
+        let message = if binary {
+            message.clone()
+        } else {
+            message.call_method1(intern!(py, "encode"), (intern!(py, "utf-8"),))?
+        };
+        let bytes = super::stream::bytes_of(&message)?;
+        Ok(match self.0.get().deflate(py, bytes.as_bytes(), end) {
+            Some(output) => PyBytes::new(py, &output).into_any(),
+            None => message,
+        })
+    }
+}
+
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(super) struct IncomingMessageFilter(pub(super) Py<DeflateFramer>);
+
+#[pymethods]
+impl IncomingMessageFilter {
+    fn decompress_next_message(&self) {
+        lock(&self.0.get().incoming).inflate_next = true;
+    }
+
+    fn filter<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = message.py();
+        let framer = self.0.get();
+        if !std::mem::take(&mut lock(&framer.incoming).inflate_next) {
+            return Ok(message.clone());
+        }
+        let bytes = super::stream::bytes_of(message)?;
+        let output = framer
+            .inflate(py, bytes.as_bytes(), u64::MAX)
+            .map_err(|error| protocol_error(py, &error, false))?;
+        Ok(PyBytes::new(py, &output).into_any())
+    }
+}
+
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(super) struct OutgoingFrameFilter(pub(super) Py<DeflateFramer>);
+
+#[pymethods]
+impl OutgoingFrameFilter {
+    fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.0.get().take_mark() && !is_control(frame)? {
+            frame.setattr(intern!(frame.py(), "rsv1"), 1)?;
+        }
+        Ok(())
+    }
+}
+
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(super) struct IncomingFrameFilter(pub(super) Py<DeflateFramer>);
+
+#[pymethods]
+impl IncomingFrameFilter {
+    fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
+        let rsv1 = intern!(frame.py(), "rsv1");
+        if frame.getattr(rsv1)?.is_truthy()? && !is_control(frame)? {
+            lock(&self.0.get().incoming).inflate_next = true;
+            frame.setattr(rsv1, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// The framer whose two filters are the only ones on the way in.
+pub(super) fn incoming_framer<'py>(
+    frame_filters: &Bound<'py, PyList>,
+    message_filters: &Bound<'py, PyList>,
+) -> Option<Bound<'py, DeflateFramer>> {
+    let frame_filter = only::<IncomingFrameFilter>(frame_filters)?;
+    let message_filter = only::<IncomingMessageFilter>(message_filters)?;
+    let framer = &frame_filter.get().0;
+    framer.is(&message_filter.get().0).then(|| framer.bind(frame_filters.py()).clone())
+}
+
+/// The framer whose two filters are the only ones on the way out.
+pub(super) fn outgoing_framer<'py>(
+    frame_filters: &Bound<'py, PyList>,
+    message_filters: &Bound<'py, PyList>,
+) -> Option<Bound<'py, DeflateFramer>> {
+    let frame_filter = only::<OutgoingFrameFilter>(frame_filters)?;
+    let message_filter = only::<OutgoingMessageFilter>(message_filters)?;
+    let framer = &frame_filter.get().0;
+    framer.is(&message_filter.get().0).then(|| framer.bind(frame_filters.py()).clone())
+}
+
+fn only<'py, T: PyClass>(filters: &Bound<'py, PyList>) -> Option<Bound<'py, T>> {
+    if filters.len() != 1 {
+        return None;
+    }
+    filters.get_item(0).ok()?.cast_into::<T>().ok()
+}
+
+fn append<T>(options: &Bound<'_, PyAny>, list: &str, filter: T) -> PyResult<()>
+where
+    T: Into<PyClassInitializer<T>> + PyClass,
+{
+    let filter = Bound::new(options.py(), filter)?;
+    options.getattr(list)?.call_method1(intern!(options.py(), "append"), (filter,)).map(|_| ())
+}
+
+fn is_control(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let opcode: u8 = frame.getattr(intern!(frame.py(), "opcode"))?.extract()?;
+    Ok(Opcode::new(opcode & 0xf).is_ok_and(Opcode::is_control))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

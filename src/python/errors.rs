@@ -1,0 +1,122 @@
+//! From Rust's errors to the exception classes that pywebsocket's handlers catch. The classes are
+//! Python's own, in `fastwsh.pywebsocket`, and imported when first raised.
+
+use std::io;
+
+use pyo3::{
+    exceptions::{PyOSError, PyValueError},
+    intern,
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyBytes, PyType},
+    BoundObject,
+};
+
+use crate::protocol::{close::CloseCode, ProtocolError, SendError};
+
+const STREAM_EXCEPTIONS: &str = "fastwsh.pywebsocket._stream_exceptions";
+
+/// An exception class of `fastwsh.pywebsocket._stream_exceptions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    BadOperation,
+    ConnectionTerminated,
+    InvalidFrame,
+    InvalidUtf8,
+    UnsupportedFrame,
+}
+
+impl Kind {
+    fn class<'py>(self, py: Python<'py>) -> PyResult<&'py Bound<'py, PyType>> {
+        static CLASSES: [PyOnceLock<Py<PyType>>; 5] = [const { PyOnceLock::new() }; 5];
+        let name = match self {
+            Self::BadOperation => "BadOperationException",
+            Self::ConnectionTerminated => "ConnectionTerminatedException",
+            Self::InvalidFrame => "InvalidFrameException",
+            Self::InvalidUtf8 => "InvalidUTF8Exception",
+            Self::UnsupportedFrame => "UnsupportedFrameException",
+        };
+        CLASSES[self as usize].import(py, STREAM_EXCEPTIONS, name)
+    }
+
+    /// An exception with one argument.
+    pub(super) fn with<'py, T>(self, py: Python<'py>, argument: T) -> PyErr
+    where
+        T: IntoPyObject<'py>,
+    {
+        let argument = match argument.into_pyobject(py) {
+            Ok(argument) => argument.into_any().unbind(),
+            Err(error) => return error.into(),
+        };
+        match self.class(py) {
+            Ok(class) => PyErr::from_type(class.clone(), (argument,)),
+            Err(error) => error,
+        }
+    }
+}
+
+/// What a stream raises when the peer broke a rule.
+///
+/// The attribute `close_code` is set where the code differs from the one that goes with the class.
+pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compat: bool) -> PyErr {
+    let (kind, code) = match error {
+        ProtocolError::BadText { text, .. } => return invalid_utf8(py, text),
+        ProtocolError::ReservedBits(_) | ProtocolError::ReservedOpcode(_) if strict_compat => {
+            (Kind::UnsupportedFrame, None)
+        }
+        ProtocolError::ReservedBits(_) | ProtocolError::ReservedOpcode(_) => {
+            (Kind::UnsupportedFrame, Some(error.close_code()))
+        }
+        _ => {
+            let code = error.close_code();
+            (Kind::InvalidFrame, (code != CloseCode::PROTOCOL_ERROR).then_some(code))
+        }
+    };
+    let raised = kind.with(py, error.to_string());
+    if let Some(code) = code {
+        if let Err(error) = raised.value(py).setattr(intern!(py, "close_code"), code.0) {
+            return error;
+        }
+    }
+    raised
+}
+
+/// `InvalidUTF8Exception(UnicodeDecodeError(...))`, worded by Python's own decoder.
+pub(super) fn invalid_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
+    let decoded = PyBytes::new(py, text).call_method1(intern!(py, "decode"), ("utf-8",));
+    match decoded {
+        Err(cause) => Kind::InvalidUtf8.with(py, cause.into_value(py)),
+        Ok(_) => Kind::InvalidUtf8.with(py, "text is not valid UTF-8"),
+    }
+}
+
+/// A mistake of our own user while sending.
+pub(super) fn send_error(py: Python<'_>, error: &SendError) -> PyErr {
+    Kind::BadOperation.with(py, error.to_string())
+}
+
+/// A value that a function cannot take.
+pub(super) fn value_error(error: impl ToString) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+/// An `OSError` of the right subclass, with its number.
+pub(super) fn os_error(error: &io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, strerror(error))),
+        // ours: the connection has been closed on this side
+        None if error.kind() == io::ErrorKind::BrokenPipe => {
+            PyOSError::new_err((rustix::io::Errno::PIPE.raw_os_error(), "Broken pipe"))
+        }
+        None => PyOSError::new_err(error.to_string()),
+    }
+}
+
+/// The text of an error without the number that Rust puts behind it.
+pub(super) fn strerror(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}

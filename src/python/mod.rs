@@ -1,0 +1,61 @@
+//! `fastwsh._core`: the extension module. Thin: no protocol rule, no socket code.
+
+mod connection;
+mod deflate;
+mod descriptor;
+mod errors;
+mod functions;
+mod header;
+mod server;
+mod stream;
+
+use pyo3::{prelude::*, sync::PyOnceLock, types::PyType};
+
+use crate::protocol::HandshakeError;
+
+/// The native half of fastwsh: protocol rules, sockets and the stream state machine.
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::{
+        connection::Connection,
+        deflate::{
+            DeflateFramer, DeflateOffer, IncomingFrameFilter, IncomingMessageFilter,
+            OutgoingFrameFilter, OutgoingMessageFilter, RawDeflater, RawInflater,
+        },
+        functions::{
+            apply_mask, check_header_field, compute_accept, create_closing_handshake_body,
+            create_header, create_length_header, decode_key, parse_extensions, parse_token_list,
+            parse_uri, parse_window_bits, quote_if_necessary, scan_lws, scan_quoted_string,
+            scan_token,
+        },
+        header::HeaderDecoder,
+        server::Server,
+        stream::Stream,
+    };
+
+    #[pymodule_export]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}
+
+/// What `Connection.open` raises for a request that is no acceptable opening handshake.
+fn session_error(py: Python<'_>, error: &HandshakeError) -> PyErr {
+    static HANDSHAKE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static VERSION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    const MODULE: &str = "fastwsh.pywebsocket.handshake.base";
+    let text = error.to_string();
+    let raised = match error.supported_versions() {
+        Some(versions) => VERSION
+            .import(py, MODULE, "VersionException")
+            .map(|class| PyErr::from_type(class.clone(), (text, versions))),
+        None => HANDSHAKE
+            .import(py, MODULE, "HandshakeException")
+            .map(|class| PyErr::from_type(class.clone(), (text, error.status()))),
+    };
+    raised.unwrap_or_else(|error| error)
+}
+
+/// `repr()` of an object, for a message.
+fn repr(object: &Bound<'_, PyAny>) -> String {
+    object.repr().map_or_else(|_| "?".to_owned(), |text| text.to_string_lossy().into_owned())
+}

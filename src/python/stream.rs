@@ -1,0 +1,365 @@
+//! `Stream`: pywebsocket's `stream.Stream`, one state machine over two transports.
+//!
+//! Over a connection of this server it reads and writes the socket itself, with the interpreter
+//! detached whenever it may wait. Over any other object it calls that object's `read` and `write`.
+//!
+//! No lock is held while Python code runs: handlers' hooks may call the stream again.
+
+mod receive;
+mod send;
+
+use std::sync::{
+    atomic::{AtomicU8, Ordering},
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+};
+
+use pyo3::{
+    exceptions::{PyRuntimeError, PyTypeError},
+    intern,
+    prelude::*,
+    sync::MutexExt,
+    types::{PyBytes, PyDict, PyList, PyString, PyTuple},
+    PyTraverseError, PyVisit,
+};
+
+use super::{
+    connection::{Connection, Settings},
+    errors::{protocol_error, Kind},
+    repr,
+};
+use crate::protocol::{
+    frame::{FrameReader, Opcode},
+    receive::{MessageReader, Rules},
+    send::FrameWriter,
+    ProtocolError,
+};
+
+/// No opcode has been received yet.
+const NO_OPCODE: u8 = 0xff;
+
+/// A WebSocket stream.
+#[pyclass(frozen, subclass, weakref, dict, module = "fastwsh._core")]
+pub(super) struct Stream(OnceLock<Inner>);
+
+struct Inner {
+    request: Py<PyAny>,
+    options: Py<PyAny>,
+    /// The request's own attributes, if it keeps them in a dict: quicker to read.
+    attributes: Option<Py<PyDict>>,
+    mask_send: bool,
+    expect_masked: bool,
+    reader: Mutex<MessageReader>,
+    frames: Mutex<FrameReader>,
+    writer: Mutex<FrameWriter>,
+    /// Held from compressing a piece of a message to sending it.
+    compressing: Mutex<()>,
+    /// Bytes of a Python connection that no frame has taken yet.
+    duck_input: Mutex<Vec<u8>>,
+    /// Bodies of pings that have not been answered.
+    pings: Mutex<Vec<Vec<u8>>>,
+    last_opcode: AtomicU8,
+}
+
+/// Where bytes come from and go to.
+enum Link<'py> {
+    Native(Bound<'py, Connection>),
+    Duck(Bound<'py, PyAny>),
+}
+
+#[pymethods]
+impl Stream {
+    #[new]
+    #[pyo3(signature = (*args, **kwargs))]
+    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        // a subclass may take other arguments; `__init__` gets those that count
+        let _ = (args, kwargs);
+        Self(OnceLock::new())
+    }
+
+    fn __init__(&self, request: &Bound<'_, PyAny>, options: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = request.py();
+        request.setattr(intern!(py, "client_terminated"), false)?;
+        request.setattr(intern!(py, "server_terminated"), false)?;
+        let expect_masked = options.getattr(intern!(py, "unmask_receive"))?.is_truthy()?;
+        let attributes = request
+            .getattr(intern!(py, "__dict__"))
+            .ok()
+            .and_then(|attributes| attributes.cast_into_exact::<PyDict>().ok())
+            .filter(|attributes| {
+                attributes.contains(intern!(py, "client_terminated")).unwrap_or(false)
+            });
+        let rules = Rules {
+            expect_masked,
+            deflate: false,
+            late_rsv1: false,
+            max_message_bytes: u64::MAX,
+        };
+        let inner = Inner {
+            request: request.clone().unbind(),
+            options: options.clone().unbind(),
+            attributes: attributes.map(Bound::unbind),
+            mask_send: options.getattr(intern!(py, "mask_send"))?.is_truthy()?,
+            expect_masked,
+            reader: Mutex::new(MessageReader::new(rules)),
+            frames: Mutex::default(),
+            writer: Mutex::default(),
+            compressing: Mutex::default(),
+            duck_input: Mutex::default(),
+            pings: Mutex::default(),
+            last_opcode: AtomicU8::new(NO_OPCODE),
+        };
+        self.0.set(inner).map_err(|_| PyRuntimeError::new_err("the stream is initialised already"))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(inner) = self.0.get() {
+            visit.call(&inner.request)?;
+            visit.call(&inner.options)?;
+            visit.call(&inner.attributes)?;
+        }
+        Ok(())
+    }
+
+    #[getter(_request)]
+    fn request(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.inner()?.request.clone_ref(py))
+    }
+
+    #[getter(_options)]
+    fn options(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.inner()?.options.clone_ref(py))
+    }
+
+    #[getter(_original_opcode)]
+    fn original_opcode(&self) -> PyResult<Option<u8>> {
+        self.get_last_received_opcode()
+    }
+
+    fn get_last_received_opcode(&self) -> PyResult<Option<u8>> {
+        let opcode = self.inner()?.last_opcode.load(Ordering::Relaxed);
+        Ok((opcode != NO_OPCODE).then_some(opcode))
+    }
+
+    #[pyo3(signature = (message, end=true, binary=false))]
+    fn send_message(
+        &self,
+        message: &Bound<'_, PyAny>,
+        end: bool,
+        binary: bool,
+    ) -> PyResult<()> {
+        self.inner()?.send_message(message, end, binary)
+    }
+
+    fn receive_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.get().inner()?.receive_message(slf)
+    }
+
+    #[pyo3(signature = (code=1000.into(), reason=None, wait_response=true))]
+    #[pyo3(text_signature = "(self, code=1000, reason='', wait_response=True)")]
+    fn close_connection(
+        slf: &Bound<'_, Self>,
+        code: CloseArgument,
+        reason: Option<&Bound<'_, PyAny>>,
+        wait_response: bool,
+    ) -> PyResult<()> {
+        slf.get().inner()?.close_connection(slf, code.0, reason, wait_response)
+    }
+
+    #[pyo3(signature = (body, binary=false))]
+    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: bool) -> PyResult<()> {
+        self.inner()?.send_ping(body, binary)
+    }
+
+    fn receive_bytes<'py>(&self, py: Python<'py>, length: u64) -> PyResult<Bound<'py, PyBytes>> {
+        self.inner()?.receive_bytes(py, length)
+    }
+
+    fn receive_filtered_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.inner()?.receive_filtered_frame(py)
+    }
+
+    fn _receive_frame<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8)> {
+        self.inner()?.receive_frame(py)
+    }
+
+    fn _receive_frame_as_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.inner()?.receive_frame_object(py)
+    }
+
+    fn _get_message_from_frame<'py>(
+        &self,
+        frame: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.inner()?.message_from_frame(frame)
+    }
+
+    fn _process_close_message(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.inner()?.process_close(message.py(), bytes_of(message)?.as_bytes())
+    }
+
+    fn _process_ping_message(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        slf.get().inner()?.process_ping(slf, bytes_of(message)?.as_bytes())
+    }
+
+    fn _process_pong_message(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.inner()?.process_pong(message.py(), bytes_of(message)?.as_bytes())
+    }
+
+    #[pyo3(signature = (code, reason))]
+    fn _send_closing_handshake(
+        &self,
+        code: Option<i64>,
+        reason: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        self.inner()?.send_closing_handshake(code, reason)
+    }
+
+    fn _send_pong(&self, body: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.inner()?.send_control(Opcode::PONG, body)
+    }
+
+    fn _write(&self, bytes_to_write: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.inner()?.write_raw(bytes_to_write)
+    }
+
+    fn _read<'py>(&self, py: Python<'py>, length: u64) -> PyResult<Bound<'py, PyBytes>> {
+        self.inner()?.receive_bytes(py, length)
+    }
+}
+
+/// A close code that may be `None` without being left out.
+struct CloseArgument(Option<i64>);
+
+impl From<i64> for CloseArgument {
+    fn from(code: i64) -> Self {
+        Self(Some(code))
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for CloseArgument {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        object.extract::<Option<i64>>().map(Self)
+    }
+}
+
+impl Stream {
+    fn inner(&self) -> PyResult<&Inner> {
+        self.0.get().ok_or_else(|| PyRuntimeError::new_err("Stream.__init__ was not called"))
+    }
+}
+
+impl Inner {
+    fn link<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
+        let connection = self.attribute(py, intern!(py, "connection"))?;
+        Ok(match connection.cast_into_exact::<Connection>() {
+            Ok(connection) => Link::Native(connection),
+            Err(error) => Link::Duck(error.into_inner()),
+        })
+    }
+
+    fn attribute<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyString>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(attributes) = &self.attributes {
+            if let Some(value) = attributes.bind(py).get_item(name)? {
+                return Ok(value);
+            }
+        }
+        self.request.bind(py).getattr(name)
+    }
+
+    fn client_terminated(&self, py: Python<'_>) -> PyResult<bool> {
+        self.attribute(py, intern!(py, "client_terminated"))?.is_truthy()
+    }
+
+    /// Whether our side has sent a close frame; one that the server sent is told here first.
+    fn server_terminated(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<bool> {
+        let name = intern!(py, "server_terminated");
+        if self.attribute(py, name)?.is_truthy()? {
+            return Ok(true);
+        }
+        let going_away =
+            matches!(link, Link::Native(connection) if connection.get().transport.is_going_away());
+        if going_away {
+            self.request.bind(py).setattr(name, true)?;
+        }
+        Ok(going_away)
+    }
+
+    fn set(&self, py: Python<'_>, name: &Bound<'_, PyString>, value: impl for<'a> IntoPyObject<'a>) -> PyResult<()> {
+        self.request.bind(py).setattr(name, value)
+    }
+
+    fn filters<'py>(
+        &self,
+        py: Python<'py>,
+        frames: &Bound<'py, PyString>,
+        messages: &Bound<'py, PyString>,
+    ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
+        let options = self.options.bind(py);
+        let list = |name: &Bound<'py, PyString>| {
+            options.getattr(name)?.cast_into::<PyList>().map_err(|_| {
+                PyTypeError::new_err(format!("StreamOptions.{name} must be a list"))
+            })
+        };
+        Ok((list(frames)?, list(messages)?))
+    }
+
+    fn remote_addr(&self, py: Python<'_>) -> PyResult<String> {
+        let connection = self.attribute(py, intern!(py, "connection"))?;
+        Ok(repr(&connection.getattr(intern!(py, "remote_addr"))?))
+    }
+
+    fn reader(&self) -> MutexGuard<'_, MessageReader> {
+        lock(&self.reader)
+    }
+}
+
+impl Link<'_> {
+    fn settings(&self) -> Option<&Arc<Settings>> {
+        match self {
+            Self::Native(connection) => Some(&connection.get().settings),
+            Self::Duck(_) => None,
+        }
+    }
+
+    fn strict_compat(&self) -> bool {
+        self.settings().is_some_and(|settings| settings.strict_compat)
+    }
+
+    fn max_message_bytes(&self) -> u64 {
+        self.settings().map_or(u64::MAX, |settings| settings.max_message_bytes)
+    }
+
+    fn protocol_error(&self, py: Python<'_>, error: &ProtocolError) -> PyErr {
+        protocol_error(py, error, self.strict_compat())
+    }
+}
+
+/// The bytes of `bytes`, or of anything that holds bytes.
+///
+/// `len()` first: it refuses integers, of which `bytes()` would make zeros.
+pub(super) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Ok(bytes.clone());
+    }
+    object.len()?;
+    let py = object.py();
+    py.get_type::<PyBytes>().call1((object,))?.cast_into::<PyBytes>().map_err(Into::into)
+}
+
+/// Takes a lock that others may hold while they wait for a peer.
+fn turn<'a>(py: Python<'_>, mutex: &'a Mutex<()>) -> MutexGuard<'a, ()> {
+    mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

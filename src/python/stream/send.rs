@@ -1,0 +1,354 @@
+//! The sending half of `Stream`.
+
+use pyo3::{
+    exceptions::{PyUnicodeEncodeError, PyValueError},
+    intern,
+    prelude::*,
+    types::{PyBytes, PyString},
+};
+
+use super::{bytes_of, lock, turn, Inner, Kind, Link, Stream};
+use crate::{
+    protocol::{
+        close::CloseCode,
+        frame::{FrameHeader, Opcode},
+        mask::MaskingKey,
+        send::{append_frame, control, Piece},
+    },
+    python::{
+        deflate::outgoing_framer,
+        errors::{os_error, send_error, value_error},
+        functions::closing_body,
+    },
+};
+
+impl Inner {
+    pub(super) fn send_message(
+        &self,
+        message: &Bound<'_, PyAny>,
+        end: bool,
+        binary: bool,
+    ) -> PyResult<()> {
+        let py = message.py();
+        let link = self.link(py)?;
+        if self.server_terminated(py, &link)? {
+            return Err(Kind::BadOperation
+                .with(py, "Requested send_message after sending out a closing handshake"));
+        }
+        if binary && message.is_instance_of::<PyString>() {
+            return Err(Kind::BadOperation
+                .with(py, "Message for binary frame must not be instance of Unicode"));
+        }
+        let (frame_filters, message_filters) = self.filters(
+            py,
+            intern!(py, "outgoing_frame_filters"),
+            intern!(py, "outgoing_message_filters"),
+        )?;
+        let piece =
+            Piece { kind: if binary { Opcode::BINARY } else { Opcode::TEXT }, end, compressed: false };
+        if frame_filters.is_empty() && message_filters.is_empty() {
+            return match message.cast::<PyString>() {
+                Ok(text) if !binary => {
+                    let text = text.to_str().map_err(|error| bad_operation(py, error))?;
+                    self.send_piece(py, &link, piece, text.as_bytes())
+                }
+                _ => {
+                    let bytes = encoded(message, binary).map_err(|error| bad_operation(py, error))?;
+                    self.send_piece(py, &link, piece, bytes.as_bytes())
+                }
+            };
+        }
+        if let Some(framer) = outgoing_framer(&frame_filters, &message_filters) {
+            let bytes = encoded(message, binary)?;
+            let framer = framer.get();
+            // what is compressed after another piece must be sent after it
+            let _turn = turn(py, &self.compressing);
+            let deflated = framer.deflate(py, bytes.as_bytes(), end);
+            let payload = deflated.as_deref().unwrap_or(bytes.as_bytes());
+            let header = {
+                let mut writer = lock(&self.writer);
+                writer.data(piece, payload.len(), self.masking_key(py)?)
+            };
+            let mut header = header.map_err(|error| send_error(py, &error))?;
+            if framer.take_mark() {
+                header.reserved |= crate::protocol::frame::RSV1;
+            }
+            return self.send_frame(py, &link, &header, payload);
+        }
+        let mut message = message.clone();
+        for filter in &message_filters {
+            message = filter.call_method1(intern!(py, "filter"), (message, end, binary))?;
+        }
+        let encode = self.options.bind(py).getattr(intern!(py, "encode_text_message_to_utf8"))?;
+        let bytes = encoded(&message, binary || !encode.is_truthy()?)
+            .map_err(|error| bad_operation(py, error))?;
+        let header = lock(&self.writer)
+            .data(piece, 0, None)
+            .map_err(|error| send_error(py, &error))?;
+        self.send_filtered(py, &header, bytes.as_any())
+    }
+
+    pub(super) fn close_connection(
+        &self,
+        slf: &Bound<'_, Stream>,
+        code: Option<i64>,
+        reason: Option<&Bound<'_, PyAny>>,
+        wait_response: bool,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let link = self.link(py)?;
+        if self.server_terminated(py, &link)? {
+            return Ok(());
+        }
+        let empty = PyString::new(py, "").into_any();
+        let reason = reason.unwrap_or(&empty);
+        if code.is_none() {
+            if !reason.is_none() && reason.len()? > 0 {
+                return Err(Kind::BadOperation
+                    .with(py, "close reason must not be specified if code is None"));
+            }
+        } else if !reason.is_instance_of::<PyBytes>() && !reason.is_instance_of::<PyString>() {
+            return Err(
+                Kind::BadOperation.with(py, "close reason must be an instance of bytes or unicode")
+            );
+        }
+        self.send_closing_handshake(code, reason)?;
+        let expects_answer = code
+            .and_then(|code| u16::try_from(code).ok())
+            .is_none_or(|code| CloseCode(code).expects_answer());
+        if !wait_response || !expects_answer {
+            return Ok(());
+        }
+        let answer = self.receive_message(slf)?;
+        if answer.is_none() {
+            return Ok(());
+        }
+        Err(Kind::ConnectionTerminated.with(py, "Didn't receive valid ack for closing handshake"))
+    }
+
+    pub(super) fn send_closing_handshake(
+        &self,
+        code: Option<i64>,
+        reason: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = reason.py();
+        let body = match code {
+            None => Vec::new(),
+            Some(code) => closing_body(code, reason)?,
+        };
+        let body = PyBytes::new(py, &body);
+        self.control_frame(Opcode::CLOSE, body.as_any(), |frame| {
+            self.set(py, intern!(py, "server_terminated"), true)?;
+            frame.send(self)
+        })
+    }
+
+    pub(super) fn send_ping(&self, body: &Bound<'_, PyAny>, binary: bool) -> PyResult<()> {
+        let body = if !binary && body.is_instance_of::<PyString>() {
+            encoded(body, false)?.into_any()
+        } else {
+            body.clone()
+        };
+        self.send_control(Opcode::PING, &body)?;
+        let body = bytes_of(&body)?.as_bytes().to_vec();
+        let mut pings = lock(&self.pings);
+        pings.push(body);
+        // a peer that never answers must not make us remember everything
+        let surplus = pings.len().saturating_sub(MAX_PINGS);
+        pings.drain(..surplus);
+        Ok(())
+    }
+
+    pub(super) fn send_control(&self, opcode: Opcode, body: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.control_frame(opcode, body, |frame| frame.send(self))
+    }
+
+    /// Sends bytes as they are; an exception tells the peer's address.
+    pub(super) fn write_raw(&self, bytes: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = bytes.py();
+        let connection = self.attribute(py, intern!(py, "connection"))?;
+        match connection.call_method1(intern!(py, "write"), (bytes,)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.write_failure(py, error)),
+        }
+    }
+
+    fn control_frame<'py>(
+        &self,
+        opcode: Opcode,
+        body: &Bound<'py, PyAny>,
+        send: impl FnOnce(ControlFrame<'_, 'py>) -> PyResult<()>,
+    ) -> PyResult<()> {
+        let py = body.py();
+        let (frame_filters, message_filters) = self.filters(
+            py,
+            intern!(py, "outgoing_frame_filters"),
+            intern!(py, "outgoing_message_filters"),
+        )?;
+        let length = body.len()?;
+        if frame_filters.is_empty() {
+            let header = control(opcode, length, self.masking_key(py)?);
+            let header = header.map_err(|error| send_error(py, &error))?;
+            let body = bytes_of(body)?;
+            return send(ControlFrame { header, body: &body, filtered: false });
+        }
+        if let Some(framer) = outgoing_framer(&frame_filters, &message_filters) {
+            framer.get().take_mark();
+            let header = control(opcode, length, self.masking_key(py)?);
+            let header = header.map_err(|error| send_error(py, &error))?;
+            let body = bytes_of(body)?;
+            return send(ControlFrame { header, body: &body, filtered: false });
+        }
+        // the filters may change the length, which is judged behind them
+        let header = control(opcode, 0, None).map_err(|error| send_error(py, &error))?;
+        let body = bytes_of(body)?;
+        send(ControlFrame { header, body: &body, filtered: true })
+    }
+
+    fn send_piece(
+        &self,
+        py: Python<'_>,
+        link: &Link<'_>,
+        piece: Piece,
+        payload: &[u8],
+    ) -> PyResult<()> {
+        let key = self.masking_key(py)?;
+        let header = lock(&self.writer).data(piece, payload.len(), key);
+        let header = header.map_err(|error| send_error(py, &error))?;
+        self.send_frame(py, link, &header, payload)
+    }
+
+    fn send_frame(
+        &self,
+        py: Python<'_>,
+        link: &Link<'_>,
+        header: &FrameHeader,
+        payload: &[u8],
+    ) -> PyResult<()> {
+        let connection = match link {
+            Link::Native(connection) if header.masking_key.is_none() => connection,
+            _ => {
+                let mut bytes = Vec::new();
+                append_frame(header, payload, &mut bytes);
+                return self.write_raw(PyBytes::new(py, &bytes).as_any());
+            }
+        };
+        let transport = &connection.get().transport;
+        let mut encoded = Vec::with_capacity(14);
+        header.encode(&mut encoded);
+        if transport.hold(&encoded, payload) {
+            return Ok(());
+        }
+        py.detach(|| transport.send_frame(&encoded, payload))
+            .map_err(|error| self.write_failure(py, os_error(&error)))
+    }
+
+    /// Lets a handler's own filters change a frame, then sends it.
+    fn send_filtered(
+        &self,
+        py: Python<'_>,
+        header: &FrameHeader,
+        payload: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let module = py.import("fastwsh.pywebsocket.stream")?;
+        let frame = module.getattr("Frame")?.call1((
+            u8::from(header.fin),
+            0,
+            0,
+            0,
+            header.opcode.value(),
+            payload,
+        ))?;
+        let (frame_filters, _) = self.filters(
+            py,
+            intern!(py, "outgoing_frame_filters"),
+            intern!(py, "outgoing_message_filters"),
+        )?;
+        for filter in &frame_filters {
+            filter.call_method1(intern!(py, "filter"), (&frame,))?;
+        }
+        let payload = bytes_of(&frame.getattr("payload")?)?;
+        let opcode: u8 = frame.getattr("opcode")?.extract()?;
+        let opcode = Opcode::new(opcode).map_err(value_error)?;
+        if opcode.is_control() {
+            control(opcode, payload.as_bytes().len(), None).map_err(|error| send_error(py, &error))?;
+        }
+        let mut reserved = 0;
+        for name in ["rsv1", "rsv2", "rsv3"] {
+            reserved = reserved << 1 | u8::from(frame.getattr(name)?.is_truthy()?);
+        }
+        let header = FrameHeader {
+            fin: frame.getattr("fin")?.is_truthy()?,
+            reserved,
+            opcode,
+            masking_key: self.masking_key(py)?,
+            length: payload.as_bytes().len() as u64,
+            length_octets: 1,
+        };
+        self.send_frame(py, &self.link(py)?, &header, payload.as_bytes())
+    }
+
+    /// A fresh key for every frame that a client sends (RFC 6455 5.3).
+    fn masking_key(&self, py: Python<'_>) -> PyResult<Option<MaskingKey>> {
+        if !self.mask_send {
+            return Ok(None);
+        }
+        py.import("os")?.call_method1("urandom", (4,))?.extract().map(Some)
+    }
+
+    /// Puts the peer's address in front of what a write raised.
+    fn write_failure(&self, py: Python<'_>, error: PyErr) -> PyErr {
+        let prefixed = || -> PyResult<()> {
+            let value = error.value(py);
+            let text = format!(
+                "Failed to send message to {}: {}",
+                self.remote_addr(py)?,
+                value.str()?.to_string_lossy()
+            );
+            value.setattr(intern!(py, "args"), (text,))
+        };
+        match prefixed() {
+            Ok(()) => error,
+            Err(other) => other,
+        }
+    }
+}
+
+/// Pings whose pongs are awaited at most; more are forgotten, oldest first.
+const MAX_PINGS: usize = 1024;
+
+/// A control frame that is ready but for a handler's filters.
+struct ControlFrame<'a, 'py> {
+    header: FrameHeader,
+    body: &'a Bound<'py, PyBytes>,
+    filtered: bool,
+}
+
+impl ControlFrame<'_, '_> {
+    fn send(self, inner: &Inner) -> PyResult<()> {
+        let py = self.body.py();
+        if self.filtered {
+            return inner.send_filtered(py, &self.header, self.body.as_any());
+        }
+        inner.send_frame(py, &inner.link(py)?, &self.header, self.body.as_bytes())
+    }
+}
+
+/// The bytes of a message; text is whatever has an `encode` method, as in pywebsocket.
+fn encoded<'py>(message: &Bound<'py, PyAny>, binary: bool) -> PyResult<Bound<'py, PyBytes>> {
+    if binary {
+        return bytes_of(message);
+    }
+    let py = message.py();
+    let bytes = message.call_method1(intern!(py, "encode"), (intern!(py, "utf-8"),))?;
+    bytes_of(&bytes)
+}
+
+/// pywebsocket turns what is a `ValueError` while a frame is built into a `BadOperationException`.
+fn bad_operation(py: Python<'_>, error: PyErr) -> PyErr {
+    if error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyUnicodeEncodeError>(py)
+    {
+        return Kind::BadOperation.with(py, error.into_value(py));
+    }
+    error
+}

@@ -1,0 +1,376 @@
+//! Listeners, request heads, and the decision who answers.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{SocketAddr, TcpListener as StdTcpListener},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::{
+    answer::Refusal,
+    drain::drain,
+    event::{Event, EventSink, Level},
+    fallback::Fallback,
+    flusher::Flusher,
+    registry::Registry,
+    transport::{Outcome, Transport},
+};
+use crate::protocol::{
+    head::{HeadError, HeadReader, RequestHead},
+    uri::{self, Target},
+};
+
+/// How long accepting pauses when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
+const SERVER_LOG: &str = "websocket_server.WebSocketServer";
+
+/// What a server needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Root of the files that the fallback serves.
+    pub document_root: PathBuf,
+    /// Time for a request head; `None`: no limit.
+    pub head_timeout: Option<Duration>,
+    /// The host that an absolute request target must name.
+    pub validation_host: Option<String>,
+    /// The port that an absolute request target must name.
+    pub validation_port: Option<u16>,
+}
+
+/// Which resource has which handler.
+#[derive(Debug, Default)]
+pub struct Routes(RwLock<HashMap<String, usize>>);
+
+impl Routes {
+    /// Replaces all routes.
+    pub fn set(&self, routes: HashMap<String, usize>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = routes;
+    }
+
+    fn find(&self, path: &str) -> Option<usize> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(path).copied()
+    }
+}
+
+/// A connection whose resource has a handler; its opening handshake has not been judged.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The connection.
+    pub transport: Arc<Transport>,
+    /// Its number in the server's registry, from which the taker removes it.
+    pub id: u64,
+    /// The request.
+    pub head: RequestHead,
+    /// The path with its query: the request target, or what an absolute one contains.
+    pub resource: String,
+    /// Which handler.
+    pub route: usize,
+    /// The peer's address.
+    pub peer: SocketAddr,
+}
+
+/// Who takes connections whose resource has a handler.
+pub trait Acceptor: Send + Sync {
+    /// Takes a candidate; must not block.
+    fn accept(self: Arc<Self>, candidate: Candidate);
+}
+
+struct Shared {
+    config: Config,
+    routes: Arc<Routes>,
+    credential: RwLock<Option<String>>,
+    acceptor: Arc<dyn Acceptor>,
+    events: Arc<EventSink>,
+    registry: Arc<Registry>,
+    flusher: Arc<Flusher>,
+    fallback: Fallback,
+}
+
+/// A running server.
+pub struct Server {
+    runtime: Mutex<Option<Runtime>>,
+    handle: tokio::runtime::Handle,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Server").field("config", &self.shared.config).finish()
+    }
+}
+
+impl Server {
+    /// A server without listeners.
+    ///
+    /// # Errors
+    /// If threads cannot be had.
+    pub fn new(
+        config: Config,
+        routes: Arc<Routes>,
+        acceptor: Arc<dyn Acceptor>,
+        events: Arc<EventSink>,
+    ) -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("fastwsh-io")
+            .enable_all()
+            .build()?;
+        let (stop, _) = watch::channel(false);
+        let shared = Shared {
+            fallback: Fallback::new(&config.document_root, events.clone()),
+            config,
+            routes,
+            credential: RwLock::new(None),
+            acceptor,
+            events,
+            registry: Arc::new(Registry::default()),
+            flusher: Flusher::start()?,
+        };
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+            shared: Arc::new(shared),
+            stop,
+        })
+    }
+
+    /// Requires an Authorization header of exactly this value, or none.
+    pub fn set_credential(&self, credential: Option<String>) {
+        *self.shared.credential.write().unwrap_or_else(PoisonError::into_inner) = credential;
+    }
+
+    /// The live connections.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.shared.registry
+    }
+
+    /// Accepts from a bound and listening socket.
+    ///
+    /// # Errors
+    /// If the socket cannot be watched.
+    pub fn listen(&self, listener: StdTcpListener) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let guard = self.handle.enter();
+        let listener = TcpListener::from_std(listener)?;
+        drop(guard);
+        let shared = self.shared.clone();
+        let mut stop = self.stop.subscribe();
+        self.handle.spawn(async move {
+            tokio::select! {
+                () = accept_all(listener, shared, stop.clone()) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// Ends a connection's socket after its handler: see [`Transport::finish`].
+    pub fn finish(&self, transport: &Transport, outcome: Outcome) {
+        if let Some(socket) = transport.finish(outcome) {
+            self.handle.spawn(drain(socket));
+        }
+    }
+
+    /// Stops accepting and says good-bye to every connection.
+    pub fn close(&self, close_frame: &[u8]) {
+        self.stop.send_replace(true);
+        self.shared.registry.close(close_frame);
+    }
+
+    /// Ends all tasks; for after [`Self::close`] and [`Registry::wait_empty`].
+    pub fn end(&self) {
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_timeout(Duration::from_millis(200));
+        }
+        self.shared.flusher.stop();
+    }
+}
+
+async fn accept_all(listener: TcpListener, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                tokio::spawn(serve(stream, peer, shared.clone(), stop.clone()));
+            }
+            Err(error) if is_peers_fault(&error) => {}
+            Err(error) => {
+                shared.events.line(Level::Error, SERVER_LOG, || {
+                    format!("Cannot accept a connection: {error}; trying again")
+                });
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_peers_fault(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) {
+    // without it small replies leave in batches 40 to 200 ms apart
+    let _ = stream.set_nodelay(true);
+    let mut buffer = Vec::new();
+    let reading = read_head(&stream, &mut buffer);
+    let read = match shared.config.head_timeout {
+        Some(limit) => timeout(limit, reading).await.unwrap_or(Ok(None)),
+        None => reading.await,
+    };
+    let (head, length) = match read {
+        Ok(Some(Ok(whole))) => whole,
+        Ok(Some(Err(error))) => return refuse_head(stream, peer, &shared, &error).await,
+        Ok(None) | Err(_) => return,
+    };
+    match decide(&head, &shared) {
+        Decision::Handler { route, resource } => {
+            let first = buffer.split_off(length);
+            let Ok(socket) = into_blocking(stream) else { return };
+            let transport = Arc::new(Transport::new(socket, first, shared.flusher.clone()));
+            let Some(id) = shared.registry.add(transport.clone()) else { return };
+            shared.acceptor.clone().accept(Candidate { transport, id, head, resource, route, peer });
+        }
+        Decision::Refuse(refusal) => {
+            let body = head.method != "HEAD";
+            send_and_drain(stream, &refusal.format(body)).await;
+        }
+        Decision::Fallback => shared.fallback.serve(stream, buffer, stop).await,
+    }
+}
+
+enum Decision {
+    Handler { route: usize, resource: String },
+    Refuse(Refusal),
+    Fallback,
+}
+
+fn decide(head: &RequestHead, shared: &Shared) -> Decision {
+    let events = &shared.events;
+    let fall_back = || {
+        events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
+        Decision::Fallback
+    };
+    let credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner);
+    if credential.is_some() && credential.as_deref() != head.header("Authorization") {
+        events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
+        let mut refusal = Refusal::new(401);
+        refusal.headers.push(("WWW-Authenticate", "Basic realm=\"Pywebsocket\"".to_owned()));
+        return Decision::Refuse(refusal);
+    }
+    drop(credential);
+    let resource = match uri::parse(&head.target) {
+        Target::Relative => head.target.clone(),
+        Target::BadIpv6 => return Decision::Refuse(Refusal::new(400)),
+        Target::Invalid => {
+            events.line(Level::Info, HANDLER_LOG, || format!("Invalid URI: '{}'", head.target));
+            return fall_back();
+        }
+        Target::Absolute { host, port, resource } => {
+            let config = &shared.config;
+            if let Some(expected) = config.validation_host.as_ref().filter(|name| **name != host) {
+                events.line(Level::Info, HANDLER_LOG, || {
+                    format!("Invalid host: '{host}' (expected: '{expected}')")
+                });
+                return fall_back();
+            }
+            if let Some(expected) = config.validation_port.filter(|number| *number != port) {
+                events.line(Level::Info, HANDLER_LOG, || {
+                    format!("Invalid port: {port} (expected: {expected})")
+                });
+                return fall_back();
+            }
+            resource
+        }
+    };
+    let (path, fragment) = uri::split_resource(&resource);
+    match shared.routes.find(path) {
+        Some(_) if !fragment.is_empty() => {
+            events.line(Level::Info, HANDLER_LOG, || {
+                "Dispatch failed for error: Fragment identifiers MUST NOT be used on WebSocket URIs"
+                    .to_owned()
+            });
+            Decision::Refuse(Refusal::new(400))
+        }
+        Some(route) => Decision::Handler { route, resource },
+        None => {
+            let upgrade = head.header("Upgrade").is_some();
+            events.send(Event::NoHandler { resource, upgrade });
+            fall_back()
+        }
+    }
+}
+
+type HeadResult = Result<(RequestHead, usize), HeadError>;
+
+/// Reads until the head is whole; `None` if the peer sent nothing or went away.
+async fn read_head(stream: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<HeadResult>> {
+    let mut reader = HeadReader::default();
+    loop {
+        stream.readable().await?;
+        buffer.reserve(1024);
+        match stream.try_read_buf(buffer) {
+            Ok(0) if buffer.is_empty() => return Ok(None),
+            Ok(0) => {
+                let head = reader.finish(buffer);
+                // whoever reads the bytes again finds a whole head
+                buffer.extend_from_slice(b"\r\n\r\n");
+                return Ok(Some(head));
+            }
+            Ok(_) => match reader.poll(buffer) {
+                Ok(None) => {}
+                Ok(Some(whole)) => return Ok(Some(Ok(whole))),
+                Err(error) => return Ok(Some(Err(error))),
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn refuse_head(stream: TcpStream, peer: SocketAddr, shared: &Shared, error: &HeadError) {
+    let (status, reason) = error.answer();
+    shared.events.line(Level::Warning, HANDLER_LOG, || {
+        format!("{} - code {status}, message {reason}", peer.ip())
+    });
+    let refusal = Refusal { status, reason: Some(reason), headers: Vec::new() };
+    send_and_drain(stream, &refusal.format(true)).await;
+}
+
+async fn send_and_drain(mut stream: TcpStream, bytes: &[u8]) {
+    if stream.write_all(bytes).await.is_ok() && stream.shutdown().await.is_ok() {
+        if let Ok(stream) = stream.into_std() {
+            drain(Arc::new(stream.into())).await;
+        }
+    }
+}
+
+fn into_blocking(stream: TcpStream) -> io::Result<OwnedFd> {
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    Ok(stream.into())
+}

@@ -1,0 +1,24 @@
+//! Sockets: listeners, request heads, connections, the HTTP fallback. No Python types.
+//!
+//! tokio accepts and reads the request head. A connection whose resource has a handler leaves tokio
+//! and becomes a [`Transport`] that the handler's own thread reads and writes; every other one is
+//! answered by the fallback.
+
+mod accept;
+pub mod answer;
+mod drain;
+pub mod event;
+mod fallback;
+mod flusher;
+mod inbound;
+mod registry;
+pub mod threads;
+mod transport;
+
+pub use accept::{Acceptor, Candidate, Config, Routes, Server};
+pub use event::{Event, EventSink, Level};
+pub use flusher::Flusher;
+pub use inbound::{Inbound, Wait};
+pub use registry::Registry;
+pub use threads::{Executor, Threads};
+pub use transport::{Outcome, Transport};

@@ -1,0 +1,109 @@
+//! The connections that are alive, so that a server that stops can say good-bye to all of them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::transport::Transport;
+
+/// Live connections by number.
+#[derive(Debug, Default)]
+pub struct Registry {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    live: HashMap<u64, Entry>,
+    closing: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    transport: Arc<Transport>,
+    /// Whether a close frame would be understood.
+    established: bool,
+}
+
+impl Registry {
+    /// Adds a connection whose opening handshake is under way; `None` when the server is closing.
+    pub fn add(&self, transport: Arc<Transport>) -> Option<u64> {
+        let mut state = self.lock();
+        if state.closing {
+            return None;
+        }
+        let id = state.next;
+        state.next += 1;
+        state.live.insert(id, Entry { transport, established: false });
+        Some(id)
+    }
+
+    /// The 101 answer has been sent; `false` when the server is closing, which the connection
+    /// was cut for.
+    pub fn establish(&self, id: u64) -> bool {
+        let mut state = self.lock();
+        let closing = state.closing;
+        if let Some(entry) = state.live.get_mut(&id) {
+            entry.established = true;
+        }
+        !closing
+    }
+
+    /// The handler has returned.
+    pub fn remove(&self, id: u64) {
+        self.lock().live.remove(&id);
+        self.changed.notify_all();
+    }
+
+    /// How many connections have a handler.
+    pub fn len(&self) -> usize {
+        self.lock().live.len()
+    }
+
+    /// Whether no connection has a handler.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Refuses new connections and says good-bye to those that are there.
+    pub fn close(&self, close_frame: &[u8]) {
+        let mut state = self.lock();
+        state.closing = true;
+        for entry in state.live.values() {
+            if entry.established {
+                entry.transport.go_away(close_frame);
+            } else {
+                entry.transport.cut();
+            }
+        }
+    }
+
+    /// Waits until no handler is left; `false` if some are when the time is over. Their
+    /// connections are then cut.
+    pub fn wait_empty(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.lock();
+        while !state.live.is_empty() {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                for entry in state.live.values() {
+                    entry.transport.cut();
+                }
+                return false;
+            };
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,320 @@
+//! One connection as its handler's thread sees it: a blocking socket with a bounded read-ahead
+//! buffer, and writes that leave in call order.
+//!
+//! Locks: `inbound` and `outbound` may each be held while waiting for the socket. Whoever holds one
+//! only tries the other, never waits for it: the peer may read nothing before it has been read.
+
+use std::{
+    io::{self, IoSlice},
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+    },
+};
+
+use rustix::net::{send, sendmsg, SendAncillaryBuffer, SendFlags, Shutdown};
+
+use super::{flusher::Flusher, inbound::Inbound};
+
+/// Replies held back are sent when they reach this size.
+const HELD_MAX: usize = 64 * 1024;
+
+/// Payloads below this size are copied behind their header and sent from one buffer.
+const COPY_MAX: usize = 4 * 1024;
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Close frames went both ways: nothing more will come.
+    Clean,
+    /// The peer may still be sending.
+    Abrupt,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Transport {
+    /// For shutting down from outside, whoever is waiting inside.
+    socket: Mutex<Option<Arc<OwnedFd>>>,
+    inbound: Mutex<Inbound>,
+    outbound: Mutex<Outbound>,
+    /// A further complete message is buffered, so a reply may wait for the next one.
+    more_buffered: AtomicBool,
+    /// The server sent 1001 on its own account.
+    going_away: AtomicBool,
+    flusher: Arc<Flusher>,
+    /// Whether the flusher knows this connection.
+    watched: AtomicBool,
+}
+
+/// The sending half.
+#[derive(Debug)]
+struct Outbound {
+    socket: Option<Arc<OwnedFd>>,
+    /// Frames held back, to be sent before anything else.
+    held: Vec<u8>,
+    /// Ticks of the flusher that `held` has seen.
+    age: u8,
+    /// An error that no caller has been told of yet.
+    failed: Option<io::ErrorKind>,
+}
+
+impl Transport {
+    /// Takes over a connected socket in blocking mode and the bytes that came with its head.
+    pub fn new(socket: OwnedFd, first: Vec<u8>, flusher: Arc<Flusher>) -> Self {
+        let socket = Arc::new(socket);
+        Self {
+            inbound: Mutex::new(Inbound::new(socket.clone(), first)),
+            outbound: Mutex::new(Outbound {
+                socket: Some(socket.clone()),
+                held: Vec::new(),
+                age: 0,
+                failed: None,
+            }),
+            socket: Mutex::new(Some(socket)),
+            more_buffered: AtomicBool::new(false),
+            going_away: AtomicBool::new(false),
+            flusher,
+            watched: AtomicBool::new(false),
+        }
+    }
+
+    /// The receiving half, if nobody is waiting in it.
+    pub fn try_inbound(&self) -> Option<MutexGuard<'_, Inbound>> {
+        try_lock(&self.inbound)
+    }
+
+    /// The receiving half; waits for whoever is in it.
+    pub fn inbound(&self) -> MutexGuard<'_, Inbound> {
+        lock(&self.inbound)
+    }
+
+    /// Says whether a further complete message is buffered.
+    pub fn set_more_buffered(&self, more: bool) {
+        self.more_buffered.store(more, Ordering::Relaxed);
+    }
+
+    /// Whether the server is closing this connection.
+    pub fn is_going_away(&self) -> bool {
+        self.going_away.load(Ordering::Relaxed)
+    }
+
+    /// Keeps a small frame back if more input is buffered; `false`: the caller must send it.
+    pub fn hold(self: &Arc<Self>, header: &[u8], payload: &[u8]) -> bool {
+        if payload.len() >= COPY_MAX || !self.more_buffered.load(Ordering::Relaxed) {
+            return false;
+        }
+        let Some(mut outbound) = self.try_outbound() else { return false };
+        if outbound.failed.is_some() || outbound.held.len() + payload.len() > HELD_MAX {
+            return false;
+        }
+        outbound.held.extend_from_slice(header);
+        outbound.held.extend_from_slice(payload);
+        outbound.age = 0;
+        drop(outbound);
+        if !self.watched.swap(true, Ordering::Relaxed) {
+            self.flusher.watch(self);
+        }
+        true
+    }
+
+    /// Sends one frame, and what was held back before it; returns when all of it is in the
+    /// kernel's hands.
+    ///
+    /// # Errors
+    /// Those of `send(2)`, also one that an earlier held-back frame met.
+    pub fn send_frame(&self, header: &[u8], payload: &[u8]) -> io::Result<()> {
+        let mut outbound = lock(&self.outbound);
+        outbound.check()?;
+        if payload.len() < COPY_MAX {
+            outbound.held.reserve_exact(header.len() + payload.len());
+            outbound.held.extend_from_slice(header);
+            outbound.held.extend_from_slice(payload);
+            return outbound.flush(SendFlags::empty());
+        }
+        outbound.flush(SendFlags::empty())?;
+        let socket = outbound.socket()?;
+        send_both(&socket, header, payload)
+    }
+
+    /// Sends bytes in a `send(2)` of their own, after what was held back.
+    ///
+    /// # Errors
+    /// As [`Self::send_frame`].
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut outbound = lock(&self.outbound);
+        outbound.check()?;
+        outbound.flush(SendFlags::empty())?;
+        let socket = outbound.socket()?;
+        send_all(&socket, bytes, SendFlags::empty()).map(|_| ()).map_err(|(_, error)| error)
+    }
+
+    /// Sends what was held back. An error is kept for the next call that sends.
+    pub fn flush(&self) {
+        let mut outbound = lock(&self.outbound);
+        if let Err(error) = outbound.flush(SendFlags::empty()) {
+            outbound.failed = Some(error.kind());
+        }
+    }
+
+    /// Sends what was held back, for a caller that is about to wait for the peer.
+    ///
+    /// Does not wait for another thread that is sending: that one sends what was held back first,
+    /// and the peer may take nothing before this caller has read.
+    pub fn flush_before_wait(&self) {
+        if let Some(mut outbound) = self.try_outbound() {
+            if let Err(error) = outbound.flush(SendFlags::empty()) {
+                outbound.failed = Some(error.kind());
+            }
+        }
+    }
+
+    /// Sends what was held back for two ticks; `false` when there is nothing to look after.
+    pub(super) fn tick(&self) -> bool {
+        let Some(mut outbound) = self.try_outbound() else { return true };
+        if outbound.held.is_empty() {
+            outbound.age = outbound.age.saturating_add(1);
+            return outbound.age < 20;
+        }
+        outbound.age += 1;
+        if outbound.age >= 2 {
+            if let Err(error) = outbound.flush(SendFlags::DONTWAIT) {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    outbound.failed = Some(error.kind());
+                    outbound.held = Vec::new();
+                }
+            }
+        }
+        true
+    }
+
+    /// The flusher looks away; the next frame held back makes it look again.
+    pub(super) fn forget(&self) {
+        self.watched.store(false, Ordering::Relaxed);
+    }
+
+    /// Sends a close frame because the server stops, unless a handler is in the middle of sending;
+    /// then, or if the peer takes nothing, the connection is cut.
+    pub fn go_away(&self, close_frame: &[u8]) {
+        self.going_away.store(true, Ordering::Relaxed);
+        let sent = self.try_outbound().is_some_and(|mut outbound| {
+            outbound.held.extend_from_slice(close_frame);
+            outbound.flush(SendFlags::DONTWAIT).is_ok()
+        });
+        if !sent {
+            self.cut();
+        }
+    }
+
+    /// Ends both directions at once; whoever waits inside wakes up.
+    pub fn cut(&self) {
+        if let Some(socket) = &*lock(&self.socket) {
+            // a socket that the peer has reset is no longer connected, which is as good
+            let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Both);
+        }
+    }
+
+    /// Sends what was held back, ends our direction and lets go of the socket.
+    ///
+    /// Gives the socket back if the peer may still be sending: closing it now could turn our last
+    /// bytes into a reset (RFC 9112 9.6).
+    pub fn finish(&self, outcome: Outcome) -> Option<Arc<OwnedFd>> {
+        self.flush();
+        let socket = lock(&self.socket).take()?;
+        let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Write);
+        lock(&self.outbound).socket = None;
+        match self.try_inbound() {
+            Some(mut inbound) => inbound.close(),
+            None => {
+                // another thread of the handler still waits for a message that cannot come
+                let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Read);
+                self.inbound().close();
+            }
+        }
+        (outcome == Outcome::Abrupt).then_some(socket)
+    }
+
+    fn try_outbound(&self) -> Option<MutexGuard<'_, Outbound>> {
+        try_lock(&self.outbound)
+    }
+}
+
+impl Outbound {
+    fn check(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    fn socket(&self) -> io::Result<Arc<OwnedFd>> {
+        self.socket.clone().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self, flags: SendFlags) -> io::Result<()> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let socket = self.socket()?;
+        let (sent, result) = match send_all(&socket, &self.held, flags) {
+            Ok(sent) => (sent, Ok(())),
+            Err((sent, error)) => (sent, Err(error)),
+        };
+        if sent == self.held.len() {
+            // replies come in bursts: keep a small buffer, give a large one back
+            self.held.clear();
+            self.held.shrink_to(HELD_MAX);
+        } else {
+            self.held.drain(..sent);
+        }
+        result
+    }
+}
+
+/// Sends all bytes; on an error tells how many were sent before it.
+fn send_all(
+    socket: &OwnedFd,
+    bytes: &[u8],
+    flags: SendFlags,
+) -> Result<usize, (usize, io::Error)> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match send(socket.as_fd(), &bytes[sent..], flags | SendFlags::NOSIGNAL) {
+            Ok(count) => sent += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err((sent, error.into())),
+        }
+    }
+    Ok(sent)
+}
+
+/// Sends a header and its payload without copying them together.
+fn send_both(socket: &OwnedFd, header: &[u8], payload: &[u8]) -> io::Result<()> {
+    let slices = [IoSlice::new(header), IoSlice::new(payload)];
+    let mut control = SendAncillaryBuffer::default();
+    let sent = loop {
+        match sendmsg(socket.as_fd(), &slices, &mut control, SendFlags::NOSIGNAL) {
+            Ok(count) => break count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let rest = match sent.checked_sub(header.len()) {
+        Some(sent) => &payload[sent..],
+        None => {
+            send_all(socket, &header[sent..], SendFlags::empty()).map_err(|(_, error)| error)?;
+            payload
+        }
+    };
+    send_all(socket, rest, SendFlags::empty()).map(|_| ()).map_err(|(_, error)| error)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}

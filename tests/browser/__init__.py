@@ -1,0 +1,1 @@
+"""What a user of the example pages sees, in headless Chromium."""

@@ -1,0 +1,208 @@
+"""Fixtures: a server in a process of its own, handlers to serve, and pywebsocket's source."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Protocol
+
+import pytest
+
+from wire import DEADLINE_SECONDS, Client
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_LISTENING = re.compile(r"fastwsh\.server: Listening on \[?(?P<host>.*?)\]?:(?P<port>\d+)$")
+_PYWEBSOCKET3 = "pywebsocket3-4.0.2"
+_PYWEBSOCKET3_SHA256 = "2589ddc14cdd9ca600cc76551a7f4f8935837304790b72f371fd1a9e4986430f"
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """The environment without what would change a server's behaviour."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("FASTWSH_", "NO_COLOR"))}
+    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+
+
+class Output:
+    """The lines of a stream, collected by a thread so that the process never blocks on it."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._thread = threading.Thread(target=self._collect, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def _collect(self, stream: IO[str]) -> None:
+        for line in stream:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def wait_for(self, pattern: str | re.Pattern[str]) -> re.Match[str]:
+        """Return the first match in a line; fails if the stream ends or the deadline passes."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        seen = 0
+        with self._changed:
+            while True:
+                for line in self.lines[seen:]:
+                    if match := re.search(pattern, line):
+                        return match
+                seen = len(self.lines)
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    text = "\n".join(self.lines)
+                    pytest.fail(f"no line matches {pattern!r} in:\n{text}")
+                self._changed.wait(left)
+
+    def text(self) -> str:
+        """Everything that was written; call it after the process has ended."""
+        self._thread.join(DEADLINE_SECONDS)
+        return "\n".join(self.lines)
+
+
+class Server:
+    """`python -m fastwsh` in a process of its own, listening on a free port of 127.0.0.1."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.process = process
+        self.out = Output(process.stdout)
+        self.log = Output(process.stderr)
+        self.port = 0
+
+    def wait_until_listening(self) -> None:
+        self.port = int(self.log.wait_for(_LISTENING)["port"])
+
+    def connect(self) -> Client:
+        """Open a TCP connection; the caller closes it."""
+        return Client(self.port)
+
+    def url(self, path: str = "/", scheme: str = "ws") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}{path}"
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for the process to end; return its exit status."""
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(DEADLINE_SECONDS)
+        sys.stdout.write(f"--- server stdout\n{self.out.text()}\n")
+        sys.stdout.write(f"--- server stderr\n{self.log.text()}\n")
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+class StartServer(Protocol):
+    """Starts a server; it is killed when the test ends."""
+
+    def __call__(
+        self,
+        *args: str | os.PathLike[str],
+        log_level: str = "info",
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> Server: ...
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Start `python -m fastwsh` with these arguments and wait until it listens.
+
+    `log_level` must be info or lower: the port is read from the log.
+    """
+    servers: list[Server] = []
+
+    def start(
+        *args: str | os.PathLike[str],
+        log_level: str = "info",
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> Server:
+        command = [sys.executable, "-m", "fastwsh", "-H", "127.0.0.1", "-p", "0"]
+        command += ["--log-level", log_level, *map(os.fspath, args)]
+        process = subprocess.Popen(
+            command,
+            cwd=cwd or tmp_path,
+            env=clean_environment(**(env or {})),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        server = Server(process)
+        servers.append(server)
+        server.wait_until_listening()
+        return server
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def handler_root(tmp_path: Path) -> Path:
+    """An empty folder for handlers."""
+    root = tmp_path / "handlers"
+    root.mkdir()
+    return root
+
+
+WriteHandler = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def write_handler(handler_root: Path) -> WriteHandler:
+    """Write `<name>_wsh.py`: `body` is the whole module, or the lines of `transfer_data`."""
+
+    def write(name: str, body: str) -> Path:
+        if "def web_socket_" not in body:
+            lines = "".join(f"    {line}\n" for line in body.splitlines())
+            body = (
+                "def web_socket_do_extra_handshake(request):\n    pass\n\n"
+                f"def web_socket_transfer_data(request):\n{lines}"
+            )
+        path = handler_root / f"{name}_wsh.py"
+        path.write_text(body, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def pywebsocket3_source() -> Path:
+    """The unpacked source package of pywebsocket3 4.0.2, from PyPI; kept in `.cache`."""
+    cache = ROOT / ".cache"
+    target = cache / _PYWEBSOCKET3
+    if target.is_dir():
+        return target
+    cache.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as work:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--no-binary", ":all:", "--dest", work, _PYWEBSOCKET3.replace("-", "==")]
+        subprocess.run(command, check=True)
+        archive = Path(work, f"{_PYWEBSOCKET3}.tar.gz")
+        assert hashlib.sha256(archive.read_bytes()).hexdigest() == _PYWEBSOCKET3_SHA256
+        with tarfile.open(archive) as tar:
+            tar.extractall(work, filter="data")
+        # One rename, so that a run that is interrupted leaves nothing half unpacked.
+        Path(work, _PYWEBSOCKET3).rename(target)
+    return target

@@ -1,0 +1,176 @@
+"""What a terminal shows at start-up, and the names that a 404 suggests."""
+
+import argparse
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import WriteHandler, clean_environment
+from fastwsh import banner
+
+RESOURCES = ["/echo", "/echo_noext", "/chat", "/close", "/room/Lobby"]
+
+
+class Terminal(io.StringIO):
+    """A terminal to write on."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Suite:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+
+class FakeDispatcher:
+    def __init__(self, suites: dict[str, Suite], warnings: list[str]) -> None:
+        self._handler_suite_map = suites
+        self._warnings = warnings
+
+    def source_warnings(self) -> list[str]:
+        return self._warnings
+
+
+class FakeServer:
+    server_port = 9998
+
+
+def shown(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    host: str = "",
+    tls: bool = False,
+    suites: dict[str, Suite] | None = None,
+    warnings: list[str] | None = None,
+) -> str:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    options = argparse.Namespace(
+        server_host=host,
+        use_tls=tls,
+        dispatcher=FakeDispatcher(suites or {}, warnings or []),
+    )
+    banner.show(FakeServer(), options)
+    return terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        ("/ehco", "/echo"),
+        ("/echo/", "/echo"),
+        ("/Echo", "/echo"),
+        ("/ECHO?x=1", "/echo"),
+        ("/chatt", "/chat"),
+        ("/room/lobby", "/room/Lobby"),
+    ],
+)
+def test_nearest_comes_first(resource: str, expected: str):
+    assert banner.nearest(resource, RESOURCES)[0] == expected
+
+
+@pytest.mark.parametrize("resource", ["/", "", "/favicon.ico", "/xyzzy"])
+def test_nothing_is_near(resource: str):
+    assert banner.nearest(resource, RESOURCES) == []
+
+
+def test_nearest_of_no_resources():
+    assert banner.nearest("/echo", []) == []
+
+
+def test_at_most_three_are_near():
+    assert len(banner.nearest("/echo", [f"/echo{n}" for n in range(9)])) == 3
+
+
+def test_clean_leaves_text_and_takes_controls():
+    assert banner.clean("a\x1b[31mb\r\nc\x9bd\u202ee é 漢") == "a[31mbcde é 漢"
+
+
+def test_shows_addresses_and_files(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    suites = {"/echo": Suite("/h/echo_wsh.py"), "/chat": Suite("/h/chat_wsh.py")}
+    lines = shown(monkeypatch, suites=suites).splitlines()
+    assert re.fullmatch(r"  http://localhost:9998/ +" + re.escape(str(Path.cwd())), lines[1])
+    assert re.fullmatch(r"  ws://localhost:9998/chat +/h/chat_wsh\.py", lines[2])
+    assert re.fullmatch(r"  ws://localhost:9998/echo +/h/echo_wsh\.py", lines[3])
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "url"),
+    [
+        ("127.0.0.1", False, "http://127.0.0.1:9998/"),
+        ("::1", False, "http://[::1]:9998/"),
+        ("::", False, "http://localhost:9998/"),
+        ("example.org", True, "https://example.org:9998/"),
+    ],
+)
+def test_url_names_the_host(monkeypatch: pytest.MonkeyPatch, host: str, tls: bool, url: str):
+    assert f"{url} " in shown(monkeypatch, host=host, tls=tls).replace("\x1b[0m", "")
+
+
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" in shown(monkeypatch)
+    monkeypatch.setenv("NO_COLOR", "")
+    assert "\x1b[" in shown(monkeypatch)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in shown(monkeypatch)
+
+
+def test_says_what_to_do_without_handlers(monkeypatch: pytest.MonkeyPatch):
+    assert "no handlers" in shown(monkeypatch)
+
+
+def test_failure_is_its_file_and_last_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    warning = (
+        "/h/b\x1bad_wsh.py: Error\nTraceback:\n  File x\nZeroDivisionError: division by zero\n"
+    )
+    assert "  not loaded: /h/bad_wsh.py: Error ZeroDivisionError: division by zero\n" in shown(
+        monkeypatch, warnings=[warning]
+    )
+
+
+def test_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]):
+    options = argparse.Namespace(server_host="", use_tls=False, dispatcher=FakeDispatcher({}, []))
+    banner.show(FakeServer(), options)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_name_beyond_the_encoding_of_the_terminal_is_escaped():
+    raw = io.BytesIO()
+    with io.TextIOWrapper(raw, encoding="ascii", write_through=True) as terminal:
+        banner.write(terminal, "é\udcff")
+        assert raw.getvalue() == b"\\xe9\\udcff\n"
+
+
+def test_real_terminal_shows_the_handlers(tmp_path: Path, write_handler: WriteHandler):
+    write_handler("echo", "pass")
+    ours, theirs = pty.openpty()
+    args = ["-w", "handlers", "-H", "127.0.0.1", "-p", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "fastwsh", *args],
+        cwd=tmp_path,
+        env=clean_environment(NO_COLOR="1"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    ) as process:
+        try:
+            os.close(theirs)
+            with os.fdopen(ours, encoding="utf-8", newline="\r\n") as terminal:
+                lines = [
+                    line.strip() for line in iter(terminal.readline, "Press Ctrl-C to stop.\r\n")
+                ]
+        finally:
+            process.kill()
+    assert re.fullmatch(
+        rf"ws://127\.0\.0\.1:\d+/echo +{re.escape(str(tmp_path))}/handlers/echo_wsh\.py", lines[2]
+    )

@@ -1,0 +1,36 @@
+"""What the README tells a newcomer to do works, and the options that it names exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, StartServer
+from fastwsh.options import build_parser
+from wire import TEXT, Client, Frame
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_handler_of_the_first_screen_echoes(start_server: StartServer, handler_root: Path):
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code is not None
+    (handler_root / "echo_wsh.py").write_text(code[1], encoding="utf-8")
+    server = start_server("-w", "handlers")
+    with Client(server.port) as client:
+        client.handshake("/echo")
+        client.send_frame(TEXT, b"hello")
+        assert client.read_frame() == Frame(TEXT, b"hello")
+
+
+def table_rows() -> list[tuple[list[str], str]]:
+    rows = re.findall(r"^\| (`-[^|]*) \| [^|]* \| ([^|]*) \|$", README, re.MULTILINE)
+    return [(re.findall(r"`(-[^`]+)`", names), default) for names, default in rows]
+
+
+@pytest.mark.parametrize(("names", "default"), table_rows())
+def test_option_of_the_readme_exists(names: list[str], default: str):
+    known = build_parser()._option_string_actions
+    assert all(name in known for name in names)
+    if default.isdecimal():
+        assert known[names[0]].default == int(default)

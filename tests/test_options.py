@@ -1,0 +1,305 @@
+"""The command line has pywebsocket's options, spellings, destinations and defaults."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import clean_environment
+from fastwsh.options import build_parser, parse_args_and_config
+
+# Spellings, arguments behind them, destination, value.
+OPTIONS: list[tuple[list[str], list[str], str, object]] = [
+    (["--config"], [], "config_file", None),
+    (["-H", "--server-host", "--server_host", "--host"], ["::1"], "server_host", "::1"),
+    (["-V", "--validation-host", "--validation_host"], ["h"], "validation_host", "h"),
+    (["-p", "--port"], ["9998"], "port", 9998),
+    (["-P", "--validation-port", "--validation_port"], ["81"], "validation_port", 81),
+    (["-w", "--websock-handlers", "--websock_handlers"], ["d"], "websock_handlers", "d"),
+    (
+        ["-m", "--websock-handlers-map-file", "--websock_handlers_map_file"],
+        ["f"],
+        "websock_handlers_map_file",
+        "f",
+    ),
+    (["-s", "--scan-dir", "--scan_dir"], ["d"], "scan_dir", "d"),
+    (
+        ["--allow-handlers-outside-root-dir", "--allow_handlers_outside_root_dir"],
+        [],
+        "allow_handlers_outside_root_dir",
+        True,
+    ),
+    (["-d", "--document-root", "--document_root"], ["d"], "document_root", "d"),
+    (["-x", "--cgi-paths", "--cgi_paths"], ["/a,/b"], "cgi_paths", "/a,/b"),
+    (["-t", "--tls"], [], "use_tls", True),
+    (["-k", "--private-key", "--private_key"], ["f"], "private_key", "f"),
+    (["-c", "--certificate"], ["f"], "certificate", "f"),
+    (["--tls-client-auth", "--tls_client_auth"], [], "tls_client_auth", True),
+    (
+        ["--tls-client-cert-optional", "--tls_client_cert_optional"],
+        [],
+        "tls_client_cert_optional",
+        True,
+    ),
+    (["--tls-client-ca", "--tls_client_ca"], ["f"], "tls_client_ca", "f"),
+    (["--basic-auth", "--basic_auth"], [], "use_basic_auth", True),
+    (
+        ["--basic-auth-credential", "--basic_auth_credential"],
+        ["a:b"],
+        "basic_auth_credential",
+        "a:b",
+    ),
+    (["-l", "--log-file", "--log_file"], ["f"], "log_file", "f"),
+    (["--log-level", "--log_level"], ["fine"], "log_level", "fine"),
+    (["--deflate-log-level", "--deflate_log_level"], ["debug"], "deflate_log_level", "debug"),
+    (
+        ["--thread-monitor-interval-in-sec", "--thread_monitor_interval_in_sec"],
+        ["3"],
+        "thread_monitor_interval_in_sec",
+        3,
+    ),
+    (["--log-max", "--log_max"], ["1"], "log_max", 1),
+    (["--log-count", "--log_count"], ["2"], "log_count", 2),
+    (["-q", "--queue"], ["7"], "request_queue_size", 7),
+    (["--handler-encoding", "--handler_encoding"], ["latin-1"], "handler_encoding", "latin-1"),
+    (["--shutdown-timeout", "--shutdown_timeout"], ["1.5"], "shutdown_timeout", 1.5),
+    (["--max-message-bytes", "--max_message_bytes"], ["9"], "max_message_bytes", 9),
+    (["--strict-compat", "--strict_compat"], [], "strict_compat", True),
+    (["--check"], [], "check", True),
+]
+
+SPELLINGS = [
+    pytest.param([name, *values], dest, expected, id=name)
+    for names, values, dest, expected in OPTIONS
+    for name in names
+    if dest != "config_file"
+]
+
+DUMP_PYWEBSOCKET3 = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from pywebsocket3 import standalone
+print(json.dumps([
+    [a.option_strings, a.dest, a.default, a.nargs, a.choices]
+    for a in standalone._build_option_parser()._actions if a.dest != "help"
+]))
+"""
+
+
+def parse(*args: str) -> argparse.Namespace:
+    options, rest = parse_args_and_config(list(args))
+    assert rest == []
+    return options
+
+
+def exit_status(*args: str) -> int | str | None:
+    with pytest.raises(SystemExit) as caught:
+        parse_args_and_config(list(args))
+    return caught.value.code
+
+
+@pytest.mark.parametrize(("args", "dest", "expected"), SPELLINGS)
+def test_every_spelling_reaches_its_destination(args: list[str], dest: str, expected: object):
+    assert getattr(parse(*args), dest) == expected
+
+
+def test_table_above_is_complete():
+    ignored = {"help", "version", argparse.SUPPRESS}
+    listed = {name for names, _, _, _ in OPTIONS for name in names}
+    for action in build_parser()._actions:
+        if action.dest not in ignored and action.help is not argparse.SUPPRESS:
+            assert set(action.option_strings) <= listed, action
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="pywebsocket3 does not import there")
+def test_agrees_with_pywebsocket3(pywebsocket3_source: Path):
+    dump = subprocess.run(
+        [sys.executable, "-c", DUMP_PYWEBSOCKET3],
+        env=clean_environment(PYTHONPATH=str(pywebsocket3_source)),
+        check=True,
+        capture_output=True,
+    )
+    theirs: list[list[Any]] = json.loads(dump.stdout)
+    assert len(theirs) == 26 + 1
+    parser = build_parser()
+    for names, dest, default, nargs, choices in theirs:
+        ours = {name: parser._option_string_actions[name] for name in names}
+        for name, action in ours.items():
+            assert action.dest == dest, name
+            assert action.default == default, name
+            assert action.nargs == nargs, name
+            assert (list(action.choices) if action.choices else None) == choices, name
+
+
+def test_defaults_of_our_own_options():
+    options = parse()
+    assert options.shutdown_timeout == 10
+    assert options.max_message_bytes == 64 * 1024 * 1024
+    assert options.strict_compat is False
+    assert options.check is False
+
+
+def test_strict_compat_has_no_message_limit_unless_one_is_given():
+    assert parse("--strict-compat").max_message_bytes == 0
+    assert parse("--strict-compat", "--max-message-bytes", "5").max_message_bytes == 5
+
+
+def test_arguments_come_from_the_process_if_none_are_given(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["fastwsh", "-p", "7"])
+    assert parse_args_and_config(None)[0].port == 7
+
+
+def test_basic_auth_credential_stays_raw():
+    assert parse("--basic-auth").basic_auth_credential == "test:test"
+
+
+@pytest.mark.parametrize("args", [["echo"], ["--frobnicate"], ["-p", "1", "extra"]])
+def test_unknown_argument_exits_1(args: list[str], capsys: pytest.CaptureFixture[str]):
+    assert exit_status(*args) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"fastwsh: Unrecognized positional arguments: [{args[-1]!r}]")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (["-p", "http"], "'http' is not a port number"),
+        (["-p", "65536"], "'65536' is not a port number"),
+        (["-p", "-1"], "'-1' is not a port number"),
+        (["-p"], "expected one argument"),
+        (["--log-level", "loud"], "invalid choice: 'loud'"),
+        (["--shutdown-timeout", "-1"], "'-1' is not a number of seconds"),
+        (["--shutdown-timeout", "nan"], "'nan' is not a number of seconds"),
+        (["--shutdown-timeout", "inf"], "'inf' is not a number of seconds"),
+        (["--max-message-bytes", "1k"], "'1k' is not a number of bytes"),
+        (["--max-message-bytes", "-1"], "'-1' is not a number of bytes"),
+    ],
+)
+def test_bad_value_exits_2(args: list[str], reason: str, capsys: pytest.CaptureFixture[str]):
+    assert exit_status(*args) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "warning"),
+    [
+        (["--allow-draft75"], "--allow-draft75 has no effect: only RFC 6455 is spoken"),
+        (["--allow_draft75"], "--allow_draft75 has no effect: only RFC 6455 is spoken"),
+        (["--strict"], "--strict has no effect: requests are always checked"),
+        (["--tls-module", "ssl"], "--tls-module has no effect: TLS is built in"),
+        (["--tls_module=pyopenssl"], "--tls_module has no effect: TLS is built in"),
+        (["--use-basic-auth"], "--use-basic-auth is an old name of --basic-auth"),
+        (["--use-tls"], "--use-tls is an old name of --tls"),
+    ],
+)
+def test_old_name_is_accepted_with_one_warning(args: list[str], warning: str):
+    assert parse(*args).start_warnings == (warning,)
+
+
+def test_old_names_that_live_on_have_their_effect():
+    options = parse("--use-basic-auth", "--use_tls")
+    assert options.use_basic_auth is True
+    assert options.use_tls is True
+    assert len(options.start_warnings) == 2
+
+
+def test_no_warning_without_old_names():
+    options = parse()
+    assert options.start_warnings == ()
+    assert options.use_basic_auth is False
+    assert options.use_tls is False
+
+
+def test_help_names_every_option_once(capsys: pytest.CaptureFixture[str]):
+    assert exit_status("--help") == 0
+    text = capsys.readouterr().out
+    for names, _, _, _ in OPTIONS:
+        assert names[0] in text
+    assert "--server_host" not in text
+    assert "--allow-draft75" not in text
+
+
+class TestConfigurationFile:
+    """`--config`: pywebsocket's INI format, in front of the command line."""
+
+    @staticmethod
+    def parse(tmp_path: Path, text: str, *args: str) -> argparse.Namespace:
+        path = tmp_path / "server.conf"
+        path.write_text(text, encoding="utf-8")
+        return parse("--config", str(path), *args)
+
+    def test_sets_options_by_long_name(self, tmp_path: Path):
+        options = self.parse(
+            tmp_path,
+            "[pywebsocket]\nport = 9998\nlog_level=debug\nserver-host: ::1\nscan_dir = a b\n",
+        )
+        assert options.port == 9998
+        assert options.log_level == "debug"
+        assert options.server_host == "::1"
+        assert options.scan_dir == "a b"
+        assert options.start_warnings == ()
+
+    def test_command_line_overrides_it(self, tmp_path: Path):
+        assert self.parse(tmp_path, "[pywebsocket]\nport=1\n", "-p", "2").port == 2
+
+    def test_flag_is_on_whatever_its_value_says(self, tmp_path: Path):
+        options = self.parse(tmp_path, "[pywebsocket]\ntls=True\nbasic-auth=False\n")
+        assert options.use_tls is True
+        assert options.use_basic_auth is True
+
+    def test_value_may_start_with_a_dash(self, tmp_path: Path):
+        options = self.parse(
+            tmp_path, "[pywebsocket]\nthread_monitor_interval_in_sec=-1\ncgi_paths=-x\n"
+        )
+        assert options.thread_monitor_interval_in_sec == -1
+        assert options.cgi_paths == "-x"
+
+    def test_other_sections_are_not_read(self, tmp_path: Path):
+        assert self.parse(tmp_path, "[other]\nport=1\n[pywebsocket]\n").port == 80
+
+    def test_unknown_entry_is_passed_over_with_a_warning(self, tmp_path: Path):
+        options = self.parse(tmp_path, "[pywebsocket]\nfoo=1\nversion=1\nport=5\n")
+        assert options.port == 5
+        assert [w.partition(" of ")[0] for w in options.start_warnings] == [
+            "the entry 'foo'",
+            "the entry 'version'",
+        ]
+
+    def test_old_name_warns(self, tmp_path: Path):
+        options = self.parse(tmp_path, "[pywebsocket]\nallow_draft75=True\ntls_module=ssl\n")
+        assert len(options.start_warnings) == 2
+
+    def test_bad_value_exits_2(self, tmp_path: Path):
+        with pytest.raises(SystemExit) as caught:
+            self.parse(tmp_path, "[pywebsocket]\nport=many\n")
+        assert caught.value.code == 2
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("port=1\n", "cannot understand"),
+            ("[pywebsocket]\nport\n", "cannot understand"),
+            ("[pywebsocket]\nport=%(x)s\n", "cannot understand"),
+            ("[standalone]\nport=1\n", "no section [pywebsocket]"),
+            ("[pywebsocket]\nlog_file=\udcff\n", "cannot understand"),
+        ],
+    )
+    def test_file_that_makes_no_sense_exits_1(
+        self, tmp_path: Path, text: str, reason: str, capsys: pytest.CaptureFixture[str]
+    ):
+        path = tmp_path / "server.conf"
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        assert exit_status("--config", str(path)) == 1
+        error = capsys.readouterr().err
+        assert reason in error
+        assert error.startswith("fastwsh: ")
+        assert error.count("\n") == 1
+
+    def test_missing_file_exits_1(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        assert exit_status("--config", str(tmp_path / "none.conf")) == 1
+        assert "No such file or directory" in capsys.readouterr().err
