@@ -119,9 +119,9 @@ class Environment:
             "PYO3_PYTHON": self.python,
         }
 
-    def install(self, group: str) -> None:
-        """Create the environment and install a dependency group, unless that was done before."""
-        stamp = self.folder / f"{group}.stamp"
+    def install(self, *groups: str) -> None:
+        """Create the environment and install dependency groups, unless that was done before."""
+        stamp = self.folder / f"{'-'.join(groups)}.stamp"
         project = (ROOT / "pyproject.toml").read_bytes()
         facts = f"{self.executable}\n{self.version}\n".encode()
         wanted = hashlib.sha256(facts + project).hexdigest()
@@ -129,8 +129,10 @@ class Environment:
             return
         if not self._is_for(self.executable):
             self._create()
-        note(f"installing the dependency group {group!r}")
-        self._pip("install", "--group", group)
+        note(f"installing what is needed to {' and '.join(groups)}")
+        command = [self.python, "-m", "pip", "install", "--quiet"]
+        command += [option for group in groups for option in ("--group", group)]
+        self._call(command)
         stamp.write_text(wanted, encoding="ascii")
 
     def _is_for(self, executable: str) -> bool:
@@ -165,17 +167,16 @@ class Environment:
                 ) from error
             raise
 
-    def _pip(self, *arguments: str) -> None:
-        command = [self.python, "-m", "pip", "--disable-pip-version-check", *arguments, "--quiet"]
-        if subprocess.run(command, check=False, cwd=ROOT, env=self.environ()).returncode != 0:
-            raise SetupError(f"pip {' '.join(arguments)} failed: see its message above")
-
     def build(self) -> None:
         """Build fastwsh in release mode and install it for editing."""
         note("building fastwsh (a first build takes minutes)")
-        command = [str(self.scripts / "maturin"), "develop", "--release"]
-        if subprocess.run(command, check=False, cwd=ROOT, env=self.environ()).returncode != 0:
-            raise SetupError("maturin develop failed: see its message above")
+        self._call([str(self.scripts / "maturin"), "develop", "--release"])
+
+    def _call(self, command: list[str]) -> None:
+        environ = {**self.environ(), "PIP_QUIET": "1"}
+        if subprocess.run(command, check=False, cwd=ROOT, env=environ).returncode != 0:
+            call = " ".join([Path(command[0]).name, *command[1:]])
+            raise SetupError(f"{call} failed: see its message above")
 
 
 # --- commands ------------------------------------------------------------------------------------
@@ -198,7 +199,7 @@ def run_server(environment: Environment, arguments: list[str]) -> int:
 def run_tests(environment: Environment, arguments: list[str]) -> int:
     """Run every check; a failed one does not hide the results of the others."""
     ensure_browser()
-    environment.install("dev")
+    environment.install("build", "lint", "test")
     environment.build()
     python = environment.python
     checks: list[tuple[str, list[str]]] = []
@@ -216,7 +217,7 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
     checks += [
         ("cargo check", ["cargo", "check", "--locked", "--no-default-features"]),
         ("cargo test", ["cargo", "test", "--quiet", "--locked", "--features", "server,fuzzing"]),
-        ("ruff check", [python, "-m", "ruff", "check"]),
+        ("ruff check", [python, "-m", "ruff", "check", "--output-format", "concise"]),
         ("ruff format", [python, "-m", "ruff", "format", "--check"]),
         ("mypy", [python, "-m", "mypy"]),
         ("stubtest", [python, "-m", "mypy.stubtest", "fastwsh._core"]),

@@ -1,4 +1,4 @@
-"""Stand-ins for a connection and a request, made of plain Python as embedding programs make them."""
+"""Stand-ins for a connection and a request, in plain Python, as embedding programs make them."""
 
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.stream import Stream, StreamOptions

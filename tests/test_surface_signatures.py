@@ -219,7 +219,11 @@ def test_signature_is_pywebsockets(module, path, signature):
     ("module", "name", "base"),
     [
         ("stream", "InvalidFrameException", "stream.ConnectionTerminatedException"),
-        ("extensions", "PerMessageDeflateExtensionProcessor", "extensions.ExtensionProcessorInterface"),
+        (
+            "extensions",
+            "PerMessageDeflateExtensionProcessor",
+            "extensions.ExtensionProcessorInterface",
+        ),
         ("handshake.hybi", "Handshaker", "handshake.base.HandshakerBase"),
     ],
 )

@@ -1,7 +1,7 @@
 """The native half of fastwsh: protocol rules, sockets and the stream state machine."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, SupportsIndex
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self, final
 
 __version__: Final[str]
 
@@ -34,6 +34,9 @@ def parse_uri(uri: str) -> tuple[str | None, int | None, str | None]:
 
 # --- opening handshake ---------------------------------------------------------------------------
 
+def check_header_field(name: str, value: str) -> None:
+    """Raise ValueError if a name or value would end its header line (RFC 9110 5.5)."""
+
 def compute_accept(key: bytes) -> bytes:
     """Return the Sec-WebSocket-Accept value for a Sec-WebSocket-Key value (RFC 6455 4.2.2)."""
 
@@ -43,6 +46,7 @@ def decode_key(key: str) -> bytes | None:
 def parse_window_bits(value: str | None) -> int:
     """Return 8 to 15. Raises ValueError (RFC 7692 7.1.2)."""
 
+@final
 class DeflateOffer:
     """A permessage-deflate offer that can be accepted (RFC 7692 7.1)."""
 
@@ -75,10 +79,11 @@ def create_closing_handshake_body(code: int | None, reason: str) -> bytes:
 def apply_mask(data: bytes, key: bytes, offset: int = 0) -> bytes:
     """XOR `data` with the masking key, beginning at byte `offset` of the key (RFC 6455 5.3)."""
 
+@final
 class HeaderDecoder:
     """Reads one frame header piece by piece."""
 
-    def __init__(self, unmask_receive: bool = True) -> None: ...
+    def __new__(cls, unmask_receive: bool = True) -> Self: ...
     def feed(self, data: bytes) -> int:
         """Take header bytes; return how many more the header needs at least (0: complete).
 
@@ -107,44 +112,258 @@ class HeaderDecoder:
 
 # --- DEFLATE (RFC 1951, RFC 7692) ----------------------------------------------------------------
 
+@final
 class RawDeflater:
     """A raw DEFLATE compressor; `window_bits` 8 to 15 (8 compresses as 9)."""
 
-    def __init__(self, window_bits: int) -> None: ...
-    def compress(self, data: bytes) -> bytes: ...
-    def compress_and_flush(self, data: bytes) -> bytes: ...
-    def compress_and_finish(self, data: bytes) -> bytes: ...
+    def __new__(cls, window_bits: int) -> Self: ...
+    def compress(self, data: bytes) -> bytes:
+        """Return what is ready; the rest waits for more data."""
+    def compress_and_flush(self, data: bytes) -> bytes:
+        """Return all of it, ended by an empty stored block (Z_SYNC_FLUSH)."""
+    def compress_and_finish(self, data: bytes) -> bytes:
+        """Return all of it, ended by a final block (Z_FINISH)."""
 
+@final
 class RawInflater:
     """A raw DEFLATE decompressor that goes on behind a final block."""
 
-    def __init__(self, window_bits: int) -> None: ...
-    def append(self, data: bytes) -> None: ...
+    def __new__(cls, window_bits: int) -> Self: ...
+    def append(self, data: bytes) -> None:
+        """Put input behind what has not been used."""
     def decompress(self, size: int) -> bytes:
-        """Return at most `size` bytes (-1: all). Raises ValueError for bad data (zlib.error is not used)."""
-    def reset(self) -> None: ...
+        """Return at most `size` bytes (-1: all). Raises ValueError for bad data."""
+    def reset(self) -> None:
+        """Forget the window and what is unfinished; input stays."""
 
+@final
 class DeflateFramer:
     """permessage-deflate on one stream: four filters that share a compressor and a decompressor."""
 
-    def __init__(self, deflate_max_window_bits: int | None, deflate_no_context_takeover: bool) -> None: ...
-    def set_bfinal(self, value: bool) -> None: ...
-    def set_compress_outgoing_enabled(self, value: bool) -> None: ...
+    def __new__(
+        cls, deflate_max_window_bits: int | None, deflate_no_context_takeover: bool
+    ) -> Self: ...
+    def set_bfinal(self, value: bool) -> None:
+        """End messages with a final block (RFC 7692 7.2.3.4)."""
+    def set_compress_outgoing_enabled(self, value: bool) -> None:
+        """Compress what is sent from here on, or send it as it is."""
     def setup_stream_options(self, stream_options: Any) -> None:
         """Append the filters to the four lists and switch UTF-8 encoding off."""
+
+@final
+class OutgoingMessageFilter:
+    """Compresses messages."""
+
+    def filter(self, message: Any, end: bool = True, binary: bool = False) -> Any:
+        """Return the message as bytes, compressed unless that is switched off."""
+
+@final
+class IncomingMessageFilter:
+    """Decompresses messages that were marked."""
+
+    def decompress_next_message(self) -> None:
+        """Mark the message under way as compressed."""
+    def filter(self, message: Any) -> Any:
+        """Return the message, decompressed if it was marked."""
+
+@final
+class OutgoingFrameFilter:
+    """Sets RSV1 on the first frame of a compressed message."""
+
+    def filter(self, frame: Any) -> None:
+        """Change the frame."""
+
+@final
+class IncomingFrameFilter:
+    """Marks the message whose frame has RSV1, and clears the bit."""
+
+    def filter(self, frame: Any) -> None:
+        """Change the frame."""
 
 # --- the stream ----------------------------------------------------------------------------------
 
 class Stream:
-    """A WebSocket stream (pywebsocket's `stream.Stream`) over a native or a Python connection."""
+    """A WebSocket stream (pywebsocket's `stream.Stream`) over a native or a Python connection.
 
+    Works from any thread; sends leave in call order. Every method raises
+    ConnectionTerminatedException when the connection has ended, and an OSError when a send met
+    that. May be subclassed; `__init__` is where the work is done.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     def __init__(self, request: Any, options: Any) -> None: ...
-    def send_message(self, message: Any, end: bool = True, binary: bool = False) -> None: ...
-    def receive_message(self) -> str | bytes | None: ...
+    def send_message(self, message: Any, end: bool = True, binary: bool = False) -> None:
+        """Send a message, or a piece of one; block until the kernel has taken it.
+
+        Args:
+            message: str, or bytes-like with `binary`.
+            end: Whether the message ends with this piece.
+            binary: Whether to send it as a binary message.
+
+        Raises:
+            BadOperationException: After our close frame, for str with `binary`, or for a piece
+                whose type differs from that of the message.
+        """
+    def receive_message(self) -> str | bytes | None:
+        """Return the next message; None once, for the peer's close frame.
+
+        Answers pings and takes pongs meanwhile (or gives them to the request's hooks).
+
+        Raises:
+            BadOperationException: After the peer's close frame.
+            InvalidFrameException, UnsupportedFrameException, InvalidUTF8Exception: The peer broke
+                the protocol; the next call goes on behind the offending frame or message.
+        """
     def close_connection(
         self, code: int | None = 1000, reason: Any = "", wait_response: bool = True
-    ) -> None: ...
-    def send_ping(self, body: Any, binary: bool = False) -> None: ...
-    def receive_bytes(self, length: int) -> bytes: ...
-    def receive_filtered_frame(self) -> Any: ...
-    def get_last_received_opcode(self) -> int | None: ...
+    ) -> None:
+        """Send a close frame and wait for the peer's; not after 1001 and 1002. Once only.
+
+        Args:
+            code: 1000 to 4999 without 1005, 1006 and 1015; None sends no code.
+            reason: At most 123 bytes in UTF-8.
+            wait_response: Whether to wait at all.
+
+        Raises:
+            BadOperationException: For a code or reason that may not be sent.
+            ConnectionTerminatedException: If something else than a close frame is answered.
+        """
+    def send_ping(self, body: Any, binary: bool = False) -> None:
+        """Send a ping of at most 125 bytes. Raises BadOperationException for more."""
+    def receive_bytes(self, length: int) -> bytes:
+        """Return exactly so many raw bytes of the connection, masked as they came."""
+    def receive_filtered_frame(self) -> Any:
+        """Return the next frame after all filters; it must be a whole data message. For tests."""
+    def get_last_received_opcode(self) -> int | None:
+        """Return the opcode of the last message or control frame that was received."""
+    @property
+    def _request(self) -> Any: ...
+    @property
+    def _options(self) -> Any: ...
+    @property
+    def _original_opcode(self) -> int | None: ...
+    def _receive_frame(self) -> tuple[int, bytes, int, int, int, int]: ...
+    def _receive_frame_as_frame_object(self) -> Any: ...
+    def _get_message_from_frame(self, frame: Any) -> bytes | None: ...
+    def _process_close_message(self, message: Any) -> None: ...
+    def _process_ping_message(self, message: Any) -> None: ...
+    def _process_pong_message(self, message: Any) -> None: ...
+    def _send_closing_handshake(self, code: int | None, reason: Any) -> None: ...
+    def _send_pong(self, body: Any) -> None: ...
+    def _read(self, length: int) -> bytes: ...
+    def _write(self, bytes_to_write: Any) -> None: ...
+
+# --- the server ----------------------------------------------------------------------------------
+
+@final
+class Connection:
+    """One connection of the server; handlers know it as `request.connection`.
+
+    Reading and writing block and may be done from any thread.
+    """
+
+    def write(self, data: Any) -> int:
+        """Send bytes as they are, in a send of their own. Raises OSError if the peer is gone."""
+    def read(self, length: int = -1) -> bytes:
+        """Return exactly `length` raw bytes, fewer at the end of the stream (-1: all until then)."""
+    @property
+    def remote_addr(self) -> tuple[Any, ...]:
+        """(host, port), or (host, port, flow, scope) on an IPv6 socket."""
+    @property
+    def local_addr(self) -> tuple[str, int]:
+        """The server's name as it was given, and its port."""
+    def get_remote_addr(self) -> tuple[Any, ...]:
+        """Return `remote_addr`."""
+    def get_local_addr(self) -> tuple[str, int]:
+        """Return `local_addr`."""
+    def get_memorized_lines(self) -> list[bytes]:
+        """Return the lines of the request head as they came."""
+    @property
+    def method(self) -> str: ...
+    @property
+    def resource(self) -> str: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def request_line(self) -> str: ...
+    @property
+    def headers(self) -> list[tuple[str, str]]: ...
+    @property
+    def is_tls(self) -> bool: ...
+    @property
+    def strict_compat(self) -> bool: ...
+    @property
+    def server(self) -> Any: ...
+    @property
+    def _request_handler(self) -> Any: ...
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header."""
+    def open(
+        self,
+    ) -> tuple[list[str] | None, list[tuple[str, list[tuple[str, str | None]]]] | None]:
+        """Check the opening handshake; return the subprotocols and extensions asked for.
+
+        Raises:
+            HandshakeException: It breaks a rule.
+            VersionException: It speaks another version.
+        """
+    def send_answer(
+        self, protocol: str | None, extensions: str | None, extra: list[tuple[str, str]]
+    ) -> bool:
+        """Send the 101 answer. Returns whether the connection is open: the server may be stopping."""
+    def send_refusal(self, status: int, supported_versions: str | None = None) -> None:
+        """Send an answer that refuses the handshake."""
+    def set_clean(self) -> None:
+        """Note that close frames went both ways, so that nothing more will come."""
+
+@final
+class Server:
+    """The native server under `fastwsh.server.WebSocketServer`.
+
+    Args:
+        run: Called with each connection, in a thread of its own.
+        owner: The Python server; only a weak reference to it is kept.
+        document_root: Root of the files for requests that no handler serves.
+        local_addr: What handlers see as the server's address.
+        head_timeout: Seconds for a request head; None: no limit.
+        validation_host: The host that an absolute request target must name; None: any.
+        validation_port: The port likewise.
+        strict_compat: pywebsocket's outcomes where ours differ on purpose.
+        max_message_bytes: Limit for a message, inflated; None: none.
+        stack_size: Address space for the stack of each handler's thread, in bytes.
+    """
+
+    def __new__(
+        cls,
+        run: Callable[[Connection], None],
+        owner: Any,
+        *,
+        document_root: str,
+        local_addr: tuple[str, int],
+        head_timeout: float | None = None,
+        validation_host: str | None = None,
+        validation_port: int | None = None,
+        strict_compat: bool = False,
+        max_message_bytes: int | None = None,
+        stack_size: int,
+    ) -> Self: ...
+    def set_routes(self, paths: list[str]) -> None:
+        """Say which resources have handlers."""
+    def set_credential(self, credential: str | None) -> None:
+        """Require this value of the Authorization header."""
+    def set_log_level(self, level: int) -> None:
+        """Drop events below this level of `logging`."""
+    def listen(self, descriptor: int) -> None:
+        """Accept from a listening socket; takes the descriptor over (pass a duplicate)."""
+    def next_event(self, timeout: float) -> tuple[int, str, str, bool] | None:
+        """Return (level, logger, text, False), (0, "", resource, wants_websocket), or None in time."""
+    def take_lost_events(self) -> int:
+        """Return how many events were dropped since the last call."""
+    def connection_count(self) -> int:
+        """Return how many connections have a handler."""
+    def close(self) -> None:
+        """Stop accepting and send 1001 to every connection."""
+    def wait_closed(self, timeout: float) -> bool:
+        """Wait until no handler is left; cut what is left in time and return False."""
+    def end(self) -> None:
+        """End all native threads."""

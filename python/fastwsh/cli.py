@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Final, NoReturn
 
 import fastwsh.pywebsocket
@@ -29,6 +30,12 @@ _INTERRUPTED: Final = 128 + signal.SIGINT
 _STOP_MARGIN_SECONDS: Final = 2.0
 # The log or stdout may be blocked by a reader that does not read.
 _FLUSH_SECONDS: Final = 1.0
+
+_Handler = Callable[[int, FrameType | None], object] | signal.Handlers
+_DEFAULT_HANDLERS: Final[dict[signal.Signals, _Handler]] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
 
 _logger = logging.getLogger("fastwsh.cli")
 
@@ -183,8 +190,7 @@ def _signals_put_into(events: _Events) -> Iterator[None]:
     """Take over the signals that still have Python's default, for as long as the context lasts."""
     taken: list[signal.Signals] = []
     if threading.current_thread() is threading.main_thread():
-        defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-        for number, default in defaults.items():
+        for number, default in _DEFAULT_HANDLERS.items():
             if signal.getsignal(number) is default:
                 signal.signal(number, lambda received, _: events.put(signal.Signals(received)))
                 taken.append(number)
@@ -192,7 +198,7 @@ def _signals_put_into(events: _Events) -> Iterator[None]:
         yield
     finally:
         for number in taken:
-            signal.signal(number, defaults[number])
+            signal.signal(number, _DEFAULT_HANDLERS[number])
 
 
 def _fail(sentence: str, options: argparse.Namespace) -> int:

@@ -255,12 +255,16 @@ def _read(path: str, encoding: str | None) -> str:
 # web-platform-tests load all handlers anew for each HTTP/2 connection.
 @functools.lru_cache(maxsize=1024)
 def _compile(source: str, file_name: str) -> tuple[CodeType, py2.Needs]:
+    translation = None
     try:
         tree = ast.parse(source, file_name)
+        if py2.prints_to_file(tree):
+            translation = py2.translate(source)
     except SyntaxError:
         translation = py2.translate(source)
         if translation is None:
             raise
+    if translation is not None:
         source, tree = translation, ast.parse(translation, file_name)
     code = compile(tree, file_name, "exec", dont_inherit=True)
     return code, py2.find_needs(source, tree)

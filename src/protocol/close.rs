@@ -28,7 +28,8 @@ impl CloseCode {
 
     /// Whether a peer may put it into a close frame (RFC 6455 7.4, and the registry it founds).
     pub fn is_receivable(self) -> bool {
-        Registry::from(self.0).is_allowed()
+        // 1014, bad gateway, has been registered since, and tungstenite does not know it
+        self.0 == 1014 || Registry::from(self.0).is_allowed()
     }
 
     /// Whether our user may put it into a close frame.
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn accepts_the_codes_of_the_registry_and_of_applications() {
-        for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999] {
+        for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1014, 3000, 3999, 4000, 4999] {
             assert!(CloseCode(code).is_receivable(), "{code}");
         }
         for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {

@@ -136,27 +136,34 @@ impl RawDeflater {
     }
 
     /// Compresses `data`.
-    pub fn compress(&mut self, mut data: &[u8], flush: Flush) -> Vec<u8> {
-        let flush = match flush {
-            Flush::None => FlushCompress::None,
-            Flush::Sync => FlushCompress::Sync,
-            Flush::Finish => FlushCompress::Finish,
-        };
+    pub fn compress(&mut self, data: &[u8], flush: Flush) -> Vec<u8> {
         let mut output = Vec::with_capacity(data.len() / 2 + 64);
+        // a step of its own: zlib takes a second flush without one in between for a mistake, and
+        // an empty message would have no bytes at all
+        self.step(data, FlushCompress::None, &mut output);
+        match flush {
+            Flush::None => {}
+            Flush::Sync => self.step(&[], FlushCompress::Sync, &mut output),
+            Flush::Finish => self.step(&[], FlushCompress::Finish, &mut output),
+        }
+        output
+    }
+
+    fn step(&mut self, mut data: &[u8], flush: FlushCompress, output: &mut Vec<u8>) {
         loop {
             let (before_in, before_out) = (self.0.total_in(), output.len());
             // a raw compressor has no error but "no progress", which ends the loop below
-            let status = self.0.compress_vec(data, &mut output, flush);
+            let status = self.0.compress_vec(data, output, flush);
             data = advance(data, self.0.total_in() - before_in);
             let full = output.len() == output.capacity();
             let stuck = self.0.total_in() == before_in && output.len() == before_out;
             if matches!(status, Ok(Status::StreamEnd)) || (data.is_empty() && !full) {
-                return output;
+                return;
             }
             if full {
                 output.reserve(output.len().max(64));
             } else if stuck {
-                return output;
+                return;
             }
         }
     }
@@ -361,6 +368,14 @@ mod tests {
         let exact = MessageDeflater::new(None, false).deflate(&[7; 1000], true, false);
         assert_eq!(MessageInflater::default().inflate(&exact, 1000), Ok(vec![7; 1000]));
         assert!(MessageInflater::default().inflate(&exact, 999).is_err());
+    }
+
+    #[test]
+    fn an_empty_piece_behind_another_has_a_byte() {
+        let mut deflater = MessageDeflater::new(None, false);
+        deflater.deflate(b"Hello", false, false);
+        assert_eq!(deflater.deflate(b"", true, false), b"\x00");
+        assert_eq!(deflater.deflate(b"", true, false), b"\x00");
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct MessageReader {
     control: Vec<u8>,
     /// The rest of the current data message is of no interest.
     discard: bool,
+    /// Why the frame under way is refused; told when all of it has come, as pywebsocket does.
+    refusal: Option<ProtocolError>,
 }
 
 /// The frame whose payload is coming in.
@@ -93,6 +95,7 @@ impl MessageReader {
             text: Validator::default(),
             control: Vec::new(),
             discard: false,
+            refusal: None,
         }
     }
 
@@ -180,7 +183,7 @@ impl MessageReader {
             return true;
         }
         let piece = frame::take(input, current.remaining);
-        // what is passed over cannot fail
+        // what is passed over has been told, or is of no interest to who reads frames
         let _ = self.take_payload(&mut current, piece);
         current.remaining == 0
     }
@@ -207,24 +210,24 @@ impl MessageReader {
     }
 
     fn begin(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
-        let mut current = Current {
+        let discarding = self.discard;
+        let verdict = self.judge(header);
+        self.frame = Some(Current {
             opcode: header.opcode,
             fin: header.fin,
             masking_key: header.masking_key,
             remaining: header.length,
             offset: 0,
-            skip: false,
-        };
-        let discarding = self.discard;
-        let verdict = self.judge(header);
-        // the frame alone is refused, unless its message was given up with it
-        current.skip = verdict.is_err() && self.discard == discarding;
-        if current.remaining == 0 && verdict.is_err() {
-            self.passed_over(&current);
-        } else {
-            self.frame = Some(current);
+            // the frame alone is refused, unless its message was given up with it
+            skip: verdict.is_err() && self.discard == discarding,
+        });
+        match verdict {
+            Err(error @ ProtocolError::MessageTooBig { .. }) => Err(error),
+            verdict => {
+                self.refusal = verdict.err();
+                Ok(())
+            }
         }
-        verdict
     }
 
     fn judge(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
@@ -275,6 +278,9 @@ impl MessageReader {
             self.frame = Some(*current);
             if current.remaining == 0 {
                 self.passed_over(current);
+                if let Some(refusal) = self.refusal.take() {
+                    return Err(refusal);
+                }
             }
             return Ok(None);
         }

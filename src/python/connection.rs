@@ -215,8 +215,13 @@ impl Connection {
         status: u16,
         supported_versions: Option<String>,
     ) -> PyResult<()> {
-        let mut refusal = Refusal::new(status);
-        refusal.headers.extend(supported_versions.map(|list| ("Sec-WebSocket-Version", list)));
+        let refusal = match supported_versions {
+            None => Refusal::new(status),
+            Some(versions) => Refusal {
+                headers: vec![("Sec-WebSocket-Version", versions)],
+                ..Refusal::without_page(status)
+            },
+        };
         let answer = refusal.format(self.head.method != "HEAD");
         py.detach(|| self.transport.write(&answer)).map_err(|error| os_error(&error))
     }

@@ -259,7 +259,13 @@ async fn serve(
             let body = head.method != "HEAD";
             send_and_drain(stream, &refusal.format(body)).await;
         }
-        Decision::Fallback => shared.fallback.serve(stream, buffer, stop).await,
+        Decision::Fallback => {
+            if length == buffer.len() && !buffer.ends_with(b"\n") {
+                // the peer ended the head with its stream; hyper wants a blank line
+                buffer.extend_from_slice(b"\r\n\r\n");
+            }
+            shared.fallback.serve(stream, buffer, stop).await;
+        }
     }
 }
 
@@ -278,7 +284,7 @@ fn decide(head: &RequestHead, shared: &Shared) -> Decision {
     let credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner);
     if credential.is_some() && credential.as_deref() != head.header("Authorization") {
         events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
-        let mut refusal = Refusal::new(401);
+        let mut refusal = Refusal::without_page(401);
         refusal.headers.push(("WWW-Authenticate", "Basic realm=\"Pywebsocket\"".to_owned()));
         return Decision::Refuse(refusal);
     }
@@ -336,10 +342,7 @@ async fn read_head(stream: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<Optio
         match stream.try_read_buf(buffer) {
             Ok(0) if buffer.is_empty() => return Ok(None),
             Ok(0) => {
-                let head = reader.finish(buffer);
-                // whoever reads the bytes again finds a whole head
-                buffer.extend_from_slice(b"\r\n\r\n");
-                return Ok(Some(head));
+                return Ok(Some(reader.finish(buffer)));
             }
             Ok(_) => match reader.poll(buffer) {
                 Ok(None) => {}
@@ -357,7 +360,7 @@ async fn refuse_head(stream: TcpStream, peer: SocketAddr, shared: &Shared, error
     shared.events.line(Level::Warning, HANDLER_LOG, || {
         format!("{} - code {status}, message {reason}", peer.ip())
     });
-    let refusal = Refusal { status, reason: Some(reason), headers: Vec::new() };
+    let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
     send_and_drain(stream, &refusal.format(true)).await;
 }
 

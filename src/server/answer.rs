@@ -11,27 +11,37 @@ pub struct Refusal {
     pub reason: Option<String>,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
+    /// Whether there is a page; what a program reads from the headers needs none.
+    pub page: bool,
 }
 
 impl Refusal {
     /// A refusal with the standard reason phrase.
     pub fn new(status: u16) -> Self {
-        Self { status, reason: None, headers: Vec::new() }
+        Self { status, reason: None, headers: Vec::new(), page: true }
+    }
+
+    /// A refusal that says everything in its headers.
+    pub fn without_page(status: u16) -> Self {
+        Self { page: false, ..Self::new(status) }
     }
 
     /// Formats the whole answer; the connection is closed behind it (RFC 9112 9.6).
     pub fn format(&self, with_body: bool) -> Vec<u8> {
         let reason = self.reason.as_deref().unwrap_or_else(|| standard_reason(self.status));
-        let body = error_page(self.status, reason);
+        let body = if self.page { error_page(self.status, reason) } else { String::new() };
         let mut text = format!(
             "HTTP/1.1 {} {}\r\nServer: {}\r\nDate: {}\r\nConnection: close\r\n\
-             Content-Type: text/html;charset=utf-8\r\nContent-Length: {}\r\n",
+             Content-Length: {}\r\n",
             self.status,
             reason.replace(['\r', '\n'], " "),
             SERVER,
             httpdate::fmt_http_date(SystemTime::now()),
             body.len(),
         );
+        if self.page {
+            text.push_str("Content-Type: text/html;charset=utf-8\r\n");
+        }
         for (name, value) in &self.headers {
             text.push_str(name);
             text.push_str(": ");

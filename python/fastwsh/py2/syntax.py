@@ -11,7 +11,7 @@ import re
 import threading
 from typing import Any, Final
 
-__all__ = ["can_translate", "is_python2", "translate"]
+__all__ = ["can_translate", "is_python2", "prints_to_file", "translate"]
 
 # Fixers of 2to3 that neither add nor remove lines, except `tuple_params`, which puts a line behind
 # a `def` with a tuple among its parameters.
@@ -41,6 +41,17 @@ def is_python2(error: SyntaxError) -> bool:
     if isinstance(error, TabError) or "Missing parentheses in call to" in error.msg:
         return True
     return bool(error.text and _PYTHON2_LINE.search(error.text))
+
+
+def prints_to_file(tree: ast.Module) -> bool:
+    """Tell whether there is a `print >>file, text`: Python 2, and yet no error of syntax."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(ast.BinOp(ast.Name("print"), ast.RShift())):
+                return True
+            case ast.Expr(ast.Tuple([ast.BinOp(ast.Name("print"), ast.RShift()), *_])):
+                return True
+    return False
 
 
 def can_translate() -> bool:

@@ -230,15 +230,15 @@ def parse_frame(
     header.feed(receive_bytes(1))
     if header.length_octets > 1:
         header.feed(receive_bytes(header.length_octets))
-        if not header.minimal and ws_version >= common.VERSION_HYBI13:
-            logger.warning(
-                "Payload length is not encoded using the minimal number of bytes "
-                "(%d is encoded using %d bytes)",
-                header.payload_length,
-                header.length_octets,
-            )
     if unmask_receive:
         header.feed(receive_bytes(4))
+    if not header.minimal and ws_version >= common.VERSION_HYBI13:
+        logger.warning(
+            "Payload length is not encoded using the minimal number of bytes "
+            "(%d is encoded using %d bytes)",
+            header.payload_length,
+            header.length_octets,
+        )
     logger.log(
         common.LOGLEVEL_FINE,
         "Frame header: FIN=%s, RSV=%s%s%s, opcode=%s, mask=%r, length=%s",
