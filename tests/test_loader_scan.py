@@ -73,6 +73,14 @@ def test_linked_file_serves_the_resource_of_the_link(tmp_path):
     assert resources(root, allow_outside_root=False) == {"/inner": 1, "/link": 1}
 
 
+def test_link_that_is_passed_over_is_told_to_who_asks(tmp_path, caplog):
+    (tmp_path / "a_wsh.py").symlink_to("/nowhere")
+    with caplog.at_level("DEBUG", "pywebsocket3.dispatch.Dispatcher"):
+        assert loader.load_handlers(str(tmp_path), allow_outside_root=False) == []
+    [message] = caplog.messages
+    assert message.startswith(f"{tmp_path / 'a_wsh.py'} is passed over")
+
+
 def test_linked_folder_is_not_scanned(tmp_path):
     write(tmp_path / "outside" / "echo_wsh.py")
     (tmp_path / "root").mkdir()

@@ -5,9 +5,9 @@ owns the scan, the decoding, the execution and the account of what failed; `py2`
 of Python 2 need. What is done with the handlers is the dispatcher's business.
 """
 
-import ast
 import codecs
 import functools
+import logging
 import os
 import re
 import tokenize
@@ -32,6 +32,8 @@ __all__ = [
     "make_resource_converter",
     "normalize_path",
 ]
+
+_LOGGER: Final = logging.getLogger("pywebsocket3.dispatch.Dispatcher")
 
 _SUFFIX: Final = "_wsh.py"
 # Files are found whatever their case, but only the exact suffix makes a resource.
@@ -137,11 +139,13 @@ def load_handlers(
     pywebsocket.install()
     to_resource = make_resource_converter(root_dir)
     real_root = os.path.realpath(root_dir)
-    return [
-        _load_file(path, to_resource(path), encoding)
-        for path in find_handler_files(os.path.realpath(scan_dir or root_dir))
-        if allow_outside_root or os.path.realpath(path).startswith(real_root)
-    ]
+    loaded = []
+    for path in find_handler_files(os.path.realpath(scan_dir or root_dir)):
+        if allow_outside_root or os.path.realpath(path).startswith(real_root):
+            loaded.append(_load_file(path, to_resource(path), encoding))
+        else:
+            _LOGGER.debug("%s is passed over: it is a link that leads out of %s", path, real_root)
+    return loaded
 
 
 def find_handler_files(directory: str) -> Iterator[str]:
@@ -255,19 +259,17 @@ def _read(path: str, encoding: str | None) -> str:
 # web-platform-tests load all handlers anew for each HTTP/2 connection.
 @functools.lru_cache(maxsize=1024)
 def _compile(source: str, file_name: str) -> tuple[CodeType, py2.Needs]:
-    translation = None
     try:
-        tree = ast.parse(source, file_name)
-        if py2.prints_to_file(tree):
-            translation = py2.translate(source)
+        code = compile(source, file_name, "exec", dont_inherit=True)
+        translation = py2.translate(source) if py2.prints_to_file(source) else None
     except SyntaxError:
         translation = py2.translate(source)
         if translation is None:
             raise
     if translation is not None:
-        source, tree = translation, ast.parse(translation, file_name)
-    code = compile(tree, file_name, "exec", dont_inherit=True)
-    return code, py2.find_needs(source, tree)
+        source = translation
+        code = compile(source, file_name, "exec", dont_inherit=True)
+    return code, py2.find_needs(source, code)
 
 
 def _function(namespace: dict[str, Any], name: str) -> Callable[[Any], Any]:

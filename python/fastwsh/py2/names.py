@@ -11,6 +11,7 @@ import symtable
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, Final
 
 from fastwsh.py2 import modules, old_builtins
@@ -49,15 +50,17 @@ class Needs:
         return bool(self.builtins or self.substitutes or self.extended)
 
 
-def find_needs(source: str, tree: ast.Module) -> Needs:
+def find_needs(source: str, code: CodeType) -> Needs:
     """Work out what a handler needs.
 
     Args:
         source: Its source.
-        tree: What `ast.parse` made of it.
+        code: What `compile` made of it.
     """
+    if not _may_need_anything(_names_in(code)):
+        return Needs()
     uses = _Uses()
-    uses.visit(tree)
+    uses.visit(ast.parse(source))
     names = _free_names(symtable.symtable(source, "<handler>", "exec"))
     return Needs(
         frozenset((names & _BUILTINS.keys()) - uses.probed_names),
@@ -67,6 +70,25 @@ def find_needs(source: str, tree: ast.Module) -> Needs:
             for module, name in uses.taken()
             if name in modules.ADDITIONS.get(module, ()) and module not in modules.SUBSTITUTES
         ),
+    )
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Return the names of global variables, attributes and modules in the code."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _names_in(constant)
+    return found
+
+
+def _may_need_anything(names: set[str]) -> bool:
+    """Tell whether it is worth to look closely; most handlers are of today and need nothing."""
+    if names & (_BUILTINS.keys() | modules.SUBSTITUTES | {"__import__"}):
+        return True
+    return any(
+        module in names and not names.isdisjoint(additions)
+        for module, additions in modules.ADDITIONS.items()
     )
 
 

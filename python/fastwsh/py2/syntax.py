@@ -33,6 +33,8 @@ _PYTHON2_LINE: Final = re.compile(
     re.VERBOSE,
 )
 
+_PRINT_TO_FILE: Final = re.compile(r"\bprint\s*>>")
+
 _LOCK: Final = threading.Lock()
 
 
@@ -43,9 +45,11 @@ def is_python2(error: SyntaxError) -> bool:
     return bool(error.text and _PYTHON2_LINE.search(error.text))
 
 
-def prints_to_file(tree: ast.Module) -> bool:
+def prints_to_file(source: str) -> bool:
     """Tell whether there is a `print >>file, text`: Python 2, and yet no error of syntax."""
-    for node in ast.walk(tree):
+    if not _PRINT_TO_FILE.search(source):
+        return False
+    for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Expr(ast.BinOp(ast.Name("print"), ast.RShift())):
                 return True

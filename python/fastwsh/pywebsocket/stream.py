@@ -7,7 +7,7 @@ handlers that send frames of their own, right or wrong, and for clients.
 import logging
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from fastwsh import _core
 from fastwsh._core import Stream
@@ -41,6 +41,8 @@ __all__ = [
     "create_text_frame",
     "parse_frame",
 ]
+
+_MAX_CONTROL_PAYLOAD_BYTES: Final = 125  # RFC 6455 5.5
 
 
 class Frame:
@@ -284,7 +286,5 @@ def _format(frame: Frame, mask: object) -> bytes:
     frame_bytes: bytes = header + payload
     return frame_bytes
 
-
-_MAX_CONTROL_PAYLOAD_BYTES = 125
 
 hide_annotations(globals())

@@ -335,24 +335,17 @@ impl Inner {
         }
     }
 
-    /// An event from what has been received already, without giving the interpreter away.
+    /// An event from what is buffered already, without giving the interpreter away. (Asking the
+    /// socket as well costs a system call that finds nothing for every message of a peer that waits
+    /// for its answers.)
     fn buffered_event(&self, transport: &Transport) -> Result<Option<Event>, Failure> {
         let Some(mut inbound) = transport.try_inbound() else { return Ok(None) };
         let mut reader = self.reader();
-        loop {
-            if let Some(event) = poll(&mut inbound, &mut reader).map_err(Failure::Protocol)? {
-                transport.set_more_buffered(reader.has_message(inbound.bytes()));
-                return Ok(Some(event));
-            }
-            if reader.payload_target().is_some_and(|(_, missing)| missing >= DIRECT_MIN) {
-                return Ok(None);
-            }
-            match inbound.fill(Wait::Never) {
-                Ok(1..) => {}
-                // the end and errors are told by the read that waits
-                Ok(0) | Err(_) => return Ok(None),
-            }
+        let event = poll(&mut inbound, &mut reader).map_err(Failure::Protocol)?;
+        if event.is_some() {
+            transport.set_more_buffered(reader.has_message(inbound.bytes()));
         }
+        Ok(event)
     }
 
     fn duck_event(&self, connection: &Bound<'_, PyAny>, link: &Link<'_>) -> PyResult<Event> {
