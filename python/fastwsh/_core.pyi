@@ -3,6 +3,39 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Self, final
 
+from typing_extensions import disjoint_base
+
+__all__ = [
+    "Connection",
+    "DeflateFramer",
+    "DeflateOffer",
+    "HeaderDecoder",
+    "IncomingFrameFilter",
+    "IncomingMessageFilter",
+    "OutgoingFrameFilter",
+    "OutgoingMessageFilter",
+    "RawDeflater",
+    "RawInflater",
+    "Server",
+    "Stream",
+    "__version__",
+    "apply_mask",
+    "check_header_field",
+    "compute_accept",
+    "create_closing_handshake_body",
+    "create_header",
+    "create_length_header",
+    "decode_key",
+    "parse_extensions",
+    "parse_token_list",
+    "parse_uri",
+    "parse_window_bits",
+    "quote_if_necessary",
+    "scan_lws",
+    "scan_quoted_string",
+    "scan_token",
+]
+
 __version__: Final[str]
 
 # --- header grammar (RFC 9110 5.6, RFC 6455 4 and 9.1) ------------------------------------------
@@ -182,6 +215,7 @@ class IncomingFrameFilter:
 
 # --- the stream ----------------------------------------------------------------------------------
 
+@disjoint_base
 class Stream:
     """A WebSocket stream (pywebsocket's `stream.Stream`) over a native or a Python connection.
 
@@ -265,7 +299,7 @@ class Connection:
     def write(self, data: Any) -> int:
         """Send bytes as they are, in a send of their own. Raises OSError if the peer is gone."""
     def read(self, length: int = -1) -> bytes:
-        """Return exactly `length` raw bytes, fewer at the end of the stream (-1: all until then)."""
+        """Return exactly `length` raw bytes, fewer at the stream's end (-1: all until then)."""
     @property
     def remote_addr(self) -> tuple[Any, ...]:
         """(host, port), or (host, port, flow, scope) on an IPv6 socket."""
@@ -310,7 +344,7 @@ class Connection:
     def send_answer(
         self, protocol: str | None, extensions: str | None, extra: list[tuple[str, str]]
     ) -> bool:
-        """Send the 101 answer. Returns whether the connection is open: the server may be stopping."""
+        """Send the 101 answer. Returns whether the connection is open, or the server stopping."""
     def send_refusal(self, status: int, supported_versions: str | None = None) -> None:
         """Send an answer that refuses the handshake."""
     def set_clean(self) -> None:
@@ -356,7 +390,7 @@ class Server:
     def listen(self, descriptor: int) -> None:
         """Accept from a listening socket; takes the descriptor over (pass a duplicate)."""
     def next_event(self, timeout: float) -> tuple[int, str, str, bool] | None:
-        """Return (level, logger, text, False), (0, "", resource, wants_websocket), or None in time."""
+        """Return (level, logger, text, False) or (0, "", resource, upgrade); None after `timeout`."""
     def take_lost_events(self) -> int:
         """Return how many events were dropped since the last call."""
     def connection_count(self) -> int:

@@ -8,15 +8,20 @@ import argparse
 import logging
 import os
 import socket
+import socketserver
 import sys
 import threading
+import traceback
 from collections.abc import Iterable
+from http.server import HTTPServer
 from typing import Any, Final
 
 from fastwsh import _core, banner, session
 from fastwsh.config import ConfigError
 from fastwsh.options import DEFAULT_MAX_MESSAGE_BYTES
+from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, alias_handlers
+from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 
 __all__ = ["WebSocketServer", "load_handlers"]
 
@@ -64,7 +69,7 @@ def load_handlers(options: argparse.Namespace) -> Dispatcher:
     return dispatcher
 
 
-class WebSocketServer:
+class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
     """A server for the handlers of a folder and the files of the current one.
 
     Constructing it binds and listens; connections are accepted by `serve_forever`. A port that
@@ -82,9 +87,13 @@ class WebSocketServer:
 
     request_queue_size = 128
     allow_reuse_address = True
+    daemon_threads = True
 
     def __init__(self, options: Any) -> None:
         _refuse_unsupported(options)
+        socketserver.BaseServer.__init__(
+            self, (options.server_host, options.port), WebSocketRequestHandler
+        )
         options.dispatcher = load_handlers(options)
         for warning in options.dispatcher.source_warnings():
             logging.warning("Warning in source loading: %s", warning)  # noqa: LOG015 (its logger)
@@ -92,26 +101,24 @@ class WebSocketServer:
         self.request_queue_size = options.request_queue_size
         self.server_name: str = options.server_host
         self.server_port: int = options.port
-        self.server_address = (self.server_name, self.server_port)
         self.bind_errors: list[OSError] = []
         self._sockets: list[tuple[socket.socket, _AddressInfo]] = []
         self._stopped = threading.Event()
         self._serving = threading.Event()
         self._core: _core.Server | None = None
         self._lock = threading.Lock()
-        for address_info in self._addresses():
-            self._listen(address_info)
-        if not self._sockets:
-            _OLD_LOGGER.critical(
-                "No sockets activated. Use info log level to see the reason."
-            )
+        self._create_sockets()
+        self.server_bind()
+        self.server_activate()
 
-    def serve_forever(self, poll_interval: float = 0.5) -> None:
+    def serve_forever(self, poll_interval: float = 0.5) -> None:  # noqa: ARG002 (pywebsocket's)
         """Accept connections until `shutdown` or `stop` is called.
 
         Args:
             poll_interval: pywebsocket's; waiting needs no polling here.
         """
+        if not self._sockets:
+            _OLD_LOGGER.critical("No sockets activated. Use info log level to see the reason.")
         with self._lock:
             if self._stopped.is_set():
                 return
@@ -160,11 +167,56 @@ class WebSocketServer:
         """Return the descriptor of the first listening socket."""
         return self._sockets[0][0].fileno()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (the same)
         """Log the exception that is being handled, as pywebsocket does."""
         _OLD_LOGGER.error(
-            "Exception in processing request from: %r", client_address, exc_info=True
+            "Exception in processing request from: %r\n%s", client_address, traceback.format_exc()
         )
+
+    def server_bind(self) -> None:
+        """Bind the sockets; those that cannot be bound are dropped, and `bind_errors` says why."""
+        for entry in list(self._sockets):
+            listener, (*_, address) = entry
+            _OLD_LOGGER.info("Bind on: %r", address)
+            try:
+                if self.allow_reuse_address:
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind((address[0], self.server_port, *address[2:]))
+            except OSError as error:
+                self._drop(entry, error)
+                continue
+            if self.server_port == 0:
+                # further sockets take the port that the system chose for the first
+                self.server_port = listener.getsockname()[1]
+                self.server_address = (self.server_name, self.server_port)
+                _OLD_LOGGER.info("Port %r is assigned", self.server_port)
+
+    def server_activate(self) -> None:
+        """Listen on the sockets that are bound."""
+        for entry in list(self._sockets):
+            listener, address_info = entry
+            _OLD_LOGGER.info("Listen on: %r", address_info)
+            try:
+                listener.listen(self.request_queue_size)
+            except OSError as error:
+                self._drop(entry, error)
+
+    def get_request(self) -> Any:
+        """Accept a connection from the first socket, for a program that serves it itself."""
+        return self._sockets[0][0].accept()
+
+    def _create_sockets(self) -> None:
+        for address_info in self._addresses():
+            _OLD_LOGGER.info("Create socket on: %r", address_info)
+            try:
+                self._sockets.append((socket.socket(*address_info[:2]), address_info))
+            except OSError as error:
+                self._skip(error)
+
+    def _drop(self, entry: tuple[socket.socket, _AddressInfo], error: OSError) -> None:
+        entry[0].close()
+        self._sockets.remove(entry)
+        self._skip(error)
 
     def _addresses(self) -> Iterable[_AddressInfo]:
         if not self.server_name:
@@ -177,30 +229,6 @@ class WebSocketServer:
             socket.IPPROTO_TCP,
         )
 
-    def _listen(self, address_info: _AddressInfo) -> None:
-        family, kind, _, _, address = address_info
-        _OLD_LOGGER.info("Create socket on: %r", address_info)
-        try:
-            listener = socket.socket(family, kind)
-        except OSError as error:
-            self._skip(error)
-            return
-        try:
-            if self.allow_reuse_address:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address[0], self.server_port, *address[2:]))
-            listener.listen(self.request_queue_size)
-        except OSError as error:
-            listener.close()
-            self._skip(error)
-            return
-        if self.server_port == 0:
-            # further sockets take the port that the system chose for the first
-            self.server_port = listener.getsockname()[1]
-            self.server_address = (self.server_name, self.server_port)
-            _OLD_LOGGER.info("Port %r is assigned", self.server_port)
-        self._sockets.append((listener, address_info))
-
     def _skip(self, error: OSError) -> None:
         _OLD_LOGGER.info("Skip by failure: %r", error)
         self.bind_errors.append(error)
@@ -211,7 +239,7 @@ class WebSocketServer:
         core = _core.Server(
             session.run,
             self,
-            document_root=os.getcwd(),
+            document_root=os.getcwd(),  # noqa: PTH109 (a string is what the core takes)
             local_addr=(self.server_name, self.server_port),
             head_timeout=getattr(options, "head_timeout", DEFAULT_HEAD_TIMEOUT) or None,
             validation_host=getattr(options, "validation_host", None),
@@ -265,3 +293,6 @@ def _refuse_unsupported(options: Any) -> None:
 def _format_address(address: Any) -> str:
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+hide_annotations(globals())

@@ -127,9 +127,7 @@ def _check_header(name: str, value: str) -> None:
         raise base.HandshakeException(str(error), common.HTTP_STATUS_FORBIDDEN) from None
 
 
-def _to_parameter(
-    name: str, parameters: list[tuple[str, str | None]]
-) -> common.ExtensionParameter:
+def _to_parameter(name: str, parameters: list[tuple[str, str | None]]) -> common.ExtensionParameter:
     parameter = common.ExtensionParameter(name)
     for item in parameters:
         parameter.add_parameter(*item)

@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn accepts_the_codes_of_the_registry_and_of_applications() {
-        for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1014, 3000, 3999, 4000, 4999] {
+        for code in
+            [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1014, 3000, 3999, 4000, 4999]
+        {
             assert!(CloseCode(code).is_receivable(), "{code}");
         }
         for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
@@ -130,9 +132,6 @@ mod tests {
             Ok(CloseReason { code: Some(CloseCode(3000)), reason: "bye".into() })
         );
         assert_eq!(parse_body(b"\x03\xe7"), Err(ProtocolError::CloseCodeNotAllowed(999)));
-        assert_eq!(
-            parse_body(b"\x03\xe8\xff"),
-            Err(ProtocolError::BadCloseReason(vec![0xff]))
-        );
+        assert_eq!(parse_body(b"\x03\xe8\xff"), Err(ProtocolError::BadCloseReason(vec![0xff])));
     }
 }

@@ -353,7 +353,10 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_deflate() {
-        assert_eq!(inflate(&mut MessageInflater::default(), b"\x07"), Err(ProtocolError::BadDeflate));
+        assert_eq!(
+            inflate(&mut MessageInflater::default(), b"\x07"),
+            Err(ProtocolError::BadDeflate)
+        );
     }
 
     #[test]
@@ -404,7 +407,10 @@ mod tests {
             deflater.deflate(b"world", true, false),
         ]
         .concat();
-        assert_eq!(inflate(&mut MessageInflater::default(), &payload), Ok(b"Hello, world".to_vec()));
+        assert_eq!(
+            inflate(&mut MessageInflater::default(), &payload),
+            Ok(b"Hello, world".to_vec())
+        );
     }
 
     #[test]

@@ -16,7 +16,9 @@ use super::close::CloseCode;
 #[non_exhaustive]
 pub enum ProtocolError {
     /// RFC 6455 5.1: clients mask, servers do not.
-    #[error("Mask bit on the received frame did'nt match masking configuration for received frames")]
+    #[error(
+        "Mask bit on the received frame did'nt match masking configuration for received frames"
+    )]
     WrongMaskBit,
     /// RFC 6455 5.2: the most significant bit of a 64-bit length is zero.
     #[error("Extended payload length >= 2^63")]

@@ -79,10 +79,7 @@ mod tests {
     fn a_refused_frame_changes_nothing() {
         let mut fragments = Fragments::default();
         assert_eq!(fragments.receive(Opcode::BINARY, false), Ok(Opcode::BINARY));
-        assert_eq!(
-            fragments.receive(Opcode::TEXT, true),
-            Err(ProtocolError::MessageInsideMessage)
-        );
+        assert_eq!(fragments.receive(Opcode::TEXT, true), Err(ProtocolError::MessageInsideMessage));
         assert_eq!(fragments.receive(Opcode::TEXT, false), Err(ProtocolError::StartInsideMessage));
         assert_eq!(fragments.receive(Opcode::CONTINUATION, true), Ok(Opcode::BINARY));
         assert_eq!(

@@ -264,7 +264,13 @@ mod tests {
                     opcode: Opcode::BINARY,
                     masking_key,
                     length,
-                    length_octets: if length < 126 { 1 } else if length < 1 << 16 { 2 } else { 8 },
+                    length_octets: if length < 126 {
+                        1
+                    } else if length < 1 << 16 {
+                        2
+                    } else {
+                        8
+                    },
                 };
                 let mut bytes = Vec::new();
                 header.encode(&mut bytes);
@@ -331,7 +337,10 @@ mod tests {
             if index + 1 < bytes.len() {
                 assert_eq!(frame, Ok(None));
             } else {
-                assert_eq!(frame.map(|frame| frame.map(|frame| frame.payload)), Ok(Some(b"Hello".to_vec())));
+                assert_eq!(
+                    frame.map(|frame| frame.map(|frame| frame.payload)),
+                    Ok(Some(b"Hello".to_vec()))
+                );
             }
         }
     }

@@ -169,10 +169,10 @@ fn is_control(c: char) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::redundant_closure_for_method_calls, reason = "a path has one lifetime only")]
 mod tests {
     use super::*;
 
-    #[allow(clippy::redundant_closure_for_method_calls)]
     fn scan<T>(data: &str, step: impl Fn(&mut Scanner<'_>) -> T) -> (T, usize) {
         let chars: Vec<char> = data.chars().collect();
         let mut scanner = Scanner::new(&chars, 0);

@@ -53,9 +53,8 @@ impl Opening {
             }
             _ => None,
         };
-        let key = head
-            .header("Sec-WebSocket-Key")
-            .ok_or(HandshakeError::Missing("Sec-WebSocket-Key"))?;
+        let key =
+            head.header("Sec-WebSocket-Key").ok_or(HandshakeError::Missing("Sec-WebSocket-Key"))?;
         decode_key(key).ok_or_else(|| HandshakeError::Key(key.to_owned()))?;
         Ok(Self { accept: compute_accept(key.as_bytes()), protocols, extensions })
     }
@@ -121,8 +120,7 @@ pub fn decode_key(key: &str) -> Option<[u8; 16]> {
 }
 
 fn check_connection(head: &RequestHead) -> Result<(), HandshakeError> {
-    let connection =
-        head.list_header("Connection").ok_or(HandshakeError::Missing("Connection"))?;
+    let connection = head.list_header("Connection").ok_or(HandshakeError::Missing("Connection"))?;
     if connection.eq_ignore_ascii_case("Upgrade") {
         return Ok(());
     }
@@ -146,8 +144,7 @@ fn check_version(head: &RequestHead) -> Result<(), HandshakeError> {
 }
 
 fn token_list(header: &'static str, value: &str) -> Result<Vec<String>, HandshakeError> {
-    grammar::parse_token_list(value)
-        .map_err(|reason| HandshakeError::TokenList { header, reason })
+    grammar::parse_token_list(value).map_err(|reason| HandshakeError::TokenList { header, reason })
 }
 
 #[cfg(test)]
@@ -167,8 +164,9 @@ mod tests {
             headers.retain(|(key, _)| key != name);
             headers.extend(value.map(|value| (*name, value)));
         }
-        let lines: String =
+        let lines: Vec<String> =
             headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let lines = lines.concat();
         let bytes = format!("GET /echo HTTP/1.1\r\n{lines}\r\n").into_bytes();
         let (head, _) = HeadReader::default().poll(&bytes).expect("valid").expect("whole");
         Opening::check(&head)
@@ -217,8 +215,7 @@ mod tests {
 
     #[test]
     fn each_mandatory_header_is_missed() {
-        for name in
-            ["Host", "Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"]
+        for name in ["Host", "Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"]
         {
             assert_eq!(check(&[(name, None)]), Err(HandshakeError::Missing(name)));
         }

@@ -308,7 +308,8 @@ mod tests {
             read(&[start.clone(), line(MAX_LINE + 1)].concat()),
             Err(HeadError::LineTooLong)
         );
-        let many = |count: usize| [start.clone(), b"a:b\r\n".repeat(count), b"\r\n".to_vec()].concat();
+        let many =
+            |count: usize| [start.clone(), b"a:b\r\n".repeat(count), b"\r\n".to_vec()].concat();
         assert!(matches!(read(&many(99)), Ok(Some(_))));
         assert_eq!(read(&many(100)), Err(HeadError::TooManyHeaders));
     }

@@ -92,7 +92,8 @@ mod tests {
         assert_eq!(bytes, b"\x81\x05Hello");
 
         bytes.clear();
-        let header = writer.data(piece, 5, Some([0x37, 0xfa, 0x21, 0x3d])).expect("no message open");
+        let header =
+            writer.data(piece, 5, Some([0x37, 0xfa, 0x21, 0x3d])).expect("no message open");
         append_frame(&header, b"Hello", &mut bytes);
         assert_eq!(bytes, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
     }

@@ -45,12 +45,10 @@ pub fn parse(target: &str) -> Target {
     let (host, port) = split_port(host_port);
     let port = match port {
         None | Some("") => default_port,
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            match digits.parse() {
-                Ok(port) => port,
-                Err(_) => return Target::Invalid,
-            }
-        }
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
+            Ok(port) => port,
+            Err(_) => return Target::Invalid,
+        },
         Some(_) => return Target::Invalid,
     };
     if host.is_empty() {

@@ -29,6 +29,7 @@ use crate::{
 pub(super) struct Settings {
     /// `server_name` and `server_port` as handlers see them.
     pub(super) local_addr: (String, u16),
+    pub(super) tls: bool,
     pub(super) strict_compat: bool,
     pub(super) max_message_bytes: u64,
 }
@@ -85,6 +86,7 @@ impl Connection {
 
 #[pymethods]
 impl Connection {
+    #[pyo3(text_signature = "(self, data)")]
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         if data.is_instance_of::<pyo3::types::PyString>() {
             return Err(PyTypeError::new_err("a bytes-like object is required, not 'str'"));
@@ -95,7 +97,7 @@ impl Connection {
         Ok(bytes.len())
     }
 
-    #[pyo3(signature = (length=-1))]
+    #[pyo3(signature = (length=-1), text_signature = "(self, length=-1)")]
     fn read<'py>(&self, py: Python<'py>, length: i64) -> PyResult<Bound<'py, PyBytes>> {
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
         let bytes = py
@@ -166,7 +168,7 @@ impl Connection {
 
     #[getter]
     fn is_tls(&self) -> bool {
-        false
+        self.settings.tls
     }
 
     #[getter]
@@ -195,6 +197,7 @@ impl Connection {
     }
 
     #[pyo3(signature = (protocol, extensions, extra))]
+    #[expect(clippy::needless_pass_by_value, reason = "PyO3 extracts it")]
     fn send_answer(
         &self,
         py: Python<'_>,

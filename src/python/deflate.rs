@@ -31,9 +31,9 @@ pub(super) struct DeflateOffer(Offer);
 #[pymethods]
 impl DeflateOffer {
     #[staticmethod]
+    #[expect(clippy::needless_pass_by_value, reason = "PyO3 extracts it")]
     fn parse(parameters: Vec<(String, Option<String>)>) -> PyResult<Self> {
-        let parameters =
-            parameters.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        let parameters = parameters.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         Offer::parse(parameters).map(Self).map_err(value_error)
     }
 
@@ -89,6 +89,8 @@ pub(super) struct RawInflater(Mutex<InflaterState>);
 struct InflaterState {
     stream: Inflater,
     input: Vec<u8>,
+    /// Decompressed, and not asked for yet.
+    output: Vec<u8>,
 }
 
 #[pymethods]
@@ -111,16 +113,16 @@ impl RawInflater {
             _ => return Err(value_error("size must be -1 or positive")),
         };
         let mut state = lock(&self.0);
-        let input = std::mem::take(&mut state.input);
-        let mut output = Vec::new();
-        let left = state
-            .stream
-            .inflate(&input, &mut output, limit)
-            .map_err(|error| value_error(&error))?;
-        let (now, later) = output.split_at(output.len().min(limit));
-        debug_assert!(later.is_empty());
-        state.input = left.to_vec();
-        Ok(PyBytes::new(py, now))
+        let InflaterState { stream, input, output } = &mut *state;
+        if output.len() < limit {
+            let missing = limit - output.len();
+            let left = stream.inflate(input, output, missing).map_err(value_error)?.len();
+            input.drain(..input.len() - left);
+        }
+        let later = output.split_off(output.len().min(limit));
+        let now = PyBytes::new(py, output);
+        *output = later;
+        Ok(now)
     }
 
     fn reset(&self) {
@@ -135,6 +137,10 @@ pub(super) struct DeflateFramer {
     incoming: Mutex<Incoming>,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "two switches of the handler, two facts of the message"
+)]
 struct Outgoing {
     deflater: MessageDeflater,
     bfinal: bool,
@@ -174,15 +180,21 @@ impl DeflateFramer {
         })
     }
 
+    #[pyo3(text_signature = "(self, value)")]
     fn set_bfinal(&self, value: bool) {
         lock(&self.outgoing).bfinal = value;
     }
 
+    #[pyo3(text_signature = "(self, value)")]
     fn set_compress_outgoing_enabled(&self, value: bool) {
         lock(&self.outgoing).enabled = value;
     }
 
-    fn setup_stream_options(slf: &Bound<'_, Self>, stream_options: &Bound<'_, PyAny>) -> PyResult<()> {
+    #[pyo3(text_signature = "(self, stream_options)")]
+    fn setup_stream_options(
+        slf: &Bound<'_, Self>,
+        stream_options: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         let py = slf.py();
         let framer = || slf.clone().unbind();
         append(stream_options, "outgoing_message_filters", OutgoingMessageFilter(framer()))?;

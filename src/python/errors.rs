@@ -27,7 +27,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn class<'py>(self, py: Python<'py>) -> PyResult<&'py Bound<'py, PyType>> {
+    fn class(self, py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
         static CLASSES: [PyOnceLock<Py<PyType>>; 5] = [const { PyOnceLock::new() }; 5];
         let name = match self {
             Self::BadOperation => "BadOperationException",
@@ -96,6 +96,7 @@ pub(super) fn send_error(py: Python<'_>, error: &SendError) -> PyErr {
 }
 
 /// A value that a function cannot take.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn value_error(error: impl ToString) -> PyErr {
     PyValueError::new_err(error.to_string())
 }

@@ -97,8 +97,8 @@ pub(super) fn parse_window_bits(value: Option<&str>) -> PyResult<u8> {
 
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "pywebsocket's signature")]
-pub(super) fn create_header<'py>(
-    py: Python<'py>,
+pub(super) fn create_header(
+    py: Python<'_>,
     opcode: i64,
     payload_length: i128,
     fin: i64,
@@ -106,7 +106,7 @@ pub(super) fn create_header<'py>(
     rsv2: i64,
     rsv3: i64,
     mask: bool,
-) -> PyResult<Bound<'py, PyBytes>> {
+) -> PyResult<Bound<'_, PyBytes>> {
     let opcode = u8::try_from(opcode)
         .map_err(|_| SendError::Opcode)
         .and_then(Opcode::new)
@@ -195,7 +195,9 @@ pub(super) fn apply_mask<'py>(
         match key.try_into() {
             Ok(key) => crate::protocol::mask::apply(output, key, offset),
             Err(_) => {
-                for (byte, mask) in output.iter_mut().zip(key.iter().cycle().skip(offset % key.len())) {
+                for (byte, mask) in
+                    output.iter_mut().zip(key.iter().cycle().skip(offset % key.len()))
+                {
                     *byte ^= mask;
                 }
             }

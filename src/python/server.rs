@@ -74,6 +74,7 @@ impl Server {
             .map_err(super::errors::value_error)?;
         let settings = Settings {
             local_addr,
+            tls: false,
             strict_compat,
             max_message_bytes: max_message_bytes.unwrap_or(u64::MAX),
         };
@@ -115,7 +116,11 @@ impl Server {
         self.core.listen(listener).map_err(|error| os_error(&error))
     }
 
-    fn next_event(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<(u8, String, String, bool)>> {
+    fn next_event(
+        &self,
+        py: Python<'_>,
+        timeout: f64,
+    ) -> PyResult<Option<(u8, String, String, bool)>> {
         let timeout = Duration::try_from_secs_f64(timeout).map_err(super::errors::value_error)?;
         let event = py.detach(|| {
             let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,9 +149,10 @@ impl Server {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let body = close::format_body(CloseCode::GOING_AWAY, "")
-            .map_err(super::errors::value_error)?;
-        let header = control(Opcode::CLOSE, body.len(), None).map_err(super::errors::value_error)?;
+        let body =
+            close::format_body(CloseCode::GOING_AWAY, "").map_err(super::errors::value_error)?;
+        let header =
+            control(Opcode::CLOSE, body.len(), None).map_err(super::errors::value_error)?;
         let mut frame = Vec::new();
         append_frame(&header, &body, &mut frame);
         py.detach(|| self.core.close(&frame));
@@ -216,7 +222,12 @@ impl Acceptor for Dispatch {
 }
 
 impl Dispatch {
-    fn run(&self, py: Python<'_>, candidate: Candidate, registry: Arc<Registry>) -> Option<Outcome> {
+    fn run(
+        &self,
+        py: Python<'_>,
+        candidate: Candidate,
+        registry: Arc<Registry>,
+    ) -> Option<Outcome> {
         let owner = self.owner.bind(py).call0().ok()?.unbind();
         let connection = Connection::new(candidate, self.settings.clone(), registry, owner);
         let connection = Bound::new(py, connection).ok()?;

@@ -69,7 +69,7 @@ enum Link<'py> {
 #[pymethods]
 impl Stream {
     #[new]
-    #[pyo3(signature = (*args, **kwargs))]
+    #[pyo3(signature = (*args, **kwargs), text_signature = "(request, options)")]
     fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         // a subclass may take other arguments; `__init__` gets those that count
         let _ = (args, kwargs);
@@ -88,12 +88,8 @@ impl Stream {
             .filter(|attributes| {
                 attributes.contains(intern!(py, "client_terminated")).unwrap_or(false)
             });
-        let rules = Rules {
-            expect_masked,
-            deflate: false,
-            late_rsv1: false,
-            max_message_bytes: u64::MAX,
-        };
+        let rules =
+            Rules { expect_masked, deflate: false, late_rsv1: false, max_message_bytes: u64::MAX };
         let inner = Inner {
             request: request.clone().unbind(),
             options: options.clone().unbind(),
@@ -135,21 +131,19 @@ impl Stream {
         self.get_last_received_opcode()
     }
 
+    #[pyo3(text_signature = "(self)")]
     fn get_last_received_opcode(&self) -> PyResult<Option<u8>> {
         let opcode = self.inner()?.last_opcode.load(Ordering::Relaxed);
         Ok((opcode != NO_OPCODE).then_some(opcode))
     }
 
     #[pyo3(signature = (message, end=true, binary=false))]
-    fn send_message(
-        &self,
-        message: &Bound<'_, PyAny>,
-        end: bool,
-        binary: bool,
-    ) -> PyResult<()> {
+    #[pyo3(text_signature = "(self, message, end=True, binary=False)")]
+    fn send_message(&self, message: &Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
         self.inner()?.send_message(message, end, binary)
     }
 
+    #[pyo3(text_signature = "(self)")]
     fn receive_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.get().inner()?.receive_message(slf)
     }
@@ -165,15 +159,17 @@ impl Stream {
         slf.get().inner()?.close_connection(slf, code.0, reason, wait_response)
     }
 
-    #[pyo3(signature = (body, binary=false))]
+    #[pyo3(signature = (body, binary=false), text_signature = "(self, body, binary=False)")]
     fn send_ping(&self, body: &Bound<'_, PyAny>, binary: bool) -> PyResult<()> {
         self.inner()?.send_ping(body, binary)
     }
 
+    #[pyo3(text_signature = "(self, length)")]
     fn receive_bytes<'py>(&self, py: Python<'py>, length: u64) -> PyResult<Bound<'py, PyBytes>> {
         self.inner()?.receive_bytes(py, length)
     }
 
+    #[pyo3(text_signature = "(self)")]
     fn receive_filtered_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.inner()?.receive_filtered_frame(py)
     }
@@ -231,6 +227,7 @@ impl Stream {
 }
 
 /// A close code that may be `None` without being left out.
+#[derive(Clone, Copy)]
 struct CloseArgument(Option<i64>);
 
 impl From<i64> for CloseArgument {
@@ -293,7 +290,12 @@ impl Inner {
         Ok(going_away)
     }
 
-    fn set(&self, py: Python<'_>, name: &Bound<'_, PyString>, value: impl for<'a> IntoPyObject<'a>) -> PyResult<()> {
+    fn set(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyString>,
+        value: impl for<'a> IntoPyObject<'a>,
+    ) -> PyResult<()> {
         self.request.bind(py).setattr(name, value)
     }
 
@@ -305,9 +307,10 @@ impl Inner {
     ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
         let options = self.options.bind(py);
         let list = |name: &Bound<'py, PyString>| {
-            options.getattr(name)?.cast_into::<PyList>().map_err(|_| {
-                PyTypeError::new_err(format!("StreamOptions.{name} must be a list"))
-            })
+            options
+                .getattr(name)?
+                .cast_into::<PyList>()
+                .map_err(|_| PyTypeError::new_err(format!("StreamOptions.{name} must be a list")))
         };
         Ok((list(frames)?, list(messages)?))
     }

@@ -110,7 +110,10 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Server").field("config", &self.shared.config).finish()
+        formatter
+            .debug_struct("Server")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -253,7 +256,14 @@ async fn serve(
             let Ok(socket) = into_blocking(stream) else { return };
             let transport = Arc::new(Transport::new(socket, first, shared.flusher.clone()));
             let Some(id) = shared.registry.add(transport.clone()) else { return };
-            shared.acceptor.clone().accept(Candidate { transport, id, head, resource, route, peer });
+            shared.acceptor.clone().accept(Candidate {
+                transport,
+                id,
+                head,
+                resource,
+                route,
+                peer,
+            });
         }
         Decision::Refuse(refusal) => {
             let body = head.method != "HEAD";

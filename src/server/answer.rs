@@ -89,7 +89,10 @@ pub fn escape_html(text: &str) -> String {
 
 /// The reason phrase that goes with a status code.
 pub fn standard_reason(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Error")
+    http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|code| code.canonical_reason())
+        .unwrap_or("Error")
 }
 
 fn explanation(status: u16) -> &'static str {
@@ -99,7 +102,9 @@ fn explanation(status: u16) -> &'static str {
         404 => "Nothing matches the given URI",
         405 => "Specified method is invalid for this resource",
         414 => "URI is too long",
-        431 => "The server is unwilling to process the request because its header fields are too large",
+        431 => {
+            "The server is unwilling to process the request because its header fields are too large"
+        }
         501 => "Server does not support this operation",
         503 => "The server cannot process the request due to a high load",
         505 => "Cannot fulfill request",

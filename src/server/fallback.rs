@@ -54,9 +54,8 @@ impl Fallback {
         mut stop: watch::Receiver<bool>,
     ) {
         let io = TokioIo::new(Replay { first, stream });
-        let service = service_fn(|request| async {
-            Ok::<_, Infallible>(self.answer(request).await)
-        });
+        let service =
+            service_fn(|request| async { Ok::<_, Infallible>(self.answer(request).await) });
         let mut builder = http1::Builder::new();
         builder.half_close(true);
         let connection = builder.serve_connection(io, service);
@@ -70,9 +69,10 @@ impl Fallback {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let line = self.events.wants(Level::Info).then(|| {
-            format!("{} {} {:?}", request.method(), request.uri(), request.version())
-        });
+        let line = self
+            .events
+            .wants(Level::Info)
+            .then(|| format!("{} {} {:?}", request.method(), request.uri(), request.version()));
         let mut response = match *request.method() {
             Method::GET | Method::HEAD => self.file(request).await,
             Method::POST => page(StatusCode::NOT_IMPLEMENTED, "Can only POST to CGI scripts"),

@@ -46,7 +46,10 @@ struct Queue {
 
 impl std::fmt::Debug for Threads {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Threads").field("stack_size", &self.stack_size).finish()
+        formatter
+            .debug_struct("Threads")
+            .field("stack_size", &self.stack_size)
+            .finish_non_exhaustive()
     }
 }
 

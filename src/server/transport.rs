@@ -41,8 +41,10 @@ pub struct Transport {
     outbound: Mutex<Outbound>,
     /// A further complete message is buffered, so a reply may wait for the next one.
     more_buffered: AtomicBool,
-    /// The server sent 1001 on its own account.
+    /// The server closes this connection on its own account.
     going_away: AtomicBool,
+    /// The close frame for that, until somebody has sent it.
+    farewell: Mutex<Option<Vec<u8>>>,
     flusher: Arc<Flusher>,
     /// Whether the flusher knows this connection.
     watched: AtomicBool,
@@ -75,6 +77,7 @@ impl Transport {
             socket: Mutex::new(Some(socket)),
             more_buffered: AtomicBool::new(false),
             going_away: AtomicBool::new(false),
+            farewell: Mutex::new(None),
             flusher,
             watched: AtomicBool::new(false),
         }
@@ -97,7 +100,7 @@ impl Transport {
 
     /// Whether the server is closing this connection.
     pub fn is_going_away(&self) -> bool {
-        self.going_away.load(Ordering::Relaxed)
+        self.going_away.load(Ordering::SeqCst)
     }
 
     /// Keeps a small frame back if more input is buffered; `false`: the caller must send it.
@@ -113,6 +116,7 @@ impl Transport {
         outbound.held.extend_from_slice(payload);
         outbound.age = 0;
         drop(outbound);
+        self.send_farewell();
         if !self.watched.swap(true, Ordering::Relaxed) {
             self.flusher.watch(self);
         }
@@ -125,17 +129,18 @@ impl Transport {
     /// # Errors
     /// Those of `send(2)`, also one that an earlier held-back frame met.
     pub fn send_frame(&self, header: &[u8], payload: &[u8]) -> io::Result<()> {
-        let mut outbound = lock(&self.outbound);
-        outbound.check()?;
-        if payload.len() < COPY_MAX {
-            outbound.held.reserve_exact(header.len() + payload.len());
-            outbound.held.extend_from_slice(header);
-            outbound.held.extend_from_slice(payload);
-            return outbound.flush(SendFlags::empty());
-        }
-        outbound.flush(SendFlags::empty())?;
-        let socket = outbound.socket()?;
-        send_both(&socket, header, payload)
+        self.sending(|outbound| {
+            outbound.check()?;
+            if payload.len() < COPY_MAX {
+                outbound.held.reserve_exact(header.len() + payload.len());
+                outbound.held.extend_from_slice(header);
+                outbound.held.extend_from_slice(payload);
+                return outbound.flush(SendFlags::empty());
+            }
+            outbound.flush(SendFlags::empty())?;
+            let socket = outbound.socket()?;
+            send_both(&socket, header, payload)
+        })
     }
 
     /// Sends bytes in a `send(2)` of their own, after what was held back.
@@ -143,19 +148,17 @@ impl Transport {
     /// # Errors
     /// As [`Self::send_frame`].
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut outbound = lock(&self.outbound);
-        outbound.check()?;
-        outbound.flush(SendFlags::empty())?;
-        let socket = outbound.socket()?;
-        send_all(&socket, bytes, SendFlags::empty()).map(|_| ()).map_err(|(_, error)| error)
+        self.sending(|outbound| {
+            outbound.check()?;
+            outbound.flush(SendFlags::empty())?;
+            let socket = outbound.socket()?;
+            send_all(&socket, bytes, SendFlags::empty()).map(|_| ()).map_err(|(_, error)| error)
+        })
     }
 
     /// Sends what was held back. An error is kept for the next call that sends.
     pub fn flush(&self) {
-        let mut outbound = lock(&self.outbound);
-        if let Err(error) = outbound.flush(SendFlags::empty()) {
-            outbound.failed = Some(error.kind());
-        }
+        self.sending(Outbound::flush_and_keep_error);
     }
 
     /// Sends what was held back, for a caller that is about to wait for the peer.
@@ -164,9 +167,9 @@ impl Transport {
     /// and the peer may take nothing before this caller has read.
     pub fn flush_before_wait(&self) {
         if let Some(mut outbound) = self.try_outbound() {
-            if let Err(error) = outbound.flush(SendFlags::empty()) {
-                outbound.failed = Some(error.kind());
-            }
+            outbound.flush_and_keep_error();
+            drop(outbound);
+            self.send_farewell();
         }
     }
 
@@ -194,17 +197,12 @@ impl Transport {
         self.watched.store(false, Ordering::Relaxed);
     }
 
-    /// Sends a close frame because the server stops, unless a handler is in the middle of sending;
-    /// then, or if the peer takes nothing, the connection is cut.
+    /// Sends a close frame because the server stops. If a handler is in the middle of sending, it
+    /// follows what is being sent.
     pub fn go_away(&self, close_frame: &[u8]) {
-        self.going_away.store(true, Ordering::Relaxed);
-        let sent = self.try_outbound().is_some_and(|mut outbound| {
-            outbound.held.extend_from_slice(close_frame);
-            outbound.flush(SendFlags::DONTWAIT).is_ok()
-        });
-        if !sent {
-            self.cut();
-        }
+        *lock(&self.farewell) = Some(close_frame.to_vec());
+        self.going_away.store(true, Ordering::SeqCst);
+        self.send_farewell();
     }
 
     /// Ends both directions at once; whoever waits inside wakes up.
@@ -224,15 +222,35 @@ impl Transport {
         let socket = lock(&self.socket).take()?;
         let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Write);
         lock(&self.outbound).socket = None;
-        match self.try_inbound() {
-            Some(mut inbound) => inbound.close(),
-            None => {
-                // another thread of the handler still waits for a message that cannot come
-                let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Read);
-                self.inbound().close();
-            }
+        if let Some(mut inbound) = self.try_inbound() {
+            inbound.close();
+        } else {
+            // another thread of the handler still waits for a message that cannot come
+            let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Read);
+            self.inbound().close();
         }
         (outcome == Outcome::Abrupt).then_some(socket)
+    }
+
+    fn sending<T>(&self, work: impl FnOnce(&mut Outbound) -> T) -> T {
+        let result = work(&mut lock(&self.outbound));
+        self.send_farewell();
+        result
+    }
+
+    /// Sends the server's close frame if there is one and nobody else is sending. Whoever is sends
+    /// it: everyone calls this after letting go of `outbound`.
+    fn send_farewell(&self) {
+        if !self.is_going_away() {
+            return;
+        }
+        if let Some(mut outbound) = self.try_outbound() {
+            if let Some(frame) = lock(&self.farewell).take() {
+                outbound.held.extend_from_slice(&frame);
+                // a peer that takes nothing is cut when the time for closing is over
+                let _ = outbound.flush(SendFlags::DONTWAIT);
+            }
+        }
     }
 
     fn try_outbound(&self) -> Option<MutexGuard<'_, Outbound>> {
@@ -243,6 +261,12 @@ impl Transport {
 impl Outbound {
     fn check(&mut self) -> io::Result<()> {
         self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    fn flush_and_keep_error(&mut self) {
+        if let Err(error) = self.flush(SendFlags::empty()) {
+            self.failed = Some(error.kind());
+        }
     }
 
     fn socket(&self) -> io::Result<Arc<OwnedFd>> {
@@ -270,11 +294,7 @@ impl Outbound {
 }
 
 /// Sends all bytes; on an error tells how many were sent before it.
-fn send_all(
-    socket: &OwnedFd,
-    bytes: &[u8],
-    flags: SendFlags,
-) -> Result<usize, (usize, io::Error)> {
+fn send_all(socket: &OwnedFd, bytes: &[u8], flags: SendFlags) -> Result<usize, (usize, io::Error)> {
     let mut sent = 0;
     while sent < bytes.len() {
         match send(socket.as_fd(), &bytes[sent..], flags | SendFlags::NOSIGNAL) {
@@ -297,12 +317,11 @@ fn send_both(socket: &OwnedFd, header: &[u8], payload: &[u8]) -> io::Result<()> 
             Err(error) => return Err(error.into()),
         }
     };
-    let rest = match sent.checked_sub(header.len()) {
-        Some(sent) => &payload[sent..],
-        None => {
-            send_all(socket, &header[sent..], SendFlags::empty()).map_err(|(_, error)| error)?;
-            payload
-        }
+    let rest = if let Some(sent) = sent.checked_sub(header.len()) {
+        &payload[sent..]
+    } else {
+        send_all(socket, &header[sent..], SendFlags::empty()).map_err(|(_, error)| error)?;
+        payload
     };
     send_all(socket, rest, SendFlags::empty()).map(|_| ()).map_err(|(_, error)| error)
 }

@@ -52,21 +52,15 @@ fn read(rules: Rules, pieces: &[&[u8]]) -> Vec<Outcome> {
     outcomes
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "one of the outcomes compared")]
 fn text(payload: &str) -> Outcome {
-    Ok(Event::Message(Message {
-        opcode: Opcode::TEXT,
-        payload: payload.into(),
-        compressed: false,
-    }))
+    Ok(Event::Message(Message { opcode: Opcode::TEXT, payload: payload.into(), compressed: false }))
 }
 
 #[test]
 fn joins_fragments_and_lets_control_frames_stand_between() {
     let bytes = [frame(0x01, b"Hel"), frame(0x89, b"p"), frame(0x80, b"lo")].concat();
-    assert_eq!(
-        read(rules(), &[&bytes]),
-        [Ok(Event::Ping(b"p".to_vec())), text("Hello")]
-    );
+    assert_eq!(read(rules(), &[&bytes]), [Ok(Event::Ping(b"p".to_vec())), text("Hello")]);
 }
 
 #[test]
@@ -130,10 +124,7 @@ fn goes_on_behind_a_refused_frame() {
 #[test]
 fn keeps_the_open_message_when_another_starts_inside_it() {
     let bytes = [frame(0x01, b"a"), frame(0x81, b"x"), frame(0x80, b"b")].concat();
-    assert_eq!(
-        read(rules(), &[&bytes]),
-        [Err(ProtocolError::MessageInsideMessage), text("ab")]
-    );
+    assert_eq!(read(rules(), &[&bytes]), [Err(ProtocolError::MessageInsideMessage), text("ab")]);
 }
 
 #[test]
@@ -158,7 +149,7 @@ fn rsv1_marks_a_compressed_message_on_its_first_frame_only() {
         payload: b"\xff\xfe".to_vec(),
         compressed: true,
     }));
-    assert_eq!(read(rules, &[&bytes]), [compressed.clone()]);
+    assert_eq!(read(rules, &[&bytes]), std::slice::from_ref(&compressed));
 
     let late = [frame(0x01, b"\xff"), frame(0xc0, b"\xfe")].concat();
     assert!(matches!(read(rules, &[&late])[0], Err(ProtocolError::BadText { .. })));
@@ -184,7 +175,11 @@ fn payload_may_be_read_straight_into_the_message() {
     };
     assert_eq!(
         event,
-        Event::Message(Message { opcode: Opcode::BINARY, payload: vec![7; 300], compressed: false })
+        Event::Message(Message {
+            opcode: Opcode::BINARY,
+            payload: vec![7; 300],
+            compressed: false
+        })
     );
     assert!(reader.payload_target().is_none());
 }

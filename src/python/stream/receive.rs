@@ -50,14 +50,12 @@ enum Incoming<'py> {
 impl Inner {
     pub(super) fn receive_message<'py>(
         &self,
-        slf: &Bound<'py, Stream>,
+        stream: &Bound<'py, Stream>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
+        let py = stream.py();
         if self.client_terminated(py)? {
-            return Err(Kind::BadOperation.with(
-                py,
-                "Requested receive_message after receiving a closing handshake",
-            ));
+            return Err(Kind::BadOperation
+                .with(py, "Requested receive_message after receiving a closing handshake"));
         }
         let link = self.link(py)?;
         loop {
@@ -77,7 +75,7 @@ impl Inner {
                     self.process_close(py, &payload)?;
                     return Ok(py.None().into_bound(py));
                 }
-                Opcode::PING => self.process_ping(slf, &payload)?,
+                Opcode::PING => self.process_ping(stream, &payload)?,
                 Opcode::PONG => self.process_pong(py, &payload)?,
                 other => {
                     let error = ProtocolError::ReservedOpcode(other.value());
@@ -104,10 +102,7 @@ impl Inner {
     }
 
     /// What to answer a close frame with; the handler's passive hook decides if there is one.
-    fn passive_close<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Option<i64>, Bound<'py, PyAny>)> {
+    fn passive_close<'py>(&self, py: Python<'py>) -> PyResult<(Option<i64>, Bound<'py, PyAny>)> {
         let empty = || PyString::new(py, "").into_any();
         let request = self.request.bind(py);
         let Some(dispatcher) = request.getattr_opt(intern!(py, "_dispatcher"))? else {
@@ -120,15 +115,17 @@ impl Inner {
             return Ok((code, empty()));
         }
         if code.is_none() && reason.len()? > 0 {
-            let logger = py.import("logging")?.call_method1("getLogger", ("pywebsocket3.stream.Stream",))?;
-            logger.call_method1("warning", ("Handler specified reason despite code being None",))?;
+            let logger =
+                py.import("logging")?.call_method1("getLogger", ("pywebsocket3.stream.Stream",))?;
+            logger
+                .call_method1("warning", ("Handler specified reason despite code being None",))?;
             return Ok((code, empty()));
         }
         Ok((code, reason))
     }
 
-    pub(super) fn process_ping(&self, slf: &Bound<'_, Stream>, body: &[u8]) -> PyResult<()> {
-        let py = slf.py();
+    pub(super) fn process_ping(&self, stream: &Bound<'_, Stream>, body: &[u8]) -> PyResult<()> {
+        let py = stream.py();
         let body = PyBytes::new(py, body).into_any();
         if self.call_hook(py, intern!(py, "on_ping_handler"), &body)? {
             return Ok(());
@@ -214,10 +211,7 @@ impl Inner {
         Ok((opcode, payload, u8::from(header.fin), bit(0b100), bit(0b010), bit(0b001)))
     }
 
-    pub(super) fn receive_frame_object<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    pub(super) fn receive_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static FRAME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let (opcode, payload, fin, rsv1, rsv2, rsv3) = self.receive_frame(py)?;
         let class = FRAME.import(py, "fastwsh.pywebsocket.stream", "Frame")?;
@@ -231,16 +225,12 @@ impl Inner {
         let frame = self.receive_frame_object(py)?;
         let (fin, opcode, _) = frame_fields(&frame)?;
         if !fin {
-            return Err(Kind::InvalidFrame.with(
-                py,
-                "Segmented frames must not be received via receive_filtered_frame()",
-            ));
+            return Err(Kind::InvalidFrame
+                .with(py, "Segmented frames must not be received via receive_filtered_frame()"));
         }
         if opcode != Opcode::TEXT && opcode != Opcode::BINARY {
-            return Err(Kind::InvalidFrame.with(
-                py,
-                "Control frames must not be received via receive_filtered_frame()",
-            ));
+            return Err(Kind::InvalidFrame
+                .with(py, "Control frames must not be received via receive_filtered_frame()"));
         }
         let (frame_filters, message_filters) = self.incoming_filters(py)?;
         for filter in &frame_filters {

@@ -44,8 +44,11 @@ impl Inner {
             intern!(py, "outgoing_frame_filters"),
             intern!(py, "outgoing_message_filters"),
         )?;
-        let piece =
-            Piece { kind: if binary { Opcode::BINARY } else { Opcode::TEXT }, end, compressed: false };
+        let piece = Piece {
+            kind: if binary { Opcode::BINARY } else { Opcode::TEXT },
+            end,
+            compressed: false,
+        };
         if frame_filters.is_empty() && message_filters.is_empty() {
             return match message.cast::<PyString>() {
                 Ok(text) if !binary => {
@@ -53,7 +56,8 @@ impl Inner {
                     self.send_piece(py, &link, piece, text.as_bytes())
                 }
                 _ => {
-                    let bytes = encoded(message, binary).map_err(|error| bad_operation(py, error))?;
+                    let bytes =
+                        encoded(message, binary).map_err(|error| bad_operation(py, error))?;
                     self.send_piece(py, &link, piece, bytes.as_bytes())
                 }
             };
@@ -82,20 +86,19 @@ impl Inner {
         let encode = self.options.bind(py).getattr(intern!(py, "encode_text_message_to_utf8"))?;
         let bytes = encoded(&message, binary || !encode.is_truthy()?)
             .map_err(|error| bad_operation(py, error))?;
-        let header = lock(&self.writer)
-            .data(piece, 0, None)
-            .map_err(|error| send_error(py, &error))?;
+        let header =
+            lock(&self.writer).data(piece, 0, None).map_err(|error| send_error(py, &error))?;
         self.send_filtered(py, &header, bytes.as_any())
     }
 
     pub(super) fn close_connection(
         &self,
-        slf: &Bound<'_, Stream>,
+        stream: &Bound<'_, Stream>,
         code: Option<i64>,
         reason: Option<&Bound<'_, PyAny>>,
         wait_response: bool,
     ) -> PyResult<()> {
-        let py = slf.py();
+        let py = stream.py();
         let link = self.link(py)?;
         if self.server_terminated(py, &link)? {
             return Ok(());
@@ -119,7 +122,7 @@ impl Inner {
         if !wait_response || !expects_answer {
             return Ok(());
         }
-        let answer = self.receive_message(slf)?;
+        let answer = self.receive_message(stream)?;
         if answer.is_none() {
             return Ok(());
         }
@@ -271,7 +274,8 @@ impl Inner {
         let opcode: u8 = frame.getattr("opcode")?.extract()?;
         let opcode = Opcode::new(opcode).map_err(value_error)?;
         if opcode.is_control() {
-            control(opcode, payload.as_bytes().len(), None).map_err(|error| send_error(py, &error))?;
+            control(opcode, payload.as_bytes().len(), None)
+                .map_err(|error| send_error(py, &error))?;
         }
         let mut reserved = 0;
         for name in ["rsv1", "rsv2", "rsv3"] {

@@ -1,0 +1,74 @@
+"""pywebsocket3 itself beside fastwsh: installed for the tests, and its server."""
+
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, Server, clean_environment
+from wire import DEADLINE_SECONDS
+
+RUNS_FULLY = sys.version_info[:2] == (3, 11)
+"""Later Pythons lack what pywebsocket3 needs for TLS and for its configuration files."""
+
+
+def install_pywebsocket3(source: Path) -> Path:
+    """Install the source package into a folder of its own for PYTHONPATH; kept in `.cache`."""
+    target = ROOT / ".cache" / f"{source.name}-{sys.implementation.cache_tag}"
+    if target.is_dir():
+        return target
+    with tempfile.TemporaryDirectory(dir=target.parent) as work:
+        built = Path(work, "site")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(built)]
+        # The build leaves files in the folder it builds from: that is not the one handlers are in.
+        copy = Path(work, "source")
+        subprocess.run(["cp", "-R", str(source), str(copy)], check=True)
+        subprocess.run([*command, str(copy)], check=True)
+        # One rename, so that a run that is interrupted leaves nothing half installed.
+        built.rename(target)
+    return target
+
+
+@contextmanager
+def pywebsocket3_server(site: Path, *args: str | Path) -> Iterator[Server]:
+    """Start `python -m pywebsocket3.standalone` on a free port of 127.0.0.1."""
+    command = [sys.executable, "-m", "pywebsocket3.standalone", "-H", "127.0.0.1", "-p", "0"]
+    command += ["--log-level", "info", *map(str, args)]
+    process = subprocess.Popen(
+        command,
+        cwd=site,
+        env=clean_environment(PYTHONPATH=str(site)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    server = Server(process)
+    try:
+        server.port = int(server.log.wait_for(r"Port (\d+) is assigned")[1])
+        _wait_until_accepting(server.port)
+        yield server
+    finally:
+        server.kill()
+
+
+def _wait_until_accepting(port: int) -> None:
+    """Wait for the `listen` that follows the line about the port."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                pytest.fail("pywebsocket3 does not listen")
+            threading.Event().wait(0.01)
+        else:
+            return
