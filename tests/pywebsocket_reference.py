@@ -19,6 +19,16 @@ RUNS_FULLY = sys.version_info[:2] == (3, 11)
 """Later Pythons lack what pywebsocket3 needs for TLS and for its configuration files."""
 
 
+@contextmanager
+def serve_examples(source: Path) -> Iterator[Server]:
+    """Serve the examples of a source package by pywebsocket3; skips where that does not run."""
+    if not RUNS_FULLY:
+        pytest.skip("pywebsocket3 4.0.2 does not run fully on this version of Python")
+    site = install_pywebsocket3(source)
+    with pywebsocket3_server(site, "-w", source / "example") as server:
+        yield server
+
+
 def install_pywebsocket3(source: Path) -> Path:
     """Install the source package into a folder of its own for PYTHONPATH; kept in `.cache`."""
     target = ROOT / ".cache" / f"{source.name}-{sys.implementation.cache_tag}"

@@ -16,7 +16,7 @@ from websockets.typing import Origin
 
 from conftest import Server, StartServer, clean_environment
 from example_client import connect, receive
-from pywebsocket_reference import RUNS_FULLY, install_pywebsocket3, pywebsocket3_server
+from pywebsocket_reference import serve_examples
 from wire import DEADLINE_SECONDS
 
 HANDLERS = {
@@ -43,10 +43,7 @@ def fastwsh(start_server: StartServer, pywebsocket3_source: Path) -> Server:
 
 @pytest.fixture(scope="module")
 def pywebsocket3(pywebsocket3_source: Path) -> Iterator[Server]:
-    if not RUNS_FULLY:
-        pytest.skip("pywebsocket3 4.0.2 does not run fully on this version of Python")
-    site = install_pywebsocket3(pywebsocket3_source)
-    with pywebsocket3_server(site, "-w", pywebsocket3_source / "example") as server:
+    with serve_examples(pywebsocket3_source) as server:
         yield server
 
 

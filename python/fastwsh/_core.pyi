@@ -364,7 +364,12 @@ class Server:
         validation_port: The port likewise.
         strict_compat: pywebsocket's outcomes where ours differ on purpose.
         max_message_bytes: Limit for a message, inflated; None: none.
+        tls: Files of the private key, the certificate chain, the CA for client certificates (None:
+            clients are not asked), and whether client certificates are optional.
         stack_size: Address space for the stack of each handler's thread, in bytes.
+
+    Raises:
+        ValueError: A TLS file cannot be used; the text is a sentence for the operator.
     """
 
     def __new__(
@@ -379,16 +384,19 @@ class Server:
         validation_port: int | None = None,
         strict_compat: bool = False,
         max_message_bytes: int | None = None,
+        tls: tuple[str, str, str | None, bool] | None = None,
         stack_size: int,
     ) -> Self: ...
     def set_routes(self, paths: list[str]) -> None:
         """Say which resources have handlers."""
     def set_credential(self, credential: str | None) -> None:
         """Require this value of the Authorization header."""
+    def reload_tls(self) -> None:
+        """Read the files again, for connections from here on. Raises ValueError, a sentence."""
     def set_log_level(self, level: int) -> None:
         """Drop events below this level of `logging`."""
     def listen(self, descriptor: int) -> None:
-        """Accept from a listening socket; takes the descriptor over (pass a duplicate)."""
+        """Accept from a TCP or Unix socket; takes the descriptor over (pass a duplicate)."""
     def next_event(self, timeout: float) -> tuple[int, str, str, bool] | None:
         """Return (level, logger, text, False) or (0, "", resource, upgrade); None after `timeout`."""
     def take_lost_events(self) -> int:

@@ -12,7 +12,7 @@ use std::{
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
-    types::{PyBytes, PyList, PyTuple},
+    types::{PyBytes, PyList, PyString},
 };
 
 use super::errors::os_error;
@@ -29,7 +29,6 @@ use crate::{
 pub(super) struct Settings {
     /// `server_name` and `server_port` as handlers see them.
     pub(super) local_addr: (String, u16),
-    pub(super) tls: bool,
     pub(super) strict_compat: bool,
     pub(super) max_message_bytes: u64,
 }
@@ -43,7 +42,8 @@ pub(super) struct Connection {
     id: u64,
     head: RequestHead,
     resource: String,
-    peer: SocketAddr,
+    tls: bool,
+    peer: Option<SocketAddr>,
     accept: std::sync::OnceLock<String>,
     clean: AtomicBool,
     /// The server's Python object; embedders find it through `_request_handler`.
@@ -68,6 +68,7 @@ impl Connection {
             id: candidate.id,
             head: candidate.head,
             resource: candidate.resource,
+            tls: candidate.tls,
             peer: candidate.peer,
             accept: std::sync::OnceLock::new(),
             clean: AtomicBool::new(false),
@@ -88,7 +89,7 @@ impl Connection {
 impl Connection {
     #[pyo3(text_signature = "(self, data)")]
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
-        if data.is_instance_of::<pyo3::types::PyString>() {
+        if data.is_instance_of::<PyString>() {
             return Err(PyTypeError::new_err("a bytes-like object is required, not 'str'"));
         }
         let bytes = super::stream::bytes_of(data)?;
@@ -110,14 +111,16 @@ impl Connection {
     }
 
     #[getter(remote_addr)]
-    fn peer_address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let host = self.peer.ip().to_string();
-        match self.peer {
-            SocketAddr::V4(peer) => (host, peer.port()).into_pyobject(py),
+    fn peer_address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(peer) = self.peer else { return Ok(PyString::new(py, "").into_any()) };
+        let host = peer.ip().to_string();
+        let address = match peer {
+            SocketAddr::V4(peer) => (host, peer.port()).into_pyobject(py)?,
             SocketAddr::V6(peer) => {
-                (host, peer.port(), peer.flowinfo(), peer.scope_id()).into_pyobject(py)
+                (host, peer.port(), peer.flowinfo(), peer.scope_id()).into_pyobject(py)?
             }
-        }
+        };
+        Ok(address.into_any())
     }
 
     #[getter(local_addr)]
@@ -125,7 +128,7 @@ impl Connection {
         self.settings.local_addr.clone()
     }
 
-    fn get_remote_addr<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+    fn get_remote_addr<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.peer_address(py)
     }
 
@@ -168,7 +171,7 @@ impl Connection {
 
     #[getter]
     fn is_tls(&self) -> bool {
-        self.settings.tls
+        self.tls
     }
 
     #[getter]
@@ -246,7 +249,7 @@ pub(super) fn read_exactly(inbound: &mut Inbound, wanted: usize) -> io::Result<V
             return Ok(bytes);
         }
         let missing = (wanted - bytes.len()) as u64;
-        if inbound.fill_target(&mut bytes, missing, Wait::ForBytes)? == 0 {
+        if inbound.fill_target(&mut bytes, missing, Wait::Long)? == 0 {
             return Ok(bytes);
         }
     }

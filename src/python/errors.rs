@@ -12,7 +12,10 @@ use pyo3::{
     BoundObject,
 };
 
-use crate::protocol::{close::CloseCode, ProtocolError, SendError};
+use crate::{
+    protocol::{close::CloseCode, ProtocolError, SendError},
+    server::answer::strerror,
+};
 
 const STREAM_EXCEPTIONS: &str = "fastwsh.pywebsocket._stream_exceptions";
 
@@ -110,14 +113,5 @@ pub(super) fn os_error(error: &io::Error) -> PyErr {
             PyOSError::new_err((rustix::io::Errno::PIPE.raw_os_error(), "Broken pipe"))
         }
         None => PyOSError::new_err(error.to_string()),
-    }
-}
-
-/// The text of an error without the number that Rust puts behind it.
-pub(super) fn strerror(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::TcpListener,
     path::PathBuf,
     sync::{
         mpsc::{Receiver, RecvTimeoutError},
@@ -25,6 +24,7 @@ use crate::{
         send::{append_frame, control},
     },
     server::{
+        tls::{self, ClientAuth, TlsFiles},
         Acceptor, Candidate, Config, Event, EventSink, Executor, Level, Outcome, Registry, Routes,
         Server as Core, Threads, Transport,
     },
@@ -37,6 +37,19 @@ pub(super) struct Server {
     routes: Arc<Routes>,
     events: Arc<EventSink>,
     receiver: Mutex<Receiver<Event>>,
+    files: Option<TlsFiles>,
+}
+
+/// Private key, certificate, CA for client certificates, and whether those are optional.
+type TlsArguments = (PathBuf, PathBuf, Option<PathBuf>, bool);
+
+fn to_files((private_key, certificate, client_ca, optional): TlsArguments) -> TlsFiles {
+    let client_auth = match client_ca {
+        None => ClientAuth::None,
+        Some(path) if optional => ClientAuth::Optional(path),
+        Some(path) => ClientAuth::Required(path),
+    };
+    TlsFiles { private_key, certificate, client_auth }
 }
 
 #[pymethods]
@@ -53,6 +66,7 @@ impl Server {
         validation_port=None,
         strict_compat=false,
         max_message_bytes=None,
+        tls=None,
         stack_size,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
@@ -66,6 +80,7 @@ impl Server {
         validation_port: Option<u16>,
         strict_compat: bool,
         max_message_bytes: Option<u64>,
+        tls: Option<TlsArguments>,
         stack_size: usize,
     ) -> PyResult<Self> {
         let head_timeout = head_timeout
@@ -74,7 +89,6 @@ impl Server {
             .map_err(super::errors::value_error)?;
         let settings = Settings {
             local_addr,
-            tls: false,
             strict_compat,
             max_message_bytes: max_message_bytes.unwrap_or(u64::MAX),
         };
@@ -88,12 +102,14 @@ impl Server {
             owner: PyWeakrefReference::new(owner)?.unbind(),
             events: events.clone(),
         });
-        let config = Config { document_root, head_timeout, validation_host, validation_port };
+        let files = tls.map(to_files);
+        let tls = files.as_ref().map(tls::load).transpose().map_err(super::errors::value_error)?;
+        let config = Config { document_root, head_timeout, validation_host, validation_port, tls };
         let core = Core::new(config, routes.clone(), dispatch.clone(), events.clone());
         let core = Arc::new(core.map_err(|error| os_error(&error))?);
         // set once, before any listener
         let _ = dispatch.core.set(Arc::downgrade(&core));
-        Ok(Self { core, routes, events, receiver: Mutex::new(receiver) })
+        Ok(Self { core, routes, events, receiver: Mutex::new(receiver), files })
     }
 
     fn set_routes(&self, paths: Vec<String>) {
@@ -107,13 +123,19 @@ impl Server {
         self.core.set_credential(credential);
     }
 
+    fn reload_tls(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let config = py.detach(|| tls::load(files)).map_err(super::errors::value_error)?;
+        self.core.set_tls(config);
+        Ok(())
+    }
+
     fn set_log_level(&self, level: u8) {
         self.events.set_level(level);
     }
 
     fn listen(&self, descriptor: i32) -> PyResult<()> {
-        let listener = TcpListener::from(descriptor::take_over(descriptor));
-        self.core.listen(listener).map_err(|error| os_error(&error))
+        self.core.listen(descriptor::take_over(descriptor)).map_err(|error| os_error(&error))
     }
 
     fn next_event(

@@ -3,20 +3,23 @@
 use std::{
     collections::HashMap,
     io,
-    net::{SocketAddr, TcpListener as StdTcpListener},
-    os::fd::OwnedFd,
+    net::{self, SocketAddr},
+    os::{fd::OwnedFd, unix},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
+use rustix::net::{sockopt::socket_domain, AddressFamily};
+use rustls::ServerConfig;
 use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UnixListener},
     runtime::{Builder, Runtime},
     sync::watch,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     answer::Refusal,
@@ -25,6 +28,7 @@ use super::{
     fallback::Fallback,
     flusher::Flusher,
     registry::Registry,
+    stream::Stream,
     transport::{Outcome, Transport},
 };
 use crate::protocol::{
@@ -49,6 +53,8 @@ pub struct Config {
     pub validation_host: Option<String>,
     /// The port that an absolute request target must name.
     pub validation_port: Option<u16>,
+    /// Encrypts every TCP connection.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// Which resource has which handler.
@@ -79,8 +85,10 @@ pub struct Candidate {
     pub resource: String,
     /// Which handler.
     pub route: usize,
-    /// The peer's address.
-    pub peer: SocketAddr,
+    /// Whether it is encrypted.
+    pub tls: bool,
+    /// The peer's address; `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
 }
 
 /// Who takes connections whose resource has a handler.
@@ -93,6 +101,7 @@ struct Shared {
     config: Config,
     routes: Arc<Routes>,
     credential: RwLock<Option<String>>,
+    tls: RwLock<Option<Arc<ServerConfig>>>,
     acceptor: Arc<dyn Acceptor>,
     events: Arc<EventSink>,
     registry: Arc<Registry>,
@@ -136,6 +145,7 @@ impl Server {
         let (stop, _) = watch::channel(false);
         let shared = Shared {
             fallback: Fallback::new(&config.document_root, events.clone()),
+            tls: RwLock::new(config.tls.clone()),
             config,
             routes,
             credential: RwLock::new(None),
@@ -157,19 +167,28 @@ impl Server {
         *self.shared.credential.write().unwrap_or_else(PoisonError::into_inner) = credential;
     }
 
+    /// Uses other certificates for connections from here on.
+    pub fn set_tls(&self, config: Arc<ServerConfig>) {
+        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+    }
+
     /// The live connections.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.shared.registry
     }
 
-    /// Accepts from a bound and listening socket.
+    /// Accepts from a bound and listening TCP or Unix socket.
     ///
     /// # Errors
-    /// If the socket cannot be watched.
-    pub fn listen(&self, listener: StdTcpListener) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
+    /// If it is no socket or cannot be watched.
+    pub fn listen(&self, socket: OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
         let guard = self.handle.enter();
-        let listener = TcpListener::from_std(listener)?;
+        let listener = if socket_domain(&socket)? == AddressFamily::UNIX {
+            Listener::Unix(UnixListener::from_std(unix::net::UnixListener::from(socket))?)
+        } else {
+            Listener::Tcp(TcpListener::from_std(net::TcpListener::from(socket))?)
+        };
         drop(guard);
         let shared = self.shared.clone();
         let mut stop = self.stop.subscribe();
@@ -205,7 +224,28 @@ impl Server {
     }
 }
 
-async fn accept_all(listener: TcpListener, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // without it small replies leave in batches 40 to 200 ms apart
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Some(peer)))
+            }
+            Self::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None))
+            }
+        }
+    }
+}
+
+async fn accept_all(listener: Listener, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -232,28 +272,26 @@ fn is_peers_fault(error: &io::Error) -> bool {
 }
 
 async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    peer: Option<SocketAddr>,
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
 ) {
-    // without it small replies leave in batches 40 to 200 ms apart
-    let _ = stream.set_nodelay(true);
-    let mut buffer = Vec::new();
-    let reading = read_head(&stream, &mut buffer);
-    let read = match shared.config.head_timeout {
-        Some(limit) => timeout(limit, reading).await.unwrap_or(Ok(None)),
-        None => reading.await,
+    let opening = open(stream, peer, &shared);
+    let opened = match shared.config.head_timeout {
+        Some(limit) => timeout(limit, opening).await.unwrap_or(None),
+        None => opening.await,
     };
+    let Some((stream, mut buffer, read)) = opened else { return };
     let (head, length) = match read {
-        Ok(Some(Ok(whole))) => whole,
-        Ok(Some(Err(error))) => return refuse_head(stream, peer, &shared, &error).await,
-        Ok(None) | Err(_) => return,
+        Ok(whole) => whole,
+        Err(error) => return refuse_head(stream, peer, &shared, &error).await,
     };
     match decide(&head, &shared) {
         Decision::Handler { route, resource } => {
             let first = buffer.split_off(length);
-            let Ok(socket) = into_blocking(stream) else { return };
+            let tls = stream.is_tls();
+            let Ok(socket) = stream.into_socket() else { return };
             let transport = Arc::new(Transport::new(socket, first, shared.flusher.clone()));
             let Some(id) = shared.registry.add(transport.clone()) else { return };
             shared.acceptor.clone().accept(Candidate {
@@ -262,6 +300,7 @@ async fn serve(
                 head,
                 resource,
                 route,
+                tls,
                 peer,
             });
         }
@@ -343,47 +382,64 @@ fn decide(head: &RequestHead, shared: &Shared) -> Decision {
 
 type HeadResult = Result<(RequestHead, usize), HeadError>;
 
-/// Reads until the head is whole; `None` if the peer sent nothing or went away.
-async fn read_head(stream: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<HeadResult>> {
+/// Does the TLS handshake if there is to be one, and reads until the request head is whole; `None`
+/// if the peer sent nothing or went away.
+async fn open(
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    shared: &Shared,
+) -> Option<(Stream, Vec<u8>, HeadResult)> {
+    let config = shared.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut stream = match (stream, config) {
+        (Stream::Tcp(stream), Some(config)) => {
+            match TlsAcceptor::from(config).accept(stream).await {
+                Ok(stream) => Stream::Tls(Box::new(stream)),
+                Err(error) => {
+                    shared.events.line(Level::Info, SERVER_LOG, || {
+                        format!("TLS handshake with {} failed: {error}", describe(peer))
+                    });
+                    return None;
+                }
+            }
+        }
+        (stream, _) => stream,
+    };
+    let mut buffer = Vec::new();
     let mut reader = HeadReader::default();
     loop {
-        stream.readable().await?;
         buffer.reserve(1024);
-        match stream.try_read_buf(buffer) {
-            Ok(0) if buffer.is_empty() => return Ok(None),
-            Ok(0) => {
-                return Ok(Some(reader.finish(buffer)));
-            }
-            Ok(_) => match reader.poll(buffer) {
-                Ok(None) => {}
-                Ok(Some(whole)) => return Ok(Some(Ok(whole))),
-                Err(error) => return Ok(Some(Err(error))),
+        let read = match stream.read_buf(&mut buffer).await {
+            Ok(0) if buffer.is_empty() => return None,
+            Ok(0) => reader.finish(&buffer),
+            Ok(_) => match reader.poll(&buffer) {
+                Ok(None) => continue,
+                Ok(Some(whole)) => Ok(whole),
+                Err(error) => Err(error),
             },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
+            Err(_) => return None,
+        };
+        return Some((stream, buffer, read));
     }
 }
 
-async fn refuse_head(stream: TcpStream, peer: SocketAddr, shared: &Shared, error: &HeadError) {
+async fn refuse_head(stream: Stream, peer: Option<SocketAddr>, shared: &Shared, error: &HeadError) {
     let (status, reason) = error.answer();
     shared.events.line(Level::Warning, HANDLER_LOG, || {
-        format!("{} - code {status}, message {reason}", peer.ip())
+        format!("{} - code {status}, message {reason}", describe(peer))
     });
     let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
     send_and_drain(stream, &refusal.format(true)).await;
 }
 
-async fn send_and_drain(mut stream: TcpStream, bytes: &[u8]) {
+async fn send_and_drain(mut stream: Stream, bytes: &[u8]) {
     if stream.write_all(bytes).await.is_ok() && stream.shutdown().await.is_ok() {
-        if let Ok(stream) = stream.into_std() {
-            drain(Arc::new(stream.into())).await;
+        if let Ok(socket) = stream.into_socket() {
+            drain(Arc::new(socket)).await;
         }
     }
 }
 
-fn into_blocking(stream: TcpStream) -> io::Result<OwnedFd> {
-    let stream = stream.into_std()?;
-    stream.set_nonblocking(false)?;
-    Ok(stream.into())
+/// An address for a log line.
+fn describe(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "a local peer".to_owned(), |peer| peer.ip().to_string())
 }

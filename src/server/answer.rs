@@ -95,6 +95,15 @@ pub fn standard_reason(status: u16) -> &'static str {
         .unwrap_or("Error")
 }
 
+/// The text of an error without the number that Rust puts behind it.
+pub fn strerror(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
 fn explanation(status: u16) -> &'static str {
     match status {
         400 => "Bad request syntax or unsupported method",

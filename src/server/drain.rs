@@ -1,9 +1,11 @@
 //! Letting a peer finish (RFC 9112 9.6): our direction is closed, the peer's is read and thrown
 //! away for a while, so that its unread bytes do not turn our last ones into a reset.
 
-use std::{io, net, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{io, net, sync::Arc, time::Duration};
 
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+
+use super::socket::Socket;
 
 /// A browser closes within a round trip; whoever takes longer is cut.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -12,14 +14,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_BYTES: usize = 4 << 20;
 
 /// Reads until the peer closes, the time is over or too much came; then drops the socket.
-pub(super) async fn drain(socket: Arc<OwnedFd>) {
+pub(super) async fn drain(socket: Arc<Socket>) {
     // what fails here fails after the connection's end
     let _ = timeout(PATIENCE, read_to_end(socket)).await;
 }
 
-async fn read_to_end(socket: Arc<OwnedFd>) -> io::Result<()> {
+async fn read_to_end(socket: Arc<Socket>) -> io::Result<()> {
     // a thread of the handler may still hold it for a moment
-    let socket = Arc::try_unwrap(socket).or_else(|socket| socket.try_clone())?;
+    let socket = match Arc::try_unwrap(socket) {
+        Ok(socket) => socket.into_descriptor(),
+        Err(socket) => socket.duplicate()?,
+    };
     let stream = net::TcpStream::from(socket);
     stream.set_nonblocking(true)?;
     let mut stream = TcpStream::from_std(stream)?;

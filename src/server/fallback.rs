@@ -19,7 +19,6 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     sync::watch,
 };
 use tower::ServiceExt;
@@ -28,6 +27,7 @@ use tower_http::services::ServeDir;
 use super::{
     answer::{error_page, SERVER},
     event::{EventSink, Level},
+    stream::Stream,
 };
 
 const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
@@ -49,7 +49,7 @@ impl Fallback {
     /// Answers the requests of a connection whose first bytes have been read already.
     pub(super) async fn serve(
         &self,
-        stream: TcpStream,
+        stream: Stream,
         first: Vec<u8>,
         mut stop: watch::Receiver<bool>,
     ) {
@@ -113,7 +113,7 @@ fn page(status: StatusCode, message: &str) -> Response<Body> {
 /// A stream that gives back bytes that were read already before it goes on.
 struct Replay {
     first: Vec<u8>,
-    stream: TcpStream,
+    stream: Stream,
 }
 
 impl AsyncRead for Replay {

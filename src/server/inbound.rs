@@ -1,15 +1,8 @@
 //! The read-ahead buffer of one connection, shared by the frame reader and by raw reads.
 
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
-use rustix::{
-    buffer::spare_capacity,
-    net::{recv, RecvFlags},
-};
+use super::socket::{Socket, Wait};
 
 /// Bytes that are read ahead at most. pywebsocket reads 8 KiB ahead; a larger bound saves system
 /// calls and still lets TCP hold a fast peer back.
@@ -18,20 +11,11 @@ const READ_AHEAD: usize = 64 * 1024;
 /// Capacity of a buffer that has not seen much: a page.
 const SMALL: usize = 4 * 1024;
 
-/// How a read waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// Not at all: [`io::ErrorKind::WouldBlock`].
-    Never,
-    /// Until bytes, the end or an error come.
-    ForBytes,
-}
-
 /// Received bytes that nobody has taken yet.
 #[derive(Debug)]
 pub struct Inbound {
     /// `None` once the connection is closed.
-    socket: Option<Arc<OwnedFd>>,
+    socket: Option<Arc<Socket>>,
     buffer: Vec<u8>,
     /// Where the bytes that are left begin.
     start: usize,
@@ -39,7 +23,7 @@ pub struct Inbound {
 
 impl Inbound {
     /// A buffer that begins with the bytes that came with the request head.
-    pub fn new(socket: Arc<OwnedFd>, first: Vec<u8>) -> Self {
+    pub fn new(socket: Arc<Socket>, first: Vec<u8>) -> Self {
         Self { socket: Some(socket), buffer: first, start: 0 }
     }
 
@@ -64,7 +48,7 @@ impl Inbound {
     pub fn fill(&mut self, wait: Wait) -> io::Result<usize> {
         self.make_room(wait);
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
-        receive(socket, &mut self.buffer, wait)
+        socket.receive(&mut self.buffer, wait)
     }
 
     /// Reads straight behind the end of `target`, at most `missing` bytes, by-passing the buffer,
@@ -84,7 +68,7 @@ impl Inbound {
         let step = usize::try_from(missing).map_or(step, |missing| missing.min(step));
         target.reserve_exact(step);
         let before = target.len();
-        let mut count = receive(socket, target, wait)?;
+        let mut count = socket.receive(target, wait)?;
         if count > step {
             // the allocator gave more room than was asked for
             self.buffer.extend_from_slice(&target[before + step..]);
@@ -105,26 +89,12 @@ impl Inbound {
             self.start = 0;
         }
         let capacity = self.buffer.capacity();
-        if self.buffer.is_empty() && wait == Wait::ForBytes && capacity > SMALL {
+        if self.buffer.is_empty() && wait == Wait::Long && capacity > SMALL {
             // about to wait: an idle connection holds no large buffer
             self.buffer = Vec::with_capacity(SMALL);
         } else if self.buffer.len() == capacity {
             let more = if capacity < SMALL { SMALL } else { capacity * 4 };
             self.buffer.reserve_exact(more.min(READ_AHEAD).max(capacity + 1) - capacity);
-        }
-    }
-}
-
-fn receive(socket: &OwnedFd, buffer: &mut Vec<u8>, wait: Wait) -> io::Result<usize> {
-    let flags = match wait {
-        Wait::Never => RecvFlags::DONTWAIT,
-        Wait::ForBytes => RecvFlags::empty(),
-    };
-    loop {
-        match recv(socket.as_fd(), spare_capacity(buffer), flags) {
-            Ok((_, count)) => return Ok(count),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
         }
     }
 }

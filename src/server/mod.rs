@@ -12,13 +12,17 @@ mod fallback;
 mod flusher;
 mod inbound;
 mod registry;
+mod socket;
+mod stream;
 pub mod threads;
+pub mod tls;
 mod transport;
 
 pub use accept::{Acceptor, Candidate, Config, Routes, Server};
 pub use event::{Event, EventSink, Level};
 pub use flusher::Flusher;
-pub use inbound::{Inbound, Wait};
+pub use inbound::Inbound;
 pub use registry::Registry;
+pub use socket::{Socket, Wait};
 pub use threads::{Executor, Threads};
 pub use transport::{Outcome, Transport};

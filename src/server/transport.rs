@@ -5,17 +5,20 @@
 //! only tries the other, never waits for it: the peer may read nothing before it has been read.
 
 use std::{
-    io::{self, IoSlice},
-    os::fd::{AsFd, OwnedFd},
+    io,
     sync::{
         atomic::{AtomicBool, Ordering},
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
     },
 };
 
-use rustix::net::{send, sendmsg, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::net::Shutdown;
 
-use super::{flusher::Flusher, inbound::Inbound};
+use super::{
+    flusher::Flusher,
+    inbound::Inbound,
+    socket::{Socket, Wait},
+};
 
 /// Replies held back are sent when they reach this size.
 const HELD_MAX: usize = 64 * 1024;
@@ -36,7 +39,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Transport {
     /// For shutting down from outside, whoever is waiting inside.
-    socket: Mutex<Option<Arc<OwnedFd>>>,
+    socket: Mutex<Option<Arc<Socket>>>,
     inbound: Mutex<Inbound>,
     outbound: Mutex<Outbound>,
     /// A further complete message is buffered, so a reply may wait for the next one.
@@ -53,7 +56,7 @@ pub struct Transport {
 /// The sending half.
 #[derive(Debug)]
 struct Outbound {
-    socket: Option<Arc<OwnedFd>>,
+    socket: Option<Arc<Socket>>,
     /// Frames held back, to be sent before anything else.
     held: Vec<u8>,
     /// Ticks of the flusher that `held` has seen.
@@ -64,7 +67,7 @@ struct Outbound {
 
 impl Transport {
     /// Takes over a connected socket in blocking mode and the bytes that came with its head.
-    pub fn new(socket: OwnedFd, first: Vec<u8>, flusher: Arc<Flusher>) -> Self {
+    pub fn new(socket: Socket, first: Vec<u8>, flusher: Arc<Flusher>) -> Self {
         let socket = Arc::new(socket);
         Self {
             inbound: Mutex::new(Inbound::new(socket.clone(), first)),
@@ -135,11 +138,11 @@ impl Transport {
                 outbound.held.reserve_exact(header.len() + payload.len());
                 outbound.held.extend_from_slice(header);
                 outbound.held.extend_from_slice(payload);
-                return outbound.flush(SendFlags::empty());
+                return outbound.flush(Wait::Long);
             }
-            outbound.flush(SendFlags::empty())?;
+            outbound.flush(Wait::Long)?;
             let socket = outbound.socket()?;
-            send_both(&socket, header, payload)
+            socket.send_both(header, payload)
         })
     }
 
@@ -150,9 +153,9 @@ impl Transport {
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         self.sending(|outbound| {
             outbound.check()?;
-            outbound.flush(SendFlags::empty())?;
+            outbound.flush(Wait::Long)?;
             let socket = outbound.socket()?;
-            send_all(&socket, bytes, SendFlags::empty()).map(|_| ()).map_err(|(_, error)| error)
+            socket.send(bytes, Wait::Long).map_err(|(_, error)| error)
         })
     }
 
@@ -182,7 +185,7 @@ impl Transport {
         }
         outbound.age += 1;
         if outbound.age >= 2 {
-            if let Err(error) = outbound.flush(SendFlags::DONTWAIT) {
+            if let Err(error) = outbound.flush(Wait::Never) {
                 if error.kind() != io::ErrorKind::WouldBlock {
                     outbound.failed = Some(error.kind());
                     outbound.held = Vec::new();
@@ -208,8 +211,7 @@ impl Transport {
     /// Ends both directions at once; whoever waits inside wakes up.
     pub fn cut(&self) {
         if let Some(socket) = &*lock(&self.socket) {
-            // a socket that the peer has reset is no longer connected, which is as good
-            let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Both);
+            socket.shutdown(Shutdown::Both);
         }
     }
 
@@ -217,16 +219,16 @@ impl Transport {
     ///
     /// Gives the socket back if the peer may still be sending: closing it now could turn our last
     /// bytes into a reset (RFC 9112 9.6).
-    pub fn finish(&self, outcome: Outcome) -> Option<Arc<OwnedFd>> {
+    pub fn finish(&self, outcome: Outcome) -> Option<Arc<Socket>> {
         self.flush();
         let socket = lock(&self.socket).take()?;
-        let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Write);
+        socket.end_sending();
         lock(&self.outbound).socket = None;
         if let Some(mut inbound) = self.try_inbound() {
             inbound.close();
         } else {
             // another thread of the handler still waits for a message that cannot come
-            let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Read);
+            socket.shutdown(Shutdown::Read);
             self.inbound().close();
         }
         (outcome == Outcome::Abrupt).then_some(socket)
@@ -248,7 +250,7 @@ impl Transport {
             if let Some(frame) = lock(&self.farewell).take() {
                 outbound.held.extend_from_slice(&frame);
                 // a peer that takes nothing is cut when the time for closing is over
-                let _ = outbound.flush(SendFlags::DONTWAIT);
+                let _ = outbound.flush(Wait::Never);
             }
         }
     }
@@ -264,22 +266,22 @@ impl Outbound {
     }
 
     fn flush_and_keep_error(&mut self) {
-        if let Err(error) = self.flush(SendFlags::empty()) {
+        if let Err(error) = self.flush(Wait::Long) {
             self.failed = Some(error.kind());
         }
     }
 
-    fn socket(&self) -> io::Result<Arc<OwnedFd>> {
+    fn socket(&self) -> io::Result<Arc<Socket>> {
         self.socket.clone().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
-    fn flush(&mut self, flags: SendFlags) -> io::Result<()> {
+    fn flush(&mut self, wait: Wait) -> io::Result<()> {
         if self.held.is_empty() {
             return Ok(());
         }
         let socket = self.socket()?;
-        let (sent, result) = match send_all(&socket, &self.held, flags) {
-            Ok(sent) => (sent, Ok(())),
+        let (sent, result) = match socket.send(&self.held, wait) {
+            Ok(()) => (self.held.len(), Ok(())),
             Err((sent, error)) => (sent, Err(error)),
         };
         if sent == self.held.len() {
@@ -291,39 +293,6 @@ impl Outbound {
         }
         result
     }
-}
-
-/// Sends all bytes; on an error tells how many were sent before it.
-fn send_all(socket: &OwnedFd, bytes: &[u8], flags: SendFlags) -> Result<usize, (usize, io::Error)> {
-    let mut sent = 0;
-    while sent < bytes.len() {
-        match send(socket.as_fd(), &bytes[sent..], flags | SendFlags::NOSIGNAL) {
-            Ok(count) => sent += count,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err((sent, error.into())),
-        }
-    }
-    Ok(sent)
-}
-
-/// Sends a header and its payload without copying them together.
-fn send_both(socket: &OwnedFd, header: &[u8], payload: &[u8]) -> io::Result<()> {
-    let slices = [IoSlice::new(header), IoSlice::new(payload)];
-    let mut control = SendAncillaryBuffer::default();
-    let sent = loop {
-        match sendmsg(socket.as_fd(), &slices, &mut control, SendFlags::NOSIGNAL) {
-            Ok(count) => break count,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    };
-    let rest = if let Some(sent) = sent.checked_sub(header.len()) {
-        &payload[sent..]
-    } else {
-        send_all(socket, &header[sent..], SendFlags::empty()).map_err(|(_, error)| error)?;
-        payload
-    };
-    send_all(socket, rest, SendFlags::empty()).map(|_| ()).map_err(|(_, error)| error)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -519,10 +519,8 @@ fn wait_event(
         let wanted = reader.wanted(inbound.bytes());
         let target = reader.payload_target().filter(|(_, missing)| *missing >= DIRECT_MIN);
         let (count, direct) = match target {
-            Some((payload, missing)) => {
-                (inbound.fill_target(payload, missing, Wait::ForBytes), true)
-            }
-            None => (inbound.fill(Wait::ForBytes), false),
+            Some((payload, missing)) => (inbound.fill_target(payload, missing, Wait::Long), true),
+            None => (inbound.fill(Wait::Long), false),
         };
         event = match count {
             Ok(0) => return Err(Failure::End(wanted)),
@@ -568,7 +566,7 @@ fn wait_frame(
         }
         transport.flush_before_wait();
         let wanted = frames.wanted(inbound.bytes(), expect_masked);
-        match inbound.fill(Wait::ForBytes) {
+        match inbound.fill(Wait::Long) {
             Ok(0) => return Err(Failure::End(wanted)),
             Ok(_) => {}
             Err(error) => return Err(Failure::Io(wanted, error)),

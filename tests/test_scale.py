@@ -1,0 +1,137 @@
+"""A thousand connections at once, each with a blocked handler thread, and what they leave behind."""
+
+import re
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from conftest import Server, StartServer, WriteHandler
+from wire import DEADLINE_SECONDS, TEXT, Client, Frame
+
+CONNECTIONS = 1000
+# A descriptor per connection and end, some more for the processes themselves.
+DESCRIPTORS = CONNECTIONS + 200
+# What an allocator and an interpreter keep after a peak, far below what a thousand threads take.
+MEMORY_MARGIN_KIB = 16 * 1024
+
+# Every handler waits until the last has come: `CROWD` says how many there must be.
+HANDLER = """\
+import os
+import threading
+
+crowd = threading.Condition()
+here = 0
+
+def web_socket_do_extra_handshake(request):
+    pass
+
+def web_socket_transfer_data(request):
+    global here
+    name = request.ws_stream.receive_message()
+    with crowd:
+        here += 1
+        crowd.notify_all()
+        crowd.wait_for(lambda: here >= int(os.environ["CROWD"]))
+    request.ws_stream.send_message("hello " + name)
+    request.ws_stream.receive_message()
+"""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the server's process holds."""
+
+    threads: int
+    descriptors: int
+    memory_kib: int
+
+    @classmethod
+    def of(cls, server: Server) -> "Usage":
+        process = Path("/proc", str(server.process.pid))
+        rollup = (process / "smaps_rollup").read_text(encoding="ascii")
+        memory = re.search(r"^Pss: +(\d+) kB$", rollup, re.MULTILINE)
+        assert memory is not None
+        return cls(
+            threads=len(list((process / "task").iterdir())),
+            descriptors=len(list((process / "fd").iterdir())),
+            memory_kib=int(memory[1]),
+        )
+
+
+def wait_for_usage(server: Server, condition: Callable[[Usage], bool]) -> Usage:
+    """Poll what the process holds, which nothing announces, until the condition is met."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition(usage := Usage.of(server)):
+        if time.monotonic() > deadline:
+            pytest.fail(f"the server holds {usage}")
+        threading.Event().wait(0.05)
+    return usage
+
+
+@pytest.fixture
+def _descriptors() -> Iterator[None]:
+    """Let this process, and the server it starts, have enough descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
+        pytest.skip(f"the hard limit of {hard} open files is below the {DESCRIPTORS} needed")
+    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def visit(server: Server, names: range, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Connect as each of the names; all say who they are, are greeted, and leave."""
+    *others, last = names
+    with ExitStack() as stack:
+        clients: dict[int, Client] = {}
+        for name in names:
+            clients[name] = stack.enter_context(server.connect())
+            clients[name].handshake("/crowd")
+        for name in others:
+            clients[name].send_frame(TEXT, str(name).encode())
+        meanwhile()
+        clients[last].send_frame(TEXT, str(last).encode())
+        for name, client in clients.items():
+            assert client.read_frame() == Frame(TEXT, f"hello {name}".encode())
+        for client in clients.values():
+            client.send_close()
+        for client in clients.values():
+            assert client.read_frame().close_code == 1000
+            assert client.read_to_end() == b""
+
+
+@pytest.mark.usefixtures("_descriptors")
+def test_a_thousand_blocked_handlers_all_answer_and_leave_nothing_behind(
+    start_server: StartServer, write_handler: WriteHandler
+) -> None:
+    write_handler("crowd", HANDLER)
+    server = start_server("-w", "handlers", env={"CROWD": str(CONNECTIONS)}, log_level="info")
+    idle = wait_for_usage(server, lambda usage: usage.threads > 0)
+
+    def all_but_one_are_blocked() -> None:
+        blocked = wait_for_usage(server, lambda usage: usage.threads >= CONNECTIONS)
+        assert blocked.descriptors >= idle.descriptors + CONNECTIONS
+
+    visit(server, range(CONNECTIONS), all_but_one_are_blocked)
+    # The first visit makes what stays for good, such as the memory of modules first used.
+    first = wait_for_usage(server, lambda usage: usage.threads <= idle.threads + 1)
+    assert first.descriptors <= idle.descriptors + 1
+
+    # Handlers of a second crowd find the condition met already; nothing may add up.
+    visit(server, range(CONNECTIONS))
+    second = wait_for_usage(
+        server,
+        lambda usage: (
+            usage.threads <= idle.threads + 1
+            and usage.descriptors <= idle.descriptors + 1
+            and usage.memory_kib <= idle.memory_kib + MEMORY_MARGIN_KIB
+        ),
+    )
+    print(f"{idle=} {first=} {second=}")
