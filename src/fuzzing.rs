@@ -1,1 +1,241 @@
-//! Entry points of the fuzz targets.
+//! What the fuzz targets check: invariants of the protocol layer over arbitrary bytes.
+//!
+//! Each function takes the bytes of one input and panics if an invariant is broken. `fuzz` calls
+//! them from libFuzzer, `tests/fuzz_replay.rs` with the corpus and mutations of it.
+
+use crate::protocol::{
+    deflate::{MessageDeflater, MessageInflater, Offer, WindowBits},
+    extension,
+    frame::{Decoded, FrameHeader},
+    grammar,
+    handshake::Opening,
+    head::{HeadError, HeadReader, RequestHead},
+    receive::{Event, MessageReader, Rules},
+    ProtocolError,
+};
+
+/// Decodes a frame header, whole and cut short, and encodes it again.
+///
+/// # Panics
+/// If an invariant is broken.
+pub fn frame_header(data: &[u8]) {
+    let Some((flags, input)) = data.split_first() else { return };
+    let expect_masked = flags & 1 != 0;
+    let Ok(Decoded::Header(header, used)) = FrameHeader::decode(input, expect_masked) else {
+        return;
+    };
+    for end in 0..used {
+        match FrameHeader::decode(&input[..end], expect_masked) {
+            Ok(Decoded::Short(missing)) => assert!(missing > 0 && end + missing <= used),
+            other => panic!("{other:?} of {end} bytes of a header of {used}"),
+        }
+    }
+    let mut encoded = Vec::new();
+    header.encode(&mut encoded);
+    if header.is_minimal() {
+        assert_eq!(encoded, &input[..used]);
+    } else {
+        let minimal = match FrameHeader::decode(&encoded, expect_masked) {
+            Ok(Decoded::Header(minimal, size)) if size == encoded.len() => minimal,
+            other => panic!("{other:?} of an encoded header"),
+        };
+        assert!(minimal.is_minimal() && encoded.len() < used);
+        assert_eq!(FrameHeader { length_octets: minimal.length_octets, ..header }, minimal);
+    }
+}
+
+/// Assembles messages from a stream of frames that comes whole, in two halves, byte by byte, and
+/// past the caller's buffer.
+///
+/// # Panics
+/// If an invariant is broken.
+pub fn message_assembly(data: &[u8]) {
+    let [flags, limit, cut, stream @ ..] = data else { return };
+    let rules = Rules {
+        expect_masked: flags & 1 != 0,
+        deflate: flags & 2 != 0,
+        late_rsv1: flags & 4 != 0,
+        max_message_bytes: u64::from(*limit),
+    };
+    let whole = events(rules, [stream], Way::Poll);
+    for event in &whole {
+        check_event(rules, event);
+    }
+    let (left, right) = stream.split_at(usize::from(*cut).min(stream.len()));
+    assert_eq!(events(rules, [left, right], Way::Poll), whole, "in two pieces");
+    assert_eq!(events(rules, stream.chunks(1), Way::Poll), whole, "byte by byte");
+    let chunks = stream.chunks(usize::from(*cut).max(1));
+    assert_eq!(events(rules, chunks, Way::Direct), whole, "past the buffer");
+}
+
+/// Inflates arbitrary messages, and what a compressor made of them.
+///
+/// # Panics
+/// If an invariant is broken.
+pub fn inflate(data: &[u8]) {
+    let [flags, limit, data @ ..] = data else { return };
+    let mut inflater = MessageInflater::default();
+    let (left, right) = data.split_at(data.len() / 2);
+    for payload in [left, right, left] {
+        match inflater.inflate(payload, u64::from(*limit)) {
+            Ok(message) => assert!(message.len() <= usize::from(*limit)),
+            Err(ProtocolError::BadDeflate | ProtocolError::MessageTooBig { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    let window = WindowBits::new(i64::from(8 + (flags & 7))).ok();
+    let bfinal = flags & 16 != 0;
+    let mut deflater = MessageDeflater::new(window, flags & 8 != 0);
+    let mut inflater = MessageInflater::default();
+    for message in [data, left, data] {
+        let (first, last) = message.split_at(message.len() / 3);
+        let mut payload = Vec::new();
+        if flags & 32 != 0 {
+            payload = deflater.deflate(first, false, false);
+            payload.extend(deflater.deflate(last, true, bfinal));
+        } else {
+            payload.extend(deflater.deflate(message, true, bfinal));
+        }
+        assert_eq!(inflater.inflate(&payload, message.len() as u64).as_deref(), Ok(message));
+    }
+    if let Some(limit) = (data.len() as u64).checked_sub(1) {
+        let payload = MessageDeflater::new(window, false).deflate(data, true, bfinal);
+        let refused = MessageInflater::default().inflate(&payload, limit);
+        assert_eq!(refused, Err(ProtocolError::MessageTooBig { limit }));
+    }
+}
+
+/// Parses a Sec-WebSocket-Extensions value, formats it and parses it again; judges what it offers.
+///
+/// # Panics
+/// If an invariant is broken.
+pub fn extension_header(data: &[u8]) {
+    let text: String = data.iter().copied().map(char::from).collect();
+    if let Ok(tokens) = grammar::parse_token_list(&text) {
+        assert!(tokens.iter().all(|token| grammar::is_token(token)));
+        assert_eq!(grammar::parse_token_list(&tokens.join(", ")), Ok(tokens));
+    }
+    let Ok(extensions) = extension::parse(&text) else { return };
+    assert!(!extensions.is_empty());
+    // pywebsocket escapes no backslash, and a run of white space reads as one space
+    let plain = |value: &str| {
+        !value.contains(['\\', '\t'])
+            && !value.contains("  ")
+            && !value.chars().any(char::is_control)
+    };
+    let mut all_plain = true;
+    for extension in &extensions {
+        assert!(grammar::is_token(&extension.name));
+        for (name, value) in &extension.parameters {
+            assert!(grammar::is_token(name));
+            all_plain &= value.as_deref().is_none_or(plain);
+        }
+        let parameters = extension.parameters.iter();
+        let offer = Offer::parse(parameters.map(|(name, value)| (name.as_str(), value.as_deref())));
+        if let Ok(Offer { server_max_window_bits: Some(window), .. }) = offer {
+            assert!((8..=15).contains(&window.bits()));
+        }
+    }
+    if all_plain {
+        assert_eq!(extension::parse(&extension::format(&extensions)), Ok(extensions));
+    }
+}
+
+/// Reads a request head that comes whole, in two halves and byte by byte, and judges it.
+///
+/// # Panics
+/// If an invariant is broken.
+pub fn request_head(data: &[u8]) {
+    let Some((cut, input)) = data.split_first() else { return };
+    let whole = read_head(input, [input.len()]);
+    let middle = usize::from(*cut).min(input.len());
+    assert_eq!(read_head(input, [middle, input.len()]), whole, "in two pieces");
+    assert_eq!(read_head(input, 0..=input.len()), whole, "byte by byte");
+    let _ = HeadReader::default().finish(&input[..middle]);
+    let Ok(Some((head, used))) = whole else { return };
+    assert_eq!(head.lines.concat().chars().count(), used);
+    assert!(!head.method.is_empty() && !head.method.contains(' '));
+    assert!(!head.target.starts_with("//"));
+    assert!(head.headers.iter().all(|(name, _)| !name.is_empty() && !name.contains(':')));
+    if let Ok(opening) = Opening::check(&head) {
+        // base64 of the 20 bytes of a SHA-1
+        assert_eq!(opening.accept.len(), 28);
+    }
+}
+
+/// How bytes get into a message reader.
+#[derive(Clone, Copy)]
+enum Way {
+    /// All through the caller's buffer.
+    Poll,
+    /// The rest of a payload straight to where it belongs, if the reader says where that is.
+    Direct,
+}
+
+type Outcome = Result<Event, ProtocolError>;
+
+/// Everything that a reader makes of the pieces.
+fn events<'a>(rules: Rules, pieces: impl IntoIterator<Item = &'a [u8]>, way: Way) -> Vec<Outcome> {
+    let mut reader = MessageReader::new(rules);
+    let mut outcomes = Vec::new();
+    let mut buffer = Vec::new();
+    for mut piece in pieces {
+        if matches!(way, Way::Direct) && buffer.is_empty() {
+            if let Some((target, missing)) = reader.payload_target() {
+                let count = usize::try_from(missing).map_or(piece.len(), |m| m.min(piece.len()));
+                target.extend_from_slice(&piece[..count]);
+                piece = &piece[count..];
+                outcomes.extend(reader.payload_added(count).transpose());
+            }
+        }
+        buffer.extend_from_slice(piece);
+        let mut input = &buffer[..];
+        while let Some(outcome) = reader.poll(&mut input).transpose() {
+            outcomes.push(outcome);
+        }
+        assert!(reader.wanted(input) > 0, "nothing is missing, and nothing comes");
+        buffer = input.to_vec();
+    }
+    for outcome in &mut outcomes {
+        // how much came with the first bad byte depends on the pieces
+        if let Err(ProtocolError::BadText { text, valid_up_to }) = outcome {
+            text.truncate(*valid_up_to);
+        }
+    }
+    outcomes
+}
+
+fn check_event(rules: Rules, outcome: &Outcome) {
+    match outcome {
+        Ok(Event::Message(message)) => {
+            assert!(message.payload.len() as u64 <= rules.max_message_bytes);
+            assert!(rules.deflate || !message.compressed);
+            if message.opcode.value() == 1 && !message.compressed {
+                assert!(std::str::from_utf8(&message.payload).is_ok());
+            }
+        }
+        Ok(Event::Ping(body) | Event::Pong(body) | Event::Close(body)) => {
+            assert!(body.len() <= 125);
+        }
+        Err(ProtocolError::BadText { text, valid_up_to }) => {
+            assert_eq!(text.len(), *valid_up_to);
+            assert!(std::str::from_utf8(text).is_ok());
+        }
+        Err(error) => assert!((1002..=1009).contains(&error.close_code().0)),
+    }
+}
+
+type ReadHead = Result<Option<(RequestHead, usize)>, HeadError>;
+
+/// What a reader says first, when it is shown the input up to each of these ends.
+fn read_head(input: &[u8], ends: impl IntoIterator<Item = usize>) -> ReadHead {
+    let mut reader = HeadReader::default();
+    for end in ends {
+        let outcome = reader.poll(&input[..end]);
+        if outcome != Ok(None) {
+            return outcome;
+        }
+    }
+    Ok(None)
+}

@@ -70,6 +70,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["--max-message-bytes", "--max_message_bytes"], ["9"], "max_message_bytes", 9),
     (["--strict-compat", "--strict_compat"], [], "strict_compat", True),
     (["--check"], [], "check", True),
+    (["--print-dropin-path", "--print_dropin_path"], [], "print_dropin_path", True),
 ]
 
 SPELLINGS = [

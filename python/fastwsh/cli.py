@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -25,6 +26,7 @@ from fastwsh.server import WebSocketServer, load_handlers
 
 __all__ = ["main"]
 
+_DROPIN_PATH: Final = Path(__file__).resolve().parent / "dropin"
 _INTERRUPTED: Final = 128 + signal.SIGINT
 # Beyond the time that connections have: what the server may need to notice that it is over.
 _STOP_MARGIN_SECONDS: Final = 2.0
@@ -72,6 +74,9 @@ def main(args: Sequence[str] | None = None) -> int:
             configuration file, 0 after `--help` and `--version`.
     """
     options, _ = parse_args_and_config(args)
+    if options.print_dropin_path:
+        banner.write(sys.stdout, str(_DROPIN_PATH))
+        return 0
     try:
         config.enter_document_root(options)
         logs.configure(options)

@@ -28,7 +28,9 @@ __all__ = [
 
 _SECTION = "pywebsocket"
 # Entries that make no sense in a file: they end the process, or name the file itself.
-_COMMAND_LINE_ONLY = frozenset({"--config", "--check", "--help", "--version"})
+_COMMAND_LINE_ONLY = frozenset(
+    {"--config", "--check", "--help", "--print-dropin-path", "--version"}
+)
 
 
 class ConfigError(Exception):

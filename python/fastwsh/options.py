@@ -93,6 +93,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(start_warnings=())
     parser.add_argument("--version", action="version", version=f"fastwsh {__version__}")
     parser.add_argument(
+        *_spelled("--print-dropin-path"),
+        action="store_true",
+        help="print the folder for PYTHONPATH whose pywebsocket3 and mod_pywebsocket are fastwsh's",
+    )
+    parser.add_argument(
         "--config",
         dest="config_file",
         metavar="FILE",

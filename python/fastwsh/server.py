@@ -104,7 +104,9 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         self.bind_errors: list[OSError] = []
         self._sockets: list[tuple[socket.socket, _AddressInfo]] = []
         self._stopped = threading.Event()
-        self._serving = threading.Event()
+        self._serving_thread: int | None = None
+        self._not_serving = threading.Event()
+        self._not_serving.set()
         self._core: _core.Server | None = None
         self._lock = threading.Lock()
         self._create_sockets()
@@ -125,17 +127,32 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             core = self._core = self._make_core()
             for listener, _ in self._sockets:
                 core.listen(os.dup(listener.fileno()))
-            self._serving.set()
-        threading.Thread(
-            target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
-        ).start()
-        for listener, _ in self._sockets:
-            _LOGGER.info("Listening on %s", _format_address(listener.getsockname()))
-        self._stopped.wait()
+            self._serving_thread = threading.get_ident()
+            self._not_serving.clear()
+        try:
+            threading.Thread(
+                target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
+            ).start()
+            for listener, _ in self._sockets:
+                _LOGGER.info("Listening on %s", _format_address(listener.getsockname()))
+            self._stopped.wait()
+        except BaseException:  # a KeyboardInterrupt, usually
+            WebSocketServer.stop(self, 0)
+            raise
+        finally:
+            self._serving_thread = None
+            self._not_serving.set()
 
     def shutdown(self) -> None:
-        """Stop accepting and say good-bye to the connections; do not wait for their handlers."""
-        self.stop(0)
+        """Stop accepting, say good-bye to the connections, and let `serve_forever` end.
+
+        Waits for that, but not for the handlers. Called before `serve_forever`, it keeps that from
+        starting.
+        """
+        # not self.stop: Chromium's test server sets an attribute of that name
+        WebSocketServer.stop(self, 0)
+        if threading.get_ident() != self._serving_thread:
+            self._not_serving.wait()
 
     def stop(self, timeout: float) -> bool:
         """Stop accepting, close every connection with 1001 and wait for the handlers.
@@ -248,7 +265,14 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             max_message_bytes=limit or None,
             stack_size=threading.stack_size() or _STACK_BYTES,
         )
-        core.set_routes(list(options.dispatcher._handler_suite_map))
+        dispatcher = options.dispatcher
+
+        def set_routes() -> None:
+            core.set_routes(list(dispatcher._handler_suite_map))
+
+        # an alias may be added at any time
+        getattr(dispatcher, "_alias_listeners", []).append(set_routes)
+        set_routes()
         if getattr(options, "use_basic_auth", False):
             core.set_credential(options.basic_auth_credential)
         return core

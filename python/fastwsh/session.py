@@ -5,6 +5,7 @@ what becomes of the connection and what the operator is told.
 """
 
 import logging
+import sys
 import threading
 import traceback
 from typing import Any, Final
@@ -20,6 +21,10 @@ __all__ = ["run"]
 # The loggers that wrote these lines in pywebsocket.
 _HANDLER_LOGGER: Final = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")
 _HANDSHAKE_LOGGER: Final = logging.getLogger("pywebsocket3.handshake")
+# At most: from Python 3.14 on variables need not count.
+_REQUEST_REFERENCES: Final = 4
+_STREAM_REFERENCES: Final = 3
+
 _SERVER_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
 
 
@@ -31,8 +36,9 @@ def run(connection: _core.Connection) -> None:
     Args:
         connection: A connection whose request names a handler.
     """
+    request = Request(connection)
     try:
-        _serve(Request(connection), connection)
+        _serve(request, connection)
     except SystemExit:
         # `sys.exit()` in a handler ends its thread, as in pywebsocket
         _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
@@ -44,6 +50,8 @@ def run(connection: _core.Connection) -> None:
         )
     finally:
         _forget_thread()
+        if _only_refer_to_each_other(request):
+            vars(request).clear()
 
 
 def _serve(request: Request, connection: _core.Connection) -> None:
@@ -132,6 +140,22 @@ def _to_parameter(name: str, parameters: list[tuple[str, str | None]]) -> common
     for item in parameters:
         parameter.add_parameter(*item)
     return parameter
+
+
+def _only_refer_to_each_other(request: Request) -> bool:
+    """Tell whether the handler has kept neither the request nor its stream.
+
+    They refer to each other; taken apart they are freed at once instead of by the collector, which
+    lets thousands of ended connections add up.
+    """
+    stream = vars(request).get("ws_stream")
+    # request: the caller's variable, ours, the argument below, and the stream
+    # stream: the request, our variable, and the argument below
+    return (
+        stream is not None
+        and sys.getrefcount(request) <= _REQUEST_REFERENCES
+        and sys.getrefcount(stream) <= _STREAM_REFERENCES
+    )
 
 
 def _forget_thread() -> None:

@@ -7,6 +7,7 @@
 
 mod receive;
 mod send;
+mod wait;
 
 use std::sync::{
     atomic::{AtomicU8, Ordering},

@@ -3,18 +3,16 @@
 use std::{
     collections::HashMap,
     io,
-    net::{self, SocketAddr},
-    os::{fd::OwnedFd, unix},
+    net::SocketAddr,
+    os::fd::OwnedFd,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
-use rustix::net::{sockopt::socket_domain, AddressFamily};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, UnixListener},
     runtime::{Builder, Runtime},
     sync::watch,
     time::{sleep, timeout},
@@ -27,6 +25,7 @@ use super::{
     event::{Event, EventSink, Level},
     fallback::Fallback,
     flusher::Flusher,
+    listen::{is_peers_fault, Listener},
     registry::Registry,
     stream::Stream,
     transport::{Outcome, Transport},
@@ -182,13 +181,8 @@ impl Server {
     /// # Errors
     /// If it is no socket or cannot be watched.
     pub fn listen(&self, socket: OwnedFd) -> io::Result<()> {
-        rustix::io::ioctl_fionbio(&socket, true)?;
         let guard = self.handle.enter();
-        let listener = if socket_domain(&socket)? == AddressFamily::UNIX {
-            Listener::Unix(UnixListener::from_std(unix::net::UnixListener::from(socket))?)
-        } else {
-            Listener::Tcp(TcpListener::from_std(net::TcpListener::from(socket))?)
-        };
+        let listener = Listener::new(socket)?;
         drop(guard);
         let shared = self.shared.clone();
         let mut stop = self.stop.subscribe();
@@ -224,27 +218,6 @@ impl Server {
     }
 }
 
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Listener {
-    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                // without it small replies leave in batches 40 to 200 ms apart
-                let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), Some(peer)))
-            }
-            Self::Unix(listener) => {
-                listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None))
-            }
-        }
-    }
-}
-
 async fn accept_all(listener: Listener, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
     loop {
         match listener.accept().await {
@@ -260,15 +233,6 @@ async fn accept_all(listener: Listener, shared: Arc<Shared>, stop: watch::Receiv
             }
         }
     }
-}
-
-fn is_peers_fault(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }
 
 async fn serve(

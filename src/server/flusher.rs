@@ -70,14 +70,9 @@ impl Flusher {
             drop(state);
             thread::sleep(TICK);
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.watched.retain(|transport| {
-                let Some(transport) = transport.upgrade() else { return false };
-                let keep = transport.tick();
-                if !keep {
-                    transport.forget();
-                }
-                keep
-            });
+            state
+                .watched
+                .retain(|transport| transport.upgrade().is_some_and(|transport| transport.tick()));
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod event;
 mod fallback;
 mod flusher;
 mod inbound;
+mod listen;
 mod registry;
 mod socket;
 mod stream;

@@ -46,6 +46,8 @@ pub struct Transport {
     more_buffered: AtomicBool,
     /// The server closes this connection on its own account.
     going_away: AtomicBool,
+    /// The handler has sent a close frame; a second one would be a mistake (RFC 6455 5.5.1).
+    close_sent: AtomicBool,
     /// The close frame for that, until somebody has sent it.
     farewell: Mutex<Option<Vec<u8>>>,
     flusher: Arc<Flusher>,
@@ -80,6 +82,7 @@ impl Transport {
             socket: Mutex::new(Some(socket)),
             more_buffered: AtomicBool::new(false),
             going_away: AtomicBool::new(false),
+            close_sent: AtomicBool::new(false),
             farewell: Mutex::new(None),
             flusher,
             watched: AtomicBool::new(false),
@@ -104,6 +107,11 @@ impl Transport {
     /// Whether the server is closing this connection.
     pub fn is_going_away(&self) -> bool {
         self.going_away.load(Ordering::SeqCst)
+    }
+
+    /// Says that a close frame is about to be sent for the handler.
+    pub fn closing(&self) {
+        self.close_sent.store(true, Ordering::SeqCst);
     }
 
     /// Keeps a small frame back if more input is buffered; `false`: the caller must send it.
@@ -159,11 +167,6 @@ impl Transport {
         })
     }
 
-    /// Sends what was held back. An error is kept for the next call that sends.
-    pub fn flush(&self) {
-        self.sending(Outbound::flush_and_keep_error);
-    }
-
     /// Sends what was held back, for a caller that is about to wait for the peer.
     ///
     /// Does not wait for another thread that is sending: that one sends what was held back first,
@@ -181,7 +184,10 @@ impl Transport {
         let Some(mut outbound) = self.try_outbound() else { return true };
         if outbound.held.is_empty() {
             outbound.age = outbound.age.saturating_add(1);
-            return outbound.age < 20;
+            let keep = outbound.age < 20;
+            // under the lock: whoever holds a frame back next asks to be watched again
+            self.watched.store(keep, Ordering::Relaxed);
+            return keep;
         }
         outbound.age += 1;
         if outbound.age >= 2 {
@@ -195,15 +201,12 @@ impl Transport {
         true
     }
 
-    /// The flusher looks away; the next frame held back makes it look again.
-    pub(super) fn forget(&self) {
-        self.watched.store(false, Ordering::Relaxed);
-    }
-
     /// Sends a close frame because the server stops. If a handler is in the middle of sending, it
     /// follows what is being sent.
     pub fn go_away(&self, close_frame: &[u8]) {
-        *lock(&self.farewell) = Some(close_frame.to_vec());
+        if !self.close_sent.load(Ordering::SeqCst) {
+            *lock(&self.farewell) = Some(close_frame.to_vec());
+        }
         self.going_away.store(true, Ordering::SeqCst);
         self.send_farewell();
     }
@@ -220,10 +223,16 @@ impl Transport {
     /// Gives the socket back if the peer may still be sending: closing it now could turn our last
     /// bytes into a reset (RFC 9112 9.6).
     pub fn finish(&self, outcome: Outcome) -> Option<Arc<Socket>> {
-        self.flush();
         let socket = lock(&self.socket).take()?;
-        socket.end_sending();
-        lock(&self.outbound).socket = None;
+        if let Some(mut outbound) = self.try_outbound() {
+            outbound.flush_and_keep_error();
+            socket.end_sending();
+            outbound.socket = None;
+        } else {
+            // another thread of the handler is sending to a peer that takes nothing
+            socket.shutdown(Shutdown::Write);
+            lock(&self.outbound).socket = None;
+        }
         if let Some(mut inbound) = self.try_inbound() {
             inbound.close();
         } else {

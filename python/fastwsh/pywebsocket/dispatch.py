@@ -71,6 +71,7 @@ class Dispatcher:
         )
         self._handler_suite_map: dict[str, _HandlerSuite] = {}
         self._source_warnings: list[str] = []
+        self._alias_listeners: list[Callable[[], object]] = []
         for file in self.handlers:
             self._register(file)
 
@@ -95,6 +96,8 @@ class Dispatcher:
         if suite is None:
             raise DispatchException(f"No handler for: {existing_resource_path!r}")
         self._handler_suite_map[alias_resource_path] = suite
+        for listener in self._alias_listeners:
+            listener()
 
     def source_warnings(self) -> list[str]:
         """Return a line for each handler file that could not be loaded."""

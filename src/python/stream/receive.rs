@@ -10,12 +10,16 @@ use pyo3::{
     types::{PyBytes, PyString, PyType},
 };
 
-use super::{lock, Inner, Kind, Link, Stream};
+use super::{
+    lock,
+    wait::{poll, poll_frame, wait_event, wait_frame, Failure},
+    Inner, Kind, Link, Stream,
+};
 use crate::{
     protocol::{
         close::{self, CloseCode},
-        frame::{Frame, FrameReader, Opcode, MAX_CONTROL_PAYLOAD},
-        receive::{Event, Message, MessageReader, Rules},
+        frame::{Frame, Opcode, MAX_CONTROL_PAYLOAD},
+        receive::{Event, Message, Rules},
         ProtocolError,
     },
     python::{
@@ -23,19 +27,8 @@ use crate::{
         deflate::{incoming_framer, DeflateFramer},
         errors::{invalid_utf8, os_error},
     },
-    server::{Inbound, Transport, Wait},
+    server::Transport,
 };
-
-/// Below this size a payload goes through the read-ahead buffer, which takes what follows as well.
-const DIRECT_MIN: u64 = 1024;
-
-/// Why no event came.
-enum Failure {
-    Protocol(ProtocolError),
-    /// The stream ended where so many bytes were wanted.
-    End(u64),
-    Io(u64, io::Error),
-}
 
 /// How messages pass on their way in.
 enum Incoming<'py> {
@@ -488,88 +481,5 @@ fn to_text<'py>(py: Python<'py>, payload: &[u8]) -> PyResult<Bound<'py, PyAny>> 
     match PyString::from_bytes(py, payload) {
         Ok(text) => Ok(text.into_any()),
         Err(_) => Err(invalid_utf8(py, payload)),
-    }
-}
-
-fn poll(inbound: &mut Inbound, reader: &mut MessageReader) -> Result<Option<Event>, ProtocolError> {
-    let mut input = inbound.bytes();
-    let before = input.len();
-    let polled = reader.poll(&mut input);
-    let used = before - input.len();
-    inbound.consume(used);
-    polled
-}
-
-/// Waits for the next event, the interpreter detached.
-fn wait_event(
-    transport: &Transport,
-    reader: &std::sync::Mutex<MessageReader>,
-) -> Result<Event, Failure> {
-    let mut inbound = transport.inbound();
-    let mut reader = lock(reader);
-    let mut event = poll(&mut inbound, &mut reader).map_err(Failure::Protocol)?;
-    if event.is_none() {
-        transport.flush_before_wait();
-    }
-    loop {
-        if let Some(event) = event {
-            transport.set_more_buffered(reader.has_message(inbound.bytes()));
-            return Ok(event);
-        }
-        let wanted = reader.wanted(inbound.bytes());
-        let target = reader.payload_target().filter(|(_, missing)| *missing >= DIRECT_MIN);
-        let (count, direct) = match target {
-            Some((payload, missing)) => (inbound.fill_target(payload, missing, Wait::Long), true),
-            None => (inbound.fill(Wait::Long), false),
-        };
-        event = match count {
-            Ok(0) => return Err(Failure::End(wanted)),
-            Ok(count) if direct => reader.payload_added(count),
-            Ok(_) => poll(&mut inbound, &mut reader),
-            Err(error) => return Err(Failure::Io(wanted, error)),
-        }
-        .map_err(Failure::Protocol)?;
-    }
-}
-
-fn poll_frame(
-    input: &mut &[u8],
-    reader: &std::sync::Mutex<MessageReader>,
-    frames: &mut FrameReader,
-    expect_masked: bool,
-    limit: u64,
-) -> Result<Option<Frame>, ProtocolError> {
-    if !lock(reader).skip(input) {
-        return Ok(None);
-    }
-    frames.poll(input, expect_masked, limit)
-}
-
-/// Waits for the next frame, the interpreter detached.
-fn wait_frame(
-    transport: &Transport,
-    reader: &std::sync::Mutex<MessageReader>,
-    frames: &std::sync::Mutex<FrameReader>,
-    expect_masked: bool,
-    limit: u64,
-) -> Result<Frame, Failure> {
-    let mut inbound = transport.inbound();
-    let mut frames = lock(frames);
-    loop {
-        let mut input = inbound.bytes();
-        let before = input.len();
-        let polled = poll_frame(&mut input, reader, &mut frames, expect_masked, limit);
-        let used = before - input.len();
-        inbound.consume(used);
-        if let Some(frame) = polled.map_err(Failure::Protocol)? {
-            return Ok(frame);
-        }
-        transport.flush_before_wait();
-        let wanted = frames.wanted(inbound.bytes(), expect_masked);
-        match inbound.fill(Wait::Long) {
-            Ok(0) => return Err(Failure::End(wanted)),
-            Ok(_) => {}
-            Err(error) => return Err(Failure::Io(wanted, error)),
-        }
     }
 }

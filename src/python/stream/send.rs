@@ -140,7 +140,11 @@ impl Inner {
             Some(code) => closing_body(code, reason)?,
         };
         let body = PyBytes::new(py, &body);
+        let link = self.link(py)?;
         self.control_frame(Opcode::CLOSE, body.as_any(), |frame| {
+            if let Link::Native(connection) = &link {
+                connection.get().transport.closing();
+            }
             self.set(py, intern!(py, "server_terminated"), true)?;
             frame.send(self)
         })

@@ -1,0 +1,297 @@
+"""Where a server listens besides `--server-host` and `--port`: places, and the sockets for them.
+
+Owns the notation of `--bind`, Unix sockets and their files, and descriptors that were inherited.
+Knows nothing of connections. A place that the operator names must work: unlike the addresses of
+pywebsocket's `--server-host`, none is left out silently.
+"""
+
+import argparse
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastwsh.config import ConfigError, port_number
+
+__all__ = [
+    "AddressInfo",
+    "Inherited",
+    "Place",
+    "Tcp",
+    "Unix",
+    "are_named",
+    "descriptor",
+    "format_address",
+    "open_all",
+    "parse_bind",
+    "take_inherited",
+]
+
+AddressInfo = tuple[Any, ...]
+"""(family, type, protocol, canonical name, address), as `socket.getaddrinfo` returns it."""
+
+_Listener = tuple[socket.socket, AddressInfo]
+
+# sd_listen_fds(3): descriptors are handed over from this one on.
+_FIRST_INHERITED: Final = 3
+
+_FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
+
+# A name may have addresses of a family that this machine does not have.
+_ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+@dataclass(frozen=True)
+class Tcp:
+    """A host and a port; an empty host stands for every address, IPv4 and IPv6.
+
+    Attributes:
+        host: Name or address, without brackets.
+        port: 0 for any free one; all addresses of the host share it.
+        option: The option that named it.
+    """
+
+    host: str
+    port: int
+    option: str = "--bind"
+
+    def __str__(self) -> str:
+        return format_address((self.host, self.port))
+
+    def open(self, backlog: int) -> Iterator[_Listener]:
+        """Yield a listening socket for each address of the host."""
+        port, missing, found = self.port, None, False
+        for info in socket.getaddrinfo(
+            self.host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            try:
+                listener = self._listen(info, port, backlog)
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                missing = error
+                continue
+            found = True
+            port = port or listener.getsockname()[1]
+            yield listener, info
+        if missing is not None and not found:
+            raise missing
+
+    def _listen(self, info: AddressInfo, port: int, backlog: int) -> socket.socket:
+        family, kind, protocol, _, address = info
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # [::] and 0.0.0.0 can be named side by side, whatever the system's default is
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((address[0], port, *address[2:]))
+            listener.listen(backlog)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+
+@dataclass(frozen=True)
+class Unix:
+    """A Unix socket; its file follows the umask, and goes when the server does.
+
+    Attributes:
+        path: The file, seen from the document root if it is relative.
+        option: The option that named it.
+    """
+
+    path: str
+    option: str = "--bind"
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+    def open(self, backlog: int) -> Iterator[_Listener]:
+        """Yield the listening socket, in the place of one that nobody listens on any more."""
+        _remove_stale(self.path)
+        listener = _UnixListener(self.path)
+        try:
+            listener.listen(backlog)
+        except BaseException:
+            listener.close()
+            raise
+        yield listener, (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", self.path)
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """A listening socket that this process was started with.
+
+    Attributes:
+        number: Its descriptor.
+        option: The option, or the variable, that named it.
+    """
+
+    number: int
+    option: str = "--fd"
+
+    def __str__(self) -> str:
+        return f"descriptor {self.number}"
+
+    def open(self, backlog: int) -> Iterator[_Listener]:
+        """Yield the socket; it listens if it was only bound, and children do not inherit it."""
+        listener = socket.socket(fileno=self.number)
+        if listener.family not in _FAMILIES or listener.type != socket.SOCK_STREAM:
+            raise OSError(errno.EPROTOTYPE, "neither a TCP nor a Unix stream socket")
+        listener.set_inheritable(False)
+        address = listener.getsockname()
+        if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            if not address or listener.family != socket.AF_UNIX and not address[1]:
+                raise OSError(errno.EINVAL, "not bound to an address")
+            listener.listen(backlog)
+        yield listener, (listener.family, listener.type, listener.proto, "", address)
+
+
+Place = Tcp | Unix | Inherited
+
+
+class _UnixListener(socket.socket):
+    """A Unix socket that takes its file along when it is closed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.bind(path)
+        except BaseException:
+            super().close()
+            raise
+        # a handler may change the current folder, and another server may take the name over
+        self._path = os.path.abspath(path)  # noqa: PTH100 (resolve() would follow links)
+        self._identity = _identity(self._path)
+
+    def close(self) -> None:
+        """Close the socket, and remove its file unless that is another's by now."""
+        if self.fileno() >= 0:
+            with suppress(OSError):
+                if _identity(self._path) == self._identity:
+                    os.unlink(self._path)  # noqa: PTH108 (a string as given)
+        super().close()
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "the file exists and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        outcome = probe.connect_ex(path)
+    if outcome in {0, errno.EAGAIN}:
+        raise OSError(errno.EADDRINUSE, "another server listens there")
+    if outcome != errno.ECONNREFUSED:
+        raise OSError(outcome, os.strerror(outcome))
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 (a string as given)
+
+
+def parse_bind(text: str) -> Place:
+    """Parse `host:port`, `[IPv6 address]:port`, `:port` or `unix:path`."""
+    scheme, _, path = text.partition(":")
+    if scheme == "unix" and path and not path.isdecimal():
+        return Unix(path)
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not colon:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no place to listen on (host:port, [IPv6 address]:port or unix:path)"
+        )
+    return Tcp(host, port_number(port))
+
+
+def descriptor(text: str) -> int:
+    """Parse the number of a descriptor."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a descriptor")
+    return int(text)
+
+
+def take_inherited(environ: MutableMapping[str, str]) -> list[int]:
+    """Return the descriptors that a service manager passed to this process (sd_listen_fds(3)).
+
+    Removes the variables, so that children do not take them for theirs.
+
+    Raises:
+        ConfigError: LISTEN_FDS is no number.
+    """
+    pid, count, *_ = (
+        environ.pop(name, None)
+        for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
+    )
+    if count is None or pid != str(os.getpid()):
+        return []
+    if not count.isdecimal():
+        raise ConfigError(f"LISTEN_FDS={count!r} is not a number of sockets; unset it")
+    return list(range(_FIRST_INHERITED, _FIRST_INHERITED + int(count)))
+
+
+def are_named(options: Any) -> bool:
+    """Tell whether the options name places besides pywebsocket's host and port."""
+    return any(getattr(options, name, None) for name in ("bind", "uds", "fd"))
+
+
+def open_all(options: Any) -> list[_Listener]:
+    """Listen on every place that the options name; on host and port only if they were given.
+
+    Raises:
+        ConfigError: One of them cannot be had; nothing listens then.
+    """
+    places: list[Place] = []
+    if getattr(options, "port_is_named", False):
+        places.append(Tcp(options.server_host, options.port, "--port"))
+    places += getattr(options, "bind", None) or ()
+    if getattr(options, "uds", None):
+        places.append(Unix(options.uds, "--uds"))
+    places += map(Inherited, dict.fromkeys(getattr(options, "fd", None) or ()))
+    opened: list[_Listener] = []
+    try:
+        for place in places:
+            opened.extend(_open(place, options.request_queue_size))
+    except BaseException:
+        for listener, _ in opened:
+            listener.close()
+        raise
+    return opened
+
+
+def _open(place: Place, backlog: int) -> list[_Listener]:
+    opened: list[_Listener] = []
+    try:
+        opened.extend(place.open(backlog))
+    except (OSError, UnicodeError) as error:
+        for listener, _ in opened:
+            listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"cannot listen on {place} ({reason}); name another place with {place.option}"
+        ) from error
+    return opened
+
+
+def format_address(address: Any) -> str:
+    """Return the address of a socket as `--bind` takes it."""
+    if not isinstance(address, tuple):
+        path = os.fsdecode(address)
+        return f"unix:{path}"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,100 @@
+//! Replays the corpus of every fuzz target, and seeded mutations of it, without libFuzzer.
+
+use std::{fs, path::Path};
+
+use fastwsh::fuzzing;
+
+/// Mutations per target, and a hundred for each of its files.
+const MUTATIONS: usize = 2_000;
+
+/// A generator of numbers that is the same on every machine (Vigna's splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    /// A number below `bound`, or 0.
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % (bound.max(1) as u64)).unwrap_or_default()
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+}
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("a folder that can be read").path())
+        .collect();
+    files.sort();
+    files.iter().map(|file| fs::read(file).expect("a file that can be read")).collect()
+}
+
+/// Changes, removes, repeats or inserts a few bytes.
+fn mutate(random: &mut Random, input: &[u8], others: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = input.to_vec();
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len());
+        match random.below(6) {
+            0 if !bytes.is_empty() => bytes[at] = random.byte(),
+            1 if !bytes.is_empty() => bytes[at] ^= 1 << random.below(8),
+            2 => bytes.truncate(at),
+            3 => bytes.insert(at, random.byte()),
+            4 => {
+                let end = (at + random.below(16)).min(bytes.len());
+                bytes.extend_from_within(at..end);
+            }
+            _ => {
+                let other = &others[random.below(others.len())];
+                bytes.extend_from_slice(&other[random.below(other.len())..]);
+            }
+        }
+    }
+    bytes
+}
+
+fn replay(target: &str, check: fn(&[u8])) {
+    let inputs = corpus(target);
+    assert!(!inputs.is_empty(), "no corpus for {target}");
+    let mut random = Random(0);
+    for input in &inputs {
+        check(input);
+        for _ in 0..MUTATIONS / inputs.len() + 100 {
+            check(&mutate(&mut random, input, &inputs));
+        }
+    }
+}
+
+#[test]
+fn frame_header() {
+    replay("frame_header", fuzzing::frame_header);
+}
+
+#[test]
+fn message_assembly() {
+    replay("message_assembly", fuzzing::message_assembly);
+}
+
+#[test]
+fn inflate() {
+    replay("inflate", fuzzing::inflate);
+}
+
+#[test]
+fn extension_header() {
+    replay("extension_header", fuzzing::extension_header);
+}
+
+#[test]
+fn request_head() {
+    replay("request_head", fuzzing::request_head);
+}
