@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -20,7 +20,9 @@ from wire import DEADLINE_SECONDS, Client
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_LISTENING = re.compile(r"fastwsh\.server: Listening on \[?(?P<host>.*?)\]?:(?P<port>\d+)$")
+_LISTENING = re.compile(
+    r"Listening on (?:unix:(?P<path>[^\"]*)|\[?(?P<host>.*?)\]?:(?P<port>\d+))(?:\"|$)"
+)
 _PYWEBSOCKET3 = "pywebsocket3-4.0.2"
 _PYWEBSOCKET3_SHA256 = "2589ddc14cdd9ca600cc76551a7f4f8935837304790b72f371fd1a9e4986430f"
 
@@ -84,7 +86,7 @@ class Server:
         self.port = 0
 
     def wait_until_listening(self) -> None:
-        self.port = int(self.log.wait_for(_LISTENING)["port"])
+        self.port = int(self.log.wait_for(_LISTENING)["port"] or 0)
 
     def connect(self) -> Client:
         """Open a TCP connection; the caller closes it."""
@@ -119,6 +121,8 @@ class StartServer(Protocol):
         log_level: str = "info",
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
+        listen: Sequence[str] = ...,
+        pass_fds: Sequence[int] = ...,
     ) -> Server: ...
 
 
@@ -126,7 +130,8 @@ class StartServer(Protocol):
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """Start `python -m fastwsh` with these arguments and wait until it listens.
 
-    `log_level` must be info or lower: the port is read from the log.
+    `log_level` must be info or lower: the port is read from the log. `listen` are the options that
+    say where, by default a free port of 127.0.0.1.
     """
     servers: list[Server] = []
 
@@ -135,8 +140,10 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
         log_level: str = "info",
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
+        listen: Sequence[str] = ("-H", "127.0.0.1", "-p", "0"),
+        pass_fds: Sequence[int] = (),
     ) -> Server:
-        command = [sys.executable, "-m", "fastwsh", "-H", "127.0.0.1", "-p", "0"]
+        command = [sys.executable, "-m", "fastwsh", *listen]
         command += ["--log-level", log_level, *map(os.fspath, args)]
         process = subprocess.Popen(
             command,
@@ -147,6 +154,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            pass_fds=pass_fds,
         )
         server = Server(process)
         servers.append(server)

@@ -44,7 +44,7 @@ def layout_tests(tmp_path: Path) -> Path:
 def test_blink(tmp_path: Path, layout_tests: Path):
     tests = layout_tests / "websocket" / "tests"
     # two of Blink's handlers have curly quotes in their licence
-    handler = f"# \N{LEFT DOUBLE QUOTATION MARK}AS IS\N{RIGHT DOUBLE QUOTATION MARK}\n"
+    handler = "# \N{LEFT DOUBLE QUOTATION MARK}AS IS\N{RIGHT DOUBLE QUOTATION MARK}\n"
     (tests / "echo-host_wsh.py").write_text(handler + ECHO_HANDLER, encoding="utf-8")
     (tests / "handler_map.txt").write_text("/ /echo-host\n", encoding="utf-8")
     (tests / "page.html").write_text("<p>page</p>", encoding="utf-8")
@@ -151,9 +151,7 @@ class TestMochitest:
             assert wrapper.log.text() == ""
 
     def test_ignores_sigint_under_a_debugger(self, tmp_path: Path, command):
-        args = command(0, "--interactive", "--log-file=")
-        with running(*args, cwd=tmp_path) as wrapper:
-            port = int(wrapper.log.wait_for(r"Port (\d+) is assigned")[1])
+        with free_port() as port, running(*command(port, "--interactive"), cwd=tmp_path) as wrapper:
             wait_until_accepting(wrapper, port)
             wrapper.send_signal(signal.SIGINT)
             assert_echoes(port, "/file_websocket")

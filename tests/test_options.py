@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from conftest import clean_environment
+from fastwsh import listeners
 from fastwsh.options import build_parser, parse_args_and_config
 
 # Spellings, arguments behind them, destination, value.
@@ -18,6 +20,9 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["-H", "--server-host", "--server_host", "--host"], ["::1"], "server_host", "::1"),
     (["-V", "--validation-host", "--validation_host"], ["h"], "validation_host", "h"),
     (["-p", "--port"], ["9998"], "port", 9998),
+    (["--bind"], ["h:1"], "bind", [listeners.Tcp("h", 1)]),
+    (["--uds"], ["p"], "uds", "p"),
+    (["--fd"], ["3"], "fd", [3]),
     (["-P", "--validation-port", "--validation_port"], ["81"], "validation_port", 81),
     (["-w", "--websock-handlers", "--websock_handlers"], ["d"], "websock_handlers", "d"),
     (
@@ -36,8 +41,13 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["-d", "--document-root", "--document_root"], ["d"], "document_root", "d"),
     (["-x", "--cgi-paths", "--cgi_paths"], ["/a,/b"], "cgi_paths", "/a,/b"),
     (["-t", "--tls"], [], "use_tls", True),
-    (["-k", "--private-key", "--private_key"], ["f"], "private_key", "f"),
-    (["-c", "--certificate"], ["f"], "certificate", "f"),
+    (
+        ["-k", "--private-key", "--private_key", "--ssl-keyfile", "--ssl_keyfile"],
+        ["f"],
+        "private_key",
+        "f",
+    ),
+    (["-c", "--certificate", "--ssl-certfile", "--ssl_certfile"], ["f"], "certificate", "f"),
     (["--tls-client-auth", "--tls_client_auth"], [], "tls_client_auth", True),
     (
         ["--tls-client-cert-optional", "--tls_client_cert_optional"],
@@ -64,7 +74,9 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     ),
     (["--log-max", "--log_max"], ["1"], "log_max", 1),
     (["--log-count", "--log_count"], ["2"], "log_count", 2),
-    (["-q", "--queue"], ["7"], "request_queue_size", 7),
+    (["--log-format", "--log_format"], ["json"], "log_format", "json"),
+    (["--access-log", "--access_log"], ["f"], "access_log", "f"),
+    (["-q", "--queue", "--backlog"], ["7"], "request_queue_size", 7),
     (["--handler-encoding", "--handler_encoding"], ["latin-1"], "handler_encoding", "latin-1"),
     (["--shutdown-timeout", "--shutdown_timeout"], ["1.5"], "shutdown_timeout", 1.5),
     (["--max-message-bytes", "--max_message_bytes"], ["9"], "max_message_bytes", 9),
@@ -89,6 +101,13 @@ print(json.dumps([
     for a in standalone._build_option_parser()._actions if a.dest != "help"
 ]))
 """
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment sets options, too."""
+    for name in [name for name in os.environ if name.startswith("FASTWSH_")]:
+        monkeypatch.delenv(name)
 
 
 def parse(*args: str) -> argparse.Namespace:

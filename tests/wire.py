@@ -84,6 +84,15 @@ class Client:
         self._file = self.socket.makefile("rb")
         self.port = port
 
+    @classmethod
+    def over(cls, connected: socket.socket, port: int = 0) -> Self:
+        """A client of a connection that exists: a Unix socket, or TLS."""
+        client = cls.__new__(cls)
+        client.socket = connected
+        client._file = connected.makefile("rb")
+        client.port = port
+        return client
+
     def __enter__(self) -> Self:
         return self
 

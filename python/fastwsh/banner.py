@@ -8,11 +8,12 @@ import argparse
 import difflib
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TextIO
 
-from fastwsh import __version__
+from fastwsh import __version__, listeners
 
 __all__ = ["clean", "handler_file", "listing", "nearest", "show", "write"]
 
@@ -71,18 +72,17 @@ def show(server: Any, options: argparse.Namespace) -> None:
     if stream is None:
         return
     bold, red, plain = ("", "", "") if os.environ.get("NO_COLOR") else (_BOLD, _RED, _PLAIN)
-    host = "localhost" if options.server_host in _WILDCARDS else options.server_host
-    if ":" in host:
-        host = f"[{host}]"
-    secure = "s" if options.use_tls else ""
-    place = clean(f"{host}:{server.server_port}")
+    http, ws = _origins(server, options)
     handlers = listing(options.dispatcher._handler_suite_map)
-    rows = [(f"http{secure}://{place}/", os.getcwd())]  # noqa: PTH109 (a string is what we show)
-    rows += [(f"ws{secure}://{place}{resource}", file) for resource, file in handlers]
+    rows = [(f"{http}/", os.getcwd())]  # noqa: PTH109 (a string is what we show)
+    rows += [(f"{ws}{resource}", file) for resource, file in handlers]
     rows = [(clean(url), clean(source)) for url, source in rows]
     width = max(len(url) for url, _ in rows)
     lines = [f"{bold}fastwsh {__version__}{plain}"]
     lines += [f"  {bold}{url:{width}}{plain}  {source}" for url, source in rows]
+    if listeners.are_named(options):
+        places = [listeners.format_address(s.getsockname()) for s, _ in server._sockets]
+        lines.append(f"  listening on {clean(', '.join(places))}")
     if not handlers:
         lines.append("  no handlers: files that end in _wsh.py are loaded from --websock-handlers")
     lines += [
@@ -93,6 +93,23 @@ def show(server: Any, options: argparse.Namespace) -> None:
     for line in lines:
         write(stream, line)
     stream.flush()
+
+
+def _origins(server: Any, options: argparse.Namespace) -> tuple[str, str]:
+    """Return what the URLs of pages and of handlers begin with; nothing if there is no port."""
+    host = options.server_host
+    if listeners.are_named(options):
+        hosts = [s.getsockname()[0] for s, _ in server._sockets if s.family != socket.AF_UNIX]
+        if not hosts:
+            return "", ""
+        host = hosts[0]
+    host = "localhost" if host in _WILDCARDS else host
+    place = f"[{host}]" if ":" in host else host
+    secure = "s" if options.use_tls else ""
+    return (
+        f"http{secure}://{place}:{server.server_port}",
+        f"ws{secure}://{place}:{server.server_port}",
+    )
 
 
 def _summary(warning: str) -> str:

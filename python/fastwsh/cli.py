@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import fastwsh.pywebsocket
-from fastwsh import banner, config, logs
+from fastwsh import banner, config, listeners, logs
 from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer, load_handlers
 
@@ -37,6 +37,7 @@ _Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 _DEFAULT_HANDLERS: Final[dict[signal.Signals, _Handler]] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
 }
 
 _logger = logging.getLogger("fastwsh.cli")
@@ -58,9 +59,11 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the server until a signal stops it, and return the exit status.
 
     Changes the current folder to the document root, configures logging and makes the names
-    `pywebsocket3` and `mod_pywebsocket` importable, as handlers expect. Takes SIGINT and SIGTERM
-    over only where Python's defaults are in place, so that a program that calls this keeps its
-    own handlers. Ends the process itself, rather than return, if handlers outlive the stop.
+    `pywebsocket3` and `mod_pywebsocket` importable, as handlers expect. Takes signals over only
+    where Python's defaults are in place, so that a program that calls this keeps its own handlers:
+    SIGINT and SIGTERM, and SIGHUP if there is a certificate or a log file that it can renew. Takes
+    the sockets of LISTEN_FDS over. Ends the process itself, rather than return, if handlers outlive
+    the stop.
 
     Args:
         args: The arguments without the program's name; None takes those of the process.
@@ -86,6 +89,7 @@ def main(args: Sequence[str] | None = None) -> int:
         fastwsh.pywebsocket.install()
         if options.check:
             return _check(options)
+        options.fd = [*(options.fd or ()), *listeners.take_inherited(os.environ)]
         if options.thread_monitor_interval_in_sec > 0:
             logs.ThreadMonitor(options.thread_monitor_interval_in_sec).start()
         return _serve(options)
@@ -139,10 +143,12 @@ def _serve(options: argparse.Namespace) -> int:
     server = _start(options)
     events: _Events = queue.SimpleQueue()
     try:
-        with _signals_put_into(events):
+        with _signals_put_into(events, renewable=_renewable(server)):
             _run_in_thread("serve", server.serve_forever, events)
             banner.show(server, options)
-            match events.get():
+            while (event := events.get()) is signal.SIGHUP:
+                _renew(server)
+            match event:
                 case _Done(error=None):
                     return 0
                 case _Done(error=error):
@@ -155,6 +161,30 @@ def _serve(options: argparse.Namespace) -> int:
     if not finished or not all(thread.daemon for thread in started):
         _end_now(0)
     return 0
+
+
+def _log_files(server: WebSocketServer) -> list[logs.LogFile]:
+    access_log = server.access_log
+    more = [access_log.file] if access_log is not None and access_log.file is not None else []
+    return logs.log_files() + more
+
+
+def _renewable(server: WebSocketServer) -> bool:
+    """Tell whether SIGHUP has anything to do; without, it ends a server with its terminal."""
+    return server.websocket_server_options.use_tls or bool(_log_files(server))
+
+
+def _renew(server: WebSocketServer) -> None:
+    """Open log files anew, which may have been moved away, and read the certificates again."""
+    files = _log_files(server)
+    for file in files:
+        try:
+            file.reopen()
+        except OSError as error:
+            _logger.error("Cannot open the log file anew: %s", error)  # noqa: TRY400
+    if files:
+        _logger.info("Log files opened anew")
+    server.reload_certificates()
 
 
 def _stop(server: WebSocketServer, timeout: float, events: _Events) -> bool:
@@ -170,6 +200,7 @@ def _stop(server: WebSocketServer, timeout: float, events: _Events) -> bool:
             return False
         match event:
             case signal.Signals.SIGINT:
+                server.server_close()
                 _end_now(_INTERRUPTED)
             case _Done(result=bool(finished)):
                 return finished
@@ -191,11 +222,13 @@ def _run_in_thread(name: str, work: Callable[[], bool | None], events: _Events) 
 
 
 @contextmanager
-def _signals_put_into(events: _Events) -> Iterator[None]:
+def _signals_put_into(events: _Events, *, renewable: bool) -> Iterator[None]:
     """Take over the signals that still have Python's default, for as long as the context lasts."""
     taken: list[signal.Signals] = []
     if threading.current_thread() is threading.main_thread():
         for number, default in _DEFAULT_HANDLERS.items():
+            if number is signal.SIGHUP and not renewable:
+                continue
             if signal.getsignal(number) is default:
                 signal.signal(number, lambda received, _: events.put(signal.Signals(received)))
                 taken.append(number)

@@ -42,7 +42,7 @@ def read_arguments(path: str, parser: argparse.ArgumentParser) -> tuple[list[str
 
     The format is pywebsocket's: an INI file whose section `[pywebsocket]` has an entry per option,
     named by the long name without its dashes. The value of a flag is ignored: `tls = False` turns
-    TLS on, as it does there.
+    TLS on, as it does there. Values of an option that may be repeated are separated by commas.
 
     Args:
         path: The file, seen from the folder in which the program was started.
@@ -85,6 +85,8 @@ def read_arguments(path: str, parser: argparse.ArgumentParser) -> tuple[list[str
             warnings.append(f"the entry {name!r} of {path!r} is no option for a file: ignored")
         elif action.nargs == 0:
             arguments.append(option)
+        elif isinstance(action, argparse._AppendAction):
+            arguments += [f"{option}={part.strip()}" for part in value.split(",")]
         else:
             arguments.append(f"{option}={value}")
     return arguments, warnings
@@ -165,6 +167,10 @@ def _check_tls(options: argparse.Namespace) -> None:
         raise ConfigError("TLS needs a key and a certificate; add --private-key and --certificate")
     if options.tls_client_cert_optional and not options.tls_client_auth:
         raise ConfigError("--tls-client-cert-optional has a meaning only with --tls-client-auth")
+    if options.tls_client_auth and not options.tls_client_ca:
+        raise ConfigError(
+            "client certificates need the authorities that they come from; add --tls-client-ca"
+        )
     _check_file("private key", options.private_key, "--private-key")
     _check_file("certificate", options.certificate, "--certificate")
     if options.tls_client_ca:

@@ -25,6 +25,7 @@ __all__ = [
     "Unix",
     "are_named",
     "descriptor",
+    "first_port",
     "format_address",
     "open_all",
     "parse_bind",
@@ -53,11 +54,13 @@ class Tcp:
         host: Name or address, without brackets.
         port: 0 for any free one; all addresses of the host share it.
         option: The option that named it.
+        takes_mapped: Whether `::` takes IPv4 connections too, if the system's default says so.
     """
 
     host: str
     port: int
     option: str = "--bind"
+    takes_mapped: bool = False
 
     def __str__(self) -> str:
         return format_address((self.host, self.port))
@@ -86,7 +89,7 @@ class Tcp:
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
+            if family == socket.AF_INET6 and not self.takes_mapped:
                 # [::] and 0.0.0.0 can be named side by side, whatever the system's default is
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((address[0], port, *address[2:]))
@@ -142,15 +145,23 @@ class Inherited:
     def open(self, backlog: int) -> Iterator[_Listener]:
         """Yield the socket; it listens if it was only bound, and children do not inherit it."""
         listener = socket.socket(fileno=self.number)
+        try:
+            self._prepare(listener, backlog)
+        except BaseException:
+            listener.close()
+            raise
+        address = listener.getsockname()
+        yield listener, (listener.family, listener.type, listener.proto, "", address)
+
+    def _prepare(self, listener: socket.socket, backlog: int) -> None:
         if listener.family not in _FAMILIES or listener.type != socket.SOCK_STREAM:
             raise OSError(errno.EPROTOTYPE, "neither a TCP nor a Unix stream socket")
         listener.set_inheritable(False)
         address = listener.getsockname()
         if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            if not address or listener.family != socket.AF_UNIX and not address[1]:
+            if not address or (listener.family != socket.AF_UNIX and not address[1]):
                 raise OSError(errno.EINVAL, "not bound to an address")
             listener.listen(backlog)
-        yield listener, (listener.family, listener.type, listener.proto, "", address)
 
 
 Place = Tcp | Unix | Inherited
@@ -258,7 +269,8 @@ def open_all(options: Any) -> list[_Listener]:
     """
     places: list[Place] = []
     if getattr(options, "port_is_named", False):
-        places.append(Tcp(options.server_host, options.port, "--port"))
+        host = options.server_host
+        places.append(Tcp(host, options.port, "--port", takes_mapped=bool(host)))
     places += getattr(options, "bind", None) or ()
     if getattr(options, "uds", None):
         places.append(Unix(options.uds, "--uds"))
@@ -277,7 +289,8 @@ def open_all(options: Any) -> list[_Listener]:
 def _open(place: Place, backlog: int) -> list[_Listener]:
     opened: list[_Listener] = []
     try:
-        opened.extend(place.open(backlog))
+        for entry in place.open(backlog):
+            opened.append(entry)  # noqa: PERF402 (those before a failure must be closed)
     except (OSError, UnicodeError) as error:
         for listener, _ in opened:
             listener.close()
@@ -286,6 +299,15 @@ def _open(place: Place, backlog: int) -> list[_Listener]:
             f"cannot listen on {place} ({reason}); name another place with {place.option}"
         ) from error
     return opened
+
+
+def first_port(sockets: list[_Listener]) -> int | None:
+    """Return the port of the first TCP socket."""
+    for listener, _ in sockets:
+        if listener.family != socket.AF_UNIX:
+            port: int = listener.getsockname()[1]
+            return port
+    return None
 
 
 def format_address(address: Any) -> str:

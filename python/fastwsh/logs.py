@@ -1,16 +1,31 @@
-"""Logging as pywebsocket sets it up: one handler on the root logger, its format, its levels."""
+"""Logging as pywebsocket sets it up: one handler on the root logger, its format, its levels.
 
-import argparse
+Owns both formats, log files that rotate and can be opened anew, and what becomes of text from
+outside: whatever a peer sends, a record stays one record.
+"""
+
+import json
 import logging
 import logging.handlers
 import re
 import threading
 import time
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from fastwsh.config import ConfigError
 
-__all__ = ["FINE", "LOG_FORMAT", "ThreadMonitor", "configure"]
+__all__ = [
+    "FINE",
+    "LOG_FORMAT",
+    "LogFile",
+    "ThreadMonitor",
+    "configure",
+    "format_time",
+    "log_files",
+    "open_log_file",
+    "to_json",
+]
 
 FINE: Final = 9
 """The level below DEBUG at which every frame is logged."""
@@ -19,22 +34,104 @@ LOG_FORMAT: Final = "[%(asctime)s] [%(levelname)s] %(name)s: %(message)s"
 
 _DEFLATE_LOGGERS: Final = ("pywebsocket3.util._Deflater", "pywebsocket3.util._Inflater")
 
-# Everything that a terminal may take for a command; tabs and line ends are text.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Everything that a terminal may take for a command, and what some viewers take for a line end.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+# The second line of a record and all after it: no text can pass for a record of ours.
+_CONTINUATION: Final = "\n    "
 
 
-class _Formatter(logging.Formatter):
-    """Writes control characters as escapes: log lines quote what peers and files contain."""
+class _TextFormatter(logging.Formatter):
+    """Writes pywebsocket's lines, with escapes for control characters and further lines indented.
+
+    Log lines quote what peers and files contain; tracebacks, too.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+        text = super().format(record).rstrip("\n").replace("\n", _CONTINUATION)
+        return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
-def configure(options: argparse.Namespace) -> None:
+class _JsonFormatter(logging.Formatter):
+    """Writes an object per line: time, level, logger, message, and exception if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": format_time(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        exception = "\n".join(filter(None, (record.exc_text, record.stack_info)))
+        if exception:
+            entry["exception"] = exception
+        return to_json(entry)
+
+
+def to_json(value: Any) -> str:
+    """Return JSON of printable ASCII characters only, so that any reader can split it by lines."""
+    return json.dumps(value).replace("\x7f", "\\u007f")
+
+
+def format_time(seconds: float) -> str:
+    """Return a time in ISO 8601, UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class LogFile(logging.handlers.RotatingFileHandler):
+    """A log file that rotates by size, and that another program may rotate as well."""
+
+    def reopen(self) -> None:
+        """Open the file of this name anew.
+
+        Raises:
+            OSError: It cannot be opened; what was open stays in use.
+        """
+        self.acquire()
+        try:
+            former, self.stream = self.stream, self._open()
+            if former is not None:
+                former.close()
+        finally:
+            self.release()
+
+
+def open_log_file(path: str, options: Any, option: str) -> LogFile:
+    """Open a log file for appending; it rotates as the options say.
+
+    Args:
+        path: The file, seen from the current folder.
+        options: `log_max` and `log_count`; pywebsocket's defaults stand in for them.
+        option: The option that names the file.
+
+    Raises:
+        ConfigError: It cannot be opened.
+    """
+    try:
+        return LogFile(
+            path,
+            maxBytes=getattr(options, "log_max", 256 * 1024),
+            backupCount=getattr(options, "log_count", 5),
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot open the log file {error.filename!r} ({error.strerror}); "
+            f"name one in an existing, writable folder with {option}"
+        ) from error
+
+
+def configure(options: Any) -> None:
     """Send the root logger to stderr, or to a rotating file if `options.log_file` is set.
 
     Like pywebsocket's function of this purpose it adds to handlers that are already there.
+
+    Args:
+        options: pywebsocket's; `log_format` may be missing.
 
     Raises:
         ConfigError: The log file cannot be opened.
@@ -42,27 +139,21 @@ def configure(options: argparse.Namespace) -> None:
     logging.addLevelName(FINE, "FINE")
     handler: logging.Handler
     if options.log_file:
-        try:
-            handler = logging.handlers.RotatingFileHandler(
-                options.log_file,
-                maxBytes=options.log_max,
-                backupCount=options.log_count,
-                encoding="utf-8",
-                errors="backslashreplace",
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"cannot open the log file {error.filename!r} ({error.strerror}); "
-                "name one in an existing, writable folder with --log-file"
-            ) from error
+        handler = open_log_file(options.log_file, options, "--log-file")
     else:
         handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter(LOG_FORMAT))
+    as_json = getattr(options, "log_format", "text") == "json"
+    handler.setFormatter(_JsonFormatter() if as_json else _TextFormatter(LOG_FORMAT))
     root = logging.getLogger()
     root.setLevel(options.log_level.upper())
     root.addHandler(handler)
     for name in _DEFLATE_LOGGERS:
         logging.getLogger(name).setLevel(options.deflate_log_level.upper())
+
+
+def log_files() -> list[LogFile]:
+    """Return the log files that `configure` has opened."""
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, LogFile)]
 
 
 class ThreadMonitor(threading.Thread):

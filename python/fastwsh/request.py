@@ -44,6 +44,7 @@ class Request:
     """
 
     headers_in = _HeadersIn()
+    _refused_with: int | None = None
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection

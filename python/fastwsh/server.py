@@ -16,8 +16,10 @@ from collections.abc import Iterable
 from http.server import HTTPServer
 from typing import Any, Final
 
-from fastwsh import _core, banner, session
+from fastwsh import _core, banner, listeners, session
+from fastwsh.access import AccessLog
 from fastwsh.config import ConfigError
+from fastwsh.listeners import AddressInfo
 from fastwsh.options import DEFAULT_MAX_MESSAGE_BYTES
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, alias_handlers
@@ -43,8 +45,6 @@ _EVENT_POLL_SECONDS: Final = 1.0
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 # The line was pywebsocket's, and so is the name of its logger.
 _OLD_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
-
-_AddressInfo = tuple[Any, ...]
 
 
 def load_handlers(options: argparse.Namespace) -> Dispatcher:
@@ -80,7 +80,8 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             pywebsocket's attributes.
 
     Raises:
-        ConfigError: An option asks for what the server cannot do.
+        ConfigError: An option asks for what the server cannot do, a TLS or log file cannot be used,
+            or a place of `--bind`, `--uds` or `--fd` cannot be had.
         DispatchException: The scan directory is not in the handlers' root.
         OSError: The host is not known, or the map file cannot be read.
     """
@@ -102,16 +103,30 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         self.server_name: str = options.server_host
         self.server_port: int = options.port
         self.bind_errors: list[OSError] = []
-        self._sockets: list[tuple[socket.socket, _AddressInfo]] = []
+        self._sockets: list[tuple[socket.socket, AddressInfo]] = []
         self._stopped = threading.Event()
         self._serving_thread: int | None = None
         self._not_serving = threading.Event()
         self._not_serving.set()
         self._core: _core.Server | None = None
         self._lock = threading.Lock()
-        self._create_sockets()
-        self.server_bind()
-        self.server_activate()
+        self.access_log: AccessLog | None = None
+        if getattr(options, "access_log", None):
+            self.access_log = AccessLog(options.access_log, options)
+        if listeners.are_named(options):
+            self._sockets = listeners.open_all(options)
+            self.server_port = listeners.first_port(self._sockets) or options.port
+        else:
+            self._create_sockets()
+            self.server_bind()
+            self.server_activate()
+        if getattr(options, "use_tls", False):
+            # bad files end the start; everything else is read when serving begins
+            try:
+                self._core = self._make_core()
+            except (ConfigError, ValueError) as error:
+                self.server_close()
+                raise ConfigError(str(error)) from error
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:  # noqa: ARG002 (pywebsocket's)
         """Accept connections until `shutdown` or `stop` is called.
@@ -124,7 +139,8 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         with self._lock:
             if self._stopped.is_set():
                 return
-            core = self._core = self._make_core()
+            core = self._core = self._core or self._make_core()
+            self._configure_core(core)
             for listener, _ in self._sockets:
                 core.listen(os.dup(listener.fileno()))
             self._serving_thread = threading.get_ident()
@@ -134,7 +150,8 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
                 target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
             ).start()
             for listener, _ in self._sockets:
-                _LOGGER.info("Listening on %s", _format_address(listener.getsockname()))
+                address = listeners.format_address(listener.getsockname())
+                _LOGGER.info("Listening on %s", address)
             self._stopped.wait()
         except BaseException:  # a KeyboardInterrupt, usually
             WebSocketServer.stop(self, 0)
@@ -173,6 +190,21 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         if core is not None:
             core.end()
         return finished
+
+    def reload_certificates(self) -> None:
+        """Read the TLS files again, for connections from here on.
+
+        The outcome is a line in the log. Files that cannot be used change nothing.
+        """
+        core = self._core
+        if core is None or not getattr(self.websocket_server_options, "use_tls", False):
+            return
+        try:
+            core.reload_tls()
+        except ValueError as error:
+            _LOGGER.error("Certificates stay as they were: %s", error)  # noqa: TRY400
+        else:
+            _LOGGER.info("Certificates reloaded")
 
     def server_close(self) -> None:
         """Close the listening sockets."""
@@ -230,12 +262,12 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             except OSError as error:
                 self._skip(error)
 
-    def _drop(self, entry: tuple[socket.socket, _AddressInfo], error: OSError) -> None:
+    def _drop(self, entry: tuple[socket.socket, AddressInfo], error: OSError) -> None:
         entry[0].close()
         self._sockets.remove(entry)
         self._skip(error)
 
-    def _addresses(self) -> Iterable[_AddressInfo]:
+    def _addresses(self) -> Iterable[AddressInfo]:
         if not self.server_name:
             return _ANY_HOST
         return socket.getaddrinfo(
@@ -253,7 +285,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
     def _make_core(self) -> _core.Server:
         options = self.websocket_server_options
         limit = getattr(options, "max_message_bytes", DEFAULT_MAX_MESSAGE_BYTES)
-        core = _core.Server(
+        return _core.Server(
             session.run,
             self,
             document_root=os.getcwd(),  # noqa: PTH109 (a string is what the core takes)
@@ -263,8 +295,12 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             validation_port=getattr(options, "validation_port", None),
             strict_compat=getattr(options, "strict_compat", False),
             max_message_bytes=limit or None,
+            tls=_tls_files(options),
             stack_size=threading.stack_size() or _STACK_BYTES,
         )
+
+    def _configure_core(self, core: _core.Server) -> None:
+        options = self.websocket_server_options
         dispatcher = options.dispatcher
 
         def set_routes() -> None:
@@ -275,7 +311,6 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         set_routes()
         if getattr(options, "use_basic_auth", False):
             core.set_credential(options.basic_auth_credential)
-        return core
 
     def _log_events(self, core: _core.Server) -> None:
         """Make log lines of what the native threads have to tell."""
@@ -307,16 +342,29 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         _LOGGER.log(level, "No handler for %s%s", banner.clean(resource), hint)
 
 
+def _tls_files(options: Any) -> tuple[str, str, str | None, bool] | None:
+    """Return the files for TLS, which stay the same wherever a handler changes the folder to."""
+    if not getattr(options, "use_tls", False):
+        return None
+    authority = None
+    if getattr(options, "tls_client_auth", False):
+        authority = getattr(options, "tls_client_ca", None)
+        if not authority:
+            raise ConfigError(
+                "client certificates need the authorities that they come from; add --tls-client-ca"
+            )
+        authority = os.path.abspath(authority)  # noqa: PTH100 (no links are resolved)
+    return (
+        os.path.abspath(options.private_key),  # noqa: PTH100
+        os.path.abspath(options.certificate),  # noqa: PTH100
+        authority,
+        bool(getattr(options, "tls_client_cert_optional", False)),
+    )
+
+
 def _refuse_unsupported(options: Any) -> None:
-    if getattr(options, "use_tls", False):
-        raise ConfigError("TLS is not available in this version; leave --tls out")
     if getattr(options, "cgi_paths", None) or getattr(options, "cgi_directories", None):
         raise ConfigError("CGI is not available in this version; leave --cgi-paths out")
-
-
-def _format_address(address: Any) -> str:
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 hide_annotations(globals())

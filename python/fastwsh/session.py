@@ -7,6 +7,7 @@ what becomes of the connection and what the operator is told.
 import logging
 import sys
 import threading
+import time
 import traceback
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ def run(connection: _core.Connection) -> None:
         connection: A connection whose request names a handler.
     """
     request = Request(connection)
+    started = time.monotonic()
     try:
         _serve(request, connection)
     except SystemExit:
@@ -49,6 +51,9 @@ def run(connection: _core.Connection) -> None:
             traceback.format_exc(),
         )
     finally:
+        access_log = getattr(connection.server, "access_log", None)
+        if access_log is not None:
+            access_log.write(request, started)
         _forget_thread()
         if _only_refer_to_each_other(request):
             vars(request).clear()
@@ -74,11 +79,13 @@ def _open(request: Request, connection: _core.Connection, dispatcher: Any) -> bo
         established = _Handshaker(request, dispatcher).do_native_handshake()
     except base.VersionException as error:
         _HANDLER_LOGGER.info("Handshake failed for version error: %s", error)
-        connection.send_refusal(common.HTTP_STATUS_BAD_REQUEST, error.supported_versions)
+        request._refused_with = common.HTTP_STATUS_BAD_REQUEST
+        connection.send_refusal(request._refused_with, error.supported_versions)
         return False
     except base.HandshakeException as error:
         _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
-        connection.send_refusal(error.status or common.HTTP_STATUS_BAD_REQUEST)
+        request._refused_with = error.status or common.HTTP_STATUS_BAD_REQUEST
+        connection.send_refusal(request._refused_with)
         return False
     if established:
         _HANDSHAKE_LOGGER.info("Established (%s protocol)", "RFC 6455")

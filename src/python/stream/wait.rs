@@ -60,7 +60,11 @@ pub(super) fn wait_event(
         };
         event = match count {
             Ok(0) => return Err(Failure::End(wanted)),
-            Ok(count) if direct => reader.payload_added(count),
+            Ok(count) if direct => match reader.payload_added(count) {
+                // what came behind the payload is buffered
+                Ok(None) => poll(&mut inbound, &mut reader),
+                added => added,
+            },
             Ok(_) => poll(&mut inbound, &mut reader),
             Err(error) => return Err(Failure::Io(wanted, error)),
         }

@@ -1,0 +1,100 @@
+"""The access log: a line for each WebSocket connection when it has ended or was refused.
+
+Owns the fields and both formats. Logging as such is off the path of a connection: a server without
+an access log has none of this.
+"""
+
+import http
+import logging
+import re
+import sys
+import time
+from typing import Any, Final
+
+from fastwsh import logs
+from fastwsh.pywebsocket import common
+
+__all__ = ["AccessLog"]
+
+# What a reader that splits at blanks takes for one field, and no terminal for a command.
+_BARE: Final = re.compile(r"[\w.,:;/@%+=*()\[\]-]+", re.ASCII)
+
+_LOGGER: Final = logging.getLogger("fastwsh.access")
+
+
+class AccessLog:
+    """Writes connections to a file or to standard output; from any thread.
+
+    Args:
+        target: The file, or `-` for standard output.
+        options: `log_format`, `log_max` and `log_count`; text and pywebsocket's defaults stand in.
+
+    Raises:
+        ConfigError: The file cannot be opened.
+    """
+
+    def __init__(self, target: str, options: Any) -> None:
+        self._as_json = getattr(options, "log_format", "text") == "json"
+        self.file: logs.LogFile | None = None
+        handler: logging.Handler
+        if target == "-":
+            handler = logging.StreamHandler(sys.stdout)
+        else:
+            handler = self.file = logs.open_log_file(target, options, "--access-log")
+        self._handler = handler
+
+    def write(self, request: Any, started: float) -> None:
+        """Write the line of a connection.
+
+        Args:
+            request: Its request, of which the handshake and the handler are done.
+            started: When its thread began, by `time.monotonic`.
+        """
+        try:
+            entry = _describe(request)
+        except Exception:
+            # a handler may have put anything into the request
+            _LOGGER.exception("A connection has no line in the access log")
+            return
+        entry["seconds"] = round(time.monotonic() - started, 3)
+        line = logs.to_json(entry) if self._as_json else _format(entry)
+        self._handler.handle(logging.makeLogRecord({"msg": line}))
+
+
+def _describe(request: Any) -> dict[str, Any]:
+    connection, attributes = request.connection, vars(request)
+    established = "_dispatcher" in attributes
+    status = http.HTTPStatus.SWITCHING_PROTOCOLS.value if established else request._refused_with
+    subprotocol = attributes.get("ws_protocol") if established else None
+    extensions = attributes.get("ws_extensions") if established else None
+    close_code = attributes.get("ws_close_code")
+    return {
+        "time": logs.format_time(time.time()),
+        "peer": _format_peer(connection.remote_addr),
+        "resource": connection.resource,
+        "status": status,
+        "subprotocol": None if subprotocol is None else str(subprotocol),
+        "extensions": common.format_extensions(extensions) if extensions else None,
+        "close_received": None if close_code is None else int(close_code),
+    }
+
+
+def _format_peer(address: Any) -> str:
+    """Return host and port; the peers of a Unix socket have neither."""
+    if not isinstance(address, tuple):
+        return "unix"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _format(entry: dict[str, Any]) -> str:
+    """Return `[time] peer resource status`, and `name=value` for the rest that is there."""
+    moment, peer, resource, status = (entry.pop(name) for name in list(entry)[:4])
+    fields = [f"[{moment}]", peer, _quote(resource), "-" if status is None else str(status)]
+    fields += [f"{name}={_quote(value)}" for name, value in entry.items() if value is not None]
+    return " ".join(fields)
+
+
+def _quote(value: Any) -> str:
+    text = str(value)
+    return text if _BARE.fullmatch(text) else logs.to_json(text)

@@ -1,0 +1,398 @@
+"""Log formats, the access log, and SIGHUP with log files."""
+
+import argparse
+import json
+import logging
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Server, StartServer, WriteHandler, clean_environment
+from fastwsh import logs
+from wire import DEADLINE_SECONDS
+
+HANDLERS = "-w", "handlers"
+
+# Everything that could end a line, steer a terminal or pass for a record of ours.
+HOSTILE = "a\r\n[2026-01-01 00:00:00,000] [CRITICAL] root: forged\x1b[31m\x00\x7f\x85\u2028b"
+
+
+def lines(file: Path, count: int) -> list[str]:
+    """The lines of a log file that has as many; the connection's end comes before its line."""
+    text = file.read_text(encoding="utf-8").splitlines()
+    assert len(text) == count, text
+    return text
+
+
+def connect_and_close(server: Server, path: str = "/echo") -> None:
+    """Open a connection, close it with 1001, and wait for its end."""
+    with server.connect() as client:
+        client.handshake(path)
+        client.send_close(1001)
+        client.read_to_end()
+
+
+def stop(server: Server) -> None:
+    """End the server, so that its log files are complete."""
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+
+
+@pytest.fixture(autouse=True)
+def echo(write_handler: WriteHandler) -> None:
+    """Serve a handler at /echo that waits for the end."""
+    write_handler("echo", "request.ws_stream.receive_message()\n")
+
+
+class Record:
+    """A handler of `logging` on a logger of its own, and what it wrote."""
+
+    def __init__(self, tmp_path: Path, log_format: str) -> None:
+        self.path = tmp_path / "unit.log"
+        self._root = logging.getLogger()
+        self._before = list(self._root.handlers), self._root.level
+        logs.configure(
+            argparse.Namespace(
+                log_file=str(self.path),
+                log_max=0,
+                log_count=0,
+                log_level="debug",
+                deflate_log_level="warn",
+                log_format=log_format,
+            )
+        )
+        self._added = [h for h in self._root.handlers if h not in self._before[0]]
+
+    def text(self) -> str:
+        return self.path.read_bytes().decode("utf-8")
+
+    def remove(self) -> None:
+        for handler in self._added:
+            self._root.removeHandler(handler)
+            handler.close()
+        self._root.setLevel(self._before[1])
+
+
+@pytest.fixture
+def record(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Record]:
+    """The log of this process; parametrized with the format."""
+    record = Record(tmp_path, request.param)
+    yield record
+    record.remove()
+
+
+def fail() -> None:
+    raise ValueError(HOSTILE)
+
+
+class TestText:
+    """`--log-format text`, which is pywebsocket's format."""
+
+    @pytest.mark.parametrize("record", ["text"], indirect=True)
+    def test_message_cannot_pass_for_a_record(self, record: Record):
+        logging.getLogger("peer").warning("got %s", HOSTILE)
+        first, second = record.text().split("\n")[:-1]
+        assert first.endswith(r"[WARNING] peer: got a\r")
+        assert second == (
+            r"    [2026-01-01 00:00:00,000] [CRITICAL] root: forged\x1b[31m\x00\x7f\x85\u2028b"
+        )
+
+    @pytest.mark.parametrize("record", ["text"], indirect=True)
+    def test_exception_cannot_either(self, record: Record):
+        try:
+            fail()
+        except ValueError:
+            logging.getLogger("peer").exception("failed")
+        first, *rest = record.text().split("\n")[:-1]
+        assert first.endswith("[ERROR] peer: failed")
+        assert rest[0] == "    Traceback (most recent call last):"
+        assert all(line.startswith("    ") for line in rest)
+        assert re.search(r"[^\n\x20-\x7e]", record.text()) is None
+
+
+class TestJson:
+    """`--log-format json`."""
+
+    @pytest.mark.parametrize("record", ["json"], indirect=True)
+    def test_record_is_one_printable_line(self, record: Record):
+        logging.getLogger("peer").warning("got %s", HOSTILE)
+        text = record.text()
+        assert re.fullmatch(r"[\x20-\x7e]+\n", text)
+        entry = json.loads(text)
+        assert list(entry) == ["time", "level", "logger", "message"]
+        assert entry["level"] == "WARNING"
+        assert entry["logger"] == "peer"
+        assert entry["message"] == f"got {HOSTILE}"
+
+    @pytest.mark.parametrize("record", ["json"], indirect=True)
+    def test_time_is_iso_8601_in_utc(self, record: Record):
+        logging.getLogger("peer").warning("now")
+        time = json.loads(record.text())["time"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time)
+        moment = datetime.fromisoformat(time)
+        assert moment.utcoffset() == timedelta()
+        assert abs(datetime.now(moment.tzinfo) - moment) < timedelta(minutes=1)
+
+    @pytest.mark.parametrize("record", ["json"], indirect=True)
+    def test_exception_is_a_member(self, record: Record):
+        try:
+            fail()
+        except ValueError:
+            logging.getLogger("peer").exception("failed")
+        assert record.text().count("\n") == 1
+        entry = json.loads(record.text())
+        assert entry["message"] == "failed"
+        assert entry["exception"].startswith("Traceback (most recent call last):\n")
+        assert entry["exception"].endswith(f"ValueError: {HOSTILE}")
+
+    @pytest.mark.parametrize("record", ["json"], indirect=True)
+    def test_text_beyond_unicode_is_written(self, record: Record):
+        logging.getLogger("peer").warning("\udcff")
+        assert json.loads(record.text())["message"] == "\udcff"
+
+    def test_every_line_of_a_server_is_an_object(
+        self, start_server: StartServer, write_handler: WriteHandler
+    ):
+        write_handler("bad", "def web_socket_transfer_data(:\n")
+        write_handler("fail", f"raise ValueError({HOSTILE!r})\n")
+        server = start_server(*HANDLERS, "--log-format", "json", log_level="debug")
+        with server.connect() as client:
+            client.handshake("/fail")
+            client.read_to_end()
+        stop(server)
+        entries = [json.loads(line) for line in server.log.lines]
+        loggers = {entry["logger"] for entry in entries}
+        assert {"fastwsh.server", "fastwsh.cli"} <= loggers
+        assert any("forged" in entry["message"] for entry in entries)
+
+
+class TestAccessLog:
+    """`--access-log`."""
+
+    def test_is_off_by_default(self, start_server: StartServer, tmp_path: Path):
+        server = start_server(*HANDLERS)
+        connect_and_close(server)
+        stop(server)
+        assert server.out.text() == ""
+
+    def test_line_of_a_connection(
+        self, start_server: StartServer, tmp_path: Path, write_handler: WriteHandler
+    ):
+        write_handler(
+            "chat",
+            "def web_socket_do_extra_handshake(request):\n"
+            "    request.ws_protocol = 'chat'\n"
+            "def web_socket_transfer_data(request):\n"
+            "    request.ws_stream.receive_message()\n",
+        )
+        server = start_server(*HANDLERS, "--access-log", "access.log")
+        with server.connect() as client:
+            port = client.socket.getsockname()[1]
+            client.handshake(
+                "/chat?room=1",
+                [
+                    ("Sec-WebSocket-Protocol", "chat, other"),
+                    ("Sec-WebSocket-Extensions", "permessage-deflate"),
+                ],
+            )
+            client.send_close(4321)
+            client.read_to_end()
+        stop(server)
+        (line,) = lines(tmp_path / "access.log", 1)
+        assert re.fullmatch(
+            r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] "
+            rf'127\.0\.0\.1:{port} "/chat\?room=1" 101 '
+            r"subprotocol=chat extensions=permessage-deflate close_received=4321 "
+            r"seconds=\d+\.\d+",
+            line,
+        )
+
+    def test_object_of_a_connection(self, start_server: StartServer, tmp_path: Path):
+        server = start_server(*HANDLERS, "--access-log=access.log", "--log-format=json")
+        connect_and_close(server)
+        stop(server)
+        (line,) = lines(tmp_path / "access.log", 1)
+        entry: dict[str, Any] = json.loads(line)
+        assert entry.pop("time").endswith("Z")
+        assert entry.pop("peer").startswith("127.0.0.1:")
+        assert entry.pop("seconds") >= 0
+        assert entry == {
+            "resource": "/echo",
+            "status": 101,
+            "subprotocol": None,
+            "extensions": None,
+            "close_received": 1001,
+        }
+
+    @pytest.mark.parametrize(
+        ("body", "status"),
+        [
+            ("raise handshake.HandshakeException('no', 418)", 418),
+            ("raise ValueError", 403),
+        ],
+    )
+    def test_connection_that_is_refused(
+        self,
+        start_server: StartServer,
+        tmp_path: Path,
+        write_handler: WriteHandler,
+        body: str,
+        status: int,
+    ):
+        write_handler(
+            "no",
+            "from pywebsocket3 import handshake\n"
+            f"def web_socket_do_extra_handshake(request):\n    {body}\n"
+            "def web_socket_transfer_data(request):\n    pass\n",
+        )
+        server = start_server(*HANDLERS, "--access-log", "access.log")
+        with server.connect() as client:
+            client.send_request("/no")
+            assert client.read_response().status == status
+        stop(server)
+        (line,) = lines(tmp_path / "access.log", 1)
+        assert re.search(rf" /no {status} seconds=[\d.]+$", line)
+
+    def test_bad_handshake_is_refused_with_400(self, start_server: StartServer, tmp_path: Path):
+        server = start_server(*HANDLERS, "--access-log", "access.log")
+        with server.connect() as client:
+            client.send_request("/echo", [("Sec-WebSocket-Version", "8")])
+            assert client.read_response().status == 400
+        stop(server)
+        assert " /echo 400 " in lines(tmp_path / "access.log", 1)[0]
+
+    @pytest.mark.parametrize("args", [["--access-log=-"], ["--access-log"]])
+    def test_dash_or_nothing_is_standard_output(self, start_server: StartServer, args: list[str]):
+        server = start_server(*HANDLERS, *args)
+        connect_and_close(server)
+        server.out.wait_for(r" /echo 101 close_received=1001 ")
+
+    def test_resource_is_quoted_unless_it_is_plain(self, start_server: StartServer, tmp_path: Path):
+        server = start_server(*HANDLERS, "--access-log", "access.log")
+        with server.connect() as client:
+            client.handshake('/echo?"x')
+            client.send_close()
+            client.read_to_end()
+        stop(server)
+        (line,) = lines(tmp_path / "access.log", 1)
+        assert r' "/echo?\"x" 101 ' in line
+
+    def test_odd_things_in_the_request_do_no_harm(
+        self, start_server: StartServer, tmp_path: Path, write_handler: WriteHandler
+    ):
+        write_handler("odd", "request.ws_extensions = 5\nrequest.ws_close_code = 'x'\n")
+        server = start_server(*HANDLERS, "--access-log", "access.log")
+        with server.connect() as client:
+            client.handshake("/odd")
+            client.send_close()
+            client.read_to_end()
+        server.log.wait_for("A connection has no line in the access log")
+        connect_and_close(server)
+        stop(server)
+        lines(tmp_path / "access.log", 1)
+
+    def test_file_that_cannot_be_opened_is_a_clear_error(self, tmp_path: Path):
+        done = subprocess.run(
+            [sys.executable, "-m", "fastwsh", *HANDLERS, "-p0", "--access-log", "none/a.log"],
+            check=False,
+            cwd=tmp_path,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"fastwsh: cannot open the log file '{tmp_path}/none/a.log' (No such file or "
+            "directory); name one in an existing, writable folder with --access-log\n"
+        )
+
+
+class TestHangUp:
+    """SIGHUP opens log files anew, as logrotate expects."""
+
+    def test_opens_the_access_log_anew(self, start_server: StartServer, tmp_path: Path):
+        server = start_server(*HANDLERS, "--access-log", "access.log")
+        connect_and_close(server)
+        (tmp_path / "access.log").rename(tmp_path / "access.log.1")
+        server.send_signal(signal.SIGHUP)
+        server.log.wait_for("Log files opened anew")
+        connect_and_close(server)
+        stop(server)
+        lines(tmp_path / "access.log.1", 1)
+        lines(tmp_path / "access.log", 1)
+
+    def test_opens_the_log_file_anew(self, tmp_path: Path):
+        with served_on_own_socket(tmp_path, "--log-file", "own.log") as server:
+            (tmp_path / "own.log").rename(tmp_path / "own.log.1")
+            server.send_signal(signal.SIGHUP)
+            wait_for_line(tmp_path / "own.log", "Log files opened anew")
+            stop(server)
+        assert "Listening on" in (tmp_path / "own.log.1").read_text(encoding="utf-8")
+        assert "Stopping" in (tmp_path / "own.log").read_text(encoding="utf-8")
+
+    def test_keeps_a_file_that_cannot_be_opened_anew(self, tmp_path: Path):
+        folder = tmp_path / "logs"
+        folder.mkdir()
+        with served_on_own_socket(tmp_path, "--log-file", "logs/own.log") as server:
+            folder.rename(tmp_path / "elsewhere")
+            server.send_signal(signal.SIGHUP)
+            moved = tmp_path / "elsewhere" / "own.log"
+            wait_for_line(moved, r"Cannot open the log file anew: .* No such file or directory")
+            stop(server)
+
+    def test_ends_a_server_that_has_nothing_to_renew(self, start_server: StartServer):
+        server = start_server(*HANDLERS)
+        connect_and_close(server)
+        server.send_signal(signal.SIGHUP)
+        assert server.wait() == -signal.SIGHUP
+
+    def test_is_left_alone_where_it_is_ignored(self, tmp_path: Path):
+        with served_on_own_socket(tmp_path, "--log-file", "own.log", under="nohup") as server:
+            server.send_signal(signal.SIGHUP)
+            connect_and_close(server)
+            stop(server)
+        assert "anew" not in (tmp_path / "own.log").read_text(encoding="utf-8")
+
+
+@contextmanager
+def served_on_own_socket(tmp_path: Path, *args: str, under: str = "env") -> Iterator[Server]:
+    """A server that says nothing on standard error; its socket is there before it is."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number = listener.fileno()
+        command = [under, sys.executable, "-m", "fastwsh", *HANDLERS, f"--fd={number}"]
+        process = subprocess.Popen(
+            [*command, "--log-level=info", *args],
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=[number],
+        )
+        server = Server(process)
+        server.port = listener.getsockname()[1]
+    try:
+        connect_and_close(server)
+        yield server
+    finally:
+        server.kill()
+
+
+def wait_for_line(file: Path, pattern: str) -> None:
+    """Wait until a file has a line that matches."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (file.exists() and re.search(pattern, file.read_text(encoding="utf-8"))):
+        assert time.monotonic() < deadline, file
+        threading.Event().wait(0.01)

@@ -1,0 +1,126 @@
+"""fastwsh answers as pywebsocket3 does, except where `differential/expected.toml` says why not."""
+
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from conftest import Server
+from differential import frames, behaviour, handshakes
+from differential.player import Scenario, play
+from embed_support import free_port, running, wait_until_accepting
+from pywebsocket_reference import RUNS_FULLY, install_pywebsocket3
+
+FOLDER = Path(__file__).parent / "differential"
+EXPECTED = tomllib.loads((FOLDER / "expected.toml").read_text(encoding="utf-8"))
+SCENARIOS = {
+    scenario.name: scenario
+    for part in (handshakes, frames, behaviour)
+    for scenario in part.scenarios()
+}
+MODES = {"default": (), "strict": ("--strict-compat",)}
+
+# Seconds of silence, and connections at a time: quickly, and again for what looks wrong.
+ROUNDS = ((0.25, 32), (0.6, 6), (2.0, 1))
+
+pytestmark = [
+    pytest.mark.skipif(not RUNS_FULLY, reason="pywebsocket3 4.0.2 needs Python 3.11 for this"),
+    pytest.mark.timeout(600),
+]
+
+Outcomes = dict[str, list[str]]
+
+
+class Servers:
+    """pywebsocket3 and both modes of fastwsh, each with the options that scenarios ask for."""
+
+    def __init__(self, source: Path, root: Path, stack: ExitStack) -> None:
+        self._site = install_pywebsocket3(source)
+        self._root = root
+        self._stack = stack
+        self._running: dict[tuple[str, tuple[str, ...]], Server] = {}
+
+    def play(self, name: str, scenarios: list[Scenario], quiet: float, at_a_time: int) -> Outcomes:
+        outcomes: Outcomes = {}
+        for options in sorted({scenario.options for scenario in scenarios}):
+            chosen = [scenario for scenario in scenarios if scenario.options == options]
+            port = self._server(name, options).port
+            outcomes |= play(chosen, port, quiet=quiet, at_a_time=at_a_time)
+        return outcomes
+
+    def _server(self, name: str, options: tuple[str, ...]) -> Server:
+        key = (name, options)
+        if key not in self._running:
+            self._running[key] = self._start(name, options)
+        return self._running[key]
+
+    def _start(self, name: str, options: tuple[str, ...]) -> Server:
+        port = self._stack.enter_context(free_port())
+        args = [option.replace("<port>", str(port)) for option in options]
+        args += ["-H", "127.0.0.1", "-p", str(port), "-d", str(self._root)]
+        if name == "pywebsocket3":
+            command, path = ["-m", "pywebsocket3.standalone", *args], str(self._site)
+        else:
+            command, path = ["-m", "fastwsh", *args, *MODES[name]], os.environ.get("PYTHONPATH", "")
+        server = self._stack.enter_context(running(*command, cwd=self._root, PYTHONPATH=path))
+        wait_until_accepting(server, port)
+        return server
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    pywebsocket3_source: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Outcomes]]:
+    """What came of every scenario, by server."""
+    root = tmp_path_factory.mktemp("differential") / "handlers"
+    shutil.copytree(FOLDER / "handlers", root, ignore=shutil.ignore_patterns("__pycache__"))
+    # names that are awkward in a repository
+    for name in ("sp ace", "uni-\xe9", "UPPER"):
+        shutil.copy(root / "echo_wsh.py", root / f"{name}_wsh.py")
+    with ExitStack() as stack:
+        servers = Servers(pywebsocket3_source, root, stack)
+        result: dict[str, Outcomes] = {name: {} for name in ("pywebsocket3", *MODES)}
+        again = list(SCENARIOS.values())
+        for quiet, at_a_time in ROUNDS:
+            for name in result:
+                result[name] |= servers.play(name, again, quiet, at_a_time)
+            again = [item for item in again if is_surprising(item.name, result)]
+            if not again:
+                break
+        yield result
+
+
+def differs_as_expected(name: str, mode: str) -> bool:
+    return name in EXPECTED and (mode != "strict" or EXPECTED[name].get("strict", False))
+
+
+def is_surprising(name: str, outcomes: dict[str, Outcomes]) -> bool:
+    return any(
+        (outcomes[mode][name] != outcomes["pywebsocket3"][name]) != differs_as_expected(name, mode)
+        for mode in MODES
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_same_as_pywebsocket3(name: str, mode: str, outcomes: dict[str, Outcomes]):
+    if differs_as_expected(name, mode):
+        message = "no difference any more: take it out of expected.toml"
+        assert outcomes[mode][name] != outcomes["pywebsocket3"][name], message
+    else:
+        assert outcomes[mode][name] == outcomes["pywebsocket3"][name]
+
+
+def test_expected_differences_are_of_known_scenarios():
+    assert EXPECTED.keys() <= SCENARIOS.keys()
+    for entry in EXPECTED.values():
+        assert entry["reason"]
+
+
+def test_scenarios_have_names_of_their_own():
+    count = sum(1 for part in (handshakes, frames, behaviour) for _ in part.scenarios())
+    assert len(SCENARIOS) == count

@@ -1,0 +1,387 @@
+"""TLS: `wss://` and `https://` on one port, client certificates, reloading, and bad files."""
+
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from websockets.sync.client import ClientConnection, connect
+
+from conftest import Server, StartServer, WriteHandler, clean_environment
+from wire import DEADLINE_SECONDS, TEXT, Client, Frame
+
+HANDLERS = "-w", "handlers"
+HOST = "127.0.0.1"
+LARGE = 5 * 1024 * 1024
+
+ECHO = """\
+while True:
+    message = request.ws_stream.receive_message()
+    if message is None:
+        return
+    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
+"""
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """An authority that the clients of this module trust."""
+    return trustme.CA()
+
+
+@pytest.fixture(autouse=True)
+def files(authority: trustme.CA, tmp_path: Path, write_handler: WriteHandler) -> None:
+    """A key, a certificate, both in one file, the authority, and an echo at /echo."""
+    issue(authority, tmp_path)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    write_handler("echo", ECHO)
+
+
+def issue(authority: trustme.CA, folder: Path) -> None:
+    """Write a fresh certificate for 127.0.0.1."""
+    leaf = authority.issue_cert(HOST)
+    leaf.private_key_pem.write_to_path(str(folder / "key.pem"))
+    (folder / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / "both.pem"))
+
+
+KEY_AND_CERTIFICATE = "-t", "-k", "key.pem", "-c", "cert.pem"
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    """What a client needs to trust our servers."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@contextmanager
+def websocket(server: Server, context: ssl.SSLContext) -> Iterator[ClientConnection]:
+    """A WebSocket connection to /echo."""
+    uri = server.url("/echo", "wss")
+    with connect(
+        uri, ssl=context, max_size=None, open_timeout=DEADLINE_SECONDS, proxy=None
+    ) as connection:
+        yield connection
+
+
+def assert_echoes(connection: ClientConnection, message: str | bytes = "hello") -> None:
+    connection.send(message)
+    assert connection.recv(DEADLINE_SECONDS) == message
+
+
+@contextmanager
+def raw(server: Server, context: ssl.SSLContext) -> Iterator[Client]:
+    """A TLS connection for anything."""
+    with socket.create_connection((HOST, server.port), DEADLINE_SECONDS) as plain:
+        wrapped = context.wrap_socket(plain, server_hostname=HOST)
+        with Client.over(wrapped, server.port) as client:
+            yield client
+
+
+def serial_number(client: Client) -> object:
+    """Tell certificates of a server apart."""
+    assert isinstance(client.socket, ssl.SSLSocket)
+    certificate = client.socket.getpeercert()
+    assert certificate is not None
+    return certificate["serialNumber"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        pytest.param(KEY_AND_CERTIFICATE, id="two files"),
+        pytest.param(("--tls", "-k", "both.pem", "-c", "both.pem"), id="one file"),
+        pytest.param(("--ssl-keyfile", "key.pem", "--ssl-certfile", "cert.pem"), id="uvicorn's"),
+        pytest.param(("--ssl-certfile", "both.pem"), id="uvicorn's with one file"),
+    ],
+)
+def test_echoes_over_wss(start_server: StartServer, authority: trustme.CA, args: tuple[str, ...]):
+    server = start_server(*HANDLERS, *args)
+    with websocket(server, trusting(authority)) as connection:
+        assert_echoes(connection)
+        assert_echoes(connection, b"\x00\xff")
+
+
+def test_serves_files_over_https(start_server: StartServer, authority: trustme.CA, tmp_path: Path):
+    (tmp_path / "page.txt").write_text("a page", encoding="utf-8")
+    server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+    with raw(server, trusting(authority)) as client:
+        client.send(b"GET /page.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert client.read_response().status == 200
+        assert client.read_to_end() == b"a page"
+
+
+def test_handler_knows_that_it_is_tls(
+    start_server: StartServer, authority: trustme.CA, write_handler: WriteHandler
+):
+    write_handler("tls", "request.ws_stream.send_message(str(request.is_https()))")
+    server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+    with raw(server, trusting(authority)) as client:
+        client.handshake("/tls")
+        assert client.read_frame() == Frame(TEXT, b"True")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_speaks_both_current_versions(
+    start_server: StartServer, authority: trustme.CA, version: ssl.TLSVersion
+):
+    server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+    context = trusting(authority)
+    context.minimum_version = context.maximum_version = version
+    with websocket(server, context) as connection:
+        assert_echoes(connection)
+
+
+def test_large_messages_go_both_ways(start_server: StartServer, authority: trustme.CA):
+    server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+    message = bytes(range(256)) * (LARGE // 256)
+    with websocket(server, trusting(authority)) as connection:
+        for _ in range(2):
+            assert_echoes(connection, message)
+
+
+def test_relative_files_are_seen_from_the_document_root(
+    start_server: StartServer, authority: trustme.CA, tmp_path: Path
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    server = start_server("-d", "..", *HANDLERS, *KEY_AND_CERTIFICATE, cwd=elsewhere)
+    with websocket(server, trusting(authority)) as connection:
+        assert_echoes(connection)
+
+
+class TestClientCertificates:
+    """`--tls-client-auth`, `--tls-client-cert-optional` and `--tls-client-ca`."""
+
+    REQUIRED = (*KEY_AND_CERTIFICATE, "--tls-client-auth", "--tls-client-ca", "ca.pem")
+    OPTIONAL = (*REQUIRED, "--tls-client-cert-optional")
+
+    @pytest.fixture
+    def with_certificate(self, authority: trustme.CA) -> ssl.SSLContext:
+        context = trusting(authority)
+        authority.issue_cert("client@example.org").configure_cert(context)
+        return context
+
+    @pytest.fixture
+    def with_foreign_certificate(self, authority: trustme.CA) -> ssl.SSLContext:
+        context = trusting(authority)
+        trustme.CA().issue_cert("client@example.org").configure_cert(context)
+        return context
+
+    @pytest.mark.parametrize("args", [REQUIRED, OPTIONAL])
+    def test_good_one_is_let_in(
+        self, start_server: StartServer, args: tuple[str, ...], with_certificate: ssl.SSLContext
+    ):
+        server = start_server(*HANDLERS, *args)
+        with websocket(server, with_certificate) as connection:
+            assert_echoes(connection)
+
+    @pytest.mark.parametrize("args", [REQUIRED, OPTIONAL])
+    def test_foreign_one_is_refused(
+        self,
+        start_server: StartServer,
+        args: tuple[str, ...],
+        with_foreign_certificate: ssl.SSLContext,
+    ):
+        server = start_server(*HANDLERS, *args)
+        assert_refused(server, with_foreign_certificate)
+
+    def test_none_is_let_in_if_optional(self, start_server: StartServer, authority: trustme.CA):
+        server = start_server(*HANDLERS, *self.OPTIONAL)
+        with websocket(server, trusting(authority)) as connection:
+            assert_echoes(connection)
+
+    def test_none_is_refused_if_required(self, start_server: StartServer, authority: trustme.CA):
+        server = start_server(*HANDLERS, *self.REQUIRED)
+        assert_refused(server, trusting(authority))
+
+
+def assert_refused(server: Server, context: ssl.SSLContext) -> None:
+    """TLS ends with an alert; with TLS 1.3 the client only sees it when it reads."""
+
+    def ask() -> None:
+        with raw(server, context) as client:
+            client.send_request("/echo")
+            client.read_response()
+
+    with pytest.raises(ssl.SSLError, match="alert"):
+        ask()
+
+
+class TestReload:
+    """SIGHUP reads the files again."""
+
+    def test_new_certificate_for_new_connections(
+        self, start_server: StartServer, authority: trustme.CA, tmp_path: Path
+    ):
+        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+        context = trusting(authority)
+        with raw(server, context) as before, websocket(server, context) as old:
+            assert_echoes(old)
+            issue(authority, tmp_path)
+            server.send_signal(signal.SIGHUP)
+            server.log.wait_for(r"\[INFO\] fastwsh\.server: Certificates reloaded")
+            with raw(server, context) as after:
+                assert serial_number(after) != serial_number(before)
+            assert_echoes(old)
+
+    def test_bad_files_change_nothing(
+        self, start_server: StartServer, authority: trustme.CA, tmp_path: Path
+    ):
+        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+        context = trusting(authority)
+        with raw(server, context) as client:
+            before = serial_number(client)
+        (tmp_path / "cert.pem").write_text("nonsense", encoding="utf-8")
+        server.send_signal(signal.SIGHUP)
+        server.log.wait_for(
+            r"\[ERROR\] fastwsh\.server: Certificates stay as they were: no certificate in "
+        )
+        with raw(server, context) as client:
+            assert serial_number(client) == before
+        with websocket(server, context) as connection:
+            assert_echoes(connection)
+
+    def test_log_file_is_opened_anew_as_well(
+        self, start_server: StartServer, authority: trustme.CA, tmp_path: Path
+    ):
+        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE, "--access-log", "access.log")
+        (tmp_path / "access.log").unlink()
+        server.send_signal(signal.SIGHUP)
+        server.log.wait_for("Certificates reloaded")
+        assert (tmp_path / "access.log").exists()
+
+    def test_handler_that_changes_the_folder_is_no_obstacle(
+        self, start_server: StartServer, authority: trustme.CA, write_handler: WriteHandler
+    ):
+        write_handler("away", "import os\nos.chdir('/')\nrequest.ws_stream.send_message('gone')")
+        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+        with raw(server, trusting(authority)) as client:
+            client.handshake("/away")
+            assert client.read_frame() == Frame(TEXT, b"gone")
+        server.send_signal(signal.SIGHUP)
+        server.log.wait_for("Certificates reloaded")
+
+
+class TestOtherClients:
+    """What some clients do, others do not notice."""
+
+    def test_plain_http(self, start_server: StartServer, authority: trustme.CA):
+        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+        context = trusting(authority)
+        with websocket(server, context) as connection:
+            with server.connect() as plain:
+                plain.send_request("/echo")
+                assert not plain.read_to_end().startswith(b"HTTP/1.1 101")
+            assert_echoes(connection)
+        with websocket(server, context) as connection:
+            assert_echoes(connection)
+
+    def test_silent(self, start_server: StartServer, authority: trustme.CA):
+        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+        with server.connect(), server.connect() as half:
+            # the beginning of a ClientHello: handshake record of 512 bytes
+            half.send(b"\x16\x03\x01\x02\x00\x01")
+            with websocket(server, trusting(authority)) as connection:
+                assert_echoes(connection)
+
+    def test_gone_in_the_middle_of_a_message(
+        self, start_server: StartServer, authority: trustme.CA
+    ):
+        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+        context = trusting(authority)
+        with raw(server, context) as client:
+            client.handshake("/echo")
+            client.send(b"\x81\xfe\x10\x00half")
+        with websocket(server, context) as connection:
+            assert_echoes(connection)
+
+
+def test_end_of_the_server_is_told_with_1001(start_server: StartServer, authority: trustme.CA):
+    server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+    with raw(server, trusting(authority)) as client:
+        client.handshake("/echo")
+        client.send_frame(TEXT, b"hello")
+        assert client.read_frame() == Frame(TEXT, b"hello")
+        server.send_signal(signal.SIGTERM)
+        assert client.read_frame().close_code == 1001
+        client.send_close(1001)
+        assert server.wait() == 0
+
+
+class TestStartFailures:
+    """Each is one sentence with the remedy, and status 1."""
+
+    @pytest.fixture(autouse=True)
+    def bad_files(self, tmp_path: Path, authority: trustme.CA) -> None:
+        (tmp_path / "encrypted.pem").write_text(ENCRYPTED_KEY, encoding="ascii")
+        (tmp_path / "empty.pem").touch()
+        (tmp_path / "secret.pem").mkdir()
+        other = authority.issue_cert(HOST)
+        other.private_key_pem.write_to_path(str(tmp_path / "other-key.pem"))
+
+    @pytest.mark.parametrize(
+        ("args", "parts"),
+        [
+            (["-t", "-c", "both.pem"], ["--private-key", "--certificate"]),
+            (["--ssl-keyfile", "key.pem"], ["--private-key", "--certificate"]),
+            (["-t", "-k", "none.pem", "-c", "cert.pem"], ["none.pem'", "No such file", "-key"]),
+            (["-t", "-k", "key.pem", "-c", "secret.pem"], ["secret.pem'", "--certificate"]),
+            (["-t", "-k", "cert.pem", "-c", "cert.pem"], ["no private key in", "/cert.pem"]),
+            (["-t", "-k", "key.pem", "-c", "empty.pem"], ["no certificate in", "/empty.pem"]),
+            (["-t", "-k", "encrypted.pem", "-c", "cert.pem"], ["is encrypted", "passphrase"]),
+            (["-t", "-k", "other-key.pem", "-c", "cert.pem"], ["/cert.pem", "/other-key.pem"]),
+            ([*KEY_AND_CERTIFICATE, "--tls-client-auth"], ["--tls-client-ca"]),
+            (
+                [*KEY_AND_CERTIFICATE, "--tls-client-auth", "--tls-client-ca", "empty.pem"],
+                ["no CA certificate in", "/empty.pem"],
+            ),
+            ([*KEY_AND_CERTIFICATE, "--tls-client-cert-optional"], ["--tls-client-auth"]),
+            (["-c", "cert.pem", "--tls-client-auth"], ["--tls"]),
+        ],
+    )
+    def test_files_or_options_do_not_fit(self, tmp_path: Path, args: list[str], parts: list[str]):
+        done = subprocess.run(
+            [sys.executable, "-m", "fastwsh", *HANDLERS, "-H", HOST, "-p", "0", *args],
+            check=False,
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+        )
+        assert done.stderr.startswith("fastwsh: ")
+        assert done.stderr.count("\n") == 1, done.stderr
+        for part in parts:
+            assert part in done.stderr
+        assert done.returncode == 1
+
+    def test_socket_file_is_gone(self, tmp_path: Path):
+        args = ["-t", "-k", "other-key.pem", "-c", "cert.pem", "--uds", "own.sock"]
+        done = subprocess.run(
+            [sys.executable, "-m", "fastwsh", *HANDLERS, *args],
+            check=False,
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=DEADLINE_SECONDS,
+        )
+        assert done.returncode == 1
+        assert not (tmp_path / "own.sock").exists()
+
+
+# Nobody's: its contents are never looked at.
+ENCRYPTED_KEY = """\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBAAAAAAAAAAAAAAAAAA
+-----END ENCRYPTED PRIVATE KEY-----
+"""

@@ -1,0 +1,166 @@
+"""The receive path against `wsproto` as an oracle, over generated streams of valid frames.
+
+What wsproto makes of a stream says what an echo server must send; a real server gets the same
+bytes, cut anywhere.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
+from wsproto.extensions import PerMessageDeflate
+
+from conftest import Server, StartServer, WriteHandler
+from contract_support import PATH
+from wire import BINARY, CONTINUATION, PING, PONG, TEXT, Client, encode_frame
+
+ECHO = """\
+while (message := request.ws_stream.receive_message()) is not None:
+    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
+"""
+
+# Nothing of an example stays in the server, so that all examples share one.
+PROFILE = settings(
+    deadline=None,
+    max_examples=3000,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+Reply = tuple[str, str | bytes]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One frame of a message, and the control frames that precede it."""
+
+    controls: list[tuple[int, bytes]]
+    share: int
+    mask: bytes
+
+
+masks = st.binary(min_size=4, max_size=4)
+controls = st.lists(st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)), max_size=2)
+pieces = st.lists(st.builds(Piece, controls, st.integers(0, 9), masks), min_size=1, max_size=5)
+sizes = st.sampled_from([1, 1, 1, 1, 40, 400])
+contents = st.tuples(st.one_of(st.text(max_size=200), st.binary(max_size=200)), sizes)
+messages = st.lists(st.tuples(contents, pieces, st.booleans()), min_size=1, max_size=12)
+cuts = st.lists(st.integers(0, 100_000), max_size=8)
+
+
+@pytest.fixture
+def server(start_server: StartServer, write_handler: WriteHandler) -> Server:
+    write_handler(PATH.removeprefix("/"), ECHO)
+    return start_server("-w", "handlers")
+
+
+class Encoder:
+    """Makes a stream of frames; compresses messages if the extension was agreed on."""
+
+    def __init__(self, *, deflate: bool) -> None:
+        self.deflater = zlib.compressobj(wbits=-15) if deflate else None
+
+    def frames(
+        self, content: str | bytes, parts: list[Piece], *, compress: bool
+    ) -> Iterator[bytes]:
+        payload = content.encode() if isinstance(content, str) else content
+        compressed = self.deflater is not None and compress
+        if self.deflater and compressed:
+            payload = self.deflater.compress(payload) + self.deflater.flush(zlib.Z_SYNC_FLUSH)
+            payload = payload.removesuffix(b"\0\0\xff\xff")
+        opcode = TEXT if isinstance(content, str) else BINARY
+        rsv = 4 if compressed else 0
+        if compressed:
+            # wsproto takes what follows a control frame inside a compressed message as it is.
+            yield from (frame for part in parts for frame in control_frames(part))
+        for number, part in enumerate(parts):
+            if not compressed:
+                yield from control_frames(part)
+            last = number == len(parts) - 1
+            size = len(payload) if last else len(payload) * part.share // 10
+            piece, payload = payload[:size], payload[size:]
+            yield encode_frame(opcode, piece, fin=last, rsv=rsv, mask=part.mask)
+            opcode, rsv = CONTINUATION, 0
+
+
+def control_frames(part: Piece) -> Iterator[bytes]:
+    for opcode, body in part.controls:
+        yield encode_frame(opcode, body, mask=part.mask)
+
+
+def connection(kind: ConnectionType, *, deflate: bool) -> Connection:
+    extension = PerMessageDeflate()
+    if deflate and kind is ConnectionType.CLIENT:
+        extension.finalize("permessage-deflate")
+    elif deflate:
+        extension.accept("permessage-deflate")
+    return Connection(kind, [extension] if deflate else [])
+
+
+def replies(events: Iterator[Event], control: type[Event]) -> Iterator[Reply]:
+    """What an echo server answers, or has answered, to messages and to pings."""
+    collected: list[str | bytes | bytearray] = []
+    for event in events:
+        if isinstance(event, Message):
+            collected.append(event.data)
+            if event.message_finished and isinstance(event, TextMessage):
+                yield "text", "".join(str(part) for part in collected)
+            elif event.message_finished:
+                assert isinstance(event, BytesMessage)
+                yield "binary", b"".join(bytes(part) for part in collected)
+            if event.message_finished:
+                collected.clear()
+        elif isinstance(event, control):
+            yield "pong", bytes(event.payload)
+
+
+def expected(data: bytes, *, deflate: bool) -> list[Reply]:
+    oracle = connection(ConnectionType.SERVER, deflate=deflate)
+    oracle.receive_data(data)
+    return list(replies(oracle.events(), Ping))
+
+
+def received(client: Client, *, deflate: bool) -> list[Reply]:
+    """Read replies until the server's close frame."""
+    reader = connection(ConnectionType.CLIENT, deflate=deflate)
+
+    def events() -> Iterator[Event]:
+        while True:
+            reader.receive_data(client.socket.recv(1 << 16) or None)
+            for event in reader.events():
+                if isinstance(event, CloseConnection):
+                    assert event.code == 1000
+                    return
+                yield event
+
+    return list(replies(events(), Pong))
+
+
+@pytest.mark.parametrize("deflate", [False, True], ids=["plain", "deflate"])
+@PROFILE
+@given(stream=messages, cuts=cuts)
+def test_the_echo_of_a_stream_is_what_wsproto_reads_from_it(
+    server: Server,
+    deflate: bool,
+    stream: list[tuple[tuple[str | bytes, int], list[Piece], bool]],
+    cuts: list[int],
+) -> None:
+    encoder = Encoder(deflate=deflate)
+    data = b"".join(
+        frame
+        for (content, times), parts, compress in stream
+        for frame in encoder.frames(content * times, parts, compress=compress)
+    )
+    with server.connect() as client:
+        offer = [("Sec-WebSocket-Extensions", "permessage-deflate")] if deflate else []
+        response = client.handshake(PATH, offer)
+        assert (response.header("Sec-WebSocket-Extensions") is not None) == deflate
+        ends = sorted(min(cut, len(data)) for cut in cuts)
+        for start, end in zip([0, *ends], [*ends, len(data)], strict=True):
+            client.send(data[start:end])
+        client.send_close()
+        assert received(client, deflate=deflate) == expected(data, deflate=deflate)
