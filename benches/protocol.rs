@@ -1,4 +1,4 @@
-//! What the protocol layer costs by itself: `cargo bench --no-default-features`.
+//! What the protocol layer costs by itself: `cargo bench --no-default-features --bench protocol`.
 
 use std::hint::black_box;
 

@@ -199,8 +199,9 @@ fn events<'a>(rules: Rules, pieces: impl IntoIterator<Item = &'a [u8]>, way: Way
     }
     for outcome in &mut outcomes {
         // how much came with the first bad byte depends on the pieces
-        if let Err(ProtocolError::BadText { text, valid_up_to }) = outcome {
+        if let Err(ProtocolError::BadText { text, valid_up_to, mid_frame }) = outcome {
             text.truncate(*valid_up_to);
+            *mid_frame = false;
         }
     }
     outcomes
@@ -218,7 +219,7 @@ fn check_event(rules: Rules, outcome: &Outcome) {
         Ok(Event::Ping(body) | Event::Pong(body) | Event::Close(body)) => {
             assert!(body.len() <= 125);
         }
-        Err(ProtocolError::BadText { text, valid_up_to }) => {
+        Err(ProtocolError::BadText { text, valid_up_to, .. }) => {
             assert_eq!(text.len(), *valid_up_to);
             assert!(std::str::from_utf8(text).is_ok());
         }

@@ -5,6 +5,7 @@ import io
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -49,12 +50,14 @@ def shown(
     tls: bool = False,
     suites: dict[str, Suite] | None = None,
     warnings: list[str] | None = None,
+    uds: str | None = None,
 ) -> str:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     options = argparse.Namespace(
         server_host=host,
         use_tls=tls,
+        uds=uds,
         dispatcher=FakeDispatcher(suites or {}, warnings or []),
     )
     banner.show(FakeServer(), options)
@@ -113,6 +116,40 @@ def test_shows_addresses_and_files(monkeypatch: pytest.MonkeyPatch):
 )
 def test_url_names_the_host(monkeypatch: pytest.MonkeyPatch, host: str, tls: bool, url: str):
     assert f"{url} " in shown(monkeypatch, host=host, tls=tls).replace("\x1b[0m", "")
+
+
+class Listener:
+    """A listening socket that only has an address."""
+
+    def __init__(self, family: socket.AddressFamily, address: object) -> None:
+        self.family = family
+        self._address = address
+
+    def getsockname(self) -> object:
+        return self._address
+
+
+@pytest.mark.parametrize(
+    ("listeners", "url", "places"),
+    [
+        ([Listener(socket.AF_INET, ("0.0.0.0", 9998))], "ws://localhost:9998/echo", "0.0.0.0:9998"),
+        ([Listener(socket.AF_INET6, ("::1", 9998, 0, 0))], "ws://[::1]:9998/echo", "[::1]:9998"),
+        ([Listener(socket.AF_UNIX, "/run/x")], "/echo", "unix:/run/x"),
+        (
+            [Listener(socket.AF_UNIX, "x"), Listener(socket.AF_INET, ("127.0.0.1", 9998))],
+            "ws://127.0.0.1:9998/echo",
+            "unix:x, 127.0.0.1:9998",
+        ),
+    ],
+)
+def test_places_that_were_named_are_shown(
+    monkeypatch: pytest.MonkeyPatch, listeners: list[Listener], url: str, places: str
+):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(FakeServer, "_sockets", [(one, ()) for one in listeners], raising=False)
+    text = shown(monkeypatch, suites={"/echo": Suite("/h")}, uds="x")
+    assert re.search(rf"^  {re.escape(url)} +/h$", text, re.MULTILINE)
+    assert f"  listening on {places}\n" in text
 
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch):

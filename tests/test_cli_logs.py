@@ -25,7 +25,7 @@ from wire import DEADLINE_SECONDS
 HANDLERS = "-w", "handlers"
 
 # Everything that could end a line, steer a terminal or pass for a record of ours.
-HOSTILE = "a\r\n[2026-01-01 00:00:00,000] [CRITICAL] root: forged\x1b[31m\x00\x7f\x85\u2028b"
+HOSTILE = "a\r\n[2026-01-01 00:00:00,000] [CRITICAL] root: forged\x1b[31m\x00\x7f\x85\u2028\u202eb"
 
 
 def lines(file: Path, count: int) -> list[str]:
@@ -105,7 +105,8 @@ class TestText:
         first, second = record.text().split("\n")[:-1]
         assert first.endswith(r"[WARNING] peer: got a\r")
         assert second == (
-            r"    [2026-01-01 00:00:00,000] [CRITICAL] root: forged\x1b[31m\x00\x7f\x85\u2028b"
+            r"    [2026-01-01 00:00:00,000] [CRITICAL] root: forged"
+            r"\x1b[31m\x00\x7f\x85\u2028\u202eb"
         )
 
     @pytest.mark.parametrize("record", ["text"], indirect=True)
@@ -334,11 +335,12 @@ class TestHangUp:
 
     def test_opens_the_log_file_anew(self, tmp_path: Path):
         with served_on_own_socket(tmp_path, "--log-file", "own.log") as server:
+            wait_for_line(tmp_path / "own.log", "Listening on")
             (tmp_path / "own.log").rename(tmp_path / "own.log.1")
             server.send_signal(signal.SIGHUP)
             wait_for_line(tmp_path / "own.log", "Log files opened anew")
             stop(server)
-        assert "Listening on" in (tmp_path / "own.log.1").read_text(encoding="utf-8")
+        assert "anew" not in (tmp_path / "own.log.1").read_text(encoding="utf-8")
         assert "Stopping" in (tmp_path / "own.log").read_text(encoding="utf-8")
 
     def test_keeps_a_file_that_cannot_be_opened_anew(self, tmp_path: Path):

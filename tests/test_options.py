@@ -40,6 +40,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     ),
     (["-d", "--document-root", "--document_root"], ["d"], "document_root", "d"),
     (["-x", "--cgi-paths", "--cgi_paths"], ["/a,/b"], "cgi_paths", "/a,/b"),
+    (["--cgi-timeout", "--cgi_timeout"], ["2.5"], "cgi_timeout", 2.5),
     (["-t", "--tls"], [], "use_tls", True),
     (
         ["-k", "--private-key", "--private_key", "--ssl-keyfile", "--ssl_keyfile"],
@@ -158,6 +159,7 @@ def test_agrees_with_pywebsocket3(pywebsocket3_source: Path):
 def test_defaults_of_our_own_options():
     options = parse()
     assert options.shutdown_timeout == 10
+    assert options.cgi_timeout == 60
     assert options.max_message_bytes == 64 * 1024 * 1024
     assert options.strict_compat is False
     assert options.check is False

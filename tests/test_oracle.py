@@ -27,7 +27,7 @@ while (message := request.ws_stream.receive_message()) is not None:
 # Nothing of an example stays in the server, so that all examples share one.
 PROFILE = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=200,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -186,7 +186,7 @@ class TestBench:
             client.send("nonsense")
             assert closing(client) == ABNORMAL
         text = "web_socket_transfer_data raised exception for /bench: Bad parameter format"
-        server.log.wait_for(f"^ValueError: {text}")
+        server.log.wait_for(f"^ *ValueError: {text}")
 
 
 class TestBenchmarkHelper:
@@ -280,4 +280,4 @@ class TestOriginCheck:
         with connect(server, "/origin_check", origin=Origin("http://example.com")) as client:
             assert closing(client) == ABNORMAL
         text = "web_socket_transfer_data raised exception for /origin_check: "
-        server.log.wait_for(f"^TypeError: {text}")
+        server.log.wait_for(f"^ *TypeError: {text}")

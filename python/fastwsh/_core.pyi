@@ -366,6 +366,11 @@ class Server:
         max_message_bytes: Limit for a message, inflated; None: none.
         tls: Files of the private key, the certificate chain, the CA for client certificates (None:
             clients are not asked), and whether client certificates are optional.
+        content_types: Content types of files by their extensions, which begin with a dot.
+        cgi_directories: Paths under the document root whose files are CGI programs.
+        cgi_timeout: Seconds that a program may take; None: no limit.
+        cgi_user: User and group to run programs as; None: the server's.
+        cgi_is_executable: Says of a path whether it is a program; None: its mode bits say it.
         stack_size: Address space for the stack of each handler's thread, in bytes.
 
     Raises:
@@ -385,6 +390,11 @@ class Server:
         strict_compat: bool = False,
         max_message_bytes: int | None = None,
         tls: tuple[str, str, str | None, bool] | None = None,
+        content_types: dict[str, str] = ...,
+        cgi_directories: list[str] = ...,
+        cgi_timeout: float | None = None,
+        cgi_user: tuple[int, int] | None = None,
+        cgi_is_executable: Callable[[str], object] | None = None,
         stack_size: int,
     ) -> Self: ...
     def set_routes(self, paths: list[str]) -> None:

@@ -34,8 +34,9 @@ LOG_FORMAT: Final = "[%(asctime)s] [%(levelname)s] %(name)s: %(message)s"
 
 _DEFLATE_LOGGERS: Final = ("pywebsocket3.util._Deflater", "pywebsocket3.util._Inflater")
 
-# Everything that a terminal may take for a command, and what some viewers take for a line end.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+# Everything that a terminal may take for a command, what some viewers take for a line end, and the
+# marks that turn the direction of the text around them.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 # The second line of a record and all after it: no text can pass for a record of ours.
 _CONTINUATION: Final = "\n    "

@@ -20,6 +20,7 @@ from fastwsh.arguments import (
     add_tls,
     spelled,
 )
+from fastwsh.plain_http import DEFAULT_CGI_TIMEOUT
 
 __all__ = [
     "DEFAULT_MAX_MESSAGE_BYTES",
@@ -158,6 +159,14 @@ def _add_http(group: argparse._ArgumentGroup) -> None:
         dest="cgi_paths",
         metavar="PATHS",
         help="paths under the document root whose files are CGI programs, separated by commas",
+    )
+    group.add_argument(
+        *spelled("--cgi-timeout"),
+        dest="cgi_timeout",
+        type=config.seconds,
+        default=DEFAULT_CGI_TIMEOUT,
+        metavar="SECONDS",
+        help="time after which a CGI program is stopped, 0 for no limit (default: 60)",
     )
     group.add_argument(
         *spelled("--basic-auth"),

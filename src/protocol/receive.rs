@@ -343,7 +343,11 @@ impl MessageReader {
                 if current.remaining == 0 {
                     self.passed_over(current);
                 }
-                return Err(ProtocolError::BadText { text, valid_up_to: bad.valid_up_to });
+                return Err(ProtocolError::BadText {
+                    text,
+                    valid_up_to: bad.valid_up_to,
+                    mid_frame: current.remaining > 0,
+                });
             }
         }
         if current.remaining > 0 {

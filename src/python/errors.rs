@@ -63,7 +63,10 @@ impl Kind {
 /// The attribute `close_code` is set where the code differs from the one that goes with the class.
 pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compat: bool) -> PyErr {
     let (kind, code) = match error {
-        ProtocolError::BadText { text, .. } => return invalid_utf8(py, text),
+        ProtocolError::BadText { text, .. } => {
+            let raised = invalid_utf8(py, text);
+            return mark_mid_frame(py, raised, error);
+        }
         ProtocolError::ReservedBits(_) | ProtocolError::ReservedOpcode(_) if strict_compat => {
             (Kind::UnsupportedFrame, None)
         }
@@ -78,6 +81,16 @@ pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compa
     let raised = kind.with(py, error.to_string());
     if let Some(code) = code {
         if let Err(error) = raised.value(py).setattr(intern!(py, "close_code"), code.0) {
+            return error;
+        }
+    }
+    mark_mid_frame(py, raised, error)
+}
+
+/// Tells who closes the connection because of it not to wait for the peer's close frame.
+fn mark_mid_frame(py: Python<'_>, raised: PyErr, error: &ProtocolError) -> PyErr {
+    if error.is_mid_frame() {
+        if let Err(error) = raised.value(py).setattr(intern!(py, "awaits_close"), false) {
             return error;
         }
     }

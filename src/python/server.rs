@@ -25,8 +25,8 @@ use crate::{
     },
     server::{
         tls::{self, ClientAuth, TlsFiles},
-        Acceptor, Candidate, Config, Event, EventSink, Executor, Level, Outcome, Registry, Routes,
-        Server as Core, Threads, Transport,
+        Acceptor, Candidate, CgiConfig, Config, Event, EventSink, Executor, IsExecutable, Level,
+        Outcome, Registry, Routes, Server as Core, Threads, Transport,
     },
 };
 
@@ -52,6 +52,21 @@ fn to_files((private_key, certificate, client_ca, optional): TlsArguments) -> Tl
     TlsFiles { private_key, certificate, client_auth }
 }
 
+/// An embedder's answer to whether a file is a program; an exception is none.
+fn asking(is_executable: Py<PyAny>) -> IsExecutable {
+    Arc::new(move |path| {
+        let answer = Python::try_attach(|py| {
+            let is_executable = is_executable.bind(py);
+            let answer = is_executable.call1((path.as_os_str(),));
+            answer.and_then(|answer| answer.is_truthy()).unwrap_or_else(|error| {
+                error.write_unraisable(py, Some(is_executable));
+                false
+            })
+        });
+        answer.unwrap_or(false)
+    })
+}
+
 #[pymethods]
 impl Server {
     #[new]
@@ -67,6 +82,11 @@ impl Server {
         strict_compat=false,
         max_message_bytes=None,
         tls=None,
+        content_types=HashMap::new(),
+        cgi_directories=Vec::new(),
+        cgi_timeout=None,
+        cgi_user=None,
+        cgi_is_executable=None,
         stack_size,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
@@ -81,12 +101,27 @@ impl Server {
         strict_compat: bool,
         max_message_bytes: Option<u64>,
         tls: Option<TlsArguments>,
+        content_types: HashMap<String, String>,
+        cgi_directories: Vec<String>,
+        cgi_timeout: Option<f64>,
+        cgi_user: Option<(u32, u32)>,
+        cgi_is_executable: Option<Py<PyAny>>,
         stack_size: usize,
     ) -> PyResult<Self> {
         let head_timeout = head_timeout
             .map(Duration::try_from_secs_f64)
             .transpose()
             .map_err(super::errors::value_error)?;
+        let cgi = CgiConfig {
+            directories: cgi_directories,
+            timeout: cgi_timeout
+                .map(Duration::try_from_secs_f64)
+                .transpose()
+                .map_err(super::errors::value_error)?,
+            user: cgi_user,
+            server_name: local_addr.0.clone(),
+            is_executable: cgi_is_executable.map(asking),
+        };
         let settings = Settings {
             local_addr,
             strict_compat,
@@ -104,7 +139,15 @@ impl Server {
         });
         let files = tls.map(to_files);
         let tls = files.as_ref().map(tls::load).transpose().map_err(super::errors::value_error)?;
-        let config = Config { document_root, head_timeout, validation_host, validation_port, tls };
+        let config = Config {
+            document_root,
+            head_timeout,
+            validation_host,
+            validation_port,
+            tls,
+            content_types,
+            cgi,
+        };
         let core = Core::new(config, routes.clone(), dispatch.clone(), events.clone());
         let core = Arc::new(core.map_err(|error| os_error(&error))?);
         // set once, before any listener

@@ -1,11 +1,9 @@
 //! Listeners, request heads, and the decision who answers.
 
 use std::{
-    collections::HashMap,
     io,
     net::SocketAddr,
     os::fd::OwnedFd,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
@@ -21,9 +19,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     answer::Refusal,
+    config::{Config, Routes},
     drain::drain,
     event::{Event, EventSink, Level},
-    fallback::Fallback,
+    fallback::{End, Fallback, Visit},
     flusher::Flusher,
     listen::{is_peers_fault, Listener},
     registry::Registry,
@@ -40,36 +39,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
 const SERVER_LOG: &str = "websocket_server.WebSocketServer";
-
-/// What a server needs to know.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Root of the files that the fallback serves.
-    pub document_root: PathBuf,
-    /// Time for a request head; `None`: no limit.
-    pub head_timeout: Option<Duration>,
-    /// The host that an absolute request target must name.
-    pub validation_host: Option<String>,
-    /// The port that an absolute request target must name.
-    pub validation_port: Option<u16>,
-    /// Encrypts every TCP connection.
-    pub tls: Option<Arc<ServerConfig>>,
-}
-
-/// Which resource has which handler.
-#[derive(Debug, Default)]
-pub struct Routes(RwLock<HashMap<String, usize>>);
-
-impl Routes {
-    /// Replaces all routes.
-    pub fn set(&self, routes: HashMap<String, usize>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = routes;
-    }
-
-    fn find(&self, path: &str) -> Option<usize> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(path).copied()
-    }
-}
 
 /// A connection whose resource has a handler; its opening handshake has not been judged.
 #[derive(Debug)]
@@ -143,7 +112,7 @@ impl Server {
             .build()?;
         let (stop, _) = watch::channel(false);
         let shared = Shared {
-            fallback: Fallback::new(&config.document_root, events.clone()),
+            fallback: Fallback::new(&config, events.clone()),
             tls: RwLock::new(config.tls.clone()),
             config,
             routes,
@@ -251,12 +220,34 @@ async fn serve(
         Ok(whole) => whole,
         Err(error) => return refuse_head(stream, peer, &shared, &error).await,
     };
-    match decide(&head, &shared) {
+    let mut rest = buffer.split_off(length);
+    let (stream, head, decision) = match decide(&head, &shared) {
+        Err(decision) => (stream, head, decision),
+        Ok(resource) => {
+            let visit = Visit { stream, peer, head, resource, rest };
+            let judge = shared.clone();
+            let judge = Box::new(move |head: &RequestHead| decide(head, &judge));
+            let visitor = shared.registry.visit();
+            let end = shared.fallback.serve(visit, judge, stop).await;
+            drop(visitor);
+            match end {
+                End::Other { stream, head, verdict, rest: behind } => {
+                    rest = behind;
+                    (stream, head, verdict)
+                }
+                End::BadHead { stream, error } => {
+                    return refuse_head(stream, peer, &shared, &error).await;
+                }
+                End::Finished(Some(stream)) => return send_and_drain(stream, &[]).await,
+                End::Finished(None) => return,
+            }
+        }
+    };
+    match decision {
         Decision::Handler { route, resource } => {
-            let first = buffer.split_off(length);
             let tls = stream.is_tls();
             let Ok(socket) = stream.into_socket() else { return };
-            let transport = Arc::new(Transport::new(socket, first, shared.flusher.clone()));
+            let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone()));
             let Some(id) = shared.registry.add(transport.clone()) else { return };
             shared.acceptor.clone().accept(Candidate {
                 transport,
@@ -272,42 +263,36 @@ async fn serve(
             let body = head.method != "HEAD";
             send_and_drain(stream, &refusal.format(body)).await;
         }
-        Decision::Fallback => {
-            if length == buffer.len() && !buffer.ends_with(b"\n") {
-                // the peer ended the head with its stream; hyper wants a blank line
-                buffer.extend_from_slice(b"\r\n\r\n");
-            }
-            shared.fallback.serve(stream, buffer, stop).await;
-        }
     }
 }
 
+/// What becomes of a request that is not the fallback's.
 enum Decision {
     Handler { route: usize, resource: String },
     Refuse(Refusal),
-    Fallback,
 }
 
-fn decide(head: &RequestHead, shared: &Shared) -> Decision {
+/// Decides who answers; the resource if it is the fallback.
+fn decide(head: &RequestHead, shared: &Shared) -> Result<String, Decision> {
     let events = &shared.events;
-    let fall_back = || {
+    let fall_back = |resource: &str| {
         events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
-        Decision::Fallback
+        Ok(resource.to_owned())
     };
     let credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner);
     if credential.is_some() && credential.as_deref() != head.header("Authorization") {
         events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
         let mut refusal = Refusal::without_page(401);
         refusal.headers.push(("WWW-Authenticate", "Basic realm=\"Pywebsocket\"".to_owned()));
-        return Decision::Refuse(refusal);
+        return Err(Decision::Refuse(refusal));
     }
     drop(credential);
     let resource = match uri::parse(&head.target) {
         Target::Relative => head.target.clone(),
-        Target::BadIpv6 => return Decision::Refuse(Refusal::new(400)),
+        Target::BadIpv6 => return Err(Decision::Refuse(Refusal::new(400))),
         Target::Invalid => {
             events.line(Level::Info, HANDLER_LOG, || format!("Invalid URI: '{}'", head.target));
-            return fall_back();
+            return fall_back(&head.target);
         }
         Target::Absolute { host, port, resource } => {
             let config = &shared.config;
@@ -315,13 +300,13 @@ fn decide(head: &RequestHead, shared: &Shared) -> Decision {
                 events.line(Level::Info, HANDLER_LOG, || {
                     format!("Invalid host: '{host}' (expected: '{expected}')")
                 });
-                return fall_back();
+                return fall_back(&head.target);
             }
             if let Some(expected) = config.validation_port.filter(|number| *number != port) {
                 events.line(Level::Info, HANDLER_LOG, || {
                     format!("Invalid port: {port} (expected: {expected})")
                 });
-                return fall_back();
+                return fall_back(&head.target);
             }
             resource
         }
@@ -333,13 +318,13 @@ fn decide(head: &RequestHead, shared: &Shared) -> Decision {
                 "Dispatch failed for error: Fragment identifiers MUST NOT be used on WebSocket URIs"
                     .to_owned()
             });
-            Decision::Refuse(Refusal::new(400))
+            Err(Decision::Refuse(Refusal::new(400)))
         }
-        Some(route) => Decision::Handler { route, resource },
+        Some(route) => Err(Decision::Handler { route, resource }),
         None => {
             let upgrade = head.header("Upgrade").is_some();
-            events.send(Event::NoHandler { resource, upgrade });
-            fall_back()
+            events.send(Event::NoHandler { resource: resource.clone(), upgrade });
+            fall_back(&resource)
         }
     }
 }

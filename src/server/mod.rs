@@ -6,6 +6,7 @@
 
 mod accept;
 pub mod answer;
+mod config;
 mod drain;
 pub mod event;
 mod fallback;
@@ -19,8 +20,10 @@ pub mod threads;
 pub mod tls;
 mod transport;
 
-pub use accept::{Acceptor, Candidate, Config, Routes, Server};
+pub use accept::{Acceptor, Candidate, Server};
+pub use config::{Config, Routes};
 pub use event::{Event, EventSink, Level};
+pub use fallback::{CgiConfig, IsExecutable};
 pub use flusher::Flusher;
 pub use inbound::Inbound;
 pub use registry::Registry;

@@ -19,6 +19,8 @@ pub struct Registry {
 struct State {
     next: u64,
     live: HashMap<u64, Entry>,
+    /// Connections on which plain HTTP is spoken.
+    visitors: usize,
     closing: bool,
 }
 
@@ -27,6 +29,17 @@ struct Entry {
     transport: Arc<Transport>,
     /// Whether a close frame would be understood.
     established: bool,
+}
+
+/// A connection of the fallback, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Visitor(Arc<Registry>);
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        self.0.lock().visitors -= 1;
+        self.0.changed.notify_all();
+    }
 }
 
 impl Registry {
@@ -59,6 +72,12 @@ impl Registry {
         self.changed.notify_all();
     }
 
+    /// Counts a connection of the fallback, which sees by itself that the server is closing.
+    pub(super) fn visit(self: &Arc<Self>) -> Visitor {
+        self.lock().visitors += 1;
+        Visitor(self.clone())
+    }
+
     /// How many connections have a handler.
     pub fn len(&self) -> usize {
         self.lock().live.len()
@@ -82,12 +101,12 @@ impl Registry {
         }
     }
 
-    /// Waits until no handler is left; `false` if some are when the time is over. Their
-    /// connections are then cut.
+    /// Waits until no handler and no visitor is left; `false` if some are when the time is over. The
+    /// connections of handlers are then cut.
     pub fn wait_empty(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
-        while !state.live.is_empty() {
+        while !state.live.is_empty() || state.visitors > 0 {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 for entry in state.live.values() {
                     entry.transport.cut();

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -42,6 +43,15 @@ impl Stream {
                 stream.set_nonblocking(false)?;
                 Ok(Socket::encrypted(stream.into(), connection))
             }
+        }
+    }
+
+    /// The server's address on this connection; `None` on a Unix socket.
+    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+            Self::Tls(stream) => stream.get_ref().0.local_addr().ok(),
         }
     }
 

@@ -1,5 +1,6 @@
 """Scenarios of the opening handshake: headers, request lines, resources and what is negotiated."""
 
+import re
 from collections.abc import Iterator
 
 from differential.player import HELLO, Read, ReadHead, Scenario, Slowly
@@ -81,7 +82,7 @@ def _headers() -> Iterator[Scenario]:
 def _lines() -> Iterator[Scenario]:
     whole = request()
     changed = {
-        "names in lower case": whole.lower().replace(KEY.lower().encode(), KEY.encode()),
+        "names in lower case": re.sub(rb"\r\n[A-Za-z-]+:", lambda name: name[0].lower(), whole),
         "no space after colons": whole.replace(b": ", b":"),
         "space before a colon": whole.replace(b"Upgrade:", b"Upgrade :"),
         "line without a colon": whole.replace(b"Upgrade:", b"Nonsense\r\nUpgrade:"),
@@ -126,7 +127,8 @@ def _request_lines() -> Iterator[Scenario]:
         "BREW {} HTTP/1.1",
     ):
         yield Scenario(f"line {line!r}", [request(line=line)])
-    yield Scenario("line of a TLS client", [bytes.fromhex("16030100a5010000a10303") + bytes(90)])
+    hello = bytes.fromhex("16030100a5010000a10303")
+    yield Scenario("line of a TLS client", [hello + bytes(90) + b"\r\n\r\n"])
 
 
 def _resources() -> Iterator[Scenario]:

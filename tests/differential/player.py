@@ -177,7 +177,8 @@ async def _play(
     async def play_one(scenario: Scenario) -> list[str]:
         async with slots:
             # An id of a former round would lead to the notes of that one.
-            conversation = _Conversation(port, quiet, f"{scenario.name}-{at_a_time}")
+            identity = f"{scenario.name}-{at_a_time}".replace(" ", "-")
+            conversation = _Conversation(port, quiet, identity)
             await conversation.play(scenario.steps)
             return describe(conversation.readings, port)
 

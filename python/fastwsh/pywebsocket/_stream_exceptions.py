@@ -7,7 +7,8 @@ UnsupportedFrameException
 InvalidUTF8Exception
 
 Instances may have a `close_code`: the status code to fail the connection with, where it is not the
-one that `dispatch.Dispatcher.transfer_data` has for the class.
+one that `dispatch.Dispatcher.transfer_data` has for the class. `awaits_close` is False if the peer
+is in the middle of a frame, so that its close frame could not be told from the payload.
 """
 
 __all__ = [

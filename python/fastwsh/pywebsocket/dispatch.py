@@ -191,7 +191,10 @@ class Dispatcher:
     def _close(self, request: Any, error: Exception, default_code: int) -> None:
         """Close with the code that the error names, or with the one for its class."""
         self._logger.debug("%s", error)
-        request.ws_stream.close_connection(getattr(error, "close_code", default_code))
+        request.ws_stream.close_connection(
+            getattr(error, "close_code", default_code),
+            wait_response=getattr(error, "awaits_close", True),
+        )
 
     @staticmethod
     def _name_handler(function: str, request: Any, error: Exception) -> None:

@@ -70,7 +70,7 @@ fn refuses_bad_text_before_the_frame_is_whole() {
     let outcomes = read(rules(), &[head]);
     assert_eq!(
         outcomes,
-        [Err(ProtocolError::BadText { text: b"ab\xff".to_vec(), valid_up_to: 2 })]
+        [Err(ProtocolError::BadText { text: b"ab\xff".to_vec(), valid_up_to: 2, mid_frame: true })]
     );
     let next = frame(0x81, b"Hello");
     assert_eq!(read(rules(), &[head, tail, &next])[1..], [text("Hello")]);
@@ -234,7 +234,7 @@ proptest! {
         let strip = |outcomes: Vec<Outcome>| -> Vec<Outcome> {
             outcomes.into_iter().map(|outcome| match outcome {
                 Err(ProtocolError::BadText { valid_up_to, .. }) => {
-                    Err(ProtocolError::BadText { text: Vec::new(), valid_up_to })
+                    Err(ProtocolError::BadText { text: Vec::new(), valid_up_to, mid_frame: false })
                 }
                 other => other,
             }).collect()

@@ -1,0 +1,79 @@
+"""What the native half has to know for plain HTTP: content types, and which files are programs.
+
+Owns the reading of those options and of the system's tables. Serving is the native half's business.
+"""
+
+import mimetypes
+import os
+import pwd
+from collections.abc import Callable
+from typing import Any, Final, TypedDict
+
+__all__ = ["DEFAULT_CGI_TIMEOUT", "Settings", "content_types", "settings"]
+
+DEFAULT_CGI_TIMEOUT: Final = 60.0
+"""60 s: what Apache, too, gives a program by default."""
+
+# Files that are compressed are told apart by how, not by what is in them.
+_COMPRESSED: Final = {
+    ".gz": "application/gzip",
+    ".z": "application/octet-stream",
+    ".bz2": "application/x-bzip2",
+    ".xz": "application/x-xz",
+}
+
+
+class Settings(TypedDict):
+    """Arguments of `_core.Server`."""
+
+    content_types: dict[str, str]
+    cgi_directories: list[str]
+    cgi_timeout: float | None
+    cgi_user: tuple[int, int] | None
+    cgi_is_executable: Callable[[str], object] | None
+
+
+def settings(options: Any) -> Settings:
+    """Read the options.
+
+    Args:
+        options: pywebsocket's options; those that an embedder leaves out have their defaults.
+    """
+    directories = getattr(options, "cgi_directories", None)
+    if directories is None:
+        directories = (getattr(options, "cgi_paths", None) or "").split(",")
+    directories = [path for path in directories if path]
+    return {
+        "content_types": content_types(),
+        "cgi_directories": directories,
+        "cgi_timeout": getattr(options, "cgi_timeout", DEFAULT_CGI_TIMEOUT) or None,
+        "cgi_user": _nobody() if directories else None,
+        "cgi_is_executable": getattr(options, "is_executable_method", None),
+    }
+
+
+def content_types() -> dict[str, str]:
+    """Return content types by extension, as `mimetypes` knows them now.
+
+    That includes the system's own tables and what a program has added by `mimetypes.add_type`.
+    """
+    if not mimetypes.inited:
+        mimetypes.init()
+    types = dict(mimetypes.types_map)
+    for suffix in mimetypes.suffix_map:
+        guess, _ = mimetypes.guess_type(f"file{suffix}")
+        if guess:
+            types[suffix] = guess
+    return types | _COMPRESSED
+
+
+def _nobody() -> tuple[int, int] | None:
+    """Return the user and the group that programs run as, None for the server's own."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        # the kernel's number for users that do not exist
+        return 65534, 65534
+    return entry.pw_uid, entry.pw_gid

@@ -1,0 +1,148 @@
+//! How long a request's body is (RFC 9112 6.3), and the head from which hyper learns it.
+//!
+//! hyper and httparse refuse many heads that `RequestHead` accepts. So hyper is given a head of our
+//! own, with nothing in it but what concerns the framing; the service reads the real one.
+
+use std::fmt::Write;
+
+use crate::protocol::head::RequestHead;
+
+/// The body that follows a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// None.
+    None,
+    /// That many bytes.
+    Length(u64),
+    /// Chunks; where they end is known only to hyper, so it is the connection's last request.
+    Chunked,
+    /// The headers contradict themselves or say what is not understood.
+    Bad,
+}
+
+impl Framing {
+    /// Reads the headers.
+    pub(super) fn of(head: &RequestHead) -> Self {
+        match (head.list_header("Transfer-Encoding"), head.list_header("Content-Length")) {
+            (None, None) => Self::None,
+            (None, Some(lengths)) => {
+                let mut lengths = lengths.split(',').map(|length| parse_length(length.trim()));
+                match lengths.next().flatten() {
+                    Some(length) if lengths.all(|other| other == Some(length)) => {
+                        Self::Length(length)
+                    }
+                    _ => Self::Bad,
+                }
+            }
+            (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") && is_1_1(head) => {
+                Self::Chunked
+            }
+            // both headers at once are how requests are smuggled (RFC 9112 6.1)
+            _ => Self::Bad,
+        }
+    }
+}
+
+/// Writes the head for hyper.
+pub(super) fn head_for_hyper(head: &RequestHead, framing: Framing) -> Vec<u8> {
+    let method = if head.method == "HEAD" { "HEAD" } else { "GET" };
+    let version = if is_1_1(head) { "HTTP/1.1" } else { "HTTP/1.0" };
+    let mut text = format!("{method} / {version}\r\n");
+    let asks_for = |option: &str| {
+        let options = head.list_header("Connection").unwrap_or_default();
+        options.split(',').any(|word| word.trim().eq_ignore_ascii_case(option))
+    };
+    let last = matches!(framing, Framing::Chunked | Framing::Bad) || asks_for("close");
+    if last {
+        text.push_str("Connection: close\r\n");
+    } else if asks_for("keep-alive") {
+        text.push_str("Connection: keep-alive\r\n");
+    }
+    match framing {
+        Framing::Length(length) => {
+            // a string takes everything
+            let _ = write!(text, "Content-Length: {length}\r\n");
+        }
+        Framing::Chunked => text.push_str("Transfer-Encoding: chunked\r\n"),
+        Framing::None | Framing::Bad => {}
+    }
+    let expects =
+        head.header("Expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue"));
+    if expects && is_1_1(head) {
+        text.push_str("Expect: 100-continue\r\n");
+    }
+    text.push_str("\r\n");
+    text.into_bytes()
+}
+
+/// Whether the client speaks HTTP/1.1; what it calls 1.2 is no less.
+fn is_1_1(head: &RequestHead) -> bool {
+    let numbers = head.version.strip_prefix("HTTP/").and_then(|version| version.split_once('.'));
+    let parse = |digits: &str| digits.parse::<u64>().unwrap_or(0);
+    numbers.is_some_and(|(major, minor)| parse(major) == 1 && parse(minor) >= 1)
+}
+
+fn parse_length(digits: &str) -> Option<u64> {
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // hyper keeps the largest numbers for itself
+    plain.then(|| digits.parse().ok()).flatten().filter(|length| *length < u64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::head::HeadReader;
+
+    fn head(version: &str, headers: &str) -> RequestHead {
+        let bytes = format!("POST /x {version}\r\n{headers}\r\n\r\n");
+        HeadReader::default().poll(bytes.as_bytes()).unwrap().unwrap().0
+    }
+
+    fn framing(headers: &str) -> Framing {
+        Framing::of(&head("HTTP/1.1", headers))
+    }
+
+    #[test]
+    fn reads_the_length_of_the_body() {
+        assert_eq!(framing("A: b"), Framing::None);
+        assert_eq!(framing("Content-Length: 5"), Framing::Length(5));
+        assert_eq!(framing("Content-Length: 5, 5\r\ncontent-length: 5"), Framing::Length(5));
+        assert_eq!(framing("Transfer-Encoding: Chunked"), Framing::Chunked);
+    }
+
+    #[test]
+    fn refuses_headers_that_leave_the_length_open() {
+        for headers in [
+            "Content-Length: 5, 6",
+            "Content-Length: 5\r\nContent-Length: 6",
+            "Content-Length: +5",
+            "Content-Length: ",
+            "Content-Length: 99999999999999999999",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: identity",
+        ] {
+            assert_eq!(framing(headers), Framing::Bad, "{headers}");
+        }
+        let old = head("HTTP/1.0", "Transfer-Encoding: chunked");
+        assert_eq!(Framing::of(&old), Framing::Bad);
+    }
+
+    #[test]
+    fn tells_hyper_the_framing_and_nothing_else() {
+        let written = |version: &str, headers: &str| {
+            let head = head(version, headers);
+            String::from_utf8(head_for_hyper(&head, Framing::of(&head))).unwrap()
+        };
+        assert_eq!(written("HTTP/1.2", "X: \u{1}"), "GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(
+            written("HTTP/1.0", "Connection: x, Keep-Alive\r\nContent-Length: 3"),
+            "GET / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\n"
+        );
+        assert_eq!(
+            written("HTTP/1.1", "Transfer-Encoding: chunked\r\nExpect: 100-Continue"),
+            "GET / HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\
+             Expect: 100-continue\r\n\r\n"
+        );
+    }
+}

@@ -1,0 +1,238 @@
+//! Plain HTTP for everything that has no handler: files of the document root, listings, CGI.
+//!
+//! hyper frames requests and answers and keeps connections open; what a request asks for is read
+//! from the head that [`crate::protocol::head`] parsed, because hyper refuses some of them.
+
+mod answers;
+mod cgi;
+mod files;
+mod framing;
+mod gate;
+mod listing;
+mod locate;
+mod path;
+
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{header, HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{sync::watch, task::spawn_blocking};
+
+pub use self::{cgi::CgiConfig, locate::IsExecutable};
+pub(super) use gate::End;
+
+use self::{
+    cgi::{Ran, Runner},
+    files::ContentTypes,
+    framing::Framing,
+    gate::{Asked, Gate, Judge},
+    locate::{Found, Locator},
+    path::Resource,
+};
+use super::{
+    answer::SERVER,
+    config::Config,
+    event::{EventSink, Level},
+    stream::Stream,
+};
+use crate::protocol::head::RequestHead;
+
+const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
+
+/// Programs that redirect to each other may do so this often for one request.
+const MAX_LOCAL_REDIRECTS: usize = 10;
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// The HTTP side of the server.
+#[derive(Debug)]
+pub(super) struct Fallback {
+    locator: Locator,
+    types: ContentTypes,
+    runner: Runner,
+    head_timeout: Option<Duration>,
+    events: Arc<EventSink>,
+}
+
+/// A connection whose first request is for the fallback.
+pub(super) struct Visit {
+    pub(super) stream: Stream,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) head: RequestHead,
+    /// What the request asks for.
+    pub(super) resource: String,
+    /// What was read behind the head.
+    pub(super) rest: Vec<u8>,
+}
+
+/// What a program may know of its client.
+#[derive(Debug, Clone, Copy)]
+struct Client {
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    tls: bool,
+}
+
+impl Fallback {
+    pub(super) fn new(config: &Config, events: Arc<EventSink>) -> Self {
+        let locator = Locator::new(
+            &config.document_root,
+            &config.cgi.directories,
+            config.cgi.is_executable.clone(),
+        );
+        let root = locator.root().to_owned();
+        Self {
+            locator,
+            types: ContentTypes::new(&config.content_types),
+            runner: Runner::new(config.cgi.clone(), root, events.clone()),
+            head_timeout: config.head_timeout,
+            events,
+        }
+    }
+
+    /// Answers requests until the connection ends or one is not the fallback's; `judge` says so.
+    pub(super) async fn serve<V: Send>(
+        &self,
+        visit: Visit,
+        judge: Judge<V>,
+        mut stop: watch::Receiver<bool>,
+    ) -> End<V> {
+        let Visit { stream, peer, head, resource, rest } = visit;
+        let client = Client { peer, local: stream.local_addr(), tls: stream.is_tls() };
+        let gate = Gate::new(stream, head, resource, rest, judge);
+        {
+            let service = service_fn(|request: Request<Incoming>| {
+                let asked = gate.take_asked();
+                let gate = &gate;
+                async move {
+                    Ok::<_, Infallible>(match asked {
+                        Some(asked) => self.answer(asked, request.into_body(), client, gate).await,
+                        None => answers::bad_request(),
+                    })
+                }
+            });
+            let mut builder = http1::Builder::new();
+            builder
+                .half_close(true)
+                .title_case_headers(true)
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.head_timeout);
+            let connection = builder.serve_connection(TokioIo::new(gate.clone()), service);
+            tokio::pin!(connection);
+            let gone = gate.peer_gone();
+            tokio::pin!(gone);
+            let mut stopping = false;
+            loop {
+                tokio::select! {
+                    // an answer that begins in the first must be seen by the second
+                    biased;
+                    // a peer that breaks off needs no answer
+                    _ = connection.as_mut() => break,
+                    () = gone.as_mut() => break,
+                    _ = stop.wait_for(|stop| *stop), if !stopping => {
+                        stopping = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+            }
+        }
+        gate.end()
+    }
+
+    async fn answer<V>(
+        &self,
+        asked: Asked,
+        body: Incoming,
+        client: Client,
+        gate: &Gate<V>,
+    ) -> Response<Body> {
+        let line = self.events.wants(Level::Info).then(|| request_line(&asked.head));
+        let mut response = self.respond(asked, body, client, gate).await;
+        response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+        if let Some(line) = line {
+            let status = response.status().as_u16();
+            self.events.line(Level::Info, HANDLER_LOG, || format!("\"{line}\" {status} -"));
+        }
+        response
+    }
+
+    async fn respond<V>(
+        &self,
+        asked: Asked,
+        body: Incoming,
+        client: Client,
+        gate: &Gate<V>,
+    ) -> Response<Body> {
+        let Asked { mut head, resource: mut target, framing } = asked;
+        if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
+            return answers::not_implemented(&format!("Unsupported method ('{}')", head.method));
+        }
+        if framing == Framing::Bad {
+            return answers::bad_request();
+        }
+        let mut body = Some((framing, body));
+        for _ in 0..=MAX_LOCAL_REDIRECTS {
+            let Some(resource) = Resource::parse(&target) else { return answers::bad_request() };
+            let script = match self.find(resource.clone()).await {
+                Found::Script(script) => script,
+                Found::Forbidden => return answers::forbidden(),
+                _ if head.method == "POST" => {
+                    return answers::not_implemented("Can only POST to CGI scripts");
+                }
+                Found::File(file) => return files::send(&head, file, &self.types).await,
+                Found::Directory(path) => return self.list(target, path).await,
+                Found::NoSlash => return answers::moved(&resource.with_slash()),
+                Found::Outside => {
+                    self.events.line(Level::Warning, HANDLER_LOG, || {
+                        format!("{target:?} leads out of the document root: not served")
+                    });
+                    return answers::not_found();
+                }
+                Found::Missing => return answers::not_found(),
+            };
+            let request =
+                cgi::Request { head: &head, script: &script, resource: &resource, client };
+            match self.runner.run(request, body.take(), gate.busy()).await {
+                Ran::Answer(response) => return response,
+                Ran::LocalRedirect(location) => target = location,
+            }
+            if head.method == "POST" {
+                "GET".clone_into(&mut head.method);
+            }
+        }
+        answers::page(StatusCode::BAD_GATEWAY, "CGI scripts redirect to each other")
+    }
+
+    async fn find(&self, resource: Resource) -> Found {
+        let locator = self.locator.clone();
+        spawn_blocking(move || locator.find(&resource)).await.unwrap_or(Found::Missing)
+    }
+
+    async fn list(&self, target: String, directory: PathBuf) -> Response<Body> {
+        let page = spawn_blocking(move || {
+            listing::read(&directory).map(|entries| listing::page(&target, &entries))
+        });
+        match page.await {
+            Ok(Ok(page)) => answers::html(page),
+            _ => answers::page(StatusCode::NOT_FOUND, "No permission to list directory"),
+        }
+    }
+}
+
+/// The request line for the log; what would disturb a terminal is escaped.
+fn request_line(head: &RequestHead) -> String {
+    let line = head.lines.first().map_or("", |line| line.trim_end());
+    line.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}

@@ -1,0 +1,158 @@
+"""Processes of CGI programs: every one of them ends, and is reaped."""
+
+import os
+import signal
+import socket
+import struct
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import Server
+from http_support import fetch, request_head
+from test_cgi import TEXT, Programs, programs
+from wire import DEADLINE_SECONDS, Client
+
+__all__ = ["programs"]
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="looks at processes in /proc"
+)
+
+# Each program begins by telling its number; a child of it does the waiting.
+TELL = 'echo "number $$" >&2\n'
+WAIT = "sleep 1000 &\nwait\n"
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def group_of(server: Server) -> int:
+    return int(server.log.wait_for(r"number (\d+)$")[1])
+
+
+def members(server: Server, group: int) -> list[int]:
+    """The processes of a group that live, or that the server has not reaped."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            state, parent, its_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        # orphans are reaped by the system, sooner or later
+        if int(its_group) == group and (state != "Z" or int(parent) == server.process.pid):
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until_gone(server: Server, group: int) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while left := members(server, group):
+        assert time.monotonic() < deadline, left
+        os.sched_yield()
+
+
+def start(server: Server, target: str) -> Client:
+    client = server.connect()
+    client.send(request_head(target))
+    return client
+
+
+def test_time_is_limited_before_the_answer(programs: Programs):
+    programs.add("cgi-bin/wait", TELL + WAIT)
+    server = programs.serve("--cgi-timeout", "0.2")
+    assert fetch(server, "/cgi-bin/wait").status == 504
+    wait_until_gone(server, group_of(server))
+    server.log.wait_for('CGI script "/cgi-bin/wait": stopped: it took too long')
+
+
+def test_time_is_limited_within_the_answer(programs: Programs):
+    programs.add("cgi-bin/wait", TELL + TEXT + "echo begun\n" + WAIT)
+    server = programs.serve("--cgi-timeout", "0.2")
+    with start(server, "/cgi-bin/wait") as client:
+        assert client.read_response().status == 200
+        # not the last chunk: what came is not everything
+        assert client.read_to_end() == b"6\r\nbegun\n\r\n"
+    wait_until_gone(server, group_of(server))
+
+
+def test_time_is_limited_for_a_program_that_has_closed_its_output(programs: Programs):
+    programs.add("cgi-bin/wait", TELL + TEXT + "exec >&- 2>&-\n" + WAIT)
+    server = programs.serve("--cgi-timeout", "0.2")
+    assert fetch(server, "/cgi-bin/wait").status == 200
+    wait_until_gone(server, group_of(server))
+
+
+@pytest.mark.parametrize("begun", ["", TEXT + "echo begun\n"])
+@pytest.mark.parametrize("reset", [True, False])
+def test_program_ends_with_its_client(programs: Programs, begun: str, reset: bool):
+    programs.add("cgi-bin/wait", TELL + begun + WAIT)
+    server = programs.serve()
+    client = start(server, "/cgi-bin/wait")
+    group = group_of(server)
+    if begun:
+        assert client.read_response().status == 200
+    if reset:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    client.close()
+    wait_until_gone(server, group)
+
+
+def test_program_that_writes_ends_with_its_client(programs: Programs):
+    programs.add("cgi-bin/yes", TELL + TEXT + "yes\n")
+    server = programs.serve()
+    with start(server, "/cgi-bin/yes") as client:
+        assert client.read_response().status == 200
+        group = group_of(server)
+    wait_until_gone(server, group)
+
+
+def test_slow_reader_holds_the_program_back(programs: Programs):
+    """Output goes no further than the client takes it: it is not collected in memory."""
+    programs.add("cgi-bin/yes", TELL + TEXT + "yes | head -c 200000000\n")
+    server = programs.serve()
+    with start(server, "/cgi-bin/yes") as client:
+        assert client.read_response().status == 200
+        group = group_of(server)
+        client.read(1 << 20)
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        resident = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        assert int(resident.split()[1]) < 150_000
+    wait_until_gone(server, group)
+
+
+def test_programs_that_have_ended_are_reaped(programs: Programs):
+    programs.add("cgi-bin/one", TELL + TEXT)
+    server = programs.serve()
+    for _ in range(5):
+        assert fetch(server, "/cgi-bin/one").status == 200
+    wait_until_gone(server, group_of(server))
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    if children.exists():
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while children.read_text().split():
+            assert time.monotonic() < deadline
+            os.sched_yield()
+
+
+def test_programs_end_with_the_server(programs: Programs):
+    programs.add("cgi-bin/wait", TELL + WAIT)
+    server = programs.serve("--shutdown-timeout", "0.1")
+    with start(server, "/cgi-bin/wait"):
+        group = group_of(server)
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+    wait_until_gone(server, group)
+
+
+def test_answer_under_way_is_finished_before_the_server_ends(programs: Programs):
+    gate = programs.root.parent / "gate"
+    os.mkfifo(gate, 0o666)
+    gate.chmod(0o666)
+    programs.add("cgi-bin/wait", TELL + f"cat '{gate}' >&2\n" + TEXT + "echo done")
+    server = programs.serve()
+    with start(server, "/cgi-bin/wait") as client:
+        group_of(server)
+        server.send_signal(signal.SIGTERM)
+        gate.write_bytes(b"go\n")
+        assert client.read_to_end().endswith(b"5\r\ndone\n\r\n0\r\n\r\n")
+    assert server.wait() == 0
