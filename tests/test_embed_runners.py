@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,16 @@ def write_cgi_script(path: Path) -> None:
 
 
 @pytest.fixture
-def layout_tests(tmp_path: Path) -> Path:
-    """`http/tests` with handlers, a page and a CGI program, as in Blink's and WebKit's trees."""
-    root = tmp_path / "http" / "tests"
-    handlers = root / "websocket" / "tests"
-    handlers.mkdir(parents=True)
-    (handlers / "echo_wsh.py").write_text(ECHO_HANDLER, encoding="utf-8")
-    (root / "page.html").write_text("<p>page</p>", encoding="utf-8")
-    return root
+def layout_tests() -> Iterator[Path]:
+    """`http/tests` with a handler, as in Blink's and WebKit's trees."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Where the server runs as root, CGI programs run as somebody else.
+        Path(folder).chmod(0o755)
+        root = Path(folder) / "http" / "tests"
+        handlers = root / "websocket" / "tests"
+        handlers.mkdir(parents=True)
+        (handlers / "echo_wsh.py").write_text(ECHO_HANDLER, encoding="utf-8")
+        yield root
 
 
 def test_blink(tmp_path: Path, layout_tests: Path):

@@ -1,7 +1,7 @@
 """pywebsocket3's own example handlers, from its source package, driven by the `websockets` client.
 
-Every test runs against fastwsh and against pywebsocket3 and expects the same of both. Where
-pywebsocket3 does not run fully, what is expected of it stands here all the same.
+Every test runs against fastwsh and, where it runs, against pywebsocket3, and expects the same of
+both.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ from websockets.typing import Origin
 
 from conftest import Server, StartServer, clean_environment
 from example_client import connect, receive
-from pywebsocket_reference import serve_examples
+from pywebsocket_reference import SERVERS, serve_examples
 from wire import DEADLINE_SECONDS
 
 HANDLERS = {
@@ -47,7 +47,7 @@ def pywebsocket3(pywebsocket3_source: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=["fastwsh", "pywebsocket3"])
+@pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest) -> Server:
     """A server of the example handlers."""
     return request.getfixturevalue(request.param)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Server, StartServer, clean_environment
-from pywebsocket_reference import serve_examples
+from pywebsocket_reference import SERVERS, serve_examples
 from wire import DEADLINE_SECONDS
 
 # Runs a script with pywebsocket's names resolving to fastwsh.
@@ -39,7 +39,7 @@ def pywebsocket3(pywebsocket3_source: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=["fastwsh", "pywebsocket3"])
+@pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest) -> Server:
     """A server of the example handlers."""
     return request.getfixturevalue(request.param)

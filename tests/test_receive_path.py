@@ -4,8 +4,9 @@ import itertools
 from pathlib import Path
 
 import pytest
-from conftest import Server, StartServer, WriteHandler
 from websockets.sync.client import connect
+
+from conftest import Server, StartServer, WriteHandler
 from wire import Client, encode_frame
 
 ECHO = """
@@ -46,7 +47,8 @@ def test_what_follows_a_large_payload_in_the_same_segment_is_not_lost(
     with server.connect() as client:
         client.handshake("/echo")
         first = encode_frame(0x2, large, fin=False)
-        rest = encode_frame(0x0, b"", fin=False) + encode_frame(0x0, b"end") + encode_frame(0x1, b"x")
+        rest = encode_frame(0x0, b"", fin=False) + encode_frame(0x0, b"end")
+        rest += encode_frame(0x1, b"x")
         cut = len(first) - gap
         client.send(first[:cut])
         client.send(first[cut:] + rest)

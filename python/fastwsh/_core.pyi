@@ -408,7 +408,7 @@ class Server:
     def listen(self, descriptor: int) -> None:
         """Accept from a TCP or Unix socket; takes the descriptor over (pass a duplicate)."""
     def next_event(self, timeout: float) -> tuple[int, str, str, bool] | None:
-        """Return (level, logger, text, False) or (0, "", resource, upgrade); None after `timeout`."""
+        """Return (level, logger, text, False) or (0, "", resource, upgrade); None when late."""
     def take_lost_events(self) -> int:
         """Return how many events were dropped since the last call."""
     def connection_count(self) -> int:
