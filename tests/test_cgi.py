@@ -314,7 +314,7 @@ def test_messages_and_failures_are_logged(programs: Programs):
     programs.add("cgi-bin/err", "printf 'one\\033[31m\\ntwo' >&2\n" + TEXT + "exit 3")
     server = programs.serve()
     assert fetch(server, "/cgi-bin/err").status == 200
-    server.log.wait_for(r'CGI script "/cgi-bin/err": one\\u\{1b\}\[31m$')
+    server.log.wait_for(r'CGI script "/cgi-bin/err": one\\x1b\[31m$')
     server.log.wait_for('CGI script "/cgi-bin/err": two$')
     server.log.wait_for('CGI script "/cgi-bin/err": exit status: 3$')
 

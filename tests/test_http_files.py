@@ -354,4 +354,4 @@ def test_handshake_for_a_file_gets_the_file(server: Server):
 
 def test_log_has_the_request_line_and_no_control_characters(server: Server):
     fetch(server, "/nope\x1b[31m?q")
-    server.log.wait_for(r'"GET /nope\\u\{1b\}\[31m\?q HTTP/1.1" 404 -$')
+    server.log.wait_for(r'"GET /nope\\x1b\[31m\?q HTTP/1.1" 404 -$')

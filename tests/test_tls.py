@@ -1,5 +1,6 @@
 """TLS: `wss://` and `https://` on one port, client certificates, reloading, and bad files."""
 
+import asyncio
 import signal
 import socket
 import ssl
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from websockets.sync.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
 from conftest import Server, StartServer, WriteHandler, clean_environment
 from wire import DEADLINE_SECONDS, TEXT, Client, Frame
@@ -62,27 +63,46 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 
 @contextmanager
-def websocket(server: Server, context: ssl.SSLContext) -> Iterator[ClientConnection]:
-    """A WebSocket connection to /echo."""
-    uri = server.url("/echo", "wss")
-    with connect(
-        uri, ssl=context, max_size=None, open_timeout=DEADLINE_SECONDS, proxy=None
-    ) as connection:
-        yield connection
-
-
-def assert_echoes(connection: ClientConnection, message: str | bytes = "hello") -> None:
-    connection.send(message)
-    assert connection.recv(DEADLINE_SECONDS) == message
-
-
-@contextmanager
 def raw(server: Server, context: ssl.SSLContext) -> Iterator[Client]:
     """A TLS connection for anything."""
     with socket.create_connection((HOST, server.port), DEADLINE_SECONDS) as plain:
         wrapped = context.wrap_socket(plain, server_hostname=HOST)
         with Client.over(wrapped, server.port) as client:
             yield client
+
+
+@contextmanager
+def websocket(server: Server, context: ssl.SSLContext) -> Iterator[Client]:
+    """A WebSocket connection to /echo."""
+    with raw(server, context) as client:
+        client.handshake("/echo")
+        yield client
+
+
+def assert_echoes(client: Client) -> None:
+    client.send_frame(TEXT, b"hello")
+    assert client.read_frame() == Frame(TEXT, b"hello")
+
+
+def exchange(server: Server, context: ssl.SSLContext, *messages: str | bytes) -> None:
+    """Send messages to /echo with another implementation, and see them come back.
+
+    Not with its client for threads: that reads and writes one TLS object at the same time, which
+    OpenSSL does not allow.
+    """
+
+    async def run() -> None:
+        uri = server.url("/echo", "wss")
+        timeout = DEADLINE_SECONDS
+        async with (
+            asyncio.timeout(timeout),
+            connect(uri, ssl=context, max_size=None, open_timeout=timeout, proxy=None) as client,
+        ):
+            for message in messages:
+                await client.send(message)
+                assert await client.recv() == message
+
+    asyncio.run(run())
 
 
 def serial_number(client: Client) -> object:
@@ -104,9 +124,7 @@ def serial_number(client: Client) -> object:
 )
 def test_echoes_over_wss(start_server: StartServer, authority: trustme.CA, args: tuple[str, ...]):
     server = start_server(*HANDLERS, *args)
-    with websocket(server, trusting(authority)) as connection:
-        assert_echoes(connection)
-        assert_echoes(connection, b"\x00\xff")
+    exchange(server, trusting(authority), "hello", b"\x00\xff")
 
 
 def test_serves_files_over_https(start_server: StartServer, authority: trustme.CA, tmp_path: Path):
@@ -142,9 +160,7 @@ def test_speaks_both_current_versions(
 def test_large_messages_go_both_ways(start_server: StartServer, authority: trustme.CA):
     server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
     message = bytes(range(256)) * (LARGE // 256)
-    with websocket(server, trusting(authority)) as connection:
-        for _ in range(2):
-            assert_echoes(connection, message)
+    exchange(server, trusting(authority), message, message)
 
 
 def test_relative_files_are_seen_from_the_document_root(
@@ -308,8 +324,7 @@ def test_end_of_the_server_is_told_with_1001(start_server: StartServer, authorit
     server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
     with raw(server, trusting(authority)) as client:
         client.handshake("/echo")
-        client.send_frame(TEXT, b"hello")
-        assert client.read_frame() == Frame(TEXT, b"hello")
+        assert_echoes(client)
         server.send_signal(signal.SIGTERM)
         assert client.read_frame().close_code == 1001
         client.send_close(1001)

@@ -65,6 +65,10 @@ pub struct MessageReader {
     control: Vec<u8>,
     /// The rest of the current data message is of no interest.
     discard: bool,
+    /// The opcode of the message under way, if it has no meaning (RFC 6455 5.2).
+    unknown: Option<Opcode>,
+    /// The last header whose length took more octets than it needs.
+    non_minimal: Option<FrameHeader>,
     /// Why the frame under way is refused; told when all of it has come, as pywebsocket does.
     refusal: Option<ProtocolError>,
 }
@@ -95,8 +99,16 @@ impl MessageReader {
             text: Validator::default(),
             control: Vec::new(),
             discard: false,
+            unknown: None,
+            non_minimal: None,
             refusal: None,
         }
+    }
+
+    /// A header since the last call whose length took more octets than it needs. RFC 6455 5.2
+    /// forbids that, and pywebsocket only warns.
+    pub fn take_non_minimal(&mut self) -> Option<FrameHeader> {
+        self.non_minimal.take()
     }
 
     /// Changes what is accepted from the next frame on.
@@ -210,6 +222,9 @@ impl MessageReader {
     }
 
     fn begin(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
+        if !header.is_minimal() {
+            self.non_minimal = Some(*header);
+        }
         let discarding = self.discard;
         let verdict = self.judge(header);
         self.frame = Some(Current {
@@ -255,8 +270,9 @@ impl MessageReader {
             self.opcode = kind;
             self.compressed = false;
             if !opcode.is_known() {
+                // told at the end of the message, as pywebsocket does
                 self.discard = true;
-                return Err(ProtocolError::ReservedOpcode(opcode.value()));
+                self.unknown = Some(opcode);
             }
         }
         self.compressed |= compressed;
@@ -280,6 +296,9 @@ impl MessageReader {
                 self.passed_over(current);
                 if let Some(refusal) = self.refusal.take() {
                     return Err(refusal);
+                }
+                if let Some(opcode) = self.unknown.take_if(|_| !self.discard) {
+                    return Err(ProtocolError::ReservedOpcode(opcode.value()));
                 }
             }
             return Ok(None);

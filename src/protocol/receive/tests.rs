@@ -122,6 +122,25 @@ fn goes_on_behind_a_refused_frame() {
 }
 
 #[test]
+fn a_reserved_opcode_is_told_when_its_message_is_whole() {
+    let bytes = [frame(0x03, b"x"), frame(0x89, b"p"), frame(0x80, b"y"), frame(0x81, b"Hello")];
+    assert_eq!(
+        read(rules(), &[&bytes.concat()]),
+        [Ok(Event::Ping(b"p".to_vec())), Err(ProtocolError::ReservedOpcode(3)), text("Hello")]
+    );
+}
+
+#[test]
+fn remembers_a_length_in_too_many_octets() {
+    let mut reader = MessageReader::new(rules());
+    let bytes = [&b"\x82\xfe\x00\x05"[..], &KEY, b"abcde"].concat();
+    assert!(reader.poll(&mut &bytes[..]).is_ok_and(|event| event.is_some()));
+    let header = reader.take_non_minimal().map(|header| (header.length, header.length_octets));
+    assert_eq!(header, Some((5, 2)));
+    assert_eq!(reader.take_non_minimal(), None);
+}
+
+#[test]
 fn keeps_the_open_message_when_another_starts_inside_it() {
     let bytes = [frame(0x01, b"a"), frame(0x81, b"x"), frame(0x80, b"b")].concat();
     assert_eq!(read(rules(), &[&bytes]), [Err(ProtocolError::MessageInsideMessage), text("ab")]);

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     protocol::{
         close::{self, CloseCode},
-        frame::{Frame, Opcode, MAX_CONTROL_PAYLOAD},
+        frame::{Frame, FrameHeader, Opcode, MAX_CONTROL_PAYLOAD},
         receive::{Event, Message, Rules},
         ProtocolError,
     },
@@ -108,10 +108,7 @@ impl Inner {
             return Ok((code, empty()));
         }
         if code.is_none() && reason.len()? > 0 {
-            let logger =
-                py.import("logging")?.call_method1("getLogger", ("pywebsocket3.stream.Stream",))?;
-            logger
-                .call_method1("warning", ("Handler specified reason despite code being None",))?;
+            warn(py, "Handler specified reason despite code being None")?;
             return Ok((code, empty()));
         }
         Ok((code, reason))
@@ -198,6 +195,9 @@ impl Inner {
     ) -> PyResult<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8)> {
         let link = self.link(py)?;
         let Frame { header, payload } = self.next_frame(py, &link)?;
+        if !header.is_minimal() {
+            warn_non_minimal(py, &header)?;
+        }
         let bit = |mask: u8| u8::from(header.reserved & mask != 0);
         let payload = PyBytes::new(py, &payload);
         let opcode = header.opcode.value();
@@ -302,6 +302,10 @@ impl Inner {
             }
             Link::Duck(connection) => self.duck_event(connection, link)?,
         };
+        let non_minimal = self.reader().take_non_minimal();
+        if let Some(header) = non_minimal {
+            warn_non_minimal(py, &header)?;
+        }
         let Message { opcode, payload, compressed } = match event {
             Event::Message(message) => message,
             Event::Ping(body) => return Ok((Opcode::PING, body)),
@@ -460,6 +464,24 @@ impl Inner {
             Err(error) => error,
         }
     }
+}
+
+fn warn_non_minimal(py: Python<'_>, header: &FrameHeader) -> PyResult<()> {
+    let FrameHeader { length, length_octets, .. } = header;
+    warn(
+        py,
+        &format!(
+            "Payload length is not encoded using the minimal number of bytes ({length} is encoded \
+             using {length_octets} bytes)"
+        ),
+    )
+}
+
+/// A line of the logger that pywebsocket's class had.
+fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
+    let logging = py.import("logging")?;
+    let logger = logging.call_method1("getLogger", ("pywebsocket3.stream.Stream",))?;
+    logger.call_method1("warning", ("%s", text)).map(|_| ())
 }
 
 fn io_failure(py: Python<'_>, wanted: u64, text: &str) -> PyErr {

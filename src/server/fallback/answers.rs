@@ -32,9 +32,9 @@ pub(super) fn not_found() -> Response<Body> {
     page(StatusCode::NOT_FOUND, "File not found")
 }
 
-/// 403, for a program that is not to be run.
+/// 403, for a program that must not be run.
 pub(super) fn forbidden() -> Response<Body> {
-    page(StatusCode::FORBIDDEN, "CGI script is not executable")
+    page(StatusCode::FORBIDDEN, "Forbidden")
 }
 
 /// 501: the connection ends, because what the request's body was for is unknown.

@@ -12,7 +12,9 @@ mod listing;
 mod locate;
 mod path;
 
-use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, fmt::Write, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use http::{header, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -225,14 +227,21 @@ impl Fallback {
     }
 }
 
-/// The request line for the log; what would disturb a terminal is escaped.
+/// The request line, for the log.
 fn request_line(head: &RequestHead) -> String {
-    let line = head.lines.first().map_or("", |line| line.trim_end());
-    line.chars()
-        .flat_map(|c| {
-            let escaped = c.is_control().then(|| c.escape_default());
-            let plain = escaped.is_none().then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
+    head.lines.first().map_or_else(String::new, |line| printable(line.trim_end()))
+}
+
+/// Text from outside for the log: what would disturb a terminal is escaped as Python does it.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            // a string takes everything
+            let _ = write!(printable, "\\x{:02x}", u32::from(c));
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
 }

@@ -78,15 +78,9 @@ impl Request<'_> {
         set("GATEWAY_INTERFACE", b"CGI/1.1");
         set("SERVER_SOFTWARE", SERVER.as_bytes());
         set("SERVER_PROTOCOL", head.version.as_bytes());
-        let local = self.client.local;
-        match local {
-            Some(local) if server_name.is_empty() => {
-                set("SERVER_NAME", local.ip().to_canonical().to_string().as_bytes());
-            }
-            _ => set("SERVER_NAME", server_name.as_bytes()),
-        }
-        let port = local.map(|local| local.port().to_string()).unwrap_or_default();
-        set("SERVER_PORT", port.as_bytes());
+        let (name, port) = self.server(server_name);
+        set("SERVER_NAME", name.as_bytes());
+        set("SERVER_PORT", port.to_string().as_bytes());
         if self.client.tls {
             set("HTTPS", b"on");
         }
@@ -111,6 +105,17 @@ impl Request<'_> {
             set(&name, &bytes(&value));
         }
         variables
+    }
+
+    /// The server's name and port; a Unix socket has neither, but a program expects them.
+    fn server(&self, name: &str) -> (String, u16) {
+        let local = self.client.local;
+        let name = match local {
+            _ if !name.is_empty() => name.to_owned(),
+            Some(local) => local.ip().to_canonical().to_string(),
+            None => "localhost".to_owned(),
+        };
+        (name, local.map_or(80, |local| local.port()))
     }
 
     /// The program's only argument: the query with spaces for plus signs, unless it is a form's.

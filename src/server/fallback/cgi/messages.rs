@@ -3,7 +3,10 @@
 use tokio::{io::AsyncReadExt, process::ChildStderr};
 
 use super::CGI_LOG;
-use crate::server::event::{EventSink, Level};
+use crate::server::{
+    event::{EventSink, Level},
+    fallback::printable,
+};
 
 /// A longer line of the program's messages becomes several, and further ones are left out.
 const MAX_MESSAGE_BYTES: usize = 1000;
@@ -17,10 +20,10 @@ pub(super) async fn log_messages(stderr: Option<ChildStderr>, name: &str, events
     let mut tell = |line: &[u8]| {
         if let Some(rest) = left.checked_sub(1) {
             left = rest;
-            let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+            let text = String::from_utf8_lossy(line.trim_ascii_end());
             let more = if rest == 0 { " (further lines are left out)" } else { "" };
             events.line(Level::Warning, CGI_LOG, || {
-                format!("CGI script {name:?}: {}{more}", text.escape_debug())
+                format!("CGI script {name:?}: {}{more}", printable(&text))
             });
         }
     };
