@@ -70,3 +70,44 @@ def test_every_cut_of_two_messages_gives_the_same_two_messages(server: Server) -
 
 def _payload(client: Client) -> bytes:
     return client.read_frame().payload
+
+
+TWO_READERS = """
+import threading
+
+
+def web_socket_do_extra_handshake(request):
+    pass
+
+
+def web_socket_transfer_data(request):
+    started = threading.Event()
+
+    def receive():
+        started.set()
+        while request.ws_stream.receive_message() is not None:
+            pass
+
+    threading.Thread(target=receive, daemon=True).start()
+    started.wait()
+    request.ws_stream.send_message(u'ready')
+"""
+
+
+def test_two_threads_that_receive_on_one_stream_hold_nobody_up(
+    start_server: StartServer, write_handler: WriteHandler, handler_root: Path
+) -> None:
+    """The handler returns while its thread receives: both wait, and others go on."""
+    write_handler("echo", ECHO)
+    write_handler("two", TWO_READERS)
+    server = start_server("-w", handler_root)
+    with server.connect() as waiting:
+        waiting.handshake("/two")
+        assert waiting.read_frame().payload == b"ready"
+        assert waiting.read_frame().close_code == 1000
+        with connect(server.url("/echo"), proxy=None) as other:
+            other.send("alive")
+            assert other.recv(timeout=20) == "alive"
+        # whichever thread takes our answer, TCP is closed
+        waiting.send_close(1000)
+        assert waiting.read_to_end() == b""

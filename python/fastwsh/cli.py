@@ -6,6 +6,7 @@ sentence on stderr; nothing that an operator can cause ends in a traceback.
 
 import argparse
 import logging
+import math
 import os
 import queue
 import signal
@@ -32,6 +33,8 @@ _INTERRUPTED: Final = 128 + signal.SIGINT
 _STOP_MARGIN_SECONDS: Final = 2.0
 # The log or stdout may be blocked by a reader that does not read.
 _FLUSH_SECONDS: Final = 1.0
+# How long a signal may go unnoticed, at worst.
+_SIGNAL_SECONDS: Final = 0.5
 
 _Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 _DEFAULT_HANDLERS: Final[dict[signal.Signals, _Handler]] = {
@@ -146,7 +149,7 @@ def _serve(options: argparse.Namespace) -> int:
         with _signals_put_into(events, renewable=_renewable(server)):
             _run_in_thread("serve", server.serve_forever, events)
             banner.show(server, options)
-            while (event := events.get()) is signal.SIGHUP:
+            while (event := _next_event(events)) is signal.SIGHUP:
                 _renew(server)
             match event:
                 case _Done(error=None):
@@ -161,6 +164,18 @@ def _serve(options: argparse.Namespace) -> int:
     if not finished or not all(thread.daemon for thread in started):
         _end_now(0)
     return 0
+
+
+def _next_event(events: _Events, deadline: float = math.inf) -> signal.Signals | _Done | None:
+    """Wait for an event; None when the deadline has passed.
+
+    A signal that comes just before the main thread begins to wait does not end that wait, and is
+    handled when it is over: hence no wait is a long one.
+    """
+    while (left := deadline - time.monotonic()) > 0:
+        with suppress(queue.Empty):
+            return events.get(timeout=min(left, _SIGNAL_SECONDS))
+    return None
 
 
 def _log_files(server: WebSocketServer) -> list[logs.LogFile]:
@@ -193,12 +208,9 @@ def _stop(server: WebSocketServer, timeout: float, events: _Events) -> bool:
     deadline = time.monotonic() + timeout + _STOP_MARGIN_SECONDS
     _run_in_thread("stop", lambda: server.stop(timeout), events)
     while True:
-        left = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
-        try:
-            event = events.get(timeout=left)
-        except queue.Empty:
-            return False
-        match event:
+        match _next_event(events, deadline):
+            case None:
+                return False
             case signal.Signals.SIGINT:
                 server.server_close()
                 _end_now(_INTERRUPTED)

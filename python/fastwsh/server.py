@@ -127,11 +127,12 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
                 self.server_close()
                 raise ConfigError(str(error)) from error
 
-    def serve_forever(self, poll_interval: float = 0.5) -> None:  # noqa: ARG002 (pywebsocket's)
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Accept connections until `shutdown` or `stop` is called.
 
         Args:
-            poll_interval: pywebsocket's; waiting needs no polling here.
+            poll_interval: Seconds until the main thread notices a signal that came just before it
+                began to wait; other threads do not poll.
         """
         if not self._sockets:
             _OLD_LOGGER.critical("No sockets activated. Use info log level to see the reason.")
@@ -151,7 +152,9 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             for listener, _ in self._sockets:
                 address = listeners.format_address(listener.getsockname())
                 _LOGGER.info("Listening on %s", address)
-            self._stopped.wait()
+            is_main = threading.current_thread() is threading.main_thread()
+            while not self._stopped.wait(poll_interval if is_main else None):
+                pass
         except BaseException:  # a KeyboardInterrupt, usually
             WebSocketServer.stop(self, 0)
             raise

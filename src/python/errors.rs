@@ -42,6 +42,11 @@ impl Kind {
         CLASSES[self as usize].import(py, STREAM_EXCEPTIONS, name)
     }
 
+    /// Whether an exception is of exactly this class.
+    pub(super) fn is(self, py: Python<'_>, error: &PyErr) -> bool {
+        self.class(py).is_ok_and(|class| error.get_type(py).is(class))
+    }
+
     /// An exception with one argument.
     pub(super) fn with<'py, T>(self, py: Python<'py>, argument: T) -> PyErr
     where

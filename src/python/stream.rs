@@ -23,6 +23,7 @@ use pyo3::{
     PyTraverseError, PyVisit,
 };
 
+use self::wait::Awaited;
 use super::{
     connection::{Connection, Settings},
     errors::{protocol_error, Kind},
@@ -146,7 +147,7 @@ impl Stream {
 
     #[pyo3(text_signature = "(self)")]
     fn receive_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.get().inner()?.receive_message(slf)
+        slf.get().inner()?.receive_message(slf, Awaited::Message)
     }
 
     #[pyo3(signature = (code=1000.into(), reason=None, wait_response=true))]
@@ -321,8 +322,9 @@ impl Inner {
         Ok(repr(&connection.getattr(intern!(py, "remote_addr"))?))
     }
 
-    fn reader(&self) -> MutexGuard<'_, MessageReader> {
-        lock(&self.reader)
+    /// The reader; another thread may hold it while it waits for the peer.
+    fn reader(&self, py: Python<'_>) -> MutexGuard<'_, MessageReader> {
+        self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -332,6 +334,10 @@ impl Link<'_> {
             Self::Native(connection) => Some(&connection.get().settings),
             Self::Duck(_) => None,
         }
+    }
+
+    fn is_close_received(&self) -> bool {
+        matches!(self, Self::Native(connection) if connection.get().transport.is_close_received())
     }
 
     fn strict_compat(&self) -> bool {

@@ -48,6 +48,8 @@ pub struct Transport {
     going_away: AtomicBool,
     /// The handler has sent a close frame; a second one would be a mistake (RFC 6455 5.5.1).
     close_sent: AtomicBool,
+    /// The peer has sent a close frame.
+    close_received: AtomicBool,
     /// The close frame for that, until somebody has sent it.
     farewell: Mutex<Option<Vec<u8>>>,
     flusher: Arc<Flusher>,
@@ -83,6 +85,7 @@ impl Transport {
             more_buffered: AtomicBool::new(false),
             going_away: AtomicBool::new(false),
             close_sent: AtomicBool::new(false),
+            close_received: AtomicBool::new(false),
             farewell: Mutex::new(None),
             flusher,
             watched: AtomicBool::new(false),
@@ -112,6 +115,16 @@ impl Transport {
     /// Says that a close frame is about to be sent for the handler.
     pub fn closing(&self) {
         self.close_sent.store(true, Ordering::SeqCst);
+    }
+
+    /// Says that the peer has sent a close frame; by whoever holds the receiving half.
+    pub fn note_close_received(&self) {
+        self.close_received.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the peer has sent a close frame.
+    pub fn is_close_received(&self) -> bool {
+        self.close_received.load(Ordering::SeqCst)
     }
 
     /// Keeps a small frame back if more input is buffered; `false`: the caller must send it.

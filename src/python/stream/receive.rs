@@ -12,7 +12,7 @@ use pyo3::{
 
 use super::{
     lock,
-    wait::{poll, poll_frame, wait_event, wait_frame, Failure},
+    wait::{buffered_event, poll_frame, wait_event, wait_frame, Awaited, Failure, Received},
     Inner, Kind, Link, Stream,
 };
 use crate::{
@@ -27,7 +27,6 @@ use crate::{
         deflate::{incoming_framer, DeflateFramer},
         errors::{invalid_utf8, os_error},
     },
-    server::Transport,
 };
 
 /// How messages pass on their way in.
@@ -44,6 +43,7 @@ impl Inner {
     pub(super) fn receive_message<'py>(
         &self,
         stream: &Bound<'py, Stream>,
+        awaited: Awaited,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = stream.py();
         if self.client_terminated(py)? {
@@ -57,8 +57,8 @@ impl Inner {
                     Some(message) => message,
                     None => continue,
                 },
-                Incoming::Plain => self.next(py, &link, None)?,
-                Incoming::Deflate(framer) => self.next(py, &link, Some(&framer))?,
+                Incoming::Plain => self.next(py, &link, None, awaited)?,
+                Incoming::Deflate(framer) => self.next(py, &link, Some(&framer), awaited)?,
             };
             self.last_opcode.store(opcode.value(), Ordering::Relaxed);
             match opcode {
@@ -245,7 +245,7 @@ impl Inner {
         let py = frame.py();
         let (fin, opcode, payload) = frame_fields(frame)?;
         let payload = payload.as_bytes().to_vec();
-        let pushed = self.reader().push_frame(opcode, fin, payload);
+        let pushed = self.reader(py).push_frame(opcode, fin, payload);
         match pushed {
             Ok(None) => Ok(None),
             Ok(Some((kind, message))) => {
@@ -282,27 +282,27 @@ impl Inner {
         py: Python<'_>,
         link: &Link<'_>,
         framer: Option<&Bound<'_, DeflateFramer>>,
+        awaited: Awaited,
     ) -> PyResult<(Opcode, Vec<u8>)> {
         let max_message_bytes = link.max_message_bytes();
-        self.reader().set_rules(Rules {
+        let rules = Rules {
             expect_masked: self.expect_masked,
             deflate: framer.is_some(),
             late_rsv1: link.strict_compat(),
             max_message_bytes,
-        });
-        let event = match link {
+        };
+        let Received { event, non_minimal } = match link {
             Link::Native(connection) => {
                 let transport = &connection.get().transport;
-                match self.buffered_event(transport) {
-                    Ok(None) => py.detach(|| wait_event(transport, &self.reader)),
-                    Ok(Some(event)) => Ok(event),
+                match buffered_event(transport, &self.reader, rules) {
+                    Ok(None) => py.detach(|| wait_event(transport, &self.reader, rules, awaited)),
+                    Ok(Some(received)) => Ok(received),
                     Err(failure) => Err(failure),
                 }
                 .map_err(|failure| self.failure(py, link, failure))?
             }
-            Link::Duck(connection) => self.duck_event(connection, link)?,
+            Link::Duck(connection) => self.duck_event(connection, link, rules)?,
         };
-        let non_minimal = self.reader().take_non_minimal();
         if let Some(header) = non_minimal {
             warn_non_minimal(py, &header)?;
         }
@@ -322,34 +322,27 @@ impl Inner {
         }
     }
 
-    /// An event from what is buffered already, without giving the interpreter away. (Asking the
-    /// socket as well costs a system call that finds nothing for every message of a peer that waits
-    /// for its answers.)
-    fn buffered_event(&self, transport: &Transport) -> Result<Option<Event>, Failure> {
-        let Some(mut inbound) = transport.try_inbound() else { return Ok(None) };
-        let mut reader = self.reader();
-        let event = poll(&mut inbound, &mut reader).map_err(Failure::Protocol)?;
-        if event.is_some() {
-            transport.set_more_buffered(reader.has_message(inbound.bytes()));
-        }
-        Ok(event)
-    }
-
-    fn duck_event(&self, connection: &Bound<'_, PyAny>, link: &Link<'_>) -> PyResult<Event> {
+    fn duck_event(
+        &self,
+        connection: &Bound<'_, PyAny>,
+        link: &Link<'_>,
+        rules: Rules,
+    ) -> PyResult<Received> {
         let py = connection.py();
         loop {
-            let wanted = {
+            let (polled, non_minimal, wanted) = {
                 let mut kept = lock(&self.duck_input);
-                let mut reader = self.reader();
+                let mut reader = self.reader(py);
+                reader.set_rules(rules);
                 let mut input = &kept[..];
                 let polled = reader.poll(&mut input);
                 let used = kept.len() - input.len();
                 kept.drain(..used);
-                if let Some(event) = polled.map_err(|error| link.protocol_error(py, &error))? {
-                    return Ok(event);
-                }
-                reader.wanted(&kept)
+                (polled, reader.take_non_minimal(), reader.wanted(&kept))
             };
+            if let Some(event) = polled.map_err(|error| link.protocol_error(py, &error))? {
+                return Ok(Received { event, non_minimal });
+            }
             let bytes = self.duck_read(connection, wanted)?;
             lock(&self.duck_input).extend_from_slice(bytes.as_bytes());
         }
@@ -366,18 +359,18 @@ impl Inner {
                     .map_err(|failure| self.failure(py, link, failure))
             }
             Link::Duck(connection) => loop {
-                let wanted = {
+                let (polled, wanted) = {
                     let mut kept = lock(&self.duck_input);
                     let mut frames = lock(&self.frames);
                     let mut input = &kept[..];
                     let polled = poll_frame(&mut input, &self.reader, &mut frames, masked, limit);
                     let used = kept.len() - input.len();
                     kept.drain(..used);
-                    if let Some(frame) = polled.map_err(|error| link.protocol_error(py, &error))? {
-                        return Ok(frame);
-                    }
-                    frames.wanted(&kept, masked)
+                    (polled, frames.wanted(&kept, masked))
                 };
+                if let Some(frame) = polled.map_err(|error| link.protocol_error(py, &error))? {
+                    return Ok(frame);
+                }
                 let bytes = self.duck_read(connection, wanted)?;
                 lock(&self.duck_input).extend_from_slice(bytes.as_bytes());
             },
@@ -452,6 +445,7 @@ impl Inner {
                 io_failure(py, wanted, &text)
             }
             Failure::End(wanted) => self.end_of_stream(py, wanted),
+            Failure::Answered => self.end_of_stream(py, 1),
         }
     }
 

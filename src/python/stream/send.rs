@@ -7,7 +7,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{bytes_of, lock, turn, Inner, Kind, Link, Stream};
+use super::{bytes_of, lock, turn, wait::Awaited, Inner, Kind, Link, Stream};
 use crate::{
     protocol::{
         close::CloseCode,
@@ -122,7 +122,14 @@ impl Inner {
         if !wait_response || !expects_answer {
             return Ok(());
         }
-        let answer = self.receive_message(stream)?;
+        let answer = match self.receive_message(stream, Awaited::CloseAnswer) {
+            Ok(answer) => answer,
+            // a second thread of the handler received the peer's close frame
+            Err(error) if Kind::ConnectionTerminated.is(py, &error) && link.is_close_received() => {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         if answer.is_none() {
             return Ok(());
         }

@@ -5,8 +5,8 @@ use std::{io, sync::Mutex};
 use super::lock;
 use crate::{
     protocol::{
-        frame::{Frame, FrameReader},
-        receive::{Event, MessageReader},
+        frame::{Frame, FrameHeader, FrameReader},
+        receive::{Event, MessageReader, Rules},
         ProtocolError,
     },
     server::{Inbound, Transport, Wait},
@@ -21,13 +21,55 @@ pub(super) enum Failure {
     /// The stream ended where so many bytes were wanted.
     End(u64),
     Io(u64, io::Error),
+    /// Another thread has received the peer's close frame.
+    Answered,
+}
+
+/// An event, and what is odd about how it came.
+pub(super) struct Received {
+    pub(super) event: Event,
+    pub(super) non_minimal: Option<FrameHeader>,
+}
+
+/// What a caller waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    Message,
+    /// The peer's answer to our close frame, whichever thread gets it.
+    CloseAnswer,
+}
+
+/// Takes an event out of what is buffered, without waiting for anything. (Asking the socket as
+/// well costs a system call that finds nothing for every message of a peer that waits for its
+/// answers.)
+pub(super) fn buffered_event(
+    transport: &Transport,
+    reader: &Mutex<MessageReader>,
+    rules: Rules,
+) -> Result<Option<Received>, Failure> {
+    // whoever holds the reader holds this as well
+    let Some(mut inbound) = transport.try_inbound() else { return Ok(None) };
+    let mut reader = lock(reader);
+    reader.set_rules(rules);
+    let event = poll(&mut inbound, &mut reader).map_err(Failure::Protocol)?;
+    Ok(event.map(|event| received(transport, &inbound, &mut reader, event)))
+}
+
+fn received(
+    transport: &Transport,
+    inbound: &Inbound,
+    reader: &mut MessageReader,
+    event: Event,
+) -> Received {
+    transport.set_more_buffered(reader.has_message(inbound.bytes()));
+    if matches!(event, Event::Close(_)) {
+        transport.note_close_received();
+    }
+    Received { event, non_minimal: reader.take_non_minimal() }
 }
 
 /// Takes the next event out of what has been received.
-pub(super) fn poll(
-    inbound: &mut Inbound,
-    reader: &mut MessageReader,
-) -> Result<Option<Event>, ProtocolError> {
+fn poll(inbound: &mut Inbound, reader: &mut MessageReader) -> Result<Option<Event>, ProtocolError> {
     let mut input = inbound.bytes();
     let before = input.len();
     let polled = reader.poll(&mut input);
@@ -40,17 +82,22 @@ pub(super) fn poll(
 pub(super) fn wait_event(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
-) -> Result<Event, Failure> {
+    rules: Rules,
+    awaited: Awaited,
+) -> Result<Received, Failure> {
     let mut inbound = transport.inbound();
+    if awaited == Awaited::CloseAnswer && transport.is_close_received() {
+        return Err(Failure::Answered);
+    }
     let mut reader = lock(reader);
+    reader.set_rules(rules);
     let mut event = poll(&mut inbound, &mut reader).map_err(Failure::Protocol)?;
     if event.is_none() {
         transport.flush_before_wait();
     }
     loop {
         if let Some(event) = event {
-            transport.set_more_buffered(reader.has_message(inbound.bytes()));
-            return Ok(event);
+            return Ok(received(transport, &inbound, &mut reader, event));
         }
         let wanted = reader.wanted(inbound.bytes());
         let target = reader.payload_target().filter(|(_, missing)| *missing >= DIRECT_MIN);
