@@ -68,13 +68,21 @@ def test_pipelined_requests_are_answered_in_order(server: Server):
 
 
 def test_requests_may_come_in_any_pieces(server: Server):
-    body = b"x" * 10
-    posted = request_head("/a.txt", headers=("Content-Length: 10",)) + body
-    requests = request_head("/a.txt") + posted + b"\r\n" + request_head("/b.txt")
+    # some clients send a line too many
+    requests = request_head("/a.txt") + b"\r\n" + request_head("/b.txt")
     with server.connect() as client:
         for at in range(len(requests)):
             client.send(requests[at : at + 1])
-        assert [read_reply(client).body for _ in range(3)] == [b"a", b"a", b"bb"]
+        assert [read_reply(client).body for _ in range(2)] == [b"a", b"bb"]
+
+
+def test_body_that_nobody_reads_is_not_taken_for_a_request(server: Server):
+    hidden = request_head("/b.txt")
+    with server.connect() as client:
+        client.send(request_head("/a.txt", headers=(f"Content-Length: {len(hidden)}",)) + hidden)
+        reply = read_reply(client)
+        assert (reply.body, reply.header("Connection")) == (b"a", "close")
+        assert_closed(client)
 
 
 @pytest.mark.parametrize(

@@ -331,6 +331,19 @@ def test_end_of_the_server_is_told_with_1001(start_server: StartServer, authorit
         assert server.wait() == 0
 
 
+def run(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fastwsh", *HANDLERS, *args],
+        check=False,
+        cwd=cwd,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+
+
 class TestStartFailures:
     """Each is one sentence with the remedy, and status 1."""
 
@@ -363,16 +376,7 @@ class TestStartFailures:
         ],
     )
     def test_files_or_options_do_not_fit(self, tmp_path: Path, args: list[str], parts: list[str]):
-        done = subprocess.run(
-            [sys.executable, "-m", "fastwsh", *HANDLERS, "-H", HOST, "-p", "0", *args],
-            check=False,
-            cwd=tmp_path,
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_SECONDS,
-        )
+        done = run("-H", HOST, "-p", "0", *args, cwd=tmp_path)
         assert done.stderr.startswith("fastwsh: ")
         assert done.stderr.count("\n") == 1, done.stderr
         for part in parts:
@@ -381,16 +385,7 @@ class TestStartFailures:
 
     def test_socket_file_is_gone(self, tmp_path: Path):
         args = ["-t", "-k", "other-key.pem", "-c", "cert.pem", "--uds", "own.sock"]
-        done = subprocess.run(
-            [sys.executable, "-m", "fastwsh", *HANDLERS, *args],
-            check=False,
-            cwd=tmp_path,
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=DEADLINE_SECONDS,
-        )
-        assert done.returncode == 1
+        assert run(*args, cwd=tmp_path).returncode == 1
         assert not (tmp_path / "own.sock").exists()
 
 

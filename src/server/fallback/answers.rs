@@ -68,6 +68,7 @@ pub(super) fn empty() -> Response<Body> {
     Response::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync())
 }
 
-fn close_behind(response: &mut Response<Body>) {
+/// Makes it the last answer of its connection.
+pub(super) fn close_behind(response: &mut Response<Body>) {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
 }

@@ -155,7 +155,13 @@ impl Fallback {
         gate: &Gate<V>,
     ) -> Response<Body> {
         let line = self.events.wants(Level::Info).then(|| request_line(&asked.head));
-        let mut response = self.respond(asked, body, client, gate).await;
+        let has_body = matches!(asked.framing, Framing::Length(1..));
+        let mut body = Some((asked.framing, body));
+        let mut response = self.respond(asked, &mut body, client, gate).await;
+        if has_body && body.is_some() {
+            // nobody has read what comes before the next request
+            answers::close_behind(&mut response);
+        }
         response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
         if let Some(line) = line {
             let status = response.status().as_u16();
@@ -167,7 +173,7 @@ impl Fallback {
     async fn respond<V>(
         &self,
         asked: Asked,
-        body: Incoming,
+        body: &mut Option<(Framing, Incoming)>,
         client: Client,
         gate: &Gate<V>,
     ) -> Response<Body> {
@@ -178,7 +184,6 @@ impl Fallback {
         if framing == Framing::Bad {
             return answers::bad_request();
         }
-        let mut body = Some((framing, body));
         for _ in 0..=MAX_LOCAL_REDIRECTS {
             let Some(resource) = Resource::parse(&target) else { return answers::bad_request() };
             let script = match self.find(resource.clone()).await {
