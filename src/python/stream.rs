@@ -10,7 +10,7 @@ mod send;
 mod wait;
 
 use std::sync::{
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicBool, AtomicU8, Ordering},
     Arc, Mutex, MutexGuard, OnceLock, PoisonError,
 };
 
@@ -41,7 +41,13 @@ const NO_OPCODE: u8 = 0xff;
 
 /// A WebSocket stream.
 #[pyclass(frozen, subclass, weakref, dict, module = "fastwsh._core")]
-pub(super) struct Stream(OnceLock<Inner>);
+pub(super) struct Stream {
+    inner: OnceLock<Inner>,
+    /// Whether `inner` may be looked at. Python 3.11 and 3.12 make the instance's dict before the
+    /// native part is written, and a collection that this starts traverses zeroed memory: zero
+    /// must mean that there is nothing to visit, which it does not for a `OnceLock`.
+    ready: AtomicBool,
+}
 
 struct Inner {
     request: Py<PyAny>,
@@ -75,7 +81,7 @@ impl Stream {
     fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         // a subclass may take other arguments; `__init__` gets those that count
         let _ = (args, kwargs);
-        Self(OnceLock::new())
+        Self { inner: OnceLock::new(), ready: AtomicBool::new(false) }
     }
 
     fn __init__(&self, request: &Bound<'_, PyAny>, options: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -106,11 +112,15 @@ impl Stream {
             pings: Mutex::default(),
             last_opcode: AtomicU8::new(NO_OPCODE),
         };
-        self.0.set(inner).map_err(|_| PyRuntimeError::new_err("the stream is initialised already"))
+        if self.inner.set(inner).is_err() {
+            return Err(PyRuntimeError::new_err("the stream is initialised already"));
+        }
+        self.ready.store(true, Ordering::Release);
+        Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(inner) = self.0.get() {
+        if let Some(inner) = self.get() {
             visit.call(&inner.request)?;
             visit.call(&inner.options)?;
             visit.call(&inner.attributes)?;
@@ -248,7 +258,15 @@ impl<'py> FromPyObject<'_, 'py> for CloseArgument {
 
 impl Stream {
     fn inner(&self) -> PyResult<&Inner> {
-        self.0.get().ok_or_else(|| PyRuntimeError::new_err("Stream.__init__ was not called"))
+        self.get().ok_or_else(|| PyRuntimeError::new_err("Stream.__init__ was not called"))
+    }
+
+    fn get(&self) -> Option<&Inner> {
+        if self.ready.load(Ordering::Acquire) {
+            self.inner.get()
+        } else {
+            None
+        }
     }
 }
 
