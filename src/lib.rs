@@ -3,6 +3,8 @@
 //! Three layers, imports go down only: [`protocol`] (sans I/O), `server` (tokio, no Python types)
 //! and `python` (`PyO3`, no protocol rule).
 
+#[cfg(feature = "server")]
+mod locks;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;

@@ -411,8 +411,6 @@ class Server:
         """Return (level, logger, text, False) or (0, "", resource, upgrade); None when late."""
     def take_lost_events(self) -> int:
         """Return how many events were dropped since the last call."""
-    def connection_count(self) -> int:
-        """Return how many connections have a handler."""
     def close(self) -> None:
         """Stop accepting and send 1001 to every connection."""
     def wait_closed(self, timeout: float) -> bool:

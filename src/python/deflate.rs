@@ -3,7 +3,7 @@
 //! A stream whose filter lists hold exactly the four filters of one [`DeflateFramer`] calls the
 //! framer directly; the filters' own methods are for handlers that call or move them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use pyo3::{
     intern,
@@ -13,13 +13,16 @@ use pyo3::{
 };
 
 use super::errors::{protocol_error, value_error};
-use crate::protocol::{
-    deflate::{
-        Flush, MessageDeflater, MessageInflater, Offer, RawDeflater as Deflater,
-        RawInflater as Inflater, WindowBits,
+use crate::{
+    locks::lock,
+    protocol::{
+        deflate::{
+            Flush, MessageDeflater, MessageInflater, Offer, RawDeflater as Deflater,
+            RawInflater as Inflater, WindowBits,
+        },
+        frame::Opcode,
+        ProtocolError,
     },
-    frame::Opcode,
-    ProtocolError,
 };
 
 /// Messages from this size on are compressed and decompressed while other threads run Python.
@@ -364,8 +367,4 @@ where
 fn is_control(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     let opcode: u8 = frame.getattr(intern!(frame.py(), "opcode"))?.extract()?;
     Ok(Opcode::new(opcode & 0xf).is_ok_and(Opcode::is_control))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -156,9 +156,7 @@ impl Server {
     }
 
     fn set_routes(&self, paths: Vec<String>) {
-        let routes: HashMap<String, usize> =
-            paths.into_iter().enumerate().map(|(index, path)| (path, index)).collect();
-        self.routes.set(routes);
+        self.routes.set(paths.into_iter().collect());
     }
 
     #[pyo3(signature = (credential))]
@@ -207,10 +205,6 @@ impl Server {
 
     fn take_lost_events(&self) -> u64 {
         self.events.take_lost()
-    }
-
-    fn connection_count(&self) -> usize {
-        self.core.registry().len()
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {

@@ -29,11 +29,14 @@ use super::{
     errors::{protocol_error, Kind},
     repr,
 };
-use crate::protocol::{
-    frame::{FrameReader, Opcode},
-    receive::{MessageReader, Rules},
-    send::FrameWriter,
-    ProtocolError,
+use crate::{
+    locks::lock,
+    protocol::{
+        frame::{FrameReader, Opcode},
+        receive::{MessageReader, Rules},
+        send::FrameWriter,
+        ProtocolError,
+    },
 };
 
 /// No opcode has been received yet.
@@ -386,8 +389,4 @@ pub(super) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, P
 /// Takes a lock that others may hold while they wait for a peer.
 fn turn<'a>(py: Python<'_>, mutex: &'a Mutex<()>) -> MutexGuard<'a, ()> {
     mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

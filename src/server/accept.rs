@@ -51,8 +51,6 @@ pub struct Candidate {
     pub head: RequestHead,
     /// The path with its query: the request target, or what an absolute one contains.
     pub resource: String,
-    /// Which handler.
-    pub route: usize,
     /// Whether it is encrypted.
     pub tls: bool,
     /// The peer's address; `None` on a Unix socket.
@@ -244,20 +242,12 @@ async fn serve(
         }
     };
     match decision {
-        Decision::Handler { route, resource } => {
+        Decision::Handler { resource } => {
             let tls = stream.is_tls();
             let Ok(socket) = stream.into_socket() else { return };
             let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone()));
             let Some(id) = shared.registry.add(transport.clone()) else { return };
-            shared.acceptor.clone().accept(Candidate {
-                transport,
-                id,
-                head,
-                resource,
-                route,
-                tls,
-                peer,
-            });
+            shared.acceptor.clone().accept(Candidate { transport, id, head, resource, tls, peer });
         }
         Decision::Refuse(refusal) => {
             let body = head.method != "HEAD";
@@ -268,7 +258,7 @@ async fn serve(
 
 /// What becomes of a request that is not the fallback's.
 enum Decision {
-    Handler { route: usize, resource: String },
+    Handler { resource: String },
     Refuse(Refusal),
 }
 
@@ -312,16 +302,16 @@ fn decide(head: &RequestHead, shared: &Shared) -> Result<String, Decision> {
         }
     };
     let (path, fragment) = uri::split_resource(&resource);
-    match shared.routes.find(path) {
-        Some(_) if !fragment.is_empty() => {
+    match shared.routes.contains(path) {
+        true if !fragment.is_empty() => {
             events.line(Level::Info, HANDLER_LOG, || {
                 "Dispatch failed for error: Fragment identifiers MUST NOT be used on WebSocket URIs"
                     .to_owned()
             });
             Err(Decision::Refuse(Refusal::new(400)))
         }
-        Some(route) => Err(Decision::Handler { route, resource }),
-        None => {
+        true => Err(Decision::Handler { resource }),
+        false => {
             let upgrade = head.header("Upgrade").is_some();
             events.send(Event::NoHandler { resource: resource.clone(), upgrade });
             fall_back(&resource)

@@ -1,7 +1,7 @@
 //! What a server is told when it is made: settings, and which resources have handlers.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -30,17 +30,17 @@ pub struct Config {
     pub cgi: CgiConfig,
 }
 
-/// Which resource has which handler.
+/// Which resources have handlers.
 #[derive(Debug, Default)]
-pub struct Routes(RwLock<HashMap<String, usize>>);
+pub struct Routes(RwLock<HashSet<String>>);
 
 impl Routes {
     /// Replaces all routes.
-    pub fn set(&self, routes: HashMap<String, usize>) {
+    pub fn set(&self, routes: HashSet<String>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
-    pub(super) fn find(&self, path: &str) -> Option<usize> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(path).copied()
+    pub(super) fn contains(&self, path: &str) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(path)
     }
 }

@@ -78,16 +78,6 @@ impl Registry {
         Visitor(self.clone())
     }
 
-    /// How many connections have a handler.
-    pub fn len(&self) -> usize {
-        self.lock().live.len()
-    }
-
-    /// Whether no connection has a handler.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Refuses new connections and says good-bye to those that are there.
     pub fn close(&self, close_frame: &[u8]) {
         let mut state = self.lock();

@@ -7,7 +7,7 @@
 use std::{
     io::{self, BufRead, IoSlice, Write},
     os::fd::{AsFd, OwnedFd},
-    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::Mutex,
 };
 
 use rustix::{
@@ -15,6 +15,8 @@ use rustix::{
     net::{recv, send, sendmsg, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown},
 };
 use rustls::ServerConnection;
+
+use crate::locks::{lock, try_lock};
 
 /// How an operation waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,11 +194,7 @@ impl Tls {
     }
 
     fn send_owed(&self, socket: &OwnedFd) {
-        let mut wire = match self.wire.try_lock() {
-            Ok(wire) => wire,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(mut wire) = try_lock(&self.wire) else { return };
         let mut connection = lock(&self.connection);
         while connection.wants_write() {
             if connection.write_tls(&mut *wire).is_err() {
@@ -270,8 +268,4 @@ fn send_both(socket: &OwnedFd, header: &[u8], payload: &[u8]) -> SendResult {
         payload
     };
     send_all(socket, rest, Wait::Long)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,7 @@ use std::{
     io,
     sync::{
         atomic::{AtomicBool, Ordering},
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard,
     },
 };
 
@@ -19,6 +19,7 @@ use super::{
     inbound::Inbound,
     socket::{Socket, Wait},
 };
+use crate::locks::{lock, try_lock};
 
 /// Replies held back are sent when they reach this size.
 const HELD_MAX: usize = 64 * 1024;
@@ -314,17 +315,5 @@ impl Outbound {
             self.held.drain(..sent);
         }
         result
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    match mutex.try_lock() {
-        Ok(guard) => Some(guard),
-        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
     }
 }
