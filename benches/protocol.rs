@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use fastwsh::protocol::{
-    deflate::{MessageDeflater, MessageInflater},
+    deflate::{DeflateLevel, Ending, MessageDeflater, MessageInflater},
     frame::{FrameHeader, Opcode},
     handshake::Opening,
     head::HeadReader,
@@ -47,11 +47,16 @@ fn main() {
 
 fn masks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("mask");
-    for size in [32, 1 << 10, 1 << 20] {
-        let mut data = vec![0xa5; size];
-        group.throughput(Throughput::Bytes(size as u64));
-        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            bencher.iter(|| mask::apply(black_box(&mut data), KEY, 1));
+    for size in [32, 45, 1 << 10, 1 << 20] {
+        // several, since the next to write to bytes just written waits for them
+        let mut pieces = vec![vec![0xa5; size]; (64 << 10 >> size.ilog2()).clamp(1, 64)];
+        group.throughput(Throughput::Bytes((size * pieces.len()) as u64));
+        group.bench_function(BenchmarkId::new(format!("{} of", pieces.len()), size), |bencher| {
+            bencher.iter(|| {
+                for piece in black_box(&mut pieces) {
+                    mask::apply(piece, KEY, 1);
+                }
+            });
         });
     }
     group.finish();
@@ -77,7 +82,7 @@ fn texts(criterion: &mut Criterion) {
 fn headers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame_header");
     for length in [32, 1 << 10, 1 << 20] {
-        let bytes = frame(Opcode::BINARY, &vec![0; length]);
+        let bytes = frame(Opcode::BINARY, &vec![0; length], KEY);
         group.bench_function(BenchmarkId::new("decode", length), |bencher| {
             bencher.iter(|| FrameHeader::decode(black_box(&bytes), true));
         });
@@ -89,7 +94,7 @@ fn messages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("message");
     for (name, opcode) in [("text", Opcode::TEXT), ("binary", Opcode::BINARY)] {
         for size in [32, 1 << 20] {
-            let bytes = frame(opcode, &vec![b'a'; size]);
+            let bytes = frame(opcode, &vec![b'a'; size], KEY);
             let mut reader = MessageReader::new(RULES);
             group.throughput(Throughput::Bytes(size as u64));
             group.bench_function(BenchmarkId::new(name, size), |bencher| {
@@ -97,7 +102,16 @@ fn messages(criterion: &mut Criterion) {
             });
         }
     }
-    let pipelined = frame(Opcode::TEXT, &[b'a'; 32]).repeat(64);
+    // a key of zeros, so that unmasking in place can be repeated
+    let one = frame(Opcode::TEXT, &[b'a'; 32], [0; 4]);
+    let reader = MessageReader::new(RULES);
+    group.throughput(Throughput::Elements(1));
+    for (name, left) in [("nothing", &one[..0]), ("a message", &one), ("a part", &one[..9])] {
+        group.bench_function(BenchmarkId::new("look ahead", name), |bencher| {
+            bencher.iter(|| reader.has_message(black_box(left)));
+        });
+    }
+    let mut pipelined = one.repeat(64);
     let mut reader = MessageReader::new(RULES);
     group.throughput(Throughput::Elements(64));
     group.bench_function("64 pipelined", |bencher| {
@@ -108,25 +122,85 @@ fn messages(criterion: &mut Criterion) {
             }
         });
     });
+    group.bench_function("64 pipelined, in place", |bencher| {
+        bencher.iter(|| {
+            let mut input = black_box(&mut pipelined[..]);
+            while let Some(whole) = reader.take_whole(input) {
+                input = &mut input[black_box(whole).payload.end..];
+            }
+        });
+    });
     group.finish();
 }
 
 fn compression(criterion: &mut Criterion) {
-    let message = br#"{"user": "somebody", "text": "hello, world", "time": 1767225600}"#.repeat(16);
     let mut group = criterion.benchmark_group("deflate");
-    group.throughput(Throughput::Bytes(message.len() as u64));
-    for (name, no_context_takeover) in [("takeover", false), ("no takeover", true)] {
-        let mut deflater = MessageDeflater::new(None, no_context_takeover);
-        group.bench_function(BenchmarkId::new("deflate 1 KiB", name), |bencher| {
-            bencher.iter(|| deflater.deflate(black_box(&message), true, false));
+    for (size, count) in [(32, 2048), (1 << 10, 512), (64 << 10, 32)] {
+        let messages = records(size, count);
+        group.throughput(Throughput::Bytes(size as u64));
+        for level in 1..=9 {
+            let level = DeflateLevel::new(level).unwrap_or_default();
+            let mut deflater = MessageDeflater::with_level(None, false, level);
+            let (mut output, mut next, mut total) = (Vec::new(), messages.iter().cycle(), 0);
+            for message in &messages {
+                output.clear();
+                deflater.deflate_into(message, Ending::Message, &mut output);
+                total += output.len();
+            }
+            let name = format!("level {}, to {} bytes", level.level(), total / count);
+            group.bench_function(BenchmarkId::new(name, size), |bencher| {
+                bencher.iter(|| {
+                    output.clear();
+                    let message = next.next().map_or(&[][..], Vec::as_slice);
+                    deflater.deflate_into(black_box(message), Ending::Message, &mut output);
+                });
+            });
+        }
+        let mut alone = MessageDeflater::with_level(None, true, DeflateLevel::FASTEST);
+        let mut next = messages.iter().cycle();
+        group.bench_function(BenchmarkId::new("level 1, no takeover", size), |bencher| {
+            bencher.iter(|| alone.deflate(next.next().map_or(&[], Vec::as_slice), true, false));
         });
+        for level in [DeflateLevel::FASTEST, DeflateLevel::PYWEBSOCKET] {
+            let mut deflater = MessageDeflater::with_level(None, true, level);
+            let payloads: Vec<_> =
+                messages.iter().map(|message| deflater.deflate(message, true, false)).collect();
+            let (mut output, mut next) = (Vec::new(), payloads.iter().cycle());
+            let mut inflater = MessageInflater::default();
+            let name = format!("inflate level {}", level.level());
+            group.bench_function(BenchmarkId::new(name, size), |bencher| {
+                bencher.iter(|| {
+                    output.clear();
+                    let payload = next.next().map_or(&[][..], Vec::as_slice);
+                    inflater.inflate_into(black_box(payload), u64::MAX, &mut output)
+                });
+            });
+        }
     }
-    let payload = MessageDeflater::new(None, true).deflate(&message, true, false);
-    let mut inflater = MessageInflater::default();
-    group.bench_function("inflate 1 KiB", |bencher| {
-        bencher.iter(|| inflater.inflate(black_box(&payload), u64::MAX));
-    });
     group.finish();
+}
+
+/// Texts like those of an application that exchanges JSON; together, more than a window holds.
+fn records(size: usize, count: usize) -> Vec<Vec<u8>> {
+    let mut word = 1_u64;
+    let mut random = |below: usize| {
+        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(word >> 33).unwrap_or_default() % below
+    };
+    let record = || {
+        format!(
+            r#"{{"id":{},"type":"{}","price":{}.{:02},"active":{},"user":"user{}"}},"#,
+            random(100_000),
+            ["trade", "quote", "order", "cancel"][random(4)],
+            random(1000),
+            random(100),
+            random(2) == 1,
+            random(500),
+        )
+    };
+    // a record has more than 50 bytes
+    let text: String = std::iter::repeat_with(record).take(size * count / 50 + 1).collect();
+    text.as_bytes().chunks_exact(size).take(count).map(<[u8]>::to_vec).collect()
 }
 
 fn handshakes(criterion: &mut Criterion) {
@@ -147,12 +221,12 @@ fn handshakes(criterion: &mut Criterion) {
 }
 
 /// A masked frame.
-fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+fn frame(opcode: Opcode, payload: &[u8], key: mask::MaskingKey) -> Vec<u8> {
     let header = FrameHeader {
         fin: true,
         reserved: 0,
         opcode,
-        masking_key: Some(KEY),
+        masking_key: Some(key),
         length: payload.len() as u64,
         length_octets: 1,
     };

@@ -141,6 +141,13 @@ impl FrameHeader {
 
     /// Appends the header, with its masking key if it has one.
     pub fn encode(&self, output: &mut Vec<u8>) {
+        output.extend_from_slice(&self.encoded());
+    }
+
+    /// The header as bytes, with its masking key if it has one.
+    pub fn encoded(&self) -> EncodedHeader {
+        let mut encoded = EncodedHeader { bytes: [0; MAX_HEADER], length: 0 };
+        let mut room = &mut encoded.bytes[..];
         let formatter = Formatter {
             is_final: self.fin,
             rsv1: self.reserved & RSV1 != 0,
@@ -149,10 +156,31 @@ impl FrameHeader {
             opcode: OpCode::from(self.opcode.value()),
             mask: self.masking_key,
         };
-        // writing to a Vec cannot fail
-        let _ = formatter.format(self.length, output);
+        // there is room for the longest
+        let _ = formatter.format(self.length, &mut room);
+        let left = room.len();
+        encoded.length = MAX_HEADER - left;
+        encoded
     }
 }
+
+/// The bytes of a header.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodedHeader {
+    bytes: [u8; MAX_HEADER],
+    length: usize,
+}
+
+impl std::ops::Deref for EncodedHeader {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// Two octets, a length in eight more, and a masking key.
+const MAX_HEADER: usize = 14;
 
 /// A frame as it came, its payload unmasked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,15 @@
 //! follows stays in the caller's buffer for whoever reads next. After an error it can be asked
 //! again: the offending frame, or the rest of the offending message, is passed over.
 
+mod direct;
+mod whole;
+
+pub use whole::Whole;
+
 use super::{
     error::ProtocolError,
     fragment::Fragments,
-    frame::{self, Decoded, FrameHeader, Opcode, MAX_CONTROL_PAYLOAD, RSV1},
+    frame::{self, FrameHeader, Opcode, MAX_CONTROL_PAYLOAD, RSV1},
     mask::{self, MaskingKey},
     utf8::Validator,
 };
@@ -172,22 +177,6 @@ impl MessageReader {
         }
     }
 
-    /// Whether a whole data message stands at the front of `input`, so that reading it will not
-    /// wait.
-    pub fn has_message(&self, input: &[u8]) -> bool {
-        if self.frame.is_some() {
-            return false;
-        }
-        match FrameHeader::decode(input, self.rules.expect_masked) {
-            Ok(Decoded::Header(header, used)) => {
-                header.fin
-                    && !header.opcode.is_control()
-                    && (input.len() - used) as u64 >= header.length
-            }
-            _ => false,
-        }
-    }
-
     /// Passes over what is left of a refused frame; `true` when nothing is.
     pub fn skip(&mut self, input: &mut &[u8]) -> bool {
         let Some(mut current) = self.frame else { return true };
@@ -250,14 +239,7 @@ impl MessageReader {
         if opcode.is_control() && header.length > MAX_CONTROL_PAYLOAD {
             return Err(ProtocolError::ControlFrameTooLong);
         }
-        let compressed = header.reserved & RSV1 != 0
-            && self.rules.deflate
-            && !opcode.is_control()
-            && (opcode != Opcode::CONTINUATION || self.rules.late_rsv1);
-        let unknown = header.reserved & !if compressed { RSV1 } else { 0 };
-        if unknown != 0 {
-            return Err(ProtocolError::ReservedBits(header.reserved));
-        }
+        let compressed = self.is_compressed(header)?;
         let kind = self.fragments.receive(opcode, header.fin)?;
         if opcode.is_control() {
             return if opcode.is_known() {
@@ -276,12 +258,29 @@ impl MessageReader {
             }
         }
         self.compressed |= compressed;
-        let size = (self.message.len() as u64).saturating_add(header.length);
-        if !self.discard && size > self.rules.max_message_bytes {
+        if !self.discard && self.exceeds_limit(header) {
             self.give_up_message();
             return Err(ProtocolError::MessageTooBig { limit: self.rules.max_message_bytes });
         }
         Ok(())
+    }
+
+    /// Judges the reserved bits: RSV1 marks a compressed message (RFC 7692 6).
+    fn is_compressed(&self, header: &FrameHeader) -> Result<bool, ProtocolError> {
+        let compressed = header.reserved & RSV1 != 0
+            && self.rules.deflate
+            && !header.opcode.is_control()
+            && (header.opcode != Opcode::CONTINUATION || self.rules.late_rsv1);
+        let unknown = header.reserved & !if compressed { RSV1 } else { 0 };
+        if unknown != 0 {
+            return Err(ProtocolError::ReservedBits(header.reserved));
+        }
+        Ok(compressed)
+    }
+
+    /// Whether the message would become larger than is allowed.
+    fn exceeds_limit(&self, header: &FrameHeader) -> bool {
+        (self.message.len() as u64).saturating_add(header.length) > self.rules.max_message_bytes
     }
 
     fn take_payload(

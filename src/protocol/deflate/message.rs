@@ -1,0 +1,279 @@
+//! Messages through DEFLATE (RFC 7692 7.2).
+
+use super::{spares, DeflateLevel, Flush, RawDeflater, RawInflater, WindowBits};
+use crate::protocol::error::ProtocolError;
+
+/// What RFC 7692 7.2.1 cuts off the end of a message, and 7.2.2 puts back.
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// Room for a message's bytes is made in advance up to this size; beyond it, as they come.
+const EXPECTED_MAX: usize = 64 * 1024;
+
+/// Room behind a message: with less than 260 bytes left, zlib-rs leaves its quick loop. A text of
+/// 1 KiB takes a tenth longer then.
+const QUICK_ROOM: usize = 320;
+
+/// What a piece of a message ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing: the message goes on.
+    Piece,
+    /// The message.
+    Message,
+    /// The message, with a final block; the next one starts with an empty window (RFC 7692
+    /// 7.2.3.4).
+    FinalBlock,
+}
+
+/// Compresses the messages of one direction (RFC 7692 7.2.1).
+#[derive(Debug)]
+pub struct MessageDeflater {
+    window: WindowBits,
+    level: DeflateLevel,
+    no_context_takeover: bool,
+    stream: Option<RawDeflater>,
+}
+
+impl MessageDeflater {
+    /// Compresses as pywebsocket does. Nothing is allocated until the first message.
+    pub fn new(window: Option<WindowBits>, no_context_takeover: bool) -> Self {
+        Self::with_level(window, no_context_takeover, DeflateLevel::PYWEBSOCKET)
+    }
+
+    /// Compresses at a level of the caller's.
+    pub fn with_level(
+        window: Option<WindowBits>,
+        no_context_takeover: bool,
+        level: DeflateLevel,
+    ) -> Self {
+        let window = window.unwrap_or(WindowBits::MAX);
+        Self { window, level, no_context_takeover, stream: None }
+    }
+
+    /// As [`Self::deflate_into`], to a vector of its own; with `bfinal` the piece ends with a final
+    /// block, whether the message ends or not.
+    pub fn deflate(&mut self, piece: &[u8], end: bool, bfinal: bool) -> Vec<u8> {
+        let mut output = Vec::new();
+        let ending = match (end, bfinal) {
+            (_, true) => Ending::FinalBlock,
+            (true, false) => Ending::Message,
+            (false, false) => Ending::Piece,
+        };
+        self.deflate_into(piece, ending, &mut output);
+        output
+    }
+
+    /// Compresses a piece of a message to the end of `output`, which grows as
+    /// [`RawDeflater::compress_into`] says.
+    pub fn deflate_into(&mut self, piece: &[u8], ending: Ending, output: &mut Vec<u8>) {
+        let mut stream = self.stream.take().unwrap_or_else(|| self.begin());
+        match ending {
+            Ending::Piece => stream.compress_into(piece, Flush::Sync, output),
+            Ending::Message => {
+                stream.compress_into(piece, Flush::Sync, output);
+                output.truncate(output.len().saturating_sub(TAIL.len()));
+            }
+            Ending::FinalBlock => {
+                stream.compress_into(piece, Flush::Finish, output);
+                output.push(0x00);
+            }
+        }
+        if self.no_context_takeover && ending != Ending::Piece {
+            return spares::give_back(stream);
+        }
+        if ending == Ending::FinalBlock {
+            stream.reset();
+        }
+        self.stream = Some(stream);
+    }
+
+    fn begin(&self) -> RawDeflater {
+        if self.no_context_takeover {
+            spares::take(self.window, self.level)
+        } else {
+            RawDeflater::with_level(self.window, self.level)
+        }
+    }
+}
+
+/// Decompresses the messages of one direction (RFC 7692 7.2.2).
+#[derive(Debug, Default)]
+pub struct MessageInflater {
+    no_context_takeover: bool,
+    stream: Option<RawInflater>,
+    /// Bytes of the last message.
+    last_bytes: usize,
+}
+
+impl MessageInflater {
+    /// An inflater that lets go of its memory after every message if the peer promised that no
+    /// message refers to an earlier one.
+    pub fn new(no_context_takeover: bool) -> Self {
+        Self { no_context_takeover, ..Self::default() }
+    }
+
+    /// As [`Self::inflate_into`], to a vector of its own.
+    ///
+    /// # Errors
+    /// As [`Self::inflate_into`].
+    pub fn inflate(&mut self, payload: &[u8], max_bytes: u64) -> Result<Vec<u8>, ProtocolError> {
+        let mut output = Vec::new();
+        self.inflate_into(payload, max_bytes, &mut output)?;
+        Ok(output)
+    }
+
+    /// Inflates a whole message to the end of `output`.
+    ///
+    /// A payload of no bytes at all is an empty message (Mojolicious sends it) and leaves the
+    /// stream as it is. Room for as many bytes as the last message had is made in advance, up to
+    /// 64 KiB; beyond it, half as much again as came so far. A peer can make us reserve no more.
+    ///
+    /// # Errors
+    /// [`ProtocolError::BadDeflate`]; [`ProtocolError::MessageTooBig`] before `output` grows by
+    /// more than `max_bytes` and a few hundred. It is then as it was.
+    pub fn inflate_into(
+        &mut self,
+        payload: &[u8],
+        max_bytes: u64,
+        output: &mut Vec<u8>,
+    ) -> Result<(), ProtocolError> {
+        if payload.is_empty() {
+            return Ok(());
+        }
+        let start = output.len();
+        let limit = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        let expected = payload.len().saturating_mul(4).max(self.last_bytes);
+        output.reserve(expected.min(EXPECTED_MAX).min(limit) + QUICK_ROOM);
+        let inflated = self.inflate_payload(payload, limit, output);
+        if inflated.is_err() {
+            output.truncate(start);
+        }
+        self.last_bytes = output.len() - start;
+        if self.no_context_takeover {
+            self.stream = None;
+        }
+        inflated
+    }
+
+    fn inflate_payload(
+        &mut self,
+        payload: &[u8],
+        limit: usize,
+        output: &mut Vec<u8>,
+    ) -> Result<(), ProtocolError> {
+        let start = output.len();
+        let stream = self.stream.get_or_insert_default();
+        for data in [payload, &TAIL] {
+            // one more than is allowed tells that there is more
+            let missing = limit.saturating_add(1) - (output.len() - start);
+            let left = stream.inflate(data, output, missing)?;
+            if output.len() - start > limit {
+                return Err(ProtocolError::MessageTooBig { limit: limit as u64 });
+            }
+            if !left.is_empty() {
+                return Err(ProtocolError::BadDeflate);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inflate(inflater: &mut MessageInflater, payload: &[u8]) -> Result<Vec<u8>, ProtocolError> {
+        inflater.inflate(payload, 1 << 20)
+    }
+
+    #[test]
+    fn inflates_the_examples_of_rfc_7692_7_2_3() {
+        let mut inflater = MessageInflater::default();
+        let one_block = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+        assert_eq!(inflate(&mut inflater, one_block), Ok(b"Hello".to_vec()));
+        // the same again, from the window
+        assert_eq!(inflate(&mut inflater, b"\xf2\x00\x11\x00\x00"), Ok(b"Hello".to_vec()));
+        // no compression
+        let stored = b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00";
+        assert_eq!(inflate(&mut inflater, stored), Ok(b"Hello".to_vec()));
+        // a final block, padded
+        let last = b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
+        assert_eq!(inflate(&mut inflater, last), Ok(b"Hello".to_vec()));
+        assert_eq!(inflate(&mut inflater, one_block), Ok(b"Hello".to_vec()));
+        // two blocks
+        let two = b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00";
+        assert_eq!(inflate(&mut inflater, two), Ok(b"Hello".to_vec()));
+    }
+
+    #[test]
+    fn an_empty_payload_is_an_empty_message_and_spoils_nothing() {
+        let mut inflater = MessageInflater::default();
+        let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+        assert_eq!(inflate(&mut inflater, b""), Ok(Vec::new()));
+        assert_eq!(inflate(&mut inflater, hello), Ok(b"Hello".to_vec()));
+        assert_eq!(inflate(&mut inflater, b""), Ok(Vec::new()));
+        assert_eq!(inflate(&mut inflater, b"\xf2\x00\x11\x00\x00"), Ok(b"Hello".to_vec()));
+    }
+
+    #[test]
+    fn refuses_what_is_not_deflate() {
+        assert_eq!(
+            inflate(&mut MessageInflater::default(), b"\x07"),
+            Err(ProtocolError::BadDeflate)
+        );
+    }
+
+    #[test]
+    fn a_bomb_is_stopped_while_it_inflates() {
+        let bomb = MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], true, false);
+        assert!(bomb.len() < 20_000);
+        let mut inflater = MessageInflater::default();
+        assert_eq!(
+            inflater.inflate(&bomb, 1000),
+            Err(ProtocolError::MessageTooBig { limit: 1000 })
+        );
+        let exact = MessageDeflater::new(None, false).deflate(&[7; 1000], true, false);
+        assert_eq!(MessageInflater::default().inflate(&exact, 1000), Ok(vec![7; 1000]));
+        assert!(MessageInflater::default().inflate(&exact, 999).is_err());
+    }
+
+    #[test]
+    fn an_empty_piece_behind_another_has_a_byte() {
+        let mut deflater = MessageDeflater::new(None, false);
+        deflater.deflate(b"Hello", false, false);
+        assert_eq!(deflater.deflate(b"", true, false), b"\x00");
+        assert_eq!(deflater.deflate(b"", true, false), b"\x00");
+    }
+
+    #[test]
+    fn every_window_and_mode_round_trips() {
+        let data: Vec<u8> = (0..70_000_u32).map(|n| n.wrapping_mul(n).to_be_bytes()[1]).collect();
+        for bits in 8..=15 {
+            for no_context_takeover in [false, true] {
+                let window = WindowBits::new(bits).ok();
+                let mut deflater = MessageDeflater::new(window, no_context_takeover);
+                let mut inflater = MessageInflater::default();
+                for size in [0, 1, 5, 70_000, 3, 4096] {
+                    let bfinal = size == 3;
+                    let payload = deflater.deflate(&data[..size], true, bfinal);
+                    assert_eq!(inflate(&mut inflater, &payload), Ok(data[..size].to_vec()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fragments_of_a_message_inflate_together() {
+        let mut deflater = MessageDeflater::new(None, false);
+        let payload = [
+            deflater.deflate(b"Hello", false, false),
+            deflater.deflate(b", ", false, false),
+            deflater.deflate(b"world", true, false),
+        ]
+        .concat();
+        assert_eq!(
+            inflate(&mut MessageInflater::default(), &payload),
+            Ok(b"Hello, world".to_vec())
+        );
+    }
+}

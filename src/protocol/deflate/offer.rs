@@ -1,0 +1,129 @@
+//! The parameters of permessage-deflate (RFC 7692 7.1).
+
+/// LZ77 window size as an exponent of two (RFC 7692 7.1.2): 8 to 15.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WindowBits(u8);
+
+impl WindowBits {
+    /// The largest window, and the default.
+    pub const MAX: Self = Self(15);
+
+    /// # Errors
+    /// Outside 8 to 15.
+    pub fn new(bits: i64) -> Result<Self, String> {
+        match u8::try_from(bits) {
+            Ok(bits @ 8..=15) => Ok(Self(bits)),
+            _ => Err(format!("window bits {bits} out of range 8 to 15")),
+        }
+    }
+
+    /// Parses a parameter's value: decimal, no leading zero.
+    ///
+    /// # Errors
+    /// A sentence that names the value.
+    pub fn parse(value: Option<&str>) -> Result<Self, String> {
+        let value = value.ok_or_else(|| "Value is required".to_owned())?;
+        let canonical = !value.starts_with('0') && value.bytes().all(|byte| byte.is_ascii_digit());
+        match value.parse::<u8>() {
+            Ok(bits @ 8..=15) if canonical => Ok(Self(bits)),
+            _ => Err(format!("Invalid value: '{value}'")),
+        }
+    }
+
+    /// The exponent.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The exponent to compress with. zlib has no 256-byte window; what it compresses with 512
+    /// never refers back further than 250 bytes, so every peer with 256 can inflate it.
+    pub(super) fn for_compressor(self) -> u8 {
+        self.0.max(9)
+    }
+}
+
+/// An acceptable offer of permessage-deflate (RFC 7692 7.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// The window that the client can inflate with.
+    pub server_max_window_bits: Option<WindowBits>,
+    /// The client inflates every message on its own.
+    pub server_no_context_takeover: bool,
+    /// The client lets us choose its window, up to this one.
+    pub client_max_window_bits: Option<WindowBits>,
+    /// The client will deflate every message on its own.
+    pub client_no_context_takeover: bool,
+}
+
+impl Offer {
+    /// Judges the parameters of an offer. A repeated parameter counts once, the first time, as in
+    /// pywebsocket.
+    ///
+    /// # Errors
+    /// A sentence that names the parameter for which the offer is declined.
+    pub fn parse<'a>(
+        parameters: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Result<Self, String> {
+        let mut offer = Self::default();
+        let mut seen = Vec::new();
+        for (name, value) in parameters {
+            if seen.contains(&name) {
+                continue;
+            }
+            seen.push(name);
+            let bad = |reason: String| format!("Bad {name} parameter: {reason}");
+            match (name, value) {
+                ("server_max_window_bits", _) => {
+                    offer.server_max_window_bits = Some(WindowBits::parse(value).map_err(bad)?);
+                }
+                ("client_max_window_bits", None) => {
+                    offer.client_max_window_bits = Some(WindowBits::MAX);
+                }
+                ("client_max_window_bits", Some(_)) => {
+                    offer.client_max_window_bits = Some(WindowBits::parse(value).map_err(bad)?);
+                }
+                ("server_no_context_takeover", None) => offer.server_no_context_takeover = true,
+                ("client_no_context_takeover", None) => offer.client_no_context_takeover = true,
+                ("server_no_context_takeover" | "client_no_context_takeover", Some(value)) => {
+                    return Err(bad(format!("it must not have a value: '{value}'")));
+                }
+                _ => return Err(format!("Unknown parameter: '{name}'")),
+            }
+        }
+        Ok(offer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_are_judged_by_rfc_7692_7_1() {
+        let parse = |parameters: &[(&'static str, Option<&'static str>)]| {
+            Offer::parse(parameters.iter().copied())
+        };
+        assert_eq!(parse(&[]), Ok(Offer::default()));
+        let offer = parse(&[
+            ("client_max_window_bits", None),
+            ("server_max_window_bits", Some("10")),
+            ("client_no_context_takeover", None),
+            ("server_max_window_bits", Some("11")),
+        ]);
+        assert_eq!(
+            offer,
+            Ok(Offer {
+                server_max_window_bits: Some(WindowBits(10)),
+                server_no_context_takeover: false,
+                client_max_window_bits: Some(WindowBits::MAX),
+                client_no_context_takeover: true,
+            })
+        );
+        for bad in ["7", "16", "010", "", "ten", "+10", "10.0"] {
+            assert!(parse(&[("server_max_window_bits", Some(bad))]).is_err(), "{bad}");
+        }
+        assert!(parse(&[("server_max_window_bits", None)]).is_err());
+        assert!(parse(&[("server_no_context_takeover", Some("1"))]).is_err());
+        assert!(parse(&[("Server_No_Context_Takeover", None)]).is_err());
+    }
+}

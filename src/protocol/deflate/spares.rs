@@ -1,0 +1,60 @@
+//! Compressors between two messages of connections whose messages do not refer to each other.
+//!
+//! Such a compressor remembers nothing, so that it may serve any connection next. One that is kept
+//! needs a reset, which clears a hash table of 128 KiB in 1.6 µs; a new one takes 4.1 µs from an
+//! allocator that has the memory at hand, and 190 µs from one that has to ask the kernel for it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{DeflateLevel, RawDeflater, WindowBits};
+
+/// How many are kept, by the whole process: 1.5 MiB at most. More are of use only while more
+/// threads than this compress at the same moment.
+const KEPT: usize = 4;
+
+static SPARES: Mutex<Vec<RawDeflater>> = Mutex::new(Vec::new());
+
+/// A compressor with an empty window.
+pub(super) fn take(window: WindowBits, level: DeflateLevel) -> RawDeflater {
+    let mut spares = spares();
+    let fits = |spare: &RawDeflater| spare.window() == window && spare.level() == level;
+    let spare = spares.iter().rposition(fits).map(|index| spares.remove(index));
+    drop(spares);
+    spare.unwrap_or_else(|| RawDeflater::with_level(window, level))
+}
+
+/// Takes back what [`take`] gave; the one that nobody wanted for longest makes room.
+pub(super) fn give_back(mut deflater: RawDeflater) {
+    deflater.reset();
+    let mut spares = spares();
+    let unwanted = (spares.len() == KEPT).then(|| spares.remove(0));
+    spares.push(deflater);
+    drop(spares);
+    drop(unwanted);
+}
+
+/// A holder cannot panic between two changes of the list, so that poison says nothing.
+fn spares() -> MutexGuard<'static, Vec<RawDeflater>> {
+    SPARES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::deflate::Flush;
+
+    #[test]
+    fn a_spare_compressor_is_as_good_as_new() {
+        let (window, level) = (WindowBits::MAX, DeflateLevel::PYWEBSOCKET);
+        let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff";
+        // more than are kept, and from several sizes
+        for round in 0..3 * KEPT {
+            let mut deflater = take(window, level);
+            assert_eq!((deflater.window(), deflater.level()), (window, level));
+            assert_eq!(deflater.compress(b"Hello", Flush::Sync), hello, "round {round}");
+            give_back(deflater);
+            give_back(RawDeflater::new(WindowBits::new(9).expect("9 is in range")));
+        }
+        assert!(spares().len() <= KEPT);
+    }
+}

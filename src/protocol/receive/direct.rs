@@ -1,0 +1,105 @@
+//! The way past the reader for long binary messages: the caller reads the payload straight to where
+//! it stays, and only has it unmasked here.
+
+use super::MessageReader;
+use crate::protocol::{frame::Opcode, mask};
+
+impl MessageReader {
+    /// The length of the binary message whose only frame is under way, and how much of it has come,
+    /// if at least so much of it is missing: its payload may be read past this reader, see
+    /// [`Self::begin_direct`].
+    ///
+    /// Only between `poll` calls that returned `None` and left nothing.
+    pub fn direct_length(&self, least_missing: u64) -> Option<(u64, u64)> {
+        let current = self.frame.as_ref()?;
+        let whole = current.fin && current.opcode == Opcode::BINARY && !self.compressed;
+        if !whole || current.skip || self.discard || current.remaining < least_missing {
+            return None;
+        }
+        let received = self.message.len() as u64;
+        Some((received + current.remaining, received))
+    }
+
+    /// Gives what has come of the message of [`Self::direct_length`]; the caller reads the rest.
+    pub fn begin_direct(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.message)
+    }
+
+    /// Unmasks the rest of the message, which the caller has read behind what it was given, and
+    /// is ready for the next frame; or, if it is not the whole rest, for what is missing of it.
+    pub fn end_direct(&mut self, rest: &mut [u8]) {
+        let Some(current) = &mut self.frame else { return };
+        if let Some(key) = current.masking_key {
+            mask::apply(rest, key, current.offset);
+        }
+        current.offset = (current.offset + rest.len()) % 4;
+        current.remaining = current.remaining.saturating_sub(rest.len() as u64);
+        if current.remaining == 0 {
+            self.frame = None;
+        }
+    }
+}
+
+impl MessageReader {
+    /// Takes back what was given and read of a message that could not be read to its end.
+    pub fn take_back(&mut self, message: &[u8]) {
+        self.message = message.to_vec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::receive::{Event, Rules};
+
+    const RULES: Rules = Rules {
+        expect_masked: true,
+        deflate: false,
+        late_rsv1: false,
+        max_message_bytes: u64::MAX,
+    };
+    const KEY: mask::MaskingKey = [1, 2, 3, 4];
+
+    /// A masked frame of 300 bytes with this first octet.
+    fn frame(first: u8) -> Vec<u8> {
+        let mut bytes = vec![first, 0xfe, 0x01, 0x2c];
+        bytes.extend_from_slice(&KEY);
+        let mut payload = vec![7; 300];
+        mask::apply(&mut payload, KEY, 0);
+        bytes.extend_from_slice(&payload);
+        bytes
+    }
+
+    fn begun(first: u8, length: usize) -> (MessageReader, Vec<u8>) {
+        let mut reader = MessageReader::new(RULES);
+        let bytes = frame(first);
+        assert_eq!(reader.poll(&mut &bytes[..length]), Ok(None));
+        (reader, bytes[length..].to_vec())
+    }
+
+    #[test]
+    fn the_rest_of_a_binary_message_is_read_past_the_reader() {
+        for cut in [8, 9, 11, 100, 307] {
+            let (mut reader, mut rest) = begun(0x82, cut);
+            assert_eq!(reader.direct_length(1), Some((300, cut as u64 - 8)), "cut at {cut}");
+            let mut message = reader.begin_direct();
+            let half = rest.len() / 2;
+            let (front, back) = rest.split_at_mut(half);
+            reader.end_direct(front);
+            reader.end_direct(back);
+            message.extend_from_slice(&rest);
+            assert_eq!(message, [7; 300]);
+            let next = frame(0x82);
+            assert!(matches!(reader.poll(&mut &next[..]), Ok(Some(Event::Message(_)))));
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_one_binary_frame_takes_the_ordinary_way() {
+        // text, a first fragment, and a message of which too little is missing
+        assert_eq!(begun(0x81, 100).0.direct_length(1), None);
+        assert_eq!(begun(0x02, 100).0.direct_length(1), None);
+        assert_eq!(begun(0x82, 300).0.direct_length(9), None);
+        assert_eq!(MessageReader::new(RULES).direct_length(1), None);
+    }
+}
