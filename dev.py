@@ -30,6 +30,12 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 BROWSER_PROGRAMS = ("chromium", "chromedriver")
 DEBIAN_BROWSER_PACKAGES = ("chromium", "chromium-driver")
 
+# A crate of its own, built beside the others.
+_LOAD_GENERATOR = (
+    *("--locked", "--manifest-path", "benches/wsload/Cargo.toml"),
+    *("--target-dir", "target/wsload"),
+)
+
 
 # The tag tells interpreters apart that cannot share an environment: cpython-313, cpython-313t.
 _FACTS = """
@@ -217,6 +223,7 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
     checks += [
         ("cargo check", ["cargo", "check", "--locked", "--no-default-features"]),
         ("cargo test", ["cargo", "test", "--quiet", "--locked", "--features", "server,fuzzing"]),
+        ("cargo test (load generator)", ["cargo", "test", "--quiet", *_LOAD_GENERATOR]),
         ("ruff check", [python, "-m", "ruff", "check", "--output-format", "concise"]),
         ("ruff format", [python, "-m", "ruff", "format", "--check"]),
         ("mypy", [python, "-m", "mypy"]),
