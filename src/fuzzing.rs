@@ -4,13 +4,13 @@
 //! them from libFuzzer, `tests/fuzz_replay.rs` with the corpus and mutations of it.
 
 use crate::protocol::{
-    deflate::{MessageDeflater, MessageInflater, Offer, WindowBits},
+    deflate::{DeflateLevel, MessageDeflater, MessageInflater, Offer, WindowBits},
     extension,
     frame::{Decoded, FrameHeader},
     grammar,
     handshake::Opening,
     head::{HeadError, HeadReader, RequestHead},
-    receive::{Event, MessageReader, Rules},
+    receive::{Event, Message, MessageReader, Rules, Whole},
     ProtocolError,
 };
 
@@ -44,8 +44,8 @@ pub fn frame_header(data: &[u8]) {
     }
 }
 
-/// Assembles messages from a stream of frames that comes whole, in two halves, byte by byte, and
-/// past the caller's buffer.
+/// Assembles messages from a stream of frames that comes whole, in two halves, byte by byte, past
+/// the caller's buffer, and in it.
 ///
 /// # Panics
 /// If an invariant is broken.
@@ -66,6 +66,7 @@ pub fn message_assembly(data: &[u8]) {
     assert_eq!(events(rules, stream.chunks(1), Way::Poll), whole, "byte by byte");
     let chunks = stream.chunks(usize::from(*cut).max(1));
     assert_eq!(events(rules, chunks, Way::Direct), whole, "past the buffer");
+    assert_eq!(events(rules, [left, right], Way::Whole), whole, "in the buffer");
 }
 
 /// Inflates arbitrary messages, and what a compressor made of them.
@@ -86,8 +87,11 @@ pub fn inflate(data: &[u8]) {
 
     let window = WindowBits::new(i64::from(8 + (flags & 7))).ok();
     let bfinal = flags & 16 != 0;
-    let mut deflater = MessageDeflater::new(window, flags & 8 != 0);
-    let mut inflater = MessageInflater::default();
+    let no_context_takeover = flags & 8 != 0;
+    let level = DeflateLevel::new(if flags & 64 != 0 { i64::from(*limit) % 10 } else { 6 });
+    let level = level.unwrap_or_default();
+    let mut deflater = MessageDeflater::with_level(window, no_context_takeover, level);
+    let mut inflater = MessageInflater::new(no_context_takeover);
     for message in [data, left, data] {
         let (first, last) = message.split_at(message.len() / 3);
         let mut payload = Vec::new();
@@ -154,7 +158,7 @@ pub fn request_head(data: &[u8]) {
     assert_eq!(read_head(input, 0..=input.len()), whole, "byte by byte");
     let _ = HeadReader::default().finish(&input[..middle]);
     let Ok(Some((head, used))) = whole else { return };
-    assert_eq!(head.lines.concat().chars().count(), used);
+    assert_eq!(head.bytes.len(), used);
     assert!(!head.method.is_empty() && !head.method.contains(' '));
     assert!(!head.target.starts_with("//"));
     assert!(head.headers.iter().all(|(name, _)| !name.is_empty() && !name.contains(':')));
@@ -171,6 +175,8 @@ enum Way {
     Poll,
     /// The rest of a payload straight to where it belongs, if the reader says where that is.
     Direct,
+    /// Whole messages stay in the caller's buffer.
+    Whole,
 }
 
 type Outcome = Result<Event, ProtocolError>;
@@ -190,12 +196,26 @@ fn events<'a>(rules: Rules, pieces: impl IntoIterator<Item = &'a [u8]>, way: Way
             }
         }
         buffer.extend_from_slice(piece);
-        let mut input = &buffer[..];
-        while let Some(outcome) = reader.poll(&mut input).transpose() {
-            outcomes.push(outcome);
+        loop {
+            if matches!(way, Way::Whole) {
+                if let Some(Whole { opcode, compressed, payload }) = reader.take_whole(&mut buffer)
+                {
+                    let left = buffer.split_off(payload.end);
+                    let payload = buffer.split_off(payload.start);
+                    buffer = left;
+                    outcomes.push(Ok(Event::Message(Message { opcode, payload, compressed })));
+                    continue;
+                }
+            }
+            let mut input = &buffer[..];
+            let outcome = reader.poll(&mut input).transpose();
+            buffer = input.to_vec();
+            match outcome {
+                Some(outcome) => outcomes.push(outcome),
+                None => break,
+            }
         }
-        assert!(reader.wanted(input) > 0, "nothing is missing, and nothing comes");
-        buffer = input.to_vec();
+        assert!(reader.wanted(&buffer) > 0, "nothing is missing, and nothing comes");
     }
     for outcome in &mut outcomes {
         // how much came with the first bad byte depends on the pieces

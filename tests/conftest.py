@@ -126,8 +126,18 @@ class StartServer(Protocol):
     ) -> Server: ...
 
 
+BOTH_WAYS = pytest.mark.parametrize("concurrency", ["threads", "hub"])
+"""For tests whose handlers must not be able to tell where they run."""
+
+
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[StartServer]:
+def concurrency() -> str:
+    """Where handlers run; `BOTH_WAYS` overrides it."""
+    return os.environ.get("FASTWSH_TEST_CONCURRENCY", "auto")
+
+
+@pytest.fixture
+def start_server(tmp_path: Path, concurrency: str) -> Iterator[StartServer]:
     """Start `python -m fastwsh` with these arguments and wait until it listens.
 
     `log_level` must be info or lower: the port is read from the log. `listen` are the options that
@@ -148,7 +158,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
         process = subprocess.Popen(
             command,
             cwd=cwd or tmp_path,
-            env=clean_environment(**(env or {})),
+            env=clean_environment(FASTWSH_CONCURRENCY=concurrency, **(env or {})),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,8 +4,11 @@ import zlib
 
 import pytest
 
+from conftest import BOTH_WAYS
 from contract_support import PATH, Serve, extra_handshake, make_serve, opened
 from wire import BINARY, CONTINUATION, TEXT, Client, Frame
+
+pytestmark = BOTH_WAYS
 
 EXTENSIONS = "Sec-WebSocket-Extensions"
 RSV1 = 4
@@ -118,7 +121,8 @@ class TestLive:
     def conversation(self, serve, lines: str, offered: str = "permessage-deflate") -> list[Frame]:
         """Let the handler send; return its frames."""
         setup = "request.deflate = request.ws_extension_processors[0]"
-        server = serve(extra_handshake(setup, f"send = request.ws_stream.send_message\n{lines}"))
+        handler = extra_handshake(setup, f"send = request.ws_stream.send_message\n{lines}")
+        server = serve(handler, "--deflate-level", "6")
         frames = []
         with server.connect() as client:
             answer(client, offered)
@@ -133,6 +137,31 @@ class TestLive:
         )
         expected = [compressed(HELLO), Frame(TEXT, b"Hello"), compressed(HELLO_AGAIN)]
         assert self.conversation(serve, lines) == expected
+
+    def test_short_messages_are_sent_as_they_are_if_the_operator_wants(self, serve) -> None:
+        server = serve(
+            extra_handshake(
+                "pass", "for n in (9, 10):\n    request.ws_stream.send_message('x' * n)"
+            ),
+            "--deflate-min-bytes",
+            "10",
+        )
+        with server.connect() as client:
+            answer(client)
+            assert client.read_frame() == Frame(TEXT, b"x" * 9)
+            frame = client.read_frame()
+            assert (frame.rsv, inflate(frame.payload)) == (4, [b"x" * 10])
+
+    @pytest.mark.parametrize("level", ["0", "1", "9"])
+    def test_every_level_is_understood(self, serve, level: str) -> None:
+        text = "compress this, compress that, compress all of it"
+        send = f"request.ws_stream.send_message({text!r})"
+        server = serve(extra_handshake("pass", send), "--deflate-level", level)
+        with server.connect() as client:
+            answer(client)
+            payload = client.read_frame().payload
+            assert inflate(payload) == [text.encode()]
+            assert (len(payload) < len(text)) is (level != "0")
 
     def test_bfinal_ends_every_message(self, serve) -> None:
         lines = "request.deflate.set_bfinal(True)\nsend('Hello')\nsend('Hello')"

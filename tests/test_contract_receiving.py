@@ -2,9 +2,11 @@
 
 import pytest
 
-from conftest import Server
+from conftest import BOTH_WAYS, Server
 from contract_support import PATH, Serve, close_code, extra_handshake, make_serve, opened, texts
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame, encode_frame
+
+pytestmark = BOTH_WAYS
 
 HELLO = encode_frame(TEXT, b"Hello")
 

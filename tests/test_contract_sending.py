@@ -7,9 +7,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from conftest import BOTH_WAYS
 from contract_support import PATH, Serve, extra_handshake, make_serve, opened, texts
 from example_client import vanish
 from wire import BINARY, CLOSE, CONTINUATION, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Frame
+
+pytestmark = BOTH_WAYS
 
 MIB = 1 << 20
 

@@ -24,7 +24,7 @@ DIFFERENCES = tomllib.loads((FOLDER / "expected.toml").read_text(encoding="utf-8
 EXPECTED = {
     (name, mode): entry["reason"]
     for entry in DIFFERENCES
-    for mode in entry["modes"]
+    for mode in (*entry["modes"], *(["threads"] if "default" in entry["modes"] else ()))
     for name in entry["scenarios"]
 }
 SCENARIOS = {
@@ -32,7 +32,11 @@ SCENARIOS = {
     for part in (handshakes, frames, behaviour)
     for scenario in part.scenarios()
 }
-MODES = {"default": (), "strict": ("--strict-compat",)}
+MODES = {
+    "default": (),
+    "threads": ("--concurrency", "threads"),
+    "strict": ("--strict-compat",),
+}
 
 # Seconds of silence, and connections at a time: quickly, and again for what looks wrong.
 ROUNDS = ((0.25, 32), (0.6, 4), (1.5, 1))

@@ -146,7 +146,7 @@ class TestClock:
         for client in clients:
             client.handshake("/clock")
             assert client.read_frame().opcode == TEXT
-        assert len(list(threads.iterdir())) >= before + 2 * len(clients)
+        assert len(list(threads.iterdir())) >= before + len(clients)
         for client, leave in zip(clients, cycle([Client.send_close, Client.close, vanish])):
             leave(client)
         # A few threads may be the server's own, started as they were needed.

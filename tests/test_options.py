@@ -81,6 +81,9 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["--handler-encoding", "--handler_encoding"], ["latin-1"], "handler_encoding", "latin-1"),
     (["--shutdown-timeout", "--shutdown_timeout"], ["1.5"], "shutdown_timeout", 1.5),
     (["--max-message-bytes", "--max_message_bytes"], ["9"], "max_message_bytes", 9),
+    (["--concurrency"], ["hub"], "concurrency", "hub"),
+    (["--deflate-level", "--deflate_level"], ["9"], "deflate_level", 9),
+    (["--deflate-min-bytes", "--deflate_min_bytes"], ["9"], "deflate_min_bytes", 9),
     (["--strict-compat", "--strict_compat"], [], "strict_compat", True),
     (["--check"], [], "check", True),
     (["--print-dropin-path", "--print_dropin_path"], [], "print_dropin_path", True),
@@ -167,6 +170,7 @@ def test_defaults_of_our_own_options():
 
 def test_strict_compat_has_no_message_limit_unless_one_is_given():
     assert parse("--strict-compat").max_message_bytes == 0
+    assert parse("--strict-compat").deflate_level == 6
     assert parse("--strict-compat", "--max-message-bytes", "5").max_message_bytes == 5
 
 
@@ -200,6 +204,9 @@ def test_unknown_argument_exits_1(args: list[str], capsys: pytest.CaptureFixture
         (["--shutdown-timeout", "inf"], "'inf' is not a number of seconds"),
         (["--max-message-bytes", "1k"], "'1k' is not a number of bytes"),
         (["--max-message-bytes", "-1"], "'-1' is not a number of bytes"),
+        (["--deflate-level", "10"], "'10' is not a compression level from 0 to 9"),
+        (["--deflate-level", "best"], "'best' is not a compression level from 0 to 9"),
+        (["--concurrency", "fibers"], "invalid choice: 'fibers'"),
     ],
 )
 def test_bad_value_exits_2(args: list[str], reason: str, capsys: pytest.CaptureFixture[str]):

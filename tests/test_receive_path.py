@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from conftest import Server, StartServer, WriteHandler
+from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
 from wire import Client, encode_frame
+
+pytestmark = BOTH_WAYS
 
 ECHO = """
 def web_socket_do_extra_handshake(request):

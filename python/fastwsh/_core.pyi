@@ -1,7 +1,7 @@
 """The native half of fastwsh: protocol rules, sockets and the stream state machine."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Self, final
+from typing import Any, Final, Literal, Self, final
 
 from typing_extensions import disjoint_base
 
@@ -18,6 +18,7 @@ __all__ = [
     "RawInflater",
     "Server",
     "Stream",
+    "StreamOptions",
     "__version__",
     "apply_mask",
     "check_header_field",
@@ -176,6 +177,14 @@ class DeflateFramer:
     def __new__(
         cls, deflate_max_window_bits: int | None, deflate_no_context_takeover: bool
     ) -> Self: ...
+    def set_compression(self, level: int, min_bytes: int) -> None:
+        """Choose zlib's level, 0 to 9, and from which size on messages are compressed.
+
+        Before the first message: the window is empty afterwards.
+
+        Raises:
+            ValueError: The level is out of range.
+        """
     def set_bfinal(self, value: bool) -> None:
         """End messages with a final block (RFC 7692 7.2.3.4)."""
     def set_compress_outgoing_enabled(self, value: bool) -> None:
@@ -214,6 +223,19 @@ class IncomingFrameFilter:
         """Change the frame."""
 
 # --- the stream ----------------------------------------------------------------------------------
+
+@disjoint_base
+class StreamOptions:
+    """The attributes of `fastwsh.pywebsocket.stream.StreamOptions`."""
+
+    outgoing_frame_filters: list[Any]
+    incoming_frame_filters: list[Any]
+    outgoing_message_filters: list[Any]
+    incoming_message_filters: list[Any]
+    encode_text_message_to_utf8: bool
+    mask_send: bool
+    unmask_receive: bool
+    def __new__(cls) -> Self: ...
 
 @disjoint_base
 class Stream:
@@ -347,6 +369,8 @@ class Connection:
         """Send the 101 answer. Returns whether the connection is open, or the server stopping."""
     def send_refusal(self, status: int, supported_versions: str | None = None) -> None:
         """Send an answer that refuses the handshake."""
+    def flush(self) -> None:
+        """Send what is held back; an error is kept for the next call that sends."""
     def set_clean(self) -> None:
         """Note that close frames went both ways, so that nothing more will come."""
 
@@ -372,6 +396,7 @@ class Server:
         cgi_user: User and group to run programs as; None: the server's.
         cgi_is_executable: Says of a path whether it is a program; None: its mode bits say it.
         stack_size: Address space for the stack of each handler's thread, in bytes.
+        hub: Whether any handler runs in the hub.
 
     Raises:
         ValueError: A TLS file cannot be used; the text is a sentence for the operator.
@@ -396,9 +421,10 @@ class Server:
         cgi_user: tuple[int, int] | None = None,
         cgi_is_executable: Callable[[str], object] | None = None,
         stack_size: int,
+        hub: bool = False,
     ) -> Self: ...
-    def set_routes(self, paths: list[str]) -> None:
-        """Say which resources have handlers."""
+    def set_routes(self, routes: dict[str, bool]) -> None:
+        """Say which resources have handlers, and of each whether it runs in the hub."""
     def set_credential(self, credential: str | None) -> None:
         """Require this value of the Authorization header."""
     def reload_tls(self) -> None:
@@ -407,8 +433,19 @@ class Server:
         """Drop events below this level of `logging`."""
     def listen(self, descriptor: int) -> None:
         """Accept from a TCP or Unix socket; takes the descriptor over (pass a duplicate)."""
-    def next_event(self, timeout: float) -> tuple[int, str, str, bool] | None:
-        """Return (level, logger, text, False) or (0, "", resource, upgrade); None when late."""
+    def next_event(
+        self, timeout: float
+    ) -> (
+        tuple[Literal["line"], int, str, str]
+        | tuple[Literal["no_handler"], str, bool]
+        | tuple[Literal["stall"], str, float]
+        | None
+    ):
+        """Wait for something to tell the operator; None when nothing came in time.
+
+        ("line", level, logger, text); ("no_handler", resource, whether an upgrade was asked for);
+        ("stall", resource, seconds for which its handler has kept the hub's thread).
+        """
     def take_lost_events(self) -> int:
         """Return how many events were dropped since the last call."""
     def close(self) -> None:

@@ -118,6 +118,13 @@ def byte_count(text: str) -> int:
     return int(text)
 
 
+def deflate_level(text: str) -> int:
+    """Parse zlib's compression level."""
+    if text.strip() not in set("0123456789"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a compression level from 0 to 9")
+    return int(text)
+
+
 def enter_document_root(options: argparse.Namespace) -> None:
     """Change to the document root, from which every other relative path is seen.
 

@@ -5,6 +5,7 @@ owns the scan, the decoding, the execution and the account of what failed; `py2`
 of Python 2 need. What is done with the handlers is the dispatcher's business.
 """
 
+import ast
 import codecs
 import functools
 import logging
@@ -20,9 +21,13 @@ from types import CodeType
 from typing import Any, Final
 
 from fastwsh import py2, pywebsocket
+from fastwsh.concurrency import why_threads
 from fastwsh.pywebsocket import common
 
 __all__ = [
+    "AUTO",
+    "HUB",
+    "THREADS",
     "HandlerFile",
     "HandlerSuite",
     "LoadError",
@@ -33,6 +38,10 @@ __all__ = [
     "normalize_path",
 ]
 
+AUTO: Final = "auto"
+HUB: Final = "hub"
+THREADS: Final = "threads"
+
 _LOGGER: Final = logging.getLogger("pywebsocket3.dispatch.Dispatcher")
 
 _SUFFIX: Final = "_wsh.py"
@@ -42,6 +51,7 @@ _FILE_PATTERN: Final = re.compile(r"_wsh\.py\Z", re.IGNORECASE)
 _DO_EXTRA_HANDSHAKE: Final = "web_socket_do_extra_handshake"
 _TRANSFER_DATA: Final = "web_socket_transfer_data"
 _PASSIVE_CLOSING_HANDSHAKE: Final = "web_socket_passive_closing_handshake"
+_CONCURRENCY: Final = "web_socket_concurrency"
 
 
 class LoadError(Exception):
@@ -71,6 +81,10 @@ class HandlerSuite:
             status code and the reason to answer.
         path: The handler's file, or "" if it was loaded from a text.
         namespace: The handler's global variables.
+        concurrency: Where the handler says that it runs: "threads", "hub" or, by default, "auto".
+        why_threads: Why it needs a thread of its own if it does not say, or None if it can share
+            one.
+        stall: What was seen if it kept others waiting while it shared one, or None.
     """
 
     def __init__(
@@ -80,12 +94,17 @@ class HandlerSuite:
         passive_closing_handshake: Callable[[Any], Any],
         path: str = "",
         namespace: dict[str, Any] | None = None,
+        concurrency: str = AUTO,
+        why_threads: str | None = "it was not loaded from a file",
     ) -> None:
         self.do_extra_handshake = do_extra_handshake
         self.transfer_data = transfer_data
         self.passive_closing_handshake = passive_closing_handshake
         self.path = path
         self.namespace = {} if namespace is None else namespace
+        self.concurrency = concurrency
+        self.why_threads = why_threads
+        self.stall: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +224,7 @@ def load_source(source: str, path: str = "") -> HandlerSuite:
 def _load(source: str, path: str) -> HandlerSuite:
     file_name = path or "<string>"
     try:
-        code, needs = _compile(source, file_name)
+        code, needs, why = _compile(source, file_name)
     except SyntaxError as error:
         raise _syntax_error(error) from error
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
@@ -228,6 +247,8 @@ def _load(source: str, path: str) -> HandlerSuite:
         passive_closing_handshake,
         path,
         namespace,
+        _concurrency(namespace),
+        why,
     )
 
 
@@ -258,9 +279,9 @@ def _read(path: str, encoding: str | None) -> str:
 
 # web-platform-tests load all handlers anew for each HTTP/2 connection.
 @functools.lru_cache(maxsize=1024)
-def _compile(source: str, file_name: str) -> tuple[CodeType, py2.Needs]:
+def _compile(source: str, file_name: str) -> tuple[CodeType, py2.Needs, str | None]:
     try:
-        code = compile(source, file_name, "exec", dont_inherit=True)
+        code, tree = _parse(source, file_name)
         translation = py2.translate(source) if py2.prints_to_file(source) else None
     except SyntaxError:
         translation = py2.translate(source)
@@ -268,8 +289,14 @@ def _compile(source: str, file_name: str) -> tuple[CodeType, py2.Needs]:
             raise
     if translation is not None:
         source = translation
-        code = compile(source, file_name, "exec", dont_inherit=True)
-    return code, py2.find_needs(source, code)
+        code, tree = _parse(source, file_name)
+    return code, py2.find_needs(source, code), why_threads(tree)
+
+
+def _parse(source: str, file_name: str) -> tuple[CodeType, ast.Module]:
+    """Parse and compile once: doing it again would repeat the warnings."""
+    tree = ast.parse(source, file_name)
+    return compile(tree, file_name, "exec", dont_inherit=True), tree
 
 
 def _function(namespace: dict[str, Any], name: str) -> Callable[[Any], Any]:
@@ -279,6 +306,13 @@ def _function(namespace: dict[str, Any], name: str) -> Callable[[Any], Any]:
     if not callable(function):
         raise LoadError(f"{name} is not callable.")
     return function
+
+
+def _concurrency(namespace: dict[str, Any]) -> str:
+    stated = namespace.get(_CONCURRENCY, AUTO)
+    if stated not in (AUTO, THREADS, HUB):
+        raise LoadError(f'{_CONCURRENCY} is {stated!r}; it must be "threads", "hub" or "auto".')
+    return str(stated)
 
 
 def _syntax_error(error: SyntaxError) -> LoadError:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from fastwsh import _core, banner, listeners, plain_http, session
 from fastwsh.access import AccessLog
+from fastwsh.concurrency.executor import AUTO, Executor
 from fastwsh.config import ConfigError
 from fastwsh.listeners import AddressInfo
 from fastwsh.options import DEFAULT_MAX_MESSAGE_BYTES
@@ -110,6 +111,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         self._core: _core.Server | None = None
         self._lock = threading.Lock()
         self.access_log: AccessLog | None = None
+        self._executor = Executor(getattr(options, "concurrency", AUTO))
         if getattr(options, "access_log", None):
             self.access_log = AccessLog(options.access_log, options)
         if listeners.are_named(options):
@@ -299,21 +301,31 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             max_message_bytes=limit or None,
             tls=_tls_files(options),
             stack_size=threading.stack_size() or _STACK_BYTES,
+            hub=any(self._routes().values()),
             **plain_http.settings(options),
         )
 
     def _configure_core(self, core: _core.Server) -> None:
         options = self.websocket_server_options
-        dispatcher = options.dispatcher
 
         def set_routes() -> None:
-            core.set_routes(list(dispatcher._handler_suite_map))
+            core.set_routes(self._routes())
 
         # an alias may be added at any time
-        getattr(dispatcher, "_alias_listeners", []).append(set_routes)
+        getattr(options.dispatcher, "_alias_listeners", []).append(set_routes)
         set_routes()
+        for path, suite in sorted(options.dispatcher._handler_suite_map.items()):
+            hub, reason = self._executor.place(suite)
+            where = "the hub" if hub else "threads"
+            _LOGGER.debug("Handler of %s runs in %s: %s", path, where, reason)
         if getattr(options, "use_basic_auth", False):
             core.set_credential(options.basic_auth_credential)
+
+    def _routes(self) -> dict[str, bool]:
+        """Return the resources that have handlers, and whether each runs in the hub."""
+        # a copy: an alias may be added meanwhile
+        suites = dict(self.websocket_server_options.dispatcher._handler_suite_map)
+        return {path: self._executor.place(suite).hub for path, suite in suites.items()}
 
     def _log_events(self, core: _core.Server) -> None:
         """Make log lines of what the native threads have to tell."""
@@ -323,11 +335,16 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             event = core.next_event(_EVENT_POLL_SECONDS)
             if event is None:
                 continue
-            level, name, text, upgrade = event
-            if level:
-                logging.getLogger(f"pywebsocket3.{name}").log(level, "%s", text)
-            else:
-                self._log_missing_handler(text, upgrade)
+            match event:
+                case ("line", level, name, text):
+                    logging.getLogger(f"pywebsocket3.{name}").log(level, "%s", text)
+                case ("no_handler", resource, upgrade):
+                    self._log_missing_handler(resource, upgrade)
+                case ("stall", resource, seconds):
+                    suites = self.websocket_server_options.dispatcher._handler_suite_map
+                    suite = suites.get(resource.partition("?")[0])
+                    self._executor.note_stall(banner.clean(resource), suite, seconds)
+                    core.set_routes(self._routes())
             lost = core.take_lost_events()
             if lost:
                 _LOGGER.warning("%d log lines were dropped: too many at once", lost)

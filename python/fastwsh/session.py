@@ -1,4 +1,4 @@
-"""One connection from its opening handshake to its end, in its handler's thread.
+"""One connection from its opening handshake to its end, where its handler runs.
 
 What a handler's exception does to its connection is decided in `pywebsocket.dispatch`; here is
 what becomes of the connection and what the operator is told.
@@ -9,15 +9,17 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastwsh import _core
+from fastwsh.options import DEFAULT_DEFLATE_LEVEL
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.handshake import base, hybi
 from fastwsh.pywebsocket.stream import Stream, StreamOptions
 from fastwsh.request import Request
 
-__all__ = ["run"]
+__all__ = ["make_worker", "run"]
 
 # The loggers that wrote these lines in pywebsocket.
 _HANDLER_LOGGER: Final = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")
@@ -32,7 +34,8 @@ _SERVER_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSock
 def run(connection: _core.Connection) -> None:
     """Open the connection, let its handler use it, and see to its end.
 
-    Called by the native server in a thread of its own. Never raises for what a handler does.
+    Called by the native server, in a thread or a greenlet of its own. Never raises for what a
+    handler does.
 
     Args:
         connection: A connection whose request names a handler.
@@ -51,12 +54,30 @@ def run(connection: _core.Connection) -> None:
             traceback.format_exc(),
         )
     finally:
+        connection.flush()
         access_log = getattr(connection.server, "access_log", None)
         if access_log is not None:
             access_log.write(request, started)
         _forget_thread()
         if _only_refer_to_each_other(request):
             vars(request).clear()
+
+
+def make_worker(next_job: Callable[[], Any]) -> Callable[..., None]:
+    """Return the function that a greenlet of the hub runs: one connection after the other.
+
+    Args:
+        next_job: Hands the thread back; returns the next connection, behind what to call with it.
+    """
+
+    def work(run: Callable[[_core.Connection], None], connection: _core.Connection) -> None:
+        while True:
+            run(connection)
+            # nothing of it is kept while waiting
+            del connection
+            run, connection = next_job()
+
+    return work
 
 
 def _serve(request: Request, connection: _core.Connection) -> None:
@@ -116,9 +137,20 @@ class _Handshaker(hybi.Handshaker):
 
         options = StreamOptions()
         self._process_extensions(options)
+        if request.ws_extensions:
+            self._set_compression(connection.server.websocket_server_options)
         request.ws_stream = Stream(request, options)
         self._check_protocol_choice()
         return self._send_answer(connection)
+
+    def _set_compression(self, options: Any) -> None:
+        """Compress as the operator wants, who may not have heard of it (an embedder's options)."""
+        level = getattr(options, "deflate_level", DEFAULT_DEFLATE_LEVEL)
+        min_bytes = getattr(options, "deflate_min_bytes", 0)
+        for processor in self._request.ws_extension_processors:
+            framer = getattr(processor, "_framer", None)
+            if isinstance(framer, _core.DeflateFramer):
+                framer.set_compression(level, min_bytes)
 
     def _send_answer(self, connection: _core.Connection) -> bool:
         request = self._request

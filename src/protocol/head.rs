@@ -2,7 +2,7 @@
 //! `http.server` and `email` read it, since tests of clients send obsolete folding, bare line feeds,
 //! NUL and Latin-1, which httparse refuses.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 /// Longest request line or header line, its line end included (as `http.server`).
 pub const MAX_LINE: usize = 65536;
@@ -51,11 +51,16 @@ pub struct RequestHead {
     pub version: String,
     /// Names and values in order; values trimmed, folded lines still in one value.
     pub headers: Vec<(String, String)>,
-    /// The lines as they came, line ends included.
-    pub lines: Vec<String>,
+    /// All of it as it came, line ends included.
+    pub bytes: Box<[u8]>,
 }
 
 impl RequestHead {
+    /// The lines as they came, line ends included.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.split_inclusive(|byte| *byte == b'\n')
+    }
+
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -145,12 +150,14 @@ impl HeadReader {
     }
 
     fn parse(&self, buffer: &[u8]) -> Result<RequestHead, HeadError> {
-        let lines: Vec<String> =
-            self.lines.iter().map(|line| latin1(&buffer[line.clone()])).collect();
-        let (method, target, version) =
-            parse_request_line(lines.first().map(String::as_str).unwrap_or_default())?;
-        let headers = parse_headers(lines.get(1..).unwrap_or_default());
-        Ok(RequestHead { method, target, version, headers, lines })
+        let bytes = &buffer[..self.lines.last().map_or(0, |line| line.end)];
+        // nearly every head is ASCII, and then text as it is
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii());
+        let text = text.map_or_else(|| Cow::Owned(latin1(bytes)), Cow::Borrowed);
+        let mut lines = text.split_inclusive('\n');
+        let (method, target, version) = parse_request_line(lines.next().unwrap_or_default())?;
+        let headers = parse_headers(lines);
+        Ok(RequestHead { method, target, version, headers, bytes: bytes.into() })
     }
 }
 
@@ -199,10 +206,10 @@ fn check_version(version: &str) -> Result<(), HeadError> {
 
 /// Splits header lines as Python's `email` parser does: the first line that is no header ends
 /// them; a line that begins with white space goes on with the one before.
-fn parse_headers(lines: &[String]) -> Vec<(String, String)> {
+fn parse_headers<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
     let mut headers: Vec<(String, String)> = Vec::new();
     // `email` ends a line at a bare CR as well
-    for line in lines.iter().flat_map(|line| split_at_cr(line)) {
+    for line in lines.flat_map(split_at_cr) {
         if line.starts_with([' ', '\t']) {
             if let Some((_, value)) = headers.last_mut() {
                 value.push_str(line);

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         atomic::{AtomicBool, Ordering},
-        Arc,
+        Arc, Mutex,
     },
 };
 
@@ -15,13 +15,17 @@ use pyo3::{
     types::{PyBytes, PyList, PyString},
 };
 
-use super::errors::os_error;
+use super::{
+    errors::os_error,
+    hub::{self, waiting},
+};
 use crate::{
+    locks::lock,
     protocol::{
         handshake::{Answer, Opening},
-        head::RequestHead,
+        head::{latin1, HeadReader, RequestHead},
     },
-    server::{answer::Refusal, Inbound, Outcome, Registry, Transport, Wait},
+    server::{answer::Refusal, Outcome, Registry, Transport},
 };
 
 /// What a server prescribes for all of its connections.
@@ -40,7 +44,7 @@ pub(super) struct Connection {
     pub(super) settings: Arc<Settings>,
     registry: Arc<Registry>,
     id: u64,
-    head: RequestHead,
+    head: Mutex<Head>,
     resource: String,
     tls: bool,
     peer: Option<SocketAddr>,
@@ -49,6 +53,21 @@ pub(super) struct Connection {
     /// The server's Python object; embedders find it through `_request_handler`.
     #[pyo3(get)]
     server: Py<PyAny>,
+}
+
+/// The request, which few handlers look at once the connection is open.
+enum Head {
+    Parsed(RequestHead),
+    /// As it came: a fifth of the memory.
+    Packed(Box<[u8]>),
+}
+
+impl Head {
+    fn pack(&mut self) {
+        if let Self::Parsed(head) = self {
+            *self = Self::Packed(std::mem::take(&mut head.bytes));
+        }
+    }
 }
 
 /// What the opening handshake asks for: subprotocols, and extensions with their parameters.
@@ -66,13 +85,30 @@ impl Connection {
             settings,
             registry,
             id: candidate.id,
-            head: candidate.head,
+            head: Mutex::new(Head::Parsed(candidate.head)),
             resource: candidate.resource,
             tls: candidate.tls,
             peer: candidate.peer,
             accept: std::sync::OnceLock::new(),
             clean: AtomicBool::new(false),
             server,
+        }
+    }
+
+    fn send(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
+        hub::breathe(py)?;
+        hub::spend(bytes.len());
+        waiting(py, &self.transport, |wait| self.transport.write(bytes, wait))?
+            .map_err(|error| os_error(&error))
+    }
+
+    fn head<T>(&self, look: impl FnOnce(&RequestHead) -> T) -> Option<T> {
+        match &*lock(&self.head) {
+            Head::Parsed(head) => Some(look(head)),
+            Head::Packed(bytes) => {
+                let parsed = HeadReader::default().finish(bytes);
+                parsed.ok().map(|(head, _)| look(&head))
+            }
         }
     }
 
@@ -94,19 +130,14 @@ impl Connection {
         }
         let bytes = super::stream::bytes_of(data)?;
         let bytes = bytes.as_bytes();
-        py.detach(|| self.transport.write(bytes)).map_err(|error| os_error(&error))?;
+        self.send(py, bytes)?;
         Ok(bytes.len())
     }
 
     #[pyo3(signature = (length=-1), text_signature = "(self, length=-1)")]
     fn read<'py>(&self, py: Python<'py>, length: i64) -> PyResult<Bound<'py, PyBytes>> {
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
-        let bytes = py
-            .detach(|| {
-                self.transport.flush_before_wait();
-                read_exactly(&mut self.transport.inbound(), wanted)
-            })
-            .map_err(|error| os_error(&error))?;
+        let bytes = read_exactly(py, &self.transport, wanted)?.map_err(|error| os_error(&error))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -137,16 +168,15 @@ impl Connection {
     }
 
     fn get_memorized_lines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let lines = self.head.lines.iter().map(|line| {
-            let bytes: Vec<u8> = line.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
-            PyBytes::new(py, &bytes)
-        });
-        PyList::new(py, lines)
+        let lines = |head: &RequestHead| {
+            PyList::new(py, head.lines().map(|line| PyBytes::new(py, line)).collect::<Vec<_>>())
+        };
+        self.head(lines).unwrap_or_else(|| Ok(PyList::empty(py)))
     }
 
     #[getter]
-    fn method(&self) -> &str {
-        &self.head.method
+    fn method(&self) -> String {
+        self.head(|head| head.method.clone()).unwrap_or_default()
     }
 
     #[getter]
@@ -155,18 +185,19 @@ impl Connection {
     }
 
     #[getter]
-    fn protocol(&self) -> &str {
-        &self.head.version
+    fn protocol(&self) -> String {
+        self.head(|head| head.version.clone()).unwrap_or_default()
     }
 
     #[getter]
-    fn request_line(&self) -> &str {
-        self.head.lines.first().map_or("", |line| line.trim_end_matches(['\r', '\n']))
+    fn request_line(&self) -> String {
+        let first = self.head(|head| head.lines().next().map(latin1)).flatten();
+        first.map_or_else(String::new, |line| line.trim_end_matches(['\r', '\n']).to_owned())
     }
 
     #[getter]
-    fn headers(&self) -> Vec<(&str, &str)> {
-        self.head.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    fn headers(&self) -> Vec<(String, String)> {
+        self.head(|head| head.headers.clone()).unwrap_or_default()
     }
 
     #[getter]
@@ -184,13 +215,13 @@ impl Connection {
         self.settings.strict_compat
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.header(name)
+    fn header(&self, name: &str) -> Option<String> {
+        self.head(|head| head.header(name).map(str::to_owned)).flatten()
     }
 
     fn open(&self, py: Python<'_>) -> PyResult<Offers> {
-        let opening =
-            Opening::check(&self.head).map_err(|error| super::session_error(py, &error))?;
+        let Some(checked) = self.head(Opening::check) else { return Ok((None, None)) };
+        let opening = checked.map_err(|error| super::session_error(py, &error))?;
         // a second call would find the same
         let _ = self.accept.set(opening.accept);
         let extensions = opening.extensions.map(|extensions| {
@@ -210,7 +241,8 @@ impl Connection {
     ) -> PyResult<bool> {
         let accept = self.accept.get().map(String::as_str).unwrap_or_default();
         let answer = Answer { accept, protocol, extensions, extra: &extra }.format();
-        py.detach(|| self.transport.write(&answer)).map_err(|error| os_error(&error))?;
+        self.send(py, &answer)?;
+        lock(&self.head).pack();
         Ok(self.registry.establish(self.id))
     }
 
@@ -228,8 +260,12 @@ impl Connection {
                 ..Refusal::without_page(status)
             },
         };
-        let answer = refusal.format(self.head.method != "HEAD");
-        py.detach(|| self.transport.write(&answer)).map_err(|error| os_error(&error))
+        let answer = refusal.format(self.method() != "HEAD");
+        self.send(py, &answer)
+    }
+
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        waiting(py, &self.transport, |wait| self.transport.flush_before_wait(wait))
     }
 
     fn set_clean(&self) {
@@ -238,19 +274,35 @@ impl Connection {
 }
 
 /// Reads until `wanted` bytes are there or the stream ends.
-pub(super) fn read_exactly(inbound: &mut Inbound, wanted: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    loop {
-        let buffered = inbound.bytes();
-        let count = buffered.len().min(wanted - bytes.len());
-        bytes.extend_from_slice(&buffered[..count]);
-        inbound.consume(count);
-        if bytes.len() == wanted {
-            return Ok(bytes);
+pub(super) fn read_exactly(
+    py: Python<'_>,
+    transport: &Transport,
+    wanted: usize,
+) -> PyResult<io::Result<Vec<u8>>> {
+    hub::breathe(py)?;
+    let bytes = waiting(py, transport, |wait| {
+        transport.flush_before_wait(wait);
+        let mut inbound = transport.inbound(wait)?;
+        let mut bytes = Vec::new();
+        loop {
+            let buffered = inbound.bytes();
+            let count = buffered.len().min(wanted - bytes.len());
+            bytes.extend_from_slice(&buffered[..count]);
+            inbound.consume(count);
+            if bytes.len() == wanted {
+                return Ok(bytes);
+            }
+            let missing = (wanted - bytes.len()) as u64;
+            match inbound.fill_target(&mut bytes, missing, wait) {
+                Ok(0) => return Ok(bytes),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    inbound.wait_readable(wait)?;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let missing = (wanted - bytes.len()) as u64;
-        if inbound.fill_target(&mut bytes, missing, Wait::Long)? == 0 {
-            return Ok(bytes);
-        }
-    }
+    })?;
+    hub::spend(bytes.as_ref().map_or(0, Vec::len));
+    Ok(bytes)
 }

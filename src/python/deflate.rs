@@ -17,7 +17,7 @@ use crate::{
     locks::lock,
     protocol::{
         deflate::{
-            Flush, MessageDeflater, MessageInflater, Offer, RawDeflater as Deflater,
+            DeflateLevel, Flush, MessageDeflater, MessageInflater, Offer, RawDeflater as Deflater,
             RawInflater as Inflater, WindowBits,
         },
         frame::Opcode,
@@ -146,6 +146,10 @@ pub(super) struct DeflateFramer {
 )]
 struct Outgoing {
     deflater: MessageDeflater,
+    window: Option<WindowBits>,
+    no_context_takeover: bool,
+    /// Messages below this size are sent as they are.
+    min_bytes: usize,
     bfinal: bool,
     enabled: bool,
     /// A compressed message has begun and not ended.
@@ -174,6 +178,9 @@ impl DeflateFramer {
         Ok(Self {
             outgoing: Mutex::new(Outgoing {
                 deflater: MessageDeflater::new(window, deflate_no_context_takeover),
+                window,
+                no_context_takeover: deflate_no_context_takeover,
+                min_bytes: 0,
                 bfinal: false,
                 enabled: false,
                 ongoing: false,
@@ -181,6 +188,16 @@ impl DeflateFramer {
             }),
             incoming: Mutex::default(),
         })
+    }
+
+    #[pyo3(text_signature = "(self, level, min_bytes)")]
+    fn set_compression(&self, level: i64, min_bytes: usize) -> PyResult<()> {
+        let level = DeflateLevel::new(level).map_err(value_error)?;
+        let mut outgoing = lock(&self.outgoing);
+        let Outgoing { window, no_context_takeover, .. } = *outgoing;
+        outgoing.deflater = MessageDeflater::with_level(window, no_context_takeover, level);
+        outgoing.min_bytes = min_bytes;
+        Ok(())
     }
 
     #[pyo3(text_signature = "(self, value)")]
@@ -213,7 +230,8 @@ impl DeflateFramer {
     pub(super) fn deflate(&self, py: Python<'_>, piece: &[u8], end: bool) -> Option<Vec<u8>> {
         let work = || {
             let mut outgoing = lock(&self.outgoing);
-            if !outgoing.enabled {
+            let is_small = end && !outgoing.ongoing && piece.len() < outgoing.min_bytes;
+            if !outgoing.enabled || is_small {
                 return None;
             }
             let bfinal = outgoing.bfinal;

@@ -3,9 +3,12 @@
 mod connection;
 mod deflate;
 mod descriptor;
+mod dispatch;
 mod errors;
 mod functions;
 mod header;
+mod hub;
+mod options;
 mod server;
 mod stream;
 
@@ -16,6 +19,12 @@ use crate::protocol::HandshakeError;
 /// The native half of fastwsh: protocol rules, sockets and the stream state machine.
 #[pymodule(gil_used = false)]
 mod _core {
+    use pyo3::{
+        prelude::*,
+        types::{PyCFunction, PyDict, PyTuple},
+    };
+
+    use super::hub::Hub;
     #[pymodule_export]
     use super::{
         connection::Connection,
@@ -30,9 +39,23 @@ mod _core {
             scan_token,
         },
         header::HeaderDecoder,
+        options::StreamOptions,
         server::Server,
         stream::Stream,
     };
+
+    /// Registers what must come last when the interpreter ends.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        let end = PyCFunction::new_closure(
+            py,
+            None,
+            None,
+            |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| Hub::end(),
+        )?;
+        py.import("atexit")?.call_method1("register", (end,)).map(drop)
+    }
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "Python's name for it")]

@@ -5,18 +5,18 @@ use std::{
     path::PathBuf,
     sync::{
         mpsc::{Receiver, RecvTimeoutError},
-        Arc, Mutex, OnceLock, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError,
     },
     time::Duration,
 };
 
-use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyWeakrefReference};
-
-use super::{
-    connection::{Connection, Settings},
-    descriptor,
-    errors::os_error,
+use pyo3::{
+    exceptions::PyRuntimeError,
+    prelude::*,
+    types::{PyTuple, PyWeakrefReference},
 };
+
+use super::{connection::Settings, descriptor, dispatch::Dispatch, errors::os_error, hub::Hub};
 use crate::{
     protocol::{
         close::{self, CloseCode},
@@ -25,8 +25,8 @@ use crate::{
     },
     server::{
         tls::{self, ClientAuth, TlsFiles},
-        Acceptor, Candidate, CgiConfig, Config, Event, EventSink, Executor, IsExecutable, Level,
-        Outcome, Registry, Routes, Server as Core, Threads, Transport,
+        CgiConfig, Concurrency, Config, Event, EventSink, IsExecutable, Routes, Server as Core,
+        Threads,
     },
 };
 
@@ -88,6 +88,7 @@ impl Server {
         cgi_user=None,
         cgi_is_executable=None,
         stack_size,
+        hub=false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     fn new(
@@ -107,6 +108,7 @@ impl Server {
         cgi_user: Option<(u32, u32)>,
         cgi_is_executable: Option<Py<PyAny>>,
         stack_size: usize,
+        hub: bool,
     ) -> PyResult<Self> {
         let head_timeout = head_timeout
             .map(Duration::try_from_secs_f64)
@@ -131,7 +133,8 @@ impl Server {
         let (events, routes) = (Arc::new(sink), Arc::new(Routes::default()));
         let dispatch = Arc::new(Dispatch {
             core: OnceLock::new(),
-            executor: Box::new(Threads::new(stack_size)),
+            threads: Threads::new(stack_size),
+            hub: hub.then(|| Hub::shared(owner.py())).transpose()?,
             settings: Arc::new(settings),
             run,
             owner: PyWeakrefReference::new(owner)?.unbind(),
@@ -150,13 +153,13 @@ impl Server {
         };
         let core = Core::new(config, routes.clone(), dispatch.clone(), events.clone());
         let core = Arc::new(core.map_err(|error| os_error(&error))?);
-        // set once, before any listener
         let _ = dispatch.core.set(Arc::downgrade(&core));
         Ok(Self { core, routes, events, receiver: Mutex::new(receiver), files })
     }
 
-    fn set_routes(&self, paths: Vec<String>) {
-        self.routes.set(paths.into_iter().collect());
+    fn set_routes(&self, routes: HashMap<String, bool>) {
+        let place = |hub| if hub { Concurrency::Hub } else { Concurrency::Threads };
+        self.routes.set(routes.into_iter().map(|(path, hub)| (path, place(hub))).collect());
     }
 
     #[pyo3(signature = (credential))]
@@ -179,28 +182,32 @@ impl Server {
         self.core.listen(descriptor::take_over(descriptor)).map_err(|error| os_error(&error))
     }
 
-    fn next_event(
+    fn next_event<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         timeout: f64,
-    ) -> PyResult<Option<(u8, String, String, bool)>> {
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let timeout = Duration::try_from_secs_f64(timeout).map_err(super::errors::value_error)?;
         let event = py.detach(|| {
             let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
             receiver.recv_timeout(timeout)
         });
-        match event {
+        let event = match event {
             Ok(Event::Line { level, logger, text }) => {
-                Ok(Some((level as u8 * 10, logger.to_owned(), text, false)))
+                ("line", level as u8 * 10, logger, text).into_pyobject(py)
             }
             Ok(Event::NoHandler { resource, upgrade }) => {
-                Ok(Some((0, String::new(), resource, upgrade)))
+                ("no_handler", resource, upgrade).into_pyobject(py)
             }
-            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Ok(Event::Stall { resource, taken }) => {
+                ("stall", resource, taken.as_secs_f64()).into_pyobject(py)
+            }
+            Err(RecvTimeoutError::Timeout) => return Ok(None),
             Err(RecvTimeoutError::Disconnected) => {
-                Err(PyRuntimeError::new_err("the server has ended"))
+                return Err(PyRuntimeError::new_err("the server has ended"));
             }
-        }
+        };
+        event.map(Some)
     }
 
     fn take_lost_events(&self) -> u64 {
@@ -225,74 +232,5 @@ impl Server {
 
     fn end(&self, py: Python<'_>) {
         py.detach(|| self.core.end());
-    }
-}
-
-/// Gives each candidate to the executor, and its connection to Python.
-struct Dispatch {
-    core: OnceLock<Weak<Core>>,
-    executor: Box<dyn Executor>,
-    settings: Arc<Settings>,
-    run: Py<PyAny>,
-    owner: Py<PyWeakrefReference>,
-    events: Arc<EventSink>,
-}
-
-/// Leaves the registry and closes the socket, however the handler ended.
-struct Leave {
-    core: Arc<Core>,
-    registry: Arc<Registry>,
-    transport: Arc<Transport>,
-    id: u64,
-    outcome: Outcome,
-}
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        self.core.finish(&self.transport, self.outcome);
-        self.registry.remove(self.id);
-    }
-}
-
-impl Acceptor for Dispatch {
-    fn accept(self: Arc<Self>, candidate: Candidate) {
-        let Some(core) = self.core.get().and_then(Weak::upgrade) else { return };
-        let registry = core.registry().clone();
-        let leave = Leave {
-            core,
-            registry: registry.clone(),
-            transport: candidate.transport.clone(),
-            id: candidate.id,
-            outcome: Outcome::Abrupt,
-        };
-        let dispatch = self.clone();
-        let job = Box::new(move || {
-            let mut leave = leave;
-            // nothing can be run in an interpreter that is ending
-            let outcome = Python::try_attach(|py| dispatch.run(py, candidate, registry));
-            leave.outcome = outcome.flatten().unwrap_or(Outcome::Abrupt);
-        });
-        if let Err(error) = self.executor.spawn(job) {
-            self.events.line(Level::Error, "websocket_server.WebSocketServer", || {
-                format!("No thread for a connection: {error}; raise the limit of processes")
-            });
-        }
-    }
-}
-
-impl Dispatch {
-    fn run(
-        &self,
-        py: Python<'_>,
-        candidate: Candidate,
-        registry: Arc<Registry>,
-    ) -> Option<Outcome> {
-        let owner = self.owner.bind(py).call0().ok()?.unbind();
-        let connection = Connection::new(candidate, self.settings.clone(), registry, owner);
-        let connection = Bound::new(py, connection).ok()?;
-        if let Err(error) = self.run.bind(py).call1((&connection,)) {
-            error.write_unraisable(py, Some(connection.as_any()));
-        }
-        Some(connection.get().outcome())
     }
 }

@@ -5,13 +5,16 @@
 //!
 //! No lock is held while Python code runs: handlers' hooks may call the stream again.
 
+mod frames;
+mod link;
+mod message;
 mod receive;
 mod send;
 mod wait;
 
 use std::sync::{
     atomic::{AtomicBool, AtomicU8, Ordering},
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    Mutex, MutexGuard, OnceLock, PoisonError,
 };
 
 use pyo3::{
@@ -23,10 +26,10 @@ use pyo3::{
     PyTraverseError, PyVisit,
 };
 
-use self::wait::Awaited;
+use self::{link::Link, wait::Awaited};
 use super::{
-    connection::{Connection, Settings},
-    errors::{protocol_error, Kind},
+    errors::Kind,
+    options::{Direction, StreamOptions},
     repr,
 };
 use crate::{
@@ -35,7 +38,6 @@ use crate::{
         frame::{FrameReader, Opcode},
         receive::{MessageReader, Rules},
         send::FrameWriter,
-        ProtocolError,
     },
 };
 
@@ -55,6 +57,8 @@ pub(super) struct Stream {
 struct Inner {
     request: Py<PyAny>,
     options: Py<PyAny>,
+    /// The same, if they are of our own class: quicker to read.
+    own_options: Option<Py<StreamOptions>>,
     /// The request's own attributes, if it keeps them in a dict: quicker to read.
     attributes: Option<Py<PyDict>>,
     mask_send: bool,
@@ -69,12 +73,6 @@ struct Inner {
     /// Bodies of pings that have not been answered.
     pings: Mutex<Vec<Vec<u8>>>,
     last_opcode: AtomicU8,
-}
-
-/// Where bytes come from and go to.
-enum Link<'py> {
-    Native(Bound<'py, Connection>),
-    Duck(Bound<'py, PyAny>),
 }
 
 #[pymethods]
@@ -104,6 +102,7 @@ impl Stream {
         let inner = Inner {
             request: request.clone().unbind(),
             options: options.clone().unbind(),
+            own_options: options.cast::<StreamOptions>().ok().map(|own| own.clone().unbind()),
             attributes: attributes.map(Bound::unbind),
             mask_send: options.getattr(intern!(py, "mask_send"))?.is_truthy()?,
             expect_masked,
@@ -126,6 +125,7 @@ impl Stream {
         if let Some(inner) = self.get() {
             visit.call(&inner.request)?;
             visit.call(&inner.options)?;
+            visit.call(&inner.own_options)?;
             visit.call(&inner.attributes)?;
         }
         Ok(())
@@ -274,14 +274,6 @@ impl Stream {
 }
 
 impl Inner {
-    fn link<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
-        let connection = self.attribute(py, intern!(py, "connection"))?;
-        Ok(match connection.cast_into_exact::<Connection>() {
-            Ok(connection) => Link::Native(connection),
-            Err(error) => Link::Duck(error.into_inner()),
-        })
-    }
-
     fn attribute<'py>(
         &self,
         py: Python<'py>,
@@ -322,6 +314,11 @@ impl Inner {
         self.request.bind(py).setattr(name, value)
     }
 
+    /// Whether no filter changes what passes.
+    fn is_plain(&self, py: Python<'_>, direction: Direction) -> bool {
+        self.own_options.as_ref().is_some_and(|options| options.get().is_plain(py, direction))
+    }
+
     fn filters<'py>(
         &self,
         py: Python<'py>,
@@ -349,31 +346,6 @@ impl Inner {
     }
 }
 
-impl Link<'_> {
-    fn settings(&self) -> Option<&Arc<Settings>> {
-        match self {
-            Self::Native(connection) => Some(&connection.get().settings),
-            Self::Duck(_) => None,
-        }
-    }
-
-    fn is_close_received(&self) -> bool {
-        matches!(self, Self::Native(connection) if connection.get().transport.is_close_received())
-    }
-
-    fn strict_compat(&self) -> bool {
-        self.settings().is_some_and(|settings| settings.strict_compat)
-    }
-
-    fn max_message_bytes(&self) -> u64 {
-        self.settings().map_or(u64::MAX, |settings| settings.max_message_bytes)
-    }
-
-    fn protocol_error(&self, py: Python<'_>, error: &ProtocolError) -> PyErr {
-        protocol_error(py, error, self.strict_compat())
-    }
-}
-
 /// The bytes of `bytes`, or of anything that holds bytes.
 ///
 /// `len()` first: it refuses integers, of which `bytes()` would make zeros.
@@ -384,9 +356,4 @@ pub(super) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, P
     object.len()?;
     let py = object.py();
     py.get_type::<PyBytes>().call1((object,))?.cast_into::<PyBytes>().map_err(Into::into)
-}
-
-/// Takes a lock that others may hold while they wait for a peer.
-fn turn<'a>(py: Python<'_>, mutex: &'a Mutex<()>) -> MutexGuard<'a, ()> {
-    mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
 }

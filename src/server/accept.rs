@@ -1,4 +1,4 @@
-//! Listeners, request heads, and the decision who answers.
+//! Listeners and request heads.
 
 use std::{
     io,
@@ -19,25 +19,24 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     answer::Refusal,
-    config::{Config, Routes},
+    config::{Concurrency, Config, Routes},
+    decision::{decide, is_for_handler, Decision},
     drain::drain,
-    event::{Event, EventSink, Level},
+    event::{EventSink, Level},
     fallback::{End, Fallback, Visit},
     flusher::Flusher,
-    listen::{is_peers_fault, Listener},
+    listen::{is_peers_fault, Accepted, Listener},
     registry::Registry,
+    socket::Socket,
     stream::Stream,
     transport::{Outcome, Transport},
 };
-use crate::protocol::{
-    head::{HeadError, HeadReader, RequestHead},
-    uri::{self, Target},
-};
+use crate::protocol::head::{HeadError, HeadReader, RequestHead};
 
 /// How long accepting pauses when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
+pub(super) const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
 const SERVER_LOG: &str = "websocket_server.WebSocketServer";
 
 /// A connection whose resource has a handler; its opening handshake has not been judged.
@@ -51,6 +50,8 @@ pub struct Candidate {
     pub head: RequestHead,
     /// The path with its query: the request target, or what an absolute one contains.
     pub resource: String,
+    /// Where its handler runs.
+    pub concurrency: Concurrency,
     /// Whether it is encrypted.
     pub tls: bool,
     /// The peer's address; `None` on a Unix socket.
@@ -63,16 +64,22 @@ pub trait Acceptor: Send + Sync {
     fn accept(self: Arc<Self>, candidate: Candidate);
 }
 
-struct Shared {
-    config: Config,
-    routes: Arc<Routes>,
-    credential: RwLock<Option<String>>,
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) routes: Arc<Routes>,
+    pub(super) credential: RwLock<Option<String>>,
     tls: RwLock<Option<Arc<ServerConfig>>>,
     acceptor: Arc<dyn Acceptor>,
-    events: Arc<EventSink>,
+    pub(super) events: Arc<EventSink>,
     registry: Arc<Registry>,
     flusher: Arc<Flusher>,
     fallback: Fallback,
+}
+
+impl Shared {
+    fn uses_tls(&self) -> bool {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
 }
 
 /// A running server.
@@ -188,9 +195,7 @@ impl Server {
 async fn accept_all(listener: Listener, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                tokio::spawn(serve(stream, peer, shared.clone(), stop.clone()));
-            }
+            Ok(accepted) => take_in(accepted, &shared, &stop),
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {
                 shared.events.line(Level::Error, SERVER_LOG, || {
@@ -202,13 +207,63 @@ async fn accept_all(listener: Listener, shared: Arc<Shared>, stop: watch::Receiv
     }
 }
 
+/// Takes a connection in. One whose request for a handler has come already, as most have, need not
+/// be made known to tokio and taken out of it again.
+fn take_in(accepted: Accepted, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
+    let peer = accepted.peer;
+    let mut first = Vec::new();
+    if !shared.uses_tls() {
+        match accepted.read_first() {
+            Some(read) => first = read,
+            None => return,
+        }
+        if let Ok(Some((head, length))) = HeadReader::default().poll(&first) {
+            if is_for_handler(&head, shared) {
+                if let Err(Decision::Handler { resource, concurrency }) = decide(&head, shared) {
+                    let rest = first.split_off(length);
+                    let socket = Socket::plain(accepted.into_socket());
+                    let request = Request { head, resource, concurrency, tls: false, peer };
+                    return hand_over(socket, rest, request, shared);
+                }
+            }
+        }
+    }
+    match accepted.into_stream() {
+        Ok(stream) => {
+            tokio::spawn(serve(stream, peer, first, shared.clone(), stop.clone()));
+        }
+        Err(error) => shared
+            .events
+            .line(Level::Error, SERVER_LOG, || format!("Cannot serve a connection: {error}")),
+    }
+}
+
+/// A request for a handler.
+struct Request {
+    head: RequestHead,
+    resource: String,
+    concurrency: Concurrency,
+    tls: bool,
+    peer: Option<SocketAddr>,
+}
+
+/// Gives a connection to who runs its handler.
+fn hand_over(socket: Socket, rest: Vec<u8>, request: Request, shared: &Shared) {
+    let Request { head, resource, concurrency, tls, peer } = request;
+    let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone()));
+    let Some(id) = shared.registry.add(transport.clone()) else { return };
+    let candidate = Candidate { transport, id, head, resource, concurrency, tls, peer };
+    shared.acceptor.clone().accept(candidate);
+}
+
 async fn serve(
     stream: Stream,
     peer: Option<SocketAddr>,
+    first: Vec<u8>,
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
 ) {
-    let opening = open(stream, peer, &shared);
+    let opening = open(stream, peer, first, &shared);
     let opened = match shared.config.head_timeout {
         Some(limit) => timeout(limit, opening).await.unwrap_or(None),
         None => opening.await,
@@ -216,7 +271,7 @@ async fn serve(
     let Some((stream, mut buffer, read)) = opened else { return };
     let (head, length) = match read {
         Ok(whole) => whole,
-        Err(error) => return refuse_head(stream, peer, &shared, &error).await,
+        Err(error) => return Box::pin(refuse_head(stream, peer, &shared, &error)).await,
     };
     let mut rest = buffer.split_off(length);
     let (stream, head, decision) = match decide(&head, &shared) {
@@ -226,7 +281,8 @@ async fn serve(
             let judge = shared.clone();
             let judge = Box::new(move |head: &RequestHead| decide(head, &judge));
             let visitor = shared.registry.visit();
-            let end = shared.fallback.serve(visit, judge, stop).await;
+            // boxed, as all that few connections need: every task has room for its largest part
+            let end = Box::pin(shared.fallback.serve(visit, judge, stop)).await;
             drop(visitor);
             match end {
                 End::Other { stream, head, verdict, rest: behind } => {
@@ -234,104 +290,41 @@ async fn serve(
                     (stream, head, verdict)
                 }
                 End::BadHead { stream, error } => {
-                    return refuse_head(stream, peer, &shared, &error).await;
+                    return Box::pin(refuse_head(stream, peer, &shared, &error)).await;
                 }
-                End::Finished(Some(stream)) => return send_and_drain(stream, &[]).await,
+                End::Finished(Some(stream)) => return Box::pin(send_and_drain(stream, &[])).await,
                 End::Finished(None) => return,
             }
         }
     };
     match decision {
-        Decision::Handler { resource } => {
+        Decision::Handler { resource, concurrency } => {
             let tls = stream.is_tls();
             let Ok(socket) = stream.into_socket() else { return };
-            let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone()));
-            let Some(id) = shared.registry.add(transport.clone()) else { return };
-            shared.acceptor.clone().accept(Candidate { transport, id, head, resource, tls, peer });
+            let request = Request { head, resource, concurrency, tls, peer };
+            hand_over(socket, rest, request, &shared);
         }
         Decision::Refuse(refusal) => {
             let body = head.method != "HEAD";
-            send_and_drain(stream, &refusal.format(body)).await;
-        }
-    }
-}
-
-/// What becomes of a request that is not the fallback's.
-enum Decision {
-    Handler { resource: String },
-    Refuse(Refusal),
-}
-
-/// Decides who answers; the resource if it is the fallback.
-fn decide(head: &RequestHead, shared: &Shared) -> Result<String, Decision> {
-    let events = &shared.events;
-    let fall_back = |resource: &str| {
-        events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
-        Ok(resource.to_owned())
-    };
-    let credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner);
-    if credential.is_some() && credential.as_deref() != head.header("Authorization") {
-        events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
-        let mut refusal = Refusal::without_page(401);
-        refusal.headers.push(("WWW-Authenticate", "Basic realm=\"Pywebsocket\"".to_owned()));
-        return Err(Decision::Refuse(refusal));
-    }
-    drop(credential);
-    let resource = match uri::parse(&head.target) {
-        Target::Relative => head.target.clone(),
-        Target::BadIpv6 => return Err(Decision::Refuse(Refusal::new(400))),
-        Target::Invalid => {
-            events.line(Level::Info, HANDLER_LOG, || format!("Invalid URI: '{}'", head.target));
-            return fall_back(&head.target);
-        }
-        Target::Absolute { host, port, resource } => {
-            let config = &shared.config;
-            if let Some(expected) = config.validation_host.as_ref().filter(|name| **name != host) {
-                events.line(Level::Info, HANDLER_LOG, || {
-                    format!("Invalid host: '{host}' (expected: '{expected}')")
-                });
-                return fall_back(&head.target);
-            }
-            if let Some(expected) = config.validation_port.filter(|number| *number != port) {
-                events.line(Level::Info, HANDLER_LOG, || {
-                    format!("Invalid port: {port} (expected: {expected})")
-                });
-                return fall_back(&head.target);
-            }
-            resource
-        }
-    };
-    let (path, fragment) = uri::split_resource(&resource);
-    match shared.routes.contains(path) {
-        true if !fragment.is_empty() => {
-            events.line(Level::Info, HANDLER_LOG, || {
-                "Dispatch failed for error: Fragment identifiers MUST NOT be used on WebSocket URIs"
-                    .to_owned()
-            });
-            Err(Decision::Refuse(Refusal::new(400)))
-        }
-        true => Err(Decision::Handler { resource }),
-        false => {
-            let upgrade = head.header("Upgrade").is_some();
-            events.send(Event::NoHandler { resource: resource.clone(), upgrade });
-            fall_back(&resource)
+            Box::pin(send_and_drain(stream, &refusal.format(body))).await;
         }
     }
 }
 
 type HeadResult = Result<(RequestHead, usize), HeadError>;
 
-/// Does the TLS handshake if there is to be one, and reads until the request head is whole; `None`
-/// if the peer sent nothing or went away.
+/// Does the TLS handshake if there is to be one, and reads behind `first` until the request head is
+/// whole; `None` if the peer sent nothing or went away.
 async fn open(
     stream: Stream,
     peer: Option<SocketAddr>,
+    first: Vec<u8>,
     shared: &Shared,
 ) -> Option<(Stream, Vec<u8>, HeadResult)> {
     let config = shared.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut stream = match (stream, config) {
         (Stream::Tcp(stream), Some(config)) => {
-            match TlsAcceptor::from(config).accept(stream).await {
+            match Box::pin(TlsAcceptor::from(config).accept(stream)).await {
                 Ok(stream) => Stream::Tls(Box::new(stream)),
                 Err(error) => {
                     shared.events.line(Level::Info, SERVER_LOG, || {
@@ -343,8 +336,13 @@ async fn open(
         }
         (stream, _) => stream,
     };
-    let mut buffer = Vec::new();
+    let mut buffer = first;
     let mut reader = HeadReader::default();
+    match reader.poll(&buffer) {
+        Ok(None) => {}
+        Ok(Some(whole)) => return Some((stream, buffer, Ok(whole))),
+        Err(error) => return Some((stream, buffer, Err(error))),
+    }
     loop {
         buffer.reserve(1024);
         let read = match stream.read_buf(&mut buffer).await {

@@ -1,7 +1,7 @@
 //! What a server is told when it is made: settings, and which resources have handlers.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -30,17 +30,26 @@ pub struct Config {
     pub cgi: CgiConfig,
 }
 
+/// Where a handler runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concurrency {
+    /// In a thread of its own: it may block.
+    Threads,
+    /// In the thread that it shares with others, while nobody blocks that.
+    Hub,
+}
+
 /// Which resources have handlers.
 #[derive(Debug, Default)]
-pub struct Routes(RwLock<HashSet<String>>);
+pub struct Routes(RwLock<HashMap<String, Concurrency>>);
 
 impl Routes {
     /// Replaces all routes.
-    pub fn set(&self, routes: HashSet<String>) {
+    pub fn set(&self, routes: HashMap<String, Concurrency>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
-    pub(super) fn contains(&self, path: &str) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(path)
+    pub(super) fn find(&self, path: &str) -> Option<Concurrency> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(path).copied()
     }
 }

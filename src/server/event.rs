@@ -3,9 +3,12 @@
 //! tokio's threads never enter the interpreter, so events go through a bounded channel to one
 //! thread that does. When it is full, events are counted instead of queued, and the count is told.
 
-use std::sync::{
-    atomic::{AtomicU64, AtomicU8, Ordering},
-    mpsc::{sync_channel, Receiver, SyncSender, TrySendError},
+use std::{
+    sync::{
+        atomic::{AtomicU64, AtomicU8, Ordering},
+        mpsc::{sync_channel, Receiver, SyncSender, TrySendError},
+    },
+    time::Duration,
 };
 
 /// Enough for a burst of some thousand connections; about 1 MiB when full.
@@ -42,6 +45,13 @@ pub enum Event {
         resource: String,
         /// Whether it asked for a WebSocket connection.
         upgrade: bool,
+    },
+    /// A handler has kept those that share its thread waiting.
+    Stall {
+        /// Its resource.
+        resource: String,
+        /// How long it has so far.
+        taken: Duration,
     },
 }
 

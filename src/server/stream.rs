@@ -24,24 +24,14 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Takes it out of tokio, for a thread that blocks on it.
+    /// Takes it out of tokio, for a handler.
     pub(super) fn into_socket(self) -> io::Result<Socket> {
         match self {
-            Self::Tcp(stream) => {
-                let stream = stream.into_std()?;
-                stream.set_nonblocking(false)?;
-                Ok(Socket::plain(stream.into()))
-            }
-            Self::Unix(stream) => {
-                let stream = stream.into_std()?;
-                stream.set_nonblocking(false)?;
-                Ok(Socket::plain(stream.into()))
-            }
+            Self::Tcp(stream) => Ok(Socket::plain(stream.into_std()?.into())),
+            Self::Unix(stream) => Ok(Socket::plain(stream.into_std()?.into())),
             Self::Tls(stream) => {
                 let (stream, connection) = stream.into_inner();
-                let stream = stream.into_std()?;
-                stream.set_nonblocking(false)?;
-                Ok(Socket::encrypted(stream.into(), connection))
+                Ok(Socket::encrypted(stream.into_std()?.into(), connection))
             }
         }
     }

@@ -1,31 +1,26 @@
-//! One connection as its handler's thread sees it: a blocking socket with a bounded read-ahead
-//! buffer, and writes that leave in call order.
+//! One connection as its handler sees it: a socket with a bounded read-ahead buffer, and writes
+//! that leave in call order.
 //!
 //! Locks: `inbound` and `outbound` may each be held while waiting for the socket. Whoever holds one
 //! only tries the other, never waits for it: the peer may read nothing before it has been read.
+//! Whoever shares a thread with others does not block on either, see [`Turns`].
 
 use std::{
     io,
+    ops::{Deref, DerefMut},
     sync::{
         atomic::{AtomicBool, Ordering},
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, OnceLock,
     },
 };
 
 use rustix::net::Shutdown;
 
 use super::{
-    flusher::Flusher,
-    inbound::Inbound,
-    socket::{Socket, Wait},
+    flusher::Flusher, inbound::Inbound, outbound::Outbound, reactor::Registration, socket::Socket,
+    turns::Turns, wait::Wait,
 };
 use crate::locks::{lock, try_lock};
-
-/// Replies held back are sent when they reach this size.
-const HELD_MAX: usize = 64 * 1024;
-
-/// Payloads below this size are copied behind their header and sent from one buffer.
-const COPY_MAX: usize = 4 * 1024;
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,32 +51,51 @@ pub struct Transport {
     flusher: Arc<Flusher>,
     /// Whether the flusher knows this connection.
     watched: AtomicBool,
+    /// The handler has ended: whoever lets go of a half lets go of its socket as well.
+    finished: AtomicBool,
+    turns: Turns,
+    registration: OnceLock<Registration>,
 }
 
-/// The sending half.
-#[derive(Debug)]
-struct Outbound {
-    socket: Option<Arc<Socket>>,
-    /// Frames held back, to be sent before anything else.
-    held: Vec<u8>,
-    /// Ticks of the flusher that `held` has seen.
-    age: u8,
-    /// An error that no caller has been told of yet.
-    failed: Option<io::ErrorKind>,
+/// A half of a connection, for as long as this is kept.
+pub struct Half<'a, T> {
+    guard: Option<MutexGuard<'a, T>>,
+    transport: &'a Transport,
+}
+
+impl<T> Deref for Half<'_, T> {
+    type Target = T;
+
+    #[expect(clippy::expect_used, reason = "taken in `drop` only")]
+    fn deref(&self) -> &T {
+        self.guard.as_ref().expect("not dropped")
+    }
+}
+
+impl<T> DerefMut for Half<'_, T> {
+    #[expect(clippy::expect_used, reason = "taken in `drop` only")]
+    fn deref_mut(&mut self) -> &mut T {
+        self.guard.as_mut().expect("not dropped")
+    }
+}
+
+impl<T> Drop for Half<'_, T> {
+    fn drop(&mut self) {
+        drop(self.guard.take());
+        if self.transport.finished.load(Ordering::SeqCst) {
+            self.transport.let_go();
+        }
+        self.transport.turns.released();
+    }
 }
 
 impl Transport {
-    /// Takes over a connected socket in blocking mode and the bytes that came with its head.
+    /// Takes over a connected socket and the bytes that came with its head.
     pub fn new(socket: Socket, first: Vec<u8>, flusher: Arc<Flusher>) -> Self {
         let socket = Arc::new(socket);
         Self {
             inbound: Mutex::new(Inbound::new(socket.clone(), first)),
-            outbound: Mutex::new(Outbound {
-                socket: Some(socket.clone()),
-                held: Vec::new(),
-                age: 0,
-                failed: None,
-            }),
+            outbound: Mutex::new(Outbound::new(socket.clone())),
             socket: Mutex::new(Some(socket)),
             more_buffered: AtomicBool::new(false),
             going_away: AtomicBool::new(false),
@@ -90,22 +104,59 @@ impl Transport {
             farewell: Mutex::new(None),
             flusher,
             watched: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+            turns: Turns::default(),
+            registration: OnceLock::new(),
         }
     }
 
     /// The receiving half, if nobody is waiting in it.
-    pub fn try_inbound(&self) -> Option<MutexGuard<'_, Inbound>> {
-        try_lock(&self.inbound)
+    pub fn try_inbound(&self) -> Option<Half<'_, Inbound>> {
+        try_lock(&self.inbound).map(|guard| self.half(guard))
     }
 
     /// The receiving half; waits for whoever is in it.
-    pub fn inbound(&self) -> MutexGuard<'_, Inbound> {
-        lock(&self.inbound)
+    ///
+    /// # Errors
+    /// If the caller is to end instead.
+    pub fn inbound(&self, wait: Wait<'_>) -> io::Result<Half<'_, Inbound>> {
+        self.take(&self.inbound, wait)
+    }
+
+    /// Who waits for a part of this connection.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// Where the reactor knows this connection's socket; `register` makes it known when it is
+    /// first asked for, with the socket if it is still there.
+    pub fn registration(
+        &self,
+        register: impl FnOnce(&Socket) -> io::Result<Registration>,
+    ) -> io::Result<&Registration> {
+        if let Some(registration) = self.registration.get() {
+            return Ok(registration);
+        }
+        let socket = lock(&self.socket).clone();
+        let socket = socket.ok_or(io::ErrorKind::NotConnected)?;
+        let registration = register(&socket)?;
+        let registration = self.registration.get_or_init(|| registration);
+        if self.finished.load(Ordering::SeqCst) {
+            // which may not have seen the registration
+            registration.end(None);
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        Ok(registration)
     }
 
     /// Says whether a further complete message is buffered.
     pub fn set_more_buffered(&self, more: bool) {
         self.more_buffered.store(more, Ordering::Relaxed);
+    }
+
+    /// Whether a further complete message is buffered.
+    pub fn is_more_buffered(&self) -> bool {
+        self.more_buffered.load(Ordering::Relaxed)
     }
 
     /// Whether the server is closing this connection.
@@ -130,16 +181,13 @@ impl Transport {
 
     /// Keeps a small frame back if more input is buffered; `false`: the caller must send it.
     pub fn hold(self: &Arc<Self>, header: &[u8], payload: &[u8]) -> bool {
-        if payload.len() >= COPY_MAX || !self.more_buffered.load(Ordering::Relaxed) {
+        if !self.is_more_buffered() {
             return false;
         }
         let Some(mut outbound) = self.try_outbound() else { return false };
-        if outbound.failed.is_some() || outbound.held.len() + payload.len() > HELD_MAX {
+        if !outbound.hold(header, payload) {
             return false;
         }
-        outbound.held.extend_from_slice(header);
-        outbound.held.extend_from_slice(payload);
-        outbound.age = 0;
         drop(outbound);
         self.send_farewell();
         if !self.watched.swap(true, Ordering::Relaxed) {
@@ -153,66 +201,42 @@ impl Transport {
     ///
     /// # Errors
     /// Those of `send(2)`, also one that an earlier held-back frame met.
-    pub fn send_frame(&self, header: &[u8], payload: &[u8]) -> io::Result<()> {
-        self.sending(|outbound| {
-            outbound.check()?;
-            if payload.len() < COPY_MAX {
-                outbound.held.reserve_exact(header.len() + payload.len());
-                outbound.held.extend_from_slice(header);
-                outbound.held.extend_from_slice(payload);
-                return outbound.flush(Wait::Long);
-            }
-            outbound.flush(Wait::Long)?;
-            let socket = outbound.socket()?;
-            socket.send_both(header, payload)
-        })
+    pub fn send_frame(&self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        self.sending(wait, |outbound| outbound.send_frame(header, payload, wait))
     }
 
     /// Sends bytes in a `send(2)` of their own, after what was held back.
     ///
     /// # Errors
     /// As [`Self::send_frame`].
-    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.sending(|outbound| {
-            outbound.check()?;
-            outbound.flush(Wait::Long)?;
-            let socket = outbound.socket()?;
-            socket.send(bytes, Wait::Long).map_err(|(_, error)| error)
-        })
+    pub fn write(&self, bytes: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        self.sending(wait, |outbound| outbound.write(bytes, wait))
     }
 
     /// Sends what was held back, for a caller that is about to wait for the peer.
     ///
     /// Does not wait for another thread that is sending: that one sends what was held back first,
     /// and the peer may take nothing before this caller has read.
-    pub fn flush_before_wait(&self) {
+    pub fn flush_before_wait(&self, wait: Wait<'_>) {
         if let Some(mut outbound) = self.try_outbound() {
-            outbound.flush_and_keep_error();
+            outbound.flush_and_keep_error(wait);
             drop(outbound);
             self.send_farewell();
         }
     }
 
+    /// Whether frames are held back that could not be sent yet, or by whom is not known.
+    pub fn has_held(&self) -> bool {
+        self.try_outbound().is_none_or(|outbound| outbound.has_held())
+    }
+
     /// Sends what was held back for two ticks; `false` when there is nothing to look after.
     pub(super) fn tick(&self) -> bool {
         let Some(mut outbound) = self.try_outbound() else { return true };
-        if outbound.held.is_empty() {
-            outbound.age = outbound.age.saturating_add(1);
-            let keep = outbound.age < 20;
-            // under the lock: whoever holds a frame back next asks to be watched again
-            self.watched.store(keep, Ordering::Relaxed);
-            return keep;
-        }
-        outbound.age += 1;
-        if outbound.age >= 2 {
-            if let Err(error) = outbound.flush(Wait::Never) {
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    outbound.failed = Some(error.kind());
-                    outbound.held = Vec::new();
-                }
-            }
-        }
-        true
+        let keep = outbound.tick();
+        // under the lock: whoever holds a frame back next asks to be watched again
+        self.watched.store(keep, Ordering::Relaxed);
+        keep
     }
 
     /// Sends a close frame because the server stops. If a handler is in the middle of sending, it
@@ -232,35 +256,73 @@ impl Transport {
         }
     }
 
-    /// Sends what was held back, ends our direction and lets go of the socket.
+    /// Ends our direction and lets go of the socket. Does not wait: who has frames held back sends
+    /// them before, with [`Self::flush_before_wait`].
     ///
     /// Gives the socket back if the peer may still be sending: closing it now could turn our last
     /// bytes into a reset (RFC 9112 9.6).
     pub fn finish(&self, outcome: Outcome) -> Option<Arc<Socket>> {
         let socket = lock(&self.socket).take()?;
-        if let Some(mut outbound) = self.try_outbound() {
-            outbound.flush_and_keep_error();
+        self.finished.store(true, Ordering::SeqCst);
+        if let Some(mut outbound) = try_lock(&self.outbound) {
+            outbound.flush_and_keep_error(Wait::Never);
+            // closing it would say as much, but not while a child process has it as well
             socket.end_sending();
-            outbound.socket = None;
+            outbound.close();
         } else {
             // another thread of the handler is sending to a peer that takes nothing
             socket.shutdown(Shutdown::Write);
-            lock(&self.outbound).socket = None;
         }
-        if let Some(mut inbound) = self.try_inbound() {
+        if let Some(mut inbound) = try_lock(&self.inbound) {
             inbound.close();
         } else {
             // another thread of the handler still waits for a message that cannot come
             socket.shutdown(Shutdown::Read);
-            self.inbound().close();
         }
+        if let Some(registration) = self.registration.get() {
+            registration.end((outcome == Outcome::Abrupt).then_some(&socket));
+        }
+        self.let_go();
+        self.turns.released();
         (outcome == Outcome::Abrupt).then_some(socket)
     }
 
-    fn sending<T>(&self, work: impl FnOnce(&mut Outbound) -> T) -> T {
-        let result = work(&mut lock(&self.outbound));
+    /// Lets go of the socket in the halves that nobody holds; whoever holds one does it later.
+    fn let_go(&self) {
+        if let Some(mut outbound) = try_lock(&self.outbound) {
+            outbound.close();
+        }
+        if let Some(mut inbound) = try_lock(&self.inbound) {
+            inbound.close();
+        }
+    }
+
+    fn sending<T>(
+        &self,
+        wait: Wait<'_>,
+        work: impl FnOnce(&mut Outbound) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let result = work(&mut *self.take(&self.outbound, wait)?);
         self.send_farewell();
         result
+    }
+
+    fn half<'a, T>(&'a self, guard: MutexGuard<'a, T>) -> Half<'a, T> {
+        Half { guard: Some(guard), transport: self }
+    }
+
+    fn take<'a, T>(&'a self, half: &'a Mutex<T>, wait: Wait<'_>) -> io::Result<Half<'a, T>> {
+        let guard = match wait {
+            Wait::Long => lock(half),
+            Wait::Never => try_lock(half).ok_or(io::ErrorKind::WouldBlock)?,
+            Wait::Park(parker) => loop {
+                if let Some(guard) = try_lock(half) {
+                    break guard;
+                }
+                parker.wait_turn(&self.turns, &|| try_lock(half).is_some())?;
+            },
+        };
+        Ok(self.half(guard))
     }
 
     /// Sends the server's close frame if there is one and nobody else is sending. Whoever is sends
@@ -271,49 +333,13 @@ impl Transport {
         }
         if let Some(mut outbound) = self.try_outbound() {
             if let Some(frame) = lock(&self.farewell).take() {
-                outbound.held.extend_from_slice(&frame);
                 // a peer that takes nothing is cut when the time for closing is over
-                let _ = outbound.flush(Wait::Never);
+                outbound.send_last(&frame);
             }
         }
     }
 
-    fn try_outbound(&self) -> Option<MutexGuard<'_, Outbound>> {
-        try_lock(&self.outbound)
-    }
-}
-
-impl Outbound {
-    fn check(&mut self) -> io::Result<()> {
-        self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
-    }
-
-    fn flush_and_keep_error(&mut self) {
-        if let Err(error) = self.flush(Wait::Long) {
-            self.failed = Some(error.kind());
-        }
-    }
-
-    fn socket(&self) -> io::Result<Arc<Socket>> {
-        self.socket.clone().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self, wait: Wait) -> io::Result<()> {
-        if self.held.is_empty() {
-            return Ok(());
-        }
-        let socket = self.socket()?;
-        let (sent, result) = match socket.send(&self.held, wait) {
-            Ok(()) => (self.held.len(), Ok(())),
-            Err((sent, error)) => (sent, Err(error)),
-        };
-        if sent == self.held.len() {
-            // replies come in bursts: keep a small buffer, give a large one back
-            self.held.clear();
-            self.held.shrink_to(HELD_MAX);
-        } else {
-            self.held.drain(..sent);
-        }
-        result
+    fn try_outbound(&self) -> Option<Half<'_, Outbound>> {
+        try_lock(&self.outbound).map(|guard| self.half(guard))
     }
 }

@@ -65,7 +65,7 @@ class Frame:
         self.payload = payload
 
 
-class StreamOptions:
+class StreamOptions(_core.StreamOptions):
     """How a `Stream` treats frames and messages.
 
     Attributes:
@@ -78,15 +78,6 @@ class StreamOptions:
         mask_send: Whether to mask frames, as a client must.
         unmask_receive: Whether frames must arrive masked, as a server's do.
     """
-
-    def __init__(self) -> None:
-        self.outgoing_frame_filters: list[Any] = []
-        self.incoming_frame_filters: list[Any] = []
-        self.outgoing_message_filters: list[Any] = []
-        self.incoming_message_filters: list[Any] = []
-        self.encode_text_message_to_utf8 = True
-        self.mask_send = False
-        self.unmask_receive = True
 
 
 def create_length_header(length: int, mask: object) -> bytes:

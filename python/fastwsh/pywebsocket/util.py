@@ -72,7 +72,15 @@ def get_class_logger(o: object) -> logging.Logger:
 
     The names are pywebsocket's, so that existing logging configurations go on working.
     """
-    return logging.getLogger(_logger_name(type(o)))
+    cls = type(o)
+    logger = _CLASS_LOGGERS.get(cls)
+    if logger is None:
+        logger = _CLASS_LOGGERS[cls] = logging.getLogger(_logger_name(cls))
+    return logger
+
+
+# Looking a logger up by its name takes longer than most calls that use it.
+_CLASS_LOGGERS: dict[type, logging.Logger] = {}
 
 
 def _logger_name(cls: type) -> str:

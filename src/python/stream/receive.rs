@@ -6,27 +6,27 @@ use pyo3::{
     exceptions::{PyAttributeError, PyOSError},
     intern,
     prelude::*,
-    sync::PyOnceLock,
-    types::{PyBytes, PyString, PyType},
+    types::{PyBytes, PyString},
 };
 
 use super::{
     lock,
-    wait::{buffered_event, poll_frame, wait_event, wait_frame, Awaited, Failure, Received},
-    Inner, Kind, Link, Stream,
+    message::Payload,
+    wait::{Awaited, Failure},
+    Direction, Inner, Kind, Link, Stream,
 };
 use crate::{
     protocol::{
         close::{self, CloseCode},
-        frame::{Frame, FrameHeader, Opcode, MAX_CONTROL_PAYLOAD},
-        receive::{Event, Message, Rules},
+        frame::{FrameHeader, Opcode},
         ProtocolError,
     },
     python::{
-        connection::read_exactly,
         deflate::{incoming_framer, DeflateFramer},
         errors::{invalid_utf8, os_error},
+        hub,
     },
+    server::Transport,
 };
 
 /// How messages pass on their way in.
@@ -46,30 +46,59 @@ impl Inner {
         awaited: Awaited,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = stream.py();
+        let link = self.begin_receiving(py)?;
+        if let (Link::Native(connection), Awaited::Message) = (&link, awaited) {
+            await_input(py, &connection.get().transport)?;
+        }
+        self.receive(stream, &link, awaited)
+    }
+
+    #[inline(never)]
+    fn begin_receiving<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
+        hub::breathe(py)?;
         if self.client_terminated(py)? {
             return Err(Kind::BadOperation
                 .with(py, "Requested receive_message after receiving a closing handshake"));
         }
-        let link = self.link(py)?;
+        self.link(py)
+    }
+
+    /// Not inlined: the stack of a handler that waits in the hub is kept, and is to be small.
+    #[inline(never)]
+    fn receive<'py>(
+        &self,
+        stream: &Bound<'py, Stream>,
+        link: &Link<'py>,
+        awaited: Awaited,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = stream.py();
         loop {
             let (opcode, payload) = match self.incoming(py)? {
-                Incoming::Filters => match self.next_filtered(py, &link)? {
-                    Some(message) => message,
+                Incoming::Filters => match self.next_filtered(py, link)? {
+                    Some((opcode, message)) => (opcode, Payload::Bytes(message)),
                     None => continue,
                 },
-                Incoming::Plain => self.next(py, &link, None, awaited)?,
-                Incoming::Deflate(framer) => self.next(py, &link, Some(&framer), awaited)?,
+                Incoming::Plain => self.next(py, link, None, awaited)?,
+                Incoming::Deflate(framer) => self.next(py, link, Some(&framer), awaited)?,
             };
             self.last_opcode.store(opcode.value(), Ordering::Relaxed);
+            let payload = match &payload {
+                Payload::Bytes(bytes) => &bytes[..],
+                Payload::Made(object) => {
+                    hub::spend(object.len().unwrap_or(0));
+                    return Ok(object.clone());
+                }
+            };
+            hub::spend(payload.len());
             match opcode {
-                Opcode::TEXT => return to_text(py, &payload),
-                Opcode::BINARY => return Ok(PyBytes::new(py, &payload).into_any()),
+                Opcode::TEXT => return to_text(py, payload),
+                Opcode::BINARY => return Ok(PyBytes::new(py, payload).into_any()),
                 Opcode::CLOSE => {
-                    self.process_close(py, &payload)?;
+                    self.process_close(py, payload)?;
                     return Ok(py.None().into_bound(py));
                 }
-                Opcode::PING => self.process_ping(stream, &payload)?,
-                Opcode::PONG => self.process_pong(py, &payload)?,
+                Opcode::PING => self.process_ping(stream, payload)?,
+                Opcode::PONG => self.process_pong(py, payload)?,
                 other => {
                     let error = ProtocolError::ReservedOpcode(other.value());
                     return Err(link.protocol_error(py, &error));
@@ -154,109 +183,10 @@ impl Inner {
         }
     }
 
-    pub(super) fn receive_bytes<'py>(
-        &self,
-        py: Python<'py>,
-        length: u64,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        let link = self.link(py)?;
-        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
-        match &link {
-            Link::Native(connection) => {
-                let transport = &connection.get().transport;
-                let bytes = py
-                    .detach(|| {
-                        transport.flush_before_wait();
-                        read_exactly(&mut transport.inbound(), wanted)
-                    })
-                    .map_err(|error| self.failure(py, &link, Failure::Io(length, error)))?;
-                if bytes.len() < wanted {
-                    let missing = length - bytes.len() as u64;
-                    return Err(self.failure(py, &link, Failure::End(missing)));
-                }
-                Ok(PyBytes::new(py, &bytes))
-            }
-            Link::Duck(connection) => {
-                let mut bytes = Vec::new();
-                std::mem::swap(&mut bytes, &mut lock(&self.duck_input));
-                while bytes.len() < wanted {
-                    let missing = (wanted - bytes.len()) as u64;
-                    bytes.extend_from_slice(self.duck_read(connection, missing)?.as_bytes());
-                }
-                *lock(&self.duck_input) = bytes.split_off(wanted);
-                Ok(PyBytes::new(py, &bytes))
-            }
-        }
-    }
-
-    pub(super) fn receive_frame<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8)> {
-        let link = self.link(py)?;
-        let Frame { header, payload } = self.next_frame(py, &link)?;
-        if !header.is_minimal() {
-            warn_non_minimal(py, &header)?;
-        }
-        let bit = |mask: u8| u8::from(header.reserved & mask != 0);
-        let payload = PyBytes::new(py, &payload);
-        let opcode = header.opcode.value();
-        Ok((opcode, payload, u8::from(header.fin), bit(0b100), bit(0b010), bit(0b001)))
-    }
-
-    pub(super) fn receive_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        static FRAME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let (opcode, payload, fin, rsv1, rsv2, rsv3) = self.receive_frame(py)?;
-        let class = FRAME.import(py, "fastwsh.pywebsocket.stream", "Frame")?;
-        class.call1((fin, rsv1, rsv2, rsv3, opcode, payload))
-    }
-
-    pub(super) fn receive_filtered_frame<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let frame = self.receive_frame_object(py)?;
-        let (fin, opcode, _) = frame_fields(&frame)?;
-        if !fin {
-            return Err(Kind::InvalidFrame
-                .with(py, "Segmented frames must not be received via receive_filtered_frame()"));
-        }
-        if opcode != Opcode::TEXT && opcode != Opcode::BINARY {
-            return Err(Kind::InvalidFrame
-                .with(py, "Control frames must not be received via receive_filtered_frame()"));
-        }
-        let (frame_filters, message_filters) = self.incoming_filters(py)?;
-        for filter in &frame_filters {
-            filter.call_method1(intern!(py, "filter"), (&frame,))?;
-        }
-        let payload = intern!(py, "payload");
-        for filter in &message_filters {
-            let filtered =
-                filter.call_method1(intern!(py, "filter"), (frame.getattr(payload)?,))?;
-            frame.setattr(payload, filtered)?;
-        }
-        Ok(frame)
-    }
-
-    pub(super) fn message_from_frame<'py>(
-        &self,
-        frame: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let py = frame.py();
-        let (fin, opcode, payload) = frame_fields(frame)?;
-        let payload = payload.as_bytes().to_vec();
-        let pushed = self.reader(py).push_frame(opcode, fin, payload);
-        match pushed {
-            Ok(None) => Ok(None),
-            Ok(Some((kind, message))) => {
-                self.last_opcode.store(kind.value(), Ordering::Relaxed);
-                Ok(Some(PyBytes::new(py, &message)))
-            }
-            Err(error) => Err(self.link(py)?.protocol_error(py, &error)),
-        }
-    }
-
     fn incoming<'py>(&self, py: Python<'py>) -> PyResult<Incoming<'py>> {
+        if self.is_plain(py, Direction::Incoming) {
+            return Ok(Incoming::Plain);
+        }
         let (frame_filters, message_filters) = self.incoming_filters(py)?;
         if frame_filters.is_empty() && message_filters.is_empty() {
             return Ok(Incoming::Plain);
@@ -265,7 +195,7 @@ impl Inner {
             .map_or(Incoming::Filters, Incoming::Deflate))
     }
 
-    fn incoming_filters<'py>(
+    pub(super) fn incoming_filters<'py>(
         &self,
         py: Python<'py>,
     ) -> PyResult<(Bound<'py, pyo3::types::PyList>, Bound<'py, pyo3::types::PyList>)> {
@@ -276,141 +206,8 @@ impl Inner {
         )
     }
 
-    /// The next message or control frame, inflated.
-    fn next(
-        &self,
-        py: Python<'_>,
-        link: &Link<'_>,
-        framer: Option<&Bound<'_, DeflateFramer>>,
-        awaited: Awaited,
-    ) -> PyResult<(Opcode, Vec<u8>)> {
-        let max_message_bytes = link.max_message_bytes();
-        let rules = Rules {
-            expect_masked: self.expect_masked,
-            deflate: framer.is_some(),
-            late_rsv1: link.strict_compat(),
-            max_message_bytes,
-        };
-        let Received { event, non_minimal } = match link {
-            Link::Native(connection) => {
-                let transport = &connection.get().transport;
-                match buffered_event(transport, &self.reader, rules) {
-                    Ok(None) => py.detach(|| wait_event(transport, &self.reader, rules, awaited)),
-                    Ok(Some(received)) => Ok(received),
-                    Err(failure) => Err(failure),
-                }
-                .map_err(|failure| self.failure(py, link, failure))?
-            }
-            Link::Duck(connection) => self.duck_event(connection, link, rules)?,
-        };
-        if let Some(header) = non_minimal {
-            warn_non_minimal(py, &header)?;
-        }
-        let Message { opcode, payload, compressed } = match event {
-            Event::Message(message) => message,
-            Event::Ping(body) => return Ok((Opcode::PING, body)),
-            Event::Pong(body) => return Ok((Opcode::PONG, body)),
-            Event::Close(body) => return Ok((Opcode::CLOSE, body)),
-        };
-        match framer.filter(|_| compressed) {
-            None => Ok((opcode, payload)),
-            Some(framer) => framer
-                .get()
-                .inflate(py, &payload, max_message_bytes)
-                .map(|payload| (opcode, payload))
-                .map_err(|error| link.protocol_error(py, &error)),
-        }
-    }
-
-    fn duck_event(
-        &self,
-        connection: &Bound<'_, PyAny>,
-        link: &Link<'_>,
-        rules: Rules,
-    ) -> PyResult<Received> {
-        let py = connection.py();
-        loop {
-            let (polled, non_minimal, wanted) = {
-                let mut kept = lock(&self.duck_input);
-                let mut reader = self.reader(py);
-                reader.set_rules(rules);
-                let mut input = &kept[..];
-                let polled = reader.poll(&mut input);
-                let used = kept.len() - input.len();
-                kept.drain(..used);
-                (polled, reader.take_non_minimal(), reader.wanted(&kept))
-            };
-            if let Some(event) = polled.map_err(|error| link.protocol_error(py, &error))? {
-                return Ok(Received { event, non_minimal });
-            }
-            let bytes = self.duck_read(connection, wanted)?;
-            lock(&self.duck_input).extend_from_slice(bytes.as_bytes());
-        }
-    }
-
-    /// The next frame as it came.
-    fn next_frame(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<Frame> {
-        let masked = self.expect_masked;
-        let limit = link.max_message_bytes();
-        match link {
-            Link::Native(connection) => {
-                let transport = &connection.get().transport;
-                py.detach(|| wait_frame(transport, &self.reader, &self.frames, masked, limit))
-                    .map_err(|failure| self.failure(py, link, failure))
-            }
-            Link::Duck(connection) => loop {
-                let (polled, wanted) = {
-                    let mut kept = lock(&self.duck_input);
-                    let mut frames = lock(&self.frames);
-                    let mut input = &kept[..];
-                    let polled = poll_frame(&mut input, &self.reader, &mut frames, masked, limit);
-                    let used = kept.len() - input.len();
-                    kept.drain(..used);
-                    (polled, frames.wanted(&kept, masked))
-                };
-                if let Some(frame) = polled.map_err(|error| link.protocol_error(py, &error))? {
-                    return Ok(frame);
-                }
-                let bytes = self.duck_read(connection, wanted)?;
-                lock(&self.duck_input).extend_from_slice(bytes.as_bytes());
-            },
-        }
-    }
-
-    /// The next message or control frame through a handler's own filters; `None`: a fragment.
-    fn next_filtered(
-        &self,
-        py: Python<'_>,
-        link: &Link<'_>,
-    ) -> PyResult<Option<(Opcode, Vec<u8>)>> {
-        let frame = self.receive_frame_object(py)?;
-        let (_, opcode, payload) = frame_fields(&frame)?;
-        if opcode.is_control() && payload.as_bytes().len() as u64 > MAX_CONTROL_PAYLOAD {
-            return Err(link.protocol_error(py, &ProtocolError::ControlFrameTooLong));
-        }
-        let (frame_filters, message_filters) = self.incoming_filters(py)?;
-        for filter in &frame_filters {
-            filter.call_method1(intern!(py, "filter"), (&frame,))?;
-        }
-        let mut reserved = 0;
-        for name in [intern!(py, "rsv1"), intern!(py, "rsv2"), intern!(py, "rsv3")] {
-            reserved = reserved << 1 | u8::from(frame.getattr(name)?.is_truthy()?);
-        }
-        if reserved != 0 {
-            return Err(link.protocol_error(py, &ProtocolError::ReservedBits(reserved)));
-        }
-        let Some(message) = self.message_from_frame(&frame)? else { return Ok(None) };
-        let opcode = Opcode::new(self.last_opcode.load(Ordering::Relaxed))
-            .map_err(super::super::errors::value_error)?;
-        let mut message = message.into_any();
-        for filter in &message_filters {
-            message = filter.call_method1(intern!(py, "filter"), (&message,))?;
-        }
-        Ok(Some((opcode, super::bytes_of(&message)?.as_bytes().to_vec())))
-    }
-
     /// Calls a Python connection's `read` once.
-    fn duck_read<'py>(
+    pub(super) fn duck_read<'py>(
         &self,
         connection: &Bound<'py, PyAny>,
         wanted: u64,
@@ -430,7 +227,7 @@ impl Inner {
         super::bytes_of(&bytes)
     }
 
-    fn failure(&self, py: Python<'_>, link: &Link<'_>, failure: Failure) -> PyErr {
+    pub(super) fn failure(&self, py: Python<'_>, link: &Link<'_>, failure: Failure) -> PyErr {
         match failure {
             Failure::Protocol(error) => link.protocol_error(py, &error),
             Failure::Io(wanted, error) if error.kind() == io::ErrorKind::NotConnected => {
@@ -460,7 +257,19 @@ impl Inner {
     }
 }
 
-fn warn_non_minimal(py: Python<'_>, header: &FrameHeader) -> PyResult<()> {
+/// Lets others run until something has been received; most handlers in the hub wait here, with
+/// little on the stack.
+fn await_input(py: Python<'_>, transport: &Transport) -> PyResult<()> {
+    if transport.is_more_buffered() {
+        return Ok(());
+    }
+    match hub::wants_input(py, transport) {
+        Some(hub) => hub.park(py),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn warn_non_minimal(py: Python<'_>, header: &FrameHeader) -> PyResult<()> {
     let FrameHeader { length, length_octets, .. } = header;
     warn(
         py,
@@ -483,17 +292,7 @@ fn io_failure(py: Python<'_>, wanted: u64, text: &str) -> PyErr {
     Kind::ConnectionTerminated.with(py, text)
 }
 
-/// `fin`, `opcode` and `payload` of a frame object.
-fn frame_fields<'py>(frame: &Bound<'py, PyAny>) -> PyResult<(bool, Opcode, Bound<'py, PyBytes>)> {
-    let py = frame.py();
-    let opcode: u8 = frame.getattr(intern!(py, "opcode"))?.extract()?;
-    let opcode = Opcode::new(opcode).map_err(super::super::errors::value_error)?;
-    let fin = frame.getattr(intern!(py, "fin"))?.is_truthy()?;
-    let payload = super::bytes_of(&frame.getattr(intern!(py, "payload"))?)?;
-    Ok((fin, opcode, payload))
-}
-
-fn to_text<'py>(py: Python<'py>, payload: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn to_text<'py>(py: Python<'py>, payload: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     match PyString::from_bytes(py, payload) {
         Ok(text) => Ok(text.into_any()),
         Err(_) => Err(invalid_utf8(py, payload)),

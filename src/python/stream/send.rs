@@ -7,7 +7,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{bytes_of, lock, turn, wait::Awaited, Inner, Kind, Link, Stream};
+use super::{bytes_of, lock, wait::Awaited, Direction, Inner, Kind, Link, Stream};
 use crate::{
     protocol::{
         close::CloseCode,
@@ -19,6 +19,7 @@ use crate::{
         deflate::outgoing_framer,
         errors::{os_error, send_error, value_error},
         functions::closing_body,
+        hub::{self, waiting},
     },
 };
 
@@ -30,6 +31,7 @@ impl Inner {
         binary: bool,
     ) -> PyResult<()> {
         let py = message.py();
+        hub::breathe(py)?;
         let link = self.link(py)?;
         if self.server_terminated(py, &link)? {
             return Err(Kind::BadOperation
@@ -39,40 +41,31 @@ impl Inner {
             return Err(Kind::BadOperation
                 .with(py, "Message for binary frame must not be instance of Unicode"));
         }
-        let (frame_filters, message_filters) = self.filters(
-            py,
-            intern!(py, "outgoing_frame_filters"),
-            intern!(py, "outgoing_message_filters"),
-        )?;
         let piece = Piece {
             kind: if binary { Opcode::BINARY } else { Opcode::TEXT },
             end,
             compressed: false,
         };
+        if self.is_plain(py, Direction::Outgoing) {
+            return self.send_plain(&link, piece, message);
+        }
+        let (frame_filters, message_filters) = self.filters(
+            py,
+            intern!(py, "outgoing_frame_filters"),
+            intern!(py, "outgoing_message_filters"),
+        )?;
         if frame_filters.is_empty() && message_filters.is_empty() {
-            return match message.cast::<PyString>() {
-                Ok(text) if !binary => {
-                    let text = text.to_str().map_err(|error| bad_operation(py, error))?;
-                    self.send_piece(py, &link, piece, text.as_bytes())
-                }
-                _ => {
-                    let bytes =
-                        encoded(message, binary).map_err(|error| bad_operation(py, error))?;
-                    self.send_piece(py, &link, piece, bytes.as_bytes())
-                }
-            };
+            return self.send_plain(&link, piece, message);
         }
         if let Some(framer) = outgoing_framer(&frame_filters, &message_filters) {
             let bytes = encoded(message, binary)?;
             let framer = framer.get();
             // what is compressed after another piece must be sent after it
-            let _turn = turn(py, &self.compressing);
+            let _turn = self.compressing_turn(py, &link)?;
             let deflated = framer.deflate(py, bytes.as_bytes(), end);
             let payload = deflated.as_deref().unwrap_or(bytes.as_bytes());
-            let header = {
-                let mut writer = lock(&self.writer);
-                writer.data(piece, payload.len(), self.masking_key(py)?)
-            };
+            let key = self.masking_key(py)?;
+            let header = lock(&self.writer).data(piece, payload.len(), key);
             let mut header = header.map_err(|error| send_error(py, &error))?;
             if framer.take_mark() {
                 header.reserved |= crate::protocol::frame::RSV1;
@@ -89,6 +82,26 @@ impl Inner {
         let header =
             lock(&self.writer).data(piece, 0, None).map_err(|error| send_error(py, &error))?;
         self.send_filtered(py, &header, bytes.as_any())
+    }
+
+    fn send_plain(
+        &self,
+        link: &Link<'_>,
+        piece: Piece,
+        message: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = message.py();
+        match message.cast::<PyString>() {
+            Ok(text) if piece.kind == Opcode::TEXT => {
+                let text = text.to_str().map_err(|error| bad_operation(py, error))?;
+                self.send_piece(py, link, piece, text.as_bytes())
+            }
+            _ => {
+                let binary = piece.kind == Opcode::BINARY;
+                let bytes = encoded(message, binary).map_err(|error| bad_operation(py, error))?;
+                self.send_piece(py, link, piece, bytes.as_bytes())
+            }
+        }
     }
 
     pub(super) fn close_connection(
@@ -194,12 +207,12 @@ impl Inner {
         send: impl FnOnce(ControlFrame<'_, 'py>) -> PyResult<()>,
     ) -> PyResult<()> {
         let py = body.py();
+        let length = body.len()?;
         let (frame_filters, message_filters) = self.filters(
             py,
             intern!(py, "outgoing_frame_filters"),
             intern!(py, "outgoing_message_filters"),
         )?;
-        let length = body.len()?;
         if frame_filters.is_empty() {
             let header = control(opcode, length, self.masking_key(py)?);
             let header = header.map_err(|error| send_error(py, &error))?;
@@ -248,12 +261,12 @@ impl Inner {
             }
         };
         let transport = &connection.get().transport;
-        let mut encoded = Vec::with_capacity(14);
-        header.encode(&mut encoded);
+        let encoded = header.encoded();
         if transport.hold(&encoded, payload) {
             return Ok(());
         }
-        py.detach(|| transport.send_frame(&encoded, payload))
+        hub::spend(payload.len());
+        waiting(py, transport, |wait| transport.send_frame(&encoded, payload, wait))?
             .map_err(|error| self.write_failure(py, os_error(&error)))
     }
 

@@ -1,19 +1,26 @@
-//! Waiting for frames and messages on a native connection, the interpreter detached.
+//! Waiting for frames and messages on a native connection.
 
 use std::{io, sync::Mutex};
 
 use super::lock;
 use crate::{
     protocol::{
-        frame::{Frame, FrameHeader, FrameReader},
-        receive::{Event, MessageReader, Rules},
+        frame::{Frame, FrameHeader, FrameReader, Opcode},
+        receive::{Event, MessageReader, Rules, Whole},
         ProtocolError,
     },
-    server::{Inbound, Transport, Wait},
+    server::{Inbound, Park, Transport, Wait},
 };
 
 /// Below this size a payload goes through the read-ahead buffer, which takes what follows as well.
 const DIRECT_MIN: u64 = 1024;
+
+/// Below this size what is missing of a payload is copied: quicker than a system call more.
+const LARGE_MIN: u64 = 8 * 1024;
+
+/// Up to this size the header of a message claims the memory for all of it; above, a quarter of the
+/// message must have come.
+const LARGE_AT_ONCE: u64 = 256 * 1024;
 
 /// Why no event came.
 pub(super) enum Failure {
@@ -39,20 +46,85 @@ pub(super) enum Awaited {
     CloseAnswer,
 }
 
-/// Takes an event out of what is buffered, without waiting for anything. (Asking the socket as
-/// well costs a system call that finds nothing for every message of a peer that waits for its
-/// answers.)
-pub(super) fn buffered_event(
+/// What came of waiting for an event.
+pub(super) enum Waited {
+    Received(Received),
+    /// A binary message of this length, long enough that its payload should be read straight to
+    /// where it will stay: see [`read_direct`].
+    Direct(u64),
+}
+
+/// Waits for the beginning of a frame, if nothing of it is buffered yet.
+pub(super) fn wait_input(
+    transport: &Transport,
+    reader: &Mutex<MessageReader>,
+    awaited: Awaited,
+    wait: Wait<'_>,
+) -> Result<(), Failure> {
+    let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
+    if awaited == Awaited::CloseAnswer && transport.is_close_received() {
+        return Err(Failure::Answered);
+    }
+    if !inbound.bytes().is_empty() || !lock(reader).is_between_frames() {
+        return Ok(());
+    }
+    transport.flush_before_wait(wait);
+    let wanted = lock(reader).wanted(&[]);
+    match inbound.fill(wait) {
+        Ok(0) => Err(Failure::End(wanted)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::Io(wanted, error)),
+    }
+}
+
+/// What is there without waiting.
+pub(super) enum There {
+    /// Nothing, or not a whole message of one frame.
+    Other,
+    /// A message that `make` has made an object of.
+    Whole(Opcode),
+    /// One that must be inflated first.
+    Compressed(Opcode, Vec<u8>),
+}
+
+/// Takes the next message if all of it has come in one frame, as most have, and hands its payload
+/// to `make`, which must not run code of Python's: locks are held.
+///
+/// The socket is asked only if it has said that there is something: asking otherwise costs a system
+/// call that finds nothing for every message of a peer that waits for its answers.
+pub(super) fn take_whole(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
     rules: Rules,
-) -> Result<Option<Received>, Failure> {
-    // whoever holds the reader holds this as well
-    let Some(mut inbound) = transport.try_inbound() else { return Ok(None) };
+    parker: Option<&dyn Park>,
+    make: impl FnOnce(Opcode, &[u8]),
+) -> Result<There, Failure> {
+    // whoever holds the reader for longer holds this as well
+    let Some(mut inbound) = transport.try_inbound() else { return Ok(There::Other) };
     let mut reader = lock(reader);
+    if let Some(parker) = parker.filter(|_| inbound.bytes().is_empty()) {
+        let wanted = reader.wanted(&[]);
+        match inbound.try_fill(parker) {
+            Ok(None) => return Ok(There::Other),
+            Ok(Some(0)) => return Err(Failure::End(wanted)),
+            Ok(Some(_)) => {}
+            Err(error) => return Err(Failure::Io(wanted, error)),
+        }
+    }
     reader.set_rules(rules);
-    let event = poll(&mut inbound, &mut reader).map_err(Failure::Protocol)?;
-    Ok(event.map(|event| received(transport, &inbound, &mut reader, event)))
+    let Some(whole) = reader.take_whole(inbound.bytes_mut()) else { return Ok(There::Other) };
+    let Whole { opcode, compressed, payload } = whole;
+    let end = payload.end;
+    let there = if compressed {
+        There::Compressed(opcode, inbound.bytes()[payload].to_vec())
+    } else {
+        make(opcode, &inbound.bytes()[payload]);
+        There::Whole(opcode)
+    };
+    inbound.consume(end);
+    inbound.expect_direct(false);
+    transport.set_more_buffered(reader.has_message(inbound.bytes()));
+    Ok(there)
 }
 
 fn received(
@@ -78,44 +150,128 @@ fn poll(inbound: &mut Inbound, reader: &mut MessageReader) -> Result<Option<Even
     polled
 }
 
-/// Waits for the next event, the interpreter detached.
+/// Waits for the next event.
+///
+/// The reader is not held while others run: they may look at it.
 pub(super) fn wait_event(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
     rules: Rules,
     awaited: Awaited,
-) -> Result<Received, Failure> {
-    let mut inbound = transport.inbound();
+    wait: Wait<'_>,
+) -> Result<Waited, Failure> {
+    let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
     if awaited == Awaited::CloseAnswer && transport.is_close_received() {
         return Err(Failure::Answered);
     }
-    let mut reader = lock(reader);
-    reader.set_rules(rules);
-    let mut event = poll(&mut inbound, &mut reader).map_err(Failure::Protocol)?;
+    let mut event = {
+        let mut reader = lock(reader);
+        reader.set_rules(rules);
+        poll(&mut inbound, &mut reader).map_err(Failure::Protocol)?
+    };
     if event.is_none() {
-        transport.flush_before_wait();
+        transport.flush_before_wait(wait);
     }
     loop {
         if let Some(event) = event {
-            return Ok(received(transport, &inbound, &mut reader, event));
+            inbound.expect_direct(false);
+            return Ok(Waited::Received(received(transport, &inbound, &mut lock(reader), event)));
         }
-        let wanted = reader.wanted(inbound.bytes());
-        let target = reader.payload_target().filter(|(_, missing)| *missing >= DIRECT_MIN);
-        let (count, direct) = match target {
-            Some((payload, missing)) => (inbound.fill_target(payload, missing, Wait::Long), true),
-            None => (inbound.fill(Wait::Long), false),
+        if let Some(length) = direct_length(&lock(reader)) {
+            return Ok(Waited::Direct(length));
+        }
+        event = match fill(&mut inbound, reader, wait)? {
+            // what came behind the payload is buffered
+            None => poll(&mut inbound, &mut lock(reader)).map_err(Failure::Protocol)?,
+            event => event,
         };
-        event = match count {
-            Ok(0) => return Err(Failure::End(wanted)),
-            Ok(count) if direct => match reader.payload_added(count) {
-                // what came behind the payload is buffered
-                Ok(None) => poll(&mut inbound, &mut reader),
-                added => added,
-            },
-            Ok(_) => poll(&mut inbound, &mut reader),
-            Err(error) => return Err(Failure::Io(wanted, error)),
+    }
+}
+
+/// The length of a message that is to be read straight to where it stays.
+fn direct_length(reader: &MessageReader) -> Option<u64> {
+    let (length, received) = reader.direct_length(LARGE_MIN)?;
+    (length <= LARGE_AT_ONCE || received >= length / 4).then_some(length)
+}
+
+/// Reads the payload that [`Waited::Direct`] announced; `false` if somebody else has read of it.
+pub(super) fn read_direct(
+    transport: &Transport,
+    reader: &Mutex<MessageReader>,
+    target: &mut [u8],
+    wait: Wait<'_>,
+) -> Result<bool, Failure> {
+    let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
+    let mut filled = {
+        let mut reader = lock(reader);
+        let is_next = direct_length(&reader) == Some(target.len() as u64);
+        if !is_next || !inbound.bytes().is_empty() {
+            return Ok(false);
         }
-        .map_err(Failure::Protocol)?;
+        let prefix = reader.begin_direct();
+        target[..prefix.len()].copy_from_slice(&prefix);
+        prefix.len()
+    };
+    let before = filled;
+    let mut outcome = Ok(true);
+    while filled < target.len() && outcome.is_ok() {
+        let missing = (target.len() - filled) as u64;
+        match inbound.fill_direct(&mut target[filled..], wait) {
+            Ok(0) => outcome = Err(Failure::End(missing)),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let waited = inbound.wait_readable(wait);
+                outcome = waited.map(|()| true).map_err(|error| Failure::Io(missing, error));
+            }
+            Err(error) => outcome = Err(Failure::Io(missing, error)),
+        }
+    }
+    inbound.expect_direct(true);
+    let mut reader = lock(reader);
+    reader.end_direct(&mut target[before..filled]);
+    if outcome.is_err() {
+        reader.take_back(&target[..filled]);
+    }
+    transport.set_more_buffered(false);
+    outcome
+}
+
+/// Waits for more bytes, and takes those that belong to a long payload straight there; an event if
+/// that makes it whole.
+fn fill(
+    inbound: &mut Inbound,
+    reader: &Mutex<MessageReader>,
+    wait: Wait<'_>,
+) -> Result<Option<Event>, Failure> {
+    loop {
+        let wanted;
+        let count = {
+            let mut reader = lock(reader);
+            wanted = reader.wanted(inbound.bytes());
+            match reader.payload_target().filter(|(_, missing)| *missing >= DIRECT_MIN) {
+                None => None,
+                Some((payload, missing)) => match inbound.fill_target(payload, missing, wait) {
+                    Ok(0) => return Err(Failure::End(wanted)),
+                    Ok(count) => {
+                        return reader.payload_added(count).map_err(Failure::Protocol);
+                    }
+                    Err(error) => Some(error),
+                },
+            }
+        };
+        match count {
+            Some(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                inbound.wait_readable(wait).map_err(|error| Failure::Io(wanted, error))?;
+            }
+            Some(error) => return Err(Failure::Io(wanted, error)),
+            None => {
+                return match inbound.fill(wait) {
+                    Ok(0) => Err(Failure::End(wanted)),
+                    Ok(_) => Ok(None),
+                    Err(error) => Err(Failure::Io(wanted, error)),
+                };
+            }
+        }
     }
 }
 
@@ -132,17 +288,19 @@ pub(super) fn poll_frame(
     frames.poll(input, expect_masked, limit)
 }
 
-/// Waits for the next frame, the interpreter detached.
+/// Waits for the next frame.
 pub(super) fn wait_frame(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
     frames: &Mutex<FrameReader>,
     expect_masked: bool,
     limit: u64,
+    wait: Wait<'_>,
 ) -> Result<Frame, Failure> {
-    let mut inbound = transport.inbound();
-    let mut frames = lock(frames);
+    let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
     loop {
+        // not held while others run
+        let mut frames = lock(frames);
         let mut input = inbound.bytes();
         let before = input.len();
         let polled = poll_frame(&mut input, reader, &mut frames, expect_masked, limit);
@@ -151,9 +309,10 @@ pub(super) fn wait_frame(
         if let Some(frame) = polled.map_err(Failure::Protocol)? {
             return Ok(frame);
         }
-        transport.flush_before_wait();
         let wanted = frames.wanted(inbound.bytes(), expect_masked);
-        match inbound.fill(Wait::Long) {
+        drop(frames);
+        transport.flush_before_wait(wait);
+        match inbound.fill(wait) {
             Ok(0) => return Err(Failure::End(wanted)),
             Ok(_) => {}
             Err(error) => return Err(Failure::Io(wanted, error)),

@@ -43,7 +43,7 @@ use super::{
     event::{EventSink, Level},
     stream::Stream,
 };
-use crate::protocol::head::RequestHead;
+use crate::protocol::head::{latin1, RequestHead};
 
 const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
 
@@ -234,7 +234,7 @@ impl Fallback {
 
 /// The request line, for the log.
 fn request_line(head: &RequestHead) -> String {
-    head.lines.first().map_or_else(String::new, |line| printable(line.trim_end()))
+    head.lines().next().map_or_else(String::new, |line| printable(latin1(line).trim_end()))
 }
 
 /// Text from outside for the log: what would disturb a terminal is escaped as Python does it.

@@ -302,6 +302,8 @@ class HandshakerBase:
         self._log_extensions("accepted", accepted)
 
     def _log_extensions(self, what: str, extensions: Sequence[common.ExtensionParameter]) -> None:
+        if not extensions:
+            return
         self._logger.debug("Extensions %s: %r", what, [item.name() for item in extensions])
 
     def _get_list_header(self, name: str) -> str | None:

@@ -1,0 +1,87 @@
+"""Where each handler runs: in the hub, a thread that it shares with others, or in one of its own.
+
+Owns the order of who decides: what has been seen of the handler, the operator, the handler itself,
+the check of its source. What that looks for is `check`'s business.
+"""
+
+import importlib
+import logging
+from typing import Any, Final, NamedTuple
+
+from fastwsh.loader import AUTO, HUB, THREADS, HandlerSuite
+
+__all__ = ["AUTO", "CHOICES", "HUB", "THREADS", "Executor", "Placement"]
+
+CHOICES: Final = (AUTO, THREADS, HUB)
+"""The values of --concurrency."""
+
+_LOGGER: Final = logging.getLogger("fastwsh.server")
+
+
+class Placement(NamedTuple):
+    """Where a handler runs.
+
+    Attributes:
+        hub: Whether it shares the hub's thread.
+        reason: Who or what decided, for people.
+    """
+
+    hub: bool
+    reason: str
+
+
+class Executor:
+    """Decides for the handlers of one server.
+
+    Args:
+        concurrency: The operator's choice, one of `CHOICES`.
+    """
+
+    def __init__(self, concurrency: str = AUTO) -> None:
+        self._concurrency = concurrency
+        self._missing = None if concurrency == THREADS else _missing_greenlet()
+        if self._missing is not None:
+            _LOGGER.warning("All handlers run in threads of their own: %s", self._missing)
+
+    def place(self, suite: HandlerSuite) -> Placement:
+        """Decide where a handler runs; this may change when it stalls."""
+        if self._missing is not None:
+            return Placement(hub=False, reason=self._missing)
+        if suite.stall is not None:
+            return Placement(hub=False, reason=suite.stall)
+        if self._concurrency != AUTO:
+            reason = f"--concurrency is {self._concurrency}"
+            return Placement(self._concurrency == HUB, reason)
+        if suite.concurrency != AUTO:
+            reason = f"its web_socket_concurrency is {suite.concurrency!r}"
+            return Placement(suite.concurrency == HUB, reason)
+        if suite.why_threads is not None:
+            return Placement(hub=False, reason=suite.why_threads)
+        return Placement(hub=True, reason="it waits only in calls of its stream")
+
+    def note_stall(self, resource: str, suite: Any, seconds: float) -> None:
+        """Note that a handler has kept the hub's thread; its next connections get threads.
+
+        Args:
+            resource: The resource that was asked for.
+            suite: Its handler, or None if it has been unloaded.
+            seconds: For how long it has done so up to now.
+        """
+        stall = f"it has kept others waiting for {seconds * 1000:.0f} ms"
+        _LOGGER.warning(
+            "Handler of %s stalls: %s; its next connections run in threads of their own "
+            '(web_socket_concurrency = "threads" in the handler says so from the start)',
+            resource,
+            stall,
+        )
+        if suite is not None:
+            suite.stall = stall
+
+
+def _missing_greenlet() -> str | None:
+    """Return why the hub cannot run, or None if it can."""
+    try:
+        importlib.import_module("greenlet")
+    except ImportError as error:
+        return f"greenlet cannot be imported ({error})"
+    return None

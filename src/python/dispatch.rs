@@ -1,0 +1,161 @@
+//! Gives each connection that has a handler to where the handler runs.
+
+use std::{
+    io,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+
+use pyo3::{prelude::*, types::PyWeakrefReference};
+
+use super::{
+    connection::{Connection, Settings},
+    hub::Hub,
+};
+use crate::server::{
+    Acceptor, Candidate, Concurrency, Event, EventSink, Executor, Level, Outcome, Registry,
+    Server as Core, Threads, Transport,
+};
+
+const SERVER_LOG: &str = "websocket_server.WebSocketServer";
+
+/// Takes the candidates of one server.
+pub(super) struct Dispatch {
+    /// Set once, before any listener.
+    pub(super) core: OnceLock<Weak<Core>>,
+    pub(super) threads: Threads,
+    /// `None` where handlers cannot share a thread.
+    pub(super) hub: Option<Arc<Hub>>,
+    pub(super) settings: Arc<Settings>,
+    /// The function of Python that serves a connection.
+    pub(super) run: Py<PyAny>,
+    pub(super) owner: Py<PyWeakrefReference>,
+    pub(super) events: Arc<EventSink>,
+}
+
+impl Acceptor for Dispatch {
+    fn accept(self: Arc<Self>, candidate: Candidate) {
+        let Some(core) = self.core.get().and_then(Weak::upgrade) else { return };
+        let leave = Leave {
+            registry: core.registry().clone(),
+            core,
+            transport: candidate.transport.clone(),
+            id: candidate.id,
+            outcome: Outcome::Abrupt,
+            resource: candidate.resource.clone(),
+            events: self.events.clone(),
+        };
+        let concurrency = candidate.concurrency;
+        let job = Job { dispatch: self.clone(), candidate, leave };
+        let job = match (&self.hub, concurrency) {
+            (Some(hub), Concurrency::Hub) => hub.submit(job),
+            _ => Some(job),
+        };
+        if let Some(job) = job {
+            job.run_in_a_thread();
+        }
+    }
+}
+
+impl Dispatch {
+    fn connect<'py>(
+        &self,
+        py: Python<'py>,
+        candidate: Candidate,
+        registry: Arc<Registry>,
+    ) -> Option<Bound<'py, Connection>> {
+        let owner = self.owner.bind(py).call0().ok().filter(|owner| !owner.is_none())?.unbind();
+        let connection = Connection::new(candidate, self.settings.clone(), registry, owner);
+        Bound::new(py, connection).ok()
+    }
+}
+
+/// A connection whose handler has not begun.
+pub(super) struct Job {
+    dispatch: Arc<Dispatch>,
+    candidate: Candidate,
+    leave: Leave,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Job").field("candidate", &self.candidate).finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// Makes what the handler gets; also what to call with it, and what to drop at its end. `None`
+    /// if the server is gone.
+    pub(super) fn begin(
+        self,
+        py: Python<'_>,
+    ) -> Option<(Bound<'_, Connection>, Bound<'_, PyAny>, Leave)> {
+        let Self { dispatch, candidate, leave } = self;
+        let connection = dispatch.connect(py, candidate, leave.registry.clone())?;
+        Some((connection, dispatch.run.bind(py).clone(), leave))
+    }
+
+    /// Runs the handler in a thread of its own.
+    pub(super) fn run_in_a_thread(self) {
+        let dispatch = self.dispatch.clone();
+        let work = Box::new(move || {
+            // nothing can be run in an interpreter that is ending
+            Python::try_attach(|py| {
+                let Some((connection, run, mut leave)) = self.begin(py) else { return };
+                if let Err(error) = run.call1((&connection,)) {
+                    error.write_unraisable(py, Some(connection.as_any()));
+                }
+                leave.set_outcome(connection.get().outcome());
+                drop(connection);
+                py.detach(|| drop(leave));
+            });
+        });
+        if let Err(error) = dispatch.threads.spawn(work) {
+            dispatch.no_thread(&error);
+        }
+    }
+}
+
+impl Dispatch {
+    fn no_thread(&self, error: &io::Error) {
+        self.events.line(Level::Error, SERVER_LOG, || {
+            format!("No thread for a connection: {error}; raise the limit of processes")
+        });
+    }
+}
+
+/// Leaves the registry and closes the socket, however the handler ended.
+pub(super) struct Leave {
+    core: Arc<Core>,
+    registry: Arc<Registry>,
+    transport: Arc<Transport>,
+    id: u64,
+    outcome: Outcome,
+    resource: String,
+    events: Arc<EventSink>,
+}
+
+impl std::fmt::Debug for Leave {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Leave").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Leave {
+    /// How the connection is to be closed.
+    pub(super) fn set_outcome(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// Tells the operator that the handler keeps others waiting.
+    pub(super) fn report_stall(&self, taken: Duration) {
+        self.events.send(Event::Stall { resource: self.resource.clone(), taken });
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.core.finish(&self.transport, self.outcome);
+        self.registry.remove(self.id);
+    }
+}

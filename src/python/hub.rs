@@ -1,0 +1,365 @@
+//! The hub: handlers that wait only in calls of this module share one thread, each in a greenlet.
+//!
+//! A handler that has to wait hands the thread on to the next one that can go on, straight from its
+//! own stack; only new connections and ended ones pass through the thread's main greenlet. When
+//! nobody can go on, whoever noticed waits for all.
+//!
+//! Stacks are copied away while a greenlet waits: nothing outside of it may point into them.
+
+mod parker;
+mod shared;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io,
+    sync::{atomic::Ordering, Arc},
+    thread,
+    time::Duration,
+};
+
+use pyo3::{intern, prelude::*};
+
+pub(super) use self::{
+    parker::{parked, turn, waiting, wants_input},
+    shared::Hub,
+};
+use super::{
+    connection::Connection,
+    dispatch::{Job, Leave},
+    errors::os_error,
+};
+use crate::{
+    locks::lock,
+    server::{CallerId, Reactor, Watchdog},
+};
+
+/// Calls of the stream, or KiB through it, after which a handler that never waits lets the others
+/// go on: some milliseconds.
+const BUDGET: u32 = 512;
+
+/// Handlers that go on between two looks at sockets and new connections.
+const LOOK_EVERY: u32 = 64;
+
+/// Greenlets without a connection that are kept: what a burst of short connections needs.
+const MAX_IDLE: usize = 64;
+
+thread_local! {
+    /// Set on the hub's thread, which lives as long as the process.
+    static HERE: Cell<Option<&'static HubThread>> = const { Cell::new(None) };
+}
+
+/// What only the hub's thread touches.
+pub(super) struct HubThread {
+    hub: Arc<Hub>,
+    reactor: RefCell<Reactor>,
+    ready: RefCell<VecDeque<CallerId>>,
+    tasks: RefCell<Vec<Option<Task>>>,
+    free: RefCell<Vec<CallerId>>,
+    /// Whose stack we are on; `None`: the main greenlet's.
+    current: Cell<Option<CallerId>>,
+    /// The main greenlet goes on because a handler handed over, not because one ended.
+    handed_over: Cell<bool>,
+    budget: Cell<u32>,
+    until_look: Cell<u32>,
+    /// Greenlets whose handler has ended, for the next ones: making one costs more than all else
+    /// that Python does for a connection, for the memory of its frames.
+    idle: RefCell<Vec<Worker>>,
+    new_greenlet: Py<PyAny>,
+    /// What a greenlet runs: one connection after the other.
+    work: Py<PyAny>,
+    switch_to_main: Py<PyAny>,
+}
+
+/// A greenlet.
+struct Worker {
+    greenlet: Py<PyAny>,
+    switch: Py<PyAny>,
+}
+
+/// A connection whose handler runs.
+struct Task {
+    worker: Worker,
+    connection: Py<Connection>,
+}
+
+/// Who goes on.
+enum Next {
+    /// Who asked.
+    Same,
+    Main,
+    Task(CallerId, Py<PyAny>),
+}
+
+/// The hub's thread, if the caller is a handler on it.
+pub(super) fn here() -> Option<&'static HubThread> {
+    HERE.get().filter(|hub| hub.current.get().is_some())
+}
+
+/// Whether this is the hub's thread, in a handler or between two.
+fn is_hub_thread() -> bool {
+    HERE.get().is_some()
+}
+
+/// Lets the others go on if the calling handler has done much without waiting.
+pub(super) fn breathe(py: Python<'_>) -> PyResult<()> {
+    match here() {
+        Some(hub) if hub.budget.get() == 0 => hub.yield_now(py),
+        Some(hub) => {
+            hub.budget.set(hub.budget.get() - 1);
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Counts bytes that a handler sends or has received.
+pub(super) fn spend(bytes: usize) {
+    if let Some(hub) = HERE.get() {
+        let cost = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+        hub.budget.set(hub.budget.get().saturating_sub(cost));
+    }
+}
+
+/// Dropped when the hub's thread ends, which it should not: connections go to threads then.
+struct Alive(Arc<Hub>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+impl HubThread {
+    fn run(hub: Arc<Hub>, reactor: Reactor) {
+        let _alive = Alive(hub.clone());
+        // nothing can be run in an interpreter that is ending
+        let _ = Python::try_attach(|py| match Self::new(py, hub, reactor) {
+            Ok(here) => {
+                // for good: greenlets that wait refer to it
+                let here: &'static Self = Box::leak(Box::new(here));
+                HERE.set(Some(here));
+                here.serve(py);
+            }
+            Err(error) => error.write_unraisable(py, None),
+        });
+    }
+
+    fn new(py: Python<'_>, hub: Arc<Hub>, reactor: Reactor) -> PyResult<Self> {
+        let watched = hub.clone();
+        Watchdog::start(hub.slices.clone(), move |taken| watched.stalled(taken))
+            .map_err(|error| os_error(&error))?;
+        let module = py.import("greenlet")?;
+        let main = module.call_method0("getcurrent")?;
+        Ok(Self {
+            hub,
+            reactor: RefCell::new(reactor),
+            ready: RefCell::default(),
+            tasks: RefCell::default(),
+            free: RefCell::default(),
+            current: Cell::new(None),
+            handed_over: Cell::new(false),
+            budget: Cell::new(BUDGET),
+            until_look: Cell::new(LOOK_EVERY),
+            idle: RefCell::default(),
+            new_greenlet: module.getattr("greenlet")?.unbind(),
+            work: py
+                .import("fastwsh.session")?
+                .call_method1("make_worker", (main.getattr("switch")?,))?
+                .unbind(),
+            switch_to_main: main.getattr("switch")?.unbind(),
+        })
+    }
+
+    fn serve(&self, py: Python<'_>) {
+        loop {
+            for _ in 0..LOOK_EVERY {
+                let Some(job) = self.hub.take_job() else { break };
+                self.start(py, job);
+            }
+            if let Next::Task(id, switch) = self.next(py, None) {
+                self.enter(Some(id));
+                let result = switch.bind(py).call0();
+                self.back_in_main(py, result);
+            }
+        }
+    }
+
+    /// Begins a connection; comes back when its handler, or another one after it, hands over or
+    /// ends.
+    fn start(&self, py: Python<'_>, job: Job) {
+        self.hub.slices.begin();
+        let Some((connection, run, leave)) = job.begin(py) else { return };
+        let worker = match self.take_worker(py) {
+            Ok(worker) => worker,
+            Err(error) => return error.write_unraisable(py, Some(connection.as_any())),
+        };
+        let switch = worker.switch.clone_ref(py);
+        let task = Task { worker, connection: connection.clone().unbind() };
+        let Some(id) = self.add(task, leave) else { return };
+        self.enter(Some(id));
+        let result = switch.bind(py).call1((run, connection));
+        self.back_in_main(py, result);
+    }
+
+    fn take_worker(&self, py: Python<'_>) -> PyResult<Worker> {
+        if let Some(worker) = self.idle.borrow_mut().pop() {
+            return Ok(worker);
+        }
+        let greenlet = self.new_greenlet.bind(py).call1((&self.work,))?;
+        let switch = greenlet.getattr(intern!(py, "switch"))?.unbind();
+        Ok(Worker { greenlet: greenlet.unbind(), switch })
+    }
+
+    /// Keeps a greenlet whose handler has ended, if it can be used again: as good as new, with no
+    /// context variable set.
+    fn keep_worker(&self, py: Python<'_>, worker: Worker) -> PyResult<()> {
+        let greenlet = worker.greenlet.bind(py);
+        if greenlet.getattr(intern!(py, "dead"))?.is_truthy()? {
+            return Ok(());
+        }
+        greenlet.setattr(intern!(py, "gr_context"), py.None())?;
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < MAX_IDLE {
+            idle.push(worker);
+            return Ok(());
+        }
+        drop(idle);
+        // ends it: it sees an exception of its own where it waits
+        worker.greenlet.bind(py).call_method0(intern!(py, "throw")).map(drop)
+    }
+
+    fn add(&self, task: Task, leave: Leave) -> Option<CallerId> {
+        let mut tasks = self.tasks.borrow_mut();
+        let free = self.free.borrow_mut().pop();
+        let id = if let Some(id) = free {
+            id
+        } else {
+            tasks.push(None);
+            CallerId::try_from(tasks.len() - 1).ok()?
+        };
+        tasks[id as usize] = Some(task);
+        let mut owners = lock(&self.hub.owners);
+        if owners.len() < tasks.len() {
+            owners.resize_with(tasks.len(), || None);
+        }
+        owners[id as usize] = Some(leave);
+        Some(id)
+    }
+
+    fn back_in_main(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) {
+        let last = self.current.replace(None);
+        if self.handed_over.replace(false) {
+            return;
+        }
+        let Some(id) = last else { return };
+        self.hub.slices.begin();
+        self.hub.running.store(CallerId::MAX, Ordering::Relaxed);
+        let task = self.tasks.borrow_mut()[id as usize].take();
+        let owner = lock(&self.hub.owners)[id as usize].take();
+        self.free.borrow_mut().push(id);
+        let Some(Task { worker, connection }) = task else { return };
+        if let Err(error) = result.and_then(|_| self.keep_worker(py, worker)) {
+            error.write_unraisable(py, Some(connection.bind(py).as_any()));
+        }
+        if let Some(mut leave) = owner {
+            leave.set_outcome(connection.get().outcome());
+        }
+    }
+
+    /// Decides who goes on; waits for the peers of all if nobody can.
+    fn next(&self, py: Python<'_>, asking: Option<CallerId>) -> Next {
+        loop {
+            let ready = self.ready.borrow_mut().pop_front();
+            if self.hub.has_jobs() && (ready.is_none() || self.until_look.get() == 0) {
+                self.ready.borrow_mut().extend(ready);
+                // many new connections must not keep the old ones waiting
+                self.look(py, Some(Duration::ZERO));
+                return Next::Main;
+            }
+            let Some(id) = ready else {
+                self.look(py, None);
+                continue;
+            };
+            match self.until_look.get().checked_sub(1) {
+                Some(left) => self.until_look.set(left),
+                None => self.look(py, Some(Duration::ZERO)),
+            }
+            if asking == Some(id) {
+                return Next::Same;
+            }
+            // a number may be that of a handler that has ended
+            if let Some(Some(task)) = self.tasks.borrow().get(id as usize) {
+                return Next::Task(id, task.worker.switch.clone_ref(py));
+            }
+        }
+    }
+
+    /// Looks whose sockets are ready.
+    fn look(&self, py: Python<'_>, timeout: Option<Duration>) {
+        self.until_look.set(LOOK_EVERY);
+        let mut reactor = self.reactor.borrow_mut();
+        let mut ready = self.ready.borrow_mut();
+        let (reactor, ready, hub) = (&mut *reactor, &mut *ready, &*self.hub);
+        let polled = if timeout.is_some() {
+            reactor.poll(timeout, ready)
+        } else {
+            hub.slices.rest();
+            let polled = py.detach(|| {
+                let polled = reactor.poll(timeout, ready);
+                hub.stop_if_ending();
+                polled
+            });
+            hub.slices.resume();
+            polled
+        };
+        if polled.is_err() {
+            // out of memory in the kernel, at most: better late than never
+            py.detach(|| thread::sleep(Duration::from_millis(10)));
+        }
+    }
+
+    /// Hands the thread on until the calling handler is woken, which may be for no reason.
+    pub(super) fn park(&self, py: Python<'_>) -> PyResult<()> {
+        let current = self.current.get();
+        let switched = match self.next(py, current) {
+            Next::Same => Ok(()),
+            Next::Main => {
+                self.handed_over.set(true);
+                self.switch_to_main(py)
+            }
+            Next::Task(id, switch) => {
+                self.enter(Some(id));
+                switch.call0(py).map(drop)
+            }
+        };
+        self.enter(current);
+        switched
+    }
+
+    /// A frame of its own: what greenlet does to reach the main greenlet takes 64 bytes of stack
+    /// less than to reach another one. A handler's stack must not be larger when it waits for the
+    /// second time, else the memory that it left the first time is of no use to it (2.3 KiB lost
+    /// per connection).
+    #[inline(never)]
+    fn switch_to_main(&self, py: Python<'_>) -> PyResult<()> {
+        self.switch_to_main.call0(py).map(drop)
+    }
+
+    fn yield_now(&self, py: Python<'_>) -> PyResult<()> {
+        self.ready.borrow_mut().extend(self.current.get());
+        self.park(py)
+    }
+
+    fn enter(&self, id: Option<CallerId>) {
+        self.current.set(id);
+        self.budget.set(BUDGET);
+        self.hub.running.store(id.unwrap_or(CallerId::MAX), Ordering::Relaxed);
+        self.hub.slices.begin();
+    }
+
+    /// The calling handler's number.
+    fn caller(&self) -> io::Result<CallerId> {
+        self.current.get().ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+}

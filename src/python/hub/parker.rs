@@ -1,0 +1,167 @@
+//! The one way in which a call of a handler waits: in the hub by handing the thread on, elsewhere
+//! in its own thread, with the interpreter detached.
+
+use std::{
+    cell::RefCell,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use pyo3::{prelude::*, sync::MutexExt};
+
+use super::{here, is_hub_thread, os_error, HubThread};
+use crate::{
+    locks::try_lock,
+    server::{Park, Place, Transport, Turns, Wait},
+};
+
+/// A handler in the hub that uses a connection, its own or another's.
+struct Parker<'a, 'py> {
+    py: Python<'py>,
+    hub: &'static HubThread,
+    transport: &'a Transport,
+    /// What was raised in the handler while it waited.
+    raised: RefCell<Option<PyErr>>,
+}
+
+/// Does what may wait for the peer of `transport`, as the caller can.
+///
+/// # Errors
+/// What was thrown into the caller while it waited.
+pub(in crate::python) fn waiting<T: Send>(
+    py: Python<'_>,
+    transport: &Transport,
+    work: impl FnOnce(Wait<'_>) -> T + Send,
+) -> PyResult<T> {
+    let hub = match (here(), is_hub_thread()) {
+        (Some(hub), _) => hub,
+        // whoever runs there between two handlers, such as a finalizer, must not wait for them
+        (None, true) => return Ok(work(Wait::Never)),
+        (None, false) => return Ok(py.detach(|| work(Wait::Long))),
+    };
+    let parker = Parker { py, hub, transport, raised: RefCell::new(None) };
+    let result = work(Wait::Park(&parker));
+    match parker.raised.into_inner() {
+        Some(error) => Err(error),
+        None => Ok(result),
+    }
+}
+
+/// Does what does not wait; in the hub, with what is known there of the sockets.
+pub(in crate::python) fn parked<T>(
+    py: Python<'_>,
+    transport: &Transport,
+    work: impl FnOnce(Option<&dyn Park>) -> T,
+) -> T {
+    let Some(hub) = here() else { return work(None) };
+    work(Some(&Parker { py, hub, transport, raised: RefCell::new(None) }))
+}
+
+/// The hub if the caller is in it and nothing has been received: the caller is woken when something
+/// is. What a caller waits for otherwise is for who takes it apart to decide.
+#[inline(never)]
+pub(in crate::python) fn wants_input(
+    py: Python<'_>,
+    transport: &Transport,
+) -> Option<&'static HubThread> {
+    let hub = here()?;
+    let parker = Parker { py, hub, transport, raised: RefCell::new(None) };
+    let mut inbound = transport.try_inbound()?;
+    if parker.is_readable() || !inbound.is_dry() {
+        return None;
+    }
+    drop(inbound);
+    transport.flush_before_wait(Wait::Never);
+    if transport.has_held() {
+        return None;
+    }
+    let (place, caller) = (parker.place().ok()?, hub.caller().ok()?);
+    hub.reactor.borrow_mut().wake_reader(place, caller).then_some(hub)
+}
+
+/// Takes a lock that others may hold while they wait for the peer of `transport`; they tell its
+/// turns when they let go.
+///
+/// # Errors
+/// What was thrown into the caller while it waited.
+pub(in crate::python) fn turn<'a>(
+    py: Python<'_>,
+    transport: &Transport,
+    mutex: &'a Mutex<()>,
+) -> PyResult<MutexGuard<'a, ()>> {
+    let Some(hub) = here() else {
+        if is_hub_thread() {
+            return try_lock(mutex).ok_or_else(|| os_error(&io::ErrorKind::WouldBlock.into()));
+        }
+        return Ok(mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner));
+    };
+    let parker = Parker { py, hub, transport, raised: RefCell::new(None) };
+    loop {
+        if let Some(guard) = try_lock(mutex) {
+            return Ok(guard);
+        }
+        if let Err(error) = parker.wait_turn(transport.turns(), &|| try_lock(mutex).is_some()) {
+            return Err(parker.raised.into_inner().unwrap_or_else(|| os_error(&error)));
+        }
+    }
+}
+
+impl Parker<'_, '_> {
+    fn place(&self) -> io::Result<Place> {
+        self.transport
+            .registration(|socket| self.hub.reactor.borrow_mut().register(socket))
+            .map(crate::server::Registration::place)
+    }
+
+    fn park(&self) -> io::Result<()> {
+        if self.raised.borrow().is_none() {
+            let Err(error) = self.hub.park(self.py) else { return Ok(()) };
+            *self.raised.borrow_mut() = Some(error);
+        }
+        Err(io::ErrorKind::Interrupted.into())
+    }
+}
+
+impl Park for Parker<'_, '_> {
+    fn is_readable(&self) -> bool {
+        // reading tells what is wrong with a socket that cannot be watched
+        self.place().map_or(true, |place| self.hub.reactor.borrow().is_readable(place))
+    }
+
+    fn read_dry(&self) {
+        if let Ok(place) = self.place() {
+            self.hub.reactor.borrow_mut().read_dry(place);
+        }
+    }
+
+    fn wait_readable(&self) -> io::Result<()> {
+        let (place, caller) = (self.place()?, self.hub.caller()?);
+        if self.hub.reactor.borrow_mut().wake_reader(place, caller) {
+            self.park()?;
+        }
+        Ok(())
+    }
+
+    fn wait_writable(&self) -> io::Result<()> {
+        let (place, caller) = (self.place()?, self.hub.caller()?);
+        if self.hub.reactor.borrow_mut().wake_writer(place, caller) {
+            self.park()?;
+        }
+        Ok(())
+    }
+
+    fn wait_turn(&self, turns: &Turns, is_free: &dyn Fn() -> bool) -> io::Result<()> {
+        turns.register(self.hub.hub.remote.waker(self.hub.caller()?));
+        if is_free() {
+            return Ok(());
+        }
+        self.park()
+    }
+
+    fn detached(&self, work: &mut (dyn FnMut() + Send)) {
+        // waiting for the interpreter afterwards is not the handler's doing
+        self.hub.hub.slices.rest();
+        self.py.detach(work);
+        self.hub.hub.slices.resume();
+    }
+}

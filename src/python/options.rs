@@ -1,0 +1,124 @@
+//! `StreamOptions`: how a stream treats frames and messages, quick to ask for what nearly every
+//! stream has, no filters at all.
+
+use std::sync::Mutex;
+
+use pyo3::{
+    prelude::*,
+    types::{PyBool, PyList},
+    PyTraverseError, PyVisit,
+};
+
+use crate::locks::{lock, try_lock};
+
+/// The attributes of pywebsocket's class of this name.
+///
+/// Zeroed memory must be valid for a traversal, see `Stream`: it is an open lock around nothing.
+#[pyclass(frozen, subclass, module = "fastwsh._core")]
+pub(super) struct StreamOptions(Mutex<Attributes>);
+
+/// What an attribute was set to; made when it is first asked for.
+#[derive(Default)]
+struct Attributes {
+    outgoing_frame_filters: Option<Py<PyAny>>,
+    incoming_frame_filters: Option<Py<PyAny>>,
+    outgoing_message_filters: Option<Py<PyAny>>,
+    incoming_message_filters: Option<Py<PyAny>>,
+    encode_text_message_to_utf8: Option<Py<PyAny>>,
+    mask_send: Option<Py<PyAny>>,
+    unmask_receive: Option<Py<PyAny>>,
+}
+
+/// Which way frames go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Outgoing,
+    Incoming,
+}
+
+impl StreamOptions {
+    /// Whether no filter changes what passes; `false` also if that is not known.
+    pub(super) fn is_plain(&self, py: Python<'_>, direction: Direction) -> bool {
+        // taken at once: whoever holds it does nothing but copy a reference
+        let Some(attributes) = try_lock(&self.0) else { return false };
+        let is_empty = |filters: &Option<Py<PyAny>>| {
+            filters.as_ref().is_none_or(|filters| {
+                filters.bind(py).cast_exact::<PyList>().is_ok_and(PyListMethods::is_empty)
+            })
+        };
+        match direction {
+            Direction::Outgoing => {
+                is_empty(&attributes.outgoing_frame_filters)
+                    && is_empty(&attributes.outgoing_message_filters)
+            }
+            Direction::Incoming => {
+                is_empty(&attributes.incoming_frame_filters)
+                    && is_empty(&attributes.incoming_message_filters)
+            }
+        }
+    }
+}
+
+fn no_filters(py: Python<'_>) -> Py<PyAny> {
+    PyList::empty(py).into_any().unbind()
+}
+
+fn yes(py: Python<'_>) -> Py<PyAny> {
+    PyBool::new(py, true).to_owned().into_any().unbind()
+}
+
+fn no(py: Python<'_>) -> Py<PyAny> {
+    PyBool::new(py, false).to_owned().into_any().unbind()
+}
+
+macro_rules! attributes {
+    ($($name:ident, $set:ident = $default:expr;)*) => {
+        #[pymethods]
+        impl StreamOptions {
+            #[new]
+            fn new() -> Self {
+                Self(Mutex::default())
+            }
+
+            $(
+                #[getter]
+                fn $name(&self, py: Python<'_>) -> Py<PyAny> {
+                    if let Some(value) = &lock(&self.0).$name {
+                        return value.clone_ref(py);
+                    }
+                    // made without the lock: making it may run a collection
+                    let default = $default(py);
+                    lock(&self.0).$name.get_or_insert(default).clone_ref(py)
+                }
+
+                #[setter]
+                fn $set(&self, value: Py<PyAny>) {
+                    let old = lock(&self.0).$name.replace(value);
+                    // what it was may run code when it goes
+                    drop(old);
+                }
+            )*
+
+            fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+                let Some(attributes) = try_lock(&self.0) else { return Ok(()) };
+                $(visit.call(&attributes.$name)?;)*
+                Ok(())
+            }
+
+            fn __clear__(&self) {
+                let old = std::mem::take(&mut *lock(&self.0));
+                drop(old);
+            }
+        }
+    };
+}
+
+attributes! {
+    outgoing_frame_filters, set_outgoing_frame_filters = no_filters;
+    incoming_frame_filters, set_incoming_frame_filters = no_filters;
+    outgoing_message_filters, set_outgoing_message_filters = no_filters;
+    incoming_message_filters, set_incoming_message_filters = no_filters;
+    encode_text_message_to_utf8, set_encode_text_message_to_utf8 = yes;
+    mask_send, set_mask_send = no;
+    unmask_receive, set_unmask_receive = yes;
+}

@@ -1,0 +1,202 @@
+//! Raw bytes and single frames of a `Stream`, for handlers that look below messages or have filters
+//! of their own.
+
+use std::sync::atomic::Ordering;
+
+use pyo3::{
+    intern,
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyBytes, PyType},
+};
+
+use super::{
+    lock,
+    receive::warn_non_minimal,
+    wait::{poll_frame, wait_frame, Failure},
+    Inner, Kind, Link,
+};
+use crate::{
+    protocol::{
+        frame::{Frame, Opcode, MAX_CONTROL_PAYLOAD},
+        ProtocolError,
+    },
+    python::{
+        connection::read_exactly,
+        hub::{self, waiting},
+    },
+};
+
+impl Inner {
+    pub(super) fn receive_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        length: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let link = self.link(py)?;
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+        match &link {
+            Link::Native(connection) => {
+                let transport = &connection.get().transport;
+                let bytes = read_exactly(py, transport, wanted)?
+                    .map_err(|error| self.failure(py, &link, Failure::Io(length, error)))?;
+                if bytes.len() < wanted {
+                    let missing = length - bytes.len() as u64;
+                    return Err(self.failure(py, &link, Failure::End(missing)));
+                }
+                Ok(PyBytes::new(py, &bytes))
+            }
+            Link::Duck(connection) => {
+                let mut bytes = Vec::new();
+                std::mem::swap(&mut bytes, &mut lock(&self.duck_input));
+                while bytes.len() < wanted {
+                    let missing = (wanted - bytes.len()) as u64;
+                    bytes.extend_from_slice(self.duck_read(connection, missing)?.as_bytes());
+                }
+                *lock(&self.duck_input) = bytes.split_off(wanted);
+                Ok(PyBytes::new(py, &bytes))
+            }
+        }
+    }
+
+    pub(super) fn receive_frame<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8)> {
+        let link = self.link(py)?;
+        let Frame { header, payload } = self.next_frame(py, &link)?;
+        if !header.is_minimal() {
+            warn_non_minimal(py, &header)?;
+        }
+        let bit = |mask: u8| u8::from(header.reserved & mask != 0);
+        let payload = PyBytes::new(py, &payload);
+        let opcode = header.opcode.value();
+        Ok((opcode, payload, u8::from(header.fin), bit(0b100), bit(0b010), bit(0b001)))
+    }
+
+    pub(super) fn receive_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static FRAME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let (opcode, payload, fin, rsv1, rsv2, rsv3) = self.receive_frame(py)?;
+        let class = FRAME.import(py, "fastwsh.pywebsocket.stream", "Frame")?;
+        class.call1((fin, rsv1, rsv2, rsv3, opcode, payload))
+    }
+
+    pub(super) fn receive_filtered_frame<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let frame = self.receive_frame_object(py)?;
+        let (fin, opcode, _) = frame_fields(&frame)?;
+        if !fin {
+            return Err(Kind::InvalidFrame
+                .with(py, "Segmented frames must not be received via receive_filtered_frame()"));
+        }
+        if opcode != Opcode::TEXT && opcode != Opcode::BINARY {
+            return Err(Kind::InvalidFrame
+                .with(py, "Control frames must not be received via receive_filtered_frame()"));
+        }
+        let (frame_filters, message_filters) = self.incoming_filters(py)?;
+        for filter in &frame_filters {
+            filter.call_method1(intern!(py, "filter"), (&frame,))?;
+        }
+        let payload = intern!(py, "payload");
+        for filter in &message_filters {
+            let filtered =
+                filter.call_method1(intern!(py, "filter"), (frame.getattr(payload)?,))?;
+            frame.setattr(payload, filtered)?;
+        }
+        Ok(frame)
+    }
+
+    pub(super) fn message_from_frame<'py>(
+        &self,
+        frame: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let py = frame.py();
+        let (fin, opcode, payload) = frame_fields(frame)?;
+        let payload = payload.as_bytes().to_vec();
+        let pushed = self.reader(py).push_frame(opcode, fin, payload);
+        match pushed {
+            Ok(None) => Ok(None),
+            Ok(Some((kind, message))) => {
+                self.last_opcode.store(kind.value(), Ordering::Relaxed);
+                Ok(Some(PyBytes::new(py, &message)))
+            }
+            Err(error) => Err(self.link(py)?.protocol_error(py, &error)),
+        }
+    }
+
+    /// The next frame as it came.
+    pub(super) fn next_frame(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<Frame> {
+        let masked = self.expect_masked;
+        let limit = link.max_message_bytes();
+        match link {
+            Link::Native(connection) => {
+                let transport = &connection.get().transport;
+                hub::breathe(py)?;
+                waiting(py, transport, |wait| {
+                    wait_frame(transport, &self.reader, &self.frames, masked, limit, wait)
+                })?
+                .map_err(|failure| self.failure(py, link, failure))
+            }
+            Link::Duck(connection) => loop {
+                let (polled, wanted) = {
+                    let mut kept = lock(&self.duck_input);
+                    let mut frames = lock(&self.frames);
+                    let mut input = &kept[..];
+                    let polled = poll_frame(&mut input, &self.reader, &mut frames, masked, limit);
+                    let used = kept.len() - input.len();
+                    kept.drain(..used);
+                    (polled, frames.wanted(&kept, masked))
+                };
+                if let Some(frame) = polled.map_err(|error| link.protocol_error(py, &error))? {
+                    return Ok(frame);
+                }
+                let bytes = self.duck_read(connection, wanted)?;
+                lock(&self.duck_input).extend_from_slice(bytes.as_bytes());
+            },
+        }
+    }
+
+    /// The next message or control frame through a handler's own filters; `None`: a fragment.
+    pub(super) fn next_filtered(
+        &self,
+        py: Python<'_>,
+        link: &Link<'_>,
+    ) -> PyResult<Option<(Opcode, Vec<u8>)>> {
+        let frame = self.receive_frame_object(py)?;
+        let (_, opcode, payload) = frame_fields(&frame)?;
+        if opcode.is_control() && payload.as_bytes().len() as u64 > MAX_CONTROL_PAYLOAD {
+            return Err(link.protocol_error(py, &ProtocolError::ControlFrameTooLong));
+        }
+        let (frame_filters, message_filters) = self.incoming_filters(py)?;
+        for filter in &frame_filters {
+            filter.call_method1(intern!(py, "filter"), (&frame,))?;
+        }
+        let mut reserved = 0;
+        for name in [intern!(py, "rsv1"), intern!(py, "rsv2"), intern!(py, "rsv3")] {
+            reserved = reserved << 1 | u8::from(frame.getattr(name)?.is_truthy()?);
+        }
+        if reserved != 0 {
+            return Err(link.protocol_error(py, &ProtocolError::ReservedBits(reserved)));
+        }
+        let Some(message) = self.message_from_frame(&frame)? else { return Ok(None) };
+        let opcode = Opcode::new(self.last_opcode.load(Ordering::Relaxed))
+            .map_err(super::super::errors::value_error)?;
+        let mut message = message.into_any();
+        for filter in &message_filters {
+            message = filter.call_method1(intern!(py, "filter"), (&message,))?;
+        }
+        Ok(Some((opcode, super::bytes_of(&message)?.as_bytes().to_vec())))
+    }
+}
+
+/// `fin`, `opcode` and `payload` of a frame object.
+fn frame_fields<'py>(frame: &Bound<'py, PyAny>) -> PyResult<(bool, Opcode, Bound<'py, PyBytes>)> {
+    let py = frame.py();
+    let opcode: u8 = frame.getattr(intern!(py, "opcode"))?.extract()?;
+    let opcode = Opcode::new(opcode).map_err(super::super::errors::value_error)?;
+    let fin = frame.getattr(intern!(py, "fin"))?.is_truthy()?;
+    let payload = super::bytes_of(&frame.getattr(intern!(py, "payload"))?)?;
+    Ok((fin, opcode, payload))
+}

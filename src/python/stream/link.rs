@@ -1,0 +1,88 @@
+//! Where a stream's bytes come from and go to, and what follows from that.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use pyo3::{intern, prelude::*, sync::MutexExt};
+
+use super::Inner;
+use crate::{
+    protocol::ProtocolError,
+    python::{
+        connection::{Connection, Settings},
+        errors::protocol_error,
+        hub,
+    },
+    server::Transport,
+};
+
+/// Where bytes come from and go to.
+pub(super) enum Link<'py> {
+    Native(Bound<'py, Connection>),
+    Duck(Bound<'py, PyAny>),
+}
+
+impl Link<'_> {
+    pub(super) fn settings(&self) -> Option<&Arc<Settings>> {
+        match self {
+            Self::Native(connection) => Some(&connection.get().settings),
+            Self::Duck(_) => None,
+        }
+    }
+
+    pub(super) fn is_close_received(&self) -> bool {
+        matches!(self, Self::Native(connection) if connection.get().transport.is_close_received())
+    }
+
+    pub(super) fn strict_compat(&self) -> bool {
+        self.settings().is_some_and(|settings| settings.strict_compat)
+    }
+
+    pub(super) fn max_message_bytes(&self) -> u64 {
+        self.settings().map_or(u64::MAX, |settings| settings.max_message_bytes)
+    }
+
+    pub(super) fn protocol_error(&self, py: Python<'_>, error: &ProtocolError) -> PyErr {
+        protocol_error(py, error, self.strict_compat())
+    }
+}
+
+/// The right to compress, until it is dropped.
+pub(super) struct Turn<'a> {
+    guard: Option<MutexGuard<'a, ()>>,
+    transport: Option<Arc<Transport>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        drop(self.guard.take());
+        if let Some(transport) = &self.transport {
+            transport.turns().released();
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn link<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
+        let connection = self.attribute(py, intern!(py, "connection"))?;
+        Ok(match connection.cast_into_exact::<Connection>() {
+            Ok(connection) => Link::Native(connection),
+            Err(error) => Link::Duck(error.into_inner()),
+        })
+    }
+
+    /// Waits for whoever compresses and sends a piece of a message.
+    pub(super) fn compressing_turn<'a>(
+        &'a self,
+        py: Python<'_>,
+        link: &Link<'_>,
+    ) -> PyResult<Turn<'a>> {
+        let Link::Native(connection) = link else {
+            let guard = self.compressing.lock_py_attached(py);
+            let guard = Some(guard.unwrap_or_else(PoisonError::into_inner));
+            return Ok(Turn { guard, transport: None });
+        };
+        let transport = &connection.get().transport;
+        let guard = hub::turn(py, transport, &self.compressing)?;
+        Ok(Turn { guard: Some(guard), transport: Some(transport.clone()) })
+    }
+}

@@ -1,0 +1,174 @@
+//! The next message of a `Stream`: in the way that costs least for what has come.
+
+use pyo3::{prelude::*, types::PyBytes};
+
+use super::{
+    lock,
+    receive::{to_text, warn_non_minimal},
+    wait::{read_direct, take_whole, wait_event, wait_input, Awaited, Received, There, Waited},
+    Inner, Link,
+};
+use crate::{
+    protocol::{
+        frame::Opcode,
+        receive::{Event, Message, Rules},
+    },
+    python::{
+        connection::Connection,
+        deflate::DeflateFramer,
+        hub::{self, waiting},
+    },
+    server::Transport,
+};
+
+/// The payload of a message or control frame.
+pub(super) enum Payload<'py> {
+    Bytes(Vec<u8>),
+    /// What the handler gets.
+    Made(Bound<'py, PyAny>),
+}
+
+enum Found<'py> {
+    Received(Received),
+    /// What the handler gets.
+    Made(Opcode, Bound<'py, PyAny>),
+}
+
+impl Inner {
+    /// The next message or control frame, inflated.
+    pub(super) fn next<'py>(
+        &self,
+        py: Python<'py>,
+        link: &Link<'_>,
+        framer: Option<&Bound<'_, DeflateFramer>>,
+        awaited: Awaited,
+    ) -> PyResult<(Opcode, Payload<'py>)> {
+        let max_message_bytes = link.max_message_bytes();
+        let rules = Rules {
+            expect_masked: self.expect_masked,
+            deflate: framer.is_some(),
+            late_rsv1: link.strict_compat(),
+            max_message_bytes,
+        };
+        let Received { event, non_minimal } = match link {
+            Link::Native(connection) => {
+                match self.native_event(py, link, connection, rules, awaited)? {
+                    Found::Received(received) => received,
+                    Found::Made(opcode, object) => return Ok((opcode, Payload::Made(object))),
+                }
+            }
+            Link::Duck(connection) => self.duck_event(connection, link, rules)?,
+        };
+        if let Some(header) = non_minimal {
+            warn_non_minimal(py, &header)?;
+        }
+        let Message { opcode, payload, compressed } = match event {
+            Event::Message(message) => message,
+            Event::Ping(body) => return Ok((Opcode::PING, Payload::Bytes(body))),
+            Event::Pong(body) => return Ok((Opcode::PONG, Payload::Bytes(body))),
+            Event::Close(body) => return Ok((Opcode::CLOSE, Payload::Bytes(body))),
+        };
+        let payload = match framer.filter(|_| compressed) {
+            None => payload,
+            Some(framer) => framer
+                .get()
+                .inflate(py, &payload, max_message_bytes)
+                .map_err(|error| link.protocol_error(py, &error))?,
+        };
+        Ok((opcode, Payload::Bytes(payload)))
+    }
+
+    fn native_event<'py>(
+        &self,
+        py: Python<'py>,
+        link: &Link<'_>,
+        connection: &Bound<'_, Connection>,
+        rules: Rules,
+        awaited: Awaited,
+    ) -> PyResult<Found<'py>> {
+        let transport = &connection.get().transport;
+        let reader = &self.reader;
+        let told = |failure| self.failure(py, link, failure);
+        if let Some(found) = self.take_whole(py, link, transport, rules)? {
+            return Ok(found);
+        }
+        if hub::here().is_none() {
+            let waited =
+                waiting(py, transport, |wait| wait_input(transport, reader, awaited, wait))?;
+            waited.map_err(told)?;
+            if let Some(found) = self.take_whole(py, link, transport, rules)? {
+                return Ok(found);
+            }
+        }
+        loop {
+            let waited =
+                waiting(py, transport, |wait| wait_event(transport, reader, rules, awaited, wait))?;
+            let length = match waited.map_err(told)? {
+                Waited::Received(received) => return Ok(Found::Received(received)),
+                Waited::Direct(length) => usize::try_from(length)?,
+            };
+            let mut read = Ok(false);
+            let payload = PyBytes::new_with(py, length, |target| {
+                read = waiting(py, transport, |wait| read_direct(transport, reader, target, wait))?;
+                Ok(())
+            })?;
+            if read.map_err(told)? {
+                return Ok(Found::Made(Opcode::BINARY, payload.into_any()));
+            }
+        }
+    }
+
+    /// The next message if it is there, in one frame.
+    fn take_whole<'py>(
+        &self,
+        py: Python<'py>,
+        link: &Link<'_>,
+        transport: &Transport,
+        rules: Rules,
+    ) -> PyResult<Option<Found<'py>>> {
+        let mut made = Ok(py.None().into_bound(py));
+        let there = hub::parked(py, transport, |parker| {
+            take_whole(transport, &self.reader, rules, parker, |opcode, payload| {
+                made = if opcode == Opcode::TEXT {
+                    to_text(py, payload)
+                } else {
+                    Ok(PyBytes::new(py, payload).into_any())
+                };
+            })
+        });
+        match there.map_err(|failure| self.failure(py, link, failure))? {
+            There::Other => Ok(None),
+            There::Whole(opcode) => Ok(Some(Found::Made(opcode, made?))),
+            There::Compressed(opcode, payload) => Ok(Some(Found::Received(Received {
+                event: Event::Message(Message { opcode, payload, compressed: true }),
+                non_minimal: None,
+            }))),
+        }
+    }
+
+    fn duck_event(
+        &self,
+        connection: &Bound<'_, PyAny>,
+        link: &Link<'_>,
+        rules: Rules,
+    ) -> PyResult<Received> {
+        let py = connection.py();
+        loop {
+            let (polled, non_minimal, wanted) = {
+                let mut kept = lock(&self.duck_input);
+                let mut reader = self.reader(py);
+                reader.set_rules(rules);
+                let mut input = &kept[..];
+                let polled = reader.poll(&mut input);
+                let used = kept.len() - input.len();
+                kept.drain(..used);
+                (polled, reader.take_non_minimal(), reader.wanted(&kept))
+            };
+            if let Some(event) = polled.map_err(|error| link.protocol_error(py, &error))? {
+                return Ok(Received { event, non_minimal });
+            }
+            let bytes = self.duck_read(connection, wanted)?;
+            lock(&self.duck_input).extend_from_slice(bytes.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Who answers a request: a handler, the fallback, or nobody.
+
+use std::sync::PoisonError;
+
+use super::{
+    accept::{Shared, HANDLER_LOG},
+    answer::Refusal,
+    config::Concurrency,
+    event::{Event, Level},
+};
+use crate::protocol::{
+    head::RequestHead,
+    uri::{self, Target},
+};
+
+/// What becomes of a request that is not the fallback's.
+pub(super) enum Decision {
+    Handler { resource: String, concurrency: Concurrency },
+    Refuse(Refusal),
+}
+
+/// Decides who answers; the resource if it is the fallback.
+pub(super) fn decide(head: &RequestHead, shared: &Shared) -> Result<String, Decision> {
+    let events = &shared.events;
+    let fall_back = |resource: &str| {
+        events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
+        Ok(resource.to_owned())
+    };
+    let credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner);
+    if credential.is_some() && credential.as_deref() != head.header("Authorization") {
+        events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
+        let mut refusal = Refusal::without_page(401);
+        refusal.headers.push(("WWW-Authenticate", "Basic realm=\"Pywebsocket\"".to_owned()));
+        return Err(Decision::Refuse(refusal));
+    }
+    drop(credential);
+    let resource = match uri::parse(&head.target) {
+        Target::Relative => head.target.clone(),
+        Target::BadIpv6 => return Err(Decision::Refuse(Refusal::new(400))),
+        Target::Invalid => {
+            events.line(Level::Info, HANDLER_LOG, || format!("Invalid URI: '{}'", head.target));
+            return fall_back(&head.target);
+        }
+        Target::Absolute { host, port, resource } => {
+            let config = &shared.config;
+            if let Some(expected) = config.validation_host.as_ref().filter(|name| **name != host) {
+                events.line(Level::Info, HANDLER_LOG, || {
+                    format!("Invalid host: '{host}' (expected: '{expected}')")
+                });
+                return fall_back(&head.target);
+            }
+            if let Some(expected) = config.validation_port.filter(|number| *number != port) {
+                events.line(Level::Info, HANDLER_LOG, || {
+                    format!("Invalid port: {port} (expected: {expected})")
+                });
+                return fall_back(&head.target);
+            }
+            resource
+        }
+    };
+    let (path, fragment) = uri::split_resource(&resource);
+    match shared.routes.find(path) {
+        Some(_) if !fragment.is_empty() => {
+            events.line(Level::Info, HANDLER_LOG, || {
+                "Dispatch failed for error: Fragment identifiers MUST NOT be used on WebSocket URIs"
+                    .to_owned()
+            });
+            Err(Decision::Refuse(Refusal::new(400)))
+        }
+        Some(concurrency) => Err(Decision::Handler { resource, concurrency }),
+        None => {
+            let upgrade = head.header("Upgrade").is_some();
+            events.send(Event::NoHandler { resource: resource.clone(), upgrade });
+            fall_back(&resource)
+        }
+    }
+}
+
+/// Whether a request is for a handler, without a word of the log.
+pub(super) fn is_for_handler(head: &RequestHead, shared: &Shared) -> bool {
+    let has_credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner).is_some();
+    !has_credential
+        && matches!(uri::parse(&head.target), Target::Relative)
+        && shared.routes.find(uri::split_resource(&head.target).0).is_some()
+}

@@ -1,0 +1,222 @@
+//! The sending half of a connection: frames held back, and what cannot be held back.
+
+use std::{io, sync::Arc};
+
+use super::{
+    socket::{Mode, SendResult, Socket},
+    wait::Wait,
+};
+
+/// Replies held back are sent when they reach this size.
+const HELD_MAX: usize = 64 * 1024;
+
+/// Payloads below this size are copied behind their header and sent from one buffer.
+const COPY_MAX: usize = 4 * 1024;
+
+/// Frames up to this size are put together on the stack: quicker than telling the kernel of two
+/// pieces.
+const STACK_MAX: usize = 256;
+
+/// From this size on a send keeps other threads from running for longer than letting them run
+/// costs.
+const DETACH_MIN: usize = 32 * 1024;
+
+/// Looks of the flusher after which a connection that holds nothing back is forgotten.
+const FORGET_AFTER: u8 = 20;
+
+/// The sending half.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    socket: Option<Arc<Socket>>,
+    /// Frames held back, to be sent before anything else.
+    held: Vec<u8>,
+    /// Ticks of the flusher that `held` has seen.
+    age: u8,
+    /// An error that no caller has been told of yet.
+    failed: Option<io::ErrorKind>,
+}
+
+impl Outbound {
+    pub(super) fn new(socket: Arc<Socket>) -> Self {
+        Self { socket: Some(socket), held: Vec::new(), age: 0, failed: None }
+    }
+
+    /// Keeps a small frame back; `false`: it must be sent.
+    pub(super) fn hold(&mut self, header: &[u8], payload: &[u8]) -> bool {
+        let too_much = self.held.len() + payload.len() > HELD_MAX;
+        if payload.len() >= COPY_MAX || too_much || self.failed.is_some() {
+            return false;
+        }
+        self.held.extend_from_slice(header);
+        self.held.extend_from_slice(payload);
+        self.age = 0;
+        true
+    }
+
+    /// Whether frames are held back, or records of them.
+    pub(super) fn has_held(&self) -> bool {
+        !self.held.is_empty() || self.socket.as_ref().is_some_and(|socket| socket.has_unsent())
+    }
+
+    /// Sends a frame behind what was held back.
+    pub(super) fn send_frame(
+        &mut self,
+        header: &[u8],
+        payload: &[u8],
+        wait: Wait<'_>,
+    ) -> io::Result<()> {
+        self.check()?;
+        if !self.has_held() {
+            return self.send_at_once(header, payload, wait);
+        }
+        if payload.len() < COPY_MAX {
+            self.held.reserve_exact(header.len() + payload.len());
+            self.held.extend_from_slice(header);
+            self.held.extend_from_slice(payload);
+            return self.flush(wait);
+        }
+        self.flush(wait)?;
+        self.send(header, payload, wait)
+    }
+
+    /// Sends bytes in a system call of their own.
+    pub(super) fn write(&mut self, bytes: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        self.check()?;
+        self.flush(wait)?;
+        self.send(bytes, &[], wait)
+    }
+
+    /// Sends a last frame, as far as the kernel takes it.
+    pub(super) fn send_last(&mut self, frame: &[u8]) {
+        self.held.extend_from_slice(frame);
+        // nobody is left to be told
+        let _ = self.flush(Wait::Never);
+    }
+
+    /// Sends what was held back for two ticks; `false` when there is nothing to look after.
+    pub(super) fn tick(&mut self) -> bool {
+        self.age = self.age.saturating_add(1);
+        if !self.has_held() {
+            return self.age < FORGET_AFTER;
+        }
+        if self.age >= 2 {
+            match self.flush(Wait::Never) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    self.failed = Some(error.kind());
+                    self.held = Vec::new();
+                }
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// Lets go of the socket.
+    pub(super) fn close(&mut self) {
+        self.socket = None;
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    /// Sends what was held back; an error is told to who sends next.
+    pub(super) fn flush_and_keep_error(&mut self, wait: Wait<'_>) {
+        match self.flush(wait) {
+            // nothing is lost: what is left is sent by the next call, or by the flusher
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
+            Err(error) => self.failed = Some(error.kind()),
+            Ok(()) => {}
+        }
+    }
+
+    fn socket(&self) -> io::Result<Arc<Socket>> {
+        self.socket.clone().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Sends what was held back.
+    fn flush(&mut self, wait: Wait<'_>) -> io::Result<()> {
+        if !self.has_held() {
+            return Ok(());
+        }
+        let socket = self.socket()?;
+        let (sent, result) = match send(&socket, &self.held, &[], wait) {
+            Ok(()) => (self.held.len(), Ok(())),
+            Err((sent, error)) => (sent, Err(error)),
+        };
+        if sent == self.held.len() {
+            // replies come in bursts: keep a small buffer, give a large one back
+            self.held.clear();
+            self.held.shrink_to(HELD_MAX);
+        } else {
+            self.held.drain(..sent);
+        }
+        result
+    }
+
+    /// Sends a frame at once; a small one from the stack, so that nothing is allocated for it.
+    fn send_at_once(&self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        let mut frame = [0; STACK_MAX];
+        let length = header.len() + payload.len();
+        let (Some((first, rest)), true) =
+            (frame.split_at_mut_checked(header.len()), length <= STACK_MAX)
+        else {
+            return self.send(header, payload, wait);
+        };
+        first.copy_from_slice(header);
+        rest[..payload.len()].copy_from_slice(payload);
+        self.send(&frame[..length], &[], wait)
+    }
+
+    /// Sends two pieces one behind the other.
+    fn send(&self, first: &[u8], second: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        send(&*self.socket()?, first, second, wait).map_err(|(_, error)| error)
+    }
+}
+
+/// Sends two pieces one behind the other, waiting as the caller waits.
+fn send(socket: &Socket, first: &[u8], second: &[u8], wait: Wait<'_>) -> SendResult {
+    let parker = match wait {
+        Wait::Never => return send_both(socket, first, second, Mode::NonBlocking),
+        Wait::Long => return send_both(socket, first, second, Mode::Blocking),
+        Wait::Park(parker) => parker,
+    };
+    let total = first.len() + second.len();
+    let mut sent = 0;
+    loop {
+        let mut result = Ok(());
+        let (first, second) = rest(first, second, sent);
+        if total < DETACH_MIN {
+            result = send_both(socket, first, second, Mode::NonBlocking);
+        } else {
+            parker.detached(&mut || result = send_both(socket, first, second, Mode::NonBlocking));
+        }
+        match result {
+            Ok(()) if !socket.has_unsent() => return Ok(()),
+            Ok(()) => sent = total,
+            Err((count, error)) if error.kind() == io::ErrorKind::WouldBlock => sent += count,
+            Err((count, error)) => return Err((sent + count, error)),
+        }
+        parker.wait_writable().map_err(|error| (sent, error))?;
+    }
+}
+
+fn send_both(socket: &Socket, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
+    if second.is_empty() {
+        socket.send(first, mode)
+    } else {
+        socket.send_both(first, second, mode)
+    }
+}
+
+/// What is left of two pieces when so many bytes of them are done.
+fn rest<'a>(first: &'a [u8], second: &'a [u8], done: usize) -> (&'a [u8], &'a [u8]) {
+    match first.get(done..) {
+        Some(first) => (first, second),
+        None => (&[], &second[done - first.len()..]),
+    }
+}
