@@ -100,9 +100,15 @@ class TestForeignThreads:
         write_handler("mine", handler(self.KEEP + ECHO, mine))
         return start_server("-w", "handlers")
 
+    def open_mine(self, client: Client) -> None:
+        """Open `/mine`, whose handler has kept its stream when it answers."""
+        client.handshake("/mine")
+        client.send_frame(TEXT, b"there")
+        assert client.read_frame() == Frame(TEXT, b"there")
+
     def test_sends_while_the_handler_waits_to_receive(self, server: Server) -> None:
         with server.connect() as mine, server.connect() as other:
-            mine.handshake("/mine")
+            self.open_mine(mine)
             other.handshake("/other")
             other.send_frame(TEXT, b"send")
             assert mine.read_frame() == Frame(TEXT, b"from the other")
@@ -111,7 +117,7 @@ class TestForeignThreads:
 
     def test_a_large_message_and_the_handlers_own_ones_do_not_mix(self, server: Server) -> None:
         with server.connect() as mine, server.connect() as other:
-            mine.handshake("/mine")
+            self.open_mine(mine)
             other.handshake("/other")
             other.send_frame(TEXT, b"large")
             for _ in range(100):
@@ -122,7 +128,7 @@ class TestForeignThreads:
 
     def test_two_receivers_share_what_comes(self, server: Server) -> None:
         with server.connect() as mine, server.connect() as other:
-            mine.handshake("/mine")
+            self.open_mine(mine)
             other.handshake("/other")
             other.send_frame(TEXT, b"receive")
             # The handler of the stream gets what comes before the other one is there.

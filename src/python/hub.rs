@@ -172,6 +172,8 @@ impl HubThread {
     }
 
     fn serve(&self, py: Python<'_>) {
+        // the first connection may be there already, and its handler may be one that blocks
+        self.hub.slices.resume();
         loop {
             for _ in 0..LOOK_EVERY {
                 let Some(job) = self.hub.take_job() else { break };
