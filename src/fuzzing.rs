@@ -10,6 +10,7 @@ use crate::protocol::{
     grammar,
     handshake::Opening,
     head::{HeadError, HeadReader, RequestHead},
+    limits::Limits,
     receive::{Event, Message, MessageReader, Rules, Whole},
     ProtocolError,
 };
@@ -55,7 +56,12 @@ pub fn message_assembly(data: &[u8]) {
         expect_masked: flags & 1 != 0,
         deflate: flags & 2 != 0,
         late_rsv1: flags & 4 != 0,
-        max_message_bytes: u64::from(*limit),
+        limits: Limits {
+            message_bytes: u64::from(*limit),
+            // so that each of them is met by short inputs
+            frame_bytes: u64::from(*limit / 2).max(1),
+            fragments: u64::from(*limit / 16).max(1),
+        },
     };
     let whole = events(rules, [stream], Way::Poll);
     for event in &whole {
@@ -80,7 +86,7 @@ pub fn inflate(data: &[u8]) {
     for payload in [left, right, left] {
         match inflater.inflate(payload, u64::from(*limit)) {
             Ok(message) => assert!(message.len() <= usize::from(*limit)),
-            Err(ProtocolError::BadDeflate | ProtocolError::MessageTooBig { .. }) => {}
+            Err(ProtocolError::BadDeflate | ProtocolError::InflatedTooBig { .. }) => {}
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -106,7 +112,7 @@ pub fn inflate(data: &[u8]) {
     if let Some(limit) = (data.len() as u64).checked_sub(1) {
         let payload = MessageDeflater::new(window, false).deflate(data, true, bfinal);
         let refused = MessageInflater::default().inflate(&payload, limit);
-        assert_eq!(refused, Err(ProtocolError::MessageTooBig { limit }));
+        assert_eq!(refused, Err(ProtocolError::InflatedTooBig { limit }));
     }
 }
 
@@ -230,7 +236,7 @@ fn events<'a>(rules: Rules, pieces: impl IntoIterator<Item = &'a [u8]>, way: Way
 fn check_event(rules: Rules, outcome: &Outcome) {
     match outcome {
         Ok(Event::Message(message)) => {
-            assert!(message.payload.len() as u64 <= rules.max_message_bytes);
+            assert!(message.payload.len() as u64 <= rules.limits.message_bytes);
             assert!(rules.deflate || !message.compressed);
             if message.opcode.value() == 1 && !message.compressed {
                 assert!(std::str::from_utf8(&message.payload).is_ok());

@@ -1,6 +1,7 @@
 """The two log formats: a record stays one record, whatever is in it."""
 
 import argparse
+import contextlib
 import json
 import logging
 import re
@@ -122,3 +123,24 @@ class TestJson:
     def test_text_beyond_unicode_is_written(self, record: Record):
         logging.getLogger("peer").warning("\udcff")
         assert json.loads(record.text())["message"] == "\udcff"
+
+
+def test_a_log_file_tells_how_many_lines_it_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "own.log"
+    file = logs.open_log_file(str(path), argparse.Namespace(), "--log-file")
+    file.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    whole, file.stream = file.stream, Path("/dev/full").open("w")  # noqa: SIM115 (closed below)
+    for number in range(3):
+        file.handle(logging.makeLogRecord({"msg": f"lost {number}", "levelname": "INFO"}))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "No space left on device" in said
+    full, file.stream = file.stream, whole
+    with contextlib.suppress(OSError):
+        full.close()
+    file.handle(logging.makeLogRecord({"msg": "written", "levelname": "INFO"}))
+    file.close()
+    lines = path.read_text().splitlines()
+    assert lines == ["INFO written", "WARNING 3 lines were lost: this file could not be written"]

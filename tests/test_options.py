@@ -12,6 +12,7 @@ import pytest
 
 from conftest import clean_environment
 from fastwsh import listeners
+from fastwsh.limits import LIMITS
 from fastwsh.options import build_parser, parse_args_and_config
 
 # Spellings, arguments behind them, destination, value.
@@ -80,7 +81,8 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["-q", "--queue", "--backlog"], ["7"], "request_queue_size", 7),
     (["--handler-encoding", "--handler_encoding"], ["latin-1"], "handler_encoding", "latin-1"),
     (["--shutdown-timeout", "--shutdown_timeout"], ["1.5"], "shutdown_timeout", 1.5),
-    (["--max-message-bytes", "--max_message_bytes"], ["9"], "max_message_bytes", 9),
+    *(([limit.option, f"--{limit.name}"], ["9"], limit.name, 9) for limit in LIMITS),
+    (["--pong-while-busy", "--pong_while_busy"], [], "pong_while_busy", True),
     (["--concurrency"], ["hub"], "concurrency", "hub"),
     (["--deflate-level", "--deflate_level"], ["9"], "deflate_level", 9),
     (["--deflate-min-bytes", "--deflate_min_bytes"], ["9"], "deflate_min_bytes", 9),

@@ -1,22 +1,13 @@
 """A thousand connections at once, each with a blocked handler thread, and what they leave."""
 
-import re
-import resource
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-
-import pytest
 
 from conftest import Server, StartServer, WriteHandler
-from wire import DEADLINE_SECONDS, TEXT, Client, Frame
+from usage import Usage, allow_descriptors, wait_for_usage
+from wire import TEXT, Client, Frame
 
 CONNECTIONS = 1000
-# A descriptor per connection and end, some more for the processes themselves.
-DESCRIPTORS = CONNECTIONS + 200
 # What allocators keep for good after a peak: memory that is only partly free.
 MEMORY_KEPT_KIB = 32 * 1024
 # Less than 4 KiB per connection: nothing of a connection stays.
@@ -51,49 +42,6 @@ import gc
 gc.collect()
 request.ws_stream.send_message("collected")
 """
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What the server's process holds."""
-
-    threads: int
-    descriptors: int
-    memory_kib: int
-
-    @classmethod
-    def of(cls, server: Server) -> "Usage":
-        process = Path("/proc", str(server.process.pid))
-        rollup = (process / "smaps_rollup").read_text(encoding="ascii")
-        memory = re.search(r"^Pss: +(\d+) kB$", rollup, re.MULTILINE)
-        assert memory is not None
-        return cls(
-            threads=len(list((process / "task").iterdir())),
-            descriptors=len(list((process / "fd").iterdir())),
-            memory_kib=int(memory[1]),
-        )
-
-
-def wait_for_usage(server: Server, condition: Callable[[Usage], bool]) -> Usage:
-    """Poll what the process holds, which nothing announces, until the condition is met."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition(usage := Usage.of(server)):
-        if time.monotonic() > deadline:
-            pytest.fail(f"the server holds {usage}")
-        threading.Event().wait(0.05)
-    return usage
-
-
-@pytest.fixture
-def _descriptors() -> Iterator[None]:
-    """Let this process, and the server it starts, have enough descriptors."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
-        pytest.skip(f"the hard limit of {hard} open files is below the {DESCRIPTORS} needed")
-    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def visit(server: Server, names: range, meanwhile: Callable[[], object] = lambda: None) -> None:
@@ -133,10 +81,10 @@ def wait_until_gone(server: Server, idle: Usage, memory_kib: int) -> Usage:
     )
 
 
-@pytest.mark.usefixtures("_descriptors")
 def test_a_thousand_blocked_handlers_all_answer_and_leave_nothing_behind(
     start_server: StartServer, write_handler: WriteHandler
 ) -> None:
+    allow_descriptors(CONNECTIONS)
     write_handler("crowd", HANDLER)
     write_handler("collect", COLLECTOR)
     server = start_server("-w", "handlers", env={"CROWD": str(CONNECTIONS)})

@@ -6,6 +6,7 @@ It shares no code with fastwsh, so that a mistake there cannot hide here.
 import base64
 import hashlib
 import os
+import select
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -169,6 +170,11 @@ class Client:
         if len(data) < count:
             raise EOFError(f"the server closed after {len(data)} of {count} bytes")
         return data
+
+    def socket_has_ended_within(self, seconds: float) -> bool:
+        """Whether the server closes in this time; what it sends besides stays unread."""
+        readable, _, _ = select.select([self.socket], [], [], seconds)
+        return bool(readable) and self.socket.recv(1, socket.MSG_PEEK) == b""
 
     def read_to_end(self) -> bytes:
         """Read until the server closes; a reset counts as the end."""

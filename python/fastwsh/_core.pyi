@@ -185,6 +185,8 @@ class DeflateFramer:
         Raises:
             ValueError: The level is out of range.
         """
+    def set_max_inflated_bytes(self, max_bytes: int | None) -> None:
+        """Refuse messages that are longer when decompressed; None: none, the initial state."""
     def set_bfinal(self, value: bool) -> None:
         """End messages with a final block (RFC 7692 7.2.3.4)."""
     def set_compress_outgoing_enabled(self, value: bool) -> None:
@@ -349,6 +351,8 @@ class Connection:
     @property
     def strict_compat(self) -> bool: ...
     @property
+    def max_inflated_bytes(self) -> int | None: ...
+    @property
     def server(self) -> Any: ...
     @property
     def _request_handler(self) -> Any: ...
@@ -371,6 +375,8 @@ class Connection:
         """Send an answer that refuses the handshake."""
     def flush(self) -> None:
         """Send what is held back; an error is kept for the next call that sends."""
+    def set_ping_hook(self, present: bool) -> None:
+        """Say whether the handler wants to see pings, so that nobody answers them in its place."""
     def set_clean(self) -> None:
         """Note that close frames went both ways, so that nothing more will come."""
 
@@ -383,11 +389,10 @@ class Server:
         owner: The Python server; only a weak reference to it is kept.
         document_root: Root of the files for requests that no handler serves.
         local_addr: What handlers see as the server's address.
-        head_timeout: Seconds for a request head; None: no limit.
+        limits: As `fastwsh.limits.of` returns them.
         validation_host: The host that an absolute request target must name; None: any.
         validation_port: The port likewise.
         strict_compat: pywebsocket's outcomes where ours differ on purpose.
-        max_message_bytes: Limit for a message, inflated; None: none.
         tls: Files of the private key, the certificate chain, the CA for client certificates (None:
             clients are not asked), and whether client certificates are optional.
         content_types: Content types of files by their extensions, which begin with a dot.
@@ -409,11 +414,10 @@ class Server:
         *,
         document_root: str,
         local_addr: tuple[str, int],
-        head_timeout: float | None = None,
+        limits: dict[str, float],
         validation_host: str | None = None,
         validation_port: int | None = None,
         strict_compat: bool = False,
-        max_message_bytes: int | None = None,
         tls: tuple[str, str, str | None, bool] | None = None,
         content_types: dict[str, str] = ...,
         cgi_directories: list[str] = ...,

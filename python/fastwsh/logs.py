@@ -4,10 +4,12 @@ Owns both formats, log files that rotate and can be opened anew, and what become
 outside: whatever a peer sends, a record stays one record.
 """
 
+import contextlib
 import json
 import logging
 import logging.handlers
 import re
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -83,7 +85,45 @@ def format_time(seconds: float) -> str:
 
 
 class LogFile(logging.handlers.RotatingFileHandler):
-    """A log file that rotates by size, and that another program may rotate as well."""
+    """A log file that rotates by size, and that another program may rotate as well.
+
+    When it cannot be written, because the disk is full, one line on standard error says so, and a
+    record in the file tells afterwards how many were lost.
+    """
+
+    _lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, and what became of those before it."""
+        lost = self._lost
+        super().emit(record)
+        if lost and self._lost == lost:
+            self._lost = 0
+            super().emit(
+                logging.makeLogRecord(
+                    {
+                        "name": "fastwsh.logs",
+                        "levelno": logging.WARNING,
+                        "levelname": "WARNING",
+                        "msg": "%d lines were lost: this file could not be written",
+                        "args": (lost,),
+                    }
+                )
+            )
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Say once that the file cannot be written, instead of a traceback for each record."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._lost += 1
+        if self._lost == 1 and sys.stderr is not None:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(
+                    f"fastwsh: cannot write the log file {self.baseFilename!r} "
+                    f"({error.strerror}); its lines are lost until that is possible again\n"
+                )
 
     def reopen(self) -> None:
         """Open the file of this name anew.

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from fastwsh import __version__, config, environment
+from fastwsh import __version__, config, environment, limits
 from fastwsh.arguments import (
     HelpFormatter,
     add_listening,
@@ -25,14 +25,10 @@ from fastwsh.plain_http import DEFAULT_CGI_TIMEOUT
 
 __all__ = [
     "DEFAULT_DEFLATE_LEVEL",
-    "DEFAULT_MAX_MESSAGE_BYTES",
     "DEFAULT_SHUTDOWN_TIMEOUT",
     "build_parser",
     "parse_args_and_config",
 ]
-
-DEFAULT_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-"""64 MiB: twice the largest message that web-platform-tests sends (32 MiB)."""
 
 DEFAULT_DEFLATE_LEVEL: Final = 1
 """The quickest: a message of 1 KiB takes a seventh of the time that zlib's usual 6 takes, and
@@ -78,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_behaviour(parser.add_argument_group("behaviour"))
     _add_handlers(parser.add_argument_group("WebSocket handlers"))
     _add_http(parser.add_argument_group("plain HTTP"))
+    limits.add_limits(parser.add_argument_group("limits"))
     add_tls(parser.add_argument_group("TLS"))
     add_logging(parser.add_argument_group("logging"))
     add_old_names(parser)
@@ -99,14 +96,6 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         default=DEFAULT_SHUTDOWN_TIMEOUT,
         metavar="SECONDS",
         help="time that connections have to close after SIGINT or SIGTERM (default: 10)",
-    )
-    group.add_argument(
-        *spelled("--max-message-bytes"),
-        dest="max_message_bytes",
-        type=config.byte_count,
-        metavar="N",
-        help="longest message that is received, 0 for no limit (default: 67108864, which is "
-        "64 MiB; with --strict-compat 0)",
     )
     group.add_argument(
         *spelled("--deflate-level"),
@@ -278,8 +267,7 @@ def _merge(parser: argparse.ArgumentParser, layers: list[argparse.Namespace]) ->
     )
     if vars(options).pop("key_is_in_certificate", False) and not options.private_key:
         options.private_key = options.certificate
-    if options.max_message_bytes is None:
-        options.max_message_bytes = 0 if options.strict_compat else DEFAULT_MAX_MESSAGE_BYTES
+    limits.fill_in(options)
     if options.deflate_level is None:
         strict = options.strict_compat
         options.deflate_level = PYWEBSOCKET_DEFLATE_LEVEL if strict else DEFAULT_DEFLATE_LEVEL

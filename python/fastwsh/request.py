@@ -36,6 +36,34 @@ class _HeadersIn:
         return headers
 
 
+class _PingHook:
+    """`on_ping_handler`, an attribute like others; the connection is told whether there is one.
+
+    Pings that the handler wants to see are not answered in its place (`--pong-while-busy`).
+    """
+
+    _NAME = "on_ping_handler"
+
+    def __get__(self, request: Any, owner: type | None = None) -> Any:
+        if request is None:
+            return self
+        try:
+            return vars(request)[self._NAME]
+        except KeyError:
+            raise AttributeError(
+                f"{type(request).__name__!r} object has no attribute {self._NAME!r}"
+            ) from None
+
+    def __set__(self, request: Any, value: Any) -> None:
+        vars(request)[self._NAME] = value
+        request.connection.set_ping_hook(bool(value))
+
+    def __delete__(self, request: Any) -> None:
+        self.__get__(request)
+        del vars(request)[self._NAME]
+        request.connection.set_ping_hook(False)
+
+
 class Request:
     """One opening handshake, and the connection that came of it.
 
@@ -44,6 +72,7 @@ class Request:
     """
 
     headers_in = _HeadersIn()
+    on_ping_handler = _PingHook()
     _refused_with: int | None = None
 
     def __init__(self, connection: Connection) -> None:

@@ -16,12 +16,11 @@ from collections.abc import Iterable
 from http.server import HTTPServer
 from typing import Any, Final
 
-from fastwsh import _core, banner, listeners, plain_http, session
+from fastwsh import _core, banner, limits, listeners, plain_http, session
 from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, Executor
 from fastwsh.config import ConfigError
 from fastwsh.listeners import AddressInfo
-from fastwsh.options import DEFAULT_MAX_MESSAGE_BYTES
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, alias_handlers
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
@@ -37,9 +36,6 @@ _ANY_HOST: Final = (
 # Address space per thread, of which only what is used takes memory. CPython before 3.14 counts
 # nested calls and assumes the system's usual 8 MiB; later versions measure the stack.
 _STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
-
-# Long enough for a modem, short enough that a port scan leaves nothing behind.
-DEFAULT_HEAD_TIMEOUT: Final = 30.0
 
 _EVENT_POLL_SECONDS: Final = 1.0
 
@@ -288,17 +284,15 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
 
     def _make_core(self) -> _core.Server:
         options = self.websocket_server_options
-        limit = getattr(options, "max_message_bytes", DEFAULT_MAX_MESSAGE_BYTES)
         return _core.Server(
             session.run,
             self,
             document_root=os.getcwd(),  # noqa: PTH109 (a string is what the core takes)
             local_addr=(self.server_name, self.server_port),
-            head_timeout=getattr(options, "head_timeout", DEFAULT_HEAD_TIMEOUT) or None,
             validation_host=getattr(options, "validation_host", None),
             validation_port=getattr(options, "validation_port", None),
             strict_compat=getattr(options, "strict_compat", False),
-            max_message_bytes=limit or None,
+            limits=limits.of(options),
             tls=_tls_files(options),
             stack_size=threading.stack_size() or _STACK_BYTES,
             hub=any(self._routes().values()),

@@ -138,19 +138,21 @@ class _Handshaker(hybi.Handshaker):
         options = StreamOptions()
         self._process_extensions(options)
         if request.ws_extensions:
-            self._set_compression(connection.server.websocket_server_options)
+            self._set_up_compression(connection)
         request.ws_stream = Stream(request, options)
         self._check_protocol_choice()
         return self._send_answer(connection)
 
-    def _set_compression(self, options: Any) -> None:
+    def _set_up_compression(self, connection: _core.Connection) -> None:
         """Compress as the operator wants, who may not have heard of it (an embedder's options)."""
+        options = connection.server.websocket_server_options
         level = getattr(options, "deflate_level", DEFAULT_DEFLATE_LEVEL)
         min_bytes = getattr(options, "deflate_min_bytes", 0)
         for processor in self._request.ws_extension_processors:
             framer = getattr(processor, "_framer", None)
             if isinstance(framer, _core.DeflateFramer):
                 framer.set_compression(level, min_bytes)
+                framer.set_max_inflated_bytes(connection.max_inflated_bytes)
 
     def _send_answer(self, connection: _core.Connection) -> bool:
         request = self._request

@@ -21,6 +21,8 @@ impl CloseCode {
     pub const ABNORMAL: Self = Self(1006);
     /// The payload does not fit its type.
     pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// The server cannot go on.
+    pub const UNEXPECTED: Self = Self(1011);
     /// A message is too big.
     pub const TOO_BIG: Self = Self(1009);
     /// Pseudo code: the TLS handshake failed.

@@ -60,10 +60,33 @@ pub enum ProtocolError {
     /// RFC 7692 7.2.2: the payload is not DEFLATE data.
     #[error("compressed message is not valid DEFLATE data")]
     BadDeflate,
-    /// A message, after inflating, is larger than the limit (RFC 6455 10.4).
+    /// A message is larger than the limit (RFC 6455 10.4).
     #[error("message of more than {limit} bytes; the limit is {limit} (--max-message-bytes)")]
     MessageTooBig {
         /// The limit in bytes.
+        limit: u64,
+    },
+    /// A compressed message is larger than the limit when inflated.
+    #[error(
+        "message of more than {limit} bytes when inflated; the limit is {limit} \
+         (--max-inflated-bytes)"
+    )]
+    InflatedTooBig {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A data frame is larger than the limit (RFC 6455 10.4).
+    #[error("frame of {length} bytes; the limit is {limit} (--max-frame-bytes)")]
+    FrameTooBig {
+        /// What the frame announced.
+        length: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A message comes in more pieces than the limit allows.
+    #[error("message of more than {limit} fragments; the limit is {limit} (--max-fragments)")]
+    TooManyFragments {
+        /// The limit.
         limit: u64,
     },
     /// RFC 6455 5.5.1: a body has at least the two bytes of a code.
@@ -84,15 +107,31 @@ impl ProtocolError {
             Self::BadText { .. } | Self::BadDeflate | Self::BadCloseReason(_) => {
                 CloseCode::INVALID_PAYLOAD
             }
-            Self::MessageTooBig { .. } => CloseCode::TOO_BIG,
+            Self::MessageTooBig { .. }
+            | Self::InflatedTooBig { .. }
+            | Self::FrameTooBig { .. }
+            | Self::TooManyFragments { .. } => CloseCode::TOO_BIG,
             _ => CloseCode::PROTOCOL_ERROR,
         }
+    }
+
+    /// What our close frame says besides its code. pywebsocket says nothing; it has no limits
+    /// either, of which a peer cannot know.
+    pub fn close_reason(&self) -> Option<String> {
+        let is_limit = self.close_code() == CloseCode::TOO_BIG;
+        is_limit.then(|| self.to_string().split(';').next().unwrap_or_default().to_owned())
     }
 
     /// Whether the peer is in the middle of a frame, so that its close frame may never be told
     /// from the payload: the connection is then failed without waiting (RFC 6455 7.1.7).
     pub fn is_mid_frame(&self) -> bool {
-        matches!(self, Self::BadText { mid_frame: true, .. } | Self::MessageTooBig { .. })
+        matches!(
+            self,
+            Self::BadText { mid_frame: true, .. }
+                | Self::MessageTooBig { .. }
+                | Self::FrameTooBig { .. }
+                | Self::TooManyFragments { .. }
+        )
     }
 }
 
@@ -182,6 +221,14 @@ mod tests {
         assert!(size_of::<ProtocolError>() <= 40);
         assert!(size_of::<HandshakeError>() <= 40);
         assert!(size_of::<SendError>() <= 1);
+    }
+
+    #[test]
+    fn a_peer_is_told_of_a_limit_but_not_of_our_options() {
+        let error = ProtocolError::InflatedTooBig { limit: 7 };
+        let reason = error.close_reason();
+        assert_eq!(reason.as_deref(), Some("message of more than 7 bytes when inflated"));
+        assert_eq!(ProtocolError::BadDeflate.close_reason(), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tungstenite::protocol::frame::{coding::OpCode, FrameHeader as Formatter};
 
 use super::{
     error::{ProtocolError, SendError},
+    limits::Limits,
     mask::{self, MaskingKey},
 };
 
@@ -201,22 +202,21 @@ impl FrameReader {
     /// Takes bytes from `input`; `None` means that more must come, put behind what was left.
     ///
     /// # Errors
-    /// As [`FrameHeader::decode`], and [`ProtocolError::MessageTooBig`] before any of a payload
-    /// above `max_bytes` is kept.
+    /// As [`FrameHeader::decode`], and as [`Limits::check_frame`] before any of a payload is kept.
     pub fn poll(
         &mut self,
         input: &mut &[u8],
         expect_masked: bool,
-        max_bytes: u64,
+        limits: Limits,
     ) -> Result<Option<Frame>, ProtocolError> {
         let mut frame = match self.current.take() {
             Some(frame) => frame,
             None => match take_header(input, expect_masked)? {
                 None => return Ok(None),
-                Some(header) if header.length > max_bytes => {
-                    return Err(ProtocolError::MessageTooBig { limit: max_bytes });
+                Some(header) => {
+                    limits.check_frame(header.length)?;
+                    Frame { header, payload: Vec::new() }
                 }
-                Some(header) => Frame { header, payload: Vec::new() },
             },
         };
         let piece = take(input, frame.header.length - frame.payload.len() as u64);
@@ -229,6 +229,11 @@ impl FrameReader {
             mask::apply(&mut frame.payload, key, 0);
         }
         Ok(Some(frame))
+    }
+
+    /// Whether a frame has begun and not ended.
+    pub fn is_mid_frame(&self) -> bool {
+        self.current.is_some()
     }
 
     /// How many bytes the frame needs at least, given what `poll` left of its input.
@@ -348,7 +353,7 @@ mod tests {
         let mut reader = FrameReader::default();
         // an unmasked text of one byte; only its header is dropped
         let mut input = &b"\x81\x01x"[..];
-        assert_eq!(reader.poll(&mut input, true, u64::MAX), Err(ProtocolError::WrongMaskBit));
+        assert_eq!(reader.poll(&mut input, true, Limits::NONE), Err(ProtocolError::WrongMaskBit));
         assert_eq!(input, b"x");
     }
 
@@ -360,7 +365,8 @@ mod tests {
         for (index, byte) in bytes.iter().enumerate() {
             kept.push(*byte);
             let mut input = &kept[..];
-            let frame = reader.poll(&mut input, true, 5);
+            let limits = Limits { frame_bytes: 5, ..Limits::NONE };
+            let frame = reader.poll(&mut input, true, limits);
             kept = input.to_vec();
             if index + 1 < bytes.len() {
                 assert_eq!(frame, Ok(None));

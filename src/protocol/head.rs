@@ -2,43 +2,11 @@
 //! `http.server` and `email` read it, since tests of clients send obsolete folding, bare line feeds,
 //! NUL and Latin-1, which httparse refuses.
 
+mod limits;
+
 use std::{borrow::Cow, ops::Range};
 
-/// Longest request line or header line, its line end included (as `http.server`).
-pub const MAX_LINE: usize = 65536;
-/// Lines of headers, the blank one included (as `http.client`).
-pub const MAX_HEADER_LINES: usize = 100;
-
-/// Why a head cannot be used, with the answer that says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HeadError {
-    /// 414.
-    UriTooLong,
-    /// 431.
-    LineTooLong,
-    /// 431.
-    TooManyHeaders,
-    /// 400, with the version found.
-    BadVersion(String),
-    /// 505, with the version found.
-    UnsupportedVersion(String),
-    /// 400, with the request line.
-    BadSyntax(String),
-}
-
-impl HeadError {
-    /// The status code and the reason phrase of the answer.
-    pub fn answer(&self) -> (u16, String) {
-        match self {
-            Self::UriTooLong => (414, "Request-URI Too Long".to_owned()),
-            Self::LineTooLong => (431, "Line too long".to_owned()),
-            Self::TooManyHeaders => (431, "Too many headers".to_owned()),
-            Self::BadVersion(version) => (400, format!("Bad request version ('{version}')")),
-            Self::UnsupportedVersion(version) => (505, format!("Invalid HTTP version ({version})")),
-            Self::BadSyntax(line) => (400, format!("Bad request syntax ('{line}')")),
-        }
-    }
-}
+pub use limits::{HeadError, HeadLimits, MAX_HEADER_LINE};
 
 /// A request head, its bytes taken as Latin-1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +56,7 @@ impl RequestHead {
 /// Finds the end of a head in a buffer that grows.
 #[derive(Debug, Default)]
 pub struct HeadReader {
+    limits: HeadLimits,
     /// Complete lines so far.
     lines: Vec<Range<usize>>,
     /// Where the next line begins.
@@ -97,12 +66,21 @@ pub struct HeadReader {
 }
 
 impl HeadReader {
+    /// A reader with limits of the operator's.
+    pub fn new(limits: HeadLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Looks at `buffer`, which begins with the bytes of the last call; gives the head and its
     /// length when it is whole.
     ///
     /// # Errors
     /// If it is too large or its request line makes no sense.
     pub fn poll(&mut self, buffer: &[u8]) -> Result<Option<(RequestHead, usize)>, HeadError> {
+        // the beginning of every ClientHello (RFC 8446 5.1)
+        if self.lines.is_empty() && matches!(buffer, [0x16, 3, 0..=4, ..]) {
+            return Err(HeadError::Tls);
+        }
         while let Some(found) = buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
             let line = self.line_start..self.searched + found + 1;
             self.searched = line.end;
@@ -115,13 +93,7 @@ impl HeadReader {
             }
         }
         self.searched = buffer.len();
-        if buffer.len() - self.line_start > MAX_LINE {
-            return Err(if self.lines.is_empty() {
-                HeadError::UriTooLong
-            } else {
-                HeadError::LineTooLong
-            });
-        }
+        self.check_line(self.lines.len(), self.line_start..buffer.len())?;
         Ok(None)
     }
 
@@ -140,13 +112,27 @@ impl HeadReader {
     }
 
     fn check_size(&self) -> Result<(), HeadError> {
-        let too_long = self.lines.last().is_some_and(|line| line.len() > MAX_LINE);
-        match self.lines.len() - 1 {
-            0 if too_long => Err(HeadError::UriTooLong),
-            _ if too_long => Err(HeadError::LineTooLong),
-            headers if headers > MAX_HEADER_LINES => Err(HeadError::TooManyHeaders),
-            _ => Ok(()),
+        let index = self.lines.len() - 1;
+        self.check_line(index, self.lines[index].clone())?;
+        if index > self.limits.header_lines {
+            return Err(HeadError::TooManyHeaders);
         }
+        Ok(())
+    }
+
+    /// Judges a line, or what has come of it; the first is the request line.
+    fn check_line(&self, index: usize, line: Range<usize>) -> Result<(), HeadError> {
+        let Some(first) = self.lines.first().filter(|_| index > 0) else {
+            let is_too_long = line.len() > self.limits.request_line_bytes;
+            return if is_too_long { Err(HeadError::UriTooLong) } else { Ok(()) };
+        };
+        if line.len() > MAX_HEADER_LINE {
+            return Err(HeadError::LineTooLong);
+        }
+        if line.end - first.end > self.limits.header_bytes {
+            return Err(HeadError::HeadersTooLarge);
+        }
+        Ok(())
     }
 
     fn parse(&self, buffer: &[u8]) -> Result<RequestHead, HeadError> {
@@ -308,17 +294,37 @@ mod tests {
     #[test]
     fn limits_lines_and_their_number() {
         let line = |size: usize| [vec![b'x'; size - 2], b"\r\n".to_vec()].concat();
-        assert_eq!(read(&line(MAX_LINE + 1)), Err(HeadError::UriTooLong));
-        assert_eq!(read(&vec![b'x'; MAX_LINE + 1]), Err(HeadError::UriTooLong));
+        assert_eq!(read(&line(65537)), Err(HeadError::UriTooLong));
+        assert_eq!(read(&vec![b'x'; 65537]), Err(HeadError::UriTooLong));
         let start = b"GET / HTTP/1.1\r\n".to_vec();
         assert_eq!(
-            read(&[start.clone(), line(MAX_LINE + 1)].concat()),
+            read(&[start.clone(), line(MAX_HEADER_LINE + 1)].concat()),
             Err(HeadError::LineTooLong)
         );
         let many =
             |count: usize| [start.clone(), b"a:b\r\n".repeat(count), b"\r\n".to_vec()].concat();
         assert!(matches!(read(&many(99)), Ok(Some(_))));
         assert_eq!(read(&many(100)), Err(HeadError::TooManyHeaders));
+    }
+
+    #[test]
+    fn tells_tls_before_a_line_of_it_has_come() {
+        assert_eq!(read(b"\x16\x03"), Ok(None));
+        assert_eq!(read(b"\x16\x03\x01"), Err(HeadError::Tls));
+    }
+
+    #[test]
+    fn the_operator_sets_the_limits() {
+        let limits = HeadLimits { request_line_bytes: 16, header_bytes: 11, header_lines: 3 };
+        let read = |bytes: &str| HeadReader::new(limits).poll(bytes.as_bytes()).map(|_| ());
+        // a request line of 16 bytes, headers of 11 with the blank line
+        assert_eq!(read("GET / HTTP/1.1\r\na: 1\r\nb:2\n\n"), Ok(()));
+        assert_eq!(read("GET /a HTTP/1.1\r\n"), Err(HeadError::UriTooLong));
+        assert_eq!(read("GET /aaaaaaaaaaaa"), Err(HeadError::UriTooLong));
+        assert_eq!(read("GET / HTTP/1.1\r\na: 1\r\nb: 2\n\n"), Err(HeadError::HeadersTooLarge));
+        // before its end has come
+        assert_eq!(read("GET / HTTP/1.1\r\na: 1\r\nb: 23456"), Err(HeadError::HeadersTooLarge));
+        assert_eq!(read("GET / HTTP/1.1\r\na:\nb:\nc:\n\n"), Err(HeadError::TooManyHeaders));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod grammar;
 pub mod handshake;
 pub mod head;
+pub mod limits;
 pub mod mask;
 pub mod receive;
 pub mod send;

@@ -5,14 +5,18 @@
 //! again: the offending frame, or the rest of the offending message, is passed over.
 
 mod direct;
+mod front;
+mod judge;
 mod whole;
 
-pub use whole::Whole;
+pub use self::{front::Front, whole::Whole};
 
 use super::{
+    close::CloseCode,
     error::ProtocolError,
     fragment::Fragments,
-    frame::{self, FrameHeader, Opcode, MAX_CONTROL_PAYLOAD, RSV1},
+    frame::{self, FrameHeader, Opcode},
+    limits::Limits,
     mask::{self, MaskingKey},
     utf8::Validator,
 };
@@ -27,8 +31,8 @@ pub struct Rules {
     /// Accept RSV1 on a continuation as well, as pywebsocket does; text is then checked only when
     /// its message is whole, since an earlier fragment may turn out to be compressed.
     pub late_rsv1: bool,
-    /// Payload bytes of one message, fragments added up, before inflating.
-    pub max_message_bytes: u64,
+    /// How much of it.
+    pub limits: Limits,
 }
 
 /// A data message.
@@ -60,6 +64,8 @@ pub enum Event {
 pub struct MessageReader {
     rules: Rules,
     fragments: Fragments,
+    /// How many frames the message under way has so far.
+    frames: u64,
     frame: Option<Current>,
     /// Payload of the data message so far.
     message: Vec<u8>,
@@ -97,6 +103,7 @@ impl MessageReader {
         Self {
             rules,
             fragments: Fragments::default(),
+            frames: 0,
             frame: None,
             message: Vec::new(),
             opcode: Opcode::TEXT,
@@ -119,6 +126,11 @@ impl MessageReader {
     /// Changes what is accepted from the next frame on.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
+    }
+
+    /// Changes how much is accepted from the next frame on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.rules.limits = limits;
     }
 
     /// Takes bytes from the front of `input` up to and including the next event.
@@ -203,6 +215,8 @@ impl MessageReader {
         if opcode.is_control() {
             return Ok(Some((kind, payload)));
         }
+        self.count_frame(opcode);
+        self.check_message(payload.len() as u64)?;
         if fin && self.message.is_empty() {
             return Ok(Some((kind, payload)));
         }
@@ -226,61 +240,12 @@ impl MessageReader {
             skip: verdict.is_err() && self.discard == discarding,
         });
         match verdict {
-            Err(error @ ProtocolError::MessageTooBig { .. }) => Err(error),
+            Err(error) if error.close_code() == CloseCode::TOO_BIG => Err(error),
             verdict => {
                 self.refusal = verdict.err();
                 Ok(())
             }
         }
-    }
-
-    fn judge(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
-        let opcode = header.opcode;
-        if opcode.is_control() && header.length > MAX_CONTROL_PAYLOAD {
-            return Err(ProtocolError::ControlFrameTooLong);
-        }
-        let compressed = self.is_compressed(header)?;
-        let kind = self.fragments.receive(opcode, header.fin)?;
-        if opcode.is_control() {
-            return if opcode.is_known() {
-                Ok(())
-            } else {
-                Err(ProtocolError::ReservedOpcode(opcode.value()))
-            };
-        }
-        if opcode != Opcode::CONTINUATION {
-            self.opcode = kind;
-            self.compressed = false;
-            if !opcode.is_known() {
-                // told at the end of the message, as pywebsocket does
-                self.discard = true;
-                self.unknown = Some(opcode);
-            }
-        }
-        self.compressed |= compressed;
-        if !self.discard && self.exceeds_limit(header) {
-            self.give_up_message();
-            return Err(ProtocolError::MessageTooBig { limit: self.rules.max_message_bytes });
-        }
-        Ok(())
-    }
-
-    /// Judges the reserved bits: RSV1 marks a compressed message (RFC 7692 6).
-    fn is_compressed(&self, header: &FrameHeader) -> Result<bool, ProtocolError> {
-        let compressed = header.reserved & RSV1 != 0
-            && self.rules.deflate
-            && !header.opcode.is_control()
-            && (header.opcode != Opcode::CONTINUATION || self.rules.late_rsv1);
-        let unknown = header.reserved & !if compressed { RSV1 } else { 0 };
-        if unknown != 0 {
-            return Err(ProtocolError::ReservedBits(header.reserved));
-        }
-        Ok(compressed)
-    }
-
-    /// Whether the message would become larger than is allowed.
-    fn exceeds_limit(&self, header: &FrameHeader) -> bool {
-        (self.message.len() as u64).saturating_add(header.length) > self.rules.max_message_bytes
     }
 
     fn take_payload(

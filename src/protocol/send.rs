@@ -57,6 +57,16 @@ pub fn control(
     Ok(header(true, 0, opcode, length, masking_key))
 }
 
+/// A whole control frame of a server.
+///
+/// # Errors
+/// [`SendError::ControlFrameTooLong`].
+pub fn control_frame(opcode: Opcode, body: &[u8]) -> Result<Vec<u8>, SendError> {
+    let mut frame = Vec::new();
+    append_frame(&control(opcode, body.len(), None)?, body, &mut frame);
+    Ok(frame)
+}
+
 /// Appends a frame, masking the payload if the header says so.
 pub fn append_frame(header: &FrameHeader, payload: &[u8], output: &mut Vec<u8>) {
     output.reserve(14 + payload.len());

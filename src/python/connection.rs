@@ -23,7 +23,8 @@ use crate::{
     locks::lock,
     protocol::{
         handshake::{Answer, Opening},
-        head::{latin1, HeadReader, RequestHead},
+        head::{latin1, HeadLimits, HeadReader, RequestHead},
+        limits::Limits,
     },
     server::{answer::Refusal, Outcome, Registry, Transport},
 };
@@ -34,7 +35,12 @@ pub(super) struct Settings {
     /// `server_name` and `server_port` as handlers see them.
     pub(super) local_addr: (String, u16),
     pub(super) strict_compat: bool,
-    pub(super) max_message_bytes: u64,
+    /// Of received messages.
+    pub(super) limits: Limits,
+    /// Of received messages that were compressed.
+    pub(super) max_inflated_bytes: Option<u64>,
+    /// Pings of a handler whose pongs are awaited at most.
+    pub(super) max_pings: usize,
 }
 
 /// One connection of the server.
@@ -106,7 +112,7 @@ impl Connection {
         match &*lock(&self.head) {
             Head::Parsed(head) => Some(look(head)),
             Head::Packed(bytes) => {
-                let parsed = HeadReader::default().finish(bytes);
+                let parsed = HeadReader::new(HeadLimits::NONE).finish(bytes);
                 parsed.ok().map(|(head, _)| look(&head))
             }
         }
@@ -130,6 +136,7 @@ impl Connection {
         }
         let bytes = super::stream::bytes_of(data)?;
         let bytes = bytes.as_bytes();
+        self.transport.note_raw();
         self.send(py, bytes)?;
         Ok(bytes.len())
     }
@@ -215,6 +222,11 @@ impl Connection {
         self.settings.strict_compat
     }
 
+    #[getter]
+    fn max_inflated_bytes(&self) -> Option<u64> {
+        self.settings.max_inflated_bytes
+    }
+
     fn header(&self, name: &str) -> Option<String> {
         self.head(|head| head.header(name).map(str::to_owned)).flatten()
     }
@@ -268,6 +280,10 @@ impl Connection {
         waiting(py, &self.transport, |wait| self.transport.flush_before_wait(wait))
     }
 
+    fn set_ping_hook(&self, present: bool) {
+        self.transport.set_hooks_pings(present);
+    }
+
     fn set_clean(&self) {
         self.clean.store(true, Ordering::Relaxed);
     }
@@ -280,6 +296,7 @@ pub(super) fn read_exactly(
     wanted: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
     hub::breathe(py)?;
+    transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
         let mut inbound = transport.inbound(wait)?;

@@ -158,9 +158,10 @@ struct Outgoing {
     mark_next: bool,
 }
 
-#[derive(Default)]
 struct Incoming {
     inflater: MessageInflater,
+    /// Bytes of an inflated message at most.
+    max_bytes: u64,
     /// The message under way is compressed; for the filters only.
     inflate_next: bool,
 }
@@ -186,8 +187,17 @@ impl DeflateFramer {
                 ongoing: false,
                 mark_next: false,
             }),
-            incoming: Mutex::default(),
+            incoming: Mutex::new(Incoming {
+                inflater: MessageInflater::default(),
+                max_bytes: u64::MAX,
+                inflate_next: false,
+            }),
         })
+    }
+
+    #[pyo3(signature = (max_bytes), text_signature = "(self, max_bytes)")]
+    fn set_max_inflated_bytes(&self, max_bytes: Option<u64>) {
+        lock(&self.incoming).max_bytes = max_bytes.unwrap_or(u64::MAX);
     }
 
     #[pyo3(text_signature = "(self, level, min_bytes)")]
@@ -253,13 +263,11 @@ impl DeflateFramer {
     }
 
     /// Decompresses a whole message.
-    pub(super) fn inflate(
-        &self,
-        py: Python<'_>,
-        payload: &[u8],
-        max_bytes: u64,
-    ) -> Result<Vec<u8>, ProtocolError> {
-        let work = || lock(&self.incoming).inflater.inflate(payload, max_bytes);
+    pub(super) fn inflate(&self, py: Python<'_>, payload: &[u8]) -> Result<Vec<u8>, ProtocolError> {
+        let work = || {
+            let Incoming { inflater, max_bytes, .. } = &mut *lock(&self.incoming);
+            inflater.inflate(payload, *max_bytes)
+        };
         if payload.len() < DETACH_MIN / 8 {
             work()
         } else {
@@ -311,7 +319,7 @@ impl IncomingMessageFilter {
         }
         let bytes = super::stream::bytes_of(message)?;
         let output = framer
-            .inflate(py, bytes.as_bytes(), u64::MAX)
+            .inflate(py, bytes.as_bytes())
             .map_err(|error| protocol_error(py, &error, false))?;
         Ok(PyBytes::new(py, &output).into_any())
     }

@@ -65,7 +65,8 @@ impl Kind {
 
 /// What a stream raises when the peer broke a rule.
 ///
-/// The attribute `close_code` is set where the code differs from the one that goes with the class.
+/// The attribute `close_code` is set where the code differs from the one that goes with the class,
+/// `close_reason` where there is more to say.
 pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compat: bool) -> PyErr {
     let (kind, code) = match error {
         ProtocolError::BadText { text, .. } => {
@@ -86,6 +87,11 @@ pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compa
     let raised = kind.with(py, error.to_string());
     if let Some(code) = code {
         if let Err(error) = raised.value(py).setattr(intern!(py, "close_code"), code.0) {
+            return error;
+        }
+    }
+    if let Some(reason) = error.close_reason() {
+        if let Err(error) = raised.value(py).setattr(intern!(py, "close_reason"), reason) {
             return error;
         }
     }

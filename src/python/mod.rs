@@ -8,6 +8,7 @@ mod errors;
 mod functions;
 mod header;
 mod hub;
+mod limits;
 mod options;
 mod server;
 mod stream;

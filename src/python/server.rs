@@ -16,12 +16,15 @@ use pyo3::{
     types::{PyTuple, PyWeakrefReference},
 };
 
-use super::{connection::Settings, descriptor, dispatch::Dispatch, errors::os_error, hub::Hub};
+use super::{
+    connection::Settings, descriptor, dispatch::Dispatch, errors::os_error, hub::Hub,
+    limits::Limits,
+};
 use crate::{
     protocol::{
         close::{self, CloseCode},
         frame::Opcode,
-        send::{append_frame, control},
+        send::control_frame,
     },
     server::{
         tls::{self, ClientAuth, TlsFiles},
@@ -76,11 +79,10 @@ impl Server {
         *,
         document_root,
         local_addr,
-        head_timeout=None,
+        limits,
         validation_host=None,
         validation_port=None,
         strict_compat=false,
-        max_message_bytes=None,
         tls=None,
         content_types=HashMap::new(),
         cgi_directories=Vec::new(),
@@ -91,16 +93,16 @@ impl Server {
         hub=false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
+    #[expect(clippy::needless_pass_by_value, reason = "PyO3 extracts it")]
     fn new(
         run: Py<PyAny>,
         owner: &Bound<'_, PyAny>,
         document_root: PathBuf,
         local_addr: (String, u16),
-        head_timeout: Option<f64>,
+        limits: Limits,
         validation_host: Option<String>,
         validation_port: Option<u16>,
         strict_compat: bool,
-        max_message_bytes: Option<u64>,
         tls: Option<TlsArguments>,
         content_types: HashMap<String, String>,
         cgi_directories: Vec<String>,
@@ -110,10 +112,6 @@ impl Server {
         stack_size: usize,
         hub: bool,
     ) -> PyResult<Self> {
-        let head_timeout = head_timeout
-            .map(Duration::try_from_secs_f64)
-            .transpose()
-            .map_err(super::errors::value_error)?;
         let cgi = CgiConfig {
             directories: cgi_directories,
             timeout: cgi_timeout
@@ -127,7 +125,9 @@ impl Server {
         let settings = Settings {
             local_addr,
             strict_compat,
-            max_message_bytes: max_message_bytes.unwrap_or(u64::MAX),
+            limits: limits.of_messages(),
+            max_inflated_bytes: limits.of_inflated(),
+            max_pings: limits.of_pings(),
         };
         let (sink, receiver) = EventSink::channel();
         let (events, routes) = (Arc::new(sink), Arc::new(Routes::default()));
@@ -144,7 +144,8 @@ impl Server {
         let tls = files.as_ref().map(tls::load).transpose().map_err(super::errors::value_error)?;
         let config = Config {
             document_root,
-            head_timeout,
+            limits: limits.of_connections()?,
+            keepalive: limits.keepalive()?,
             validation_host,
             validation_port,
             tls,
@@ -217,10 +218,7 @@ impl Server {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let body =
             close::format_body(CloseCode::GOING_AWAY, "").map_err(super::errors::value_error)?;
-        let header =
-            control(Opcode::CLOSE, body.len(), None).map_err(super::errors::value_error)?;
-        let mut frame = Vec::new();
-        append_frame(&header, &body, &mut frame);
+        let frame = control_frame(Opcode::CLOSE, &body).map_err(super::errors::value_error)?;
         py.detach(|| self.core.close(&frame));
         Ok(())
     }

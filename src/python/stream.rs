@@ -36,6 +36,7 @@ use crate::{
     locks::lock,
     protocol::{
         frame::{FrameReader, Opcode},
+        limits::Limits,
         receive::{MessageReader, Rules},
         send::FrameWriter,
     },
@@ -97,8 +98,7 @@ impl Stream {
             .filter(|attributes| {
                 attributes.contains(intern!(py, "client_terminated")).unwrap_or(false)
             });
-        let rules =
-            Rules { expect_masked, deflate: false, late_rsv1: false, max_message_bytes: u64::MAX };
+        let rules = Rules { expect_masked, deflate: false, late_rsv1: false, limits: Limits::NONE };
         let inner = Inner {
             request: request.clone().unbind(),
             options: options.clone().unbind(),
@@ -186,18 +186,24 @@ impl Stream {
 
     #[pyo3(text_signature = "(self)")]
     fn receive_filtered_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.inner()?.receive_filtered_frame(py)
+        let inner = self.inner()?;
+        inner.note_raw(py)?;
+        inner.receive_filtered_frame(py)
     }
 
     fn _receive_frame<'py>(
         &self,
         py: Python<'py>,
     ) -> PyResult<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8)> {
-        self.inner()?.receive_frame(py)
+        let inner = self.inner()?;
+        inner.note_raw(py)?;
+        inner.receive_frame(py)
     }
 
     fn _receive_frame_as_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.inner()?.receive_frame_object(py)
+        let inner = self.inner()?;
+        inner.note_raw(py)?;
+        inner.receive_frame_object(py)
     }
 
     fn _get_message_from_frame<'py>(

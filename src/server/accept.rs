@@ -1,4 +1,4 @@
-//! Listeners and request heads.
+//! Listeners, and what becomes of a connection before it is served.
 
 use std::{
     io,
@@ -10,12 +10,10 @@ use std::{
 
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     runtime::{Builder, Runtime},
     sync::watch,
-    time::{sleep, timeout},
+    time::sleep,
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{
     answer::Refusal,
@@ -23,21 +21,24 @@ use super::{
     decision::{decide, is_for_handler, Decision},
     drain::drain,
     event::{EventSink, Level},
-    fallback::{End, Fallback, Visit},
+    fallback::Fallback,
     flusher::Flusher,
+    keeper::Keeper,
     listen::{is_peers_fault, Accepted, Listener},
+    opening::{describe, hand_over, serve, Arrival, Request},
     registry::Registry,
+    repeated::{and_more, Repeated},
+    seats::{Full, Seats},
     socket::Socket,
-    stream::Stream,
     transport::{Outcome, Transport},
 };
-use crate::protocol::head::{HeadError, HeadReader, RequestHead};
+use crate::protocol::head::{HeadReader, RequestHead};
 
 /// How long accepting pauses when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
-const SERVER_LOG: &str = "websocket_server.WebSocketServer";
+pub(super) const SERVER_LOG: &str = "websocket_server.WebSocketServer";
 
 /// A connection whose resource has a handler; its opening handshake has not been judged.
 #[derive(Debug)]
@@ -68,12 +69,18 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) routes: Arc<Routes>,
     pub(super) credential: RwLock<Option<String>>,
-    tls: RwLock<Option<Arc<ServerConfig>>>,
-    acceptor: Arc<dyn Acceptor>,
+    pub(super) tls: RwLock<Option<Arc<ServerConfig>>>,
+    pub(super) acceptor: Arc<dyn Acceptor>,
     pub(super) events: Arc<EventSink>,
-    registry: Arc<Registry>,
-    flusher: Arc<Flusher>,
-    fallback: Fallback,
+    pub(super) registry: Arc<Registry>,
+    pub(super) flusher: Arc<Flusher>,
+    keeper: Arc<Keeper>,
+    pub(super) fallback: Fallback,
+    seats: Arc<Seats>,
+    /// Connections beyond the limits.
+    refused: Repeated,
+    /// Accepting does not work.
+    failing: Repeated,
 }
 
 impl Shared {
@@ -116,16 +123,23 @@ impl Server {
             .enable_all()
             .build()?;
         let (stop, _) = watch::channel(false);
+        let registry = Arc::new(Registry::default());
+        let keeper =
+            Keeper::start(registry.clone(), events.clone(), &config.limits, config.keepalive)?;
         let shared = Shared {
             fallback: Fallback::new(&config, events.clone()),
+            seats: Seats::new(&config.limits),
+            refused: Repeated::default(),
+            failing: Repeated::default(),
             tls: RwLock::new(config.tls.clone()),
             config,
             routes,
             credential: RwLock::new(None),
             acceptor,
             events,
-            registry: Arc::new(Registry::default()),
+            registry,
             flusher: Flusher::start()?,
+            keeper,
         };
         Ok(Self {
             handle: runtime.handle().clone(),
@@ -189,18 +203,30 @@ impl Server {
             runtime.shutdown_timeout(Duration::from_millis(200));
         }
         self.shared.flusher.stop();
+        self.shared.keeper.stop();
     }
 }
 
 async fn accept_all(listener: Listener, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
     loop {
         match listener.accept().await {
-            Ok(accepted) => take_in(accepted, &shared, &stop),
+            Ok(accepted) => {
+                if shared.failing.ended() {
+                    shared.events.line(Level::Warning, SERVER_LOG, || {
+                        "Connections are accepted again".to_owned()
+                    });
+                }
+                take_in(accepted, &shared, &stop);
+            }
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {
-                shared.events.line(Level::Error, SERVER_LOG, || {
-                    format!("Cannot accept a connection: {error}; trying again")
-                });
+                // connections wait in the kernel until descriptors are free again
+                if let Some(count) = shared.failing.happened() {
+                    shared.events.line(Level::Error, SERVER_LOG, || {
+                        let more = and_more(count);
+                        format!("Cannot accept a connection: {error}; trying again{more}")
+                    });
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -211,18 +237,23 @@ async fn accept_all(listener: Listener, shared: Arc<Shared>, stop: watch::Receiv
 /// be made known to tokio and taken out of it again.
 fn take_in(accepted: Accepted, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
     let peer = accepted.peer;
+    let seat = match shared.seats.take(peer) {
+        Ok(seat) => seat,
+        Err(full) => return turn_away(&accepted, full, shared),
+    };
     let mut first = Vec::new();
     if !shared.uses_tls() {
         match accepted.read_first() {
             Some(read) => first = read,
             None => return,
         }
-        if let Ok(Some((head, length))) = HeadReader::default().poll(&first) {
+        let mut reader = HeadReader::new(shared.config.limits.head);
+        if let Ok(Some((head, length))) = reader.poll(&first) {
             if is_for_handler(&head, shared) {
                 if let Err(Decision::Handler { resource, concurrency }) = decide(&head, shared) {
                     let rest = first.split_off(length);
                     let socket = Socket::plain(accepted.into_socket());
-                    let request = Request { head, resource, concurrency, tls: false, peer };
+                    let request = Request { head, resource, concurrency, tls: false, peer, seat };
                     return hand_over(socket, rest, request, shared);
                 }
             }
@@ -230,7 +261,8 @@ fn take_in(accepted: Accepted, shared: &Arc<Shared>, stop: &watch::Receiver<bool
     }
     match accepted.into_stream() {
         Ok(stream) => {
-            tokio::spawn(serve(stream, peer, first, shared.clone(), stop.clone()));
+            let visit = Arrival { stream, peer, first, seat };
+            tokio::spawn(serve(visit, shared.clone(), stop.clone()));
         }
         Err(error) => shared
             .events
@@ -238,145 +270,24 @@ fn take_in(accepted: Accepted, shared: &Arc<Shared>, stop: &watch::Receiver<bool
     }
 }
 
-/// A request for a handler.
-struct Request {
-    head: RequestHead,
-    resource: String,
-    concurrency: Concurrency,
-    tls: bool,
-    peer: Option<SocketAddr>,
-}
-
-/// Gives a connection to who runs its handler.
-fn hand_over(socket: Socket, rest: Vec<u8>, request: Request, shared: &Shared) {
-    let Request { head, resource, concurrency, tls, peer } = request;
-    let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone()));
-    let Some(id) = shared.registry.add(transport.clone()) else { return };
-    let candidate = Candidate { transport, id, head, resource, concurrency, tls, peer };
-    shared.acceptor.clone().accept(candidate);
-}
-
-async fn serve(
-    stream: Stream,
-    peer: Option<SocketAddr>,
-    first: Vec<u8>,
-    shared: Arc<Shared>,
-    stop: watch::Receiver<bool>,
-) {
-    let opening = open(stream, peer, first, &shared);
-    let opened = match shared.config.head_timeout {
-        Some(limit) => timeout(limit, opening).await.unwrap_or(None),
-        None => opening.await,
-    };
-    let Some((stream, mut buffer, read)) = opened else { return };
-    let (head, length) = match read {
-        Ok(whole) => whole,
-        Err(error) => return Box::pin(refuse_head(stream, peer, &shared, &error)).await,
-    };
-    let mut rest = buffer.split_off(length);
-    let (stream, head, decision) = match decide(&head, &shared) {
-        Err(decision) => (stream, head, decision),
-        Ok(resource) => {
-            let visit = Visit { stream, peer, head, resource, rest };
-            let judge = shared.clone();
-            let judge = Box::new(move |head: &RequestHead| decide(head, &judge));
-            let visitor = shared.registry.visit();
-            // boxed, as all that few connections need: every task has room for its largest part
-            let end = Box::pin(shared.fallback.serve(visit, judge, stop)).await;
-            drop(visitor);
-            match end {
-                End::Other { stream, head, verdict, rest: behind } => {
-                    rest = behind;
-                    (stream, head, verdict)
-                }
-                End::BadHead { stream, error } => {
-                    return Box::pin(refuse_head(stream, peer, &shared, &error)).await;
-                }
-                End::Finished(Some(stream)) => return Box::pin(send_and_drain(stream, &[])).await,
-                End::Finished(None) => return,
-            }
-        }
-    };
-    match decision {
-        Decision::Handler { resource, concurrency } => {
-            let tls = stream.is_tls();
-            let Ok(socket) = stream.into_socket() else { return };
-            let request = Request { head, resource, concurrency, tls, peer };
-            hand_over(socket, rest, request, &shared);
-        }
-        Decision::Refuse(refusal) => {
-            let body = head.method != "HEAD";
-            Box::pin(send_and_drain(stream, &refusal.format(body))).await;
-        }
+/// Tells a peer that there are too many connections, as far as it can be told without TLS and
+/// without waiting.
+fn turn_away(accepted: &Accepted, full: Full, shared: &Shared) {
+    if let Some(count) = shared.refused.happened() {
+        let Full { option, limit } = full;
+        shared.events.line(Level::Warning, SERVER_LOG, || {
+            let (peer, more) = (describe(accepted.peer), and_more(count));
+            format!("Connection of {peer} refused: {limit} are open ({option}){more}")
+        });
     }
-}
-
-type HeadResult = Result<(RequestHead, usize), HeadError>;
-
-/// Does the TLS handshake if there is to be one, and reads behind `first` until the request head is
-/// whole; `None` if the peer sent nothing or went away.
-async fn open(
-    stream: Stream,
-    peer: Option<SocketAddr>,
-    first: Vec<u8>,
-    shared: &Shared,
-) -> Option<(Stream, Vec<u8>, HeadResult)> {
-    let config = shared.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut stream = match (stream, config) {
-        (Stream::Tcp(stream), Some(config)) => {
-            match Box::pin(TlsAcceptor::from(config).accept(stream)).await {
-                Ok(stream) => Stream::Tls(Box::new(stream)),
-                Err(error) => {
-                    shared.events.line(Level::Info, SERVER_LOG, || {
-                        format!("TLS handshake with {} failed: {error}", describe(peer))
-                    });
-                    return None;
-                }
-            }
-        }
-        (stream, _) => stream,
-    };
-    let mut buffer = first;
-    let mut reader = HeadReader::default();
-    match reader.poll(&buffer) {
-        Ok(None) => {}
-        Ok(Some(whole)) => return Some((stream, buffer, Ok(whole))),
-        Err(error) => return Some((stream, buffer, Err(error))),
-    }
-    loop {
-        buffer.reserve(1024);
-        let read = match stream.read_buf(&mut buffer).await {
-            Ok(0) if buffer.is_empty() => return None,
-            Ok(0) => reader.finish(&buffer),
-            Ok(_) => match reader.poll(&buffer) {
-                Ok(None) => continue,
-                Ok(Some(whole)) => Ok(whole),
-                Err(error) => Err(error),
-            },
-            Err(_) => return None,
+    if !shared.uses_tls() {
+        // what the peer has sent and nobody has read would turn the answer into a reset
+        let _ = accepted.read_first();
+        let refusal = Refusal {
+            reason: Some("Too many connections".to_owned()),
+            headers: vec![("Retry-After", "1".to_owned())],
+            ..Refusal::new(503)
         };
-        return Some((stream, buffer, read));
+        accepted.send_last(&refusal.format(true));
     }
-}
-
-async fn refuse_head(stream: Stream, peer: Option<SocketAddr>, shared: &Shared, error: &HeadError) {
-    let (status, reason) = error.answer();
-    shared.events.line(Level::Warning, HANDLER_LOG, || {
-        format!("{} - code {status}, message {reason}", describe(peer))
-    });
-    let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
-    send_and_drain(stream, &refusal.format(true)).await;
-}
-
-async fn send_and_drain(mut stream: Stream, bytes: &[u8]) {
-    if stream.write_all(bytes).await.is_ok() && stream.shutdown().await.is_ok() {
-        if let Ok(socket) = stream.into_socket() {
-            drain(Arc::new(socket)).await;
-        }
-    }
-}
-
-/// An address for a log line.
-fn describe(peer: Option<SocketAddr>) -> String {
-    peer.map_or_else(|| "a local peer".to_owned(), |peer| peer.ip().to_string())
 }

@@ -4,20 +4,24 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
 };
 
 use rustls::ServerConfig;
 
-use super::fallback::CgiConfig;
+use super::{
+    fallback::CgiConfig,
+    limits::{Keepalive, Limits},
+};
 
 /// What a server needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Root of the files that the fallback serves.
     pub document_root: PathBuf,
-    /// Time for a request head; `None`: no limit.
-    pub head_timeout: Option<Duration>,
+    /// What a peer may take.
+    pub limits: Limits,
+    /// What is done for silent connections.
+    pub keepalive: Keepalive,
     /// The host that an absolute request target must name.
     pub validation_host: Option<String>,
     /// The port that an absolute request target must name.

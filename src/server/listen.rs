@@ -9,7 +9,7 @@ use std::{
 use rustix::net::{
     acceptfrom_with, recv,
     sockopt::{set_tcp_nodelay, socket_domain},
-    AddressFamily, RecvFlags, SocketFlags,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags,
 };
 use tokio::{
     io::unix::AsyncFd,
@@ -74,6 +74,11 @@ impl Accepted {
             Err(error) if error != rustix::io::Errno::WOULDBLOCK => None,
             _ => Some(first),
         }
+    }
+
+    /// Sends a last answer, as far as the kernel takes it at once.
+    pub(super) fn send_last(&self, answer: &[u8]) {
+        let _ = rustix::net::send(&self.socket, answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 
     /// The socket.

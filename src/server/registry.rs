@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::transport::Transport;
+use super::{seats::Seat, transport::Transport};
 
 /// Live connections by number.
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ struct Entry {
     transport: Arc<Transport>,
     /// Whether a close frame would be understood.
     established: bool,
+    _seat: Seat,
 }
 
 /// A connection of the fallback, until it is dropped.
@@ -45,14 +46,14 @@ impl Drop for Visitor {
 
 impl Registry {
     /// Adds a connection whose opening handshake is under way; `None` when the server is closing.
-    pub fn add(&self, transport: Arc<Transport>) -> Option<u64> {
+    pub(super) fn add(&self, transport: Arc<Transport>, seat: Seat) -> Option<u64> {
         let mut state = self.lock();
         if state.closing {
             return None;
         }
         let id = state.next;
         state.next += 1;
-        state.live.insert(id, Entry { transport, established: false });
+        state.live.insert(id, Entry { transport, established: false, _seat: seat });
         Some(id)
     }
 
@@ -74,6 +75,19 @@ impl Registry {
         self.tell(&state);
         drop(state);
         drop(gone);
+    }
+
+    /// The open connections that are of interest.
+    pub(super) fn established(
+        &self,
+        wanted: impl Fn(&Transport) -> bool,
+    ) -> Vec<(u64, Arc<Transport>)> {
+        let state = self.lock();
+        let entries = state.live.iter().filter(|(_, entry)| entry.established);
+        entries
+            .filter(|(_, entry)| wanted(&entry.transport))
+            .map(|(id, entry)| (*id, entry.transport.clone()))
+            .collect()
     }
 
     /// Wakes whoever waits for the last connection, which nobody does before the server closes: a

@@ -5,22 +5,22 @@
 //! through `wire`, whose holder alone sends. A reader that owes the peer something (a key update)
 //! sends it if nobody is sending; otherwise the next sender does.
 
+mod tls;
+
 use std::{
-    io::{self, BufRead, IoSlice, Write},
+    io::{self, IoSlice},
+    net::SocketAddr,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        Mutex,
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use rustix::{
     buffer::spare_capacity,
-    net::{recv, send, sendmsg, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown},
+    net::{getpeername, recv, send, sendmsg, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown},
 };
 use rustls::ServerConnection;
 
-use crate::locks::{lock, try_lock};
+use self::tls::Tls;
 
 /// Whether a system call may block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,10 @@ pub(super) enum Mode {
 /// Plain text that is encrypted at a time: a few records, so that memory stays small.
 const ENCRYPT_AT_ONCE: usize = 64 * 1024;
 
+/// Bytes that are given to the kernel at a time: it may block until the peer has taken most of them,
+/// and that they go on is only seen between two calls.
+const SEND_AT_ONCE: usize = 512 * 1024;
+
 /// The plain text of a record is at most this long (RFC 8446 5.1).
 const MAX_PLAIN: usize = 16 * 1024;
 
@@ -43,16 +47,21 @@ pub struct Socket {
     descriptor: OwnedFd,
     /// In blocking mode; until somebody wants to block, the system call for that is saved.
     blocks: AtomicBool,
+    /// Bytes of plain text so far.
+    received: Count,
+    sent: Count,
     tls: Option<Tls>,
 }
 
-#[derive(Debug)]
-struct Tls {
-    connection: Mutex<Box<ServerConnection>>,
-    /// Records that the kernel did not take at once.
-    wire: Mutex<Vec<u8>>,
-    /// Received bytes behind those that made the plain text that is there; for the one reader.
-    records: Mutex<Vec<u8>>,
+/// A number that one thread at a time adds to.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn add(&self, count: usize) {
+        let sum = self.0.load(Ordering::Relaxed).wrapping_add(count as u64);
+        self.0.store(sum, Ordering::Relaxed);
+    }
 }
 
 /// Bytes that were sent before an error.
@@ -61,14 +70,37 @@ pub(super) type SendResult = Result<(), (usize, io::Error)>;
 impl Socket {
     /// A plain TCP (or Unix) connection, in non-blocking mode.
     pub fn plain(descriptor: OwnedFd) -> Self {
-        Self { descriptor, blocks: AtomicBool::new(false), tls: None }
+        Self::new(descriptor, None)
     }
 
     /// A connection whose TLS handshake is done, in non-blocking mode.
     pub fn encrypted(descriptor: OwnedFd, connection: ServerConnection) -> Self {
-        let connection = Mutex::new(Box::new(connection));
-        let tls = Some(Tls { connection, wire: Mutex::default(), records: Mutex::default() });
-        Self { descriptor, blocks: AtomicBool::new(false), tls }
+        Self::new(descriptor, Some(Tls::new(connection)))
+    }
+
+    fn new(descriptor: OwnedFd, tls: Option<Tls>) -> Self {
+        Self {
+            descriptor,
+            blocks: AtomicBool::new(false),
+            received: Count::default(),
+            sent: Count::default(),
+            tls,
+        }
+    }
+
+    /// Bytes received and sent so far, TLS's own left out.
+    pub(super) fn traffic(&self) -> (u64, u64) {
+        (self.received.0.load(Ordering::Relaxed), self.sent.0.load(Ordering::Relaxed))
+    }
+
+    /// Whether the kernel has bytes that nobody has read.
+    pub(super) fn has_unread(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.descriptor).is_ok_and(|count| count > 0)
+    }
+
+    /// The peer's address; `None` on a Unix socket, and when the peer has gone.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        getpeername(&self.descriptor).ok()?.and_then(|peer| peer.try_into().ok())
     }
 
     /// Whether the connection is encrypted.
@@ -83,10 +115,12 @@ impl Socket {
     /// Those of `recv(2)`, and of TLS.
     pub(super) fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
         self.prepare(mode)?;
-        match &self.tls {
-            None => receive(&self.descriptor, buffer, mode),
-            Some(tls) => tls.receive(&self.descriptor, buffer, mode),
-        }
+        let count = match &self.tls {
+            None => receive(&self.descriptor, buffer, mode)?,
+            Some(tls) => tls.receive(&self.descriptor, buffer, mode)?,
+        };
+        self.received.add(count);
+        Ok(count)
     }
 
     /// Reads to the front of `target`; 0 at the end of the stream. One reader at a time.
@@ -95,12 +129,15 @@ impl Socket {
     /// As [`Self::receive`].
     pub(super) fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
         self.prepare(mode)?;
-        let Some(tls) = &self.tls else {
-            return receive_into(&self.descriptor, target, mode);
+        let count = if let Some(tls) = &self.tls {
+            let mut plain = Vec::with_capacity(target.len().min(MAX_PLAIN));
+            let count = tls.receive(&self.descriptor, &mut plain, mode)?.min(target.len());
+            target[..count].copy_from_slice(&plain[..count]);
+            count
+        } else {
+            receive_into(&self.descriptor, target, mode)?
         };
-        let mut plain = Vec::with_capacity(target.len().min(MAX_PLAIN));
-        let count = tls.receive(&self.descriptor, &mut plain, mode)?.min(target.len());
-        target[..count].copy_from_slice(&plain[..count]);
+        self.received.add(count);
         Ok(count)
     }
 
@@ -111,8 +148,8 @@ impl Socket {
     pub(super) fn send(&self, bytes: &[u8], mode: Mode) -> SendResult {
         self.prepare(mode).map_err(|error| (0, error))?;
         match &self.tls {
-            None => send_all(&self.descriptor, bytes, mode),
-            Some(tls) => tls.send(&self.descriptor, bytes, mode),
+            None => send_all(&self.descriptor, bytes, mode, &self.sent),
+            Some(tls) => tls.send(&self.descriptor, bytes, mode, &self.sent),
         }
     }
 
@@ -123,10 +160,10 @@ impl Socket {
     pub(super) fn send_both(&self, header: &[u8], payload: &[u8], mode: Mode) -> SendResult {
         self.prepare(mode).map_err(|error| (0, error))?;
         match &self.tls {
-            None => send_both(&self.descriptor, header, payload, mode),
+            None => send_both(&self.descriptor, header, payload, mode, &self.sent),
             Some(tls) => {
-                tls.send(&self.descriptor, header, mode)?;
-                tls.send(&self.descriptor, payload, mode)
+                tls.send(&self.descriptor, header, mode, &self.sent)?;
+                tls.send(&self.descriptor, payload, mode, &self.sent)
                     .map_err(|(sent, error)| (header.len() + sent, error))
             }
         }
@@ -143,15 +180,13 @@ impl Socket {
 
     /// Whether bytes that count as sent wait for the kernel to take them.
     pub(super) fn has_unsent(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| !lock(&tls.wire).is_empty())
+        self.tls.as_ref().is_some_and(Tls::has_unsent)
     }
 
     /// Ends our direction, with TLS's own good-bye if there is TLS.
     pub(super) fn end_sending(&self) {
         if let Some(tls) = &self.tls {
-            lock(&tls.connection).send_close_notify();
-            // a peer that takes nothing does not get it
-            let _ = tls.send(&self.descriptor, &[], Mode::NonBlocking);
+            tls.end_sending(&self.descriptor);
         }
         self.shutdown(Shutdown::Write);
     }
@@ -175,111 +210,6 @@ impl Socket {
     /// A second descriptor of the same socket.
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.descriptor.try_clone()
-    }
-}
-
-impl Tls {
-    fn receive(&self, socket: &OwnedFd, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
-        let mut records = lock(&self.records);
-        loop {
-            let mut connection = lock(&self.connection);
-            let mut unread = &records[..];
-            // no further than to some plain text: rustls keeps little of it
-            while !unread.is_empty() {
-                connection.read_tls(&mut unread)?;
-                let state = connection.process_new_packets().map_err(io::Error::other)?;
-                if state.plaintext_bytes_to_read() > 0 {
-                    break;
-                }
-            }
-            let used = records.len() - unread.len();
-            records.drain(..used);
-            let owes = connection.wants_write();
-            let read = {
-                let mut reader = connection.reader();
-                match reader.fill_buf() {
-                    Ok(plain) => {
-                        let count = plain.len().min(buffer.capacity() - buffer.len());
-                        buffer.extend_from_slice(&plain[..count]);
-                        reader.consume(count);
-                        Ok(count)
-                    }
-                    Err(error) => Err(error),
-                }
-            };
-            drop(connection);
-            if owes {
-                self.send_owed(socket);
-            }
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // a peer that ends TCP without a good-bye has ended all the same
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-                other => return other,
-            }
-            if !records.is_empty() {
-                continue;
-            }
-            records.reserve_exact(17 * 1024);
-            let received = receive(socket, &mut records, mode);
-            if !matches!(received, Ok(1..)) {
-                *records = Vec::new();
-            }
-            if received? == 0 {
-                return Ok(0);
-            }
-        }
-    }
-
-    fn send(&self, socket: &OwnedFd, bytes: &[u8], mode: Mode) -> SendResult {
-        let mut wire = lock(&self.wire);
-        let mut sent = 0;
-        loop {
-            push_wire(socket, &mut wire, mode).map_err(|error| (sent, error))?;
-            let piece = &bytes[sent..bytes.len().min(sent + ENCRYPT_AT_ONCE)];
-            let mut connection = lock(&self.connection);
-            let taken = connection.writer().write(piece).map_err(|error| (sent, error))?;
-            while connection.wants_write() {
-                connection.write_tls(&mut *wire).map_err(|error| (sent, error))?;
-            }
-            drop(connection);
-            // what is encrypted counts as sent: it cannot be taken back
-            sent += taken;
-            match push_wire(socket, &mut wire, mode) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent == bytes.len() => {}
-                other => other.map_err(|error| (sent, error))?,
-            }
-            if sent == bytes.len() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn send_owed(&self, socket: &OwnedFd) {
-        let Some(mut wire) = try_lock(&self.wire) else { return };
-        let mut connection = lock(&self.connection);
-        while connection.wants_write() {
-            if connection.write_tls(&mut *wire).is_err() {
-                return;
-            }
-        }
-        drop(connection);
-        // what is left goes with what is sent next
-        let _ = push_wire(socket, &mut wire, Mode::NonBlocking);
-    }
-}
-
-fn push_wire(socket: &OwnedFd, wire: &mut Vec<u8>, mode: Mode) -> io::Result<()> {
-    match send_all(socket, wire, mode) {
-        Ok(()) => {
-            wire.clear();
-            wire.shrink_to(ENCRYPT_AT_ONCE);
-            Ok(())
-        }
-        Err((sent, error)) => {
-            wire.drain(..sent);
-            Err(error)
-        }
     }
 }
 
@@ -310,11 +240,15 @@ fn receive_flags(mode: Mode) -> RecvFlags {
     }
 }
 
-fn send_all(socket: &OwnedFd, bytes: &[u8], mode: Mode) -> SendResult {
+fn send_all(socket: &OwnedFd, bytes: &[u8], mode: Mode, total: &Count) -> SendResult {
     let mut sent = 0;
     while sent < bytes.len() {
-        match send(socket.as_fd(), &bytes[sent..], send_flags(mode)) {
-            Ok(count) => sent += count,
+        let piece = &bytes[sent..bytes.len().min(sent + SEND_AT_ONCE)];
+        match send(socket.as_fd(), piece, send_flags(mode)) {
+            Ok(count) => {
+                sent += count;
+                total.add(count);
+            }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err((sent, error.into())),
         }
@@ -322,8 +256,15 @@ fn send_all(socket: &OwnedFd, bytes: &[u8], mode: Mode) -> SendResult {
     Ok(())
 }
 
-fn send_both(socket: &OwnedFd, header: &[u8], payload: &[u8], mode: Mode) -> SendResult {
-    let slices = [IoSlice::new(header), IoSlice::new(payload)];
+fn send_both(
+    socket: &OwnedFd,
+    header: &[u8],
+    payload: &[u8],
+    mode: Mode,
+    total: &Count,
+) -> SendResult {
+    let first = &payload[..payload.len().min(SEND_AT_ONCE)];
+    let slices = [IoSlice::new(header), IoSlice::new(first)];
     let mut control = SendAncillaryBuffer::default();
     let sent = loop {
         match sendmsg(socket.as_fd(), &slices, &mut control, send_flags(mode)) {
@@ -332,15 +273,16 @@ fn send_both(socket: &OwnedFd, header: &[u8], payload: &[u8], mode: Mode) -> Sen
             Err(error) => return Err((0, error.into())),
         }
     };
+    total.add(sent);
     let behind = |more: usize| move |(count, error)| (more + count, error);
     let rest = if let Some(sent) = sent.checked_sub(header.len()) {
         &payload[sent..]
     } else {
-        send_all(socket, &header[sent..], mode).map_err(behind(sent))?;
+        send_all(socket, &header[sent..], mode, total).map_err(behind(sent))?;
         payload
     };
     let before = header.len() + payload.len() - rest.len();
-    send_all(socket, rest, mode).map_err(behind(before))
+    send_all(socket, rest, mode, total).map_err(behind(before))
 }
 
 fn send_flags(mode: Mode) -> SendFlags {

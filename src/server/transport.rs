@@ -5,6 +5,8 @@
 //! only tries the other, never waits for it: the peer may read nothing before it has been read.
 //! Whoever shares a thread with others does not block on either, see [`Turns`].
 
+mod keeping;
+
 use std::{
     io,
     ops::{Deref, DerefMut},
@@ -17,8 +19,8 @@ use std::{
 use rustix::net::Shutdown;
 
 use super::{
-    flusher::Flusher, inbound::Inbound, outbound::Outbound, reactor::Registration, socket::Socket,
-    turns::Turns, wait::Wait,
+    flusher::Flusher, inbound::Inbound, keeper::Expiry, outbound::Outbound, reactor::Registration,
+    socket::Socket, turns::Turns, wait::Wait,
 };
 use crate::locks::{lock, try_lock};
 
@@ -53,6 +55,18 @@ pub struct Transport {
     watched: AtomicBool,
     /// The handler has ended: whoever lets go of a half lets go of its socket as well.
     finished: AtomicBool,
+    /// The handler waits for the peer's close frame, for which it has limited time.
+    awaits_close: AtomicBool,
+    /// The handler waits for the peer, and has let go of the receiving half.
+    awaits_input: AtomicBool,
+    /// The handler reads or writes bytes past the frames, so that nobody else knows where one ends.
+    is_raw: AtomicBool,
+    /// What is received next may be the rest of a frame.
+    mid_frame: AtomicBool,
+    /// The handler has a hook for pings.
+    hooks_pings: AtomicBool,
+    /// Why the server ended it.
+    expiry: OnceLock<Expiry>,
     turns: Turns,
     registration: OnceLock<Registration>,
 }
@@ -105,6 +119,12 @@ impl Transport {
             flusher,
             watched: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            awaits_close: AtomicBool::new(false),
+            awaits_input: AtomicBool::new(false),
+            is_raw: AtomicBool::new(false),
+            mid_frame: AtomicBool::new(false),
+            hooks_pings: AtomicBool::new(false),
+            expiry: OnceLock::new(),
             turns: Turns::default(),
             registration: OnceLock::new(),
         }
@@ -190,10 +210,15 @@ impl Transport {
         }
         drop(outbound);
         self.send_farewell();
+        self.watch();
+        true
+    }
+
+    /// Has what is held back looked after.
+    fn watch(self: &Arc<Self>) {
         if !self.watched.swap(true, Ordering::Relaxed) {
             self.flusher.watch(self);
         }
-        true
     }
 
     /// Sends one frame, and what was held back before it; returns when all of it is in the

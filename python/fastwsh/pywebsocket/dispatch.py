@@ -190,9 +190,15 @@ class Dispatcher:
 
     def _close(self, request: Any, error: Exception, default_code: int) -> None:
         """Close with the code that the error names, or with the one for its class."""
-        self._logger.debug("%s", error)
+        reason = getattr(error, "close_reason", "")
+        if reason:
+            # a limit is the operator's, who may want to raise it
+            self._logger.warning("%r: %s", request.ws_resource, error)
+        else:
+            self._logger.debug("%s", error)
         request.ws_stream.close_connection(
             getattr(error, "close_code", default_code),
+            reason,
             wait_response=getattr(error, "awaits_close", True),
         )
 

@@ -129,7 +129,7 @@ impl MessageInflater {
     /// 64 KiB; beyond it, half as much again as came so far. A peer can make us reserve no more.
     ///
     /// # Errors
-    /// [`ProtocolError::BadDeflate`]; [`ProtocolError::MessageTooBig`] before `output` grows by
+    /// [`ProtocolError::BadDeflate`]; [`ProtocolError::InflatedTooBig`] before `output` grows by
     /// more than `max_bytes` and a few hundred. It is then as it was.
     pub fn inflate_into(
         &mut self,
@@ -168,7 +168,7 @@ impl MessageInflater {
             let missing = limit.saturating_add(1) - (output.len() - start);
             let left = stream.inflate(data, output, missing)?;
             if output.len() - start > limit {
-                return Err(ProtocolError::MessageTooBig { limit: limit as u64 });
+                return Err(ProtocolError::InflatedTooBig { limit: limit as u64 });
             }
             if !left.is_empty() {
                 return Err(ProtocolError::BadDeflate);
@@ -230,7 +230,7 @@ mod tests {
         let mut inflater = MessageInflater::default();
         assert_eq!(
             inflater.inflate(&bomb, 1000),
-            Err(ProtocolError::MessageTooBig { limit: 1000 })
+            Err(ProtocolError::InflatedTooBig { limit: 1000 })
         );
         let exact = MessageDeflater::new(None, false).deflate(&[7; 1000], true, false);
         assert_eq!(MessageInflater::default().inflate(&exact, 1000), Ok(vec![7; 1000]));

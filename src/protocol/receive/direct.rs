@@ -50,14 +50,13 @@ impl MessageReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::receive::{Event, Rules};
-
-    const RULES: Rules = Rules {
-        expect_masked: true,
-        deflate: false,
-        late_rsv1: false,
-        max_message_bytes: u64::MAX,
+    use crate::protocol::{
+        limits::Limits,
+        receive::{Event, Rules},
     };
+
+    const RULES: Rules =
+        Rules { expect_masked: true, deflate: false, late_rsv1: false, limits: Limits::NONE };
     const KEY: mask::MaskingKey = [1, 2, 3, 4];
 
     /// A masked frame of 300 bytes with this first octet.

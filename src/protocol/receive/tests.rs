@@ -5,8 +5,12 @@ use crate::protocol::mask;
 
 pub(super) const KEY: MaskingKey = [0x37, 0xfa, 0x21, 0x3d];
 
+pub(super) fn limits(message_bytes: u64) -> Limits {
+    Limits { message_bytes, ..Limits::NONE }
+}
+
 pub(super) fn rules() -> Rules {
-    Rules { expect_masked: true, deflate: false, late_rsv1: false, max_message_bytes: 1 << 20 }
+    Rules { expect_masked: true, deflate: false, late_rsv1: false, limits: limits(1 << 20) }
 }
 
 pub(super) fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
@@ -148,7 +152,7 @@ fn keeps_the_open_message_when_another_starts_inside_it() {
 
 #[test]
 fn refuses_a_message_above_the_limit_before_it_comes() {
-    let rules = Rules { max_message_bytes: 5, ..rules() };
+    let rules = Rules { limits: limits(5), ..rules() };
     let bytes = [frame(0x02, b"123"), frame(0x80, b"456"), frame(0x81, b"Hello")].concat();
     assert_eq!(
         read(rules, &[&bytes]),
@@ -157,6 +161,32 @@ fn refuses_a_message_above_the_limit_before_it_comes() {
     // 2^62 bytes announced, none sent: refused from the header alone
     let huge = [&b"\x82\xff\x40\0\0\0\0\0\0\0"[..], &KEY].concat();
     assert_eq!(read(rules, &[&huge]), [Err(ProtocolError::MessageTooBig { limit: 5 })]);
+}
+
+#[test]
+fn refuses_a_frame_above_the_limit_and_a_message_in_too_many() {
+    let limits = Limits { frame_bytes: 4, fragments: 3, ..Limits::NONE };
+    let rules = Rules { limits, ..rules() };
+    assert_eq!(
+        read(rules, &[&frame(0x82, b"12345"), &frame(0x81, b"1234")]),
+        [Err(ProtocolError::FrameTooBig { length: 5, limit: 4 }), text("1234")]
+    );
+    // control frames have a limit of their own, and do not count
+    assert_eq!(read(rules, &[&frame(0x89, b"12345")]), [Ok(Event::Ping(b"12345".to_vec()))]);
+    let three = [frame(0x01, b""), frame(0x89, b""), frame(0x00, b"a"), frame(0x80, b"b")].concat();
+    assert_eq!(read(rules, &[&three]), [Ok(Event::Ping(Vec::new())), text("ab")]);
+    let four = [
+        frame(0x01, b""),
+        frame(0x00, b""),
+        frame(0x00, b""),
+        frame(0x00, b"x"),
+        frame(0x80, b"y"),
+        frame(0x81, b"Hi"),
+    ];
+    assert_eq!(
+        read(rules, &[&four.concat()]),
+        [Err(ProtocolError::TooManyFragments { limit: 3 }), text("Hi")]
+    );
 }
 
 #[test]
@@ -238,7 +268,7 @@ proptest! {
             from = cut;
         }
         pieces.push(&bytes[from..]);
-        let rules = Rules { deflate, late_rsv1, max_message_bytes: 200, ..rules() };
+        let rules = Rules { deflate, late_rsv1, limits: limits(200), ..rules() };
         let strip = |outcomes: Vec<Outcome>| -> Vec<Outcome> {
             outcomes.into_iter().map(|outcome| match outcome {
                 Err(ProtocolError::BadText { valid_up_to, .. }) => {

@@ -37,7 +37,11 @@ impl MessageReader {
         };
         let opcode = header.opcode;
         let is_data = opcode == Opcode::TEXT || opcode == Opcode::BINARY;
-        if !header.fin || !is_data || !header.is_minimal() || self.exceeds_limit(&header) {
+        if !header.fin
+            || !is_data
+            || !header.is_minimal()
+            || self.check_limits(header.length).is_err()
+        {
             return None;
         }
         let end = start.checked_add(usize::try_from(header.length).ok()?)?;
@@ -87,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::receive::{
-        tests::{frame, read, rules, Outcome, KEY},
+        tests::{frame, limits, read, rules, Outcome, KEY},
         Event, Message, Rules,
     };
 
@@ -137,7 +141,7 @@ mod tests {
         for end in 0..whole.len() {
             assert_eq!(take(rules(), &whole[..end]), None, "{end} bytes");
         }
-        let rules = Rules { max_message_bytes: 100, ..rules() };
+        let rules = Rules { limits: limits(100), ..rules() };
         for bytes in [
             frame(0x01, b"Hel"),                               // a first fragment
             frame(0x80, b"lo"),                                // a continuation
@@ -255,7 +259,7 @@ mod tests {
                 pieces.push(&bytes[from..cut]);
                 from = cut;
             }
-            let rules = Rules { deflate, late_rsv1, max_message_bytes: 130, ..rules() };
+            let rules = Rules { deflate, late_rsv1, limits: limits(130), ..rules() };
             prop_assert_eq!(read_whole(rules, &pieces), read(rules, &pieces));
         }
     }

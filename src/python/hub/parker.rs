@@ -70,13 +70,24 @@ pub(in crate::python) fn wants_input(
     if parker.is_readable() || !inbound.is_dry() {
         return None;
     }
+    // while the half is held: nobody else takes it before this is seen
+    transport.set_awaits_input(true);
     drop(inbound);
-    transport.flush_before_wait(Wait::Never);
-    if transport.has_held() {
-        return None;
+    let waits = waits_for_input(&parker);
+    if !waits {
+        transport.set_awaits_input(false);
     }
-    let (place, caller) = (parker.place().ok()?, hub.caller().ok()?);
-    hub.reactor.borrow_mut().wake_reader(place, caller).then_some(hub)
+    waits.then_some(hub)
+}
+
+/// Whether the caller is going to be woken when something has been received.
+fn waits_for_input(parker: &Parker<'_, '_>) -> bool {
+    parker.transport.flush_before_wait(Wait::Never);
+    if parker.transport.has_held() {
+        return false;
+    }
+    let (Ok(place), Ok(caller)) = (parker.place(), parker.hub.caller()) else { return false };
+    parker.hub.reactor.borrow_mut().wake_reader(place, caller)
 }
 
 /// Takes a lock that others may hold while they wait for the peer of `transport`; they tell its

@@ -28,6 +28,14 @@ use crate::{
 };
 
 impl Inner {
+    /// Says that the handler reads what others must not take in its place.
+    pub(super) fn note_raw(&self, py: Python<'_>) -> PyResult<()> {
+        if let Link::Native(connection) = self.link(py)? {
+            connection.get().transport.note_raw();
+        }
+        Ok(())
+    }
+
     pub(super) fn receive_bytes<'py>(
         &self,
         py: Python<'py>,
@@ -115,27 +123,32 @@ impl Inner {
         let py = frame.py();
         let (fin, opcode, payload) = frame_fields(frame)?;
         let payload = payload.as_bytes().to_vec();
-        let pushed = self.reader(py).push_frame(opcode, fin, payload);
+        let link = self.link(py)?;
+        let pushed = {
+            let mut reader = self.reader(py);
+            reader.set_limits(link.limits());
+            reader.push_frame(opcode, fin, payload)
+        };
         match pushed {
             Ok(None) => Ok(None),
             Ok(Some((kind, message))) => {
                 self.last_opcode.store(kind.value(), Ordering::Relaxed);
                 Ok(Some(PyBytes::new(py, &message)))
             }
-            Err(error) => Err(self.link(py)?.protocol_error(py, &error)),
+            Err(error) => Err(link.protocol_error(py, &error)),
         }
     }
 
     /// The next frame as it came.
     pub(super) fn next_frame(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<Frame> {
         let masked = self.expect_masked;
-        let limit = link.max_message_bytes();
+        let limits = link.limits();
         match link {
             Link::Native(connection) => {
                 let transport = &connection.get().transport;
                 hub::breathe(py)?;
                 waiting(py, transport, |wait| {
-                    wait_frame(transport, &self.reader, &self.frames, masked, limit, wait)
+                    wait_frame(transport, &self.reader, &self.frames, masked, limits, wait)
                 })?
                 .map_err(|failure| self.failure(py, link, failure))
             }
@@ -144,7 +157,7 @@ impl Inner {
                     let mut kept = lock(&self.duck_input);
                     let mut frames = lock(&self.frames);
                     let mut input = &kept[..];
-                    let polled = poll_frame(&mut input, &self.reader, &mut frames, masked, limit);
+                    let polled = poll_frame(&mut input, &self.reader, &mut frames, masked, limits);
                     let used = kept.len() - input.len();
                     kept.drain(..used);
                     (polled, frames.wanted(&kept, masked))

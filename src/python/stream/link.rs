@@ -6,7 +6,7 @@ use pyo3::{intern, prelude::*, sync::MutexExt};
 
 use super::Inner;
 use crate::{
-    protocol::ProtocolError,
+    protocol::{limits::Limits, ProtocolError},
     python::{
         connection::{Connection, Settings},
         errors::protocol_error,
@@ -37,8 +37,8 @@ impl Link<'_> {
         self.settings().is_some_and(|settings| settings.strict_compat)
     }
 
-    pub(super) fn max_message_bytes(&self) -> u64 {
-        self.settings().map_or(u64::MAX, |settings| settings.max_message_bytes)
+    pub(super) fn limits(&self) -> Limits {
+        self.settings().map_or(Limits::NONE, |settings| settings.limits)
     }
 
     pub(super) fn protocol_error(&self, py: Python<'_>, error: &ProtocolError) -> PyErr {
@@ -57,6 +57,26 @@ impl Drop for Turn<'_> {
         drop(self.guard.take());
         if let Some(transport) = &self.transport {
             transport.turns().released();
+        }
+    }
+}
+
+/// While it exists, the time for the peer's close frame runs.
+pub(super) struct Awaiting(Option<Arc<Transport>>);
+
+impl Awaiting {
+    pub(super) fn begin(link: &Link<'_>) -> Self {
+        let Link::Native(connection) = link else { return Self(None) };
+        let transport = connection.get().transport.clone();
+        transport.set_awaits_close(true);
+        Self(Some(transport))
+    }
+}
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        if let Some(transport) = &self.0 {
+            transport.set_awaits_close(false);
         }
     }
 }

@@ -43,12 +43,11 @@ impl Inner {
         framer: Option<&Bound<'_, DeflateFramer>>,
         awaited: Awaited,
     ) -> PyResult<(Opcode, Payload<'py>)> {
-        let max_message_bytes = link.max_message_bytes();
         let rules = Rules {
             expect_masked: self.expect_masked,
             deflate: framer.is_some(),
             late_rsv1: link.strict_compat(),
-            max_message_bytes,
+            limits: link.limits(),
         };
         let Received { event, non_minimal } = match link {
             Link::Native(connection) => {
@@ -72,7 +71,7 @@ impl Inner {
             None => payload,
             Some(framer) => framer
                 .get()
-                .inflate(py, &payload, max_message_bytes)
+                .inflate(py, &payload)
                 .map_err(|error| link.protocol_error(py, &error))?,
         };
         Ok((opcode, Payload::Bytes(payload)))

@@ -26,7 +26,7 @@ use crate::{
         errors::{invalid_utf8, os_error},
         hub,
     },
-    server::Transport,
+    server::{is_own_pong, Transport},
 };
 
 /// How messages pass on their way in.
@@ -153,6 +153,9 @@ impl Inner {
     }
 
     pub(super) fn process_pong(&self, py: Python<'_>, body: &[u8]) -> PyResult<()> {
+        if is_own_pong(body) {
+            return Ok(());
+        }
         let mut pings = lock(&self.pings);
         if let Some(answered) = pings.iter().position(|ping| ping == body) {
             // those before it were ignored by the peer (RFC 6455 5.5.3)
@@ -247,13 +250,17 @@ impl Inner {
     }
 
     fn end_of_stream(&self, py: Python<'_>, wanted: u64) -> PyErr {
-        match self.remote_addr(py) {
-            Ok(address) => Kind::ConnectionTerminated.with(
-                py,
-                format!("Receiving {wanted} byte failed. Peer (({address},)) closed connection"),
-            ),
-            Err(error) => error,
-        }
+        let (address, link) = match (self.remote_addr(py), self.link(py)) {
+            (Ok(address), Ok(link)) => (address, link),
+            (Err(error), _) | (_, Err(error)) => return error,
+        };
+        let what = match link {
+            Link::Native(connection) => connection.get().transport.expiry(),
+            Link::Duck(_) => None,
+        };
+        let what = what.map_or_else(|| "closed connection".to_owned(), |expiry| expiry.to_string());
+        let text = format!("Receiving {wanted} byte failed. Peer (({address},)) {what}");
+        Kind::ConnectionTerminated.with(py, text)
     }
 }
 
@@ -263,10 +270,10 @@ fn await_input(py: Python<'_>, transport: &Transport) -> PyResult<()> {
     if transport.is_more_buffered() {
         return Ok(());
     }
-    match hub::wants_input(py, transport) {
-        Some(hub) => hub.park(py),
-        None => Ok(()),
-    }
+    let Some(hub) = hub::wants_input(py, transport) else { return Ok(()) };
+    let parked = hub.park(py);
+    transport.set_awaits_input(false);
+    parked
 }
 
 pub(super) fn warn_non_minimal(py: Python<'_>, header: &FrameHeader) -> PyResult<()> {

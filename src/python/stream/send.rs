@@ -7,7 +7,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{bytes_of, lock, wait::Awaited, Direction, Inner, Kind, Link, Stream};
+use super::{bytes_of, link::Awaiting, lock, wait::Awaited, Direction, Inner, Kind, Link, Stream};
 use crate::{
     protocol::{
         close::CloseCode,
@@ -135,7 +135,10 @@ impl Inner {
         if !wait_response || !expects_answer {
             return Ok(());
         }
-        let answer = match self.receive_message(stream, Awaited::CloseAnswer) {
+        let awaiting = Awaiting::begin(&link);
+        let answer = self.receive_message(stream, Awaited::CloseAnswer);
+        drop(awaiting);
+        let answer = match answer {
             Ok(answer) => answer,
             // a second thread of the handler received the peer's close frame
             Err(error) if Kind::ConnectionTerminated.is(py, &error) && link.is_close_received() => {
@@ -177,11 +180,13 @@ impl Inner {
             body.clone()
         };
         self.send_control(Opcode::PING, &body)?;
+        let link = self.link(body.py())?;
+        let max_pings = link.settings().map_or(usize::MAX, |settings| settings.max_pings);
         let body = bytes_of(&body)?.as_bytes().to_vec();
         let mut pings = lock(&self.pings);
         pings.push(body);
         // a peer that never answers must not make us remember everything
-        let surplus = pings.len().saturating_sub(MAX_PINGS);
+        let surplus = pings.len().saturating_sub(max_pings);
         pings.drain(..surplus);
         Ok(())
     }
@@ -341,9 +346,6 @@ impl Inner {
         }
     }
 }
-
-/// Pings whose pongs are awaited at most; more are forgotten, oldest first.
-const MAX_PINGS: usize = 1024;
 
 /// A control frame that is ready but for a handler's filters.
 struct ControlFrame<'a, 'py> {

@@ -6,6 +6,7 @@ use super::lock;
 use crate::{
     protocol::{
         frame::{Frame, FrameHeader, FrameReader, Opcode},
+        limits::Limits,
         receive::{Event, MessageReader, Rules, Whole},
         ProtocolError,
     },
@@ -164,25 +165,33 @@ pub(super) fn wait_event(
     if awaited == Awaited::CloseAnswer && transport.is_close_received() {
         return Err(Failure::Answered);
     }
-    let mut event = {
-        let mut reader = lock(reader);
-        reader.set_rules(rules);
-        poll(&mut inbound, &mut reader).map_err(Failure::Protocol)?
-    };
+    lock(reader).set_rules(rules);
+    let waited = next_event(transport, &mut inbound, reader, wait);
+    transport.set_mid_frame(!lock(reader).is_between_frames());
+    waited
+}
+
+fn next_event(
+    transport: &Transport,
+    inbound: &mut Inbound,
+    reader: &Mutex<MessageReader>,
+    wait: Wait<'_>,
+) -> Result<Waited, Failure> {
+    let mut event = poll(inbound, &mut lock(reader)).map_err(Failure::Protocol)?;
     if event.is_none() {
         transport.flush_before_wait(wait);
     }
     loop {
         if let Some(event) = event {
             inbound.expect_direct(false);
-            return Ok(Waited::Received(received(transport, &inbound, &mut lock(reader), event)));
+            return Ok(Waited::Received(received(transport, inbound, &mut lock(reader), event)));
         }
         if let Some(length) = direct_length(&lock(reader)) {
             return Ok(Waited::Direct(length));
         }
-        event = match fill(&mut inbound, reader, wait)? {
+        event = match fill(inbound, reader, wait)? {
             // what came behind the payload is buffered
-            None => poll(&mut inbound, &mut lock(reader)).map_err(Failure::Protocol)?,
+            None => poll(inbound, &mut lock(reader)).map_err(Failure::Protocol)?,
             event => event,
         };
     }
@@ -232,6 +241,7 @@ pub(super) fn read_direct(
     if outcome.is_err() {
         reader.take_back(&target[..filled]);
     }
+    transport.set_mid_frame(!reader.is_between_frames());
     transport.set_more_buffered(false);
     outcome
 }
@@ -280,12 +290,12 @@ pub(super) fn poll_frame(
     reader: &Mutex<MessageReader>,
     frames: &mut FrameReader,
     expect_masked: bool,
-    limit: u64,
+    limits: Limits,
 ) -> Result<Option<Frame>, ProtocolError> {
     if !lock(reader).skip(input) {
         return Ok(None);
     }
-    frames.poll(input, expect_masked, limit)
+    frames.poll(input, expect_masked, limits)
 }
 
 /// Waits for the next frame.
@@ -294,7 +304,7 @@ pub(super) fn wait_frame(
     reader: &Mutex<MessageReader>,
     frames: &Mutex<FrameReader>,
     expect_masked: bool,
-    limit: u64,
+    limits: Limits,
     wait: Wait<'_>,
 ) -> Result<Frame, Failure> {
     let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
@@ -303,9 +313,10 @@ pub(super) fn wait_frame(
         let mut frames = lock(frames);
         let mut input = inbound.bytes();
         let before = input.len();
-        let polled = poll_frame(&mut input, reader, &mut frames, expect_masked, limit);
+        let polled = poll_frame(&mut input, reader, &mut frames, expect_masked, limits);
         let used = before - input.len();
         inbound.consume(used);
+        transport.set_mid_frame(polled.is_err() || frames.is_mid_frame());
         if let Some(frame) = polled.map_err(Failure::Protocol)? {
             return Ok(frame);
         }

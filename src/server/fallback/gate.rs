@@ -20,10 +20,13 @@ use tokio::{
     time::sleep,
 };
 
-use super::framing::{head_for_hyper, Framing};
+use super::{
+    framing::{head_for_hyper, Framing},
+    patience::Patience,
+};
 use crate::{
-    protocol::head::{HeadError, HeadReader, RequestHead},
-    server::stream::Stream,
+    protocol::head::{HeadError, HeadLimits, HeadReader, RequestHead},
+    server::{limits::Limits, stream::Stream},
 };
 
 /// Read at a time; the usual size of a request head, several times.
@@ -72,6 +75,7 @@ struct Shared<V> {
     buffer: Vec<u8>,
     /// The peer will send no more.
     ended: bool,
+    head_limits: HeadLimits,
     reader: HeadReader,
     /// The head that hyper reads next.
     head: Vec<u8>,
@@ -79,6 +83,10 @@ struct Shared<V> {
     body: u64,
     asked: Option<Asked>,
     leaving: Option<Leaving<V>>,
+    /// For the rest of a request's body.
+    sends: Patience,
+    /// For taking an answer.
+    takes: Patience,
 }
 
 enum Leaving<V> {
@@ -110,17 +118,21 @@ impl<V> Gate<V> {
         resource: String,
         rest: Vec<u8>,
         judge: Judge<V>,
+        limits: &Limits,
     ) -> Self {
         let mut shared = Shared {
             stream: Some(stream),
             judge,
             buffer: rest,
             ended: false,
-            reader: HeadReader::default(),
+            head_limits: limits.head,
+            reader: HeadReader::new(limits.head),
             head: Vec::new(),
             body: 0,
             asked: None,
             leaving: None,
+            sends: Patience::new(limits.http_time),
+            takes: Patience::new(limits.http_time),
         };
         shared.admit(head, resource);
         Self { shared: Arc::new(Mutex::new(shared)), busy: Arc::default() }
@@ -206,7 +218,8 @@ impl<V> Shared<V> {
             }
             if self.body > 0 {
                 if self.buffer.is_empty() && !self.ended {
-                    ready!(self.poll_fill(context))?;
+                    let polled = self.poll_fill(context);
+                    ready!(self.sends.judge(polled, context))?;
                     continue;
                 }
                 let allowed = usize::try_from(self.body).unwrap_or(usize::MAX);
@@ -231,7 +244,7 @@ impl<V> Shared<V> {
                 .find_map(|end| self.buffer.starts_with(end).then_some(end.len()))
             {
                 self.buffer.drain(..rest);
-                self.reader = HeadReader::default();
+                self.reader = HeadReader::new(self.head_limits);
             }
             let read = match self.reader.poll(&self.buffer) {
                 Ok(None) if !self.ended => {
@@ -243,7 +256,7 @@ impl<V> Shared<V> {
                 Ok(Some(whole)) => Ok(whole),
                 Err(error) => Err(error),
             };
-            self.reader = HeadReader::default();
+            self.reader = HeadReader::new(self.head_limits);
             match read {
                 Ok((head, length)) => {
                     self.buffer.drain(..length);
@@ -275,6 +288,16 @@ impl<V> Shared<V> {
         Poll::Ready(Ok(()))
     }
 
+    /// Writes, for as long as the peer takes something.
+    fn poll_send<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        send: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let polled = send(self.stream()?, context);
+        self.takes.judge(polled, context)
+    }
+
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -296,7 +319,7 @@ impl<V> AsyncWrite for Gate<V> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.lock().stream()?.poll_write(context, bytes)
+        self.lock().poll_send(context, |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -304,7 +327,10 @@ impl<V> AsyncWrite for Gate<V> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.lock().stream()?.poll_write_vectored(context, buffers)
+        let send = |stream: Pin<&mut Stream>, context: &mut Context<'_>| {
+            stream.poll_write_vectored(context, buffers)
+        };
+        self.lock().poll_send(context, send)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -312,11 +338,11 @@ impl<V> AsyncWrite for Gate<V> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.lock().stream()?.poll_flush(context)
+        self.lock().poll_send(context, AsyncWrite::poll_flush)
     }
 
     /// Only flushes: who takes the connection back ends it.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.lock().stream()?.poll_flush(context)
+        self.lock().poll_send(context, AsyncWrite::poll_flush)
     }
 }

@@ -11,10 +11,9 @@ mod gate;
 mod listing;
 mod locate;
 mod path;
+mod patience;
 
-use std::{
-    convert::Infallible, fmt::Write, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
-};
+use std::{convert::Infallible, fmt::Write, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{header, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -41,6 +40,7 @@ use super::{
     answer::SERVER,
     config::Config,
     event::{EventSink, Level},
+    limits::Limits,
     stream::Stream,
 };
 use crate::protocol::head::{latin1, RequestHead};
@@ -58,7 +58,7 @@ pub(super) struct Fallback {
     locator: Locator,
     types: ContentTypes,
     runner: Runner,
-    head_timeout: Option<Duration>,
+    limits: Limits,
     events: Arc<EventSink>,
 }
 
@@ -93,7 +93,7 @@ impl Fallback {
             locator,
             types: ContentTypes::new(&config.content_types),
             runner: Runner::new(config.cgi.clone(), root, events.clone()),
-            head_timeout: config.head_timeout,
+            limits: config.limits,
             events,
         }
     }
@@ -107,7 +107,7 @@ impl Fallback {
     ) -> End<V> {
         let Visit { stream, peer, head, resource, rest } = visit;
         let client = Client { peer, local: stream.local_addr(), tls: stream.is_tls() };
-        let gate = Gate::new(stream, head, resource, rest, judge);
+        let gate = Gate::new(stream, head, resource, rest, judge, &self.limits);
         {
             let service = service_fn(|request: Request<Incoming>| {
                 let asked = gate.take_asked();
@@ -124,7 +124,7 @@ impl Fallback {
                 .half_close(true)
                 .title_case_headers(true)
                 .timer(TokioTimer::new())
-                .header_read_timeout(self.head_timeout);
+                .header_read_timeout(self.limits.head_time);
             let connection = builder.serve_connection(TokioIo::new(gate.clone()), service);
             tokio::pin!(connection);
             let gone = gate.peer_gone();
@@ -181,8 +181,12 @@ impl Fallback {
         if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
             return answers::not_implemented(&format!("Unsupported method ('{}')", head.method));
         }
-        if framing == Framing::Bad {
-            return answers::bad_request();
+        match (framing, self.limits.http_body_bytes) {
+            (Framing::Bad, _) => return answers::bad_request(),
+            (Framing::Length(length), Some(limit)) if length > limit => {
+                return answers::page(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large");
+            }
+            _ => {}
         }
         for _ in 0..=MAX_LOCAL_REDIRECTS {
             let Some(resource) = Resource::parse(&target) else { return answers::bad_request() };

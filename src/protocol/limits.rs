@@ -1,0 +1,47 @@
+//! How much a peer may send as one message (RFC 6455 10.4), judged from headers, before any of the
+//! payload is kept.
+
+use super::error::ProtocolError;
+
+/// Limits; each is the largest number that is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Payload bytes of one message, fragments added up, before inflating.
+    pub message_bytes: u64,
+    /// Payload bytes of one data frame.
+    pub frame_bytes: u64,
+    /// Frames of one message.
+    pub fragments: u64,
+}
+
+impl Limits {
+    /// No limit.
+    pub const NONE: Self =
+        Self { message_bytes: u64::MAX, frame_bytes: u64::MAX, fragments: u64::MAX };
+
+    /// Judges a frame of this length.
+    ///
+    /// # Errors
+    /// [`ProtocolError::FrameTooBig`], or [`ProtocolError::MessageTooBig`] if no message may be so
+    /// long.
+    pub fn check_frame(&self, length: u64) -> Result<(), ProtocolError> {
+        if length > self.frame_bytes {
+            return Err(ProtocolError::FrameTooBig { length, limit: self.frame_bytes });
+        }
+        self.check_message(length, 1)
+    }
+
+    /// Judges a message of so many bytes in so many frames.
+    ///
+    /// # Errors
+    /// [`ProtocolError::MessageTooBig`] or [`ProtocolError::TooManyFragments`].
+    pub fn check_message(&self, bytes: u64, frames: u64) -> Result<(), ProtocolError> {
+        if bytes > self.message_bytes {
+            return Err(ProtocolError::MessageTooBig { limit: self.message_bytes });
+        }
+        if frames > self.fragments {
+            return Err(ProtocolError::TooManyFragments { limit: self.fragments });
+        }
+        Ok(())
+    }
+}

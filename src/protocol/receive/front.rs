@@ -1,0 +1,88 @@
+//! Control frames at the front of what has been received, for who may answer them while nobody
+//! receives.
+
+use crate::protocol::{
+    frame::{Decoded, FrameHeader, Opcode, MAX_CONTROL_PAYLOAD},
+    mask,
+};
+
+/// What stands at the front of received bytes, at the beginning of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Front {
+    /// A whole ping or pong.
+    Control {
+        /// Ping or pong.
+        opcode: Opcode,
+        /// Its payload.
+        body: Vec<u8>,
+        /// How many of the bytes it takes.
+        length: usize,
+    },
+    /// Nothing, or what may become a ping or pong.
+    Unfinished,
+    /// Something that only a receiver may take: data, a close frame, what breaks a rule.
+    Other,
+}
+
+impl Front {
+    /// Looks at bytes of a peer that masks its frames.
+    pub fn of(input: &[u8]) -> Self {
+        let Some((first, _)) = input.split_first() else { return Self::Unfinished };
+        // the final bit, no reserved ones, and the opcode
+        if !matches!(first, 0x89 | 0x8a) {
+            return Self::Other;
+        }
+        let (header, used) = match FrameHeader::decode(input, true) {
+            Ok(Decoded::Header(header, used)) => (header, used),
+            Ok(Decoded::Short(_)) => return Self::Unfinished,
+            Err(_) => return Self::Other,
+        };
+        if header.length > MAX_CONTROL_PAYLOAD || !header.is_minimal() {
+            return Self::Other;
+        }
+        let Some(payload) = input[used..].get(..usize::try_from(header.length).unwrap_or(0)) else {
+            return Self::Unfinished;
+        };
+        let mut body = payload.to_vec();
+        if let Some(key) = header.masking_key {
+            mask::apply(&mut body, key, 0);
+        }
+        let length = used + body.len();
+        Self::Control { opcode: header.opcode, body, length }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::receive::tests::frame;
+
+    #[test]
+    fn finds_a_ping_and_where_it_ends() {
+        let bytes = [frame(0x89, b"a"), frame(0x8a, b"bc"), frame(0x81, b"text")].concat();
+        let ping = Front::Control { opcode: Opcode::PING, body: b"a".to_vec(), length: 7 };
+        assert_eq!(Front::of(&bytes), ping);
+        let answer = Front::Control { opcode: Opcode::PONG, body: b"bc".to_vec(), length: 8 };
+        assert_eq!(Front::of(&bytes[7..]), answer);
+        assert_eq!(Front::of(&bytes[15..]), Front::Other);
+    }
+
+    #[test]
+    fn waits_for_the_whole_ping() {
+        let bytes = frame(0x89, b"abc");
+        for end in 0..bytes.len() {
+            assert_eq!(Front::of(&bytes[..end]), Front::Unfinished, "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn leaves_what_a_receiver_has_to_judge() {
+        for first in [0x81, 0x02, 0x80, 0x88, 0x83, 0x09, 0xc9, 0x8b] {
+            assert_eq!(Front::of(&frame(first, b"x")), Front::Other, "{first:#x}");
+        }
+        // too long for a control frame; a length in too many octets; not masked
+        assert_eq!(Front::of(&frame(0x89, &[0; 126])), Front::Other);
+        assert_eq!(Front::of(b"\x89\xfe\x00\x01\0\0\0\0x"), Front::Other);
+        assert_eq!(Front::of(b"\x89\x01x"), Front::Other);
+    }
+}

@@ -1,0 +1,159 @@
+//! TLS on a connected socket: records made and read, in the order of the wire.
+
+use std::{
+    io::{self, BufRead, Write},
+    os::fd::OwnedFd,
+    sync::Mutex,
+};
+
+use rustls::ServerConnection;
+
+use super::{receive, send_all, Count, Mode, SendResult, ENCRYPT_AT_ONCE};
+use crate::locks::{lock, try_lock};
+
+/// The TLS side of a connection.
+#[derive(Debug)]
+pub(super) struct Tls {
+    connection: Mutex<Box<ServerConnection>>,
+    /// Records that the kernel did not take at once.
+    wire: Mutex<Vec<u8>>,
+    /// Received bytes behind those that made the plain text that is there; for the one reader.
+    records: Mutex<Vec<u8>>,
+}
+
+impl Tls {
+    pub(super) fn new(connection: ServerConnection) -> Self {
+        Self {
+            connection: Mutex::new(Box::new(connection)),
+            wire: Mutex::default(),
+            records: Mutex::default(),
+        }
+    }
+
+    /// Whether records wait for the kernel to take them.
+    pub(super) fn has_unsent(&self) -> bool {
+        !lock(&self.wire).is_empty()
+    }
+
+    /// Says TLS's own good-bye.
+    pub(super) fn end_sending(&self, socket: &OwnedFd) {
+        lock(&self.connection).send_close_notify();
+        // a peer that takes nothing does not get it
+        let _ = self.send(socket, &[], Mode::NonBlocking, &Count::default());
+    }
+
+    pub(super) fn receive(
+        &self,
+        socket: &OwnedFd,
+        buffer: &mut Vec<u8>,
+        mode: Mode,
+    ) -> io::Result<usize> {
+        let mut records = lock(&self.records);
+        loop {
+            let mut connection = lock(&self.connection);
+            let mut unread = &records[..];
+            // no further than to some plain text: rustls keeps little of it
+            while !unread.is_empty() {
+                connection.read_tls(&mut unread)?;
+                let state = connection.process_new_packets().map_err(io::Error::other)?;
+                if state.plaintext_bytes_to_read() > 0 {
+                    break;
+                }
+            }
+            let used = records.len() - unread.len();
+            records.drain(..used);
+            let owes = connection.wants_write();
+            let read = {
+                let mut reader = connection.reader();
+                match reader.fill_buf() {
+                    Ok(plain) => {
+                        let count = plain.len().min(buffer.capacity() - buffer.len());
+                        buffer.extend_from_slice(&plain[..count]);
+                        reader.consume(count);
+                        Ok(count)
+                    }
+                    Err(error) => Err(error),
+                }
+            };
+            drop(connection);
+            if owes {
+                self.send_owed(socket);
+            }
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // a peer that ends TCP without a good-bye has ended all the same
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                other => return other,
+            }
+            if !records.is_empty() {
+                continue;
+            }
+            records.reserve_exact(17 * 1024);
+            let received = receive(socket, &mut records, mode);
+            if !matches!(received, Ok(1..)) {
+                *records = Vec::new();
+            }
+            if received? == 0 {
+                return Ok(0);
+            }
+        }
+    }
+
+    pub(super) fn send(
+        &self,
+        socket: &OwnedFd,
+        bytes: &[u8],
+        mode: Mode,
+        count: &Count,
+    ) -> SendResult {
+        let mut wire = lock(&self.wire);
+        let mut sent = 0;
+        loop {
+            push_wire(socket, &mut wire, mode).map_err(|error| (sent, error))?;
+            let piece = &bytes[sent..bytes.len().min(sent + ENCRYPT_AT_ONCE)];
+            let mut connection = lock(&self.connection);
+            let taken = connection.writer().write(piece).map_err(|error| (sent, error))?;
+            while connection.wants_write() {
+                connection.write_tls(&mut *wire).map_err(|error| (sent, error))?;
+            }
+            drop(connection);
+            // what is encrypted counts as sent: it cannot be taken back
+            sent += taken;
+            count.add(taken);
+            match push_wire(socket, &mut wire, mode) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent == bytes.len() => {}
+                other => other.map_err(|error| (sent, error))?,
+            }
+            if sent == bytes.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn send_owed(&self, socket: &OwnedFd) {
+        let Some(mut wire) = try_lock(&self.wire) else { return };
+        let mut connection = lock(&self.connection);
+        while connection.wants_write() {
+            if connection.write_tls(&mut *wire).is_err() {
+                return;
+            }
+        }
+        drop(connection);
+        // what is left goes with what is sent next
+        let _ = push_wire(socket, &mut wire, Mode::NonBlocking);
+    }
+}
+
+fn push_wire(socket: &OwnedFd, wire: &mut Vec<u8>, mode: Mode) -> io::Result<()> {
+    match send_all(socket, wire, mode, &Count::default()) {
+        Ok(()) => {
+            wire.clear();
+            wire.shrink_to(ENCRYPT_AT_ONCE);
+            Ok(())
+        }
+        Err((sent, error)) => {
+            wire.drain(..sent);
+            Err(error)
+        }
+    }
+}
