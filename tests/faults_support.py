@@ -1,0 +1,68 @@
+"""Faults that a client can have, and what must be as before when it is over."""
+
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from conftest import Server
+from usage import Usage, wait_for_usage
+from wire import TEXT, Client, Frame
+
+# What allocators keep of what was needed at the same time: it does not grow with repetition.
+MEMORY_KEPT_KIB = 16 * 1024
+
+COLLECT = """\
+import gc
+gc.collect()
+request.ws_stream.send_message("collected")
+"""
+"""A handler for `/collect`, so that no garbage waits for the interpreter's own time."""
+
+
+def reset(client: Client) -> None:
+    """Close the connection by a reset instead of an orderly end."""
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def collect(server: Server) -> None:
+    with server.connect() as client:
+        client.handshake("/collect")
+        assert client.read_frame() == Frame(TEXT, b"collected")
+        client.send_close()
+        client.read_to_end()
+
+
+def assert_answers(server: Server, path: str = "/echo") -> None:
+    """A good client gets its answer."""
+    with server.connect() as client:
+        client.handshake(path)
+        client.send_frame(TEXT, b"hello")
+        assert client.read_frame() == Frame(TEXT, b"hello")
+        client.send_close()
+        assert client.read_frame().close_code == 1000
+
+
+@contextmanager
+def nothing_stays(server: Server, memory_kib: int = MEMORY_KEPT_KIB) -> Iterator[None]:
+    """Whatever happens inside, the server then answers and holds no more than before.
+
+    Threads that wait for further connections, and those that the server starts for its first ones,
+    do not count.
+    """
+    assert_answers(server)
+    collect(server)
+    before = Usage.of(server)
+    yield
+    assert_answers(server)
+    collect(server)
+    wait_for_usage(
+        server,
+        lambda usage: (
+            usage.threads <= before.threads + 2
+            and usage.descriptors <= before.descriptors + 1
+            and usage.memory_kib <= before.memory_kib + memory_kib
+        ),
+    )
+    assert not [line for line in server.log.lines if "panicked" in line]

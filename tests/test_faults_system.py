@@ -1,0 +1,113 @@
+"""What the system runs out of, and the end of the server in the middle of everything."""
+
+import re
+import resource
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
+from contract_support import close_code
+from faults_support import COLLECT, assert_answers
+from hub_support import ECHO
+from wire import CLOSE, TEXT, Client, Frame
+
+SENDS = """\
+while True:
+    request.ws_stream.send_message("x" * 10000)
+"""
+BLOCKED = """\
+import threading
+threading.Event().wait()
+"""
+
+
+@BOTH_WAYS
+def test_sigterm_in_the_middle_of_everything_ends_in_time_with_0(
+    start_server: StartServer, write_handler: WriteHandler, tmp_path: Path
+) -> None:
+    (tmp_path / "large").write_bytes(bytes(32 << 20))
+    for name, lines in {"echo": ECHO, "sends": SENDS, "blocked": BLOCKED}.items():
+        write_handler(name, lines)
+    server = start_server("-w", "handlers", "--shutdown-timeout", "2")
+    with ExitStack() as stack:
+
+        def opened(path: str) -> Client:
+            client = stack.enter_context(server.connect())
+            client.handshake(path)
+            return client
+
+        idle = [opened("/echo") for _ in range(20)]
+        active = [opened("/echo") for _ in range(5)]
+        for _ in range(5):
+            # sending to a client that does not read; blocked; a download; heads that go no further
+            opened("/sends")
+            opened("/blocked")
+            download = stack.enter_context(server.connect())
+            download.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            stack.enter_context(server.connect()).send(b"GET /echo HTTP/1.1\r\n")
+            stack.enter_context(server.connect())
+        for client in active:
+            client.send_frame(TEXT, b"x" * 1000)
+        server.send_signal(signal.SIGTERM)
+        for client in [*idle, *active]:
+            # behind the answer to what the handler had received
+            assert close_code(client) == 1001
+            client.send_close(1001)
+            assert client.read_to_end() == b""
+        assert server.wait() == 0
+    assert "panicked" not in server.log.text()
+
+
+class TestDescriptors:
+    LIMIT = 64
+
+    @pytest.fixture
+    def server(self, start_server: StartServer, write_handler: WriteHandler) -> Server:
+        write_handler("echo", ECHO)
+        write_handler("collect", COLLECT)
+        server = start_server("-w", "handlers")
+        # once it runs: starting takes some for a moment
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (self.LIMIT, self.LIMIT))
+        return server
+
+    def test_when_there_are_none_connections_wait_for_one(self, server: Server) -> None:
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(self.LIMIT + 20)]
+            for client in clients:
+                client.send_request("/echo")
+            server.log.wait_for(
+                r"\[ERROR\] .*Cannot accept a connection: .*[Tt]oo many open files.*trying again"
+            )
+            # in the order in which they came
+            for client in clients:
+                assert client.read_response().status == 101
+                client.send_frame(TEXT, b"x")
+                assert client.read_frame() == Frame(TEXT, b"x")
+                client.send_close()
+                assert client.read_frame().opcode == CLOSE
+                client.close()
+        assert_answers(server)
+        server.log.wait_for("Connections are accepted again")
+        log = "\n".join(server.log.lines)
+        # not one line for each try
+        assert len(re.findall("Cannot accept", log)) < 5
+
+
+class TestFullDisk:
+    def test_a_log_that_cannot_be_written_stops_nothing(
+        self, start_server: StartServer, write_handler: WriteHandler
+    ) -> None:
+        write_handler("echo", ECHO)
+        server = start_server("-w", "handlers", "--access-log", "/dev/full")
+        for _ in range(50):
+            assert_answers(server)
+        server.log.wait_for(
+            r"fastwsh: cannot write the log file '/dev/full' \(No space left on device"
+        )
+        # once, and not for every line
+        log = "\n".join(server.log.lines)
+        assert len(re.findall("No space left", log)) == 1
+        assert "Traceback" not in log
