@@ -99,3 +99,45 @@ fn extension_header() -> io::Result<()> {
 fn request_head() -> io::Result<()> {
     replay("request_head", fuzzing::request_head)
 }
+
+#[test]
+fn close_body() -> io::Result<()> {
+    replay("close_body", fuzzing::close_body)
+}
+
+#[test]
+fn control_front() -> io::Result<()> {
+    replay("control_front", fuzzing::control_front)
+}
+
+#[test]
+fn raw_frames() -> io::Result<()> {
+    replay("raw_frames", fuzzing::raw_frames)
+}
+
+#[test]
+fn deflate_offer() -> io::Result<()> {
+    replay("deflate_offer", fuzzing::deflate_offer)
+}
+
+#[test]
+fn opening() -> io::Result<()> {
+    replay("opening", fuzzing::opening)
+}
+
+#[test]
+fn request_target() -> io::Result<()> {
+    replay("request_target", fuzzing::request_target)
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn http_resource() -> io::Result<()> {
+    replay("http_resource", fuzzing::http_resource)
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn body_framing() -> io::Result<()> {
+    replay("body_framing", fuzzing::body_framing)
+}

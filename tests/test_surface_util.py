@@ -72,9 +72,13 @@ def test_masker_repeats_a_key_of_any_length(key):
     assert masker.mask(bytes(7)) + masker.mask(bytes(7)) == (key * 14)[:14]
 
 
-def test_masker_refuses_text():
+@pytest.mark.parametrize("data", ["text", 3, True, 2**40])
+def test_masker_refuses_what_is_no_data(data):
     with pytest.raises(TypeError):
-        util.RepeatedXorMasker(b"abcd").mask("text")
+        util.RepeatedXorMasker(b"abcd").mask(data)
+
+
+def test_noop_masker_takes_anything():
     assert util.NoopMasker().mask("text") == "text"
 
 
@@ -208,6 +212,14 @@ def test_cursor_moves_only_over_what_fits():
     assert http_header_util.consume(state, 2) is None
     assert http_header_util.consume(state) == "x"
     assert state.head == len(state.data)
+
+
+def test_cursor_behind_the_end_stays_there():
+    state = http_header_util.ParsingState("a")
+    state.head = 5
+    assert http_header_util.consume_token(state) is None
+    assert not http_header_util.consume_lws(state)
+    assert state.head == 5
 
 
 @pytest.mark.parametrize(

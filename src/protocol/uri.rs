@@ -54,9 +54,21 @@ pub fn parse(target: &str) -> Target {
     if host.is_empty() {
         return Target::Invalid;
     }
-    let resource = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    let resource = resource.strip_suffix(['?', '#']).unwrap_or(&resource).to_owned();
-    Target::Absolute { host: host.to_lowercase(), port, resource }
+    Target::Absolute { host: host.to_lowercase(), port, resource: resource(path) }
+}
+
+/// Path, query and fragment; an empty one is left out with its mark, as `urlunsplit` would.
+fn resource(text: &str) -> String {
+    let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let mut resource = if path.is_empty() { "/" } else { path }.to_owned();
+    for (mark, part) in [('?', query), ('#', fragment)] {
+        if !part.is_empty() {
+            resource.push(mark);
+            resource.push_str(part);
+        }
+    }
+    resource
 }
 
 fn split_port(host_port: &str) -> (&str, Option<&str>) {
@@ -93,6 +105,16 @@ mod tests {
         assert_eq!(parse("ws://h:/x"), absolute("h", 80, "/x"));
         assert_eq!(parse("ws://[::1]:7/x"), absolute("::1", 7, "/x"));
         assert_eq!(parse("ws://h?q"), absolute("h", 80, "/?q"));
+    }
+
+    #[test]
+    fn leaves_out_an_empty_query_or_fragment_and_nothing_else() {
+        assert_eq!(parse("ws://h/a?"), absolute("h", 80, "/a"));
+        assert_eq!(parse("ws://h/a#"), absolute("h", 80, "/a"));
+        assert_eq!(parse("ws://h?#"), absolute("h", 80, "/"));
+        assert_eq!(parse("ws://h/a?#f"), absolute("h", 80, "/a#f"));
+        assert_eq!(parse("ws://h/a??"), absolute("h", 80, "/a??"));
+        assert_eq!(parse("ws://h/a?b##"), absolute("h", 80, "/a?b##"));
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub(super) fn scan_token(data: &str, start: usize) -> usize {
     let chars: Vec<char> = data.chars().collect();
     let mut scanner = Scanner::new(&chars, start);
     scanner.token();
-    scanner.head()
+    // who stands behind the end stays there
+    scanner.head().max(start)
 }
 
 #[pyfunction]
@@ -31,7 +32,8 @@ pub(super) fn scan_lws(data: &str, start: usize) -> usize {
     let chars: Vec<char> = data.chars().collect();
     let mut scanner = Scanner::new(&chars, start);
     scanner.lws();
-    scanner.head()
+    // who stands behind the end stays there
+    scanner.head().max(start)
 }
 
 #[pyfunction]

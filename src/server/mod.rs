@@ -34,6 +34,8 @@ mod watchdog;
 pub use accept::{Acceptor, Candidate, Server};
 pub use config::{Concurrency, Config, Routes};
 pub use event::{Event, EventSink, Level};
+#[cfg(feature = "fuzzing")]
+pub(crate) use fallback::fuzzing;
 pub use fallback::{CgiConfig, IsExecutable};
 pub use flusher::Flusher;
 pub use inbound::Inbound;

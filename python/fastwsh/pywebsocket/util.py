@@ -115,8 +115,9 @@ class RepeatedXorMasker:
 
     def mask(self, s: Any) -> bytes:
         """Mask or unmask the next piece of data."""
-        if isinstance(s, str):
-            raise TypeError("a mask applies to bytes, not to str")
+        # of an integer, `bytes` would make that many zeros
+        if isinstance(s, (str, int)):
+            raise TypeError(f"a mask applies to bytes, not to {type(s).__name__}")
         data = bytes(s)
         masked = _core.apply_mask(data, self._masking_key, self._masking_key_index)
         self._masking_key_index = (self._masking_key_index + len(data)) % len(self._masking_key)

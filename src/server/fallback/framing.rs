@@ -23,6 +23,9 @@ pub(super) enum Framing {
 impl Framing {
     /// Reads the headers.
     pub(super) fn of(head: &RequestHead) -> Self {
+        if hides_length(head) {
+            return Self::Bad;
+        }
         match (head.list_header("Transfer-Encoding"), head.list_header("Content-Length")) {
             (None, None) => Self::None,
             (None, Some(lengths)) => {
@@ -41,6 +44,19 @@ impl Framing {
             _ => Self::Bad,
         }
     }
+}
+
+/// Whether a line names the length and is no header for us, as with white space before its colon:
+/// for somebody in between it may have been one (RFC 9112 5.1).
+fn hides_length(head: &RequestHead) -> bool {
+    let is_length = |name: &[u8]| {
+        let names: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
+        names.iter().any(|known| name.eq_ignore_ascii_case(known))
+    };
+    let lines = head.bytes.split(|byte| matches!(byte, b'\r' | b'\n')).skip(1);
+    let names = lines.filter_map(|line| line.split(|byte| *byte == b':').next());
+    let said = names.filter(|name| is_length(name.trim_ascii())).count();
+    said > head.headers.iter().filter(|(name, _)| is_length(name.as_bytes())).count()
 }
 
 /// Writes the head for hyper.
@@ -121,6 +137,9 @@ mod tests {
             "Content-Length: 5\r\nTransfer-Encoding: chunked",
             "Transfer-Encoding: gzip, chunked",
             "Transfer-Encoding: identity",
+            "Content-Length : 5",
+            "A: b\r\n\tContent-Length: 5",
+            "no header\r\nTransfer-Encoding: chunked",
         ] {
             assert_eq!(framing(headers), Framing::Bad, "{headers}");
         }

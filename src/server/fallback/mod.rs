@@ -7,6 +7,8 @@ mod answers;
 mod cgi;
 mod files;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gate;
 mod listing;
 mod locate;
