@@ -27,6 +27,12 @@ _PYWEBSOCKET3 = "pywebsocket3-4.0.2"
 _PYWEBSOCKET3_SHA256 = "2589ddc14cdd9ca600cc76551a7f4f8935837304790b72f371fd1a9e4986430f"
 
 
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    # Under nohup. What is ignored stays so in the servers, which are to renew what SIGHUP renews;
+    # a handler does not.
+    signal.signal(signal.SIGHUP, lambda *_: None)
+
+
 def clean_environment(**extra: str) -> dict[str, str]:
     """The environment without what would change a server's behaviour."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("FASTWSH_", "NO_COLOR"))}
