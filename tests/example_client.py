@@ -1,8 +1,6 @@
 """How the tests talk with the handlers in `examples`: the `websockets` client, with deadlines."""
 
 import json
-import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +11,7 @@ from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as websockets_connect
 
 from conftest import ROOT, Server
-from wire import DEADLINE_SECONDS, Client
+from wire import DEADLINE_SECONDS
 
 EXAMPLES = ROOT / "examples"
 
@@ -40,9 +38,3 @@ def receive_close(client: ClientConnection) -> tuple[int, str]:
         client.recv(DEADLINE_SECONDS)
     assert info.value.rcvd is not None, "closed without a close frame"
     return info.value.rcvd.code, info.value.rcvd.reason
-
-
-def vanish(client: Client) -> None:
-    """Reset the TCP connection, as a crashed client's machine does."""
-    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()

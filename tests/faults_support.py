@@ -1,13 +1,11 @@
 """Faults that a client can have, and what must be as before when it is over."""
 
-import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from conftest import Server
 from usage import Usage, wait_for_usage
-from wire import TEXT, Client, Frame
+from wire import TEXT, Frame
 
 # What allocators keep of what was needed at the same time: it does not grow with repetition.
 MEMORY_KEPT_KIB = 16 * 1024
@@ -18,12 +16,6 @@ gc.collect()
 request.ws_stream.send_message("collected")
 """
 """A handler for `/collect`, so that no garbage waits for the interpreter's own time."""
-
-
-def reset(client: Client) -> None:
-    """Close the connection by a reset instead of an orderly end."""
-    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
 
 
 def collect(server: Server) -> None:

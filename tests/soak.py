@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from faults_support import reset
+from usage import Usage
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,7 +65,7 @@ def fragments(client: Client) -> None:
     client.send_frame(CONTINUATION)
     assert client.read_frame() == Frame(PONG, b"between")
     assert len(client.read_frame().payload) == 201
-    reset(client)
+    client.reset()
 
 
 def compressed(client: Client) -> None:
@@ -98,7 +98,7 @@ def broken(client: Client) -> None:
 def unread(client: Client) -> None:
     client.handshake("/floods")
     client.read(random.randrange(1, 100_000))
-    random.choice([reset, Client.close])(client)
+    random.choice([Client.reset, Client.close])(client)
 
 
 def raising(client: Client) -> None:
@@ -131,7 +131,7 @@ def page(client: Client) -> None:
 
 def half_a_head(client: Client) -> None:
     client.send(b"GET /echo HTTP/1.1\r\nHost: soak\r\nUpgrade: web"[: random.randrange(40)])
-    random.choice([reset, Client.close])(client)
+    random.choice([Client.reset, Client.close])(client)
 
 
 SCENARIOS: tuple[Callable[[Client], None], ...] = (
@@ -167,16 +167,6 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-
-
-def memory_kib(pid: int) -> int:
-    rollup = Path("/proc", str(pid), "smaps_rollup").read_text(encoding="ascii")
-    match = re.search(r"^Pss: +(\d+) kB$", rollup, re.MULTILINE)
-    return int(match[1]) if match else 0
-
-
-def count(pid: int, what: str) -> int:
-    return len(list(Path("/proc", str(pid), what).iterdir()))
 
 
 def slope(samples: list[tuple[float, int]]) -> float:
@@ -237,16 +227,18 @@ def soak(folder: Path, concurrency: str, seconds: float) -> Report:
     """Serve a folder that `fill` has filled, under load."""
     server, port = serve(folder, concurrency)
     load = Load(port)
-    threads, descriptors = count(server.pid, "task"), count(server.pid, "fd")
+    idle = Usage.of_process(server.pid)
     started = time.monotonic()
     samples = []
     while (now := time.monotonic()) < started + seconds:
-        samples.append((now - started, memory_kib(server.pid)))
+        samples.append((now - started, Usage.of_process(server.pid).memory_kib))
         time.sleep(min(1, seconds / 20))
     load.stop()
     # until idle threads and half heads have had their time
     deadline = time.monotonic() + 20
-    while count(server.pid, "fd") > descriptors or count(server.pid, "task") > threads + 2:
+    while (
+        left := Usage.of_process(server.pid)
+    ).descriptors > idle.descriptors or left.threads > idle.threads + 2:
         if time.monotonic() > deadline:
             load.failures.append("threads or descriptors are left")
             break

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import socket
-import struct
 import time
 from pathlib import Path
 
@@ -23,7 +21,6 @@ pytestmark = pytest.mark.skipif(
 # Each program begins by telling its number; a child of it does the waiting.
 TELL = 'echo "number $$" >&2\n'
 WAIT = "sleep 1000 &\nwait\n"
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def group_of(server: Server) -> int:
@@ -92,8 +89,9 @@ def test_program_ends_with_its_client(programs: Programs, begun: str, reset: boo
     if begun:
         assert client.read_response().status == 200
     if reset:
-        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-    client.close()
+        client.reset()
+    else:
+        client.close()
     wait_until_gone(server, group)
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from conftest import BOTH_WAYS
 from contract_support import PATH, Serve, extra_handshake, make_serve, opened, texts
-from example_client import vanish
 from wire import BINARY, CLOSE, CONTINUATION, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Frame
 
 pytestmark = BOTH_WAYS
@@ -146,7 +145,7 @@ class TestBackpressure:
         )
         with opened(server) as client:
             assert client.read_frame() == Frame(TEXT, b"x" * 1000)
-            vanish(client)
+            client.reset()
         server.out.wait_for(r"failed after \d+")
         server.log.wait_for("ConnectionResetError|BrokenPipeError")
 

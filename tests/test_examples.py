@@ -21,7 +21,6 @@ from example_client import (
     receive,
     receive_close,
     receive_json,
-    vanish,
 )
 from wire import CLOSE, DEADLINE_SECONDS, TEXT, Client
 
@@ -147,7 +146,7 @@ class TestClock:
             client.handshake("/clock")
             assert client.read_frame().opcode == TEXT
         assert len(list(threads.iterdir())) >= before + len(clients)
-        for client, leave in zip(clients, cycle([Client.send_close, Client.close, vanish])):
+        for client, leave in zip(clients, cycle([Client.send_close, Client.close, Client.reset])):
             leave(client)
         # A few threads may be the server's own, started as they were needed.
         wait_until(lambda: len(list(threads.iterdir())) < before + 8, "clocks tick on for nobody")

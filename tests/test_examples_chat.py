@@ -7,7 +7,7 @@ import pytest
 from websockets.sync.client import ClientConnection
 
 from conftest import Server, StartServer
-from example_client import EXAMPLES, connect, receive_close, receive_json, vanish
+from example_client import EXAMPLES, connect, receive_close, receive_json
 from wire import CLOSE, TEXT
 
 
@@ -39,7 +39,7 @@ def test_a_vanished_member_has_left(server: Server) -> None:
         bob.handshake("/chat")
         bob.send_frame(TEXT, b"bob")
         assert receive_json(ann)["members"] == ["ann", "bob"]
-        vanish(bob)
+        bob.reset()
         assert receive_json(ann) == {"event": "leave", "name": "bob", "members": ["ann"]}
         ann.send("alone again")
         assert receive_json(ann)["text"] == "alone again"

@@ -1,5 +1,7 @@
 """Handlers that misbehave: each ends its own connection and nothing else."""
 
+from collections.abc import Callable
+
 import pytest
 
 from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
@@ -48,22 +50,25 @@ FAULTS = {
 }
 
 
+Serve = Callable[[str, str], Server]
+
+
 @pytest.fixture
-def server(start_server: StartServer, write_handler: WriteHandler) -> Server:
-    write_handler("echo", ECHO)
-    write_handler("collect", COLLECT)
-    return start_server("-w", "handlers", "--close-timeout", "0.5")
+def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
+    """Serve a handler of this name beside good ones."""
+
+    def serve(name: str, body: str) -> Server:
+        for each, lines in {"echo": ECHO, "collect": COLLECT, name: body}.items():
+            write_handler(each, lines)
+        return start_server("-w", "handlers", "--close-timeout", "0.5")
+
+    return serve
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_ends_its_own_connection_alone(
-    start_server: StartServer, write_handler: WriteHandler, fault: str
-) -> None:
+def test_a_fault_ends_its_own_connection_alone(serve: Serve, fault: str) -> None:
     lines, said = FAULTS[fault]
-    write_handler("echo", ECHO)
-    write_handler("collect", COLLECT)
-    write_handler("faulty", lines)
-    server = start_server("-w", "handlers", "--close-timeout", "0.5")
+    server = serve("faulty", lines)
     with nothing_stays(server):
         for _ in range(5):
             with server.connect() as client:
@@ -75,19 +80,14 @@ def test_a_fault_ends_its_own_connection_alone(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_in_the_extra_handshake_refuses(
-    start_server: StartServer, write_handler: WriteHandler, fault: str
-) -> None:
+def test_a_fault_in_the_extra_handshake_refuses(serve: Serve, fault: str) -> None:
     lines, _ = FAULTS[fault]
     body = "".join(f"    {line}\n" for line in lines.splitlines())
-    write_handler("echo", ECHO)
-    write_handler("collect", COLLECT)
-    write_handler(
+    server = serve(
         "faulty",
         f"def web_socket_do_extra_handshake(request):\n{body}\n"
         "def web_socket_transfer_data(request):\n    pass\n",
     )
-    server = start_server("-w", "handlers", "--close-timeout", "0.5")
     with nothing_stays(server):
         for _ in range(5):
             with server.connect() as client:
@@ -96,12 +96,8 @@ def test_a_fault_in_the_extra_handshake_refuses(
                 client.read_to_end()
 
 
-def test_threads_that_outlive_the_connection_are_told(
-    start_server: StartServer, write_handler: WriteHandler
-) -> None:
-    write_handler("echo", ECHO)
-    write_handler("collect", COLLECT)
-    write_handler(
+def test_threads_that_outlive_the_connection_are_told(serve: Serve) -> None:
+    server = serve(
         "spawns",
         "import threading, time\n"
         "stream = request.ws_stream\n"
@@ -123,7 +119,6 @@ def test_threads_that_outlive_the_connection_are_told(
         "threading.Thread(target=receive).start()\n"
         "time.sleep(0.05)\n",
     )
-    server = start_server("-w", "handlers", "--close-timeout", "0.5")
     with nothing_stays(server):
         for _ in range(5):
             with server.connect() as client:
@@ -139,13 +134,8 @@ def test_threads_that_outlive_the_connection_are_told(
     }
 
 
-def test_a_hundred_faulty_handlers_at_once_do_not_disturb_a_good_one(
-    start_server: StartServer, write_handler: WriteHandler
-) -> None:
-    write_handler("echo", ECHO)
-    write_handler("collect", COLLECT)
-    write_handler("faulty", "request.ws_stream.receive_message()\nraise ValueError('oops')")
-    server = start_server("-w", "handlers")
+def test_a_hundred_faulty_handlers_at_once_do_not_disturb_a_good_one(serve: Serve) -> None:
+    server = serve("faulty", "request.ws_stream.receive_message()\nraise ValueError('oops')")
     with nothing_stays(server), server.connect() as good:
         good.handshake("/echo")
         bad = [server.connect() for _ in range(100)]

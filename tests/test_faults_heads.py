@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
-from faults_support import COLLECT, assert_answers, nothing_stays, reset
+from faults_support import COLLECT, assert_answers, nothing_stays
 from hub_support import ECHO
 from usage import allow_descriptors, wait_for_usage
 from wire import KEY, TEXT, Client, encode_frame
@@ -78,7 +78,7 @@ def test_clients_that_break_off_after_any_number_of_bytes_leave_nothing(
                 # the connection is open, or about to be
                 client.read_response()
             if end == "reset":
-                reset(client)
+                client.reset()
             else:
                 client.close()
 
@@ -87,7 +87,7 @@ def test_clients_that_break_off_after_any_number_of_bytes_leave_nothing(
 def test_a_scanner_costs_one_line_at_most(server: Server, name: str) -> None:
     sent, said = SCANS[name]
     with nothing_stays(server):
-        for end in (Client.close, reset):
+        for end in (Client.close, Client.reset):
             client = server.connect()
             client.send(sent)
             end(client)
@@ -128,7 +128,7 @@ class TestTls:
             client.read_to_end()
         with server.connect() as client:
             client.send(sent)
-            reset(client)
+            client.reset()
         assert not [line for line in server.log.lines if "Traceback" in line]
 
 

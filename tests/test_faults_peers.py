@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
-from faults_support import COLLECT, assert_answers, nothing_stays, reset
+from faults_support import COLLECT, assert_answers, nothing_stays
 from hub_support import ECHO
 from usage import Usage, allow_descriptors, wait_for_usage
 from wire import CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame, encode_frame
@@ -43,7 +43,7 @@ def open_many(server: Server, path: str, count: int, stack: ExitStack) -> list[C
     return clients
 
 
-@pytest.mark.parametrize("end", [Client.close, reset])
+@pytest.mark.parametrize("end", [Client.close, Client.reset])
 def test_clients_that_never_read_hold_only_their_own_handler(
     server: Server, end: Callable[[Client], None]
 ) -> None:
@@ -126,7 +126,7 @@ def test_many_short_connections_leave_nothing(server: Server) -> None:
             client.send_frame(TEXT, b"x")
             assert client.read_frame() == Frame(TEXT, b"x")
             if number % 3 == 0:
-                reset(client)
+                client.reset()
             elif number % 3 == 1:
                 client.close()
             else:

@@ -24,7 +24,11 @@ class Usage:
 
     @classmethod
     def of(cls, server: Server) -> "Usage":
-        process = Path("/proc", str(server.process.pid))
+        return cls.of_process(server.process.pid)
+
+    @classmethod
+    def of_process(cls, pid: int) -> "Usage":
+        process = Path("/proc", str(pid))
         rollup = (process / "smaps_rollup").read_text(encoding="ascii")
         memory = re.search(r"^Pss: +(\d+) kB$", rollup, re.MULTILINE)
         assert memory is not None

@@ -8,6 +8,7 @@ import hashlib
 import os
 import select
 import socket
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
@@ -109,6 +110,11 @@ class Client:
         """Close the connection without a closing handshake."""
         self._file.close()
         self.socket.close()
+
+    def reset(self) -> None:
+        """Close the connection by a reset instead of an orderly end, as a crash does."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def send(self, data: bytes) -> None:
         """Send raw bytes."""

@@ -142,7 +142,6 @@ LIMITS: Final = (
     _seconds(
         name="ping_interval",
         default=0,
-        strict=0,
         help="send a ping to a peer that has sent nothing for this long",
         reason="pywebsocket sends none, and tests of clients count frames",
     ),

@@ -186,24 +186,18 @@ impl Stream {
 
     #[pyo3(text_signature = "(self)")]
     fn receive_filtered_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let inner = self.inner()?;
-        inner.note_raw(py)?;
-        inner.receive_filtered_frame(py)
+        self.raw_inner(py)?.receive_filtered_frame(py)
     }
 
     fn _receive_frame<'py>(
         &self,
         py: Python<'py>,
     ) -> PyResult<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8)> {
-        let inner = self.inner()?;
-        inner.note_raw(py)?;
-        inner.receive_frame(py)
+        self.raw_inner(py)?.receive_frame(py)
     }
 
     fn _receive_frame_as_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let inner = self.inner()?;
-        inner.note_raw(py)?;
-        inner.receive_frame_object(py)
+        self.raw_inner(py)?.receive_frame_object(py)
     }
 
     fn _get_message_from_frame<'py>(
@@ -268,6 +262,13 @@ impl<'py> FromPyObject<'_, 'py> for CloseArgument {
 impl Stream {
     fn inner(&self) -> PyResult<&Inner> {
         self.get().ok_or_else(|| PyRuntimeError::new_err("Stream.__init__ was not called"))
+    }
+
+    /// For a handler that reads below messages.
+    fn raw_inner(&self, py: Python<'_>) -> PyResult<&Inner> {
+        let inner = self.inner()?;
+        inner.note_raw(py)?;
+        Ok(inner)
     }
 
     fn get(&self) -> Option<&Inner> {

@@ -15,8 +15,10 @@ use std::{
 };
 
 use super::{
+    accept::SERVER_LOG,
     event::{EventSink, Level},
     limits::{Keepalive, Limits},
+    opening::describe,
     registry::Registry,
     transport::Transport,
 };
@@ -25,8 +27,6 @@ use crate::protocol::{
     frame::Opcode,
     send::control_frame,
 };
-
-const SERVER_LOG: &str = "websocket_server.WebSocketServer";
 
 /// Looks within the shortest time to keep.
 const LOOKS: u32 = 10;
@@ -253,13 +253,12 @@ impl Round {
 
     /// Ends a connection, with a close frame if the peer may still take one.
     fn end(&self, transport: &Arc<Transport>, expiry: Expiry, close: Option<(CloseCode, &str)>) {
-        self.events.line(Level::Info, SERVER_LOG, || {
-            let peer = transport
-                .peer()
-                .map_or_else(|| "A local peer".to_owned(), |peer| peer.ip().to_string());
-            format!("{peer} {expiry}: connection closed")
-        });
-        transport.expire(expiry);
+        // a handler that is slow to notice is looked at again
+        if transport.expire(expiry) {
+            self.events.line(Level::Info, SERVER_LOG, || {
+                format!("{} {expiry}: connection closed", describe(transport.peer()))
+            });
+        }
         let frame = close
             .and_then(|(code, reason)| close::format_body(code, reason).ok())
             .and_then(|body| control_frame(Opcode::CLOSE, &body).ok());

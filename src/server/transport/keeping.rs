@@ -63,10 +63,10 @@ impl Transport {
         self.look(Socket::has_unread).unwrap_or(false)
     }
 
-    /// Says why the server ends the connection.
-    pub(in crate::server) fn expire(&self, expiry: Expiry) {
-        // the first reason is the reason
-        let _ = self.expiry.set(expiry);
+    /// Says why the server ends the connection; `false` if that has been said: the first reason is
+    /// the reason.
+    pub(in crate::server) fn expire(&self, expiry: Expiry) -> bool {
+        self.expiry.set(expiry).is_ok()
     }
 
     /// Why the server has ended the connection, if it has.
