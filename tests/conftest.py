@@ -135,6 +135,22 @@ class StartServer(Protocol):
 BOTH_WAYS = pytest.mark.parametrize("concurrency", ["threads", "hub"])
 """For tests whose handlers must not be able to tell where they run."""
 
+ALL_WAYS = pytest.mark.parametrize("concurrency", ["threads", "hub", "loop"])
+"""The same for handlers that `write_handler` can make coroutine functions of, for "loop"; a test
+whose handler does what a coroutine cannot is marked `blocks`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [
+        item
+        for item in items
+        if not (
+            item.get_closest_marker("blocks")
+            and getattr(item, "callspec", None)
+            and item.callspec.params.get("concurrency") == "loop"
+        )
+    ]
+
 
 @pytest.fixture
 def concurrency() -> str:
@@ -164,7 +180,9 @@ def start_server(tmp_path: Path, concurrency: str) -> Iterator[StartServer]:
         process = subprocess.Popen(
             command,
             cwd=cwd or tmp_path,
-            env=clean_environment(FASTWSH_CONCURRENCY=concurrency, **(env or {})),
+            env=clean_environment(
+                FASTWSH_CONCURRENCY=concurrency.replace("loop", "auto"), **(env or {})
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -192,10 +210,23 @@ def handler_root(tmp_path: Path) -> Path:
 
 WriteHandler = Callable[[str, str], Path]
 
+_AWAITED = re.compile(
+    r"request\.ws_stream\.(?:receive_message|send_message|close_connection|send_ping)\("
+)
+
+
+def to_coroutine_function(module: str) -> str:
+    """Make `web_socket_transfer_data` a coroutine function that awaits its stream."""
+    before, function, after = module.partition("def web_socket_transfer_data")
+    return before + "async " + function + _AWAITED.sub(r"await \g<0>", after)
+
 
 @pytest.fixture
-def write_handler(handler_root: Path) -> WriteHandler:
-    """Write `<name>_wsh.py`: `body` is the whole module, or the lines of `transfer_data`."""
+def write_handler(handler_root: Path, concurrency: str) -> WriteHandler:
+    """Write `<name>_wsh.py`: `body` is the whole module, or the lines of `transfer_data`.
+
+    For "loop" `transfer_data` becomes a coroutine function, if it uses only `request.ws_stream`.
+    """
 
     def write(name: str, body: str) -> Path:
         if "def web_socket_" not in body:
@@ -204,6 +235,8 @@ def write_handler(handler_root: Path) -> WriteHandler:
                 "def web_socket_do_extra_handshake(request):\n    pass\n\n"
                 f"def web_socket_transfer_data(request):\n{lines}"
             )
+        if concurrency == "loop":
+            body = to_coroutine_function(body)
         path = handler_root / f"{name}_wsh.py"
         path.write_text(body, encoding="utf-8")
         return path

@@ -1,8 +1,10 @@
 """Handlers for the hub, and how to see what shares its thread."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from conftest import Server
+from wire import Client
 
 ECHO = """\
 while (message := request.ws_stream.receive_message()) is not None:
@@ -29,3 +31,9 @@ def handler(lines: str, before: str = "") -> str:
 def thread_names(server: Server) -> list[str]:
     tasks = Path("/proc", str(server.process.pid), "task")
     return [(task / "comm").read_text().strip() for task in tasks.iterdir()]
+
+
+def drain(client: Client) -> None:
+    with suppress(OSError):
+        while client.socket.recv(1 << 16):
+            pass

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from conftest import BOTH_WAYS
+from conftest import ALL_WAYS
 from contract_support import Serve, close_code, extra_handshake, make_serve, opened, texts
 from wire import CLOSE, TEXT, Frame
 
-pytestmark = BOTH_WAYS
+pytestmark = ALL_WAYS
 
 NORMAL = Frame(CLOSE, b"\x03\xe8")
 WAIT = "request.ws_stream.receive_message()"
@@ -242,6 +242,7 @@ class TestStop:
             ("request.ws_stream.close_connection(3000)", 3000),
         ],
     )
+    @pytest.mark.blocks
     def test_every_connection_is_told(self, serve, handler: str, code: int) -> None:
         server = serve(
             f"request.ws_stream.send_message('hello')\n{handler}", "--shutdown-timeout", "2"

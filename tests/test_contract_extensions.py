@@ -4,11 +4,11 @@ import zlib
 
 import pytest
 
-from conftest import BOTH_WAYS
+from conftest import ALL_WAYS
 from contract_support import PATH, Serve, extra_handshake, make_serve, opened
 from wire import BINARY, CONTINUATION, TEXT, Client, Frame
 
-pytestmark = BOTH_WAYS
+pytestmark = ALL_WAYS
 
 EXTENSIONS = "Sec-WebSocket-Extensions"
 RSV1 = 4
@@ -130,6 +130,7 @@ class TestLive:
                 frames.append(frame)
         return frames
 
+    @pytest.mark.blocks
     def test_compression_off_and_on_again(self, serve) -> None:
         lines = (
             "send('Hello')\nrequest.deflate.disable_outgoing_compression()\nsend('Hello')\n"
@@ -163,15 +164,18 @@ class TestLive:
             assert inflate(payload) == [text.encode()]
             assert (len(payload) < len(text)) is (level != "0")
 
+    @pytest.mark.blocks
     def test_bfinal_ends_every_message(self, serve) -> None:
         lines = "request.deflate.set_bfinal(True)\nsend('Hello')\nsend('Hello')"
         assert self.conversation(serve, lines) == [compressed(HELLO_FINAL)] * 2
 
+    @pytest.mark.blocks
     def test_no_context_takeover_forgets_the_window(self, serve) -> None:
         lines = "send('Hello')\nsend('Hello')"
         offered = "permessage-deflate; server_no_context_takeover"
         assert self.conversation(serve, lines, offered) == [compressed(HELLO)] * 2
 
+    @pytest.mark.blocks
     def test_fragments_have_rsv1_on_the_first(self, serve) -> None:
         lines = "send('He', end=False)\nsend('llo', end=True)"
         first, last = self.conversation(serve, lines)
@@ -179,6 +183,7 @@ class TestLive:
         assert (last.opcode, last.fin, last.rsv) == (CONTINUATION, True, 0)
         assert inflate(first.payload + last.payload) == [b"Hello"]
 
+    @pytest.mark.blocks
     def test_a_small_window_is_kept_to(self, serve) -> None:
         text = "".join(f"{number:x}" for number in range(2000))
         lines = f"text = {text!r}\nsend(text)\nsend(text)"
@@ -186,6 +191,7 @@ class TestLive:
         payloads = [frame.payload for frame in frames]
         assert inflate(*payloads, window_bits=9) == [text.encode()] * 2
 
+    @pytest.mark.blocks
     def test_raw_writes_are_not_compressed(self, serve) -> None:
         lines = "request.connection.write(b'\\x81\\x01a')\nsend('Hello')"
         assert self.conversation(serve, lines) == [Frame(TEXT, b"a"), compressed(HELLO)]
@@ -203,6 +209,7 @@ class TestReceiving:
             payloads = [client.read_frame().payload for _ in range(4)]
         assert inflate(*payloads) == [b"Hello", b"Hello", b"", b"Hello"]
 
+    @pytest.mark.blocks
     def test_frames_are_raw_to_receive_frame(self, serve) -> None:
         server = serve("print(request.ws_stream._receive_frame(), flush=True)")
         with server.connect() as client:

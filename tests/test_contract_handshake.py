@@ -5,11 +5,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from conftest import BOTH_WAYS, Server
+from conftest import ALL_WAYS, Server
 from contract_support import PATH, Serve, extra_handshake, make_serve, opened, texts
 from wire import ACCEPT, CLOSE, KEY, TEXT, Frame, Response, encode_frame
 
-pytestmark = BOTH_WAYS
+pytestmark = ALL_WAYS
 
 PROTOCOL = "Sec-WebSocket-Protocol"
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from conftest import BOTH_WAYS, Server
+from conftest import ALL_WAYS, Server
 from contract_support import PATH, Serve, close_code, extra_handshake, make_serve, opened, texts
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame, encode_frame
 
-pytestmark = BOTH_WAYS
+pytestmark = ALL_WAYS
 
 HELLO = encode_frame(TEXT, b"Hello")
 
@@ -44,6 +44,7 @@ class TestMessages:
             assert client.read_frame() == Frame(PONG, b"now")
             assert client.read_frame() == Frame(TEXT, b"fragment")
 
+    @pytest.mark.blocks
     def test_pings_are_answered_only_while_receiving(self, serve) -> None:
         server = serve(
             "request.connection.read(6 + 4)\n"
@@ -100,6 +101,7 @@ class TestMessages:
 
 
 class TestHooks:
+    @pytest.mark.blocks
     def test_the_ping_hook_replaces_the_pong(self, serve) -> None:
         server = serve(
             "def ping(of, body):\n"
@@ -111,6 +113,7 @@ class TestHooks:
         data = encode_frame(PING, b"body") + encode_frame(PING) + HELLO
         assert answers(server, data) == ["ping b'body'", "ping b''", "Hello"]
 
+    @pytest.mark.blocks
     def test_the_pong_hook_sees_pongs(self, serve) -> None:
         server = serve(
             "request.on_pong_handler = lambda of, body: of.ws_stream.send_message(repr(body))\n"
@@ -126,6 +129,7 @@ class TestHooks:
 
 
 class TestRawReads:
+    @pytest.mark.blocks
     def test_share_one_buffer_with_the_frame_reader(self, serve) -> None:
         server = serve(
             "send = request.ws_stream.send_message\n"
@@ -138,6 +142,7 @@ class TestRawReads:
             *["Hello", "b'raw'", "b'byte'", "Hello"]
         ]
 
+    @pytest.mark.blocks
     def test_read_returns_what_there_is_at_the_end(self, serve) -> None:
         server = serve("print(request.connection.read(100), flush=True)")
         with opened(server) as client:
@@ -145,6 +150,7 @@ class TestRawReads:
             client.socket.shutdown(1)
             server.out.wait_for("^b'short'$")
 
+    @pytest.mark.blocks
     def test_receive_bytes_sees_a_masked_close_and_terminates_nothing(self, serve) -> None:
         server = serve(
             "data = request.ws_stream.receive_bytes(6)\n"
@@ -156,6 +162,7 @@ class TestRawReads:
 
 
 class TestSingleFrames:
+    @pytest.mark.blocks
     def test_receive_frame_neither_answers_nor_assembles(self, serve) -> None:
         server = serve(
             "for _ in range(4):\n"
@@ -169,6 +176,7 @@ class TestSingleFrames:
             r"(8, b'\x03\xe8', 1, 0, 0, 0)",
         ]
 
+    @pytest.mark.blocks
     def test_frame_objects_make_messages_and_closes(self, serve) -> None:
         server = serve(
             "s = request.ws_stream\n"
@@ -193,6 +201,7 @@ class TestSingleFrames:
             server.out.wait_for("^3005 enough True$")
             assert client.read_frame() == Frame(CLOSE, b"\x03\xe8")
 
+    @pytest.mark.blocks
     def test_pieces_of_a_frame_reach_later_calls(self, serve) -> None:
         server = serve(
             "header = request.connection.read(2)\n"
@@ -207,6 +216,7 @@ class TestSingleFrames:
 
 
 class TestThreads:
+    @pytest.mark.blocks
     def test_message_receiver_and_sender(self, serve) -> None:
         server = serve(
             extra_handshake(

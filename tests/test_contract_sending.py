@@ -7,11 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from conftest import BOTH_WAYS
+from conftest import ALL_WAYS
 from contract_support import PATH, Serve, extra_handshake, make_serve, opened, texts
 from wire import BINARY, CLOSE, CONTINUATION, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Frame
 
-pytestmark = BOTH_WAYS
+pytestmark = ALL_WAYS
 
 MIB = 1 << 20
 
@@ -31,6 +31,7 @@ def gated(lines: str) -> str:
 
 
 class TestOrder:
+    @pytest.mark.blocks
     def test_raw_writes_and_messages_leave_in_call_order(self, serve) -> None:
         server = serve(
             "for number in range(300):\n"
@@ -95,6 +96,7 @@ class TestTypes:
             ("request.ws_stream.send_ping('x' * 126)", "BadOperationException"),
         ],
     )
+    @pytest.mark.blocks
     def test_a_wrong_one_raises_in_the_call(self, serve, statement: str, error: str) -> None:
         server = serve(
             f"try:\n    {statement}\nexcept Exception as error:\n"
@@ -119,6 +121,7 @@ class TestBackpressure:
                 assert client.read_frame() == Frame(BINARY, bytes([number]) * MIB)
         server.out.wait_for("sent 15")
 
+    @pytest.mark.blocks
     def test_the_server_does_not_read_ahead_while_the_handler_does_not(self, serve) -> None:
         server = serve(
             gated("GO.wait()\nprint(len(request.ws_stream.receive_message()), flush=True)")
@@ -151,6 +154,7 @@ class TestBackpressure:
 
 
 class TestAcrossConnections:
+    @pytest.mark.blocks
     def test_sends_on_a_stream_whose_handler_is_receiving(self, serve) -> None:
         server = serve(
             extra_handshake(
@@ -170,6 +174,7 @@ class TestAcrossConnections:
             for client in clients:
                 assert client.read_frame() == Frame(TEXT, b"to all")
 
+    @pytest.mark.blocks
     def test_frames_of_many_threads_do_not_mix(self, serve) -> None:
         server = serve(
             "import threading\n"
@@ -184,6 +189,7 @@ class TestAcrossConnections:
             received = texts(client)
         assert sorted(received) == [letter * 9999 for letter in "abcd" for _ in range(100)]
 
+    @pytest.mark.blocks
     def test_a_second_thread_receives_while_the_first_sends(self, serve) -> None:
         server = serve(
             "import threading\n"

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
+from conftest import ALL_WAYS, Server, StartServer, WriteHandler
 from faults_support import COLLECT, assert_answers, nothing_stays
 from hub_support import ECHO
 from wire import TEXT
 
-pytestmark = BOTH_WAYS
+pytestmark = ALL_WAYS
 
 # What a handler does, and what the log says.
 FAULTS = {
@@ -34,7 +34,7 @@ FAULTS = {
         "request.ws_stream.receive_message()\nrequest.ws_stream.receive_message()",
         None,
     ),
-    "sends what is no message": ("request.ws_stream.send_message(17)", "AttributeError"),
+    "sends what is no message": ("request.ws_stream.send_message(17)", "Error"),
     "raises an error that cannot be shown": (
         "class Bad(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Bad",
         "Bad",
@@ -96,6 +96,7 @@ def test_a_fault_in_the_extra_handshake_refuses(serve: Serve, fault: str) -> Non
                 client.read_to_end()
 
 
+@pytest.mark.blocks
 def test_threads_that_outlive_the_connection_are_told(serve: Serve) -> None:
     server = serve(
         "spawns",

@@ -6,13 +6,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
+from conftest import ALL_WAYS, Server, StartServer, WriteHandler
 from faults_support import COLLECT, assert_answers, nothing_stays
 from hub_support import ECHO
 from usage import Usage, allow_descriptors, wait_for_usage
 from wire import CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame, encode_frame
 
-pytestmark = BOTH_WAYS
+pytestmark = ALL_WAYS
 
 SHORT_CONNECTIONS = 3000
 IDLE_CONNECTIONS = 10_000

@@ -4,14 +4,14 @@ import select
 import signal
 import ssl
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import trustme
 
 from conftest import Server, StartServer, WriteHandler
-from hub_support import ECHO, STREAMS, handler, thread_names
+from hub_support import ECHO, STREAMS, drain, handler, thread_names
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, TEXT, Client, Frame, encode_frame
 
 pytestmark = pytest.mark.parametrize("concurrency", ["auto"])
@@ -63,12 +63,6 @@ class TestFairness:
             assert echo.read_frame() == Frame(BINARY, b"\0" * 300_000)
             for _ in range(4):
                 assert slow.read_frame() == Frame(BINARY, bytes(8 << 20))
-
-
-def drain(client: Client) -> None:
-    with suppress(OSError):
-        while client.socket.recv(1 << 16):
-            pass
 
 
 class TestForeignThreads:

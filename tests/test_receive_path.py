@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
+from conftest import ALL_WAYS, Server, StartServer, WriteHandler
 from wire import Client, encode_frame
 
-pytestmark = BOTH_WAYS
+pytestmark = ALL_WAYS
 
 ECHO = """
 def web_socket_do_extra_handshake(request):
@@ -96,6 +96,7 @@ def web_socket_transfer_data(request):
 """
 
 
+@pytest.mark.blocks
 def test_two_threads_that_receive_on_one_stream_hold_nobody_up(
     start_server: StartServer, write_handler: WriteHandler, handler_root: Path
 ) -> None:

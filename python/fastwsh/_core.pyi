@@ -1,19 +1,24 @@
 """The native half of fastwsh: protocol rules, sockets and the stream state machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Final, Literal, Self, final
 
 from typing_extensions import disjoint_base
 
 __all__ = [
+    "AsyncStream",
     "Connection",
     "DeflateFramer",
     "DeflateOffer",
+    "Departure",
+    "EventLoop",
     "HeaderDecoder",
     "IncomingFrameFilter",
     "IncomingMessageFilter",
+    "Operation",
     "OutgoingFrameFilter",
     "OutgoingMessageFilter",
+    "Poller",
     "RawDeflater",
     "RawInflater",
     "Server",
@@ -311,6 +316,151 @@ class Stream:
     def _read(self, length: int) -> bytes: ...
     def _write(self, bytes_to_write: Any) -> None: ...
 
+# --- asyncio -------------------------------------------------------------------------------------
+
+@final
+class EventLoop:
+    """The native half of an asyncio event loop: it knows which connections can go on.
+
+    Args:
+        event_loop: The event loop, which calls `run` when `fileno` is readable.
+        start: Called with each connection that a server hands in, and a callable for its end.
+    """
+
+    def __new__(
+        cls,
+        event_loop: Any,
+        start: Callable[[Connection, Departure], object] | None = None,
+    ) -> Self: ...
+    def fileno(self) -> int:
+        """Return the descriptor to watch."""
+    def enter_thread(self) -> None:
+        """Say that the calling thread runs this event loop, for good: nothing may block it."""
+    def run(self) -> None:
+        """Let those go on that can."""
+    def end(self) -> None:
+        """Take no more connections."""
+
+@final
+class Departure:
+    """Closes a connection whose handler has ended, when it is called, with whatever."""
+
+    def __call__(self, *_arguments: Any) -> None: ...
+
+@final
+class Operation:
+    """An awaitable call of an `AsyncStream`; does nothing before it is awaited.
+
+    It has what a coroutine has, so that a task can be made of it, and what asyncio's tasks ask of
+    a future that they wait for. Not for other threads.
+    """
+
+    _asyncio_future_blocking: bool | None
+    def __await__(self) -> Generator[Any, Any, Any]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any: ...
+    def close(self) -> None: ...
+    def get_loop(self) -> Any: ...
+    def result(self) -> None: ...
+    def cancel(self, msg: Any = None) -> bool: ...
+    def add_done_callback(
+        self, callback: Callable[[Operation], object], /, *, context: Any = None
+    ) -> None: ...
+
+@final
+class Poller:
+    """A connection as the coroutines of one event loop use it.
+
+    Args:
+        event_loop: The event loop, whose thread makes all calls.
+        connection: The connection.
+    """
+
+    def __new__(cls, event_loop: EventLoop, connection: Connection) -> Self: ...
+    def watch_end(self, on_end: Callable[[], object]) -> None:
+        """Have this called when the peer has gone while nobody waits for it."""
+    def watch_farewell(self) -> None:
+        """Have the same called when the peer has answered the close frame of the server's stop."""
+    def drain(self) -> Awaitable[None]:
+        """Wait until the kernel has all that was sent. Raises OSError if the peer has gone."""
+    def close(self) -> None:
+        """Forget the connection."""
+
+@final
+class AsyncStream:
+    """A WebSocket stream whose methods are awaited; they have the blocking stream's names.
+
+    `request.ws_stream` of a handler that is a coroutine function. To be used in the event loop that
+    it belongs to. Several tasks may send at once, whole messages in the order of their calls; of
+    several that receive each gets some of the messages. A call whose task is cancelled has no
+    effect, except that a message which has been begun is sent to its end.
+
+    Iterating receives messages until the peer closes the connection.
+
+    Args:
+        stream: The stream with the blocking names.
+        poller: Its connection in the event loop.
+    """
+
+    def __new__(cls, stream: Stream, poller: Poller) -> Self: ...
+    @property
+    def blocking(self) -> Stream:
+        """The same stream with blocking names, for other threads.
+
+        In the event loop they raise RuntimeError instead of holding it up.
+        """
+    def receive_message(self) -> Awaitable[str | bytes | None]:
+        """Return the next message; None once, for the peer's close frame.
+
+        Answers pings and takes pongs meanwhile (or gives them to the request's hooks).
+
+        Raises:
+            ConnectionTerminatedException: The connection has ended without a close frame.
+            BadOperationException: The peer's close frame has been received before.
+            InvalidFrameException, UnsupportedFrameException, InvalidUTF8Exception: The peer broke
+                the protocol; the next call goes on behind the offending frame or message.
+        """
+    def send_message(
+        self, message: Any, end: bool = True, binary: bool | None = None
+    ) -> Awaitable[None]:
+        """Send a message, or a piece of one; return when the kernel has taken all of it.
+
+        So a peer that reads slowly holds back who sends to it.
+
+        Args:
+            message: str, or bytes-like for a binary message.
+            end: Whether the message ends with this piece.
+            binary: Whether to send it as a binary message; by default if it is no str.
+
+        Raises:
+            BadOperationException: After our close frame, for str with `binary`, or for a piece
+                whose type differs from that of the message.
+            OSError: The peer has gone.
+        """
+    def send_ping(self, body: Any, binary: bool = False) -> Awaitable[None]:
+        """Send a ping of at most 125 bytes. Raises BadOperationException for more."""
+    def close_connection(
+        self, code: int | None = 1000, reason: Any = "", wait_response: bool = True
+    ) -> Awaitable[None]:
+        """Send a close frame and wait for the peer's; not after 1001 and 1002. Once only.
+
+        Args:
+            code: 1000 to 4999 without 1005, 1006 and 1015; None sends no code.
+            reason: At most 123 bytes in UTF-8.
+            wait_response: Whether to wait at all.
+
+        Raises:
+            BadOperationException: For a code or reason that may not be sent.
+            ConnectionTerminatedException: If something else than a close frame is answered, or
+                nothing within the time for closing.
+        """
+    def get_last_received_opcode(self) -> int | None:
+        """Return the opcode of the last message or control frame that was received."""
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Awaitable[str | bytes]: ...
+
 # --- the server ----------------------------------------------------------------------------------
 
 @final
@@ -427,8 +577,10 @@ class Server:
         stack_size: int,
         hub: bool = False,
     ) -> Self: ...
-    def set_routes(self, routes: dict[str, bool]) -> None:
-        """Say which resources have handlers, and of each whether it runs in the hub."""
+    def set_event_loop(self, event_loop: EventLoop) -> None:
+        """Say who runs the handlers that are coroutine functions; once."""
+    def set_routes(self, routes: dict[str, str]) -> None:
+        """Say which resources have handlers, and of each where it runs: threads, hub or loop."""
     def set_credential(self, credential: str | None) -> None:
         """Require this value of the Authorization header."""
     def reload_tls(self) -> None:

@@ -8,6 +8,7 @@ of Python 2 need. What is done with the handlers is the dispatcher's business.
 import ast
 import codecs
 import functools
+import inspect
 import logging
 import os
 import re
@@ -27,11 +28,13 @@ from fastwsh.pywebsocket import common
 __all__ = [
     "AUTO",
     "HUB",
+    "LOOP",
     "THREADS",
     "HandlerFile",
     "HandlerSuite",
     "LoadError",
     "find_handler_files",
+    "is_coroutine_function",
     "load_handlers",
     "load_source",
     "make_resource_converter",
@@ -41,6 +44,7 @@ __all__ = [
 AUTO: Final = "auto"
 HUB: Final = "hub"
 THREADS: Final = "threads"
+LOOP: Final = "loop"
 
 _LOGGER: Final = logging.getLogger("pywebsocket3.dispatch.Dispatcher")
 
@@ -66,6 +70,13 @@ class LoadError(Exception):
         self.line = line
 
 
+def is_coroutine_function(function: object) -> bool:
+    """Tell whether calling this makes a coroutine: `async def`, or an object called like one."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 (of what is called, not whether it is)
+    )
+
+
 def default_passive_closing_handshake(request: Any) -> tuple[int, str]:  # noqa: ARG001 (a handler)
     """Answer a close frame with status 1000, as handlers without a function for it do."""
     return common.STATUS_NORMAL_CLOSURE, ""
@@ -85,6 +96,8 @@ class HandlerSuite:
         why_threads: Why it needs a thread of its own if it does not say, or None if it can share
             one.
         stall: What was seen if it kept others waiting while it shared one, or None.
+        is_async: Whether `transfer_data` is a coroutine function, which needs an event loop.
+        opens_async: Whether `do_extra_handshake` is one.
     """
 
     def __init__(
@@ -105,6 +118,8 @@ class HandlerSuite:
         self.concurrency = concurrency
         self.why_threads = why_threads
         self.stall: str | None = None
+        self.is_async = is_coroutine_function(transfer_data)
+        self.opens_async = is_coroutine_function(do_extra_handshake)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +256,11 @@ def _load(source: str, path: str) -> HandlerSuite:
         passive_closing_handshake = _function(namespace, _PASSIVE_CLOSING_HANDSHAKE)
     except LoadError:
         passive_closing_handshake = default_passive_closing_handshake
+    if is_coroutine_function(passive_closing_handshake):
+        raise LoadError(
+            f"{_PASSIVE_CLOSING_HANDSHAKE} is a coroutine function; it is called in the middle of "
+            "receiving and has to return at once: define it with def."
+        )
     return HandlerSuite(
         _function(namespace, _DO_EXTRA_HANDSHAKE),
         _function(namespace, _TRANSFER_DATA),

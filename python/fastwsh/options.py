@@ -90,6 +90,13 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         "hub), or in the hub those that wait only in calls of their stream (default: auto)",
     )
     group.add_argument(
+        *spelled("--event-loop"),
+        dest="event_loop",
+        choices=("asyncio", "uvloop"),
+        default="asyncio",
+        help="the event loop of handlers that are coroutine functions (default: asyncio)",
+    )
+    group.add_argument(
         *spelled("--shutdown-timeout"),
         dest="shutdown_timeout",
         type=config.seconds,

@@ -14,16 +14,20 @@ import threading
 import traceback
 from collections.abc import Iterable
 from http.server import HTTPServer
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import _core, banner, limits, listeners, plain_http, session
 from fastwsh.access import AccessLog
-from fastwsh.concurrency.executor import AUTO, Executor
+from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, Executor
 from fastwsh.config import ConfigError
 from fastwsh.listeners import AddressInfo
+from fastwsh.loader import HandlerSuite
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, alias_handlers
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
+
+if TYPE_CHECKING:
+    from fastwsh.aio.loop import EventLoopThread
 
 __all__ = ["WebSocketServer", "load_handlers"]
 
@@ -38,6 +42,8 @@ _ANY_HOST: Final = (
 _STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
 
 _EVENT_POLL_SECONDS: Final = 1.0
+
+_PLACES: Final = {HUB: "the hub", THREADS: "threads", LOOP: "the event loop"}
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 # The line was pywebsocket's, and so is the name of its logger.
@@ -107,6 +113,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         self._core: _core.Server | None = None
         self._lock = threading.Lock()
         self.access_log: AccessLog | None = None
+        self._event_loop: EventLoopThread | None = None
         self._executor = Executor(getattr(options, "concurrency", AUTO))
         if getattr(options, "access_log", None):
             self.access_log = AccessLog(options.access_log, options)
@@ -185,8 +192,13 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             finished = True
             if core is not None and not self._stopped.is_set():
                 core.close()
+                if self._event_loop is not None:
+                    self._event_loop.say_goodbye()
                 finished = core.wait_closed(timeout)
             self._stopped.set()
+            event_loop, self._event_loop = self._event_loop, None
+        if event_loop is not None:
+            event_loop.stop()
         if core is not None:
             core.end()
         return finished
@@ -295,7 +307,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             limits=limits.of(options),
             tls=_tls_files(options),
             stack_size=threading.stack_size() or _STACK_BYTES,
-            hub=any(self._routes().values()),
+            hub=HUB in self._routes().values(),
             **plain_http.settings(options),
         )
 
@@ -303,23 +315,40 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         options = self.websocket_server_options
 
         def set_routes() -> None:
-            core.set_routes(self._routes())
+            self._set_routes(core)
 
         # an alias may be added at any time
         getattr(options.dispatcher, "_alias_listeners", []).append(set_routes)
         set_routes()
         for path, suite in sorted(options.dispatcher._handler_suite_map.items()):
-            hub, reason = self._executor.place(suite)
-            where = "the hub" if hub else "threads"
-            _LOGGER.debug("Handler of %s runs in %s: %s", path, where, reason)
+            where, reason = self._executor.place(suite)
+            _LOGGER.debug("Handler of %s runs in %s: %s", path, _PLACES[where], reason)
         if getattr(options, "use_basic_auth", False):
             core.set_credential(options.basic_auth_credential)
 
-    def _routes(self) -> dict[str, bool]:
-        """Return the resources that have handlers, and whether each runs in the hub."""
+    def _routes(self) -> dict[str, str]:
+        """Return the resources that have handlers, and where each runs."""
+        return {path: self._executor.place(suite).where for path, suite in self._suites().items()}
+
+    def _suites(self) -> dict[str, HandlerSuite]:
         # a copy: an alias may be added meanwhile
-        suites = dict(self.websocket_server_options.dispatcher._handler_suite_map)
-        return {path: self._executor.place(suite).hub for path, suite in suites.items()}
+        return dict(self.websocket_server_options.dispatcher._handler_suite_map)
+
+    def _set_routes(self, core: _core.Server) -> None:
+        """Tell the core of the handlers; the first that needs an event loop has it started."""
+        needs_loop = any(suite.is_async or suite.opens_async for suite in self._suites().values())
+        if needs_loop and self._event_loop is None and not self._stopped.is_set():
+            self._start_event_loop(core)
+        core.set_routes(self._routes())
+
+    def _start_event_loop(self, core: _core.Server) -> None:
+        from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (asyncio for who needs it)
+
+        options = self.websocket_server_options
+        event_loop = EventLoopThread(getattr(options, "event_loop", "asyncio"))
+        core.set_event_loop(event_loop.native)
+        options.dispatcher._run_coroutine = event_loop.run_coroutine
+        self._event_loop = event_loop
 
     def _log_events(self, core: _core.Server) -> None:
         """Make log lines of what the native threads have to tell."""
@@ -338,7 +367,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
                     suites = self.websocket_server_options.dispatcher._handler_suite_map
                     suite = suites.get(resource.partition("?")[0])
                     self._executor.note_stall(banner.clean(resource), suite, seconds)
-                    core.set_routes(self._routes())
+                    self._set_routes(core)
             lost = core.take_lost_events()
             if lost:
                 _LOGGER.warning("%d log lines were dropped: too many at once", lost)

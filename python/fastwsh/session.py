@@ -19,7 +19,17 @@ from fastwsh.pywebsocket.handshake import base, hybi
 from fastwsh.pywebsocket.stream import Stream, StreamOptions
 from fastwsh.request import Request
 
-__all__ = ["make_worker", "run"]
+__all__ = [
+    "Handshaker",
+    "make_worker",
+    "note_aborted",
+    "note_clean",
+    "note_end",
+    "refuse",
+    "report",
+    "run",
+    "take_apart",
+]
 
 # The loggers that wrote these lines in pywebsocket.
 _HANDLER_LOGGER: Final = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")
@@ -44,23 +54,13 @@ def run(connection: _core.Connection) -> None:
     started = time.monotonic()
     try:
         _serve(request, connection)
-    except SystemExit:
-        # `sys.exit()` in a handler ends its thread, as in pywebsocket
-        _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
-    except BaseException:  # noqa: BLE001 (a handler may raise anything; the thread goes on)
-        _SERVER_LOGGER.error(  # noqa: TRY400 (pywebsocket's line)
-            "Exception in processing request from: %r\n%s",
-            connection.remote_addr,
-            traceback.format_exc(),
-        )
+    except BaseException as error:  # noqa: BLE001 (a handler may raise anything; the thread goes on)
+        report(connection, error)
     finally:
         connection.flush()
-        access_log = getattr(connection.server, "access_log", None)
-        if access_log is not None:
-            access_log.write(request, started)
+        note_end(request, started)
         _forget_thread()
-        if _only_refer_to_each_other(request):
-            vars(request).clear()
+        take_apart(request)
 
 
 def make_worker(next_job: Callable[[], Any]) -> Callable[..., None]:
@@ -80,44 +80,98 @@ def make_worker(next_job: Callable[[], Any]) -> Callable[..., None]:
     return work
 
 
+def report(connection: _core.Connection, error: BaseException) -> None:
+    """Tell the operator of what ended a handler and was not meant for its connection."""
+    if isinstance(error, SystemExit):
+        # `sys.exit()` in a handler ends its thread, as in pywebsocket
+        _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
+        return
+    _SERVER_LOGGER.error(
+        "Exception in processing request from: %r\n%s",
+        connection.remote_addr,
+        "".join(traceback.format_exception(error)),
+    )
+
+
+def note_end(request: Request, started: float) -> None:
+    """Write the connection's line into the access log, if there is one."""
+    access_log = getattr(request.connection.server, "access_log", None)
+    if access_log is not None:
+        access_log.write(request, started)
+
+
+def take_apart(request: Request) -> None:
+    """Free the request and its stream if the handler has kept neither.
+
+    They refer to each other; taken apart they are freed at once instead of by the collector, which
+    lets thousands of ended connections add up.
+    """
+    stream = vars(request).get("ws_stream")
+    # request: the caller's variable, ours, the argument below, and the stream
+    # stream: the request, our variable, and the argument below
+    if (
+        stream is not None
+        and sys.getrefcount(request) <= _REQUEST_REFERENCES
+        and sys.getrefcount(stream) <= _STREAM_REFERENCES
+    ):
+        vars(request).clear()
+
+
 def _serve(request: Request, connection: _core.Connection) -> None:
     dispatcher = connection.server.websocket_server_options.dispatcher
     try:
-        if not _open(request, connection, dispatcher):
+        if not _open(request, dispatcher):
             return
         request._dispatcher = dispatcher  # type: ignore[attr-defined]
         dispatcher.transfer_data(request)
     except base.AbortedByUserException as error:
-        _HANDLER_LOGGER.info("Aborted: %s", error)
+        note_aborted(error)
     else:
-        if vars(request).get("client_terminated") and vars(request).get("server_terminated"):
-            connection.set_clean()
+        note_clean(request, connection)
 
 
-def _open(request: Request, connection: _core.Connection, dispatcher: Any) -> bool:
+def note_aborted(error: Exception) -> None:
+    """Tell the operator that a handler dropped its connection on purpose."""
+    _HANDLER_LOGGER.info("Aborted: %s", error)
+
+
+def note_clean(request: Request, connection: _core.Connection) -> None:
+    """Tell the connection if close frames went both ways."""
+    if vars(request).get("client_terminated") and vars(request).get("server_terminated"):
+        connection.set_clean()
+
+
+def _open(request: Request, dispatcher: Any) -> bool:
     """Do the opening handshake; whether the connection is open."""
+    handshaker = Handshaker(request, dispatcher)
     try:
-        established = _Handshaker(request, dispatcher).do_native_handshake()
-    except base.VersionException as error:
+        handshaker.begin()
+        dispatcher.do_extra_handshake(request)
+        return handshaker.finish()
+    except (base.VersionException, base.HandshakeException) as error:
+        refuse(request, error)
+        return False
+
+
+def refuse(request: Request, error: Exception) -> None:
+    """Answer an opening handshake that failed with one of the handshake's exceptions."""
+    connection = request.connection
+    if isinstance(error, base.VersionException):
         _HANDLER_LOGGER.info("Handshake failed for version error: %s", error)
         request._refused_with = common.HTTP_STATUS_BAD_REQUEST
         connection.send_refusal(request._refused_with, error.supported_versions)
-        return False
-    except base.HandshakeException as error:
-        _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
-        request._refused_with = error.status or common.HTTP_STATUS_BAD_REQUEST
-        connection.send_refusal(request._refused_with)
-        return False
-    if established:
-        _HANDSHAKE_LOGGER.info("Established (%s protocol)", "RFC 6455")
-    return established
+        return
+    _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
+    status = getattr(error, "status", None)
+    request._refused_with = status or common.HTTP_STATUS_BAD_REQUEST
+    connection.send_refusal(request._refused_with)
 
 
-class _Handshaker(hybi.Handshaker):
+class Handshaker(hybi.Handshaker):
     """The opening handshake with its rules checked and its answer formatted natively."""
 
-    def do_native_handshake(self) -> bool:
-        """Return whether the connection is open; the server may be stopping."""
+    def begin(self) -> None:
+        """Check the request and prepare it for the handler's extra handshake."""
         request = self._request
         connection = request.connection
         request.ws_close_code = None
@@ -133,15 +187,21 @@ class _Handshaker(hybi.Handshaker):
         )
         request.ws_extension_processors = self._get_extension_processors_requested()
         request.extra_headers = []
-        self._dispatcher.do_extra_handshake(request)
 
+    def finish(self) -> bool:
+        """Answer; return whether the connection is open, or the server stopping."""
+        request = self._request
+        connection = request.connection
         options = StreamOptions()
         self._process_extensions(options)
         if request.ws_extensions:
             self._set_up_compression(connection)
         request.ws_stream = Stream(request, options)
         self._check_protocol_choice()
-        return self._send_answer(connection)
+        established = self._send_answer(connection)
+        if established:
+            _HANDSHAKE_LOGGER.info("Established (%s protocol)", "RFC 6455")
+        return established
 
     def _set_up_compression(self, connection: _core.Connection) -> None:
         """Compress as the operator wants, who may not have heard of it (an embedder's options)."""
@@ -181,22 +241,6 @@ def _to_parameter(name: str, parameters: list[tuple[str, str | None]]) -> common
     for item in parameters:
         parameter.add_parameter(*item)
     return parameter
-
-
-def _only_refer_to_each_other(request: Request) -> bool:
-    """Tell whether the handler has kept neither the request nor its stream.
-
-    They refer to each other; taken apart they are freed at once instead of by the collector, which
-    lets thousands of ended connections add up.
-    """
-    stream = vars(request).get("ws_stream")
-    # request: the caller's variable, ours, the argument below, and the stream
-    # stream: the request, our variable, and the argument below
-    return (
-        stream is not None
-        and sys.getrefcount(request) <= _REQUEST_REFERENCES
-        and sys.getrefcount(stream) <= _STREAM_REFERENCES
-    )
 
 
 def _forget_thread() -> None:

@@ -9,7 +9,10 @@ mod front;
 mod judge;
 mod whole;
 
-pub use self::{front::Front, whole::Whole};
+pub use self::{
+    front::{Ahead, Front},
+    whole::Whole,
+};
 
 use super::{
     close::CloseCode,

@@ -17,7 +17,8 @@ use pyo3::{
 
 use super::{
     errors::os_error,
-    hub::{self, waiting},
+    hub,
+    waiting::{sending, waiting},
 };
 use crate::{
     locks::lock,
@@ -104,7 +105,7 @@ impl Connection {
     fn send(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
         hub::breathe(py)?;
         hub::spend(bytes.len());
-        waiting(py, &self.transport, |wait| self.transport.write(bytes, wait))?
+        sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?
             .map_err(|error| os_error(&error))
     }
 
@@ -277,7 +278,7 @@ impl Connection {
     }
 
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        waiting(py, &self.transport, |wait| self.transport.flush_before_wait(wait))
+        sending(py, &self.transport, |wait| self.transport.flush_before_wait(wait))
     }
 
     fn set_ping_hook(&self, present: bool) {

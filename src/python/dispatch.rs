@@ -10,6 +10,7 @@ use pyo3::{prelude::*, types::PyWeakrefReference};
 
 use super::{
     connection::{Connection, Settings},
+    event_loop::Shared as EventLoop,
     hub::Hub,
 };
 use crate::server::{
@@ -26,6 +27,8 @@ pub(super) struct Dispatch {
     pub(super) threads: Threads,
     /// `None` where handlers cannot share a thread.
     pub(super) hub: Option<Arc<Hub>>,
+    /// Set when the first handler needs it.
+    pub(super) event_loop: OnceLock<Arc<EventLoop>>,
     pub(super) settings: Arc<Settings>,
     /// The function of Python that serves a connection.
     pub(super) run: Py<PyAny>,
@@ -49,6 +52,11 @@ impl Acceptor for Dispatch {
         let job = Job { dispatch: self.clone(), candidate, leave };
         let job = match (&self.hub, concurrency) {
             (Some(hub), Concurrency::Hub) => hub.submit(job),
+            (_, Concurrency::Loop) => {
+                // without its loop the connection ends here
+                let _ = self.event_loop.get().and_then(|event_loop| event_loop.submit(job));
+                return;
+            }
             _ => Some(job),
         };
         if let Some(job) = job {

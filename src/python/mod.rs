@@ -5,6 +5,7 @@ mod deflate;
 mod descriptor;
 mod dispatch;
 mod errors;
+mod event_loop;
 mod functions;
 mod header;
 mod hub;
@@ -12,6 +13,7 @@ mod limits;
 mod options;
 mod server;
 mod stream;
+mod waiting;
 
 use pyo3::{prelude::*, sync::PyOnceLock, types::PyType};
 
@@ -33,6 +35,7 @@ mod _core {
             DeflateFramer, DeflateOffer, IncomingFrameFilter, IncomingMessageFilter,
             OutgoingFrameFilter, OutgoingMessageFilter, RawDeflater, RawInflater,
         },
+        event_loop::{AsyncStream, Departure, EventLoop, Operation, Poller},
         functions::{
             apply_mask, check_header_field, compute_accept, create_closing_handshake_body,
             create_header, create_length_header, decode_key, parse_extensions, parse_token_list,

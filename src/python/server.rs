@@ -11,14 +11,14 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::PyRuntimeError,
+    exceptions::{PyRuntimeError, PyValueError},
     prelude::*,
     types::{PyTuple, PyWeakrefReference},
 };
 
 use super::{
-    connection::Settings, descriptor, dispatch::Dispatch, errors::os_error, hub::Hub,
-    limits::Limits,
+    connection::Settings, descriptor, dispatch::Dispatch, errors::os_error, event_loop::EventLoop,
+    hub::Hub, limits::Limits,
 };
 use crate::{
     protocol::{
@@ -37,6 +37,7 @@ use crate::{
 #[pyclass(frozen, module = "fastwsh._core")]
 pub(super) struct Server {
     core: Arc<Core>,
+    dispatch: Arc<Dispatch>,
     routes: Arc<Routes>,
     events: Arc<EventSink>,
     receiver: Mutex<Receiver<Event>>,
@@ -135,6 +136,7 @@ impl Server {
             core: OnceLock::new(),
             threads: Threads::new(stack_size),
             hub: hub.then(|| Hub::shared(owner.py())).transpose()?,
+            event_loop: OnceLock::new(),
             settings: Arc::new(settings),
             run,
             owner: PyWeakrefReference::new(owner)?.unbind(),
@@ -155,12 +157,23 @@ impl Server {
         let core = Core::new(config, routes.clone(), dispatch.clone(), events.clone());
         let core = Arc::new(core.map_err(|error| os_error(&error))?);
         let _ = dispatch.core.set(Arc::downgrade(&core));
-        Ok(Self { core, routes, events, receiver: Mutex::new(receiver), files })
+        Ok(Self { core, dispatch, routes, events, receiver: Mutex::new(receiver), files })
     }
 
-    fn set_routes(&self, routes: HashMap<String, bool>) {
-        let place = |hub| if hub { Concurrency::Hub } else { Concurrency::Threads };
-        self.routes.set(routes.into_iter().map(|(path, hub)| (path, place(hub))).collect());
+    fn set_event_loop(&self, event_loop: &EventLoop) {
+        let _ = self.dispatch.event_loop.set(event_loop.shared().clone());
+    }
+
+    fn set_routes(&self, routes: HashMap<String, String>) -> PyResult<()> {
+        let place = |name: &str| match name {
+            "threads" => Ok(Concurrency::Threads),
+            "hub" => Ok(Concurrency::Hub),
+            "loop" => Ok(Concurrency::Loop),
+            _ => Err(PyValueError::new_err(format!("no place for handlers: {name:?}"))),
+        };
+        let routes = routes.into_iter().map(|(path, name)| Ok((path, place(&name)?)));
+        self.routes.set(routes.collect::<PyResult<_>>()?);
+        Ok(())
     }
 
     #[pyo3(signature = (credential))]

@@ -26,7 +26,8 @@ use pyo3::{
     PyTraverseError, PyVisit,
 };
 
-use self::{link::Link, wait::Awaited};
+use self::link::Link;
+pub(super) use self::wait::Awaited;
 use super::{
     errors::Kind,
     options::{Direction, StreamOptions},
@@ -147,7 +148,7 @@ impl Stream {
     }
 
     #[pyo3(text_signature = "(self)")]
-    fn get_last_received_opcode(&self) -> PyResult<Option<u8>> {
+    pub(super) fn get_last_received_opcode(&self) -> PyResult<Option<u8>> {
         let opcode = self.inner()?.last_opcode.load(Ordering::Relaxed);
         Ok((opcode != NO_OPCODE).then_some(opcode))
     }
@@ -160,7 +161,7 @@ impl Stream {
 
     #[pyo3(text_signature = "(self)")]
     fn receive_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.get().inner()?.receive_message(slf, Awaited::Message)
+        Self::receive(slf, Awaited::Message)
     }
 
     #[pyo3(signature = (code=1000.into(), reason=None, wait_response=true))]
@@ -243,7 +244,7 @@ impl Stream {
 
 /// A close code that may be `None` without being left out.
 #[derive(Clone, Copy)]
-struct CloseArgument(Option<i64>);
+pub(super) struct CloseArgument(pub(super) Option<i64>);
 
 impl From<i64> for CloseArgument {
     fn from(code: i64) -> Self {
@@ -260,6 +261,35 @@ impl<'py> FromPyObject<'_, 'py> for CloseArgument {
 }
 
 impl Stream {
+    pub(super) fn receive<'py>(
+        slf: &Bound<'py, Self>,
+        awaited: Awaited,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.get().inner()?.receive_message(slf, awaited)
+    }
+
+    pub(super) fn receive_close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().inner()?.receive_close(slf)
+    }
+
+    pub(super) fn send(
+        slf: &Bound<'_, Self>,
+        message: &Bound<'_, PyAny>,
+        end: bool,
+        binary: bool,
+    ) -> PyResult<()> {
+        slf.get().inner()?.send_message(message, end, binary)
+    }
+
+    pub(super) fn begin_close(
+        slf: &Bound<'_, Self>,
+        code: Option<i64>,
+        reason: &Bound<'_, PyAny>,
+        wait_response: bool,
+    ) -> PyResult<bool> {
+        slf.get().inner()?.begin_close(slf.py(), code, reason, wait_response)
+    }
+
     fn inner(&self) -> PyResult<&Inner> {
         self.get().ok_or_else(|| PyRuntimeError::new_err("Stream.__init__ was not called"))
     }

@@ -41,6 +41,8 @@ pub enum Concurrency {
     Threads,
     /// In the thread that it shares with others, while nobody blocks that.
     Hub,
+    /// In the thread of the server's event loop: it is a coroutine function.
+    Loop,
 }
 
 /// Which resources have handlers.

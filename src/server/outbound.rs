@@ -58,6 +58,16 @@ impl Outbound {
         !self.held.is_empty() || self.socket.as_ref().is_some_and(|socket| socket.has_unsent())
     }
 
+    /// Puts bytes behind what is held back, to be sent with it.
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+    }
+
+    /// Tells the caller an error that nobody has been told of.
+    pub(super) fn check(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
     /// Sends a frame behind what was held back.
     pub(super) fn send_frame(
         &mut self,
@@ -73,17 +83,26 @@ impl Outbound {
             self.held.reserve_exact(header.len() + payload.len());
             self.held.extend_from_slice(header);
             self.held.extend_from_slice(payload);
-            return self.flush(wait);
+            return kept(self.flush(wait));
         }
-        self.flush(wait)?;
-        self.send(header, payload, wait)
+        self.send_behind(header, payload, wait)
     }
 
     /// Sends bytes in a system call of their own.
     pub(super) fn write(&mut self, bytes: &[u8], wait: Wait<'_>) -> io::Result<()> {
         self.check()?;
-        self.flush(wait)?;
-        self.send(bytes, &[], wait)
+        self.send_behind(bytes, &[], wait)
+    }
+
+    fn send_behind(&mut self, first: &[u8], second: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        kept(self.flush(wait))?;
+        if self.has_held() {
+            // only for a caller that does not wait
+            self.held.extend_from_slice(first);
+            self.held.extend_from_slice(second);
+            return Ok(());
+        }
+        self.send(first, second, wait)
     }
 
     /// Sends a last frame, as far as the kernel takes it.
@@ -114,10 +133,6 @@ impl Outbound {
     /// Lets go of the socket.
     pub(super) fn close(&mut self) {
         self.socket = None;
-    }
-
-    fn check(&mut self) -> io::Result<()> {
-        self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     /// Sends what was held back; an error is told to who sends next.
@@ -159,7 +174,7 @@ impl Outbound {
     }
 
     /// Sends a frame at once; a small one from the stack, so that nothing is allocated for it.
-    fn send_at_once(&self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
+    fn send_at_once(&mut self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
         let mut frame = [0; STACK_MAX];
         let length = header.len() + payload.len();
         let (Some((first, rest)), true) =
@@ -172,9 +187,27 @@ impl Outbound {
         self.send(&frame[..length], &[], wait)
     }
 
-    /// Sends two pieces one behind the other.
-    fn send(&self, first: &[u8], second: &[u8], wait: Wait<'_>) -> io::Result<()> {
-        send(&*self.socket()?, first, second, wait).map_err(|(_, error)| error)
+    /// Sends two pieces one behind the other; for a caller that does not wait, what the kernel does
+    /// not take is held back.
+    fn send(&mut self, first: &[u8], second: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        match send(&*self.socket()?, first, second, wait) {
+            Ok(()) => Ok(()),
+            Err((sent, error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                let (first, second) = rest(first, second, sent);
+                self.held.extend_from_slice(first);
+                self.held.extend_from_slice(second);
+                Ok(())
+            }
+            Err((_, error)) => Err(error),
+        }
+    }
+}
+
+/// What could not be sent at once is held back: no error for who sends.
+fn kept(flushed: io::Result<()>) -> io::Result<()> {
+    match flushed {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        flushed => flushed,
     }
 }
 

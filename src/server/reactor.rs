@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    os::fd::{AsRawFd, RawFd},
     sync::{
         atomic::{AtomicBool, Ordering},
         Arc, Mutex,
@@ -49,6 +50,8 @@ struct Slot {
     ended: bool,
     reader: Option<CallerId>,
     writer: Option<CallerId>,
+    /// Who is told when the peer has gone.
+    watcher: Option<CallerId>,
 }
 
 /// A socket's place in a reactor.
@@ -59,6 +62,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// A number that no other socket of the reactor has meanwhile.
+    pub fn number(self) -> u32 {
+        self.index
+    }
+
     fn token(self) -> Token {
         Token((self.generation as usize) << 32 | self.index as usize)
     }
@@ -80,6 +88,10 @@ impl Registration {
     /// Where the socket is.
     pub fn place(&self) -> Place {
         self.place
+    }
+
+    pub(super) fn is_in(&self, reactor: &Arc<Remote>) -> bool {
+        Arc::ptr_eq(&self.remote, reactor)
     }
 
     /// The connection has ended. A socket that lives on must be given, to be watched no more.
@@ -237,6 +249,33 @@ impl Reactor {
         false
     }
 
+    /// Wakes `caller` when the peer has closed its direction, or the connection is broken; once.
+    pub fn watch_end(&mut self, place: Place, caller: CallerId) {
+        let Some(slot) = self.slot_mut(place) else { return };
+        if slot.ended {
+            self.remote.tell(|told| told.woken.push(caller));
+        } else {
+            slot.watcher = Some(caller);
+        }
+    }
+
+    /// Whether the peer has closed its direction, or the connection is broken.
+    pub fn has_ended(&self, place: Place) -> bool {
+        self.slot(place).is_none_or(|slot| slot.ended)
+    }
+
+    /// About to wait elsewhere, for the descriptor of this reactor: from here on it is woken for
+    /// what other threads tell it. `false` if they have told it something by now.
+    pub fn rest(&self) -> bool {
+        self.remote.asleep.store(true, Ordering::SeqCst);
+        !self.remote.pending.load(Ordering::SeqCst)
+    }
+
+    /// The descriptor that is readable when [`Self::poll`] has something to tell.
+    pub fn descriptor(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+
     /// Adds to `woken` who can go on, waiting for at most `timeout` if there is nobody yet.
     ///
     /// # Errors
@@ -270,6 +309,9 @@ impl Reactor {
             };
             let ended = event.is_error() || event.is_write_closed();
             slot.ended |= ended || event.is_read_closed();
+            if slot.ended {
+                woken.extend(slot.watcher.take());
+            }
             if event.is_readable() || slot.ended {
                 slot.readable = true;
                 woken.extend(slot.reader.take());

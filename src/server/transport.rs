@@ -19,8 +19,14 @@ use std::{
 use rustix::net::Shutdown;
 
 use super::{
-    flusher::Flusher, inbound::Inbound, keeper::Expiry, outbound::Outbound, reactor::Registration,
-    socket::Socket, turns::Turns, wait::Wait,
+    flusher::Flusher,
+    inbound::Inbound,
+    keeper::Expiry,
+    outbound::Outbound,
+    reactor::{Place, Registration, Remote},
+    socket::Socket,
+    turns::Turns,
+    wait::Wait,
 };
 use crate::locks::{lock, try_lock};
 
@@ -48,7 +54,11 @@ pub struct Transport {
     close_sent: AtomicBool,
     /// The peer has sent a close frame.
     close_received: AtomicBool,
-    /// The close frame for that, until somebody has sent it.
+    /// Frames of a caller that does not wait, until whoever is sending has sent them.
+    queued: Mutex<Vec<u8>>,
+    /// Whether there are any.
+    has_queued: AtomicBool,
+    /// The server's close frame, until somebody has sent it.
     farewell: Mutex<Option<Vec<u8>>>,
     flusher: Arc<Flusher>,
     /// Whether the flusher knows this connection.
@@ -68,7 +78,9 @@ pub struct Transport {
     /// Why the server ended it.
     expiry: OnceLock<Expiry>,
     turns: Turns,
+    /// In the reactor that asked first, and in others.
     registration: OnceLock<Registration>,
+    registrations: Mutex<Vec<Arc<Registration>>>,
 }
 
 /// A half of a connection, for as long as this is kept.
@@ -115,6 +127,8 @@ impl Transport {
             going_away: AtomicBool::new(false),
             close_sent: AtomicBool::new(false),
             close_received: AtomicBool::new(false),
+            queued: Mutex::default(),
+            has_queued: AtomicBool::new(false),
             farewell: Mutex::new(None),
             flusher,
             watched: AtomicBool::new(false),
@@ -127,6 +141,7 @@ impl Transport {
             expiry: OnceLock::new(),
             turns: Turns::default(),
             registration: OnceLock::new(),
+            registrations: Mutex::default(),
         }
     }
 
@@ -148,25 +163,56 @@ impl Transport {
         &self.turns
     }
 
-    /// Where the reactor knows this connection's socket; `register` makes it known when it is
-    /// first asked for, with the socket if it is still there.
-    pub fn registration(
+    /// Where a reactor knows this connection's socket; `register` makes it known when it is first
+    /// asked for, with the socket if it is still there.
+    pub fn place(
         &self,
+        reactor: &Arc<Remote>,
         register: impl FnOnce(&Socket) -> io::Result<Registration>,
-    ) -> io::Result<&Registration> {
-        if let Some(registration) = self.registration.get() {
-            return Ok(registration);
+    ) -> io::Result<Place> {
+        match self.registration.get() {
+            Some(registration) if registration.is_in(reactor) => return Ok(registration.place()),
+            Some(_) => return self.place_in_another(reactor, register),
+            None => {}
         }
-        let socket = lock(&self.socket).clone();
-        let socket = socket.ok_or(io::ErrorKind::NotConnected)?;
-        let registration = register(&socket)?;
+        let registration = register(&*self.live_socket()?)?;
         let registration = self.registration.get_or_init(|| registration);
+        self.unless_finished(registration)
+    }
+
+    /// The handler runs in one reactor's thread, and somebody in another's uses its connection.
+    fn place_in_another(
+        &self,
+        reactor: &Arc<Remote>,
+        register: impl FnOnce(&Socket) -> io::Result<Registration>,
+    ) -> io::Result<Place> {
+        let mut registrations = lock(&self.registrations);
+        if let Some(known) = registrations.iter().find(|known| known.is_in(reactor)) {
+            return Ok(known.place());
+        }
+        let registration = Arc::new(register(&*self.live_socket()?)?);
+        registrations.push(registration.clone());
+        drop(registrations);
+        self.unless_finished(&registration)
+    }
+
+    fn live_socket(&self) -> io::Result<Arc<Socket>> {
+        lock(&self.socket).clone().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn unless_finished(&self, registration: &Registration) -> io::Result<Place> {
         if self.finished.load(Ordering::SeqCst) {
             // which may not have seen the registration
             registration.end(None);
             return Err(io::ErrorKind::NotConnected.into());
         }
-        Ok(registration)
+        Ok(registration.place())
+    }
+
+    /// Whether this is the reactor that asked for a place first: the one in whose thread the
+    /// handler runs.
+    pub fn is_at_home(&self, reactor: &Arc<Remote>) -> bool {
+        self.registration.get().is_some_and(|registration| registration.is_in(reactor))
     }
 
     /// Says whether a further complete message is buffered.
@@ -227,7 +273,8 @@ impl Transport {
     /// # Errors
     /// Those of `send(2)`, also one that an earlier held-back frame met.
     pub fn send_frame(&self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
-        self.sending(wait, |outbound| outbound.send_frame(header, payload, wait))
+        let sent = self.sending(wait, |outbound| outbound.send_frame(header, payload, wait));
+        self.or_queue(sent, wait, &[header, payload])
     }
 
     /// Sends bytes in a `send(2)` of their own, after what was held back.
@@ -235,7 +282,8 @@ impl Transport {
     /// # Errors
     /// As [`Self::send_frame`].
     pub fn write(&self, bytes: &[u8], wait: Wait<'_>) -> io::Result<()> {
-        self.sending(wait, |outbound| outbound.write(bytes, wait))
+        let sent = self.sending(wait, |outbound| outbound.write(bytes, wait));
+        self.or_queue(sent, wait, &[bytes])
     }
 
     /// Sends what was held back, for a caller that is about to wait for the peer.
@@ -252,7 +300,45 @@ impl Transport {
 
     /// Whether frames are held back that could not be sent yet, or by whom is not known.
     pub fn has_held(&self) -> bool {
-        self.try_outbound().is_none_or(|outbound| outbound.has_held())
+        self.has_queued.load(Ordering::SeqCst)
+            || self.try_outbound().is_none_or(|outbound| outbound.has_held())
+    }
+
+    /// Sends what is held back, as far as the kernel takes it; whether all of it is sent. A caller
+    /// that has to come back is woken for it.
+    ///
+    /// # Errors
+    /// One that was met since the last call that sends.
+    pub fn drain(&self, wait: Wait<'_>) -> io::Result<bool> {
+        let mut outbound = match self.take(&self.outbound, wait) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            outbound => outbound?,
+        };
+        self.take_queued(&mut outbound);
+        outbound.flush_and_keep_error(wait);
+        outbound.check()?;
+        let is_sent = !outbound.has_held();
+        drop(outbound);
+        self.send_farewell();
+        Ok(is_sent)
+    }
+
+    /// Keeps what a caller that does not wait could not send because somebody else is sending; the
+    /// caller is woken when that one lets go.
+    fn or_queue(&self, sent: io::Result<()>, wait: Wait<'_>, pieces: &[&[u8]]) -> io::Result<()> {
+        match (sent, wait) {
+            (Err(error), Wait::Park(parker))
+                if error.kind() == io::ErrorKind::WouldBlock && !parker.waits() =>
+            {
+                let mut queued = lock(&self.queued);
+                for piece in pieces {
+                    queued.extend_from_slice(piece);
+                }
+                self.has_queued.store(true, Ordering::SeqCst);
+                Ok(())
+            }
+            (sent, _) => sent,
+        }
     }
 
     /// Sends what was held back for two ticks; `false` when there is nothing to look after.
@@ -290,6 +376,7 @@ impl Transport {
         let socket = lock(&self.socket).take()?;
         self.finished.store(true, Ordering::SeqCst);
         if let Some(mut outbound) = try_lock(&self.outbound) {
+            self.take_queued(&mut outbound);
             outbound.flush_and_keep_error(Wait::Never);
             // closing it would say as much, but not while a child process has it as well
             socket.end_sending();
@@ -304,8 +391,12 @@ impl Transport {
             // another thread of the handler still waits for a message that cannot come
             socket.shutdown(Shutdown::Read);
         }
+        let lives_on = (outcome == Outcome::Abrupt).then_some(&socket);
         if let Some(registration) = self.registration.get() {
-            registration.end((outcome == Outcome::Abrupt).then_some(&socket));
+            registration.end(lives_on);
+        }
+        for registration in &*lock(&self.registrations) {
+            registration.end(lives_on);
         }
         self.let_go();
         self.turns.released();
@@ -327,7 +418,10 @@ impl Transport {
         wait: Wait<'_>,
         work: impl FnOnce(&mut Outbound) -> io::Result<T>,
     ) -> io::Result<T> {
-        let result = work(&mut *self.take(&self.outbound, wait)?);
+        let mut outbound = self.take(&self.outbound, wait)?;
+        self.take_queued(&mut outbound);
+        let result = work(&mut outbound);
+        drop(outbound);
         self.send_farewell();
         result
     }
@@ -350,6 +444,14 @@ impl Transport {
         Ok(self.half(guard))
     }
 
+    fn take_queued(&self, outbound: &mut Outbound) {
+        if self.has_queued.load(Ordering::SeqCst) {
+            let mut queued = lock(&self.queued);
+            outbound.append(&std::mem::take(&mut *queued));
+            self.has_queued.store(false, Ordering::SeqCst);
+        }
+    }
+
     /// Sends the server's close frame if there is one and nobody else is sending. Whoever is sends
     /// it: everyone calls this after letting go of `outbound`.
     fn send_farewell(&self) {
@@ -365,6 +467,8 @@ impl Transport {
     }
 
     fn try_outbound(&self) -> Option<Half<'_, Outbound>> {
-        try_lock(&self.outbound).map(|guard| self.half(guard))
+        let mut outbound = try_lock(&self.outbound).map(|guard| self.half(guard))?;
+        self.take_queued(&mut outbound);
+        Some(outbound)
     }
 }

@@ -1,5 +1,5 @@
-//! How a caller waits for a peer: not at all, in a thread of its own, or by letting others run in
-//! its thread meanwhile. Who calls decides; the connection does not know.
+//! How a caller waits for a peer: not at all, in a thread of its own, by letting others run in its
+//! thread meanwhile, or by coming back later. Who calls decides; the connection does not know.
 
 use std::io;
 
@@ -12,7 +12,7 @@ pub enum Wait<'a> {
     Never,
     /// In the system call, until it can be done.
     Long,
-    /// By letting others run.
+    /// By letting others run, or by coming back: see [`Park::waits`].
     Park(&'a dyn Park),
 }
 
@@ -20,6 +20,11 @@ pub enum Wait<'a> {
 ///
 /// It may be woken without a reason; whoever parks looks again at what it waited for.
 pub trait Park {
+    /// Whether its `wait_` methods wait. Those of a coroutine's caller cannot: they note what the
+    /// caller is to be woken for and fail with [`io::ErrorKind::WouldBlock`], and the caller tries
+    /// again then. What it has begun to send is kept and sent by the connection.
+    fn waits(&self) -> bool;
+
     /// Whether there was something to read when last looked.
     fn is_readable(&self) -> bool;
 

@@ -1,4 +1,4 @@
-"""Where each handler runs: in the hub, a thread that it shares with others, or in one of its own.
+"""Where each handler runs: in the hub, a thread of its own, or an event loop.
 
 Owns the order of who decides: what has been seen of the handler, the operator, the handler itself,
 the check of its source. What that looks for is `check`'s business.
@@ -8,9 +8,9 @@ import importlib
 import logging
 from typing import Any, Final, NamedTuple
 
-from fastwsh.loader import AUTO, HUB, THREADS, HandlerSuite
+from fastwsh.loader import AUTO, HUB, LOOP, THREADS, HandlerSuite
 
-__all__ = ["AUTO", "CHOICES", "HUB", "THREADS", "Executor", "Placement"]
+__all__ = ["AUTO", "CHOICES", "HUB", "LOOP", "THREADS", "Executor", "Placement"]
 
 CHOICES: Final = (AUTO, THREADS, HUB)
 """The values of --concurrency."""
@@ -22,11 +22,11 @@ class Placement(NamedTuple):
     """Where a handler runs.
 
     Attributes:
-        hub: Whether it shares the hub's thread.
+        where: `HUB`, `THREADS` or `LOOP`.
         reason: Who or what decided, for people.
     """
 
-    hub: bool
+    where: str
     reason: str
 
 
@@ -45,19 +45,20 @@ class Executor:
 
     def place(self, suite: HandlerSuite) -> Placement:
         """Decide where a handler runs; this may change when it stalls."""
+        if suite.is_async:
+            return Placement(LOOP, "its web_socket_transfer_data is a coroutine function")
         if self._missing is not None:
-            return Placement(hub=False, reason=self._missing)
+            return Placement(THREADS, self._missing)
         if suite.stall is not None:
-            return Placement(hub=False, reason=suite.stall)
+            return Placement(THREADS, suite.stall)
         if self._concurrency != AUTO:
-            reason = f"--concurrency is {self._concurrency}"
-            return Placement(self._concurrency == HUB, reason)
+            return Placement(self._concurrency, f"--concurrency is {self._concurrency}")
         if suite.concurrency != AUTO:
             reason = f"its web_socket_concurrency is {suite.concurrency!r}"
-            return Placement(suite.concurrency == HUB, reason)
+            return Placement(suite.concurrency, reason)
         if suite.why_threads is not None:
-            return Placement(hub=False, reason=suite.why_threads)
-        return Placement(hub=True, reason="it waits only in calls of its stream")
+            return Placement(THREADS, suite.why_threads)
+        return Placement(HUB, "it waits only in calls of its stream")
 
     def note_stall(self, resource: str, suite: Any, seconds: float) -> None:
         """Note that a handler has kept the hub's thread; its next connections get threads.

@@ -7,11 +7,11 @@ import logging
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from fastwsh import loader
+from fastwsh import coroutines, loader
 from fastwsh.loader import HandlerSuite as _HandlerSuite
 from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
 from fastwsh.pywebsocket._signatures import hide_annotations
@@ -20,6 +20,14 @@ __all__ = ["DispatchException", "Dispatcher", "alias_handlers"]
 
 _LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server")
 _ALIAS_LINE: Final = re.compile(r"(\S+)\s+(\S+)$")
+
+
+_CLOSE_CODES: Final = (
+    (msgutil.BadOperationException, common.STATUS_INTERNAL_ENDPOINT_ERROR),
+    (msgutil.InvalidFrameException, common.STATUS_PROTOCOL_ERROR),
+    (msgutil.UnsupportedFrameException, common.STATUS_UNSUPPORTED_DATA),
+    (stream.InvalidUTF8Exception, common.STATUS_INVALID_FRAME_PAYLOAD_DATA),
+)
 
 
 class DispatchException(Exception):
@@ -72,6 +80,8 @@ class Dispatcher:
         self._handler_suite_map: dict[str, _HandlerSuite] = {}
         self._source_warnings: list[str] = []
         self._alias_listeners: list[Callable[[], object]] = []
+        # a server with an event loop of its own has it run there
+        self._run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] = coroutines.run
         for file in self.handlers:
             self._register(file)
 
@@ -129,18 +139,28 @@ class Dispatcher:
             HandshakeException: The handler raised something else. The status is 403, or the one of
                 a HandshakeException that the handler raised.
         """
-        handler = self._handler(request).do_extra_handshake
+        suite = self._handler(request)
         try:
-            handler(request)
+            if suite.opens_async:
+                self._run_coroutine(suite.do_extra_handshake(request))
+            else:
+                suite.do_extra_handshake(request)
         except handshake.AbortedByUserException:
             self._logger.debug("%s", traceback.format_exc())
             raise
         except Exception as error:
-            status = error.status if isinstance(error, handshake.HandshakeException) else None
-            self._name_handler("web_socket_do_extra_handshake", request, error)
-            raise handshake.HandshakeException(
-                error, status or common.HTTP_STATUS_FORBIDDEN
-            ) from error
+            raise self._refusal(request, error) from error
+
+    async def do_extra_handshake_async(self, request: Any) -> None:
+        """Do the same for a handler that runs in an event loop."""
+        handler = self._handler(request).do_extra_handshake
+        try:
+            await coroutines.call(handler, request)
+        except handshake.AbortedByUserException:
+            self._logger.debug("%s", traceback.format_exc())
+            raise
+        except Exception as error:
+            raise self._refusal(request, error) from error
 
     def transfer_data(self, request: Any) -> None:
         """Let the handler use the connection; then close it, as what happened demands.
@@ -154,26 +174,37 @@ class Dispatcher:
             Exception: The handler failed; its message says which one. The connection has to be
                 dropped as well, without a close frame.
         """
+        suite = self._handler(request)
+        if suite.is_async:
+            raise DispatchException(
+                f"The handler for {request.ws_resource!r} is a coroutine function, which only "
+                "fastwsh's own server can run"
+            )
         try:
-            self._handler(request).transfer_data(request)
+            returned = suite.transfer_data(request)
+            if returned is not None:
+                coroutines.refuse(returned)
             if not request.server_terminated:
                 request.ws_stream.close_connection()
-        except handshake.AbortedByUserException:
-            self._logger.debug("%s", traceback.format_exc())
-            raise
-        except msgutil.BadOperationException as error:
-            self._close(request, error, common.STATUS_INTERNAL_ENDPOINT_ERROR)
-        except msgutil.InvalidFrameException as error:
-            self._close(request, error, common.STATUS_PROTOCOL_ERROR)
-        except msgutil.UnsupportedFrameException as error:
-            self._close(request, error, common.STATUS_UNSUPPORTED_DATA)
-        except stream.InvalidUTF8Exception as error:
-            self._close(request, error, common.STATUS_INVALID_FRAME_PAYLOAD_DATA)
-        except msgutil.ConnectionTerminatedException as error:
-            self._logger.debug("%s", error)
         except Exception as error:
-            self._name_handler("web_socket_transfer_data", request, error)
-            raise
+            closing = self._judge(request, error)
+            if closing is None:
+                raise
+            if closing:
+                request.ws_stream.close_connection(*closing)
+
+    async def transfer_data_async(self, request: Any) -> None:
+        """Do the same for a handler that is a coroutine function."""
+        try:
+            await self._handler(request).transfer_data(request)
+            if not request.server_terminated:
+                await request.ws_stream.close_connection()
+        except Exception as error:
+            closing = self._judge(request, error)
+            if closing is None:
+                raise
+            if closing:
+                await request.ws_stream.close_connection(*closing)
 
     def passive_closing_handshake(self, request: Any) -> Any:
         """Ask the handler for the status code and the reason to answer a close frame with."""
@@ -188,18 +219,43 @@ class Dispatcher:
             raise DispatchException(f"No handler for: {request.ws_resource!r}")
         return suite
 
-    def _close(self, request: Any, error: Exception, default_code: int) -> None:
-        """Close with the code that the error names, or with the one for its class."""
+    def _refusal(self, request: Any, error: Exception) -> handshake.HandshakeException:
+        """Return what a handler's exception makes of its opening handshake."""
+        status = error.status if isinstance(error, handshake.HandshakeException) else None
+        self._name_handler("web_socket_do_extra_handshake", request, error)
+        return handshake.HandshakeException(error, status or common.HTTP_STATUS_FORBIDDEN)
+
+    def _judge(self, request: Any, error: Exception) -> tuple[int, str, bool] | tuple[()] | None:
+        """Decide what a handler's exception makes of its connection.
+
+        Returns:
+            What to call `close_connection` with; nothing if there is nothing left to close; None
+            if the connection has to be dropped without a close frame.
+        """
+        if isinstance(error, handshake.AbortedByUserException):
+            self._logger.debug("%s", traceback.format_exc())
+            return None
+        for kind, code in _CLOSE_CODES:
+            if isinstance(error, kind):
+                return self._closing(request, error, code)
+        if isinstance(error, msgutil.ConnectionTerminatedException):
+            self._logger.debug("%s", error)
+            return ()
+        self._name_handler("web_socket_transfer_data", request, error)
+        return None
+
+    def _closing(self, request: Any, error: Exception, default_code: int) -> tuple[int, str, bool]:
+        """Return the code that the error names, or the one for its class, and what goes with it."""
         reason = getattr(error, "close_reason", "")
         if reason:
             # a limit is the operator's, who may want to raise it
             self._logger.warning("%r: %s", request.ws_resource, error)
         else:
             self._logger.debug("%s", error)
-        request.ws_stream.close_connection(
+        return (
             getattr(error, "close_code", default_code),
             reason,
-            wait_response=getattr(error, "awaits_close", True),
+            getattr(error, "awaits_close", True),
         )
 
     @staticmethod

@@ -52,6 +52,31 @@ impl Front {
     }
 }
 
+/// What a receiver will meet first, pings and pongs left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// Nothing yet.
+    Nothing,
+    /// A close frame (RFC 6455 5.5.1).
+    Close,
+    /// Data, or what breaks a rule.
+    Message,
+}
+
+impl Ahead {
+    /// Looks at bytes of a peer that masks its frames, at the beginning of a frame.
+    pub fn of(mut input: &[u8]) -> Self {
+        loop {
+            match Front::of(input) {
+                Front::Control { length, .. } => input = &input[length..],
+                Front::Unfinished => return Self::Nothing,
+                Front::Other if input.first() == Some(&0x88) => return Self::Close,
+                Front::Other => return Self::Message,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +109,15 @@ mod tests {
         assert_eq!(Front::of(&frame(0x89, &[0; 126])), Front::Other);
         assert_eq!(Front::of(b"\x89\xfe\x00\x01\0\0\0\0x"), Front::Other);
         assert_eq!(Front::of(b"\x89\x01x"), Front::Other);
+    }
+
+    #[test]
+    fn what_is_ahead_is_behind_pings_and_pongs() {
+        let ping = frame(0x89, b"x");
+        assert_eq!(Ahead::of(&ping), Ahead::Nothing);
+        assert_eq!(Ahead::of(&[&ping[..], &frame(0x88, b"")].concat()), Ahead::Close);
+        assert_eq!(Ahead::of(&[&ping[..], &frame(0x81, b"x")].concat()), Ahead::Message);
+        // a reserved opcode
+        assert_eq!(Ahead::of(&frame(0x83, b"")), Ahead::Message);
     }
 }

@@ -119,9 +119,8 @@ pub(in crate::python) fn turn<'a>(
 
 impl Parker<'_, '_> {
     fn place(&self) -> io::Result<Place> {
-        self.transport
-            .registration(|socket| self.hub.reactor.borrow_mut().register(socket))
-            .map(crate::server::Registration::place)
+        let reactor = &self.hub.reactor;
+        self.transport.place(&self.hub.hub.remote, |socket| reactor.borrow_mut().register(socket))
     }
 
     fn park(&self) -> io::Result<()> {
@@ -134,6 +133,10 @@ impl Parker<'_, '_> {
 }
 
 impl Park for Parker<'_, '_> {
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn is_readable(&self) -> bool {
         // reading tells what is wrong with a socket that cannot be watched
         self.place().map_or(true, |place| self.hub.reactor.borrow().is_readable(place))

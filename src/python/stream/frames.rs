@@ -21,10 +21,7 @@ use crate::{
         frame::{Frame, Opcode, MAX_CONTROL_PAYLOAD},
         ProtocolError,
     },
-    python::{
-        connection::read_exactly,
-        hub::{self, waiting},
-    },
+    python::{connection::read_exactly, hub, waiting::waiting},
 };
 
 impl Inner {

@@ -10,7 +10,7 @@ use crate::{
     python::{
         connection::{Connection, Settings},
         errors::protocol_error,
-        hub,
+        waiting,
     },
     server::Transport,
 };
@@ -102,7 +102,7 @@ impl Inner {
             return Ok(Turn { guard, transport: None });
         };
         let transport = &connection.get().transport;
-        let guard = hub::turn(py, transport, &self.compressing)?;
+        let guard = waiting::turn(py, transport, &self.compressing)?;
         Ok(Turn { guard: Some(guard), transport: Some(transport.clone()) })
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     python::{
         connection::Connection,
         deflate::DeflateFramer,
-        hub::{self, waiting},
+        waiting::{has_own_thread, parked, waiting},
     },
     server::Transport,
 };
@@ -91,7 +91,7 @@ impl Inner {
         if let Some(found) = self.take_whole(py, link, transport, rules)? {
             return Ok(found);
         }
-        if hub::here().is_none() {
+        if has_own_thread() {
             let waited =
                 waiting(py, transport, |wait| wait_input(transport, reader, awaited, wait))?;
             waited.map_err(told)?;
@@ -126,7 +126,7 @@ impl Inner {
         rules: Rules,
     ) -> PyResult<Option<Found<'py>>> {
         let mut made = Ok(py.None().into_bound(py));
-        let there = hub::parked(py, transport, |parker| {
+        let there = parked(py, transport, |parker| {
             take_whole(transport, &self.reader, rules, parker, |opcode, payload| {
                 made = if opcode == Opcode::TEXT {
                     to_text(py, payload)

@@ -24,9 +24,11 @@ use crate::{
     python::{
         deflate::{incoming_framer, DeflateFramer},
         errors::{invalid_utf8, os_error},
+        event_loop::Hook,
         hub,
+        waiting::await_input,
     },
-    server::{is_own_pong, Transport},
+    server::is_own_pong,
 };
 
 /// How messages pass on their way in.
@@ -130,6 +132,7 @@ impl Inner {
         let Some(dispatcher) = request.getattr_opt(intern!(py, "_dispatcher"))? else {
             return Ok((Some(CloseCode::NORMAL.0.into()), empty()));
         };
+        let _hook = Hook::begin();
         let (code, reason): (Option<i64>, Bound<'py, PyAny>) = dispatcher
             .call_method1(intern!(py, "passive_closing_handshake"), (request,))?
             .extract()?;
@@ -179,6 +182,7 @@ impl Inner {
         if !hook.is_truthy()? {
             return Ok(false);
         }
+        let _hook = Hook::begin();
         match hook.call1((request, body)) {
             Ok(_) => Ok(true),
             Err(error) if error.is_instance_of::<PyAttributeError>(py) => Ok(false),
@@ -262,18 +266,6 @@ impl Inner {
         let text = format!("Receiving {wanted} byte failed. Peer (({address},)) {what}");
         Kind::ConnectionTerminated.with(py, text)
     }
-}
-
-/// Lets others run until something has been received; most handlers in the hub wait here, with
-/// little on the stack.
-fn await_input(py: Python<'_>, transport: &Transport) -> PyResult<()> {
-    if transport.is_more_buffered() {
-        return Ok(());
-    }
-    let Some(hub) = hub::wants_input(py, transport) else { return Ok(()) };
-    let parked = hub.park(py);
-    transport.set_awaits_input(false);
-    parked
 }
 
 pub(super) fn warn_non_minimal(py: Python<'_>, header: &FrameHeader) -> PyResult<()> {

@@ -19,7 +19,8 @@ use crate::{
         deflate::outgoing_framer,
         errors::{os_error, send_error, value_error},
         functions::closing_body,
-        hub::{self, waiting},
+        hub,
+        waiting::sending,
     },
 };
 
@@ -112,12 +113,28 @@ impl Inner {
         wait_response: bool,
     ) -> PyResult<()> {
         let py = stream.py();
-        let link = self.link(py)?;
-        if self.server_terminated(py, &link)? {
+        let empty = PyString::new(py, "").into_any();
+        if !self.begin_close(py, code, reason.unwrap_or(&empty), wait_response)? {
             return Ok(());
         }
-        let empty = PyString::new(py, "").into_any();
-        let reason = reason.unwrap_or(&empty);
+        let awaiting = Awaiting::begin(&self.link(py)?);
+        let answered = self.receive_close(stream);
+        drop(awaiting);
+        answered
+    }
+
+    /// Sends a close frame; whether the peer's is to be waited for.
+    pub(super) fn begin_close(
+        &self,
+        py: Python<'_>,
+        code: Option<i64>,
+        reason: &Bound<'_, PyAny>,
+        wait_response: bool,
+    ) -> PyResult<bool> {
+        let link = self.link(py)?;
+        if self.server_terminated(py, &link)? {
+            return Ok(false);
+        }
         if code.is_none() {
             if !reason.is_none() && reason.len()? > 0 {
                 return Err(Kind::BadOperation
@@ -132,17 +149,17 @@ impl Inner {
         let expects_answer = code
             .and_then(|code| u16::try_from(code).ok())
             .is_none_or(|code| CloseCode(code).expects_answer());
-        if !wait_response || !expects_answer {
-            return Ok(());
-        }
-        let awaiting = Awaiting::begin(&link);
-        let answer = self.receive_message(stream, Awaited::CloseAnswer);
-        drop(awaiting);
-        let answer = match answer {
+        Ok(wait_response && expects_answer)
+    }
+
+    /// Waits for the peer's close frame.
+    pub(super) fn receive_close(&self, stream: &Bound<'_, Stream>) -> PyResult<()> {
+        let py = stream.py();
+        let answer = match self.receive_message(stream, Awaited::CloseAnswer) {
             Ok(answer) => answer,
-            // a second thread of the handler received the peer's close frame
-            Err(error) if Kind::ConnectionTerminated.is(py, &error) && link.is_close_received() => {
-                return Ok(());
+            Err(error) if Kind::ConnectionTerminated.is(py, &error) => {
+                // another thread, or task, of the handler received the peer's close frame
+                return if self.link(py)?.is_close_received() { Ok(()) } else { Err(error) };
             }
             Err(error) => return Err(error),
         };
@@ -271,7 +288,7 @@ impl Inner {
             return Ok(());
         }
         hub::spend(payload.len());
-        waiting(py, transport, |wait| transport.send_frame(&encoded, payload, wait))?
+        sending(py, transport, |wait| transport.send_frame(&encoded, payload, wait))?
             .map_err(|error| self.write_failure(py, os_error(&error)))
     }
 

@@ -41,7 +41,7 @@ pub(super) struct Received {
 
 /// What a caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Awaited {
+pub(in crate::python) enum Awaited {
     Message,
     /// The peer's answer to our close frame, whichever thread gets it.
     CloseAnswer,
@@ -186,7 +186,9 @@ fn next_event(
             inbound.expect_direct(false);
             return Ok(Waited::Received(received(transport, inbound, &mut lock(reader), event)));
         }
-        if let Some(length) = direct_length(&lock(reader)) {
+        // a caller that comes back would have it read from the front each time
+        let waits = !matches!(wait, Wait::Park(parker) if !parker.waits());
+        if let Some(length) = direct_length(&lock(reader)).filter(|_| waits) {
             return Ok(Waited::Direct(length));
         }
         event = match fill(inbound, reader, wait)? {

@@ -8,7 +8,11 @@ use std::{
 use super::Transport;
 use crate::{
     locks::lock,
-    protocol::{frame::Opcode, receive::Front, send::control_frame},
+    protocol::{
+        frame::Opcode,
+        receive::{Ahead, Front},
+        send::control_frame,
+    },
     server::{
         keeper::{is_own_pong, Expiry},
         socket::Socket,
@@ -72,6 +76,22 @@ impl Transport {
     /// Why the server has ended the connection, if it has.
     pub fn expiry(&self) -> Option<Expiry> {
         self.expiry.get().copied()
+    }
+
+    /// Whether nothing more can come for the handler: the peer has gone, as `has_ended` says, or has
+    /// answered the server's close frame, and no message is unread. `false` also while somebody
+    /// reads.
+    pub fn is_peer_done(&self, has_ended: bool) -> bool {
+        let Some(mut inbound) = self.try_inbound() else { return false };
+        if inbound.bytes().is_empty() {
+            // an error is the end of what can be read
+            let _ = inbound.fill(Wait::Never);
+        }
+        match Ahead::of(inbound.bytes()) {
+            Ahead::Message => false,
+            Ahead::Close => has_ended || self.is_going_away(),
+            Ahead::Nothing => has_ended,
+        }
     }
 
     fn look<T>(&self, at: impl FnOnce(&Socket) -> T) -> Option<T> {

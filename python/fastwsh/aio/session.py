@@ -1,0 +1,104 @@
+"""One connection from its opening handshake to its end, for a handler that is a coroutine function.
+
+The counterpart of `fastwsh.session`, which owns all that does not wait.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any, Final
+
+from fastwsh import _core, session
+from fastwsh.pywebsocket.handshake import base
+from fastwsh.request import Request
+
+__all__ = ["Session"]
+
+_LOGGER: Final = logging.getLogger("fastwsh.server")
+
+
+class Session:
+    """A connection that is served by a task of its own.
+
+    The task is cancelled when the peer has gone while the handler waits for something else; a
+    handler that waits for the peer gets the stream's exception instead.
+
+    Args:
+        event_loop: The native half of the event loop.
+        connection: A connection whose request names a handler.
+    """
+
+    def __init__(self, event_loop: _core.EventLoop, connection: _core.Connection) -> None:
+        self._connection = connection
+        self._poller = _core.Poller(event_loop, connection)
+        self._task: asyncio.Task[Any] | None = None
+        self._server_stops = False
+        self._cancelled_for = "the server stops"
+
+    async def run(self) -> None:
+        """Open the connection, let its handler use it, and see to its end.
+
+        Never raises for what a handler does.
+        """
+        connection = self._connection
+        request = Request(connection)
+        started = time.monotonic()
+        self._task = asyncio.current_task()
+        try:
+            await self._serve(request)
+        except asyncio.CancelledError:
+            _LOGGER.info(
+                "Handler of %s was cancelled: %s", connection.resource, self._cancelled_for
+            )
+        except BaseException as error:  # noqa: BLE001 (a handler may raise anything)
+            session.report(connection, error)
+        finally:
+            await self._end(request, started)
+
+    def say_goodbye(self) -> None:
+        """Cancel the handler when the client has answered the close frame of a stopping server."""
+        self._server_stops = True
+        self._poller.watch_farewell()
+
+    async def _serve(self, request: Request) -> None:
+        connection = self._connection
+        dispatcher = connection.server.websocket_server_options.dispatcher
+        try:
+            if not await self._open(request, dispatcher):
+                return
+            request._dispatcher = dispatcher  # type: ignore[attr-defined]
+            self._poller.watch_end(self._cancel)
+            await dispatcher.transfer_data_async(request)
+        except base.AbortedByUserException as error:
+            session.note_aborted(error)
+        else:
+            session.note_clean(request, connection)
+
+    async def _open(self, request: Request, dispatcher: Any) -> bool:
+        handshaker = session.Handshaker(request, dispatcher)
+        try:
+            handshaker.begin()
+            await dispatcher.do_extra_handshake_async(request)
+            established = handshaker.finish()
+        except (base.VersionException, base.HandshakeException) as error:
+            session.refuse(request, error)
+            return False
+        stream = vars(request)["ws_stream"]
+        vars(request)["ws_stream"] = _core.AsyncStream(stream, self._poller)
+        return established
+
+    def _cancel(self) -> None:
+        if not self._server_stops:
+            self._cancelled_for = "its client has gone"
+        if self._task is not None:
+            self._task.cancel(self._cancelled_for)
+
+    async def _end(self, request: Request, started: float) -> None:
+        # nobody is left to be told
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await self._poller.drain()
+        self._task = None
+        self._poller.close()
+        session.note_end(request, started)
+        session.take_apart(request)

@@ -1,0 +1,87 @@
+"""Calling what may be a coroutine function, from code of either kind.
+
+Imports asyncio only where it is needed: a server whose handlers are all plain functions never does.
+"""
+
+import dis
+import inspect
+import threading
+from collections.abc import Callable, Coroutine
+from types import CodeType
+from typing import Any, Final
+
+__all__ = ["call", "call_in_thread", "may_block", "refuse", "run"]
+
+# Whatever else a function does takes no time worth speaking of.
+_TAKES_TIME: Final = ("CALL", "IMPORT", "FOR_ITER", "JUMP_BACKWARD", "BEFORE_WITH", "LOAD_SPECIAL")
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in an event loop of its own, and return its result."""
+    import asyncio  # noqa: PLC0415 (see the module)
+
+    return asyncio.run(coroutine)
+
+
+async def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Await a coroutine function; call another one so that it does not hold up the event loop."""
+    from fastwsh.loader import is_coroutine_function  # noqa: PLC0415 (which imports this)
+
+    if is_coroutine_function(function):
+        return await function(*arguments)
+    if may_block(function):
+        return await call_in_thread(function, *arguments)
+    return function(*arguments)
+
+
+def may_block(function: object) -> bool:
+    """Tell whether a function does anything that may take time: calls, imports, loops."""
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        return True
+    return any(step.opname.startswith(_TAKES_TIME) for step in dis.get_instructions(code))
+
+
+async def call_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a thread of its own.
+
+    As many at once as there are callers, unlike `asyncio.to_thread`: functions of handlers may wait
+    for each other. If the caller is cancelled, the function goes on.
+    """
+    import asyncio  # noqa: PLC0415 (see the module)
+
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def tell(result: Any, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(result)
+        elif isinstance(error, StopIteration):
+            done.set_exception(RuntimeError(f"{type(error).__name__} was raised: {error}"))
+        else:
+            done.set_exception(error)
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = function(*arguments)
+        except BaseException as raised:  # noqa: BLE001 (the caller's)
+            error = raised
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=work, name="fastwsh-handshake", daemon=True).start()
+    return await done
+
+
+def refuse(returned: object) -> None:
+    """Raise TypeError if a plain function has returned a coroutine, which nobody would run."""
+    if inspect.iscoroutine(returned):
+        name = returned.__qualname__
+        returned.close()
+        raise TypeError(
+            f"it returned a coroutine of {name}, which is not run; define the handler's function "
+            "with async def"
+        )

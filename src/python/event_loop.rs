@@ -1,0 +1,289 @@
+//! asyncio: coroutines that use connections, woken in batches.
+//!
+//! The sockets of an event loop's coroutines are watched by a reactor of their own, whose
+//! descriptor the event loop watches. When it is readable, one call of [`EventLoop::run`] asks for
+//! all sockets that are ready and lets the coroutines that wait for them go on, one after the
+//! other, without a trip through the event loop's queue for each.
+
+mod caller;
+mod operation;
+mod poller;
+mod stream;
+mod work;
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard,
+    },
+    time::Duration,
+};
+
+use pyo3::prelude::*;
+
+pub(super) use self::{
+    caller::{here, Hook},
+    operation::Operation,
+    poller::Poller,
+    stream::AsyncStream,
+};
+use super::{
+    connection::Connection,
+    dispatch::{Job, Leave},
+    errors::os_error,
+};
+use crate::{
+    locks::lock,
+    server::{CallerId, Place, Reactor, Remote, Transport, Wait},
+};
+
+/// Looks at the sockets in one call, as long as there is something to find: a trip through the
+/// event loop costs as much as some messages, and others in the loop are not to wait for long.
+const LOOKS: usize = 8;
+
+/// Messages that a coroutine receives or sends without waiting until the others have their turn.
+const BUDGET: usize = 64;
+
+/// What coroutines in one event loop wait for.
+pub(super) struct Shared {
+    reactor: Mutex<Reactor>,
+    remote: Arc<Remote>,
+    /// By the number of a connection's place.
+    watched: Mutex<Vec<Option<Watched>>>,
+    jobs: Mutex<VecDeque<Job>>,
+    /// Nobody takes jobs any more.
+    ended: AtomicBool,
+    event_loop: Py<PyAny>,
+    /// Called with each connection that a server hands in, and what to call at its end.
+    start: Option<Py<PyAny>>,
+}
+
+/// A connection that coroutines use.
+struct Watched {
+    place: Place,
+    transport: Arc<Transport>,
+    waiters: Vec<Py<Operation>>,
+    /// Called when the peer has gone while nobody waits for it.
+    on_end: Option<Py<PyAny>>,
+}
+
+impl Shared {
+    /// Takes a connection whose handler is a coroutine function; gives it back if nobody is there.
+    pub(super) fn submit(&self, job: Job) -> Option<Job> {
+        if self.ended.load(Ordering::SeqCst) {
+            return Some(job);
+        }
+        lock(&self.jobs).push_back(job);
+        self.remote.call();
+        None
+    }
+
+    fn reactor(&self) -> MutexGuard<'_, Reactor> {
+        lock(&self.reactor)
+    }
+
+    fn place(&self, transport: &Transport) -> io::Result<Place> {
+        transport.place(&self.remote, |socket| self.reactor().register(socket))
+    }
+
+    /// Looks after a connection from here on.
+    fn watch(&self, transport: &Arc<Transport>) -> io::Result<Place> {
+        let place = self.place(transport)?;
+        let number = place.number() as usize;
+        let mut watched = lock(&self.watched);
+        if watched.len() <= number {
+            watched.resize_with(number + 1, || None);
+        }
+        let entry =
+            Watched { place, transport: transport.clone(), waiters: Vec::new(), on_end: None };
+        let before = watched[number].replace(entry);
+        drop(watched);
+        drop(before);
+        Ok(place)
+    }
+
+    fn forget(&self, place: Place) {
+        let mut watched = lock(&self.watched);
+        let entry = watched.get_mut(place.number() as usize);
+        let entry = entry.and_then(|entry| entry.take_if(|entry| entry.place == place));
+        drop(watched);
+        drop(entry);
+    }
+
+    fn with<T>(&self, place: Place, change: impl FnOnce(&mut Watched) -> T) -> Option<T> {
+        let mut watched = lock(&self.watched);
+        let entry = watched.get_mut(place.number() as usize)?.as_mut();
+        entry.filter(|entry| entry.place == place).map(change)
+    }
+
+    /// Has whoever waits for the connection look again.
+    fn wake_soon(&self, transport: &Transport) {
+        if let Ok(place) = self.place(transport) {
+            self.remote.waker(place.number()).wake();
+        }
+    }
+
+    /// Lets those who wait for a connection look again.
+    fn wake(self: &Arc<Self>, py: Python<'_>, caller: CallerId) -> PyResult<()> {
+        let found = {
+            let mut watched = lock(&self.watched);
+            let entry = watched.get_mut(caller as usize).and_then(Option::as_mut);
+            entry.map(|entry| {
+                (entry.place, entry.transport.clone(), std::mem::take(&mut entry.waiters))
+            })
+        };
+        let Some((place, transport, waiters)) = found else { return Ok(()) };
+        if transport.has_held() {
+            transport.flush_before_wait(Wait::Park(&caller::Parker::new(py, self, &transport)));
+        }
+        if waiters.is_empty() {
+            return self.look_after(py, place, &transport);
+        }
+        let mut outcome = Ok(());
+        for waiter in waiters {
+            outcome = outcome.and(Operation::wake(waiter.bind(py)));
+        }
+        outcome
+    }
+
+    /// Tells the handler if the peer has gone: nobody else would.
+    fn look_after(&self, py: Python<'_>, place: Place, transport: &Transport) -> PyResult<()> {
+        let has_ended = self.reactor().has_ended(place);
+        let may_be_done = has_ended || transport.is_going_away();
+        if !may_be_done || !transport.is_peer_done(has_ended) {
+            return Ok(());
+        }
+        match self.with(place, |entry| entry.on_end.take()).flatten() {
+            Some(on_end) => on_end.call0(py).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The native half of an asyncio event loop.
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(super) struct EventLoop(Arc<Shared>);
+
+impl EventLoop {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+#[pymethods]
+impl EventLoop {
+    #[new]
+    #[pyo3(signature = (event_loop, start=None))]
+    fn new(event_loop: Py<PyAny>, start: Option<Py<PyAny>>) -> PyResult<Self> {
+        let reactor = Reactor::new().map_err(|error| os_error(&error))?;
+        let remote = reactor.remote().clone();
+        reactor.rest();
+        Ok(Self(Arc::new(Shared {
+            reactor: Mutex::new(reactor),
+            remote,
+            watched: Mutex::default(),
+            jobs: Mutex::default(),
+            ended: AtomicBool::new(false),
+            event_loop,
+            start,
+        })))
+    }
+
+    fn fileno(&self) -> i32 {
+        self.0.reactor().descriptor()
+    }
+
+    fn enter_thread(&self) {
+        caller::enter_for_good(self.0.clone());
+    }
+
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        let mut outcome = Ok(());
+        let mut woken: Vec<CallerId> = Vec::new();
+        for _ in 0..LOOKS {
+            let polled = self.0.reactor().poll(Some(Duration::ZERO), &mut woken);
+            polled.map_err(|error| os_error(&error))?;
+            let has_started = self.start_jobs(py);
+            if woken.is_empty() && !has_started {
+                break;
+            }
+            for caller in woken.drain(..) {
+                outcome = outcome.and(self.0.wake(py, caller));
+            }
+            if outcome.is_err() {
+                break;
+            }
+        }
+        if !self.0.reactor().rest() {
+            self.0.remote.call();
+        }
+        outcome
+    }
+
+    fn end(&self, py: Python<'_>) {
+        self.0.ended.store(true, Ordering::SeqCst);
+        let jobs = std::mem::take(&mut *lock(&self.0.jobs));
+        py.detach(|| drop(jobs));
+    }
+}
+
+impl EventLoop {
+    fn start_jobs(&self, py: Python<'_>) -> bool {
+        let mut has_started = false;
+        let take = || lock(&self.0.jobs).pop_front();
+        while let Some(job) = take() {
+            has_started = true;
+            let Some((connection, _, leave)) = job.begin(py) else { continue };
+            let Some(start) = &self.0.start else { continue };
+            let departure = Departure {
+                connection: connection.clone().unbind(),
+                leave: Mutex::new(Some(leave)),
+            };
+            if let Err(error) = start.call1(py, (&connection, departure)) {
+                error.write_unraisable(py, Some(connection.as_any()));
+            }
+        }
+        has_started
+    }
+}
+
+/// What is called when the coroutine of a connection has ended; closes the connection.
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(super) struct Departure {
+    connection: Py<Connection>,
+    leave: Mutex<Option<Leave>>,
+}
+
+#[pymethods]
+impl Departure {
+    #[pyo3(signature = (*_arguments))]
+    fn __call__(&self, py: Python<'_>, _arguments: &Bound<'_, PyAny>) {
+        let Some(mut leave) = lock(&self.leave).take() else { return };
+        leave.set_outcome(self.connection.get().outcome());
+        py.detach(|| drop(leave));
+    }
+}
+
+/// How much a coroutine may do before the others have their turn.
+struct Budget(AtomicUsize);
+
+impl Budget {
+    fn renew(&self) {
+        self.0.store(BUDGET, Ordering::Relaxed);
+    }
+
+    /// Whether there was something left.
+    fn spend(&self) -> bool {
+        let left = self.0.load(Ordering::Relaxed);
+        self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(AtomicUsize::new(BUDGET))
+    }
+}

@@ -1,0 +1,253 @@
+//! Calls that come from a coroutine, or from other code in the thread of a server's event loop.
+//!
+//! A coroutine cannot wait in a call: the call notes what it waits for, ends with an exception that
+//! only [`Call::is_blocked`] knows of, and is made again when the event loop says so. Whatever can
+//! end so has changed nothing by then that the second try does not know of.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use pyo3::{
+    exceptions::{PyBlockingIOError, PyRuntimeError},
+    prelude::*,
+};
+
+use super::Shared;
+use crate::{
+    locks::try_lock,
+    server::{Park, Place, Transport, Turns, Wait},
+};
+
+thread_local! {
+    /// The event loop of this thread if a server runs it, or of the coroutine whose call this is.
+    static SHARED: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+    /// Whether the caller comes back for what it cannot wait for.
+    static COMES_BACK: Cell<bool> = const { Cell::new(false) };
+    /// The call under way has to be made again.
+    static BLOCKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The caller, if it runs in an event loop.
+pub(in crate::python) fn here() -> Option<Here> {
+    SHARED.with_borrow(Clone::clone).map(Here)
+}
+
+/// Says that this thread is that of a server's event loop, for good.
+pub(super) fn enter_for_good(shared: Arc<Shared>) {
+    SHARED.set(Some(shared));
+}
+
+/// A call of a coroutine, until it is dropped.
+pub(super) struct Call {
+    before: Option<Arc<Shared>>,
+    came_back: bool,
+}
+
+impl Call {
+    pub(super) fn begin(shared: &Arc<Shared>) -> Self {
+        BLOCKED.set(false);
+        Self { before: SHARED.replace(Some(shared.clone())), came_back: COMES_BACK.replace(true) }
+    }
+
+    /// Whether the exception that came out of the call says that it is to be made again.
+    #[expect(clippy::unused_self, reason = "during the call only")]
+    pub(super) fn is_blocked(&self) -> bool {
+        BLOCKED.take()
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        SHARED.set(self.before.take());
+        COMES_BACK.set(self.came_back);
+    }
+}
+
+/// While it exists, code of a handler's own runs that does not come back: its hooks.
+pub(in crate::python) struct Hook(bool);
+
+impl Hook {
+    pub(in crate::python) fn begin() -> Self {
+        Self(COMES_BACK.replace(false))
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        COMES_BACK.set(self.0);
+    }
+}
+
+/// A caller in an event loop.
+pub(in crate::python) struct Here(Arc<Shared>);
+
+impl Here {
+    pub(in crate::python) fn receiving<T>(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        work: impl FnOnce(Wait<'_>) -> T,
+    ) -> PyResult<T> {
+        if !COMES_BACK.get() {
+            return Err(would_hold_up());
+        }
+        let parker = self.parker(py, transport);
+        let result = work(Wait::Park(&parker));
+        if parker.blocked.get() {
+            return Err(blocked());
+        }
+        Ok(result)
+    }
+
+    pub(in crate::python) fn sending<T>(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        work: impl FnOnce(Wait<'_>) -> T,
+    ) -> PyResult<T> {
+        if !transport.is_at_home(&self.0.remote) {
+            return Err(would_hold_up());
+        }
+        Ok(work(Wait::Park(&self.parker(py, transport))))
+    }
+
+    pub(in crate::python) fn parked<T>(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        work: impl FnOnce(Option<&dyn Park>) -> T,
+    ) -> T {
+        work(Some(&self.parker(py, transport)))
+    }
+
+    pub(in crate::python) fn turn<'a>(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        mutex: &'a Mutex<()>,
+    ) -> PyResult<MutexGuard<'a, ()>> {
+        if let Some(guard) = try_lock(mutex) {
+            return Ok(guard);
+        }
+        if !COMES_BACK.get() {
+            return Err(would_hold_up());
+        }
+        let parker = self.parker(py, transport);
+        if parker.wait_turn(transport.turns(), &|| try_lock(mutex).is_some()).is_ok() {
+            // the next try will tell
+            self.0.wake_soon(transport);
+        }
+        Err(blocked())
+    }
+
+    /// Notes that the caller waits for input, if there is none.
+    pub(in crate::python) fn await_input(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+    ) -> PyResult<()> {
+        if !COMES_BACK.get() {
+            return Err(would_hold_up());
+        }
+        let parker = self.parker(py, transport);
+        let Some(mut inbound) = transport.try_inbound() else { return Ok(()) };
+        if parker.is_readable() || !inbound.is_dry() {
+            return Ok(());
+        }
+        drop(inbound);
+        transport.flush_before_wait(Wait::Park(&parker));
+        if parker.wait_readable().is_ok() {
+            return Ok(());
+        }
+        Err(blocked())
+    }
+
+    fn parker<'a, 'py>(&'a self, py: Python<'py>, transport: &'a Transport) -> Parker<'a, 'py> {
+        Parker { py, shared: &self.0, transport, blocked: Cell::new(false) }
+    }
+}
+
+/// What only [`Call::is_blocked`] looks at.
+fn blocked() -> PyErr {
+    BLOCKED.set(true);
+    PyBlockingIOError::new_err(())
+}
+
+fn would_hold_up() -> PyErr {
+    PyRuntimeError::new_err(
+        "this call would hold up the event loop; await the method of the same name of \
+         request.ws_stream in a coroutine, or run it in a thread: await asyncio.to_thread(...)",
+    )
+}
+
+/// Notes what a caller waits for.
+pub(super) struct Parker<'a, 'py> {
+    py: Python<'py>,
+    shared: &'a Arc<Shared>,
+    transport: &'a Transport,
+    /// The caller has to come back.
+    blocked: Cell<bool>,
+}
+
+impl<'a, 'py> Parker<'a, 'py> {
+    pub(super) fn new(py: Python<'py>, shared: &'a Arc<Shared>, transport: &'a Transport) -> Self {
+        Self { py, shared, transport, blocked: Cell::new(false) }
+    }
+
+    fn place(&self) -> io::Result<Place> {
+        self.shared.place(self.transport)
+    }
+
+    fn comes_back(&self) -> io::Result<()> {
+        self.blocked.set(true);
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Park for Parker<'_, '_> {
+    fn waits(&self) -> bool {
+        false
+    }
+
+    fn is_readable(&self) -> bool {
+        // reading tells what is wrong with a socket that cannot be watched
+        self.place().map_or(true, |place| self.shared.reactor().is_readable(place))
+    }
+
+    fn read_dry(&self) {
+        if let Ok(place) = self.place() {
+            self.shared.reactor().read_dry(place);
+        }
+    }
+
+    fn wait_readable(&self) -> io::Result<()> {
+        let place = self.place()?;
+        if self.shared.reactor().wake_reader(place, place.number()) {
+            return self.comes_back();
+        }
+        Ok(())
+    }
+
+    fn wait_writable(&self) -> io::Result<()> {
+        let place = self.place()?;
+        if self.shared.reactor().wake_writer(place, place.number()) {
+            return self.comes_back();
+        }
+        Ok(())
+    }
+
+    fn wait_turn(&self, turns: &Turns, is_free: &dyn Fn() -> bool) -> io::Result<()> {
+        turns.register(self.shared.remote.waker(self.place()?.number()));
+        if is_free() {
+            return Ok(());
+        }
+        self.comes_back()
+    }
+
+    fn detached(&self, work: &mut (dyn FnMut() + Send)) {
+        self.py.detach(work);
+    }
+}

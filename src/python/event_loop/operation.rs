@@ -1,0 +1,328 @@
+//! `Operation`: what a coroutine awaits. It is a coroutine itself, which tries its work again each
+//! time it is sent on; while it waits it is also the future that asyncio's task has to see, so that
+//! the task goes on without a trip through the event loop's queue.
+
+use std::sync::{
+    atomic::{AtomicBool, Ordering},
+    Mutex,
+};
+
+use pyo3::{
+    exceptions::{
+        PyBaseException, PyRuntimeError, PyRuntimeWarning, PyStopAsyncIteration, PyStopIteration,
+    },
+    intern,
+    prelude::*,
+    types::PyDict,
+    PyTraverseError, PyVisit,
+};
+
+use super::{
+    poller::{Poller, Tried},
+    work::Work,
+};
+use crate::locks::{lock, try_lock};
+
+/// An awaitable call of a stream. It does nothing before it is awaited.
+///
+/// Zeroed memory must be valid for a traversal, see `Stream`: it is an open lock around nothing.
+#[pyclass(frozen, weakref, module = "fastwsh._core")]
+pub(in crate::python) struct Operation {
+    state: Mutex<State>,
+    /// asyncio's mark: yielded by the coroutine that a task runs, and not otherwise.
+    blocking: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    poller: Option<Py<Poller>>,
+    phase: Phase,
+    work: Work,
+    /// Whom to call when it is to be tried again, and in which context.
+    callbacks: Vec<(Py<PyAny>, Option<Py<PyAny>>)>,
+}
+
+#[derive(Default)]
+enum Phase {
+    /// Nobody has awaited it.
+    #[default]
+    New,
+    Waiting,
+    /// To be tried again.
+    Woken,
+    Done,
+    Cancelled(Option<Py<PyAny>>),
+}
+
+impl Operation {
+    pub(super) fn new(poller: Py<Poller>, work: Work) -> Self {
+        let state = State { poller: Some(poller), work, ..State::default() };
+        Self { state: Mutex::new(state), blocking: AtomicBool::new(false) }
+    }
+
+    /// Says that the work can be tried again; whoever awaits it goes on before this returns.
+    ///
+    /// # Errors
+    /// What asyncio lets through, `KeyboardInterrupt` for instance.
+    pub(super) fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let callbacks = {
+            let mut state = lock(&slf.get().state);
+            if !matches!(state.phase, Phase::Waiting) {
+                return Ok(());
+            }
+            state.phase = Phase::Woken;
+            std::mem::take(&mut state.callbacks)
+        };
+        let mut outcome = Ok(());
+        for (callback, context) in callbacks {
+            let called = match context {
+                Some(context) => {
+                    context.call_method1(py, intern!(py, "run"), (callback, slf)).map(drop)
+                }
+                None => callback.call1(py, (slf,)).map(drop),
+            };
+            outcome = outcome.and(called);
+        }
+        outcome
+    }
+
+    /// Takes what is to be tried.
+    fn begin(&self, py: Python<'_>) -> PyResult<(Py<Poller>, Work)> {
+        let mut state = lock(&self.state);
+        match &state.phase {
+            Phase::New | Phase::Woken | Phase::Waiting => {}
+            Phase::Cancelled(message) => {
+                let message = message.as_ref().map(|message| message.clone_ref(py));
+                drop(state);
+                return Err(cancelled(py, message.as_ref()));
+            }
+            Phase::Done => {
+                drop(state);
+                return Err(PyRuntimeError::new_err("this has been awaited before"));
+            }
+        }
+        let Some(poller) = state.poller.as_ref().map(|poller| poller.clone_ref(py)) else {
+            drop(state);
+            return Err(PyRuntimeError::new_err("this has been closed"));
+        };
+        state.phase = Phase::Waiting;
+        Ok((poller, std::mem::take(&mut state.work)))
+    }
+
+    /// Ends it, whatever it was doing.
+    fn end(&self, py: Python<'_>) {
+        let kept = {
+            let mut state = lock(&self.state);
+            std::mem::replace(&mut *state, State { phase: Phase::Done, ..State::default() })
+        };
+        if let Some(poller) = &kept.poller {
+            kept.work.abandon(poller.bind(py).get());
+        }
+    }
+
+    fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        lock(&self.state).poller.as_ref().map(|poller| poller.get().event_loop(py))
+    }
+
+    fn call_soon(
+        slf: &Bound<'_, Self>,
+        callback: &Py<PyAny>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let Some(event_loop) = slf.get().event_loop(py) else { return Ok(()) };
+        let arguments = PyDict::new(py);
+        arguments.set_item(intern!(py, "context"), context)?;
+        let call = intern!(py, "call_soon");
+        event_loop.bind(py).call_method(call, (callback, slf), Some(&arguments)).map(drop)
+    }
+}
+
+#[pymethods]
+impl Operation {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let own = slf.get();
+        let (poller, mut work) = own.begin(py)?;
+        let is_iteration = work.is_iteration();
+        let tried = match poller.get().attempt(py, &mut work) {
+            Ok(tried) => tried,
+            Err(error) => {
+                work.abandon(poller.get());
+                own.end(py);
+                return Err(error);
+            }
+        };
+        match tried {
+            Tried::Later => {
+                lock(&own.state).work = work;
+                if poller.get().wake_later(slf) {
+                    own.blocking.store(true, Ordering::Relaxed);
+                    return Ok(slf.clone().into_any().unbind());
+                }
+                // the connection has ended: the next try will tell
+                Ok(py.None())
+            }
+            Tried::OthersFirst => {
+                lock(&own.state).work = work;
+                Ok(py.None())
+            }
+            Tried::Done(result) => {
+                own.end(py);
+                if is_iteration && result.is_none() {
+                    return Err(PyStopAsyncIteration::new_err(()));
+                }
+                Err(PyStopIteration::new_err(result.unbind()))
+            }
+        }
+    }
+
+    fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let _ = value;
+        Self::__next__(slf)
+    }
+
+    #[pyo3(signature = (kind, value=None, traceback=None))]
+    fn throw(
+        &self,
+        kind: &Bound<'_, PyAny>,
+        value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let _ = traceback;
+        self.end(kind.py());
+        let raised = match value {
+            Some(value) if value.is_instance_of::<PyBaseException>() => value.clone(),
+            Some(value) => kind.call1((value,))?,
+            None if kind.is_instance_of::<PyBaseException>() => kind.clone(),
+            None => kind.call0()?,
+        };
+        Err(PyErr::from_value(raised))
+    }
+
+    fn close(&self, py: Python<'_>) {
+        self.end(py);
+    }
+
+    /// `None`, which is no future's, but while a task has to look at it: whoever else awaits it is
+    /// to take it for a coroutine.
+    #[getter(_asyncio_future_blocking)]
+    fn is_blocking(&self) -> Option<bool> {
+        self.blocking.load(Ordering::Relaxed).then_some(true)
+    }
+
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, blocking: bool) {
+        self.blocking.store(blocking, Ordering::Relaxed);
+    }
+
+    fn get_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.event_loop(py)
+    }
+
+    fn result(&self, py: Python<'_>) -> PyResult<()> {
+        let state = lock(&self.state);
+        match &state.phase {
+            Phase::Cancelled(message) => {
+                let message = message.as_ref().map(|message| message.clone_ref(py));
+                drop(state);
+                Err(cancelled(py, message.as_ref()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[pyo3(signature = (msg=None))]
+    fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        let callbacks = {
+            let mut state = lock(&slf.get().state);
+            if !matches!(state.phase, Phase::Waiting) {
+                return Ok(false);
+            }
+            state.phase = Phase::Cancelled(msg);
+            std::mem::take(&mut state.callbacks)
+        };
+        for (callback, context) in callbacks {
+            Self::call_soon(slf, &callback, context)?;
+        }
+        Ok(true)
+    }
+
+    #[pyo3(signature = (callback, /, *, context=None))]
+    fn add_done_callback(
+        slf: &Bound<'_, Self>,
+        callback: Py<PyAny>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let mut state = lock(&slf.get().state);
+        if matches!(state.phase, Phase::Waiting) {
+            state.callbacks.push((callback, context));
+            return Ok(());
+        }
+        drop(state);
+        Self::call_soon(slf, &callback, context)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // whoever holds it does nothing that collects
+        let Some(state) = try_lock(&self.state) else { return Ok(()) };
+        visit.call(&state.poller)?;
+        state.work.traverse(&visit)?;
+        for (callback, context) in &state.callbacks {
+            visit.call(callback)?;
+            visit.call(context)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let Some(mut state) = try_lock(&self.state) else { return };
+        let done = State { phase: Phase::Done, ..State::default() };
+        let kept = std::mem::replace(&mut *state, done);
+        drop(state);
+        drop(kept);
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(name) = state.work.name().filter(|_| matches!(state.phase, Phase::New)) else {
+            return;
+        };
+        Python::try_attach(|py| {
+            // this may happen while an exception is on its way
+            let raised = PyErr::take(py);
+            let text = format!("{name}() was never awaited, so that it has done nothing\0");
+            let text = std::ffi::CString::from_vec_with_nul(text.into_bytes()).unwrap_or_default();
+            let warned = PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 1);
+            if let Err(error) = warned {
+                error.write_unraisable(py, None);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
+    }
+}
+
+/// asyncio's exception for a task that is cancelled.
+fn cancelled(py: Python<'_>, message: Option<&Py<PyAny>>) -> PyErr {
+    let raised = py.import("asyncio").and_then(|asyncio| {
+        let class = asyncio.getattr("CancelledError")?;
+        match message {
+            Some(message) => class.call1((message,)),
+            None => class.call0(),
+        }
+    });
+    raised.map_or_else(|error| error, PyErr::from_value)
+}

@@ -1,0 +1,190 @@
+//! `Poller`: a connection as the coroutines of one event loop use it, one try at a time.
+
+use std::{io, sync::Arc};
+
+use pyo3::{intern, prelude::*};
+
+use super::{
+    caller::{Call, Parker},
+    operation::Operation,
+    work::Work,
+    Budget, EventLoop, Shared,
+};
+use crate::{
+    python::{
+        connection::Connection,
+        errors::os_error,
+        stream::{Awaited, Stream},
+    },
+    server::{Park, Place, Transport, Wait},
+};
+
+/// A connection in an event loop.
+#[pyclass(frozen, module = "fastwsh._core")]
+pub(in crate::python) struct Poller {
+    shared: Arc<Shared>,
+    transport: Arc<Transport>,
+    place: Place,
+    budget: Budget,
+}
+
+/// What came of a try.
+pub(super) enum Tried<'py> {
+    Done(Bound<'py, PyAny>),
+    /// The event loop says when to try again.
+    Later,
+    /// To be tried again when others have had their turn.
+    OthersFirst,
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.shared.forget(self.place);
+    }
+}
+
+#[pymethods]
+impl Poller {
+    #[new]
+    fn new(event_loop: &EventLoop, connection: &Bound<'_, Connection>) -> PyResult<Self> {
+        let shared = event_loop.shared().clone();
+        let transport = connection.get().transport.clone();
+        let place = shared.watch(&transport).map_err(|error| os_error(&error))?;
+        Ok(Self { shared, transport, place, budget: Budget::default() })
+    }
+
+    fn watch_end(&self, on_end: Py<PyAny>) {
+        let before = self.shared.with(self.place, |entry| entry.on_end.replace(on_end));
+        drop(before);
+        self.shared.reactor().watch_end(self.place, self.place.number());
+    }
+
+    fn watch_farewell(&self) {
+        self.shared.reactor().wake_reader(self.place, self.place.number());
+        self.shared.wake_soon(&self.transport);
+    }
+
+    fn drain(slf: Bound<'_, Self>) -> Operation {
+        Operation::new(slf.unbind(), Work::Drain)
+    }
+
+    fn close(&self) {
+        self.shared.forget(self.place);
+    }
+}
+
+impl Poller {
+    pub(super) fn event_loop(&self, py: Python<'_>) -> Py<PyAny> {
+        self.shared.event_loop.clone_ref(py)
+    }
+
+    pub(super) fn set_awaits_close(&self, awaits: bool) {
+        self.transport.set_awaits_close(awaits);
+    }
+
+    /// Has an operation woken when the connection should be looked at again; `false` if nobody
+    /// looks after it any more.
+    pub(super) fn wake_later(&self, operation: &Bound<'_, Operation>) -> bool {
+        self.budget.renew();
+        let waiter = operation.clone().unbind();
+        self.shared.with(self.place, |entry| entry.waiters.push(waiter)).is_some()
+    }
+
+    /// Does work as far as it goes.
+    pub(super) fn attempt<'py>(&self, py: Python<'py>, work: &mut Work) -> PyResult<Tried<'py>> {
+        let takes_turns = matches!(work, Work::Receive(_) | Work::Next(_) | Work::Send(..));
+        if takes_turns && !self.budget.spend() {
+            self.budget.renew();
+            return Ok(Tried::OthersFirst);
+        }
+        loop {
+            let next = match work {
+                Work::Nothing => return Ok(Tried::Done(py.None().into_bound(py))),
+                Work::Receive(stream) | Work::Next(stream) => {
+                    return self.receive(py, stream.bind(py));
+                }
+                Work::Send(stream, outgoing) => {
+                    let message = outgoing.message.bind(py);
+                    let send =
+                        || Stream::send(stream.bind(py), message, outgoing.end, outgoing.binary);
+                    if self.call(send)?.is_none() {
+                        return Ok(Tried::Later);
+                    }
+                    Work::Drain
+                }
+                Work::Ping(stream, outgoing) => {
+                    let _call = Call::begin(&self.shared);
+                    let body = outgoing.message.bind(py);
+                    let ping = intern!(py, "send_ping");
+                    stream.bind(py).call_method1(ping, (body, outgoing.binary))?;
+                    Work::Drain
+                }
+                Work::Close(stream, closing) => {
+                    let _call = Call::begin(&self.shared);
+                    let reason = closing.reason.bind(py);
+                    let stream = stream.bind(py);
+                    if Stream::begin_close(stream, closing.code, reason, closing.wait_response)? {
+                        self.set_awaits_close(true);
+                        Work::AwaitClose(stream.clone().unbind())
+                    } else {
+                        Work::Drain
+                    }
+                }
+                Work::AwaitClose(stream) => {
+                    if self.call(|| Stream::receive_close(stream.bind(py)))?.is_none() {
+                        return Ok(Tried::Later);
+                    }
+                    self.set_awaits_close(false);
+                    Work::Drain
+                }
+                Work::Drain => {
+                    let is_sent = self.flush(py).map_err(|error| os_error(&error))?;
+                    return Ok(if is_sent {
+                        Tried::Done(py.None().into_bound(py))
+                    } else {
+                        Tried::Later
+                    });
+                }
+            };
+            *work = next;
+        }
+    }
+
+    fn receive<'py>(&self, py: Python<'py>, stream: &Bound<'py, Stream>) -> PyResult<Tried<'py>> {
+        let transport = &*self.transport;
+        if !transport.is_more_buffered() && !transport.is_close_received() {
+            let parker = Parker::new(py, &self.shared, transport);
+            if transport.has_held() {
+                transport.flush_before_wait(Wait::Park(&parker));
+                if transport.has_held() {
+                    // what the peer does not take, pongs for instance, is not to grow
+                    return Ok(Tried::Later);
+                }
+            }
+            let is_dry = transport.try_inbound().is_some_and(|mut inbound| inbound.is_dry());
+            if is_dry && parker.wait_readable().is_err() {
+                return Ok(Tried::Later);
+            }
+        }
+        let received = self.call(|| Stream::receive(stream, Awaited::Message))?;
+        Ok(received.map_or(Tried::Later, Tried::Done))
+    }
+
+    /// Makes a call of a stream; `None` if it has to be made again.
+    fn call<T>(&self, work: impl FnOnce() -> PyResult<T>) -> PyResult<Option<T>> {
+        let call = Call::begin(&self.shared);
+        match work() {
+            Err(_) if call.is_blocked() => Ok(None),
+            outcome => outcome.map(Some),
+        }
+    }
+
+    /// Sends what the kernel has not taken; whether it has all of it now.
+    fn flush(&self, py: Python<'_>) -> io::Result<bool> {
+        // replies are held back on purpose while more input is buffered
+        if !self.transport.has_held() || self.transport.is_more_buffered() {
+            return Ok(true);
+        }
+        self.transport.drain(Wait::Park(&Parker::new(py, &self.shared, &self.transport)))
+    }
+}

@@ -1,0 +1,87 @@
+//! `AsyncStream`: a stream whose methods are awaited.
+
+use pyo3::{intern, prelude::*, types::PyString, PyTraverseError, PyVisit};
+
+use super::{
+    operation::Operation,
+    poller::Poller,
+    work::{Closing, Outgoing, Work},
+};
+use crate::python::stream::{CloseArgument, Stream};
+
+/// An awaitable stream over a blocking one.
+#[pyclass(frozen, weakref, module = "fastwsh._core")]
+pub(in crate::python) struct AsyncStream {
+    #[pyo3(get)]
+    blocking: Py<Stream>,
+    poller: Py<Poller>,
+}
+
+#[pymethods]
+impl AsyncStream {
+    #[new]
+    fn new(stream: Py<Stream>, poller: Py<Poller>) -> Self {
+        Self { blocking: stream, poller }
+    }
+
+    fn receive_message(&self, py: Python<'_>) -> Operation {
+        self.operation(py, Work::Receive(self.blocking.clone_ref(py)))
+    }
+
+    #[pyo3(signature = (message, end=true, binary=None))]
+    fn send_message(
+        &self,
+        message: &Bound<'_, PyAny>,
+        end: bool,
+        binary: Option<bool>,
+    ) -> Operation {
+        let binary = binary.unwrap_or_else(|| !message.is_instance_of::<PyString>());
+        let outgoing = Outgoing { message: message.clone().unbind(), end, binary };
+        let py = message.py();
+        self.operation(py, Work::Send(self.blocking.clone_ref(py), outgoing))
+    }
+
+    #[pyo3(signature = (body, binary=false))]
+    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: bool) -> Operation {
+        let outgoing = Outgoing { message: body.clone().unbind(), end: true, binary };
+        let py = body.py();
+        self.operation(py, Work::Ping(self.blocking.clone_ref(py), outgoing))
+    }
+
+    #[pyo3(signature = (code=1000.into(), reason=None, wait_response=true))]
+    #[pyo3(text_signature = "(self, code=1000, reason='', wait_response=True)")]
+    fn close_connection(
+        &self,
+        py: Python<'_>,
+        code: CloseArgument,
+        reason: Option<Py<PyAny>>,
+        wait_response: bool,
+    ) -> Operation {
+        let reason = reason.unwrap_or_else(|| intern!(py, "").clone().into_any().unbind());
+        let closing = Closing { code: code.0, reason, wait_response };
+        self.operation(py, Work::Close(self.blocking.clone_ref(py), closing))
+    }
+
+    fn get_last_received_opcode(&self) -> PyResult<Option<u8>> {
+        self.blocking.get().get_last_received_opcode()
+    }
+
+    fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __anext__(&self, py: Python<'_>) -> Operation {
+        self.operation(py, Work::Next(self.blocking.clone_ref(py)))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.blocking)?;
+        visit.call(&self.poller)
+    }
+}
+
+impl AsyncStream {
+    fn operation(&self, py: Python<'_>, work: Work) -> Operation {
+        Operation::new(self.poller.clone_ref(py), work)
+    }
+}

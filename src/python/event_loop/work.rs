@@ -1,0 +1,78 @@
+//! What an `Operation` has to do.
+
+use pyo3::{prelude::*, PyTraverseError, PyVisit};
+
+use super::poller::Poller;
+use crate::python::stream::Stream;
+
+/// Steps of an awaitable call. Some turn into others.
+#[derive(Default)]
+pub(super) enum Work {
+    #[default]
+    Nothing,
+    Receive(Py<Stream>),
+    /// The next message of an iteration.
+    Next(Py<Stream>),
+    Send(Py<Stream>, Outgoing),
+    Ping(Py<Stream>, Outgoing),
+    Close(Py<Stream>, Closing),
+    /// Waits for the peer's close frame.
+    AwaitClose(Py<Stream>),
+    /// Waits until the kernel has taken all that was sent.
+    Drain,
+}
+
+/// A message, or a ping's body.
+pub(super) struct Outgoing {
+    pub(super) message: Py<PyAny>,
+    pub(super) end: bool,
+    pub(super) binary: bool,
+}
+
+/// A close frame.
+pub(super) struct Closing {
+    pub(super) code: Option<i64>,
+    pub(super) reason: Py<PyAny>,
+    pub(super) wait_response: bool,
+}
+
+impl Work {
+    pub(super) fn is_iteration(&self) -> bool {
+        matches!(self, Self::Next(_))
+    }
+
+    /// Which method began it.
+    pub(super) fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Nothing | Self::Next(_) | Self::AwaitClose(_) | Self::Drain => None,
+            Self::Receive(_) => Some("receive_message"),
+            Self::Send(..) => Some("send_message"),
+            Self::Ping(..) => Some("send_ping"),
+            Self::Close(..) => Some("close_connection"),
+        }
+    }
+
+    /// It is not gone on with.
+    pub(super) fn abandon(&self, poller: &Poller) {
+        if matches!(self, Self::AwaitClose(_)) {
+            poller.set_awaits_close(false);
+        }
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Nothing | Self::Drain => Ok(()),
+            Self::Receive(stream) | Self::Next(stream) | Self::AwaitClose(stream) => {
+                visit.call(stream)
+            }
+            Self::Send(stream, outgoing) | Self::Ping(stream, outgoing) => {
+                visit.call(stream)?;
+                visit.call(&outgoing.message)
+            }
+            Self::Close(stream, closing) => {
+                visit.call(stream)?;
+                visit.call(&closing.reason)
+            }
+        }
+    }
+}
