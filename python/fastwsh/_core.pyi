@@ -474,6 +474,17 @@ class Connection:
         """Send bytes as they are, in a send of their own. Raises OSError if the peer is gone."""
     def read(self, length: int = -1) -> bytes:
         """Return exactly `length` raw bytes, fewer at the stream's end (-1: all until then)."""
+    def half_close(self) -> None:
+        """End our direction (a FIN) without a close frame; the peer may go on sending.
+
+        Raises OSError if the peer is gone.
+        """
+    def reset(self) -> None:
+        """End the connection by a reset (an RST) instead of a close frame and an orderly end.
+
+        Whoever waits in the connection meets its end. In the hub the reset leaves when the handler
+        ends.
+        """
     @property
     def remote_addr(self) -> tuple[Any, ...]:
         """(host, port), or (host, port, flow, scope) on an IPv6 socket."""

@@ -149,6 +149,16 @@ impl Connection {
         Ok(PyBytes::new(py, &bytes))
     }
 
+    fn half_close(&self, py: Python<'_>) -> PyResult<()> {
+        hub::breathe(py)?;
+        waiting(py, &self.transport, |wait| self.transport.end_sending(wait))?
+            .map_err(|error| os_error(&error))
+    }
+
+    fn reset(&self, py: Python<'_>) {
+        py.detach(|| self.transport.reset());
+    }
+
     #[getter(remote_addr)]
     fn peer_address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let Some(peer) = self.peer else { return Ok(PyString::new(py, "").into_any()) };

@@ -130,6 +130,14 @@ impl Outbound {
         true
     }
 
+    /// Ends our direction behind what was held back.
+    pub(super) fn end(&mut self, wait: Wait<'_>) -> io::Result<()> {
+        self.check()?;
+        self.flush(wait)?;
+        self.socket()?.end_sending();
+        Ok(())
+    }
+
     /// Lets go of the socket.
     pub(super) fn close(&mut self) {
         self.socket = None;

@@ -12,6 +12,7 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
 };
 
 use rustix::{
@@ -195,6 +196,13 @@ impl Socket {
     pub(super) fn shutdown(&self, how: Shutdown) {
         // a socket that the peer has reset is no longer connected, which is as good
         let _ = rustix::net::shutdown(&self.descriptor, how);
+    }
+
+    /// Has the kernel answer the last close with a reset in place of what is unsent and an orderly
+    /// end.
+    pub(super) fn reset_on_close(&self) {
+        // a Unix socket has no reset, and its end is as abrupt
+        let _ = rustix::net::sockopt::set_socket_linger(&self.descriptor, Some(Duration::ZERO));
     }
 
     /// The descriptor, for who goes on without TLS.

@@ -5,6 +5,7 @@
 //! only tries the other, never waits for it: the peer may read nothing before it has been read.
 //! Whoever shares a thread with others does not block on either, see [`Turns`].
 
+mod ending;
 mod keeping;
 
 use std::{
@@ -75,6 +76,8 @@ pub struct Transport {
     mid_frame: AtomicBool,
     /// The handler has a hook for pings.
     hooks_pings: AtomicBool,
+    /// The handler wants a reset for an end.
+    is_reset: AtomicBool,
     /// Why the server ended it.
     expiry: OnceLock<Expiry>,
     turns: Turns,
@@ -138,6 +141,7 @@ impl Transport {
             is_raw: AtomicBool::new(false),
             mid_frame: AtomicBool::new(false),
             hooks_pings: AtomicBool::new(false),
+            is_reset: AtomicBool::new(false),
             expiry: OnceLock::new(),
             turns: Turns::default(),
             registration: OnceLock::new(),
@@ -375,11 +379,14 @@ impl Transport {
     pub fn finish(&self, outcome: Outcome) -> Option<Arc<Socket>> {
         let socket = lock(&self.socket).take()?;
         self.finished.store(true, Ordering::SeqCst);
+        let is_reset = self.is_reset.load(Ordering::SeqCst);
         if let Some(mut outbound) = try_lock(&self.outbound) {
-            self.take_queued(&mut outbound);
-            outbound.flush_and_keep_error(Wait::Never);
-            // closing it would say as much, but not while a child process has it as well
-            socket.end_sending();
+            if !is_reset {
+                self.take_queued(&mut outbound);
+                outbound.flush_and_keep_error(Wait::Never);
+                // closing it would say as much, but not while a child process has it as well
+                socket.end_sending();
+            }
             outbound.close();
         } else {
             // another thread of the handler is sending to a peer that takes nothing
@@ -391,16 +398,17 @@ impl Transport {
             // another thread of the handler still waits for a message that cannot come
             socket.shutdown(Shutdown::Read);
         }
-        let lives_on = (outcome == Outcome::Abrupt).then_some(&socket);
+        let lives_on = outcome == Outcome::Abrupt && !is_reset;
+        let watched = lives_on.then_some(&socket);
         if let Some(registration) = self.registration.get() {
-            registration.end(lives_on);
+            registration.end(watched);
         }
         for registration in &*lock(&self.registrations) {
-            registration.end(lives_on);
+            registration.end(watched);
         }
         self.let_go();
         self.turns.released();
-        (outcome == Outcome::Abrupt).then_some(socket)
+        lives_on.then_some(socket)
     }
 
     /// Lets go of the socket in the halves that nobody holds; whoever holds one does it later.
