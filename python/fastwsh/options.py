@@ -27,6 +27,7 @@ __all__ = [
     "DEFAULT_DEFLATE_LEVEL",
     "DEFAULT_SHUTDOWN_TIMEOUT",
     "build_parser",
+    "fill_in",
     "parse_args_and_config",
 ]
 
@@ -274,8 +275,13 @@ def _merge(parser: argparse.ArgumentParser, layers: list[argparse.Namespace]) ->
     )
     if vars(options).pop("key_is_in_certificate", False) and not options.private_key:
         options.private_key = options.certificate
+    fill_in(options)
+    return options
+
+
+def fill_in(options: argparse.Namespace) -> None:
+    """Put in the defaults that depend on other options."""
     limits.fill_in(options)
     if options.deflate_level is None:
         strict = options.strict_compat
         options.deflate_level = PYWEBSOCKET_DEFLATE_LEVEL if strict else DEFAULT_DEFLATE_LEVEL
-    return options

@@ -93,11 +93,14 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
     allow_reuse_address = True
     daemon_threads = True
 
+    # called by the native half with each connection
+    _run_connection = staticmethod(session.run)
+
     def __init__(self, options: Any) -> None:
         socketserver.BaseServer.__init__(
             self, (options.server_host, options.port), WebSocketRequestHandler
         )
-        options.dispatcher = load_handlers(options)
+        options.dispatcher = self._load_dispatcher(options)
         for warning in options.dispatcher.source_warnings():
             logging.warning("Warning in source loading: %s", warning)  # noqa: LOG015 (its logger)
         self.websocket_server_options = options
@@ -266,6 +269,12 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         """Accept a connection from the first socket, for a program that serves it itself."""
         return self._sockets[0][0].accept()
 
+    def _load_dispatcher(self, options: Any) -> Dispatcher:
+        return load_handlers(options)
+
+    def _document_root(self) -> str:
+        return os.getcwd()  # noqa: PTH109 (a string is what the core takes)
+
     def _create_sockets(self) -> None:
         for address_info in self._addresses():
             _OLD_LOGGER.info("Create socket on: %r", address_info)
@@ -297,9 +306,9 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
     def _make_core(self) -> _core.Server:
         options = self.websocket_server_options
         return _core.Server(
-            session.run,
+            self._run_connection,
             self,
-            document_root=os.getcwd(),  # noqa: PTH109 (a string is what the core takes)
+            document_root=self._document_root(),
             local_addr=(self.server_name, self.server_port),
             validation_host=getattr(options, "validation_host", None),
             validation_port=getattr(options, "validation_port", None),

@@ -46,7 +46,8 @@ class DispatchException(Exception):
 class Dispatcher:
     """Loads the handler files in a folder, and calls them.
 
-    Thread-safe once it is constructed, except for `add_resource_path_alias`.
+    Thread-safe once it is constructed, except for `add_resource_path_alias`, `add_handler` and
+    `remove_handler`.
 
     Args:
         root_dir: The folder that the resources are relative to.
@@ -71,11 +72,8 @@ class Dispatcher:
             scan_dir = root_dir
         if not os.path.realpath(scan_dir).startswith(os.path.realpath(root_dir)):
             raise DispatchException(f"scan_dir {scan_dir} is not in root_dir {root_dir}")
-        self.handlers = loader.load_handlers(
-            root_dir,
-            scan_dir,
-            allow_outside_root=allow_handlers_outside_root_dir,
-            encoding=handler_encoding,
+        self.handlers = self._load_handlers(
+            root_dir, scan_dir, allow_handlers_outside_root_dir, handler_encoding
         )
         self._handler_suite_map: dict[str, _HandlerSuite] = {}
         self._source_warnings: list[str] = []
@@ -84,6 +82,13 @@ class Dispatcher:
         self._run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] = coroutines.run
         for file in self.handlers:
             self._register(file)
+
+    def _load_handlers(
+        self, root_dir: str, scan_dir: str, allow_outside_root: bool, encoding: str | None
+    ) -> list[loader.HandlerFile]:
+        return loader.load_handlers(
+            root_dir, scan_dir, allow_outside_root=allow_outside_root, encoding=encoding
+        )
 
     def _register(self, file: loader.HandlerFile) -> None:
         if file.warning is not None:
@@ -105,7 +110,22 @@ class Dispatcher:
         suite = self._handler_suite_map.get(existing_resource_path)
         if suite is None:
             raise DispatchException(f"No handler for: {existing_resource_path!r}")
-        self._handler_suite_map[alias_resource_path] = suite
+        self.add_handler(alias_resource_path, suite)
+
+    def add_handler(self, resource: str, suite: _HandlerSuite) -> None:
+        """Let a handler serve a resource, in place of the one that did so before.
+
+        A server that runs already serves it from the next connection on.
+        """
+        self._handler_suite_map[resource] = suite
+        self._tell_listeners()
+
+    def remove_handler(self, resource: str) -> None:
+        """Serve a resource no more; connections that are open go on. Nothing if none is served."""
+        self._handler_suite_map.pop(resource, None)
+        self._tell_listeners()
+
+    def _tell_listeners(self) -> None:
         for listener in self._alias_listeners:
             listener()
 
