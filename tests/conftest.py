@@ -18,6 +18,8 @@ import pytest
 
 from wire import DEADLINE_SECONDS, Client
 
+pytest_plugins = ["pytester"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 _LISTENING = re.compile(

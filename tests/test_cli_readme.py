@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from conftest import ROOT, StartServer
 from fastwsh.options import build_parser
-from wire import TEXT, Client, Frame
+from wire import DEADLINE_SECONDS, TEXT, Client, Frame
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -34,3 +35,42 @@ def test_option_of_the_readme_exists(names: list[str], default: str):
     assert all(name in known for name in names)
     if default.isdecimal():
         assert known[names[0]].default == int(default)
+
+
+def code_of(section: str) -> list[str]:
+    text = README.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+CONNECT_UNTIL_IT_WORKS = """
+
+def connect_until_it_works(url):
+    from websockets.exceptions import InvalidStatus
+
+    while True:
+        try:
+            with connect(url) as client:
+                yield client
+                return
+        except InvalidStatus as error:
+            assert error.response.status_code == 503
+"""
+
+
+def test_tests_of_clients_pass(pytester: pytest.Pytester):
+    tests, _ = code_of("Testing WebSocket clients")
+    pytester.makepyfile(tests + CONNECT_UNTIL_IT_WORKS)
+    result = pytester.runpytest_subprocess("-p", "no:asyncio", "-W", "error", "--strict-markers")
+    result.assert_outcomes(passed=4)
+
+
+def test_a_server_without_pytest_plays_its_script():
+    def talk_to(url: str) -> None:
+        with connect(url) as client:
+            client.send("hello")
+            answers.append(client.recv(DEADLINE_SECONDS))
+
+    answers: list[str | bytes] = []
+    _, code = code_of("Testing WebSocket clients")
+    exec(code, {"talk_to": talk_to})
+    assert answers == ["world"]

@@ -1,0 +1,216 @@
+"""Fixtures for tests of WebSocket clients; pytest loads them wherever fastwsh is installed.
+
+Nothing else of fastwsh is imported before a fixture is used: most test runs use none. What the
+server can do is described in `fastwsh.testing`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from fastwsh.testing import TlsFiles, WsServer
+    from fastwsh.testing.server import Handlers
+
+__all__ = [
+    "MakeWsServer",
+    "make_wsserver",
+    "wss_server",
+    "wsserver",
+    "wsserver_listen_address",
+    "wsserver_ssl_context",
+]
+
+_INI = "fastwsh_handlers"
+_MARKER = "wsserver"
+
+# Servers whose handlers may fail a test.
+_SERVERS: pytest.StashKey[list[WsServer]] = pytest.StashKey()
+
+
+class MakeWsServer(Protocol):
+    """What `make_wsserver` is: makes servers that live until the session ends."""
+
+    def __call__(
+        self, handlers: Handlers | None = None, *, tls: TlsFiles | None = None, **options: Any
+    ) -> WsServer:
+        """Start a server: see `fastwsh.testing.WsServer` for the arguments."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the ini setting."""
+    parser.addini(
+        _INI,
+        "folders with *_wsh.py handlers, or such files, that wsserver and wss_server serve; "
+        "relative to the root directory",
+        type="linelist",
+        default=[],
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.stash[_SERVERS] = []
+    config.addinivalue_line(
+        "markers",
+        f"{_MARKER}(handlers=None, **options): what the servers of the fixtures wsserver and "
+        "wss_server serve, and their options, such as max_message_bytes=100 (fastwsh)",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test whose handlers have failed, if nothing else did."""
+    __tracebackhide__ = True
+    result = yield
+    for server in item.config.stash[_SERVERS]:
+        server.raise_errors()
+    return result
+
+
+@pytest.fixture(scope="session")
+def wsserver_listen_address() -> tuple[str, int]:
+    """Host and port that servers listen on; override it to choose others.
+
+    Port 0 is any free one, so that tests can run side by side.
+    """
+    return "127.0.0.1", 0
+
+
+@pytest.fixture(scope="session")
+def wsserver_ssl_context(
+    tmp_path_factory: pytest.TempPathFactory, wsserver_listen_address: tuple[str, int]
+) -> TlsFiles:
+    """The certificate of `wss_server`, made for the session with trustme.
+
+    Override it to return others, as `fastwsh.testing.TlsFiles`: the server's TLS is not Python's,
+    so that an `ssl.SSLContext` would be of no use to it.
+    """
+    pytest.importorskip(
+        "trustme",
+        reason="wss_server needs trustme to make a certificate (pip install trustme), or a fixture "
+        "wsserver_ssl_context of yours that returns fastwsh.testing.TlsFiles",
+    )
+    from fastwsh.testing import make_tls_files  # noqa: PLC0415 (only when it is used)
+
+    names = {"127.0.0.1", "::1", "localhost", wsserver_listen_address[0]}
+    return make_tls_files(tmp_path_factory.mktemp("fastwsh-tls"), *sorted(names))
+
+
+@pytest.fixture(scope="session")
+def make_wsserver(
+    pytestconfig: pytest.Config, wsserver_listen_address: tuple[str, int]
+) -> Iterator[MakeWsServer]:
+    """Make servers that live until the session ends.
+
+    An exception in one of their handlers fails the test that is running; their scripts are checked
+    at the end. `clear()` makes such a server as new.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            handlers: Handlers | None = None, *, tls: TlsFiles | None = None, **options: Any
+        ) -> WsServer:
+            running = _running(pytestconfig, wsserver_listen_address, handlers, tls, options)
+            return stack.enter_context(running)
+
+        yield make
+
+
+@pytest.fixture
+def wsserver(
+    request: pytest.FixtureRequest, wsserver_listen_address: tuple[str, int]
+) -> Iterator[WsServer]:
+    """A WebSocket server, new for each test.
+
+    It serves the handlers of the marker `wsserver`, or else of the ini setting `fastwsh_handlers`,
+    and what the test adds. An exception in a handler, or a script that was not played to its end,
+    is an error of the test.
+    """
+    yield from _fixture(request, wsserver_listen_address, None)
+
+
+@pytest.fixture
+def wss_server(
+    request: pytest.FixtureRequest,
+    wsserver_listen_address: tuple[str, int],
+    wsserver_ssl_context: TlsFiles,
+) -> Iterator[WsServer]:
+    """As `wsserver`, with TLS: clients connect with `client_ssl_context()` or trust `ca_file`."""
+    yield from _fixture(request, wsserver_listen_address, _checked(wsserver_ssl_context))
+
+
+def _fixture(
+    request: pytest.FixtureRequest, address: tuple[str, int], tls: TlsFiles | None
+) -> Iterator[WsServer]:
+    __tracebackhide__ = True
+    handlers, options = _marked(request.node)
+    from fastwsh.config import ConfigError  # noqa: PLC0415 (only when it is used)
+
+    with contextlib.ExitStack() as stack:
+        try:
+            running = _running(request.config, address, handlers, tls, options)
+            server = stack.enter_context(running)
+        except (ConfigError, TypeError, ValueError) as error:
+            raise pytest.UsageError(f"wsserver: {error}") from error
+        yield server
+
+
+@contextlib.contextmanager
+def _running(
+    config: pytest.Config,
+    address: tuple[str, int],
+    handlers: Handlers | None,
+    tls: TlsFiles | None,
+    options: dict[str, Any],
+) -> Iterator[WsServer]:
+    __tracebackhide__ = True
+    from fastwsh.testing import running_server  # noqa: PLC0415 (only when it is used)
+
+    host, port = address
+    servers = config.stash[_SERVERS]
+    sources = _sources(config, handlers)
+    with running_server(sources, host=host, port=port, tls=tls, **options) as server:
+        servers.append(server)
+        try:
+            yield server
+        finally:
+            servers.remove(server)
+
+
+def _marked(item: pytest.Item) -> tuple[Handlers | None, dict[str, Any]]:
+    """Return the handlers and the options of the markers; those nearest to the test count."""
+    merged: dict[str, Any] = {}
+    for marker in reversed(list(item.iter_markers(_MARKER))):
+        if marker.args:
+            raise pytest.UsageError(
+                f"the marker wsserver takes keywords only: wsserver(handlers={marker.args[0]!r})"
+            )
+        merged.update(marker.kwargs)
+    return merged.pop("handlers", None), merged
+
+
+def _sources(config: pytest.Config, handlers: Handlers | None) -> list[Any]:
+    """Return the files and folders, seen from the root directory."""
+    if handlers is None:
+        handlers = config.getini(_INI)
+    several: Any = [handlers] if isinstance(handlers, str | PathLike) else handlers
+    return [config.rootpath / source for source in several]
+
+
+def _checked(tls: Any) -> TlsFiles:
+    from fastwsh.testing import TlsFiles  # noqa: PLC0415 (only when it is used)
+
+    if isinstance(tls, TlsFiles):
+        return tls
+    raise pytest.UsageError(
+        f"the fixture wsserver_ssl_context returns {type(tls).__name__}, which the server cannot "
+        "use because its TLS is not Python's; return fastwsh.testing.TlsFiles(certificate, "
+        "private_key) with the paths of PEM files"
+    )

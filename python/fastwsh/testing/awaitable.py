@@ -1,0 +1,173 @@
+"""Coroutine functions as handlers: the connection that they get, and their recording.
+
+The only module here that knows asyncio.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from fastwsh import loader
+from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
+from fastwsh.testing.connection import RecordedConnection
+from fastwsh.testing.errors import WaitTimeoutError
+from fastwsh.testing.expectation import Message
+from fastwsh.testing.frames import encode_frame
+from fastwsh.testing.recording import Recorder
+
+__all__ = ["AsyncConnection", "AsyncRecordingStream", "check_support", "make_transfer"]
+
+_Judging = Callable[[RecordedConnection, Recorder], AbstractContextManager[None]]
+
+
+def check_support() -> None:
+    """Raise NotImplementedError if the server runs no coroutine functions."""
+    if not hasattr(loader.HandlerSuite, "is_async"):
+        raise NotImplementedError(
+            "this version of fastwsh runs no coroutine functions as handlers; write the handler as "
+            "a function, which runs in a thread of its own"
+        )
+
+
+def make_transfer(
+    call: Callable[[Any], Awaitable[Any]], recorder: Recorder, judging: _Judging
+) -> Callable[[Any], Awaitable[None]]:
+    """Make the coroutine function that serves an open connection.
+
+    Args:
+        call: The handler; it gets the connection.
+        recorder: What is done and met goes there.
+        judging: Decides what of that is an error.
+    """
+
+    async def transfer(request: Any) -> None:
+        connection = AsyncConnection(request, recorder)
+        request.ws_stream = AsyncRecordingStream(request.ws_stream, connection)
+        with recorder.handling(connection), judging(connection, recorder):
+            await call(connection)
+
+    return transfer
+
+
+class AsyncConnection(RecordedConnection):
+    """A connection as `WsServer.handler` passes it to a coroutine function of the test.
+
+    As `Connection`, with methods to be awaited on the server's event loop. From elsewhere, as the
+    test itself, use what need not be awaited: `drop` for a reset, `throttle`, `pause_reading`.
+    """
+
+    def __init__(self, request: Any, recorder: Recorder) -> None:
+        super().__init__(request, recorder)
+        self._pending: asyncio.Future[Message] | None = None
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        """Return the messages until the client closes, or is gone."""
+        with contextlib.suppress(ConnectionTerminatedException):
+            while True:
+                yield await self.recv()
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a text message, or a binary one. Raises Disconnected if the connection has ended."""
+        try:
+            await self.request.ws_stream.send_message(message, binary=not isinstance(message, str))
+        except (BadOperationException, ConnectionError, ConnectionTerminatedException) as error:
+            raise self._ended() from error
+
+    async def recv(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109 (as Connection)
+        """Wait for a message; None as `timeout` waits as long as the connection is open.
+
+        Raises:
+            Disconnected: The client has closed, or the connection has ended otherwise.
+            WaitTimeoutError: Nothing came in time; the next call may get it.
+        """
+        pending = self._pending = self._pending or asyncio.ensure_future(self._receive())
+        done, _ = await asyncio.wait({pending}, timeout=timeout)
+        if not done:
+            raise WaitTimeoutError(f"nothing came at {self.path} within {timeout:g} s")
+        self._pending = None
+        return pending.result()
+
+    async def _receive(self) -> Message:
+        try:
+            message: Message | None = await self.request.ws_stream.receive_message()
+        except BadOperationException as error:
+            raise self._ended() from error
+        except ConnectionTerminatedException as error:
+            if type(error) is ConnectionTerminatedException:
+                raise self._ended() from error
+            raise
+        if message is None:
+            raise self._ended()
+        return message
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame and wait for the client's; nothing if one side has closed before."""
+        if self.request.server_terminated or self.request.client_terminated:
+            return
+        with contextlib.suppress(ConnectionError, ConnectionTerminatedException):
+            await self.request.ws_stream.close_connection(code, reason)
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are, between frames or in place of them."""
+        await asyncio.to_thread(self.write, data)
+
+    async def send_frame(
+        self,
+        opcode: int,
+        payload: str | bytes = b"",
+        *,
+        fin: bool = True,
+        rsv: int = 0,
+        mask: bytes | None = None,
+        length: int | None = None,
+    ) -> None:
+        """Send one frame, right or wrong: see `fastwsh.testing.frames.encode_frame`."""
+        frame = encode_frame(opcode, payload, fin=fin, rsv=rsv, mask=mask, length=length)
+        await asyncio.to_thread(self.write_frame, frame, opcode)
+
+    async def reset(self) -> None:
+        """End the connection by a reset (RST): no close frame and no orderly end."""
+        self.drop()
+
+    async def half_close(self) -> None:
+        """End our direction (FIN) without a close frame; what the client sends can be received."""
+        await asyncio.to_thread(self.end_sending)
+
+    async def stall(self, seconds: float) -> None:
+        """Neither send nor receive for a while, in the handler that awaits it."""
+        await asyncio.sleep(seconds)
+
+
+class AsyncRecordingStream:
+    """`request.ws_stream` of a coroutine function: the server's own stream, recorded."""
+
+    def __init__(self, stream: Any, connection: RecordedConnection) -> None:
+        self._stream = stream
+        self._recorded = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __aiter__(self) -> "AsyncRecordingStream":
+        return self
+
+    async def __anext__(self) -> Message:
+        message = await self.receive_message()
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    async def receive_message(self) -> Message | None:
+        """As ever."""
+        await asyncio.to_thread(self._recorded.pace.wait_until_reading)
+        message: Message | None = await self._stream.receive_message()
+        await asyncio.to_thread(self._recorded.pace.wait_until_reading)
+        self._recorded.note_received(message)
+        return message
+
+    async def send_message(self, message: Any, end: bool = True, binary: bool = False) -> None:
+        """As ever."""
+        await self._stream.send_message(message, end, binary)
+        self._recorded.sent.append(message)

@@ -1,0 +1,173 @@
+"""The handlers of a test server: of files, and of the test itself; all of them are recorded."""
+
+import contextlib
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastwsh import loader, pywebsocket
+from fastwsh.config import ConfigError
+from fastwsh.pywebsocket import common
+from fastwsh.pywebsocket.dispatch import Dispatcher
+from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeException
+from fastwsh.testing.connection import Connection, RecordedConnection, RecordingStream
+from fastwsh.testing.faults import HandshakeFaults
+from fastwsh.testing.recording import Recorder
+
+__all__ = ["RecordingDispatcher"]
+
+
+class RecordingDispatcher(Dispatcher):
+    """Calls handlers, and keeps what they do and meet.
+
+    Args:
+        sources: Folders with handler files, and such files; later ones come before earlier ones.
+        recorder: What is done and met goes there.
+        faults: What is to happen to opening handshakes.
+        encoding: How the files are encoded.
+
+    Raises:
+        ConfigError: There is no such file or folder, or a handler cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Path],
+        recorder: Recorder,
+        faults: HandshakeFaults,
+        encoding: str | None = None,
+    ) -> None:
+        self._sources = sources
+        self._recorder = recorder
+        self._faults = faults
+        # What served a path before a function of the test did.
+        self._replaced: dict[str, loader.HandlerSuite | None] = {}
+        # no folder is scanned but those of the sources
+        super().__init__(os.curdir, handler_encoding=encoding)
+        if failures := self.source_warnings():
+            raise ConfigError(
+                f"handlers of the test server cannot be loaded: {'; '.join(failures)}"
+            )
+
+    def _load_handlers(
+        self, root_dir: str, scan_dir: str, allow_outside_root: bool, encoding: str | None
+    ) -> list[loader.HandlerFile]:
+        del root_dir, scan_dir, allow_outside_root
+        return [file for source in self._sources for file in _load(source, encoding)]
+
+    def _register(self, file: loader.HandlerFile) -> None:
+        if file.suite is not None:
+            transfer = file.suite.transfer_data
+            self._watch(file.suite, lambda connection: transfer(connection.request))
+        super()._register(file)
+
+    def add_function(
+        self,
+        path: str,
+        function: Callable[[Any], Any],
+        subprotocols: tuple[str, ...] | None = None,
+    ) -> None:
+        """Serve a path by a function that gets the connection.
+
+        A coroutine function gets an `AsyncConnection`.
+
+        Raises:
+            NotImplementedError: This version of fastwsh runs no coroutine functions.
+        """
+        choose = functools.partial(_choose_subprotocol, known=subprotocols)
+        suite = loader.HandlerSuite(choose, function, loader.default_passive_closing_handshake)
+        self._watch(suite, function)
+        if path not in self._replaced:
+            self._replaced[path] = self._handler_suite_map.get(path)
+        self.add_handler(path, suite)
+
+    def restore(self, path: str) -> None:
+        """Serve a path as before the first function was added to it."""
+        former = self._replaced.pop(path, None)
+        if former is None:
+            self.remove_handler(path)
+        else:
+            self.add_handler(path, former)
+
+    def serves(self, path: str) -> bool:
+        """Tell whether there is a handler."""
+        return path in self._handler_suite_map
+
+    def _watch(self, suite: Any, call: Callable[[Any], Any]) -> None:
+        """Let the functions of a handler be recorded."""
+        suite.do_extra_handshake = functools.partial(self._open, suite.do_extra_handshake)
+        if inspect.iscoroutinefunction(suite.transfer_data):
+            from fastwsh.testing import awaitable  # noqa: PLC0415 (asyncio only for who wants it)
+
+            awaitable.check_support()
+            suite.transfer_data = awaitable.make_transfer(call, self._recorder, _judging)
+        else:
+            suite.transfer_data = functools.partial(self._transfer, call)
+
+    def _open(self, do_extra_handshake: Callable[[Any], Any], request: Any) -> Any:
+        self._recorder.note_attempt()
+        self._faults.apply(request)
+        return do_extra_handshake(request)
+
+    def _transfer(self, call: Callable[[Connection], Any], request: Any) -> None:
+        connection = Connection(request, self._recorder)
+        # nothing has been read or written yet: the one that it takes the place of was not used
+        request.ws_stream = RecordingStream(request, request.ws_stream._options, connection)
+        with self._recorder.handling(connection), _judging(connection, self._recorder):
+            call(connection)
+
+
+@contextlib.contextmanager
+def _judging(connection: RecordedConnection, recorder: Recorder) -> Iterator[None]:
+    """Keep what a handler raises if it is an error; end quietly if the connection was reset."""
+    try:
+        yield
+    except BaseException as error:
+        if connection.blames_handler(error):
+            recorder.note_error(connection.path, error)
+        if connection.is_dropped:
+            raise AbortedByUserException("the test server has reset it") from error
+        raise
+    if connection.is_dropped:
+        raise AbortedByUserException("the test server has reset it")
+
+
+def _choose_subprotocol(request: Any, known: tuple[str, ...] | None) -> None:
+    """Choose a subprotocol, as pywebsocket demands of handlers whose client offers some.
+
+    Args:
+        request: The request.
+        known: Those that are spoken; None: whatever the client wants most.
+
+    Raises:
+        HandshakeException: The client offers others only; the status is 400.
+    """
+    offered = request.ws_requested_protocols
+    if not offered:
+        return
+    for protocol in offered:
+        if known is None or protocol in known:
+            request.ws_protocol = protocol
+            return
+    raise HandshakeException(
+        f"The client offers {offered!r}, and the handler speaks {list(known or ())!r}",
+        common.HTTP_STATUS_BAD_REQUEST,
+    )
+
+
+def _load(source: Path, encoding: str | None) -> list[loader.HandlerFile]:
+    if source.is_dir():
+        return loader.load_handlers(os.fspath(source), encoding=encoding)
+    resource = loader.make_resource_converter(os.fspath(source.parent))(
+        loader.normalize_path(os.fspath(source))
+    )
+    if not source.is_file() or resource is None:
+        raise ConfigError(
+            f"{str(source)!r} is neither a folder nor a handler file; name an existing folder, or "
+            "a file whose name ends in _wsh.py"
+        )
+    pywebsocket.install()
+    return [loader._load_file(os.fspath(source), resource, encoding)]

@@ -1,0 +1,138 @@
+"""Faults of the opening handshake: answers that are late, wrong, or no answers.
+
+Each fault is for one path or all, and for a number of handshakes or all. They have their turn in
+the order in which they were asked for: one that only delays lets the next one have it as well.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeException
+
+__all__ = ["HandshakeFaults"]
+
+# Base64 of twenty zero bytes: well formed, and the answer to no key that is known.
+_WRONG_ACCEPT: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n"
+)
+
+
+@dataclass
+class _Fault:
+    path: str | None
+    left: int | None
+    apply: Callable[[Any], None]
+
+
+class HandshakeFaults:
+    """The faults of one server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[_Fault] = []
+        self._released = threading.Event()
+
+    def add(self, apply: Callable[[Any], None], path: str | None, times: int | None) -> None:
+        """Add a fault.
+
+        Args:
+            apply: Called with the request; raises if the handshake is over with that.
+            path: For which path; None: every one.
+            times: For how many handshakes; None: all.
+
+        Raises:
+            ValueError: `times` is below 0.
+        """
+        if times is not None and times < 0:
+            raise ValueError(f"times is {times}; give the number of handshakes, or None for all")
+        with self._lock:
+            self._faults.append(_Fault(path, times, apply))
+
+    def apply(self, request: Any) -> None:
+        """Do to a handshake what is to be done to it.
+
+        Raises:
+            HandshakeException: It is refused.
+            AbortedByUserException: It is over without an answer of the server's own.
+        """
+        path = request.ws_resource.partition("?")[0]
+        with self._lock:
+            faults = [fault for fault in self._faults if fault.path in (None, path)]
+        for fault in faults:
+            if self._take(fault):
+                fault.apply(request)
+
+    def _take(self, fault: _Fault) -> bool:
+        with self._lock:
+            if fault.left == 0:
+                return False
+            if fault.left is not None:
+                fault.left -= 1
+            return True
+
+    def clear(self) -> None:
+        """Forget all faults, and let go of the handshakes that hang."""
+        with self._lock:
+            self._faults.clear()
+            self._released.set()
+            self._released = threading.Event()
+
+    # --- the faults ---
+
+    def rejection(self, status: int) -> Callable[[Any], None]:
+        """Answer with this status."""
+        if not 200 <= status <= 599:
+            raise ValueError(f"status {status}; a refusal has one from 200 to 599")
+
+        def reject(_: Any) -> None:
+            raise HandshakeException("the test server rejects it", status)
+
+        return reject
+
+    def raw(self, data: bytes) -> Callable[[Any], None]:
+        """Answer with these bytes, and close."""
+
+        def answer(request: Any) -> None:
+            if data:
+                request.connection.write(data)
+            raise AbortedByUserException("the test server has answered in raw bytes")
+
+        return answer
+
+    def wrong_accept(self) -> Callable[[Any], None]:
+        """Answer 101 with a Sec-WebSocket-Accept that belongs to another key, and close."""
+        return self.raw(_WRONG_ACCEPT)
+
+    def delay(self, seconds: float) -> Callable[[Any], None]:
+        """Wait before the answer."""
+        released = self._released
+        return lambda _: (released.wait(seconds), None)[1]
+
+    def hang(self) -> Callable[[Any], None]:
+        """Answer nothing until the fault is cleared; then close."""
+        released = self._released
+
+        def wait(_: Any) -> None:
+            released.wait()
+            raise AbortedByUserException("the test server has let go of it")
+
+        return wait
+
+    def acceptance(self, count: int, status: int) -> Callable[[Any], None]:
+        """Accept so many, and answer the others with this status."""
+        if count < 0:
+            raise ValueError(f"accept {count}; give the number of handshakes to accept")
+        reject = self.rejection(status)
+        lock, left = threading.Lock(), [count]
+
+        def apply(request: Any) -> None:
+            with lock:
+                left[0] -= 1
+                is_over = left[0] < 0
+            if is_over:
+                reject(request)
+
+        return apply

@@ -1,0 +1,49 @@
+"""Frames made by hand, right or wrong (RFC 6455 5.2)."""
+
+__all__ = ["encode_frame"]
+
+_MAX_LENGTH = (1 << 64) - 1
+
+
+def encode_frame(
+    opcode: int,
+    payload: str | bytes = b"",
+    *,
+    fin: bool = True,
+    rsv: int = 0,
+    mask: bytes | None = None,
+    length: int | None = None,
+) -> bytes:
+    """Format one frame; what the protocol forbids is not refused.
+
+    Args:
+        opcode: 0 to 15: 0 continuation, 1 text, 2 binary, 8 close, 9 ping, 10 pong.
+        payload: The payload, not masked; a text is encoded in UTF-8.
+        fin: Whether it is the last frame of its message.
+        rsv: The three reserved bits as a number, of which 4 is RSV1.
+        mask: Four bytes to mask the payload with; None, as a server must, does not mask.
+        length: What the header says of the length; None tells the truth.
+
+    Raises:
+        ValueError: A value has more bits than the header has room for.
+    """
+    for name, value, limit in (("opcode", opcode, 15), ("rsv", rsv, 7)):
+        if not 0 <= value <= limit:
+            raise ValueError(f"{name} is {value}; a frame header has room for 0 to {limit}")
+    if mask is not None and len(mask) != 4:
+        raise ValueError(f"a mask of {len(mask)} bytes; it must be 4 bytes, or None")
+    data = payload.encode() if isinstance(payload, str) else bytes(payload)
+    size = len(data) if length is None else length
+    if not 0 <= size <= _MAX_LENGTH:
+        raise ValueError(f"length is {size}; a frame header has room for 0 to 2**64 - 1")
+    marked = 0 if mask is None else 0x80
+    head = bytes([fin << 7 | rsv << 4 | opcode])
+    if size < 126:
+        head += bytes([marked | size])
+    elif size < 1 << 16:
+        head += bytes([marked | 126]) + size.to_bytes(2)
+    else:
+        head += bytes([marked | 127]) + size.to_bytes(8)
+    if mask is None:
+        return head + data
+    return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(data))

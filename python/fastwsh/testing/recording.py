@@ -1,0 +1,234 @@
+"""What has happened on a test server: connections, messages, errors; and waiting for it.
+
+Its lock is held for moments only, and never while a handler's code or the network has its turn.
+"""
+
+import contextlib
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+import fastwsh
+from fastwsh.testing.errors import CheckError, HandlerFailure, WaitTimeoutError
+from fastwsh.testing.expectation import Expectation, Message, show
+
+if TYPE_CHECKING:
+    from fastwsh.testing.connection import RecordedConnection
+
+__all__ = ["DEFAULT_TIMEOUT", "Recorder"]
+
+DEFAULT_TIMEOUT: Final = 5.0
+"""5 s: on a machine that does a hundred things at once everything here takes a fraction of one;
+whoever waits for longer waits for what will not happen."""
+
+_SHOWN_MESSAGES: Final = 10
+
+# The calls of the server are of no interest in a handler's traceback.
+_PACKAGE: Final = str(Path(fastwsh.__file__).parent)
+_LIBRARY: Final = str(Path(contextlib.__file__))
+
+
+@dataclass
+class _Drop:
+    """Messages that are still to come until everything is dropped."""
+
+    left: int
+    path: str | None
+
+
+class Recorder:
+    """The record of one server."""
+
+    def __init__(self) -> None:
+        self.connections: list[RecordedConnection] = []
+        self.received: list[Message] = []
+        self.errors: list[HandlerFailure] = []
+        self.attempts = 0
+        self.is_closing = False
+        self._changed = threading.Condition()
+        self._messages: list[tuple[str, Message]] = []
+        self._running: list[RecordedConnection] = []
+        self._drops: list[_Drop] = []
+        self._sessions = 0
+
+    # --- what happens ---
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """Note that a connection is served, from its opening handshake until the context ends."""
+        with self._changed:
+            self._sessions += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._sessions -= 1
+                self._changed.notify_all()
+
+    def note_attempt(self) -> None:
+        """Count an opening handshake."""
+        with self._changed:
+            self.attempts += 1
+            self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def handling(self, connection: "RecordedConnection") -> Iterator[None]:
+        """Note that a connection is open, and that its handler runs until the context ends."""
+        with self._changed:
+            self.connections.append(connection)
+            self._running.append(connection)
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running.remove(connection)
+                self._changed.notify_all()
+
+    def note_message(self, connection: "RecordedConnection", message: Message) -> None:
+        """Note a message; drops the connections if it is the one for that."""
+        with self._changed:
+            connection.received.append(message)
+            self.received.append(message)
+            self._messages.append((connection.path, message))
+            dropped = self._take_dropped(connection.path)
+            self._changed.notify_all()
+        for other in dropped:
+            other.drop()
+
+    def _take_dropped(self, path: str) -> "list[RecordedConnection]":
+        dropped: list[RecordedConnection] = []
+        for drop in list(self._drops):
+            if drop.path not in (None, path):
+                continue
+            drop.left -= 1
+            if drop.left == 0:
+                self._drops.remove(drop)
+                dropped += [one for one in self._running if drop.path in (None, one.path)]
+        return dropped
+
+    def drop_at(self, count: int, path: str | None) -> None:
+        """Drop the connections at the message after `count - 1` others."""
+        if count < 1:
+            raise ValueError(f"drop at message {count}; the first one is 1")
+        with self._changed:
+            self._drops.append(_Drop(count, path))
+
+    def note_error(self, path: str, error: BaseException, sentence: str | None = None) -> None:
+        """Keep what went wrong in a handler.
+
+        Args:
+            path: The handler's path.
+            error: What was raised.
+            sentence: All that is to be said; None: what was raised and where.
+        """
+        if sentence is None:
+            lines = traceback.format_exception(type(error), error, _own_part(error))
+            words = f"{type(error).__name__}: {error}".rstrip(": ")
+            sentence = f"the handler of {path} raised {words}\n{''.join(lines)}".rstrip()
+        with self._changed:
+            self.errors.append(HandlerFailure(path, error, sentence))
+            self._changed.notify_all()
+
+    # --- what is asked ---
+
+    def take_errors(self) -> list[HandlerFailure]:
+        """Return what was kept, and keep it no more."""
+        with self._changed:
+            errors, self.errors = self.errors, []
+        return errors
+
+    def raise_errors(self) -> None:
+        """Raise what was kept, if there is any."""
+        __tracebackhide__ = True
+        if errors := self.take_errors():
+            raise CheckError(errors) from errors[0].exception
+
+    def wait_for_connection(self, count: int, timeout: float) -> Any:
+        """Wait until so many connections have been opened; return the last of these."""
+        with self._changed:
+            if self._changed.wait_for(lambda: len(self.connections) >= count, timeout):
+                return self.connections[count - 1]
+            opened = len(self.connections)
+            raise WaitTimeoutError(
+                f"{_amount(opened, 'connection')} of {count} opened within {timeout:g} s "
+                f"({_amount(self.attempts, 'opening handshake')} came to a path with a handler)"
+            )
+
+    def wait_for_message(self, expected: Expectation, path: str | None, timeout: float) -> Message:
+        """Wait for a message; return the first that is as expected, of those before as well."""
+        deadline = time.monotonic() + timeout
+        seen = 0
+        with self._changed:
+            while True:
+                new, seen = self._messages[seen:], len(self._messages)
+                for place, message in new:
+                    if path in (None, place) and expected.accepts(message):
+                        return message
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            came = [message for place, message in self._messages if path in (None, place)]
+        where = "" if path is None else f" at {path}"
+        raise WaitTimeoutError(
+            f"{expected} did not come{where} within {timeout:g} s; received: {_list(came)}"
+        )
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait for something that is noted here, or tells `note_change`."""
+        with self._changed:
+            return self._changed.wait_for(condition, timeout)
+
+    def note_change(self) -> None:
+        """Let those who wait look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def running(self) -> "list[RecordedConnection]":
+        """Return the connections whose handlers run."""
+        with self._changed:
+            return list(self._running)
+
+    def wait_idle(self, timeout: float) -> "list[RecordedConnection]":
+        """Wait until no session is left; return the connections whose handlers run all the same."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._sessions, timeout)
+            return list(self._running)
+
+    def forget(self) -> None:
+        """Forget everything but who is running."""
+        with self._changed:
+            self.connections.clear()
+            self.received.clear()
+            self.errors.clear()
+            self._messages.clear()
+            self._drops.clear()
+            self.attempts = 0
+
+
+def _own_part(error: BaseException) -> TracebackType | None:
+    """Return the traceback from the handler's own code on."""
+    trace = error.__traceback__
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith((_PACKAGE, _LIBRARY)):
+            return trace
+        trace = trace.tb_next
+    return error.__traceback__
+
+
+def _amount(count: int, noun: str) -> str:
+    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"
+
+
+def _list(messages: list[Message]) -> str:
+    if not messages:
+        return "nothing"
+    shown = ", ".join(map(show, messages[-_SHOWN_MESSAGES:]))
+    left_out = len(messages) - _SHOWN_MESSAGES
+    return f"{left_out} others, and {shown}" if left_out > 0 else shown

@@ -1,0 +1,130 @@
+"""The server under a test server: a `WebSocketServer` whose handlers are recorded."""
+
+import argparse
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+from fastwsh import _core, session
+from fastwsh.config import ConfigError
+from fastwsh.pywebsocket.dispatch import Dispatcher
+from fastwsh.server import WebSocketServer
+from fastwsh.testing.log import ServerLog
+from fastwsh.testing.recording import Recorder
+
+__all__ = ["RecordedServer"]
+
+# Starting takes milliseconds.
+_START_SECONDS: Final = 30.0
+
+
+def _run(connection: _core.Connection) -> None:
+    server = connection.server
+    with server.recorder.session(), server.log.here():
+        session.run(connection)
+
+
+class RecordedServer(WebSocketServer):
+    """Serves in a thread of its own.
+
+    Args:
+        options: The options.
+        dispatcher: Calls the handlers.
+        recorder: Gets what happens.
+        log: Gets what the server and its handlers log.
+
+    Raises:
+        ConfigError: The address cannot be listened on, or an option cannot be used.
+    """
+
+    _run_connection = staticmethod(_run)
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        dispatcher: Dispatcher,
+        recorder: Recorder,
+        log: ServerLog,
+    ) -> None:
+        self.recorder = recorder
+        self.log = log
+        self._dispatcher = dispatcher
+        self._is_serving = threading.Event()
+        self._error: BaseException | None = None
+        # files are served only if somebody wants them to be; there are none in a device
+        root = options.document_root
+        self._root = os.devnull if root == "." else str(Path(root).resolve())
+        self._thread = threading.Thread(target=self._serve, name="fastwsh-test-server", daemon=True)
+        try:
+            with log.here():
+                super().__init__(options)
+        except socket.gaierror as error:
+            raise self._cannot_listen(options, error) from error
+        if not self._sockets:
+            raise self._cannot_listen(options, self.bind_errors[0])
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        port: int = self._sockets[0][0].getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        """Serve, from here on.
+
+        Raises:
+            ConfigError: An option cannot be used.
+        """
+        self._thread.start()
+        self._is_serving.wait(_START_SECONDS)
+        if self._error is not None:
+            self.end(0)
+            raise ConfigError(f"the test server cannot start: {self._error}") from self._error
+
+    def end(self, timeout: float) -> None:
+        """Close every connection with 1001, and let go of everything.
+
+        Connections that are left after so many seconds are cut.
+        """
+        with self.log.here():
+            self.stop(timeout)
+            if self._thread.ident is not None:
+                self._thread.join()
+            self.server_close()
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serve; what is logged is the server's."""
+        with self.log.here():
+            super().serve_forever(poll_interval)
+
+    def _serve(self) -> None:
+        try:
+            self.serve_forever()
+        except BaseException as error:  # noqa: BLE001 (told to who waits for the start)
+            self._error = error
+        finally:
+            self._is_serving.set()
+
+    def _load_dispatcher(self, options: Any) -> Dispatcher:
+        del options
+        return self._dispatcher
+
+    def _document_root(self) -> str:
+        return self._root
+
+    def _configure_core(self, core: _core.Server) -> None:
+        super()._configure_core(core)
+        self._is_serving.set()
+
+    def _log_events(self, core: _core.Server) -> None:
+        with self.log.here():
+            super()._log_events(core)
+
+    @staticmethod
+    def _cannot_listen(options: argparse.Namespace, error: OSError) -> ConfigError:
+        return ConfigError(
+            f"the test server cannot listen on port {options.port} of {options.server_host!r} "
+            f"({error.strerror}); give an address of this machine, and port 0 for any free one"
+        )

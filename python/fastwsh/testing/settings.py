@@ -1,0 +1,100 @@
+"""The options of a test server, from keyword arguments.
+
+They are the server's own, by the names that they have on the command line. Neither the environment
+nor a configuration file has a say: a test does the same everywhere.
+"""
+
+import argparse
+import difflib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastwsh import config, options
+from fastwsh.concurrency.executor import THREADS
+from fastwsh.testing.tls import TlsFiles
+
+__all__ = ["make_options"]
+
+# What the test server decides itself, or what makes no sense without a command line.
+_NOT_FOR_TESTS: Final = frozenset(
+    {
+        *("help", "version", "print_dropin_path", "check", "config_file"),
+        *("server_host", "port", "bind", "uds", "fd"),
+        *("websock_handlers", "scan_dir", "websock_handlers_map_file"),
+        *("use_tls", "private_key", "certificate", "tls_client_auth", "tls_client_ca"),
+        *("log_file", "log_level", "log_format", "log_max", "log_count", "deflate_log_level"),
+        *("thread_monitor_interval_in_sec",),
+    }
+)
+
+
+def make_options(
+    values: Mapping[str, Any], *, host: str, port: int, tls: TlsFiles | None
+) -> argparse.Namespace:
+    """Return the options of a server.
+
+    Args:
+        values: Options by name, such as `max_message_bytes=100` or `strict_compat=True`. Handlers
+            run in threads unless `concurrency` says otherwise: faults that wait would keep the
+            hub waiting as well.
+        host: The address to listen on.
+        port: The port; 0 is any free one.
+        tls: The certificate, for a server that speaks TLS.
+
+    Raises:
+        TypeError: There is no such option, or it is none for tests.
+        ValueError: A value cannot be used.
+        ConfigError: A file or folder cannot be used.
+    """
+    parser = options.build_parser()
+    given = parser.parse_args([])
+    given.concurrency = THREADS
+    actions = _by_name(parser)
+    for name, value in values.items():
+        action = actions.get(name)
+        if action is None:
+            nearest = difflib.get_close_matches(name, actions, 1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(actions)}"
+            raise TypeError(f"{name!r} is no option of a test server; {hint}")
+        setattr(given, action.dest, _parse(name, action, value))
+    given.server_host, given.port = host, port
+    if tls is not None:
+        given.use_tls = True
+        given.certificate, given.private_key = str(tls.certificate), str(tls.private_key)
+        given.tls_client_auth = tls.client_ca is not None
+        given.tls_client_ca = None if tls.client_ca is None else str(tls.client_ca)
+    options.fill_in(given)
+    config.check_options(given)
+    return given
+
+
+def _by_name(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """Return the options that a test may set, by every name that they have."""
+    actions: dict[str, argparse.Action] = {}
+    for action in parser._actions:
+        if action.help == argparse.SUPPRESS or action.dest in _NOT_FOR_TESTS:
+            continue
+        actions[action.dest] = action
+        for option in action.option_strings:
+            if option.startswith("--"):
+                actions.setdefault(option[2:].replace("-", "_"), action)
+    return actions
+
+
+def _parse(name: str, action: argparse.Action, value: Any) -> Any:
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}={value!r}: it must be True or False")
+        return value
+    parse = action.type
+    parsed: Any
+    if not callable(parse):
+        parsed = str(value)
+    else:
+        try:
+            parsed = parse(f"{value:g}" if isinstance(value, float) else str(value))
+        except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
+            raise ValueError(f"{name}={value!r}: {error}") from error
+    if action.choices is not None and parsed not in action.choices:
+        raise ValueError(f"{name}={value!r}: it must be one of {', '.join(action.choices)}")
+    return parsed

@@ -1,0 +1,116 @@
+"""The pytest plugin beside others: processes side by side, and tests that are coroutines."""
+
+import pytest
+
+
+@pytest.fixture
+def run(pytester):
+    """Run a test module in a pytest of its own, in which warnings are errors."""
+
+    def run(module, *args, ini=""):
+        pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
+        pytester.makepyfile(module)
+        return pytester.runpytest_subprocess("--strict-markers", *args)
+
+    return run
+
+
+CLIENT = """
+import pytest
+from websockets.asyncio.client import connect
+
+@pytest.mark.{marker}
+async def test_script(wsserver):
+    wsserver.expect("hello").reply("world").expect_close(1000)
+    async with connect(wsserver.url) as client:
+        await client.send("hello")
+        assert await client.recv() == "world"
+
+@pytest.mark.{marker}
+async def test_handler(wsserver):
+    @wsserver.handler("/echo")
+    def echo(connection):
+        for message in connection:
+            connection.send(message)
+
+    async with connect(wsserver.url_for("/echo")) as client:
+        await client.send("hello")
+        assert await client.recv() == "hello"
+        assert wsserver.wait_for_message("hello") == "hello"
+
+@pytest.mark.{marker}
+async def test_left_open(wsserver):
+    wsserver.expect("hello")
+    client = await connect(wsserver.url)
+    await client.send("hello")
+    wsserver.wait_for_message("hello")
+    wsserver.stop()
+    await client.wait_closed()
+    assert client.close_code == 1001
+"""
+
+
+def test_asyncio_tests_use_it(run):
+    result = run(
+        CLIENT.format(marker="asyncio"), ini="asyncio_default_fixture_loop_scope = function\n"
+    )
+    result.assert_outcomes(passed=3)
+
+
+def test_anyio_tests_use_it(run):
+    result = run(
+        CLIENT.format(marker="anyio")
+        + "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n",
+        *("-p", "no:asyncio"),
+    )
+    result.assert_outcomes(passed=3)
+
+
+def test_processes_have_servers_of_their_own(run):
+    result = run(
+        """
+import os
+import pytest
+from websockets.sync.client import connect
+
+@pytest.fixture(scope="session")
+def shared(make_wsserver):
+    server = make_wsserver()
+    server.handler("/")(lambda connection: connection.send(os.environ["PYTEST_XDIST_WORKER"]))
+    return server
+
+@pytest.mark.parametrize("number", range(12))
+def test_it(wsserver, shared, number):
+    wsserver.expect(str(number)).reply("world").expect_close()
+    with connect(wsserver.url) as client:
+        client.send(str(number))
+        assert client.recv(20) == "world"
+    with connect(shared.url) as client:
+        assert client.recv(20) == os.environ["PYTEST_XDIST_WORKER"]
+""",
+        *("-p", "no:asyncio", "-n", "2"),
+    )
+    result.assert_outcomes(passed=12)
+
+
+def test_unittest_tests_may_ask_for_it(run):
+    result = run(
+        """
+import unittest
+import pytest
+from websockets.sync.client import connect
+
+class TestIt(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _server(self, wsserver):
+        self.server = wsserver
+
+    def test_it(self):
+        self.server.expect("hello").reply("world")
+        with connect(self.server.url) as client:
+            client.send("hello")
+            self.assertEqual(client.recv(20), "world")
+""",
+        *("-p", "no:asyncio"),
+    )
+    result.assert_outcomes(passed=1)

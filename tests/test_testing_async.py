@@ -1,0 +1,90 @@
+"""Coroutine functions as handlers of the test server."""
+
+import asyncio
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from fastwsh import loader
+from fastwsh.testing import CheckError, Disconnected, WaitTimeoutError, WsServer, running_server
+from wire import DEADLINE_SECONDS, Client
+
+RUNS_COROUTINES = hasattr(loader.HandlerSuite, "is_async")
+NEEDS_COROUTINES = pytest.mark.skipif(
+    not RUNS_COROUTINES, reason="this version runs no coroutine functions as handlers"
+)
+
+
+async def echo(connection):
+    async for message in connection:
+        await connection.send(message)
+
+
+@pytest.mark.skipif(RUNS_COROUTINES, reason="this version runs coroutine functions")
+def test_a_coroutine_function_is_refused_with_a_reason():
+    with running_server() as server, pytest.raises(NotImplementedError, match="as a function"):
+        server.handler("/")(echo)
+
+
+@NEEDS_COROUTINES
+def test_a_coroutine_function_serves_a_path():
+    with running_server() as server:
+        server.handler("/")(echo)
+        with connect(server.url) as client:
+            for message in ("text", b"binary"):
+                client.send(message)
+                assert client.recv(DEADLINE_SECONDS) == message
+        assert server.received == ["text", b"binary"]
+        assert server.wait_for_connection().sent == ["text", b"binary"]
+
+
+@NEEDS_COROUTINES
+def test_receiving_has_a_timeout_and_loses_nothing():
+    with running_server() as server:
+
+        @server.handler("/")
+        async def patient(connection):
+            with pytest.raises(WaitTimeoutError):
+                await connection.recv(timeout=0.01)
+            await connection.send("now")
+            await connection.send(await connection.recv())
+            with pytest.raises(Disconnected):
+                await connection.recv()
+
+        with connect(server.url) as client:
+            assert client.recv(DEADLINE_SECONDS) == "now"
+            client.send("hello")
+            assert client.recv(DEADLINE_SECONDS) == "hello"
+
+
+@NEEDS_COROUTINES
+def test_an_exception_is_told_with_its_place():
+    server = WsServer()
+    with server:
+
+        @server.handler("/")
+        async def wrong(connection):
+            await asyncio.sleep(0)
+            raise LookupError("no")
+
+        with connect(server.url) as client, pytest.raises(ConnectionClosed):
+            client.recv(DEADLINE_SECONDS)
+    with pytest.raises(CheckError, match="the handler of / raised LookupError: no"):
+        server.check()
+
+
+@NEEDS_COROUTINES
+def test_faults_are_to_be_awaited():
+    with running_server() as server:
+
+        @server.handler("/")
+        async def faults(connection):
+            await connection.stall(0.01)
+            await connection.send_raw(b"raw")
+            await connection.send_frame(9, b"p")
+            await connection.reset()
+
+        with Client(server.port) as client:
+            client.handshake("/")
+            assert client.read(3) == b"raw"

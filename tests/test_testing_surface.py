@@ -1,0 +1,44 @@
+"""What `fastwsh.testing` offers is what it says it offers."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+from fastwsh import pytest_plugin, testing
+
+MODULES = sorted(found.name for found in pkgutil.iter_modules(testing.__path__))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_lists_its_public_names(name: str) -> None:
+    module = importlib.import_module(f"fastwsh.testing.{name}")
+    defined = {
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    }
+    assert defined <= set(module.__all__)
+    assert all(hasattr(module, key) for key in module.__all__)
+
+
+def test_the_package_and_the_plugin_list_their_public_names() -> None:
+    for module in (testing, pytest_plugin):
+        assert all(hasattr(module, key) for key in module.__all__)
+        assert list(module.__all__) == sorted(module.__all__)
+
+
+@pytest.mark.parametrize("of", [testing.WsServer, testing.Connection, testing.Script])
+def test_public_methods_are_described(of: type) -> None:
+    public = [value for key, value in inspect.getmembers(of) if not key.startswith("_")]
+    assert all(inspect.getdoc(value) for value in public)
+
+
+def test_both_kinds_of_connection_have_the_same_methods() -> None:
+    awaitable = importlib.import_module("fastwsh.testing.awaitable")
+    ours, theirs = (
+        {key for key in dir(of) if not key.startswith("_")}
+        for of in (testing.Connection, awaitable.AsyncConnection)
+    )
+    assert ours == theirs
