@@ -6,14 +6,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from fastwsh import loader
 from fastwsh.testing import CheckError, Disconnected, WaitTimeoutError, WsServer, running_server
 from wire import DEADLINE_SECONDS, Client
-
-RUNS_COROUTINES = hasattr(loader.HandlerSuite, "is_async")
-NEEDS_COROUTINES = pytest.mark.skipif(
-    not RUNS_COROUTINES, reason="this version runs no coroutine functions as handlers"
-)
 
 
 async def echo(connection):
@@ -21,13 +15,6 @@ async def echo(connection):
         await connection.send(message)
 
 
-@pytest.mark.skipif(RUNS_COROUTINES, reason="this version runs coroutine functions")
-def test_a_coroutine_function_is_refused_with_a_reason():
-    with running_server() as server, pytest.raises(NotImplementedError, match="as a function"):
-        server.handler("/")(echo)
-
-
-@NEEDS_COROUTINES
 def test_a_coroutine_function_serves_a_path():
     with running_server() as server:
         server.handler("/")(echo)
@@ -39,7 +26,6 @@ def test_a_coroutine_function_serves_a_path():
         assert server.wait_for_connection().sent == ["text", b"binary"]
 
 
-@NEEDS_COROUTINES
 def test_receiving_has_a_timeout_and_loses_nothing():
     with running_server() as server:
 
@@ -58,7 +44,6 @@ def test_receiving_has_a_timeout_and_loses_nothing():
             assert client.recv(DEADLINE_SECONDS) == "hello"
 
 
-@NEEDS_COROUTINES
 def test_an_exception_is_told_with_its_place():
     server = WsServer()
     with server:
@@ -74,7 +59,6 @@ def test_an_exception_is_told_with_its_place():
         server.check()
 
 
-@NEEDS_COROUTINES
 def test_faults_are_to_be_awaited():
     with running_server() as server:
 

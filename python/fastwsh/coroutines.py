@@ -3,6 +3,7 @@
 Imports asyncio only where it is needed: a server whose handlers are all plain functions never does.
 """
 
+import contextvars
 import dis
 import inspect
 import threading
@@ -72,7 +73,11 @@ async def call_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         if not loop.is_closed():
             loop.call_soon_threadsafe(tell, result, error)
 
-    threading.Thread(target=work, name="fastwsh-handshake", daemon=True).start()
+    # as asyncio.to_thread does
+    context = contextvars.copy_context()
+    threading.Thread(
+        target=context.run, args=(work,), name="fastwsh-handshake", daemon=True
+    ).start()
     return await done
 
 

@@ -5,6 +5,7 @@ because programs embed it; `stop` is new.
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import socket
@@ -12,14 +13,15 @@ import socketserver
 import sys
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http.server import HTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, banner, limits, listeners, plain_http, session
+from fastwsh import _core, limits, listeners, plain_http, session
 from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, Executor
 from fastwsh.config import ConfigError
+from fastwsh.events import EventLog
 from fastwsh.listeners import AddressInfo
 from fastwsh.loader import HandlerSuite
 from fastwsh.pywebsocket._signatures import hide_annotations
@@ -40,8 +42,6 @@ _ANY_HOST: Final = (
 # Address space per thread, of which only what is used takes memory. CPython before 3.14 counts
 # nested calls and assumes the system's usual 8 MiB; later versions measure the stack.
 _STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
-
-_EVENT_POLL_SECONDS: Final = 1.0
 
 _PLACES: Final = {HUB: "the hub", THREADS: "threads", LOOP: "the event loop"}
 
@@ -361,37 +361,16 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
 
     def _log_events(self, core: _core.Server) -> None:
         """Make log lines of what the native threads have to tell."""
-        parent = logging.getLogger("pywebsocket3")
+        log = EventLog(self.websocket_server_options.dispatcher)
         while not self._stopped.is_set():
-            core.set_log_level(min(parent.getEffectiveLevel(), 250))
-            event = core.next_event(_EVENT_POLL_SECONDS)
-            if event is None:
-                continue
-            match event:
-                case ("line", level, name, text):
-                    logging.getLogger(f"pywebsocket3.{name}").log(level, "%s", text)
-                case ("no_handler", resource, upgrade):
-                    self._log_missing_handler(resource, upgrade)
-                case ("stall", resource, seconds):
-                    suites = self.websocket_server_options.dispatcher._handler_suite_map
-                    suite = suites.get(resource.partition("?")[0])
-                    self._executor.note_stall(banner.clean(resource), suite, seconds)
-                    self._set_routes(core)
-            lost = core.take_lost_events()
-            if lost:
-                _LOGGER.warning("%d log lines were dropped: too many at once", lost)
+            for resource, suite, seconds in log.next(core):
+                self._executor.note_stall(resource, suite, seconds)
+                self._set_routes(core)
 
-    def _log_missing_handler(self, resource: str, upgrade: bool) -> None:
-        logger = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")
-        logger.info("No handler for resource: %r", resource)
-        if not upgrade:
-            return
-        known = self.websocket_server_options.dispatcher._handler_suite_map
-        nearest = banner.nearest(resource, known)
-        hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
-        # a person at a terminal wants to know; a log file stays as quiet as pywebsocket's
-        level = logging.WARNING if sys.stderr.isatty() else logging.INFO
-        _LOGGER.log(level, "No handler for %s%s", banner.clean(resource), hint)
+    @contextlib.contextmanager
+    def _around_connection(self) -> Iterator[None]:
+        """Be around a connection whose handler is a coroutine function."""
+        yield
 
 
 def _tls_files(options: Any) -> tuple[str, str, str | None, bool] | None:

@@ -7,6 +7,8 @@
 
 mod ending;
 mod keeping;
+mod places;
+mod queue;
 
 use std::{
     io,
@@ -20,14 +22,8 @@ use std::{
 use rustix::net::Shutdown;
 
 use super::{
-    flusher::Flusher,
-    inbound::Inbound,
-    keeper::Expiry,
-    outbound::Outbound,
-    reactor::{Place, Registration, Remote},
-    socket::Socket,
-    turns::Turns,
-    wait::Wait,
+    flusher::Flusher, inbound::Inbound, keeper::Expiry, outbound::Outbound, reactor::Registration,
+    socket::Socket, turns::Turns, wait::Wait,
 };
 use crate::locks::{lock, try_lock};
 
@@ -167,58 +163,6 @@ impl Transport {
         &self.turns
     }
 
-    /// Where a reactor knows this connection's socket; `register` makes it known when it is first
-    /// asked for, with the socket if it is still there.
-    pub fn place(
-        &self,
-        reactor: &Arc<Remote>,
-        register: impl FnOnce(&Socket) -> io::Result<Registration>,
-    ) -> io::Result<Place> {
-        match self.registration.get() {
-            Some(registration) if registration.is_in(reactor) => return Ok(registration.place()),
-            Some(_) => return self.place_in_another(reactor, register),
-            None => {}
-        }
-        let registration = register(&*self.live_socket()?)?;
-        let registration = self.registration.get_or_init(|| registration);
-        self.unless_finished(registration)
-    }
-
-    /// The handler runs in one reactor's thread, and somebody in another's uses its connection.
-    fn place_in_another(
-        &self,
-        reactor: &Arc<Remote>,
-        register: impl FnOnce(&Socket) -> io::Result<Registration>,
-    ) -> io::Result<Place> {
-        let mut registrations = lock(&self.registrations);
-        if let Some(known) = registrations.iter().find(|known| known.is_in(reactor)) {
-            return Ok(known.place());
-        }
-        let registration = Arc::new(register(&*self.live_socket()?)?);
-        registrations.push(registration.clone());
-        drop(registrations);
-        self.unless_finished(&registration)
-    }
-
-    fn live_socket(&self) -> io::Result<Arc<Socket>> {
-        lock(&self.socket).clone().ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-
-    fn unless_finished(&self, registration: &Registration) -> io::Result<Place> {
-        if self.finished.load(Ordering::SeqCst) {
-            // which may not have seen the registration
-            registration.end(None);
-            return Err(io::ErrorKind::NotConnected.into());
-        }
-        Ok(registration.place())
-    }
-
-    /// Whether this is the reactor that asked for a place first: the one in whose thread the
-    /// handler runs.
-    pub fn is_at_home(&self, reactor: &Arc<Remote>) -> bool {
-        self.registration.get().is_some_and(|registration| registration.is_in(reactor))
-    }
-
     /// Says whether a further complete message is buffered.
     pub fn set_more_buffered(&self, more: bool) {
         self.more_buffered.store(more, Ordering::Relaxed);
@@ -306,43 +250,6 @@ impl Transport {
     pub fn has_held(&self) -> bool {
         self.has_queued.load(Ordering::SeqCst)
             || self.try_outbound().is_none_or(|outbound| outbound.has_held())
-    }
-
-    /// Sends what is held back, as far as the kernel takes it; whether all of it is sent. A caller
-    /// that has to come back is woken for it.
-    ///
-    /// # Errors
-    /// One that was met since the last call that sends.
-    pub fn drain(&self, wait: Wait<'_>) -> io::Result<bool> {
-        let mut outbound = match self.take(&self.outbound, wait) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            outbound => outbound?,
-        };
-        self.take_queued(&mut outbound);
-        outbound.flush_and_keep_error(wait);
-        outbound.check()?;
-        let is_sent = !outbound.has_held();
-        drop(outbound);
-        self.send_farewell();
-        Ok(is_sent)
-    }
-
-    /// Keeps what a caller that does not wait could not send because somebody else is sending; the
-    /// caller is woken when that one lets go.
-    fn or_queue(&self, sent: io::Result<()>, wait: Wait<'_>, pieces: &[&[u8]]) -> io::Result<()> {
-        match (sent, wait) {
-            (Err(error), Wait::Park(parker))
-                if error.kind() == io::ErrorKind::WouldBlock && !parker.waits() =>
-            {
-                let mut queued = lock(&self.queued);
-                for piece in pieces {
-                    queued.extend_from_slice(piece);
-                }
-                self.has_queued.store(true, Ordering::SeqCst);
-                Ok(())
-            }
-            (sent, _) => sent,
-        }
     }
 
     /// Sends what was held back for two ticks; `false` when there is nothing to look after.
@@ -450,14 +357,6 @@ impl Transport {
             },
         };
         Ok(self.half(guard))
-    }
-
-    fn take_queued(&self, outbound: &mut Outbound) {
-        if self.has_queued.load(Ordering::SeqCst) {
-            let mut queued = lock(&self.queued);
-            outbound.append(&std::mem::take(&mut *queued));
-            self.has_queued.store(false, Ordering::SeqCst);
-        }
     }
 
     /// Sends the server's close frame if there is one and nobody else is sending. Whoever is sends

@@ -45,6 +45,11 @@ class Session:
         request = Request(connection)
         started = time.monotonic()
         self._task = asyncio.current_task()
+        with connection.server._around_connection():
+            await self._run(request, started)
+
+    async def _run(self, request: Request, started: float) -> None:
+        connection = self._connection
         try:
             await self._serve(request)
         except asyncio.CancelledError:

@@ -7,9 +7,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Self
 
-from fastwsh import loader
+from fastwsh.aio import AsyncStream
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
 from fastwsh.testing.connection import RecordedConnection
 from fastwsh.testing.errors import WaitTimeoutError
@@ -17,18 +17,9 @@ from fastwsh.testing.expectation import Message
 from fastwsh.testing.frames import encode_frame
 from fastwsh.testing.recording import Recorder
 
-__all__ = ["AsyncConnection", "AsyncRecordingStream", "check_support", "make_transfer"]
+__all__ = ["AsyncConnection", "AsyncRecordingStream", "make_transfer"]
 
 _Judging = Callable[[RecordedConnection, Recorder], AbstractContextManager[None]]
-
-
-def check_support() -> None:
-    """Raise NotImplementedError if the server runs no coroutine functions."""
-    if not hasattr(loader.HandlerSuite, "is_async"):
-        raise NotImplementedError(
-            "this version of fastwsh runs no coroutine functions as handlers; write the handler as "
-            "a function, which runs in a thread of its own"
-        )
 
 
 def make_transfer(
@@ -143,14 +134,15 @@ class AsyncConnection(RecordedConnection):
 class AsyncRecordingStream:
     """`request.ws_stream` of a coroutine function: the server's own stream, recorded."""
 
-    def __init__(self, stream: Any, connection: RecordedConnection) -> None:
+    def __init__(self, stream: AsyncStream, connection: RecordedConnection) -> None:
         self._stream = stream
         self._recorded = connection
+        self._is_fragmented = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def __aiter__(self) -> "AsyncRecordingStream":
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Message:
@@ -161,13 +153,27 @@ class AsyncRecordingStream:
 
     async def receive_message(self) -> Message | None:
         """As ever."""
-        await asyncio.to_thread(self._recorded.pace.wait_until_reading)
-        message: Message | None = await self._stream.receive_message()
-        await asyncio.to_thread(self._recorded.pace.wait_until_reading)
+        await self._until_reading()
+        message = await self._stream.receive_message()
+        await self._until_reading()
         self._recorded.note_received(message)
         return message
 
-    async def send_message(self, message: Any, end: bool = True, binary: bool = False) -> None:
+    async def send_message(
+        self, message: Any, end: bool = True, binary: bool | None = None
+    ) -> None:
         """As ever."""
-        await self._stream.send_message(message, end, binary)
-        self._recorded.sent.append(message)
+        connection = self._recorded
+        if binary is None:
+            binary = not isinstance(message, str)
+        is_whole = end and not self._is_fragmented
+        if is_whole and connection.is_throttled:
+            await asyncio.to_thread(connection.write_message, message, binary)
+        else:
+            await self._stream.send_message(message, end, binary)
+        self._is_fragmented = not end
+        connection.sent.append(message)
+
+    async def _until_reading(self) -> None:
+        if not self._recorded.pace.is_reading:
+            await asyncio.to_thread(self._recorded.pace.wait_until_reading)

@@ -162,6 +162,17 @@ class RecordedConnection:
         """Send bytes at the connection's pace."""
         self.pace.send(data, self.request.connection.write)
 
+    @property
+    def is_throttled(self) -> bool:
+        """Whether messages trickle."""
+        return self.pace.is_throttled and not self.request.server_terminated
+
+    def write_message(self, message: Any, binary: bool) -> None:
+        """Send a whole message at the connection's pace."""
+        create = create_binary_frame if binary else create_text_frame
+        opcode = common.OPCODE_BINARY if binary else common.OPCODE_TEXT
+        self.write(create(message, opcode))
+
     def end_sending(self) -> None:
         """End our direction."""
         self.request.server_terminated = True
@@ -337,10 +348,8 @@ class RecordingStream(Stream):
         """As ever."""
         connection = self._recorded
         is_whole = end and not self._is_fragmented
-        if is_whole and connection.pace.is_throttled and not self._request.server_terminated:
-            create = create_binary_frame if binary else create_text_frame
-            opcode = common.OPCODE_BINARY if binary else common.OPCODE_TEXT
-            connection.write(create(message, opcode))
+        if is_whole and connection.is_throttled:
+            connection.write_message(message, binary)
         else:
             super().send_message(message, end, binary)
         self._is_fragmented = not end

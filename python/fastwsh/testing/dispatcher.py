@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -73,9 +72,6 @@ class RecordingDispatcher(Dispatcher):
         """Serve a path by a function that gets the connection.
 
         A coroutine function gets an `AsyncConnection`.
-
-        Raises:
-            NotImplementedError: This version of fastwsh runs no coroutine functions.
         """
         choose = functools.partial(_choose_subprotocol, known=subprotocols)
         suite = loader.HandlerSuite(choose, function, loader.default_passive_closing_handshake)
@@ -99,10 +95,9 @@ class RecordingDispatcher(Dispatcher):
     def _watch(self, suite: Any, call: Callable[[Any], Any]) -> None:
         """Let the functions of a handler be recorded."""
         suite.do_extra_handshake = functools.partial(self._open, suite.do_extra_handshake)
-        if inspect.iscoroutinefunction(suite.transfer_data):
+        if suite.is_async:
             from fastwsh.testing import awaitable  # noqa: PLC0415 (asyncio only for who wants it)
 
-            awaitable.check_support()
             suite.transfer_data = awaitable.make_transfer(call, self._recorder, _judging)
         else:
             suite.transfer_data = functools.partial(self._transfer, call)

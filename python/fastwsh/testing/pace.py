@@ -58,10 +58,15 @@ class Pace:
             self._released = True
             self._changed.notify_all()
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether reading is not paused."""
+        return self._reading or self._released
+
     def wait_until_reading(self) -> None:
         """Wait while reading is paused."""
         with self._changed:
-            self._changed.wait_for(lambda: self._reading or self._released)
+            self._changed.wait_for(lambda: self.is_reading)
 
     def sleep(self, seconds: float) -> None:
         """Do nothing for a while."""

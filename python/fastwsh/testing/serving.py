@@ -1,9 +1,11 @@
 """The server under a test server: a `WebSocketServer` whose handlers are recorded."""
 
 import argparse
+import contextlib
 import os
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +23,7 @@ _START_SECONDS: Final = 30.0
 
 
 def _run(connection: _core.Connection) -> None:
-    server = connection.server
-    with server.recorder.session(), server.log.here():
+    with connection.server._around_connection():
         session.run(connection)
 
 
@@ -106,6 +107,11 @@ class RecordedServer(WebSocketServer):
             self._error = error
         finally:
             self._is_serving.set()
+
+    @contextlib.contextmanager
+    def _around_connection(self) -> Iterator[None]:
+        with self.recorder.session(), self.log.here():
+            yield
 
     def _load_dispatcher(self, options: Any) -> Dispatcher:
         del options

@@ -1,0 +1,61 @@
+"""What the native threads have to tell: lines for the log, and handlers that stall."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from fastwsh import _core, banner
+from fastwsh.loader import HandlerSuite
+from fastwsh.pywebsocket.dispatch import Dispatcher
+
+__all__ = ["EventLog"]
+
+_POLL_SECONDS: Final = 1.0
+
+_LOGGER: Final = logging.getLogger("fastwsh.server")
+
+
+class EventLog:
+    """Makes log lines of the events of one server.
+
+    Args:
+        dispatcher: Knows the handlers.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._parent = logging.getLogger("pywebsocket3")
+
+    def next(self, core: _core.Server) -> Iterator[tuple[str, HandlerSuite | None, float]]:
+        """Wait for an event, for a second at most, and log it.
+
+        Yields:
+            A handler that stalls: its resource, fit for a log, itself if it is still there, and
+            for how many seconds it has done so.
+        """
+        core.set_log_level(min(self._parent.getEffectiveLevel(), 250))
+        match core.next_event(_POLL_SECONDS):
+            case ("line", level, name, text):
+                logging.getLogger(f"pywebsocket3.{name}").log(level, "%s", text)
+            case ("no_handler", resource, upgrade):
+                self._log_missing_handler(resource, upgrade)
+            case ("stall", resource, seconds):
+                suite = self._suites().get(resource.partition("?")[0])
+                yield banner.clean(resource), suite, seconds
+        if lost := core.take_lost_events():
+            _LOGGER.warning("%d log lines were dropped: too many at once", lost)
+
+    def _suites(self) -> Any:
+        return self._dispatcher._handler_suite_map
+
+    def _log_missing_handler(self, resource: str, upgrade: bool) -> None:
+        logger = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")
+        logger.info("No handler for resource: %r", resource)
+        if not upgrade:
+            return
+        nearest = banner.nearest(resource, self._suites())
+        hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
+        # a person at a terminal wants to know; a log file stays as quiet as pywebsocket's
+        level = logging.WARNING if sys.stderr.isatty() else logging.INFO
+        _LOGGER.log(level, "No handler for %s%s", banner.clean(resource), hint)
