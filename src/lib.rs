@@ -1,8 +1,10 @@
 //! fastwsh: a WebSocket server that runs pywebsocket handlers.
 //!
-//! Three layers, imports go down only: [`protocol`] (sans I/O), `server` (tokio, no Python types)
-//! and `python` (`PyO3`, no protocol rule).
+//! Layers, imports go down only: [`protocol`] (sans I/O), `server` (tokio, no Python types),
+//! `client` (connecting, over `server`'s sockets) and `python` (`PyO3`, no protocol rule).
 
+#[cfg(feature = "server")]
+pub mod client;
 #[cfg(feature = "server")]
 mod locks;
 pub mod protocol;

@@ -3,9 +3,44 @@
     python -m fastwsh -p 9998 -w example/
 
 Handlers import `pywebsocket3` or `mod_pywebsocket`; inside this server both names are
-`fastwsh.pywebsocket`. Importing `fastwsh` alone changes nothing in the process.
+`fastwsh.pywebsocket`. `fastwsh.connect(url)` is the client half, loaded when it is first used.
+Importing `fastwsh` alone changes nothing in the process.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from fastwsh._core import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from fastwsh.client import connect
+    from fastwsh.errors import (
+        ConnectArgumentError,
+        ConnectError,
+        ConnectionClosed,
+        ConnectRefusedError,
+        ConnectTimeoutError,
+        FastwshError,
+    )
+
+__all__ = [
+    "ConnectArgumentError",
+    "ConnectError",
+    "ConnectRefusedError",
+    "ConnectTimeoutError",
+    "ConnectionClosed",
+    "FastwshError",
+    "__version__",
+    "connect",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Servers need none of these.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "connect":
+        from fastwsh import client as module  # noqa: PLC0415
+    else:
+        from fastwsh import errors as module  # type: ignore[no-redef]  # noqa: PLC0415
+    value = globals()[name] = getattr(module, name)
+    return value

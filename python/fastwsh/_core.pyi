@@ -1,7 +1,7 @@
 """The native half of fastwsh: protocol rules, sockets and the stream state machine."""
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Any, Final, Literal, Self, final
+from typing import Any, Final, Literal, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
 
@@ -26,8 +26,11 @@ __all__ = [
     "StreamOptions",
     "__version__",
     "apply_mask",
+    "call_within",
     "check_header_field",
     "compute_accept",
+    "connect",
+    "connect_async",
     "create_closing_handshake_body",
     "create_header",
     "create_length_header",
@@ -43,6 +46,8 @@ __all__ = [
 ]
 
 __version__: Final[str]
+
+_T = TypeVar("_T")
 
 # --- header grammar (RFC 9110 5.6, RFC 6455 4 and 9.1) ------------------------------------------
 
@@ -538,6 +543,8 @@ class Connection:
         """Send what is held back; an error is kept for the next call that sends."""
     def set_ping_hook(self, present: bool) -> None:
         """Say whether the handler wants to see pings, so that nobody answers them in its place."""
+    def disconnect(self) -> None:
+        """End the TCP connection at once, for a client; whoever waits in it wakes up."""
     def set_clean(self) -> None:
         """Note that close frames went both ways, so that nothing more will come."""
 
@@ -621,3 +628,47 @@ class Server:
         """Wait until no handler is left; cut what is left in time and return False."""
     def end(self) -> None:
         """End all native threads."""
+
+# --- the client ----------------------------------------------------------------------------------
+
+def connect(
+    url: str, options: dict[str, Any]
+) -> tuple[Connection, str | None, list[tuple[str, str]], tuple[int | None, bool] | None]:
+    """Open a client's connection; blocks, with signals handled meanwhile.
+
+    Args:
+        url: `ws://`, `wss://` or `ws+unix://`.
+        options: What `fastwsh.client.options.Options.to_core` returns.
+
+    Returns:
+        The connection, the subprotocol that the server chose, the headers of its answer, and of
+        permessage-deflate, if it was agreed to, our largest window in bits and whether we compress
+        every message by itself.
+
+    Raises:
+        ConnectArgumentError: The URL, a header, a subprotocol or a file cannot be used.
+        ConnectError: There is no connection; see `fastwsh.errors` for its subclasses.
+    """
+
+def connect_async(
+    url: str, options: dict[str, Any]
+) -> Awaitable[
+    tuple[Connection, str | None, list[tuple[str, str]], tuple[int | None, bool] | None]
+]:
+    """As `connect`, for the event loop that runs in this thread; cancelling gives everything up."""
+
+def call_within(timeout: float | None, work: Callable[[], _T], *, cuts_sends: bool = False) -> _T:
+    """Call `work`, in which native streams and connections wait as a client does.
+
+    Signals are handled while they wait. Nothing changes in the hub.
+
+    Args:
+        timeout: Seconds, after which a wait for the peer ends; None: no limit.
+        work: Called without arguments.
+        cuts_sends: Whether the time ends a wait for the peer to take bytes as well. The connection
+            is then good for nothing: part of a frame may have been sent.
+
+    Raises:
+        TimeoutError: Without an `errno`. What was received of a message stays for the next call.
+        ValueError: The timeout is not a number.
+    """

@@ -16,5 +16,5 @@ mod stream;
 
 pub use level::DeflateLevel;
 pub use message::{Ending, MessageDeflater, MessageInflater};
-pub use offer::{Offer, WindowBits};
+pub use offer::{Agreement, Offer, WindowBits};
 pub use stream::{Flush, RawDeflater, RawInflater};

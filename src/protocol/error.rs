@@ -2,6 +2,7 @@
 //!
 //! * [`ProtocolError`]: the peer broke a rule; knows its close code.
 //! * [`HandshakeError`]: the request is not an acceptable opening handshake; knows its status.
+//! * [`AnswerError`]: a server's answer agrees to what it must not; the client fails the connection.
 //! * [`SendError`]: our user asked for something that may not be sent.
 
 use thiserror::Error;
@@ -188,6 +189,24 @@ impl HandshakeError {
     }
 }
 
+/// Why the extensions in a server's answer fail the connection (RFC 6455 4.1 item 5).
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// RFC 6455 9.1.
+    #[error("{0}")]
+    Malformed(String),
+    /// RFC 6455 4.1 item 5.
+    #[error("the extension {0} was not offered")]
+    NotOffered(String),
+    /// RFC 7692 5: one agreement for each extension.
+    #[error("the extension {0} is named twice")]
+    Repeated(String),
+    /// RFC 7692 7.1.
+    #[error("permessage-deflate: {0}")]
+    Parameters(String),
+}
+
 /// A frame that our side may not build; the texts are pywebsocket's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -220,6 +239,7 @@ mod tests {
     fn errors_stay_small() {
         assert!(size_of::<ProtocolError>() <= 40);
         assert!(size_of::<HandshakeError>() <= 40);
+        assert!(size_of::<AnswerError>() <= 32);
         assert!(size_of::<SendError>() <= 1);
     }
 

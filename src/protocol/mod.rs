@@ -15,9 +15,10 @@ pub mod handshake;
 pub mod head;
 pub mod limits;
 pub mod mask;
+pub mod negotiate;
 pub mod receive;
 pub mod send;
 pub mod uri;
 pub mod utf8;
 
-pub use error::{HandshakeError, ProtocolError, SendError};
+pub use error::{AnswerError, HandshakeError, ProtocolError, SendError};

@@ -1,4 +1,5 @@
-//! `Connection`: what a handler sees as `request.connection`, and what the session asks of it.
+//! `Connection`: what a handler sees as `request.connection`, and what the session asks of it. A
+//! client's connection is the same, without a server.
 
 use std::{
     io,
@@ -21,13 +22,14 @@ use super::{
     waiting::{sending, waiting},
 };
 use crate::{
+    client::Connected,
     locks::lock,
     protocol::{
         handshake::{Answer, Opening},
         head::{latin1, HeadLimits, HeadReader, RequestHead},
         limits::Limits,
     },
-    server::{answer::Refusal, Outcome, Registry, Transport},
+    server::{answer::Refusal, Flusher, Outcome, Registry, Transport},
 };
 
 /// What a server prescribes for all of its connections.
@@ -44,13 +46,13 @@ pub(super) struct Settings {
     pub(super) max_pings: usize,
 }
 
-/// One connection of the server.
+/// One connection of the server, or of a client.
 #[pyclass(frozen, weakref, module = "fastwsh._core")]
 pub(super) struct Connection {
     pub(super) transport: Arc<Transport>,
     pub(super) settings: Arc<Settings>,
-    registry: Arc<Registry>,
-    id: u64,
+    /// Where the server knows it; `None`: a client's.
+    seat: Option<(Arc<Registry>, u64)>,
     head: Mutex<Head>,
     resource: String,
     tls: bool,
@@ -90,8 +92,7 @@ impl Connection {
         Self {
             transport: candidate.transport,
             settings,
-            registry,
-            id: candidate.id,
+            seat: Some((registry, candidate.id)),
             head: Mutex::new(Head::Parsed(candidate.head)),
             resource: candidate.resource,
             tls: candidate.tls,
@@ -99,6 +100,30 @@ impl Connection {
             accept: std::sync::OnceLock::new(),
             clean: AtomicBool::new(false),
             server,
+        }
+    }
+
+    /// A client's, which is open: its request is of no further interest.
+    pub(super) fn of_client(
+        connected: Connected,
+        resource: String,
+        settings: Settings,
+        none: Py<PyAny>,
+    ) -> Self {
+        let tls = connected.socket.is_tls();
+        // nothing is held back for it: masked frames are sent at once
+        let flusher = Arc::new(Flusher::default());
+        Self {
+            transport: Arc::new(Transport::new(connected.socket, connected.rest, flusher)),
+            settings: Arc::new(settings),
+            seat: None,
+            head: Mutex::new(Head::Packed(Box::default())),
+            resource,
+            tls,
+            peer: connected.peer,
+            accept: std::sync::OnceLock::new(),
+            clean: AtomicBool::new(false),
+            server: none,
         }
     }
 
@@ -266,7 +291,7 @@ impl Connection {
         let answer = Answer { accept, protocol, extensions, extra: &extra }.format();
         self.send(py, &answer)?;
         lock(&self.head).pack();
-        Ok(self.registry.establish(self.id))
+        Ok(self.seat.as_ref().is_some_and(|(registry, id)| registry.establish(*id)))
     }
 
     #[pyo3(signature = (status, supported_versions=None))]
@@ -293,6 +318,10 @@ impl Connection {
 
     fn set_ping_hook(&self, present: bool) {
         self.transport.set_hooks_pings(present);
+    }
+
+    fn disconnect(&self, py: Python<'_>) {
+        py.detach(|| drop(self.transport.finish(Outcome::Clean)));
     }
 
     fn set_clean(&self) {

@@ -1,5 +1,6 @@
 //! `fastwsh._core`: the extension module. Thin: no protocol rule, no socket code.
 
+mod client;
 mod connection;
 mod deflate;
 mod descriptor;
@@ -11,6 +12,7 @@ mod header;
 mod hub;
 mod limits;
 mod options;
+mod patience;
 mod server;
 mod stream;
 mod waiting;
@@ -30,6 +32,7 @@ mod _core {
     use super::hub::Hub;
     #[pymodule_export]
     use super::{
+        client::{connect, connect_async},
         connection::Connection,
         deflate::{
             DeflateFramer, DeflateOffer, IncomingFrameFilter, IncomingMessageFilter,
@@ -44,6 +47,7 @@ mod _core {
         },
         header::HeaderDecoder,
         options::StreamOptions,
+        patience::call_within,
         server::Server,
         stream::Stream,
     };

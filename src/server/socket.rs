@@ -10,7 +10,7 @@ mod tls;
 use std::{
     io::{self, IoSlice},
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use rustix::{
     buffer::spare_capacity,
     net::{getpeername, recv, send, sendmsg, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown},
 };
-use rustls::ServerConnection;
+use rustls::Connection;
 
 use self::tls::Tls;
 
@@ -75,7 +75,7 @@ impl Socket {
     }
 
     /// A connection whose TLS handshake is done, in non-blocking mode.
-    pub fn encrypted(descriptor: OwnedFd, connection: ServerConnection) -> Self {
+    pub fn encrypted(descriptor: OwnedFd, connection: Connection) -> Self {
         Self::new(descriptor, Some(Tls::new(connection)))
     }
 
@@ -218,6 +218,12 @@ impl Socket {
     /// A second descriptor of the same socket.
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.descriptor.try_clone()
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 

@@ -31,7 +31,7 @@ impl Stream {
             Self::Unix(stream) => Ok(Socket::plain(stream.into_std()?.into())),
             Self::Tls(stream) => {
                 let (stream, connection) = stream.into_inner();
-                Ok(Socket::encrypted(stream.into_std()?.into(), connection))
+                Ok(Socket::encrypted(stream.into_std()?.into(), connection.into()))
             }
         }
     }

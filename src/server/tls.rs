@@ -130,7 +130,11 @@ fn verifier(
     builder.build().map_err(|error| bad(error.to_string()))
 }
 
-fn read_certificates(
+/// Reads the certificates of a PEM file; `what` they are, for the sentence.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn read_certificates(
     what: &'static str,
     path: &PathBuf,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -143,7 +147,11 @@ fn read_certificates(
     Ok(certificates)
 }
 
-fn read_key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, TlsError> {
+/// Reads the private key of a PEM file.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn read_key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, TlsError> {
     match PrivateKeyDer::from_pem_file(path) {
         Ok(key) => Ok(key),
         Err(error) => {

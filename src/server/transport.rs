@@ -8,6 +8,7 @@
 mod ending;
 mod keeping;
 mod places;
+mod polling;
 mod queue;
 
 use std::{
@@ -21,6 +22,7 @@ use std::{
 
 use rustix::net::Shutdown;
 
+pub use self::polling::Readiness;
 use super::{
     flusher::Flusher, inbound::Inbound, keeper::Expiry, outbound::Outbound, reactor::Registration,
     socket::Socket, turns::Turns, wait::Wait,

@@ -1,4 +1,5 @@
-//! The parameters of permessage-deflate (RFC 7692 7.1).
+//! The parameters of permessage-deflate (RFC 7692 7.1): offers as the server judges them, agreements
+//! as the client does.
 
 /// LZ77 window size as an exponent of two (RFC 7692 7.1.2): 8 to 15.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +95,55 @@ impl Offer {
     }
 }
 
+/// What a server agreed to (RFC 7692 7.1), for the client that offered it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// The server's window is at most this one.
+    pub server_max_window_bits: Option<WindowBits>,
+    /// The server deflates every message on its own.
+    pub server_no_context_takeover: bool,
+    /// Our window must be at most this one.
+    pub client_max_window_bits: Option<WindowBits>,
+    /// We must deflate every message on its own.
+    pub client_no_context_takeover: bool,
+}
+
+impl Agreement {
+    /// Judges the parameters of an agreement to an offer that had `client_max_window_bits`.
+    ///
+    /// # Errors
+    /// A sentence that names the parameter for which the connection must be failed (RFC 7692 7.1:
+    /// unknown, repeated, or a value that it cannot have; a window must have one).
+    pub fn parse<'a>(
+        parameters: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Result<Self, String> {
+        let mut agreement = Self::default();
+        let mut seen = Vec::new();
+        for (name, value) in parameters {
+            let bad = |reason: String| format!("Bad {name} parameter: {reason}");
+            if seen.contains(&name) {
+                return Err(bad("it is repeated".to_owned()));
+            }
+            seen.push(name);
+            match (name, value) {
+                ("server_max_window_bits", _) => {
+                    agreement.server_max_window_bits = Some(WindowBits::parse(value).map_err(bad)?);
+                }
+                ("client_max_window_bits", _) => {
+                    agreement.client_max_window_bits = Some(WindowBits::parse(value).map_err(bad)?);
+                }
+                ("server_no_context_takeover", None) => agreement.server_no_context_takeover = true,
+                ("client_no_context_takeover", None) => agreement.client_no_context_takeover = true,
+                ("server_no_context_takeover" | "client_no_context_takeover", Some(value)) => {
+                    return Err(bad(format!("it must not have a value: '{value}'")));
+                }
+                _ => return Err(format!("Unknown parameter: '{name}'")),
+            }
+        }
+        Ok(agreement)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +175,30 @@ mod tests {
         assert!(parse(&[("server_max_window_bits", None)]).is_err());
         assert!(parse(&[("server_no_context_takeover", Some("1"))]).is_err());
         assert!(parse(&[("Server_No_Context_Takeover", None)]).is_err());
+    }
+
+    #[test]
+    fn agreements_are_judged_by_rfc_7692_7_1() {
+        let parse = |parameters: &[(&'static str, Option<&'static str>)]| {
+            Agreement::parse(parameters.iter().copied())
+        };
+        assert_eq!(parse(&[]), Ok(Agreement::default()));
+        let agreement =
+            parse(&[("client_max_window_bits", Some("8")), ("server_no_context_takeover", None)]);
+        assert_eq!(
+            agreement,
+            Ok(Agreement {
+                client_max_window_bits: Some(WindowBits(8)),
+                server_no_context_takeover: true,
+                ..Agreement::default()
+            })
+        );
+        // an offer may leave its value out, an agreement may not
+        assert!(parse(&[("client_max_window_bits", None)]).is_err());
+        assert!(parse(&[("server_max_window_bits", Some("16"))]).is_err());
+        assert!(parse(&[("client_no_context_takeover", Some("1"))]).is_err());
+        assert!(parse(&[("x", None)]).is_err());
+        // an offer's repetition is passed over, an agreement's fails the connection
+        assert!(parse(&[("client_no_context_takeover", None); 2]).is_err());
     }
 }

@@ -12,6 +12,7 @@ use pyo3::{prelude::*, sync::MutexExt};
 use super::{here, is_hub_thread, os_error, HubThread};
 use crate::{
     locks::try_lock,
+    python::patience,
     server::{Park, Place, Transport, Turns, Wait},
 };
 
@@ -37,7 +38,7 @@ pub(in crate::python) fn waiting<T: Send>(
         (Some(hub), _) => hub,
         // whoever runs there between two handlers, such as a finalizer, must not wait for them
         (None, true) => return Ok(work(Wait::Never)),
-        (None, false) => return Ok(py.detach(|| work(Wait::Long))),
+        (None, false) => return patience::waiting(py, transport, work),
     };
     let parker = Parker { py, hub, transport, raised: RefCell::new(None) };
     let result = work(Wait::Park(&parker));

@@ -65,7 +65,7 @@ impl Inner {
             let _turn = self.compressing_turn(py, &link)?;
             let deflated = framer.deflate(py, bytes.as_bytes(), end);
             let payload = deflated.as_deref().unwrap_or(bytes.as_bytes());
-            let key = self.masking_key(py)?;
+            let key = self.masking_key()?;
             let header = lock(&self.writer).data(piece, payload.len(), key);
             let mut header = header.map_err(|error| send_error(py, &error))?;
             if framer.take_mark() {
@@ -236,14 +236,14 @@ impl Inner {
             intern!(py, "outgoing_message_filters"),
         )?;
         if frame_filters.is_empty() {
-            let header = control(opcode, length, self.masking_key(py)?);
+            let header = control(opcode, length, self.masking_key()?);
             let header = header.map_err(|error| send_error(py, &error))?;
             let body = bytes_of(body)?;
             return send(ControlFrame { header, body: &body, filtered: false });
         }
         if let Some(framer) = outgoing_framer(&frame_filters, &message_filters) {
             framer.get().take_mark();
-            let header = control(opcode, length, self.masking_key(py)?);
+            let header = control(opcode, length, self.masking_key()?);
             let header = header.map_err(|error| send_error(py, &error))?;
             let body = bytes_of(body)?;
             return send(ControlFrame { header, body: &body, filtered: false });
@@ -261,7 +261,7 @@ impl Inner {
         piece: Piece,
         payload: &[u8],
     ) -> PyResult<()> {
-        let key = self.masking_key(py)?;
+        let key = self.masking_key()?;
         let header = lock(&self.writer).data(piece, payload.len(), key);
         let header = header.map_err(|error| send_error(py, &error))?;
         self.send_frame(py, link, &header, payload)
@@ -274,15 +274,21 @@ impl Inner {
         header: &FrameHeader,
         payload: &[u8],
     ) -> PyResult<()> {
-        let connection = match link {
-            Link::Native(connection) if header.masking_key.is_none() => connection,
-            _ => {
-                let mut bytes = Vec::new();
-                append_frame(header, payload, &mut bytes);
-                return self.write_raw(PyBytes::new(py, &bytes).as_any());
-            }
+        let Link::Native(connection) = link else {
+            let mut bytes = Vec::new();
+            append_frame(header, payload, &mut bytes);
+            return self.write_raw(PyBytes::new(py, &bytes).as_any());
         };
         let transport = &connection.get().transport;
+        if header.masking_key.is_some() {
+            hub::spend(payload.len());
+            return sending(py, transport, |wait| {
+                let mut bytes = Vec::new();
+                append_frame(header, payload, &mut bytes);
+                transport.send_frame(&bytes, &[], wait)
+            })?
+            .map_err(|error| self.write_failure(py, os_error(&error)));
+        }
         let encoded = header.encoded();
         if transport.hold(&encoded, payload) {
             return Ok(());
@@ -331,19 +337,22 @@ impl Inner {
             fin: frame.getattr("fin")?.is_truthy()?,
             reserved,
             opcode,
-            masking_key: self.masking_key(py)?,
+            masking_key: self.masking_key()?,
             length: payload.as_bytes().len() as u64,
             length_octets: 1,
         };
         self.send_frame(py, &self.link(py)?, &header, payload.as_bytes())
     }
 
-    /// A fresh key for every frame that a client sends (RFC 6455 5.3).
-    fn masking_key(&self, py: Python<'_>) -> PyResult<Option<MaskingKey>> {
+    /// A fresh key for every frame that a client sends, from the system's generator: whoever wrote
+    /// the payload must not be able to guess it (RFC 6455 5.3 and 10.3).
+    fn masking_key(&self) -> PyResult<Option<MaskingKey>> {
         if !self.mask_send {
             return Ok(None);
         }
-        py.import("os")?.call_method1("urandom", (4,))?.extract().map(Some)
+        let mut key = MaskingKey::default();
+        getrandom::fill(&mut key).map_err(|error| os_error(&error.into()))?;
+        Ok(Some(key))
     }
 
     /// Puts the peer's address in front of what a write raised.

@@ -6,7 +6,7 @@ use std::{
     sync::Mutex,
 };
 
-use rustls::ServerConnection;
+use rustls::Connection;
 
 use super::{receive, send_all, Count, Mode, SendResult, ENCRYPT_AT_ONCE};
 use crate::locks::{lock, try_lock};
@@ -14,7 +14,7 @@ use crate::locks::{lock, try_lock};
 /// The TLS side of a connection.
 #[derive(Debug)]
 pub(super) struct Tls {
-    connection: Mutex<Box<ServerConnection>>,
+    connection: Mutex<Box<Connection>>,
     /// Records that the kernel did not take at once.
     wire: Mutex<Vec<u8>>,
     /// Received bytes behind those that made the plain text that is there; for the one reader.
@@ -22,7 +22,7 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new(connection: ServerConnection) -> Self {
+    pub(super) fn new(connection: Connection) -> Self {
         Self {
             connection: Mutex::new(Box::new(connection)),
             wire: Mutex::default(),

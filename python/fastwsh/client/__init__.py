@@ -1,0 +1,64 @@
+"""The client half: `connect`, for threads and for asyncio, and a console.
+
+    python -m fastwsh.client ws://localhost:9998/echo
+
+`connect` looks where it is called; `connect_sync` and `connect_async` are the same with a type.
+"""
+
+import sys
+from typing import Any, Unpack
+
+from fastwsh import _core
+from fastwsh.client.connection import ClientConnection
+from fastwsh.client.options import ConnectOptions, Options
+from fastwsh.client.session import Pong
+
+__all__ = [
+    "ClientConnection",
+    "ConnectOptions",
+    "Pong",
+    "connect",
+    "connect_sync",
+]
+
+
+def connect(url: str, **options: Unpack[ConnectOptions]) -> Any:
+    """Open a WebSocket connection, for whoever calls.
+
+    Where no asyncio event loop runs in this thread, this is `connect_sync`; inside one it is
+    `connect_async`, whose result is to be awaited or entered with `async with`.
+
+    Args:
+        url: As for `connect_sync`.
+        **options: As for `connect_sync`.
+
+    Returns:
+        A `ClientConnection`, or what gives an `AsyncClientConnection`.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return connect_sync(url, **options)
+    return connect_sync(url, **options)
+
+
+def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnection:
+    """Open a WebSocket connection (RFC 6455 4.1); blocks until it is open.
+
+    Args:
+        url: `ws://host[:port]/resource`, `wss://...`, or `ws+unix:///path/of.sock`, behind which
+            `:/resource` may stand. ASCII only: percent-encode the rest.
+        **options: `subprotocols`, `headers`, `origin`, `compression`, `open_timeout`,
+            `close_timeout`, `max_message_bytes`, and for TLS `ca_file`, `verify`, `certificate`,
+            `private_key` and `server_hostname`: see `options.Options`.
+
+    Returns:
+        The connection; use it as a context manager, or close it.
+
+    Raises:
+        ConnectArgumentError: The URL, a header, a subprotocol or a file cannot be used.
+        ConnectError: There is no connection; the text says why and what to do.
+        ConnectRefusedError: The server answered with another HTTP status than 101.
+        ConnectTimeoutError: It was not open within `open_timeout`.
+    """
+    settings = Options(**options)
+    return ClientConnection(url, settings, _core.connect(url, settings.to_core()))

@@ -1,0 +1,101 @@
+"""What `connect` takes besides the URL: names, types and defaults, once for all its forms."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict
+
+__all__ = ["ConnectOptions", "Options"]
+
+DEFAULT_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+
+_Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+_Path = str | os.PathLike[str]
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The keyword arguments of `connect`; `Options` says what each means."""
+
+    subprotocols: Sequence[str]
+    headers: _Headers | None
+    origin: str | None
+    compression: bool
+    open_timeout: float | None
+    close_timeout: float | None
+    max_message_bytes: int | None
+    ca_file: _Path | None
+    verify: bool
+    certificate: _Path | None
+    private_key: _Path | None
+    server_hostname: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to connect.
+
+    Args:
+        subprotocols: Subprotocols to ask for, the preferred one first (RFC 6455 1.9). The server
+            may choose none.
+        headers: Added to the opening request: a mapping, or pairs where a name comes twice.
+        origin: The Origin header; browsers send one, and servers may insist (RFC 6455 10.2).
+        compression: Whether to offer permessage-deflate (RFC 7692).
+        open_timeout: Seconds for name lookup, TCP, TLS and the opening handshake together; None: no
+            limit. 10, since whoever is there answers within one or two.
+        close_timeout: Seconds for the closing handshake, after which the connection is cut; None:
+            no limit. 10, as for opening.
+        max_message_bytes: Longer messages, compressed or inflated, fail the connection with 1009;
+            None: no limit. 64 MiB, since a peer decides what this process must allocate.
+        ca_file: PEM file of the CA certificates to trust instead of the system's, for which
+            SSL_CERT_FILE and SSL_CERT_DIR may name others.
+        verify: Whether to check the server's certificate. Without, whoever is on the way can read
+            and change everything.
+        certificate: PEM file of a client certificate and its chain.
+        private_key: PEM file of its key; None: the certificate's file has it.
+        server_hostname: The name that the certificate must be for, and that is asked for (SNI);
+            None: the URL's.
+    """
+
+    subprotocols: Sequence[str] = ()
+    headers: _Headers | None = None
+    origin: str | None = None
+    compression: bool = True
+    open_timeout: float | None = 10
+    close_timeout: float | None = 10
+    max_message_bytes: int | None = DEFAULT_MAX_MESSAGE_BYTES
+    ca_file: _Path | None = None
+    verify: bool = True
+    certificate: _Path | None = None
+    private_key: _Path | None = None
+    server_hostname: str | None = None
+
+    def to_core(self) -> dict[str, Any]:
+        """Return the dict that `_core.connect` takes.
+
+        Raises:
+            TypeError: `subprotocols` is a str, whose characters would be asked for.
+            ValueError: A private key without a certificate.
+        """
+        if isinstance(self.subprotocols, str):
+            raise TypeError(f"subprotocols must be a sequence; write [{self.subprotocols!r}]")
+        if self.private_key is not None and self.certificate is None:
+            raise ValueError("private_key needs a certificate; name its file with certificate=")
+        given = self.headers or ()
+        headers = list(given.items() if isinstance(given, Mapping) else given)
+        if self.origin is not None:
+            headers.append(("Origin", self.origin))
+        identity = None
+        if self.certificate is not None:
+            key = self.certificate if self.private_key is None else self.private_key
+            identity = (os.fspath(self.certificate), os.fspath(key))
+        return {
+            "headers": headers,
+            "subprotocols": list(self.subprotocols),
+            "compression": self.compression,
+            "open_timeout": self.open_timeout,
+            "max_message_bytes": self.max_message_bytes,
+            "ca_file": self.ca_file,
+            "verify": self.verify,
+            "identity": identity,
+            "server_hostname": self.server_hostname,
+        }

@@ -1,0 +1,114 @@
+"""The stream of a client: what `_core.Stream` asks its request for, in the client's role.
+
+The stream is pywebsocket's, whose request has a server's names: `client_terminated` says that the
+peer has sent its close frame, `server_terminated` that we have sent ours.
+"""
+
+import time
+from typing import Any, Final
+
+from fastwsh import _core
+
+__all__ = ["Opened", "Pong", "PongArrived", "Session", "make_stream"]
+
+Opened = tuple[_core.Connection, str | None, list[tuple[str, str]], tuple[int | None, bool] | None]
+"""What `_core.connect` returns."""
+
+# Pings whose pongs are awaited at most: a peer that never answers must not make us remember all.
+_MAX_PINGS: Final = 1024
+_NO_STATUS: Final = 1005
+
+
+class PongArrived(Exception):  # noqa: N818 (no error: it ends a wait)
+    """Ends a wait for a message when the pong that is awaited instead has come."""
+
+
+class Pong:
+    """The answer to a ping, which comes while something is received.
+
+    Attributes:
+        data: What the ping carried.
+        round_trip: Seconds from the ping to the pong; None until that has come.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.round_trip: float | None = None
+        self._sent = time.monotonic()
+
+    def _arrived(self) -> None:
+        self.round_trip = time.monotonic() - self._sent
+
+
+class _Echo:
+    """Answers the peer's close frame with its own code (RFC 6455 5.5.1)."""
+
+    def passive_closing_handshake(self, request: Any) -> tuple[int | None, str]:
+        """Return code and reason of the close frame to answer with."""
+        code = request.ws_close_code
+        return (None, "") if code == _NO_STATUS else (code, "")
+
+
+class Session:
+    """What the stream reads and sets, and the pings that wait for their pongs.
+
+    Args:
+        connection: The native connection.
+    """
+
+    _dispatcher = _Echo()
+    client_terminated: bool
+    server_terminated: bool
+    ws_close_code: int | None = None
+    ws_close_reason: str = ""
+
+    def __init__(self, connection: _core.Connection) -> None:
+        self.connection = connection
+        self.pings: dict[bytes, Pong] = {}
+        self.awaited: Pong | None = None
+
+    def expect(self, data: bytes) -> Pong:
+        """Remember a ping that is about to be sent."""
+        if len(self.pings) >= _MAX_PINGS:
+            del self.pings[next(iter(self.pings))]
+        pong = self.pings[data] = Pong(data)
+        return pong
+
+    def on_pong_handler(self, _request: Any, body: bytes) -> None:
+        """Note a pong; it answers the pings before it as well (RFC 6455 5.5.3)."""
+        if body not in self.pings:
+            return
+        for data in list(self.pings):
+            self.pings.pop(data)._arrived()
+            if data == body:
+                break
+        if self.awaited is not None and self.awaited.round_trip is not None:
+            raise PongArrived
+
+    @property
+    def received(self) -> tuple[int, str] | None:
+        """Code and reason of the peer's close frame, if one has come."""
+        return None if self.ws_close_code is None else (self.ws_close_code, self.ws_close_reason)
+
+
+def make_stream(
+    session: Session, deflate: tuple[int | None, bool] | None, max_message_bytes: int | None
+) -> _core.Stream:
+    """Return the stream: our frames are masked, the peer's are not (RFC 6455 5.1).
+
+    Args:
+        session: The request.
+        deflate: What the server agreed to of permessage-deflate: our largest window in bits, and
+            whether each of our messages is compressed by itself; None: no compression.
+        max_message_bytes: Of an inflated message; None: no limit.
+    """
+    options = _core.StreamOptions()
+    options.mask_send = True
+    options.unmask_receive = False
+    if deflate is not None:
+        framer = _core.DeflateFramer(*deflate)
+        framer.set_compression(level=1, min_bytes=0)
+        framer.set_compress_outgoing_enabled(True)
+        framer.set_max_inflated_bytes(max_message_bytes)
+        framer.setup_stream_options(options)
+    return _core.Stream(session, options)

@@ -1,0 +1,161 @@
+//! Why there is no connection; each a sentence with the remedy, as the user gets to see it.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::server::tls::TlsError;
+
+/// Who has to do something about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The caller: an argument cannot be used.
+    Argument,
+    /// Nothing answered in time.
+    Timeout,
+    /// The server answered with another status than 101.
+    Status,
+    /// The connection could not be made, or not be trusted.
+    Connection,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL is none that a WebSocket client can use.
+    #[error("cannot use the URL {url}: {reason}")]
+    Url {
+        /// As it was given.
+        url: String,
+        /// What is wrong, and the remedy.
+        reason: String,
+    },
+    /// A header cannot be sent.
+    #[error("cannot send the header {name}: {reason}")]
+    Header {
+        /// Its name.
+        name: String,
+        /// What is wrong, and the remedy.
+        reason: &'static str,
+    },
+    /// A subprotocol is no token (RFC 6455 4.1 item 10).
+    #[error("cannot ask for the subprotocol {0:?}: it must be a token, and be named once")]
+    Subprotocol(String),
+    /// A file for TLS cannot be used.
+    #[error(transparent)]
+    File(#[from] TlsError),
+    /// A client certificate cannot be used.
+    #[error("cannot use the client certificate: {0}")]
+    ClientCertificate(String),
+    /// There are no CA certificates to judge the server by.
+    #[error(
+        "no CA certificates on this system to check the server's certificate with; install the \
+         package ca-certificates, set SSL_CERT_FILE, or name a CA file"
+    )]
+    NoAuthorities,
+    /// The name has no address.
+    #[error("unknown host {host}: {reason}; check the name")]
+    UnknownHost {
+        /// The name.
+        host: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// Nobody listens.
+    #[error("{address} refused the connection; is the server running, and on this port?")]
+    Refused {
+        /// Host and port.
+        address: String,
+    },
+    /// The network says no.
+    #[error("cannot connect to {address}: {reason}")]
+    Unreachable {
+        /// Host and port, or path.
+        address: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// It took too long.
+    #[error("{address} did not {step} within {:?}", .limit)]
+    TimedOut {
+        /// Host and port, or path.
+        address: String,
+        /// What it was to do.
+        step: &'static str,
+        /// The time that it had.
+        limit: Duration,
+    },
+    /// What answers does not speak TLS.
+    #[error("{address} does not speak TLS; use ws:// there")]
+    NotTls {
+        /// Host and port.
+        address: String,
+    },
+    /// The server's certificate is not accepted.
+    #[error("the certificate of {host} is not accepted: {reason}; {remedy}")]
+    Certificate {
+        /// Whose.
+        host: String,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// TLS failed otherwise.
+    #[error("TLS with {address} failed: {reason}")]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// What rustls says.
+        reason: String,
+    },
+    /// The connection ended during the opening handshake.
+    #[error("{address} ended the connection instead of answering the opening handshake: {reason}")]
+    Ended {
+        /// Host and port, or path.
+        address: String,
+        /// How.
+        reason: String,
+    },
+    /// The answer is another status than 101 (RFC 6455 4.1 item 1).
+    #[error("{address} answered {status} {phrase} instead of opening a WebSocket{hint}")]
+    Status {
+        /// Host and port, or path.
+        address: String,
+        /// The status.
+        status: u16,
+        /// Its name.
+        phrase: &'static str,
+        /// What to do.
+        hint: String,
+        /// Names and values in order.
+        headers: Vec<(String, String)>,
+        /// The beginning of the body.
+        body: Vec<u8>,
+    },
+    /// The answer is no acceptable opening handshake (RFC 6455 4.1).
+    #[error("{address} answered no acceptable WebSocket handshake: {reason}")]
+    Answer {
+        /// Host and port, or path.
+        address: String,
+        /// The rule that it breaks.
+        reason: String,
+    },
+}
+
+impl ConnectError {
+    /// Who has to do something about it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Url { .. }
+            | Self::Header { .. }
+            | Self::Subprotocol(_)
+            | Self::File(_)
+            | Self::ClientCertificate(_) => Kind::Argument,
+            Self::TimedOut { .. } => Kind::Timeout,
+            Self::Status { .. } => Kind::Status,
+            _ => Kind::Connection,
+        }
+    }
+}

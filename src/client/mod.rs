@@ -1,0 +1,20 @@
+//! The client half: connecting, TLS and the opening handshake. No Python types, no frames.
+//!
+//! tokio-tungstenite does the opening handshake. The socket then leaves tokio and becomes a
+//! [`crate::server::Transport`], on which frames are read and written as the server's are, in the
+//! other role.
+
+mod connect;
+mod error;
+mod head;
+mod request;
+mod tls;
+mod url;
+
+pub use self::{
+    connect::{connect, Connected},
+    error::{ConnectError, Kind},
+    request::Options,
+    tls::{TlsOptions, Verification},
+    url::Target,
+};

@@ -1,0 +1,175 @@
+//! TLS of a client: whom it trusts, and who it is.
+
+use std::{path::PathBuf, sync::Arc};
+
+use rustls::{
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{ring, verify_tls12_signature, verify_tls13_signature, CryptoProvider},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    AlertDescription, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+
+use super::error::ConnectError;
+use crate::server::tls::{read_certificates, read_key, TlsError};
+
+/// How a client uses TLS.
+#[derive(Debug, Clone)]
+pub struct TlsOptions {
+    /// How the server's certificate is judged.
+    pub verification: Verification,
+    /// Certificate chain and private key, for servers that ask for one.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name that the certificate must be for; `None`: the URL's.
+    pub server_name: Option<String>,
+}
+
+/// How the server's certificate is judged.
+#[derive(Debug, Clone)]
+pub enum Verification {
+    /// By the CA certificates of this file, or else by those of the system, for which
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR` may name others.
+    Authorities(Option<PathBuf>),
+    /// Not at all: whoever is on the way can read and write everything.
+    Off,
+}
+
+/// Reads the files.
+///
+/// # Errors
+/// A sentence that names the file and the remedy.
+pub(super) fn load(options: &TlsOptions) -> Result<Arc<ClientConfig>, ConnectError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ConnectError::ClientCertificate(error.to_string()))?;
+    let builder = match &options.verification {
+        Verification::Authorities(file) => builder.with_root_certificates(roots(file.as_ref())?),
+        Verification::Off => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Trusting(provider)))
+        }
+    };
+    let config = match &options.identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => builder
+            .with_client_auth_cert(read_certificates("certificate", certificate)?, read_key(key)?)
+            .map_err(|error| ConnectError::ClientCertificate(error.to_string()))?,
+    };
+    Ok(Arc::new(config))
+}
+
+fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, ConnectError> {
+    let mut roots = RootCertStore::empty();
+    let Some(file) = file else {
+        // what cannot be read or parsed is not trusted
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return if roots.is_empty() { Err(ConnectError::NoAuthorities) } else { Ok(roots) };
+    };
+    for certificate in read_certificates("CA certificate", file)? {
+        roots.add(certificate).map_err(|error| TlsError::BadAuthority {
+            path: file.display().to_string(),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(roots)
+}
+
+/// Accepts every certificate; that the server has its key is still checked.
+#[derive(Debug)]
+struct Trusting(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Whether it is TLS that failed.
+pub(super) fn is_cause(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+}
+
+/// What a failed TLS handshake is for the user; with TLS 1.3 a server may refuse a client's
+/// certificate behind it.
+pub(super) fn explain(error: &std::io::Error, address: String, host: &str) -> ConnectError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(reason)) => ConnectError::Certificate {
+            host: host.to_owned(),
+            reason: certificate_reason(reason),
+            remedy: remedy(reason),
+        },
+        // the first bytes of an HTTP answer are no record
+        Some(rustls::Error::InvalidMessage(_)) => ConnectError::NotTls { address },
+        Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+            ConnectError::Tls {
+                address,
+                reason: "the server wants a client certificate; give one".to_owned(),
+            }
+        }
+        Some(other) => ConnectError::Tls { address, reason: other.to_string() },
+        None if error.kind() == std::io::ErrorKind::UnexpectedEof => ConnectError::Tls {
+            address,
+            reason: "it ended the connection; if it does not speak TLS, use ws://".to_owned(),
+        },
+        None => ConnectError::Tls { address, reason: crate::server::answer::strerror(error) },
+    }
+}
+
+fn certificate_reason(error: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as E;
+    match error {
+        E::UnknownIssuer => "it is signed by an unknown authority".to_owned(),
+        E::Expired | E::ExpiredContext { .. } => "it has expired".to_owned(),
+        E::NotValidYet | E::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            "it is for another name".to_owned()
+        }
+        E::Revoked => "it has been revoked".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn remedy(error: &rustls::CertificateError) -> &'static str {
+    use rustls::CertificateError as E;
+    match error {
+        E::UnknownIssuer => "name the file of its CA certificate",
+        E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. } => {
+            "check the clock of this machine, and tell who runs the server"
+        }
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            "use a name that it is for, or give the server's name"
+        }
+        _ => "tell who runs the server",
+    }
+}

@@ -1,0 +1,179 @@
+//! `connect` and `connect_async`: the client's opening, for `fastwsh.client`.
+
+use std::{path::PathBuf, pin::pin, sync::Once, time::Duration};
+
+use pyo3::{
+    intern,
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyBytes, PyType},
+};
+use tokio::{runtime::Builder, time::timeout};
+
+use super::{
+    connection::{Connection, Settings},
+    errors::{os_error, value_error},
+};
+use crate::{
+    client::{self, ConnectError, Connected, Kind, Target, TlsOptions, Verification},
+    protocol::{
+        deflate::WindowBits,
+        limits::{self, Limits},
+    },
+};
+
+/// How long a signal may go unnoticed while connecting.
+const SIGNAL_SLICE: Duration = Duration::from_millis(100);
+
+/// Pings whose pongs are awaited are kept up to this number.
+const MAX_PINGS: usize = 1024;
+
+/// The dict; `fastwsh.client.options` says what each means.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(super) struct Options {
+    headers: Vec<(String, String)>,
+    subprotocols: Vec<String>,
+    compression: bool,
+    open_timeout: Option<f64>,
+    max_message_bytes: Option<u64>,
+    ca_file: Option<PathBuf>,
+    verify: bool,
+    identity: Option<(PathBuf, PathBuf)>,
+    server_hostname: Option<String>,
+}
+
+/// The connection, the subprotocol, the answer's headers, and of permessage-deflate, if it was
+/// agreed to, our largest window and whether we deflate every message on its own.
+type Opened<'py> =
+    (Bound<'py, Connection>, Option<String>, Vec<(String, String)>, Option<(Option<u8>, bool)>);
+
+/// Everything that an attempt needs.
+struct Attempt {
+    target: Target,
+    options: client::Options,
+    max_message_bytes: Option<u64>,
+}
+
+impl Attempt {
+    fn new(py: Python<'_>, url: &str, options: Options) -> PyResult<Self> {
+        let target = Target::parse(url).map_err(|error| raised(py, error))?;
+        let open_timeout = options.open_timeout.map(Duration::try_from_secs_f64).transpose();
+        let verification = if options.verify {
+            Verification::Authorities(options.ca_file)
+        } else {
+            Verification::Off
+        };
+        let tls = TlsOptions {
+            verification,
+            identity: options.identity,
+            server_name: options.server_hostname,
+        };
+        let max_message_bytes = options.max_message_bytes;
+        let options = client::Options {
+            headers: options.headers,
+            subprotocols: options.subprotocols,
+            compression: options.compression,
+            open_timeout: open_timeout.map_err(value_error)?,
+            tls,
+        };
+        Ok(Self { target, options, max_message_bytes })
+    }
+
+    fn opened<'py>(&self, py: Python<'py>, connected: Connected) -> PyResult<Opened<'py>> {
+        let settings = Settings {
+            local_addr: (String::new(), 0),
+            strict_compat: false,
+            limits: Limits {
+                message_bytes: self.max_message_bytes.unwrap_or(u64::MAX),
+                ..limits::Limits::NONE
+            },
+            max_inflated_bytes: self.max_message_bytes,
+            max_pings: MAX_PINGS,
+        };
+        let deflate = connected.deflate.map(|agreed| {
+            let window = agreed.client_max_window_bits.map(WindowBits::bits);
+            (window, agreed.client_no_context_takeover)
+        });
+        let (subprotocol, headers) = (connected.subprotocol.clone(), connected.headers.clone());
+        let resource = self.target.resource().to_owned();
+        let connection = Connection::of_client(connected, resource, settings, py.None());
+        Ok((Bound::new(py, connection)?, subprotocol, headers, deflate))
+    }
+}
+
+#[pyfunction]
+pub(super) fn connect<'py>(py: Python<'py>, url: &str, options: Options) -> PyResult<Opened<'py>> {
+    let attempt = Attempt::new(py, url, options)?;
+    // of its own, so that a program without asyncio has no thread of ours
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| os_error(&error))?;
+    let outcome = {
+        let mut connecting = pin!(client::connect(&attempt.target, &attempt.options));
+        loop {
+            let polled = py.detach(|| {
+                runtime.block_on(async { timeout(SIGNAL_SLICE, connecting.as_mut()).await })
+            });
+            match (polled, py.check_signals()) {
+                (Ok(outcome), Ok(())) => break Ok(outcome),
+                (_, Err(error)) => break Err(error),
+                (Err(_), Ok(())) => {}
+            }
+        }
+    };
+    // does not wait for a name service that does not answer
+    runtime.shutdown_background();
+    let connected = outcome?.map_err(|error| raised(py, error))?;
+    attempt.opened(py, connected)
+}
+
+#[pyfunction]
+pub(super) fn connect_async<'py>(
+    py: Python<'py>,
+    url: &str,
+    options: Options,
+) -> PyResult<Bound<'py, PyAny>> {
+    static RUNTIME: Once = Once::new();
+    RUNTIME.call_once(|| {
+        // it does nothing but open connections
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("fastwsh-connect").enable_all();
+        pyo3_async_runtimes::tokio::init(builder);
+    });
+    let attempt = Attempt::new(py, url, options)?;
+    pyo3_async_runtimes::tokio::future_into_py(py, async move {
+        let connected = client::connect(&attempt.target, &attempt.options).await;
+        Python::attach(|py| {
+            let connected = connected.map_err(|error| raised(py, error))?;
+            let opened = attempt.opened(py, connected)?;
+            opened.into_pyobject(py).map(Bound::unbind)
+        })
+    })
+}
+
+/// The exception of `fastwsh.errors`.
+fn raised(py: Python<'_>, error: ConnectError) -> PyErr {
+    static CLASSES: [PyOnceLock<Py<PyType>>; 4] = [const { PyOnceLock::new() }; 4];
+    let (number, name) = match error.kind() {
+        Kind::Argument => (0, "ConnectArgumentError"),
+        Kind::Timeout => (1, "ConnectTimeoutError"),
+        Kind::Status => (2, "ConnectRefusedError"),
+        Kind::Connection => (3, "ConnectError"),
+    };
+    let class = match CLASSES[number].import(py, "fastwsh.errors", name) {
+        Ok(class) => class.clone(),
+        Err(error) => return error,
+    };
+    let raised = PyErr::from_type(class, (error.to_string(),));
+    let ConnectError::Status { status, headers, body, .. } = error else { return raised };
+    let set = || -> PyResult<()> {
+        let value = raised.value(py);
+        value.setattr(intern!(py, "status"), status)?;
+        value.setattr(intern!(py, "headers"), headers)?;
+        value.setattr(intern!(py, "body"), PyBytes::new(py, &body))
+    };
+    match set() {
+        Ok(()) => raised,
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,164 @@
+"""Why there is no connection: each reason is one sentence, with the remedy."""
+
+import re
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import fastwsh
+from client_support import Peer, accept_value, serving
+from conftest import StartServer
+from wire import DEADLINE_SECONDS
+
+
+def refused_with(script: object, **options: object) -> fastwsh.ConnectError:
+    with serving(script) as url, pytest.raises(fastwsh.ConnectError) as caught:  # type: ignore[arg-type]
+        fastwsh.connect(url, **options)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert url.split("/")[2] in text
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("localhost:80", "must begin with ws://"),
+        ("http://localhost/", "use ws:// in place of http://"),
+        ("ws://localhost/#part", "fragment"),
+        ("ws://localhost:port/", "port"),
+        ("ws://me:secret@localhost/", "Authorization"),
+        ("ws://localhost/a b", "percent-encode"),
+    ],
+)
+def test_bad_url(url: str, says: str):
+    with pytest.raises(fastwsh.ConnectArgumentError, match=says) as caught:
+        fastwsh.connect(url)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("A b", "c", "token"),
+        ("A", "b\r\nC: d", "control characters"),
+        ("Sec-WebSocket-Key", "x", "sets it itself"),
+    ],
+)
+def test_bad_header(name: str, value: str, says: str):
+    with pytest.raises(fastwsh.ConnectArgumentError, match=says):
+        fastwsh.connect("ws://127.0.0.1:1/", headers={name: value})
+
+
+def test_bad_subprotocol():
+    with pytest.raises(fastwsh.ConnectArgumentError, match='"a b"'):
+        fastwsh.connect("ws://127.0.0.1:1/", subprotocols=["a b"])
+
+
+def test_unknown_host():
+    with pytest.raises(fastwsh.ConnectError, match=r"unknown host nowhere\.invalid: .*; check"):
+        fastwsh.connect("ws://nowhere.invalid/")
+
+
+def test_refused_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(fastwsh.ConnectError, match=f"127.0.0.1:{port} refused .* running") as info:
+        fastwsh.connect(f"ws://127.0.0.1:{port}/")
+    assert isinstance(info.value, ConnectionError)
+
+
+def test_missing_unix_socket(tmp_path: Path):
+    with pytest.raises(fastwsh.ConnectError, match=r"none\.sock: No such file"):
+        fastwsh.connect(f"ws+unix://{tmp_path}/none.sock")
+
+
+def test_server_that_does_not_answer():
+    released = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        assert released.wait(DEADLINE_SECONDS)
+
+    with serving(script) as url:
+        began = time.monotonic()
+        with pytest.raises(fastwsh.ConnectTimeoutError, match=r"answer the opening .* 200ms"):
+            fastwsh.connect(url, open_timeout=0.2)
+        assert time.monotonic() - began < DEADLINE_SECONDS
+        released.set()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "says"),
+    [
+        ("401 Unauthorized", [], "401 Unauthorized .* credentials"),
+        ("403 Forbidden", [], "403 Forbidden"),
+        ("404 Not Found", [], "404 Not Found .* check the path"),
+        ("302 Found", ["Location: /there"], "302 Found .* points to /there"),
+        ("503 Service Unavailable", [], "503 Service Unavailable"),
+    ],
+)
+def test_other_status(status: str, headers: list[str], says: str):
+    body = b"x" * 5000
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""]
+        peer.send("\r\n".join(lines).encode() + body)
+
+    error = refused_with(script)
+    assert isinstance(error, fastwsh.ConnectRefusedError)
+    assert error.status == int(status.partition(" ")[0])
+    assert ("content-length", "5000") in error.headers
+    assert error.body == body[:4096]
+    assert re.search(says, str(error))
+
+
+def test_our_server_without_a_handler(start_server: StartServer):
+    server = start_server()
+    with pytest.raises(fastwsh.ConnectRefusedError, match="404") as caught:
+        fastwsh.connect(server.url("/nothing"))
+    assert caught.value.status == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ([("Upgrade", "h2c")], "Upgrade: websocket"),
+        ([("Connection", "close")], "Connection: upgrade"),
+        ([("Sec-WebSocket-Accept", accept_value("other"))], "Sec-WebSocket-Accept"),
+        ([("Sec-WebSocket-Protocol", "unasked")], "[Ss]ub[Pp]rotocol"),
+    ],
+)
+def test_bad_answer(headers: list[tuple[str, str]], says: str):
+    error = refused_with(lambda peer: peer.answer(headers))
+    assert re.search(says, str(error))
+
+
+def test_two_subprotocols_are_no_choice():
+    both = [("Sec-WebSocket-Protocol", "a"), ("Sec-WebSocket-Protocol", "b")]
+    error = refused_with(lambda peer: peer.answer(both), subprotocols=["a", "b"])
+    assert "more than one subprotocol" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        (b"", "sent nothing"),
+        (b"HTTP/1.1 101 Swi", "has no end"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "no acceptable WebSocket handshake"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "use wss://"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000, "longer than 65536 bytes"),
+        (b"HTTP/1.0 101 Switching Protocols\r\n\r\n", "no acceptable"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n" + b"A: b\r\n" * 200 + b"\r\n", "no acceptable"),
+    ],
+)
+def test_what_is_no_answer(sent: bytes, says: str):
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(sent)
+
+    assert says in str(refused_with(script))
