@@ -247,8 +247,8 @@ def test_one_thread_sends_while_another_receives(websockets_url: str):
 INTERRUPTED = """\
 import sys, fastwsh
 client = fastwsh.connect(sys.argv[1], close_timeout=0.1)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     {call}
 except KeyboardInterrupt:
     print("interrupted", flush=True)

@@ -35,8 +35,8 @@ _INVALID_PAYLOAD: Final = 1007
 _INTERNAL_ERROR: Final = 1011
 _GOING_AWAY: Final = 1001
 
-# Whoever has broken a rule has this long to take our close frame.
-_FAIL_SECONDS: Final = 1.0
+# For the server to end TCP behind the close frames, and for whoever has broken a rule to take ours.
+_END_SECONDS: Final = 1.0
 
 _PEER_ERRORS: Final = (
     stream_exceptions.InvalidFrameException,
@@ -127,12 +127,18 @@ class ClientConnection:
             raise TimeoutError(f"no message came within {timeout:g} s")
         return message
 
-    def ping(self, data: bytes | str | None = None) -> Pong:
+    def ping(
+        self,
+        data: bytes | str | None = None,
+        *,
+        on_pong: Callable[[Pong], object] | None = None,
+    ) -> Pong:
         """Send a ping (RFC 6455 5.5.2).
 
         Args:
             data: At most 125 bytes; None: four random ones. No other ping with the same may be
                 under way.
+            on_pong: Called when the pong has come, by whoever receives it.
 
         Returns:
             What becomes of the pong; `wait_pong` waits for it, and `recv` notices it.
@@ -147,7 +153,7 @@ class ClientConnection:
         body = bytes(body)
         if body in self._session.pings:
             raise ValueError(f"a ping with {body!r} is under way; wait for its pong")
-        pong = self._session.expect(body)
+        pong = self._session.expect(body, on_pong)
         self._send(partial(self._stream.send_ping, body, True))
         return pong
 
@@ -194,21 +200,41 @@ class ClientConnection:
         if self._closed is not None:
             return
         deadline = self._deadline()
-        if not self._session.server_terminated:
-            closing = partial(self._stream.close_connection, code, reason, False)
-            try:
-                _core.call_within(_left(deadline), closing, cuts_sends=True)
-            except stream_exceptions.BadOperationException as error:
-                raise ValueError(f"cannot close with {code} and {reason!r}: {error}") from None
-            except OSError:
-                # Gone, or it takes nothing.
-                self._end()
-                return
-            self._sent_close = code, reason
+        try:
+            self._send_close(code, reason, deadline)
+        except OSError:
+            # Gone, or it takes nothing.
+            self._end()
+            return
         with suppress(OSError, *_STREAM_ERRORS):
             while _core.call_within(_left(deadline), self._stream.receive_message) is not None:
                 pass
         self._end(deadline)
+
+    def start_closing(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame, and go on receiving: `recv` raises when the peer's has come.
+
+        Does nothing after `close`, and on a connection that is closed.
+
+        Args:
+            code: As for `close`.
+            reason: As for `close`.
+
+        Raises:
+            ConnectionClosed: The connection is lost.
+            ValueError: Code or reason may not be sent.
+        """
+        if self._closed is not None:
+            return
+        try:
+            self._send_close(code, reason, self._deadline())
+        except OSError:
+            self._hear_last_words()
+            raise self._again() from None
+
+    def disconnect(self) -> None:
+        """End the TCP connection at once, without a closing handshake; whoever waits wakes up."""
+        self._connection.disconnect()
 
     def __enter__(self) -> Self:
         return self
@@ -272,6 +298,16 @@ class ClientConnection:
             self._end()
             raise
 
+    def _send_close(self, code: int, reason: str, deadline: float) -> None:
+        if self._session.server_terminated:
+            return
+        closing = partial(self._stream.close_connection, code, reason, False)
+        try:
+            _core.call_within(_left(deadline), closing, cuts_sends=True)
+        except stream_exceptions.BadOperationException as error:
+            raise ValueError(f"cannot close with {code} and {reason!r}: {error}") from None
+        self._sent_close = code, reason
+
     def _hear_last_words(self) -> None:
         """Read what the peer sent before it went, for its close frame and for `recv`."""
         with suppress(FastwshError):
@@ -289,7 +325,7 @@ class ClientConnection:
         utf8 = isinstance(error, stream_exceptions.InvalidUTF8Exception)
         code = getattr(error, "close_code", _INVALID_PAYLOAD if utf8 else _PROTOCOL_ERROR)
         reason = getattr(error, "close_reason", "")
-        deadline = min(self._deadline(), time.monotonic() + _FAIL_SECONDS)
+        deadline = time.monotonic() + _END_SECONDS
         closing = partial(self._stream.close_connection, code, reason, False)
         with suppress(OSError, *_STREAM_ERRORS):
             _core.call_within(_left(deadline), closing, cuts_sends=True)
@@ -300,6 +336,7 @@ class ClientConnection:
     def _end(self, deadline: float | None = None, cause: str = "") -> None:
         """End the TCP connection: behind the server, if there is a deadline (RFC 6455 7.1.1)."""
         if deadline is not None:
+            deadline = min(deadline, time.monotonic() + _END_SECONDS)
             read = partial(self._connection.read, _READ_BYTES)
             with suppress(OSError):
                 while _core.call_within(_left(deadline), read):

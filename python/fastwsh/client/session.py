@@ -5,6 +5,7 @@ peer has sent its close frame, `server_terminated` that we have sent ours.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastwsh import _core
@@ -31,13 +32,16 @@ class Pong:
         round_trip: Seconds from the ping to the pong; None until that has come.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, on_pong: Callable[["Pong"], object] | None = None) -> None:
         self.data = data
         self.round_trip: float | None = None
+        self._on_pong = on_pong
         self._sent = time.monotonic()
 
     def _arrived(self) -> None:
         self.round_trip = time.monotonic() - self._sent
+        if self._on_pong is not None:
+            self._on_pong(self)
 
 
 class _Echo:
@@ -67,11 +71,11 @@ class Session:
         self.pings: dict[bytes, Pong] = {}
         self.awaited: Pong | None = None
 
-    def expect(self, data: bytes) -> Pong:
+    def expect(self, data: bytes, on_pong: Callable[[Pong], object] | None) -> Pong:
         """Remember a ping that is about to be sent."""
         if len(self.pings) >= _MAX_PINGS:
             del self.pings[next(iter(self.pings))]
-        pong = self.pings[data] = Pong(data)
+        pong = self.pings[data] = Pong(data, on_pong)
         return pong
 
     def on_pong_handler(self, _request: Any, body: bytes) -> None:

@@ -1,0 +1,119 @@
+"""The console: lines are sent while messages are shown above the prompt."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Final
+
+from fastwsh.client.commands import CommandError, parse
+from fastwsh.client.connection import ClientConnection
+from fastwsh.client.speakers import FrameSpeaker, MessageSpeaker, Speaker
+from fastwsh.client.status import Status, of_close
+from fastwsh.client.terminal import Terminal, escape
+from fastwsh.errors import ConnectionClosed, FastwshError
+
+__all__ = ["Console"]
+
+_INTERRUPTED: Final = 128 + signal.SIGINT
+_GOING_AWAY: Final = 1001
+# How long a thread may take to see that it is over, at worst.
+_NOTICE_SECONDS: Final = 2.0
+_WAKE_SECONDS: Final = 0.05
+
+
+class Console:
+    """Speaks on a connection until one of both sides ends it. Runs in the main thread.
+
+    Args:
+        connection: An open connection.
+        raw: Whether to speak in frames.
+    """
+
+    def __init__(self, connection: ClientConnection, *, raw: bool) -> None:
+        self._connection = connection
+        self._raw = raw
+        self._terminal = Terminal()
+        kind = FrameSpeaker if raw else MessageSpeaker
+        self._speaker: Speaker = kind(connection, self._terminal.show)
+        self._closed: ConnectionClosed | None = None
+        self._ended = threading.Event()
+        # The main thread has stopped reading lines.
+        self._left = threading.Event()
+        # Whether it reads one; only the main thread sets it.
+        self._reads = False
+
+    def run(self) -> int:
+        """Return the exit status when the connection is over."""
+        show = self._terminal.show
+        show("#", f"connected to {escape(self._connection.url)}; {self._agreed()}; /help")
+        receiver = threading.Thread(target=self._receive, name="fastwsh-receive", daemon=True)
+        before = signal.signal(signal.SIGINT, self._interrupted)
+        receiver.start()
+        try:
+            self._read()
+        except KeyboardInterrupt:
+            if not self._ended.is_set():
+                self._left.set()
+                self._connection.close(_GOING_AWAY)
+                return _INTERRUPTED
+        finally:
+            self._left.set()
+            signal.signal(signal.SIGINT, before)
+            self._terminal.close()
+        if not self._raw:
+            self._connection.close()
+        self._connection.disconnect()
+        # It notices at once, and says how the connection ended.
+        self._ended.wait(_NOTICE_SECONDS)
+        closed = self._closed
+        if closed is None:
+            return Status.FAILED
+        show("#", escape(str(closed)))
+        return Status.OK if self._speaker.has_closed else of_close(closed)
+
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        """Pass an interrupt on, unless the receiver sent it too late to be of use."""
+        if self._reads or not self._ended.is_set():
+            raise KeyboardInterrupt
+
+    def _agreed(self) -> str:
+        names = [f"subprotocol {self._connection.subprotocol or 'none'}"]
+        if self._connection.is_compressed:
+            names.append("permessage-deflate")
+        return escape(", ".join(names))
+
+    def _read(self) -> None:
+        """Do what lines ask for, until there are no more or the connection is closed."""
+        while True:
+            try:
+                self._reads = True
+                if self._ended.is_set():
+                    return
+                line = self._terminal.read_line()
+            except EOFError:
+                return
+            finally:
+                self._reads = False
+            if not line:
+                continue
+            try:
+                self._speaker.do(parse(line, raw=self._raw))
+            except ConnectionClosed:
+                return
+            except (CommandError, FastwshError, ValueError) as error:
+                self._terminal.show("!", escape(str(error)))
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                self._speaker.receive()
+        except ConnectionClosed as closed:
+            self._closed = closed
+        except Exception as error:  # noqa: BLE001 (told; the main thread goes on)
+            self._terminal.show("!", escape(str(error)))
+        self._ended.set()
+        main = threading.main_thread().ident
+        # Again and again: a signal just before a wait for a line does not end it.
+        while main is not None and not self._left.wait(_WAKE_SECONDS):
+            if self._reads:
+                signal.pthread_kill(main, signal.SIGINT)

@@ -1,0 +1,144 @@
+"""The terminal of the console: what a peer sends is shown and never obeyed.
+
+Messages come while a line is being typed: they are put above it.
+"""
+
+import os
+import shutil
+import sys
+import threading
+import unicodedata
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Final, TextIO
+
+__all__ = ["Terminal", "elide", "escape", "hex_of"]
+
+_PROMPT: Final = "> "
+_HISTORY_LINES: Final = 1000
+# Controls, invisible formatting such as bidirectional overrides, surrogates, line separators.
+_OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# As much of a payload as a few lines show.
+_SHOWN: Final = 256
+_COLORS: Final = {"<": "36", ">": "32", "!": "31"}
+
+
+def escape(text: str, *, keep: str = "") -> str:
+    r"""Return `text` with `\n`, `\x1b`, `\u202e` for what a terminal would obey.
+
+    Args:
+        text: A peer's.
+        keep: Characters to leave as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character in keep or unicodedata.category(character) not in _OBEYED
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def elide(text: str, limit: int = _SHOWN) -> str:
+    """Return `text` without its middle if it is long."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]} … {text[-half:]}"
+
+
+def hex_of(data: bytes, limit: int = _SHOWN // 4) -> str:
+    """Return the bytes in hex, without the middle if they are many."""
+    if len(data) <= limit:
+        return data.hex(" ")
+    half = limit // 2
+    return f"{data[:half].hex(' ')} … {data[-half:].hex(' ')}"
+
+
+class Terminal:
+    """Reads lines and shows others above the one that is being typed; from any thread.
+
+    Args:
+        out: Where to show them.
+    """
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._lock = threading.Lock()
+        self._is_prompting = False
+        self._is_terminal = self._out.isatty() and os.environ.get("TERM") != "dumb"
+        self._has_color = self._is_terminal and not os.environ.get("NO_COLOR")
+        self._readline = _import_readline() if self._is_terminal else None
+        self._history = _history_path()
+        if self._readline is not None:
+            with suppress(OSError):
+                self._readline.read_history_file(self._history)
+
+    def show(self, mark: str, text: str) -> None:
+        """Show a line: `<` before what came, `>` what was sent, `!` what went wrong, `#` the rest.
+
+        Args:
+            mark: One of these.
+            text: Without control characters.
+        """
+        color = _COLORS.get(mark)
+        line = f"{mark} {text}"
+        if self._has_color and color:
+            line = f"\x1b[{color}m{line}\x1b[0m"
+        with self._lock:
+            if self._is_prompting and self._readline is not None:
+                typed = _PROMPT + self._readline.get_line_buffer()
+                above = len(typed) // max(1, shutil.get_terminal_size().columns)
+                up = f"\x1b[{above}A" if above else ""
+                self._write(f"\r{up}\x1b[J{line}\n{typed}")
+            else:
+                self._write(f"{line}\n")
+
+    def _write(self, text: str) -> None:
+        encoding = self._out.encoding or "utf-8"
+        with suppress(OSError, ValueError):
+            self._out.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self._out.flush()
+
+    def read_line(self) -> str:
+        """Read a line.
+
+        Raises:
+            EOFError: There is no more.
+            KeyboardInterrupt: Somebody interrupted it.
+        """
+        with self._lock:
+            self._is_prompting = True
+        try:
+            return input(_PROMPT if self._is_terminal else "")
+        finally:
+            with self._lock:
+                self._is_prompting = False
+
+    def close(self) -> None:
+        """Keep the history, if it can be kept."""
+        if self._readline is None:
+            return
+        with suppress(OSError):
+            self._history.parent.mkdir(parents=True, exist_ok=True)
+            # It may hold what nobody else is to read.
+            os.close(os.open(self._history, os.O_CREAT | os.O_WRONLY, 0o600))
+            self._readline.set_history_length(_HISTORY_LINES)
+            self._readline.write_history_file(self._history)
+
+
+def _history_path() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    with suppress(RuntimeError):
+        return Path(state).expanduser() / "fastwsh" / "client_history"
+    return Path(os.devnull)
+
+
+def _import_readline() -> ModuleType | None:
+    try:
+        import readline  # noqa: PLC0415 (not everywhere, and it takes the terminal over)
+    except ImportError:
+        return None
+    return readline

@@ -1,0 +1,293 @@
+"""The console of the client on a terminal, in messages and in frames."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from client_support import Peer, serving
+from conftest import clean_environment
+from fastwsh.client.commands import Close, CommandError, Frame, Ping, Raw, Send, encode, parse
+from fastwsh.client.terminal import elide, escape, hex_of
+from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
+
+
+class Terminal:
+    """A console behind a pseudo terminal."""
+
+    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+        self.process = process
+        self.shown = ""
+        self._descriptor = descriptor
+        self._seen = 0
+
+    def type(self, text: str) -> None:
+        os.write(self._descriptor, text.encode())
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Return the first match behind the last one."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not (match := re.compile(pattern).search(self.shown, self._seen)):
+            left = deadline - time.monotonic()
+            ready = select.select([self._descriptor], [], [], max(0, left))[0]
+            if not ready or not self._read():
+                pytest.fail(f"{pattern!r} is not shown in:\n{self.shown!r}")
+        self._seen = match.end()
+        return match
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._descriptor, 65536)
+        except OSError:
+            return False
+        self.shown += data.decode(errors="replace")
+        return bool(data)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether the process ends in this time."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.process.returncode is not None
+
+    def end(self) -> int:
+        """Wait for the end; return the exit status."""
+        while select.select([self._descriptor], [], [], DEADLINE_SECONDS)[0] and self._read():
+            pass
+        return self.process.wait(DEADLINE_SECONDS)
+
+
+@contextmanager
+def console(tmp_path: Path, *args: str, **env: str) -> Iterator[Terminal]:
+    """Run the console; wait for its prompt."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastwsh.client", *args],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env=clean_environment(TERM="xterm", XDG_STATE_HOME=str(tmp_path), **env),
+    )
+    os.close(theirs)
+    try:
+        terminal = Terminal(process, ours)
+        terminal.wait_for("connected to ws://.*; /help")
+        terminal.wait_for("> ")
+        yield terminal
+    finally:
+        process.kill()
+        process.wait(DEADLINE_SECONDS)
+        os.close(ours)
+
+
+def test_lines_are_messages_and_commands_do_the_rest(tmp_path: Path):
+    file = tmp_path / "some file"
+    file.write_bytes(b"\x01\x02")
+
+    def script(peer: Peer) -> None:
+        peer.answer()
+        assert (peer.read_frame().payload, peer.read_frame().payload) == (b"hello", b"/slash")
+        frame = peer.read_frame()
+        assert (frame.opcode, frame.payload) == (PING, b"are you there")
+        peer.send_frame(PONG, frame.payload, mask=None)
+        assert (peer.read_frame(), peer.read_frame()) is not None
+        frame = peer.read_frame()
+        assert (frame.close_code, frame.payload[2:]) == (4000, b"that is all")
+        peer.send_frame(CLOSE, frame.payload, mask=None)
+
+    with serving(script) as url, console(tmp_path, url, "--no-compression") as terminal:
+        terminal.type("hello\n//slash\n/ping are you there\n")
+        terminal.wait_for(r"pong b'are you there' after \d+\.\d ms")
+        terminal.type(f"/file {file}\n/binary 00 ff\n/nonsense\n")
+        terminal.wait_for("! no command /nonsense")
+        terminal.type("/close 4000 that is all\n")
+        terminal.wait_for(r"closed the connection with 4000 \(that is all\)")
+        assert terminal.end() == 0
+
+
+def test_message_comes_above_what_is_typed(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer()
+        assert peer.read_frame().payload == b"go"
+        peer.send_frame(TEXT, b"hi\x1b[2J\nthere", mask=None)
+        peer.send_frame(BINARY, b"\x00\x1b", mask=None)
+        assert peer.read_frame().payload == b"typed on"
+        peer.send_frame(CLOSE, (4001).to_bytes(2), mask=None)
+        peer.read_frame()
+
+    with serving(script) as url, console(tmp_path, url, NO_COLOR="1") as terminal:
+        terminal.type("go\ntyped")
+        terminal.wait_for(re.escape(r"< hi\x1b[2J\nthere"))
+        terminal.wait_for(r"< 2 bytes: 00 1b\r\n> (typed)?")
+        terminal.type(" on\n")
+        # The line that is being read ends, although nothing is typed.
+        terminal.wait_for("the peer closed the connection with 4001")
+        assert terminal.end() == 3
+        assert "\x1b[3" not in terminal.shown
+
+
+def test_end_of_input_closes(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer()
+        frame = peer.read_frame()
+        assert frame.close_code == 1000
+        peer.send_frame(CLOSE, frame.payload, mask=None)
+
+    with serving(script) as url, console(tmp_path, url) as terminal:
+        terminal.type("\x04")
+        assert terminal.end() == 0
+
+
+def test_interrupt_closes_and_leaves(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer()
+        frame = peer.read_frame()
+        assert frame.close_code == 1001
+        peer.send_frame(CLOSE, frame.payload, mask=None)
+
+    with serving(script) as url, console(tmp_path, url) as terminal:
+        # One that comes just before readline waits is seen with the next one only.
+        terminal.process.send_signal(signal.SIGINT)
+        while not terminal.ends_within(1):
+            terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 130
+        assert "Traceback" not in terminal.shown
+
+
+def test_history_is_kept(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer()
+        peer.read_frame()
+        peer.send_frame(CLOSE, (1000).to_bytes(2), mask=None)
+        peer.read_frame()
+
+    for line in ("first", "\x1b[A"):
+        with serving(script) as url, console(tmp_path, url) as terminal:
+            terminal.type(f"{line}\n")
+            terminal.wait_for("first")
+            assert terminal.end() == 0
+    history = tmp_path / "fastwsh" / "client_history"
+    assert "first" in history.read_text()
+    assert history.stat().st_mode & 0o777 == 0o600
+
+
+def test_history_that_cannot_be_kept_is_no_error(tmp_path: Path):
+    (tmp_path / "fastwsh").write_text("in the way")
+
+    def script(peer: Peer) -> None:
+        peer.answer(behind=encode_frame(CLOSE, (1000).to_bytes(2), mask=None))
+        peer.read_frame()
+
+    with serving(script) as url, console(tmp_path, url) as terminal:
+        assert terminal.end() == 0
+        assert "Traceback" not in terminal.shown
+
+
+def test_raw_shows_frames_and_sends_bytes(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer(behind=encode_frame(PING, b"?", mask=None))
+        frame = peer.read_frame()
+        assert (frame.opcode, frame.payload, frame.mask) == (TEXT, b"Hello", b"\x37\xfa\x21\x3d")
+        frame = peer.read_frame()
+        assert (frame.opcode, frame.payload, frame.fin, frame.rsv) == (3, b"\x00\x01", False, 4)
+        assert frame.mask is None
+        peer.send_frame(TEXT, b"a" * 1000, rsv=1, fin=False, mask=None)
+        assert peer.read_frame().close_code == 1000
+        peer.send_frame(CLOSE, (1000).to_bytes(2) + b"bye", mask=None)
+
+    with serving(script) as url, console(tmp_path, url, "--raw") as terminal:
+        if "ping fin=1" not in terminal.shown:
+            terminal.wait_for('< ping fin=1 rsv=000 mask=0 1 bytes: "\\?"')
+        terminal.type("81 85 37fa213d 7f9f4d5158\n")
+        terminal.wait_for("> 11 bytes: 81 85 37 fa 21 3d 7f 9f 4d 51 58")
+        terminal.type("/frame 3 fin=0 rsv1=1 mask=0 0x0001\n")
+        terminal.wait_for("> opcode 0x3 fin=0 rsv=100 mask=0 2 bytes: 00 01")
+        terminal.wait_for('< text fin=0 rsv=001 mask=0 1000 bytes: "a+ … a+"')
+        terminal.type("8\n")
+        terminal.wait_for("! '8' are no bytes in hex")
+        terminal.type("/close\n")
+        terminal.wait_for('< close fin=1 rsv=000 mask=0 5 bytes: 1000: "bye"')
+        assert terminal.end() == 0
+
+
+def test_raw_from_a_pipe():
+    def script(peer: Peer) -> None:
+        peer.answer()
+        assert peer.read_frame().payload == b"hi"
+        peer.send_frame(CLOSE, (4000).to_bytes(2), mask=None)
+
+    with serving(script) as url:
+        done = subprocess.run(
+            [sys.executable, "-m", "fastwsh.client", url, "--raw"],
+            input=b"/frame text hi\n",
+            capture_output=True,
+            timeout=DEADLINE_SECONDS,
+            env=clean_environment(),
+            check=False,
+        )
+    assert done.stdout.decode().splitlines() == [
+        '> text fin=1 rsv=000 mask=1 2 bytes: "hi"',
+        "< close fin=1 rsv=000 mask=0 2 bytes: 4000",
+    ]
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "raw", "command"),
+    [
+        ("text", False, Send("text")),
+        ("//text", False, Send("/text")),
+        ("/binary 00 fF", False, Send(b"\x00\xff")),
+        ("/ping", False, Ping(b"")),
+        ("/close", False, Close(1000, "")),
+        ("/close 4000 a  b", False, Close(4000, "a  b")),
+        ("00ff", True, Raw(b"\x00\xff")),
+        ("/text hi", True, Send("hi")),
+        ("/frame text", True, Frame(1, b"")),
+        ("/frame 0xf fin=0 x fin=1", True, Frame(15, b"x fin=1", fin=0)),
+    ],
+)
+def test_lines_mean_commands(line: str, command: object, *, raw: bool):
+    assert parse(line, raw=raw) == command
+
+
+@pytest.mark.parametrize(
+    ("line", "raw"),
+    [
+        ("/", False),
+        ("/frame text", False),
+        ("/close now", False),
+        ("/binary 0", False),
+        ("/file /nowhere", False),
+        ("text", True),
+        ("/frame 16", True),
+        ("/frame", True),
+        ("/frame text fin=2", True),
+        ("/frame text 0x0", True),
+    ],
+)
+def test_lines_that_mean_nothing(line: str, *, raw: bool):
+    with pytest.raises(CommandError):
+        parse(line, raw=raw)
+
+
+def test_frames_are_encoded():
+    assert encode(Frame(1, b"Hello", mask=0)) == bytes.fromhex("81 05 48 65 6c 6c 6f")
+    assert encode(Frame(1, b"Hello")) != encode(Frame(1, b"Hello"))
+
+
+def test_nothing_is_obeyed():
+    assert escape("a\x1b[0m\x9b\u202e\n\u2028b") == r"a\x1b[0m\x9b\u202e\n\u2028b"
+    assert escape("a\tb\n", keep="\t\n") == "a\tb\n"
+    assert escape("gr\u00fc\u00df \U0001f600") == "gr\u00fc\u00df \U0001f600"
+    assert elide("abcdef", 4) == "ab … ef"
+    assert hex_of(bytes(6), 4) == "00 00 … 00 00"
