@@ -6,18 +6,24 @@
 """
 
 import sys
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from fastwsh import _core
 from fastwsh.client.connection import ClientConnection
 from fastwsh.client.options import ConnectOptions, Options
 from fastwsh.client.session import Pong
 
+if TYPE_CHECKING:
+    from fastwsh.client.aio import AsyncClientConnection, AsyncConnecting
+
 __all__ = [
+    "AsyncClientConnection",
+    "AsyncConnecting",
     "ClientConnection",
     "ConnectOptions",
     "Pong",
     "connect",
+    "connect_async",
     "connect_sync",
 ]
 
@@ -38,7 +44,7 @@ def connect(url: str, **options: Unpack[ConnectOptions]) -> Any:
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or asyncio._get_running_loop() is None:
         return connect_sync(url, **options)
-    return connect_sync(url, **options)
+    return connect_async(url, **options)
 
 
 def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnection:
@@ -62,3 +68,27 @@ def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnectio
     """
     settings = Options(**options)
     return ClientConnection(url, settings, _core.connect(url, settings.to_core()))
+
+
+def connect_async(url: str, **options: Unpack[ConnectOptions]) -> "AsyncConnecting":
+    """Open a WebSocket connection without blocking the event loop that runs in this thread.
+
+    Args:
+        url: As for `connect_sync`.
+        **options: As for `connect_sync`.
+
+    Returns:
+        What gives an `AsyncClientConnection` when it is awaited, or entered with `async with`.
+        Awaiting raises what `connect_sync` raises.
+    """
+    from fastwsh.client.aio import AsyncConnecting  # noqa: PLC0415 (imports asyncio)
+
+    return AsyncConnecting(url, Options(**options))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in {"AsyncClientConnection", "AsyncConnecting"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fastwsh.client import aio  # noqa: PLC0415 (imports asyncio)
+
+    return getattr(aio, name)

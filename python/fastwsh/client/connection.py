@@ -21,19 +21,20 @@ from fastwsh.client.session import Opened, Pong, PongArrived, Session, make_stre
 from fastwsh.errors import ConnectionClosed, FastwshError
 from fastwsh.pywebsocket import _stream_exceptions as stream_exceptions
 
-__all__ = ["ClientConnection", "Data"]
+__all__ = ["MAX_KEPT", "ClientConnection", "Data", "code_after"]
 
 Data = str | bytes | bytearray | memoryview
 _DATA: Final[tuple[type, ...]] = (str, bytes, bytearray, memoryview)
 
 # Messages that are kept for `recv` while something else is awaited.
-_MAX_KEPT: Final = 1024
+MAX_KEPT: Final = 1024
 _READ_BYTES: Final = 64 * 1024
 # RFC 6455 7.4.1
 _PROTOCOL_ERROR: Final = 1002
 _INVALID_PAYLOAD: Final = 1007
 _INTERNAL_ERROR: Final = 1011
 _GOING_AWAY: Final = 1001
+_NORMAL: Final = 1000
 
 # For the server to end TCP behind the close frames, and for whoever has broken a rule to take ours.
 _END_SECONDS: Final = 1.0
@@ -245,10 +246,7 @@ class ClientConnection:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.close(_INTERNAL_ERROR if issubclass(kind, Exception) else _GOING_AWAY)
+        self.close(code_after(kind))
 
     def __iter__(self) -> Iterator[str | bytes]:
         while True:
@@ -317,8 +315,8 @@ class ClientConnection:
 
     def _keep(self, message: str | bytes) -> None:
         self._kept.append(message)
-        if len(self._kept) > _MAX_KEPT:
-            raise FastwshError(f"more than {_MAX_KEPT} messages wait to be received; call recv()")
+        if len(self._kept) > MAX_KEPT:
+            raise FastwshError(f"more than {MAX_KEPT} messages wait to be received; call recv()")
 
     def _fail(self, error: Exception) -> None:
         """Fail the connection: the peer broke a rule (RFC 6455 7.1.7)."""
@@ -360,6 +358,13 @@ class ClientConnection:
     def _deadline(self) -> float:
         timeout = self._close_timeout
         return math.inf if timeout is None else time.monotonic() + timeout
+
+
+def code_after(kind: type[BaseException] | None) -> int:
+    """Return the code to close with behind a block that this exception ended, or none."""
+    if kind is None:
+        return _NORMAL
+    return _INTERNAL_ERROR if issubclass(kind, Exception) else _GOING_AWAY
 
 
 def _left(deadline: float) -> float | None:
