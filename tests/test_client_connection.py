@@ -108,6 +108,15 @@ def test_frames_that_come_with_the_answer_are_received(pieces: int | None):
         assert client.recv(DEADLINE_SECONDS) == b"two"
 
 
+def test_connection_header_may_name_more_than_the_upgrade():
+    def script(peer: Peer) -> None:
+        peer.answer([("Connection", "keep-alive, upgrade")])
+        peer.read_frame()
+
+    with serving(script) as url, connect(url, close_timeout=1) as client:
+        assert client.subprotocol is None
+
+
 def test_request_has_what_was_asked_for():
     def script(peer: Peer) -> None:
         peer.answer([("X-Reply", "yes")])
@@ -120,7 +129,7 @@ def test_request_has_what_was_asked_for():
     with serving(script) as url:
         client = connect(
             url + "?a=b",
-            headers=[("X-A", "1"), ("X-A", "2")],
+            headers=[("X-A", "1"), ("X-A", "2"), ("X-B", "\u00fc")],
             origin="http://example.org",
             compression=False,
         )
@@ -315,3 +324,37 @@ def test_public_names_exist():
     assert all(hasattr(fastwsh, name) for name in fastwsh.__all__)
     with pytest.raises(AttributeError, match=re.escape("no attribute 'nothing'")):
         _ = fastwsh.nothing
+
+
+HANDLER = """\
+import fastwsh
+
+web_socket_concurrency = {concurrency!r}
+
+def web_socket_do_extra_handshake(request):
+    pass
+
+def web_socket_transfer_data(request):
+    url = request.ws_stream.receive_message()
+    with fastwsh.connect(url) as client:
+        for timeout in (None, 10):
+            client.send(request.ws_stream.receive_message())
+            request.ws_stream.send_message(client.recv(timeout))
+        try:
+            client.recv(0.01)
+        except TimeoutError as error:
+            request.ws_stream.send_message(str(error))
+"""
+
+
+@pytest.mark.parametrize("place", ["threads", "hub"])
+def test_handlers_may_be_clients(
+    start_server: StartServer, write_handler: WriteHandler, websockets_url: str, place: str
+):
+    write_handler("relay", HANDLER.format(concurrency=place))
+    server = start_server("-w", "handlers")
+    with connect(server.url("/relay")) as client:
+        for message in (websockets_url, "one", "two"):
+            client.send(message)
+        received = [client.recv(DEADLINE_SECONDS) for _ in range(3)]
+    assert received == ["one", "two", "no message came within 0.01 s"]

@@ -58,6 +58,23 @@ def test_bad_subprotocol():
         fastwsh.connect("ws://127.0.0.1:1/", subprotocols=["a b"])
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"open_timeout": 0}, "open_timeout is 0; give a number above 0"),
+        ({"close_timeout": float("nan")}, "close_timeout is nan"),
+        ({"max_message_bytes": -1}, "max_message_bytes is -1"),
+        ({"headers": {"A": 1}}, "headers has .'A', 1."),
+        ({"headers": ["ab"]}, "headers has 'ab'"),
+        ({"subprotocols": [1]}, "subprotocols has 1"),
+        ({"subprotocols": "ab"}, r"write \['ab'\]"),
+    ],
+)
+def test_argument_that_makes_no_sense(options: dict[str, object], says: str):
+    with pytest.raises((TypeError, ValueError), match=says):
+        fastwsh.connect("ws://127.0.0.1:1/", **options)
+
+
 def test_unknown_host():
     with pytest.raises(fastwsh.ConnectError, match=r"unknown host nowhere\.invalid: .*; check"):
         fastwsh.connect("ws://nowhere.invalid/")
@@ -130,6 +147,7 @@ def test_our_server_without_a_handler(start_server: StartServer):
         ([("Upgrade", "h2c")], "Upgrade: websocket"),
         ([("Connection", "close")], "Connection: upgrade"),
         ([("Sec-WebSocket-Accept", accept_value("other"))], "Sec-WebSocket-Accept"),
+        ([("Connection", "a, upgrade"), ("Sec-WebSocket-Accept", "x")], "Sec-WebSocket-Accept"),
         ([("Sec-WebSocket-Protocol", "unasked")], "[Ss]ub[Pp]rotocol"),
     ],
 )
@@ -141,7 +159,7 @@ def test_bad_answer(headers: list[tuple[str, str]], says: str):
 def test_two_subprotocols_are_no_choice():
     both = [("Sec-WebSocket-Protocol", "a"), ("Sec-WebSocket-Protocol", "b")]
     error = refused_with(lambda peer: peer.answer(both), subprotocols=["a", "b"])
-    assert "more than one subprotocol" in str(error)
+    assert "not offered, or several" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -660,12 +660,14 @@ def connect_async(
 def call_within(timeout: float | None, work: Callable[[], _T], *, cuts_sends: bool = False) -> _T:
     """Call `work`, in which native streams and connections wait as a client does.
 
-    Signals are handled while they wait. Nothing changes in the hub.
+    Signals are handled while they wait. In the hub, other handlers run while one waits without a
+    timeout, and wait while one waits with it.
 
     Args:
-        timeout: Seconds, after which a wait for the peer ends; None: no limit.
+        timeout: Seconds, after which a wait for the peer ends; None: no limit. What is being sent
+            has ten seconds more, so that no frame is cut off.
         work: Called without arguments.
-        cuts_sends: Whether the time ends a wait for the peer to take bytes as well. The connection
+        cuts_sends: Whether the time ends a wait for the peer to take bytes at once. The connection
             is then good for nothing: part of a frame may have been sent.
 
     Raises:

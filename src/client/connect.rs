@@ -33,7 +33,7 @@ use super::{
     url::{Place, Target},
 };
 use crate::{
-    protocol::{deflate::Agreement, negotiate},
+    protocol::{deflate::Agreement, handshake::compute_accept, negotiate},
     server::{answer::strerror, Socket},
 };
 
@@ -168,18 +168,20 @@ impl Attempt<'_> {
         request: http::Request<()>,
     ) -> Result<(S, Opened), ConnectError> {
         let mut tap = HeadTap::new(stream);
+        let key = request.headers().get("sec-websocket-key").cloned();
         let step = "answer the opening handshake";
         let outcome = self.within(step, client_async_with_config(request, &mut tap, None)).await?;
-        let answered = match outcome.map(drop) {
+        // whether tungstenite has judged the Connection header and what it looks at behind that
+        let judged = match outcome.map(drop) {
+            Ok(())
             // a server may choose none of those offered (RFC 6455 4.1 item 6)
-            Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
+            | Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
                 SubProtocolError::NoSubProtocol,
-            ))) => Ok(()),
-            answered => answered,
+            ))) => true,
+            // it may say more than Upgrade (RFC 6455 4.1 item 3)
+            Err(Error::Protocol(ProtocolError::MissingConnectionUpgradeHeader)) => false,
+            Err(error) => return Err(self.refused(error, tap).await),
         };
-        if let Err(error) = answered {
-            return Err(self.refused(error, tap).await);
-        }
         let (stream, head, rest) = tap.into_parts();
         let wrong = |reason: String| self.answer(reason);
         let parsed = head.as_deref().map(Response::try_parse);
@@ -187,13 +189,24 @@ impl Attempt<'_> {
             return Err(wrong("its head cannot be read".to_owned()));
         };
         let headers = fields(response.headers());
+        if !judged {
+            let connection = list(&headers, "connection").unwrap_or_default();
+            if !negotiate::upgrades(&connection) {
+                return Err(wrong("No \"Connection: upgrade\" header".to_owned()));
+            }
+            let accept = key.map(|key| compute_accept(key.as_bytes()));
+            if accept != list(&headers, "sec-websocket-accept") {
+                return Err(wrong("Key mismatch in \"Sec-WebSocket-Accept\" header".to_owned()));
+            }
+        }
         let extensions = list(&headers, "sec-websocket-extensions");
         let deflate = negotiate::agreed(extensions.as_deref(), self.options.compression)
             .map_err(|error| wrong(error.to_string()))?;
         let subprotocol = list(&headers, "sec-websocket-protocol");
         if subprotocol.as_ref().is_some_and(|name| !self.options.subprotocols.contains(name)) {
-            // one that was offered, but not the only one
-            return Err(wrong("it chose more than one subprotocol".to_owned()));
+            return Err(wrong(
+                "it chose a subprotocol that was not offered, or several".to_owned(),
+            ));
         }
         Ok((stream, Opened { rest, headers, subprotocol, deflate }))
     }
@@ -215,7 +228,7 @@ impl Attempt<'_> {
                 ConnectError::Status {
                     address,
                     status: status.as_u16(),
-                    phrase: status.canonical_reason().unwrap_or(""),
+                    phrase: status.canonical_reason().unwrap_or("(an unknown status)"),
                     hint,
                     headers,
                     body,

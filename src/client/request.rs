@@ -82,10 +82,12 @@ pub(super) fn make(target: &Target, options: &Options) -> Result<Request<()>, Co
             return Err(refuse("the opening handshake sets it itself"));
         }
         let value = HeaderValue::from_str(value).map_err(|_| refuse(ILLEGAL))?;
-        if is_host {
+        if !is_host {
+            headers.append(key, value);
+        } else if value.to_str().is_ok() {
             headers.insert(key, value);
         } else {
-            headers.append(key, value);
+            return Err(refuse("its value must be ASCII"));
         }
     }
     Ok(request)
@@ -134,9 +136,13 @@ mod tests {
 
     #[test]
     fn refuses_what_would_break_the_request() {
-        for (name, value) in
-            [("A b", "c"), ("A", "b\r\nC: d"), ("Upgrade", "h2c"), ("Sec-WebSocket-Key", "x")]
-        {
+        for (name, value) in [
+            ("Host", "\u{fc}"),
+            ("A b", "c"),
+            ("A", "b\r\nC: d"),
+            ("Upgrade", "h2c"),
+            ("Sec-WebSocket-Key", "x"),
+        ] {
             let mut options = options();
             options.headers = vec![(name.into(), value.into())];
             assert!(matches!(made(&options), Err(ConnectError::Header { .. })), "{name}");

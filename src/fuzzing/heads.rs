@@ -5,11 +5,13 @@ use crate::protocol::{
     extension, grammar,
     handshake::{compute_accept, decode_key, is_header_safe, Answer, Opening},
     head::{latin1, HeadError, HeadReader, RequestHead},
+    negotiate,
     uri::{parse, split_resource, Target},
     HandshakeError,
 };
 
-/// Parses a Sec-WebSocket-Extensions value, formats it and parses it again; judges what it offers.
+/// Parses a Sec-WebSocket-Extensions value, formats it and parses it again; judges what it offers,
+/// and what it agrees to in an answer.
 ///
 /// # Panics
 /// If an invariant is broken.
@@ -19,7 +21,15 @@ pub fn extension_header(data: &[u8]) {
         assert!(tokens.iter().all(|token| grammar::is_token(token)));
         assert_eq!(grammar::parse_token_list(&tokens.join(", ")), Ok(tokens));
     }
-    let Ok(extensions) = extension::parse(&text) else { return };
+    assert!(!matches!(negotiate::agreed(Some(&text), false), Ok(Some(_))));
+    let agreed = negotiate::agreed(Some(&text), true);
+    let Ok(extensions) = extension::parse(&text) else {
+        assert!(agreed.is_err());
+        return;
+    };
+    if let Ok(agreement) = agreed {
+        assert!(agreement.is_some() && extensions.len() == 1);
+    }
     assert!(!extensions.is_empty());
     // pywebsocket escapes no backslash, and a run of white space reads as one space
     let plain = |value: &str| {

@@ -5,6 +5,7 @@ use super::{
     deflate::Agreement,
     error::AnswerError,
     extension::{self, Extension},
+    grammar,
 };
 
 /// The only extension that we speak.
@@ -16,6 +17,13 @@ pub fn offer() -> String {
         name: PERMESSAGE_DEFLATE.to_owned(),
         parameters: vec![("client_max_window_bits".to_owned(), None)],
     }])
+}
+
+/// Whether the Connection header of an answer says `Upgrade`, alone or among others (RFC 6455 4.1
+/// item 3).
+pub fn upgrades(connection: &str) -> bool {
+    grammar::parse_token_list(connection)
+        .is_ok_and(|tokens| tokens.iter().any(|token| token.eq_ignore_ascii_case("Upgrade")))
 }
 
 /// Judges the Sec-WebSocket-Extensions header of an answer; several of them are one list.
@@ -59,6 +67,15 @@ mod tests {
             Some(9)
         );
         assert!(!agreement.client_no_context_takeover);
+    }
+
+    #[test]
+    fn upgrade_may_be_one_of_several_tokens() {
+        assert!(upgrades("upgrade"));
+        assert!(upgrades("keep-alive, Upgrade"));
+        for connection in ["", "close", "upgrades", "keep-alive Upgrade"] {
+            assert!(!upgrades(connection), "{connection}");
+        }
     }
 
     #[test]

@@ -20,6 +20,10 @@ use crate::server::{Park, Readiness, Transport, Turns, Wait};
 /// end.
 const SIGNAL_SLICE: Duration = Duration::from_millis(500);
 
+/// Beyond the deadline: for a peer to take the rest of a frame, such as a pong, before the connection
+/// counts as lost.
+const SEND_GRACE: Duration = Duration::from_secs(10);
+
 thread_local! {
     /// How this thread waits now; `None`: in the system call, until it is done.
     static CURRENT: Cell<Option<Patience>> = const { Cell::new(None) };
@@ -62,6 +66,11 @@ fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
     // a time so long that it has no end has none
     let limit = Duration::try_from_secs_f64(seconds.max(0.0)).ok();
     Ok(limit.and_then(|limit| Instant::now().checked_add(limit)))
+}
+
+/// Whether what the caller waits for must come in time.
+pub(super) fn has_deadline() -> bool {
+    CURRENT.get().is_some_and(|patience| patience.deadline.is_some())
 }
 
 /// Does what may wait for the peer of `transport`, in a thread that may block.
@@ -107,36 +116,42 @@ impl Wake for Unpark {
 }
 
 impl Waiter<'_> {
-    /// Looks until `is_done` says so, each time for a while, between which signals are handled.
+    /// Looks until `is_done` says so, each time for a while, between which signals are handled;
+    /// `false` when the time is over.
     #[expect(clippy::redundant_closure_for_method_calls, reason = "a path has one lifetime only")]
     fn wait(
         &self,
-        is_limited: bool,
+        deadline: Option<Instant>,
         mut is_done: impl FnMut(Duration) -> io::Result<bool>,
-    ) -> io::Result<()> {
-        let deadline = self.patience.deadline.filter(|_| is_limited);
+    ) -> io::Result<bool> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let slice = left.map_or(SIGNAL_SLICE, |left| left.min(SIGNAL_SLICE));
             match is_done(slice) {
-                Ok(true) => return Ok(()),
-                Ok(false) if left.is_some_and(|left| left <= slice) => {
-                    return self.end(PyTimeoutError::new_err("timed out"));
-                }
+                Ok(true) => return Ok(true),
+                Ok(false) if left.is_some_and(|left| left <= slice) => return Ok(false),
                 Ok(false) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
             // an interpreter that is ending has no handlers any more
             if let Some(Err(error)) = Python::try_attach(|py| py.check_signals()) {
-                return self.end(error);
+                return Err(self.end(error));
             }
         }
     }
 
-    fn end(&self, error: PyErr) -> io::Result<()> {
+    /// Waits no longer than the caller allows.
+    fn wait_in_time(&self, is_done: impl FnMut(Duration) -> io::Result<bool>) -> io::Result<()> {
+        if self.wait(self.patience.deadline, is_done)? {
+            return Ok(());
+        }
+        Err(self.end(PyTimeoutError::new_err("timed out")))
+    }
+
+    fn end(&self, error: PyErr) -> io::Error {
         *self.raised.borrow_mut() = Some(error);
-        Err(io::ErrorKind::Interrupted.into())
+        io::ErrorKind::Interrupted.into()
     }
 }
 
@@ -154,18 +169,25 @@ impl Park for Waiter<'_> {
     }
 
     fn wait_readable(&self) -> io::Result<()> {
-        self.wait(true, |slice| self.transport.poll(Readiness::Readable, slice))?;
+        self.wait_in_time(|slice| self.transport.poll(Readiness::Readable, slice))?;
         self.may_be_readable.set(true);
         Ok(())
     }
 
     fn wait_writable(&self) -> io::Result<()> {
-        let is_limited = self.patience.cuts_sends;
-        self.wait(is_limited, |slice| self.transport.poll(Readiness::Writable, slice))
+        let is_writable = |slice| self.transport.poll(Readiness::Writable, slice);
+        if self.patience.cuts_sends {
+            return self.wait_in_time(is_writable);
+        }
+        let deadline = self.patience.deadline.and_then(|deadline| deadline.checked_add(SEND_GRACE));
+        if self.wait(deadline, is_writable)? {
+            return Ok(());
+        }
+        Err(rustix::io::Errno::TIMEDOUT.into())
     }
 
     fn wait_turn(&self, turns: &Turns, is_free: &dyn Fn() -> bool) -> io::Result<()> {
-        self.wait(true, |slice| {
+        self.wait_in_time(|slice| {
             turns.register(Waker::from(Arc::new(Unpark(thread::current()))));
             if !is_free() {
                 thread::park_timeout(slice);

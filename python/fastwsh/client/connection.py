@@ -123,10 +123,16 @@ class ClientConnection:
         """
         if self._kept:
             return self._kept.popleft()
-        message = self._receive(timeout)
-        if message is None:
-            raise TimeoutError(f"no message came within {timeout:g} s")
-        return message
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                message = self._receive(_left(deadline))
+            except PongArrived:
+                # For another thread, which looks when it has its turn.
+                continue
+            if message is None:
+                raise TimeoutError(f"no message came within {timeout:g} s")
+            return message
 
     def ping(
         self,
@@ -169,13 +175,12 @@ class ClientConnection:
             FastwshError: More than 1024 messages came before the pong.
             TimeoutError: It did not come in time.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         self._session.awaited = pong
         try:
             while pong.round_trip is None:
-                left = None if deadline is None else max(0, deadline - time.monotonic())
                 try:
-                    message = self._receive(left)
+                    message = self._receive(_left(deadline))
                 except PongArrived:
                     continue
                 if message is None:

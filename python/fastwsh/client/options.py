@@ -1,5 +1,6 @@
 """What `connect` takes besides the URL: names, types and defaults, once for all its forms."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,15 +74,17 @@ class Options:
         """Return the dict that `_core.connect` takes.
 
         Raises:
-            TypeError: `subprotocols` is a str, whose characters would be asked for.
-            ValueError: A private key without a certificate.
+            TypeError: An argument is of another type.
+            ValueError: A number that is not above 0, or a private key without a certificate.
         """
-        if isinstance(self.subprotocols, str):
-            raise TypeError(f"subprotocols must be a sequence; write [{self.subprotocols!r}]")
         if self.private_key is not None and self.certificate is None:
             raise ValueError("private_key needs a certificate; name its file with certificate=")
+        for name in ("open_timeout", "close_timeout", "max_message_bytes"):
+            _check_limit(name, getattr(self, name))
+        subprotocols = _strings("subprotocols", self.subprotocols)
         given = self.headers or ()
-        headers = list(given.items() if isinstance(given, Mapping) else given)
+        pairs = given.items() if isinstance(given, Mapping) else given
+        headers = [_pair(pair) for pair in pairs]
         if self.origin is not None:
             headers.append(("Origin", self.origin))
         identity = None
@@ -90,7 +93,7 @@ class Options:
             identity = (os.fspath(self.certificate), os.fspath(key))
         return {
             "headers": headers,
-            "subprotocols": list(self.subprotocols),
+            "subprotocols": subprotocols,
             "compression": self.compression,
             "open_timeout": self.open_timeout,
             "max_message_bytes": self.max_message_bytes,
@@ -99,3 +102,26 @@ class Options:
             "identity": identity,
             "server_hostname": self.server_hostname,
         }
+
+
+def _check_limit(name: str, value: float | None) -> None:
+    # `not >` rather than `<=`: NaN is no limit either.
+    if value is not None and not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value}; give a number above 0, or None for no limit")
+
+
+def _strings(name: str, given: Iterable[object]) -> list[str]:
+    if isinstance(given, str):
+        raise TypeError(f"{name} must be a sequence; write [{given!r}]")
+    strings = list(given)
+    for item in strings:
+        if not isinstance(item, str):
+            raise TypeError(f"{name} has {item!r}, which is no str")
+    return [str(item) for item in strings]
+
+
+def _pair(pair: object) -> tuple[str, str]:
+    match pair:
+        case (str(name), str(value)):
+            return name, value
+    raise TypeError(f"headers has {pair!r}; give a mapping, or pairs, of str")

@@ -35,6 +35,8 @@ pub(in crate::python) fn waiting<T: Send>(
     work: impl FnOnce(Wait<'_>) -> T + Send,
 ) -> PyResult<T> {
     let hub = match (here(), is_hub_thread()) {
+        // its reactor knows no deadlines: the others wait meanwhile
+        (Some(_), _) if patience::has_deadline() => return patience::waiting(py, transport, work),
         (Some(hub), _) => hub,
         // whoever runs there between two handlers, such as a finalizer, must not wait for them
         (None, true) => return Ok(work(Wait::Never)),
@@ -58,14 +60,14 @@ pub(in crate::python) fn parked<T>(
     work(Some(&Parker { py, hub, transport, raised: RefCell::new(None) }))
 }
 
-/// The hub if the caller is in it and nothing has been received: the caller is woken when something
-/// is. What a caller waits for otherwise is for who takes it apart to decide.
+/// The hub if the caller is in it, has no deadline, and nothing has been received: the caller is
+/// woken when something is. What a caller waits for otherwise is for who takes it apart to decide.
 #[inline(never)]
 pub(in crate::python) fn wants_input(
     py: Python<'_>,
     transport: &Transport,
 ) -> Option<&'static HubThread> {
-    let hub = here()?;
+    let hub = here().filter(|_| !patience::has_deadline())?;
     let parker = Parker { py, hub, transport, raised: RefCell::new(None) };
     let mut inbound = transport.try_inbound()?;
     if parker.is_readable() || !inbound.is_dry() {
