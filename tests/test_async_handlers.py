@@ -4,6 +4,7 @@ import select
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -144,12 +145,23 @@ class TestOpening:
         server = serve(bad=ECHO_ASYNC + hook)
         server.log.wait_for("bad_wsh.py: web_socket_passive_closing_handshake is a coroutine")
 
-    def test_a_plain_function_that_returns_a_coroutine_is_an_error(self, serve: Serve) -> None:
-        server = serve(forgets=plain("return work()", "async def work(): pass"))
+    @pytest.mark.parametrize("make", [plain, coroutine])
+    def test_a_plain_function_that_returns_a_coroutine_is_an_error(
+        self, serve: Serve, make: Callable[[str, str], str]
+    ) -> None:
+        before = "async def work(): pass"
+        server = serve(
+            transfers=plain("return work()", before),
+            opens=make("pass", before).replace("pass\n\n", "return work()\n\n"),
+        )
         with server.connect() as client:
-            client.handshake("/forgets")
+            client.handshake("/transfers")
             assert client.read_to_end() == b""
-        server.log.wait_for("define the handler's function with async def")
+        server.log.wait_for("/transfers: it returned .* define the handler's function with async")
+        with server.connect() as client:
+            client.send_request("/opens")
+            assert client.read_response().status == 403
+        server.log.wait_for("/opens: it returned a coroutine of work, which is not run")
 
 
 class TestErrors:

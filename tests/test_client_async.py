@@ -1,11 +1,13 @@
 """`fastwsh.connect` inside an event loop."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from websockets.sync.server import ServerConnection, serve
@@ -13,6 +15,7 @@ from websockets.sync.server import ServerConnection, serve
 import fastwsh
 from client_support import Peer, serving
 from conftest import clean_environment
+from fastwsh.aio import lease
 from fastwsh.client import AsyncClientConnection, ClientConnection, connect_async
 from wire import CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
 
@@ -248,3 +251,68 @@ asyncio.run(main())
             check=False,
         )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_nothing_is_left_of_ended_loops(url: str):
+    async def work() -> None:
+        async with fastwsh.connect(url) as connection:
+            await connection.send("x")
+            assert await connection.recv() == "x"
+        # not closed: the collector has to do
+        left = await fastwsh.connect(url)
+        await left.send("y")
+
+    run(work)
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        run(work)
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert not lease._LEASED
+
+
+def test_a_loop_of_another_kind(url: str):
+    uvloop = pytest.importorskip("uvloop")
+
+    async def work() -> None:
+        async with fastwsh.connect(url) as connection:
+            for message in ("x", b"y" * 3_000_000):
+                await connection.send(message)
+                assert await connection.recv() == message
+
+    uvloop.run(work())
+
+
+def test_a_pong_that_another_task_receives(url: str):
+    async def work() -> None:
+        async with fastwsh.connect(url) as connection:
+            receiving = asyncio.ensure_future(connection.recv())
+            await asyncio.sleep(0)
+            pong = await connection.ping()
+            assert await connection.wait_pong(pong, DEADLINE_SECONDS) > 0
+            await connection.send("x")
+            assert await receiving == "x"
+
+    run(work)
+
+
+def test_tasks_that_send_and_receive_at_once(url: str):
+    count, size = 40, 100_000
+
+    async def work() -> None:
+        async with fastwsh.connect(url) as connection:
+
+            async def send(letter: str) -> None:
+                for number in range(count):
+                    await connection.send(f"{number} {letter * size}")
+
+            async def receive() -> list[str]:
+                return [str(await connection.recv()) for _ in range(2 * count)]
+
+            _, _, received = await asyncio.gather(send("a"), send("b"), receive())
+            for letter in "ab":
+                own = [message for message in received if message.endswith(letter)]
+                assert own == [f"{number} {letter * size}" for number in range(count)]
+
+    run(work)

@@ -197,6 +197,27 @@ def test_wait_for_a_pong_keeps_messages(websockets_url: str):
         assert client.recv(DEADLINE_SECONDS) == "before"
 
 
+def test_pong_that_another_thread_receives_ends_the_wait():
+    """That thread goes on receiving."""
+    received: list[str | bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.answer()
+        body = peer.read_frame().payload
+        peer.send_frame(PONG, body, mask=None)
+        assert peer.read_frame().payload == b"go"
+        peer.send_frame(TEXT, b"on", mask=None)
+        peer.read_frame()
+
+    with serving(script) as url, connect(url, close_timeout=1) as client:
+        receiver = threading.Thread(target=lambda: received.append(client.recv(DEADLINE_SECONDS)))
+        receiver.start()
+        client.wait_pong(client.ping(), DEADLINE_SECONDS)
+        client.send("go")
+        receiver.join(DEADLINE_SECONDS)
+        assert (received or [client.recv(0)]) == ["on"]
+
+
 def test_pong_answers_the_pings_before_it():
     def script(peer: Peer) -> None:
         peer.answer()

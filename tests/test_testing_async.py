@@ -6,6 +6,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from async_support import ECHO_ASYNC
 from fastwsh.testing import CheckError, Disconnected, WaitTimeoutError, WsServer, running_server
 from wire import DEADLINE_SECONDS, Client
 
@@ -72,3 +73,40 @@ def test_faults_are_to_be_awaited():
         with Client(server.port) as client:
             client.handshake("/")
             assert client.read(3) == b"raw"
+
+
+def test_sends_that_trickle_do_not_hold_up_others():
+    with running_server() as server:
+
+        @server.handler("/slow")
+        async def slow(connection):
+            connection.throttle(100)
+            await connection.send("x" * 10_000)
+
+        server.handler("/")(echo)
+        with connect(server.url_for("/slow")), connect(server.url) as client:
+            client.send("quick")
+            assert client.recv(DEADLINE_SECONDS) == "quick"
+        server.clear()
+
+
+def test_faults_of_the_handshake_do_not_hold_up_others():
+    with running_server() as server:
+        server.handler("/hangs")(echo)
+        server.handler("/")(echo)
+        server.hang(path="/hangs")
+        with Client(server.port) as waiting:
+            waiting.send_request("/hangs")
+            with connect(server.url) as client:
+                client.send("quick")
+                assert client.recv(DEADLINE_SECONDS) == "quick"
+
+
+def test_coroutine_functions_of_files_are_recorded(tmp_path):
+    (tmp_path / "echo_wsh.py").write_text(ECHO_ASYNC)
+    with running_server(handlers=tmp_path) as server:
+        with connect(server.url_for("/echo")) as client:
+            client.send("x")
+            assert client.recv(DEADLINE_SECONDS) == "x"
+        assert server.wait_for_message("x") == "x"
+        assert server.wait_for_connection().sent == ["x"]

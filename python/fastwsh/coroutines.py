@@ -31,8 +31,11 @@ async def call(function: Callable[..., Any], *arguments: Any) -> Any:
     if is_coroutine_function(function):
         return await function(*arguments)
     if may_block(function):
-        return await call_in_thread(function, *arguments)
-    return function(*arguments)
+        returned = await call_in_thread(function, *arguments)
+    else:
+        returned = function(*arguments)
+    refuse(returned)
+    return returned
 
 
 def may_block(function: object) -> bool:

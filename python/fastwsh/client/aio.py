@@ -1,28 +1,33 @@
 """`AsyncClientConnection`: an open WebSocket connection, for asyncio.
 
-Connecting is native. A call that may wait for the peer runs in a thread that ends with it; the
-class says nothing of that, so that its inside can change.
+Connecting is native, and so is the stream that is awaited; this module owns what a client makes of
+how it ends, as `connection` does for threads.
 """
 
 import asyncio
-import threading
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import suppress
-from functools import partial
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any, Final, NoReturn, Self
 
 from fastwsh import _core
-from fastwsh.client.connection import MAX_KEPT, ClientConnection, Data, code_after
+from fastwsh.aio import lease
+from fastwsh.client.connection import ClientConnection
+from fastwsh.client.opened import (
+    END_SECONDS,
+    PEER_ERRORS,
+    STREAM_ERRORS,
+    Data,
+    OpenConnection,
+    code_after,
+)
 from fastwsh.client.options import Options
-from fastwsh.client.session import Pong
+from fastwsh.client.session import Opened, Pong, PongArrived
 from fastwsh.errors import ConnectionClosed, FastwshError
+from fastwsh.pywebsocket import _stream_exceptions as stream_exceptions
 
 __all__ = ["AsyncClientConnection", "AsyncConnecting"]
-
-_T = TypeVar("_T")
 
 _REMEDY: Final = (
     "inside a running event loop, connect() gives something to await: write "
@@ -47,7 +52,7 @@ class AsyncConnecting:
 
     async def _open(self) -> "AsyncClientConnection":
         opened = await _core.connect_async(self._url, self._options.to_core())
-        return AsyncClientConnection(ClientConnection(self._url, self._options, opened))
+        return AsyncClientConnection(self._url, self._options, opened)
 
     async def __aenter__(self) -> "AsyncClientConnection":
         self._entered = await self
@@ -77,119 +82,119 @@ class AsyncConnecting:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-class AsyncClientConnection:
+class AsyncClientConnection(OpenConnection):
     """An open connection; `await connect(url)` makes it.
 
-    Like `ClientConnection`, with `await`: see there what each method takes and raises. Any task may
-    use it; sends leave in call order. A cancelled `recv` loses nothing; a cancelled `send` or
-    `close` goes on.
+    Like `ClientConnection`, with `await`: see there what each method takes and raises. For tasks of
+    the event loop that it was opened in; sends leave in call order. A cancelled `recv` loses
+    nothing; a message whose `send` is cancelled is sent all the same.
 
     An asynchronous context manager and iterator, as `ClientConnection` is a plain one.
     """
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-        self._kept: deque[str | bytes] = deque()
-        self._receiving: asyncio.Future[str | bytes] | None = None
+    def __init__(self, url: str, options: Options, opened: Opened) -> None:
+        super().__init__(url, options, opened)
+        loop, native = lease.take()
+        self._release = weakref.finalize(self, lease.give_back, loop)
+        self._release.atexit = False
+        self._poller = _core.Poller(native, self._connection)
+        self._awaitable = _core.AsyncStream(self._stream, self._poller)
         self._receivers = asyncio.Lock()
-        self._senders = asyncio.Lock()
-        self._arrived: WeakKeyDictionary[Pong, asyncio.Event] = WeakKeyDictionary()
-
-    @property
-    def url(self) -> str:
-        """What was connected to."""
-        return self._connection.url
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The subprotocol that the server chose; None if it chose none."""
-        return self._connection.subprotocol
-
-    @property
-    def response_headers(self) -> list[tuple[str, str]]:
-        """Names, in lower case, and values of the server's answer, in order."""
-        return self._connection.response_headers
-
-    @property
-    def is_compressed(self) -> bool:
-        """Whether permessage-deflate was agreed to."""
-        return self._connection.is_compressed
-
-    @property
-    def remote_address(self) -> tuple[Any, ...]:
-        """The server's address as `socket` has it; empty on a Unix socket."""
-        return self._connection.remote_address
-
-    @property
-    def close_code(self) -> int | None:
-        """The peer's close code, 1006 if it sent none; None while the connection is open."""
-        return self._connection.close_code
-
-    @property
-    def close_reason(self) -> str | None:
-        """The peer's reason; None while the connection is open."""
-        return self._connection.close_reason
+        self._arrived: weakref.WeakKeyDictionary[Pong, asyncio.Future[None]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     async def send(self, message: Data) -> None:
         """Send a message; see `ClientConnection.send`."""
-        async with self._senders:
-            await asyncio.shield(_in_thread(partial(self._connection.send, message)))
+        self._check(message)
+        await self._send(self._awaitable.send_message(message))
 
     async def recv(self, timeout: float | None = None) -> str | bytes:  # noqa: ASYNC109 (as in threads)
         """Wait for the next message; see `ClientConnection.recv`."""
+        if timeout is None:
+            return await self._recv()
         try:
-            async with asyncio.timeout(timeout), self._receivers:
-                if not self._kept:
-                    await asyncio.wait({self._receive()})
-                    self._take()
-                return self._kept.popleft()
+            async with asyncio.timeout(timeout):
+                return await self._recv()
         except TimeoutError:
             raise TimeoutError(f"no message came within {timeout:g} s") from None
 
+    async def _recv(self) -> str | bytes:
+        async with self._receivers:
+            while not self._kept:
+                with suppress(PongArrived):
+                    return await self._receive()
+            return self._kept.popleft()
+
     async def ping(self, data: bytes | str | None = None) -> Pong:
         """Send a ping; see `ClientConnection.ping`."""
-        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+        arrived = asyncio.get_running_loop().create_future()
 
         def on_pong(_: Pong) -> None:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(arrived.set)
+            if not arrived.done():
+                arrived.set_result(None)
 
-        work = partial(self._connection.ping, data, on_pong=on_pong)
-        async with self._senders:
-            pong = await asyncio.shield(_in_thread(work))
+        pong = self._expect_pong(data, on_pong)
         self._arrived[pong] = arrived
+        await self._send(self._awaitable.send_ping(pong.data, True))
         return pong
 
     async def wait_pong(self, pong: Pong, timeout: float | None = None) -> float:  # noqa: ASYNC109
         """Wait for the answer to a ping; see `ClientConnection.wait_pong`."""
-        arrived: asyncio.Future[Any] = asyncio.ensure_future(self._arrived[pong].wait())
         try:
-            async with asyncio.timeout(timeout), self._receivers:
-                while not arrived.done():
-                    either: set[asyncio.Future[Any]] = {arrived, self._receive()}
-                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                    if self._receive().done():
-                        self._take()
+            async with asyncio.timeout(timeout):
+                await self._until_pong(self._arrived[pong])
         except TimeoutError:
             raise TimeoutError(f"no pong came within {timeout:g} s") from None
-        finally:
-            arrived.cancel()
         return pong.round_trip or 0.0
+
+    async def _until_pong(self, arrived: "asyncio.Future[None]") -> None:
+        """Receive until the pong has come, unless another task does so."""
+        while not arrived.done():
+            receiving = asyncio.ensure_future(self._receive_for_later())
+            either: set[asyncio.Future[None]] = {arrived, receiving}
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                receiving.cancel()
+            if receiving.done() and not receiving.cancelled():
+                receiving.result()
+
+    async def _receive_for_later(self) -> None:
+        async with self._receivers:
+            with suppress(PongArrived):
+                self._keep(await self._receive())
 
     async def start_closing(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame, and go on receiving; see `ClientConnection.start_closing`."""
-        async with self._senders:
-            work = partial(self._connection.start_closing, code, reason)
-            await asyncio.shield(_in_thread(work))
+        if self._is_closed:
+            return
+        try:
+            await self._send_close(code, reason)
+        except (OSError, TimeoutError):
+            await self._hear_last_words()
+            raise self._again() from None
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Do the closing handshake; see `ClientConnection.close`."""
-        work = partial(self._connection.close, code, reason)
-        await asyncio.shield(_in_thread(work))
+        if self._is_closed:
+            return
+        try:
+            async with asyncio.timeout(self._close_timeout):
+                await self._send_close(code, reason)
+                with suppress(*STREAM_ERRORS):
+                    await self._until_close_frame()
+        except OSError:
+            # gone, or it takes or answers nothing (a TimeoutError is an OSError)
+            self._end()
+            return
+        await self._end_behind()
 
-    def disconnect(self) -> None:
-        """End the TCP connection at once; see `ClientConnection.disconnect`."""
-        self._connection.disconnect()
+    async def _until_close_frame(self) -> None:
+        while True:
+            with suppress(PongArrived):
+                if await self._awaitable.receive_message() is None:
+                    return
 
     async def __aenter__(self) -> Self:
         return self
@@ -205,42 +210,79 @@ class AsyncClientConnection:
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
         while True:
             try:
-                message = await self.recv()
+                message = await self._recv()
             except ConnectionClosed as closed:
                 if closed.is_normal:
                     return
                 raise
             yield message
 
-    def _receive(self) -> "asyncio.Future[str | bytes]":
-        """The message that is being received; one at a time, whoever waits for it."""
-        if self._receiving is None:
-            self._receiving = _in_thread(self._connection.recv)
-        return self._receiving
+    @property
+    def _is_closed(self) -> bool:
+        return self._closed is not None
 
-    def _take(self) -> None:
-        """Keep the message that has been received."""
-        receiving, self._receiving = self._receive(), None
-        self._kept.append(receiving.result())
-        if len(self._kept) > MAX_KEPT:
-            raise FastwshError(f"more than {MAX_KEPT} messages wait to be received; call recv()")
-
-
-def _in_thread(work: Callable[[], _T]) -> "asyncio.Future[_T]":
-    """Call `work` in a thread that does not keep the program from ending."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_T] = loop.create_future()
-    # Nobody may be left to await it, which is no error.
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    def run() -> None:
+    async def _receive(self) -> str | bytes:
+        if self._is_closed:
+            raise self._again()
         try:
-            settle = partial(future.set_result, work())
-        except BaseException as error:  # noqa: BLE001 (raised by who awaits)
-            settle = partial(future.set_exception, error)
-        # The loop may have ended.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(lambda: None if future.done() else settle())
+            message = await self._awaitable.receive_message()
+        except PEER_ERRORS as error:
+            await self._fail(error)
+            raise self._again() from error
+        except (OSError, *STREAM_ERRORS):
+            self._end()
+        else:
+            if message is not None:
+                return message
+            await self._end_behind()
+        raise self._again()
 
-    threading.Thread(target=run, name="fastwsh-client", daemon=True).start()
-    return future
+    async def _send(self, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+        except stream_exceptions.BadOperationException as error:
+            raise self._refused(error) from None
+        except OSError:
+            await self._hear_last_words()
+            raise self._again() from None
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        if self._session.server_terminated:
+            return
+        try:
+            async with asyncio.timeout(self._close_timeout):
+                await self._awaitable.close_connection(code, reason, False)
+        except stream_exceptions.BadOperationException as error:
+            raise ValueError(f"cannot close with {code} and {reason!r}: {error}") from None
+        self._sent_close = code, reason
+
+    async def _hear_last_words(self) -> None:
+        """Read what the peer sent before it went, for its close frame and for `recv`."""
+        with suppress(FastwshError, TimeoutError, PongArrived):
+            async with asyncio.timeout(0):
+                while True:
+                    self._keep(await self._receive())
+        self._end()
+
+    async def _fail(self, error: Exception) -> None:
+        """Fail the connection: the peer broke a rule (RFC 6455 7.1.7)."""
+        code, reason = self._failure(error)
+        with suppress(OSError, *STREAM_ERRORS):
+            async with asyncio.timeout(END_SECONDS):
+                await self._awaitable.close_connection(code, reason, False)
+            self._sent_close = code, reason
+        await self._end_behind(reason or str(error))
+
+    async def _end_behind(self, cause: str = "") -> None:
+        """End the TCP connection behind the server (RFC 6455 7.1.1), which has limited time."""
+        over = asyncio.Event()
+        self._poller.watch_end(over.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await over.wait()
+        self._end(cause)
+
+    def _end(self, cause: str = "") -> None:
+        self._note_end(cause)
+        self._poller.close()
+        self._release()

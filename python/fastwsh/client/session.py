@@ -4,8 +4,10 @@ The stream is pywebsocket's, whose request has a server's names: `client_termina
 peer has sent its close frame, `server_terminated` that we have sent ours.
 """
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from fastwsh import _core
@@ -69,7 +71,7 @@ class Session:
     def __init__(self, connection: _core.Connection) -> None:
         self.connection = connection
         self.pings: dict[bytes, Pong] = {}
-        self.awaited: Pong | None = None
+        self._awaited: tuple[Pong, int] | None = None
 
     def expect(self, data: bytes, on_pong: Callable[[Pong], object] | None) -> Pong:
         """Remember a ping that is about to be sent."""
@@ -77,6 +79,15 @@ class Session:
             del self.pings[next(iter(self.pings))]
         pong = self.pings[data] = Pong(data, on_pong)
         return pong
+
+    @contextmanager
+    def awaiting(self, pong: Pong) -> Iterator[None]:
+        """End this thread's wait for a message by `PongArrived` if the pong comes in it."""
+        self._awaited = pong, threading.get_ident()
+        try:
+            yield
+        finally:
+            self._awaited = None
 
     def on_pong_handler(self, _request: Any, body: bytes) -> None:
         """Note a pong; it answers the pings before it as well (RFC 6455 5.5.3)."""
@@ -86,8 +97,10 @@ class Session:
             self.pings.pop(data)._arrived()
             if data == body:
                 break
-        if self.awaited is not None and self.awaited.round_trip is not None:
-            raise PongArrived
+        if self._awaited is not None:
+            pong, thread = self._awaited
+            if pong.round_trip is not None and thread == threading.get_ident():
+                raise PongArrived
 
     @property
     def received(self) -> tuple[int, str] | None:

@@ -164,7 +164,7 @@ class Dispatcher:
             if suite.opens_async:
                 self._run_coroutine(suite.do_extra_handshake(request))
             else:
-                suite.do_extra_handshake(request)
+                coroutines.refuse(suite.do_extra_handshake(request))
         except handshake.AbortedByUserException:
             self._logger.debug("%s", traceback.format_exc())
             raise
@@ -201,9 +201,7 @@ class Dispatcher:
                 "fastwsh's own server can run"
             )
         try:
-            returned = suite.transfer_data(request)
-            if returned is not None:
-                coroutines.refuse(returned)
+            coroutines.refuse(suite.transfer_data(request))
             if not request.server_terminated:
                 request.ws_stream.close_connection()
         except Exception as error:

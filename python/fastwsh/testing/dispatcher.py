@@ -3,11 +3,11 @@
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastwsh import loader, pywebsocket
+from fastwsh import coroutines, loader, pywebsocket
 from fastwsh.config import ConfigError
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.dispatch import Dispatcher
@@ -94,7 +94,8 @@ class RecordingDispatcher(Dispatcher):
 
     def _watch(self, suite: Any, call: Callable[[Any], Any]) -> None:
         """Let the functions of a handler be recorded."""
-        suite.do_extra_handshake = functools.partial(self._open, suite.do_extra_handshake)
+        open_with = self._open_async if suite.opens_async else self._open
+        suite.do_extra_handshake = functools.partial(open_with, suite.do_extra_handshake)
         if suite.is_async:
             from fastwsh.testing import awaitable  # noqa: PLC0415 (asyncio only for who wants it)
 
@@ -106,6 +107,13 @@ class RecordingDispatcher(Dispatcher):
         self._recorder.note_attempt()
         self._faults.apply(request)
         return do_extra_handshake(request)
+
+    async def _open_async(
+        self, do_extra_handshake: Callable[[Any], Awaitable[Any]], request: Any
+    ) -> Any:
+        self._recorder.note_attempt()
+        await coroutines.call_in_thread(self._faults.apply, request)
+        return await do_extra_handshake(request)
 
     def _transfer(self, call: Callable[[Connection], Any], request: Any) -> None:
         connection = Connection(request, self._recorder)

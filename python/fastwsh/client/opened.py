@@ -1,0 +1,161 @@
+"""What is common to open connections, for threads and for asyncio: what they are, and how they end.
+
+Nothing here waits.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastwsh.client.options import Options
+from fastwsh.client.session import Opened, Pong, Session, make_stream
+from fastwsh.errors import ConnectionClosed, FastwshError
+from fastwsh.pywebsocket import _stream_exceptions as stream_exceptions
+
+__all__ = [
+    "END_SECONDS",
+    "MAX_KEPT",
+    "PEER_ERRORS",
+    "STREAM_ERRORS",
+    "Data",
+    "OpenConnection",
+    "code_after",
+]
+
+Data = str | bytes | bytearray | memoryview
+_DATA: Final[tuple[type, ...]] = (str, bytes, bytearray, memoryview)
+
+# Messages that are kept for `recv` while something else is awaited.
+MAX_KEPT: Final = 1024
+# RFC 6455 7.4.1
+# RFC 6455 5.5
+_MAX_PING_BYTES: Final = 125
+_PROTOCOL_ERROR: Final = 1002
+_INVALID_PAYLOAD: Final = 1007
+_INTERNAL_ERROR: Final = 1011
+_GOING_AWAY: Final = 1001
+_NORMAL: Final = 1000
+
+# For the server to end TCP behind the close frames, and for whoever has broken a rule to take ours.
+END_SECONDS: Final = 1.0
+
+PEER_ERRORS: Final = (
+    stream_exceptions.InvalidFrameException,
+    stream_exceptions.UnsupportedFrameException,
+    stream_exceptions.InvalidUTF8Exception,
+)
+STREAM_ERRORS: Final = (
+    *PEER_ERRORS,
+    stream_exceptions.BadOperationException,
+    stream_exceptions.ConnectionTerminatedException,
+)
+
+
+class OpenConnection:
+    """An open connection.
+
+    Attributes:
+        url: What was connected to.
+        subprotocol: The subprotocol that the server chose; None if it chose none.
+        response_headers: Names, in lower case, and values of the server's answer, in order.
+        is_compressed: Whether permessage-deflate was agreed to.
+    """
+
+    def __init__(self, url: str, options: Options, opened: Opened) -> None:
+        connection, self.subprotocol, self.response_headers, deflate = opened
+        self.url = url
+        self.is_compressed = deflate is not None
+        self._close_timeout = options.close_timeout
+        self._connection = connection
+        self._session = Session(connection)
+        self._stream = make_stream(self._session, deflate, options.max_message_bytes)
+        self._kept: deque[str | bytes] = deque()
+        self._ending = threading.Lock()
+        self._sent_close: tuple[int, str] | None = None
+        self._closed: ConnectionClosed | None = None
+
+    @property
+    def remote_address(self) -> tuple[Any, ...]:
+        """The server's address as `socket` has it; empty on a Unix socket."""
+        return tuple(self._connection.remote_addr)
+
+    @property
+    def close_code(self) -> int | None:
+        """The peer's close code, 1006 if it sent none; None while the connection is open."""
+        return None if self._closed is None else self._closed.code
+
+    @property
+    def close_reason(self) -> str | None:
+        """The peer's reason; None while the connection is open."""
+        return None if self._closed is None else self._closed.reason
+
+    def disconnect(self) -> None:
+        """End the TCP connection at once, without a closing handshake; whoever waits wakes up."""
+        self._connection.disconnect()
+
+    def _check(self, message: object) -> None:
+        """Raise what `send` does for this message."""
+        if not isinstance(message, _DATA):
+            kind = type(message).__name__
+            raise TypeError(f"a message is str, bytes, bytearray or memoryview, not {kind}")
+        if self._closed is not None:
+            raise self._again()
+
+    def _expect_pong(
+        self, data: bytes | str | None, on_pong: Callable[[Pong], object] | None
+    ) -> Pong:
+        """Check the ping that is about to be sent, and remember it."""
+        body = os.urandom(4) if data is None else data.encode() if isinstance(data, str) else data
+        if len(body) > _MAX_PING_BYTES:
+            raise ValueError(f"ping of {len(body)} bytes; the limit is {_MAX_PING_BYTES}")
+        body = bytes(body)
+        if body in self._session.pings:
+            raise ValueError(f"a ping with {body!r} is under way; wait for its pong")
+        if self._closed is not None:
+            raise self._again()
+        return self._session.expect(body, on_pong)
+
+    def _keep(self, message: str | bytes) -> None:
+        self._kept.append(message)
+        if len(self._kept) > MAX_KEPT:
+            raise FastwshError(f"more than {MAX_KEPT} messages wait to be received; call recv()")
+
+    def _refused(self, error: Exception) -> Exception:
+        """Return what `send` raises where the stream raises BadOperationException."""
+        if error.args and isinstance(error.args[0], UnicodeError):
+            return error.args[0]
+        return self._again()
+
+    @staticmethod
+    def _failure(error: Exception) -> tuple[int, str]:
+        """Return what to close with when the peer has broken a rule (RFC 6455 7.1.7)."""
+        utf8 = isinstance(error, stream_exceptions.InvalidUTF8Exception)
+        code = getattr(error, "close_code", _INVALID_PAYLOAD if utf8 else _PROTOCOL_ERROR)
+        return code, getattr(error, "close_reason", "")
+
+    def _note_end(self, cause: str = "") -> None:
+        """End the TCP connection, and keep how it was."""
+        self._connection.disconnect()
+        with self._ending:
+            if self._closed is None:
+                self._closed = self._now(cause)
+
+    def _now(self, cause: str = "") -> ConnectionClosed:
+        received, sent = self._session.received, self._sent_close
+        if sent is None and received is not None and self._session.server_terminated:
+            sent = received[0], ""
+        return ConnectionClosed(received, sent, cause)
+
+    def _again(self) -> ConnectionClosed:
+        """The reason why it is closed, as an exception without a history."""
+        closed = self._closed
+        return self._now() if closed is None else ConnectionClosed(*closed.args)
+
+
+def code_after(kind: type[BaseException] | None) -> int:
+    """Return the code to close with behind a block that this exception ended, or none."""
+    if kind is None:
+        return _NORMAL
+    return _INTERNAL_ERROR if issubclass(kind, Exception) else _GOING_AWAY
