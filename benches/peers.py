@@ -47,7 +47,11 @@ class Peer:
 
 
 def _handlers(module: str, *options: str) -> tuple[str, ...]:
-    folder = str(BENCHES / "python" / "handlers")
+    return _serving("handlers", module, *options)
+
+
+def _serving(name: str, module: str, *options: str) -> tuple[str, ...]:
+    folder = str(BENCHES / "python" / name)
     # -P: nothing in the current folder takes the place of what is installed.
     return (
         *(str(PYTHON), "-P", "-m", module),
@@ -73,6 +77,12 @@ PEERS = (
             subject=True,
         )
         for concurrency in ("hub", "threads")
+    ),
+    Peer(
+        name="fastwsh-asyncio",
+        command=_serving("coroutines", "fastwsh"),
+        checkout=True,
+        subject=True,
     ),
     Peer(
         name="pywebsocket3",
