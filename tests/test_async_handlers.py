@@ -1,18 +1,21 @@
 """Handlers that are coroutine functions: an event loop runs them, beside those of other kinds."""
 
 import select
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+import trustme
 
 from async_support import ECHO_ASYNC, Serve, ask, coroutine, make_serve, plain
 from conftest import StartServer, WriteHandler, clean_environment
 from hub_support import ECHO, drain
-from wire import BINARY, DEADLINE_SECONDS, PING, PONG, TEXT, Frame, encode_frame
+from wire import BINARY, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Frame, encode_frame
 
 
 @pytest.fixture
@@ -53,6 +56,24 @@ class TestEcho:
                 client.send(data[position : position + 1])
             assert client.read_frame() == Frame(PONG, b"p")
             assert client.read_frame() == Frame(TEXT, b"Hello")
+
+    def test_over_tls(self, serve: Serve, tmp_path: Path) -> None:
+        authority = trustme.CA()
+        file = tmp_path / "server.pem"
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(file)
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        server = serve("--tls", "-c", str(file), "-k", str(file), echo=ECHO_ASYNC)
+        with Client.over(
+            context.wrap_socket(server.connect().socket, server_hostname="localhost")
+        ) as client:
+            client.handshake("/echo")
+            for size in (10, 100_000, 3 << 20):
+                payload = bytes(range(256)) * (size // 256 + 1)
+                sender = threading.Thread(target=client.send_frame, args=(BINARY, payload))
+                sender.start()
+                assert client.read_frame() == Frame(BINARY, payload)
+                sender.join(DEADLINE_SECONDS)
 
     def test_many_messages_at_once(self, serve: Serve) -> None:
         server = serve(echo=ECHO_ASYNC)

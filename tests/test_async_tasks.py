@@ -199,6 +199,19 @@ class TestCancellation:
         server.out.wait_for("cleaned up")
         server.log.wait_for("Handler of /waits was cancelled: its client has gone")
 
+    def test_the_client_has_gone_after_a_receive_was_given_up(self, serve: Serve) -> None:
+        lines = (
+            "for _ in range(3):\n"
+            "    try:\n        await asyncio.wait_for(ws.receive_message(), 0.01)\n"
+            "    except TimeoutError:\n        pass\n"
+            "await ws.send_message('ready')\nawait asyncio.Event().wait()"
+        )
+        server = serve(waits=coroutine(lines))
+        with server.connect() as client:
+            client.handshake("/waits")
+            assert client.read_frame() == Frame(TEXT, b"ready")
+        server.log.wait_for("Handler of /waits was cancelled: its client has gone")
+
     def test_unread_messages_are_not_lost(self, serve: Serve) -> None:
         lines = (
             "gate = shared['gate'] = asyncio.Event()\n"

@@ -1,13 +1,11 @@
 """`fastwsh.connect` inside an event loop."""
 
 import asyncio
-import gc
 import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 from websockets.sync.server import ServerConnection, serve
@@ -18,6 +16,7 @@ from conftest import StartServer, WriteHandler, clean_environment
 from fastwsh.aio import lease
 from fastwsh.client import AsyncClientConnection, ClientConnection, connect_async
 from hub_support import ECHO
+from usage import own_descriptors, wait_for_own_descriptors
 from wire import CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
 
 
@@ -266,16 +265,12 @@ def test_nothing_is_left_of_ended_loops(start_server: StartServer, write_handler
         left = await fastwsh.connect(url)
         await left.send("y")
 
-    def descriptors() -> int:
-        gc.collect()
-        return len(list(Path("/proc/self/fd").iterdir()))
-
     # the threads that connect stay
     run(work)
-    before = descriptors()
+    before = own_descriptors()
     for _ in range(5):
         run(work)
-    assert descriptors() <= before
+    wait_for_own_descriptors(before)
     assert not lease._LEASED
 
 

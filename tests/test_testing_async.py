@@ -8,6 +8,7 @@ from websockets.sync.client import connect
 
 from async_support import ECHO_ASYNC
 from fastwsh.testing import CheckError, Disconnected, WaitTimeoutError, WsServer, running_server
+from usage import own_descriptors, wait_for_own_descriptors
 from wire import DEADLINE_SECONDS, Client
 
 
@@ -110,3 +111,17 @@ def test_coroutine_functions_of_files_are_recorded(tmp_path):
             assert client.recv(DEADLINE_SECONDS) == "x"
         assert server.wait_for_message("x") == "x"
         assert server.wait_for_connection().sent == ["x"]
+
+
+def test_nothing_is_left_of_ended_servers():
+    def serve() -> None:
+        with running_server() as server:
+            server.handler("/")(echo)
+            with connect(server.url) as client:
+                client.send("x")
+                assert client.recv(DEADLINE_SECONDS) == "x"
+
+    before = own_descriptors()
+    for _ in range(5):
+        serve()
+    wait_for_own_descriptors(before)

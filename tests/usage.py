@@ -1,5 +1,6 @@
 """What a server's process holds, to see that nothing of what ended stays."""
 
+import gc
 import re
 import resource
 import threading
@@ -60,3 +61,18 @@ def allow_descriptors(connections: int) -> None:
         pytest.skip(f"the hard limit of {hard} open files is below the {wanted} needed")
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def own_descriptors() -> int:
+    """Descriptors of the tests' own process, without those of objects that nobody has any more."""
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def wait_for_own_descriptors(most: int) -> None:
+    """Wait until the tests' own process has no more than so many, which nothing announces."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while (count := own_descriptors()) > most:
+        if time.monotonic() > deadline:
+            pytest.fail(f"{count} descriptors are open, {most} were to be left")
+        time.sleep(0.02)

@@ -14,6 +14,7 @@ use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
     types::{PyBytes, PyList, PyString},
+    PyTraverseError, PyVisit,
 };
 
 use super::{
@@ -155,6 +156,11 @@ impl Connection {
 
 #[pymethods]
 impl Connection {
+    /// The server may keep what has been its connection's.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.server)
+    }
+
     #[pyo3(text_signature = "(self, data)")]
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         if data.is_instance_of::<PyString>() {

@@ -55,6 +55,12 @@ pub(super) struct Shared {
     jobs: Mutex<VecDeque<Job>>,
     /// Nobody takes jobs any more.
     ended: AtomicBool,
+    /// Dropped at the end: it refers back to whoever has this.
+    python: Mutex<Option<Loop>>,
+}
+
+/// The event loop as Python has it.
+struct Loop {
     event_loop: Py<PyAny>,
     /// Called with each connection that a server hands in, and what to call at its end.
     start: Option<Py<PyAny>>,
@@ -104,6 +110,31 @@ impl Shared {
         Ok(place)
     }
 
+    fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        lock(&self.python).as_ref().map(|python| python.event_loop.clone_ref(py))
+    }
+
+    fn start(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        lock(&self.python).as_ref()?.start.as_ref().map(|start| start.clone_ref(py))
+    }
+
+    /// Has an operation woken when the connection should be looked at again; `false` if nobody
+    /// looks after it any more.
+    fn add_waiter(&self, place: Place, waiter: Py<Operation>) -> bool {
+        let mut given_up = Vec::new();
+        let is_added = self.with(place, |entry| {
+            if entry.waiters.iter().any(|waiter| !waiter.get().is_waiting()) {
+                // cancelled
+                let waiters = std::mem::take(&mut entry.waiters);
+                (entry.waiters, given_up) =
+                    waiters.into_iter().partition(|waiter| waiter.get().is_waiting());
+            }
+            entry.waiters.push(waiter);
+        });
+        drop(given_up);
+        is_added.is_some()
+    }
+
     fn forget(&self, place: Place) {
         let mut watched = lock(&self.watched);
         let entry = watched.get_mut(place.number() as usize);
@@ -134,7 +165,8 @@ impl Shared {
                 (entry.place, entry.transport.clone(), std::mem::take(&mut entry.waiters))
             })
         };
-        let Some((place, transport, waiters)) = found else { return Ok(()) };
+        let Some((place, transport, mut waiters)) = found else { return Ok(()) };
+        waiters.retain(|waiter| waiter.get().is_waiting());
         if transport.has_held() {
             transport.flush_before_wait(Wait::Park(&caller::Parker::new(py, self, &transport)));
         }
@@ -186,8 +218,7 @@ impl EventLoop {
             watched: Mutex::default(),
             jobs: Mutex::default(),
             ended: AtomicBool::new(false),
-            event_loop,
-            start,
+            python: Mutex::new(Some(Loop { event_loop, start })),
         })))
     }
 
@@ -226,6 +257,8 @@ impl EventLoop {
         self.0.ended.store(true, Ordering::SeqCst);
         let jobs = std::mem::take(&mut *lock(&self.0.jobs));
         py.detach(|| drop(jobs));
+        let python = lock(&self.0.python).take();
+        drop(python);
     }
 }
 
@@ -236,7 +269,7 @@ impl EventLoop {
         while let Some(job) = take() {
             has_started = true;
             let Some((connection, _, leave)) = job.begin(py) else { continue };
-            let Some(start) = &self.0.start else { continue };
+            let Some(start) = self.0.start(py) else { continue };
             let departure = Departure {
                 connection: connection.clone().unbind(),
                 leave: Mutex::new(Some(leave)),

@@ -10,7 +10,7 @@ use std::{
 
 use rustls::ServerConfig;
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     sync::watch,
     time::sleep,
 };
@@ -92,7 +92,6 @@ impl Shared {
 /// A running server.
 pub struct Server {
     runtime: Mutex<Option<Runtime>>,
-    handle: tokio::runtime::Handle,
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
 }
@@ -141,12 +140,7 @@ impl Server {
             flusher: Flusher::start()?,
             keeper,
         };
-        Ok(Self {
-            handle: runtime.handle().clone(),
-            runtime: Mutex::new(Some(runtime)),
-            shared: Arc::new(shared),
-            stop,
-        })
+        Ok(Self { runtime: Mutex::new(Some(runtime)), shared: Arc::new(shared), stop })
     }
 
     /// Requires an Authorization header of exactly this value, or none.
@@ -169,12 +163,13 @@ impl Server {
     /// # Errors
     /// If it is no socket or cannot be watched.
     pub fn listen(&self, socket: OwnedFd) -> io::Result<()> {
-        let guard = self.handle.enter();
+        let Some(handle) = self.handle() else { return Ok(()) };
+        let guard = handle.enter();
         let listener = Listener::new(socket)?;
         drop(guard);
         let shared = self.shared.clone();
         let mut stop = self.stop.subscribe();
-        self.handle.spawn(async move {
+        handle.spawn(async move {
             tokio::select! {
                 () = accept_all(listener, shared, stop.clone()) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
@@ -186,8 +181,16 @@ impl Server {
     /// Ends a connection's socket after its handler: see [`Transport::finish`].
     pub fn finish(&self, transport: &Transport, outcome: Outcome) {
         if let Some(socket) = transport.finish(outcome) {
-            self.handle.spawn(drain(socket));
+            if let Some(handle) = self.handle() {
+                handle.spawn(drain(socket));
+            }
         }
+    }
+
+    /// Where tasks run; `None` after [`Self::end`], with which the runtime's descriptors are gone.
+    fn handle(&self) -> Option<Handle> {
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        runtime.as_ref().map(|runtime| runtime.handle().clone())
     }
 
     /// Stops accepting and says good-bye to every connection.

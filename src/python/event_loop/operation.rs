@@ -87,6 +87,10 @@ impl Operation {
         outcome
     }
 
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(lock(&self.state).phase, Phase::Waiting)
+    }
+
     /// Takes what is to be tried.
     fn begin(&self, py: Python<'_>) -> PyResult<(Py<Poller>, Work)> {
         let mut state = lock(&self.state);
@@ -122,7 +126,8 @@ impl Operation {
     }
 
     fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        lock(&self.state).poller.as_ref().map(|poller| poller.get().event_loop(py))
+        let poller = lock(&self.state).poller.as_ref().map(|poller| poller.clone_ref(py))?;
+        poller.get().event_loop(py)
     }
 
     fn call_soon(

@@ -74,8 +74,13 @@ impl Poller {
 }
 
 impl Poller {
-    pub(super) fn event_loop(&self, py: Python<'_>) -> Py<PyAny> {
-        self.shared.event_loop.clone_ref(py)
+    pub(super) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.shared.event_loop(py)
+    }
+
+    /// Says whether an operation waits for input, so that nobody else answers pings meanwhile.
+    pub(super) fn set_awaits_input(&self, awaits: bool) {
+        self.transport.set_awaits_input(awaits);
     }
 
     pub(super) fn set_awaits_close(&self, awaits: bool) {
@@ -86,8 +91,7 @@ impl Poller {
     /// looks after it any more.
     pub(super) fn wake_later(&self, operation: &Bound<'_, Operation>) -> bool {
         self.budget.renew();
-        let waiter = operation.clone().unbind();
-        self.shared.with(self.place, |entry| entry.waiters.push(waiter)).is_some()
+        self.shared.add_waiter(self.place, operation.clone().unbind())
     }
 
     /// Does work as far as it goes.
@@ -152,6 +156,7 @@ impl Poller {
 
     fn receive<'py>(&self, py: Python<'py>, stream: &Bound<'py, Stream>) -> PyResult<Tried<'py>> {
         let transport = &*self.transport;
+        self.set_awaits_input(false);
         if !transport.is_more_buffered() && !transport.is_close_received() {
             let parker = Parker::new(py, &self.shared, transport);
             if transport.has_held() {
@@ -163,10 +168,12 @@ impl Poller {
             }
             let is_dry = transport.try_inbound().is_some_and(|mut inbound| inbound.is_dry());
             if is_dry && parker.wait_readable().is_err() {
+                self.set_awaits_input(true);
                 return Ok(Tried::Later);
             }
         }
         let received = self.call(|| Stream::receive(stream, Awaited::Message))?;
+        self.set_awaits_input(received.is_none());
         Ok(received.map_or(Tried::Later, Tried::Done))
     }
 

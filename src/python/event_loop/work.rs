@@ -54,8 +54,10 @@ impl Work {
 
     /// It is not gone on with.
     pub(super) fn abandon(&self, poller: &Poller) {
-        if matches!(self, Self::AwaitClose(_)) {
-            poller.set_awaits_close(false);
+        match self {
+            Self::AwaitClose(_) => poller.set_awaits_close(false),
+            Self::Receive(_) | Self::Next(_) => poller.set_awaits_input(false),
+            _ => {}
         }
     }
 
