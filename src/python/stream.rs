@@ -5,6 +5,7 @@
 //!
 //! No lock is held while Python code runs: handlers' hooks may call the stream again.
 
+mod closing;
 mod frames;
 mod link;
 mod message;
