@@ -291,3 +291,20 @@ class TestFairness:
                 sent += client.socket.send(ping * 100)
             assert sent < 100 << 20
             assert ask(server, "/echo", b"x") == [b"x"]
+
+
+def test_uvloop_that_is_not_installed_ends_the_start(tmp_path: Path) -> None:
+    # found before the real one, if there is one
+    (tmp_path / "uvloop.py").write_text("raise ImportError('none here')")
+    run = subprocess.run(
+        [sys.executable, "-m", "fastwsh", "-H", "127.0.0.1", "-p", "0", "--event-loop", "uvloop"],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONPATH=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert run.returncode == 1
+    assert run.stderr.count("--event-loop uvloop needs uvloop (none here); pip install uvloop") == 1
+    assert "Traceback" not in run.stderr

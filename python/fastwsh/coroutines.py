@@ -5,16 +5,46 @@ Imports asyncio only where it is needed: a server whose handlers are all plain f
 
 import contextvars
 import dis
+import importlib
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
 from types import CodeType
 from typing import Any, Final
 
-__all__ = ["call", "call_in_thread", "may_block", "refuse", "run"]
+from fastwsh.config import ConfigError
+
+__all__ = [
+    "ASYNCIO",
+    "CHOICES",
+    "UVLOOP",
+    "call",
+    "call_in_thread",
+    "import_uvloop",
+    "may_block",
+    "refuse",
+    "run",
+]
+
+ASYNCIO: Final = "asyncio"
+UVLOOP: Final = "uvloop"
+
+CHOICES: Final = (ASYNCIO, UVLOOP)
+"""The values of --event-loop."""
 
 # Whatever else a function does takes no time worth speaking of.
 _TAKES_TIME: Final = ("CALL", "IMPORT", "FOR_ITER", "JUMP_BACKWARD", "BEFORE_WITH", "LOAD_SPECIAL")
+
+
+def import_uvloop() -> Any:
+    """Import uvloop, or raise ConfigError if it cannot be had."""
+    try:
+        return importlib.import_module("uvloop")
+    except ImportError as error:
+        raise ConfigError(
+            f"--event-loop uvloop needs uvloop ({error}); pip install uvloop, or leave the option "
+            "out"
+        ) from error
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from fastwsh import __version__, config, environment, limits
+from fastwsh import __version__, config, coroutines, environment, limits
 from fastwsh.arguments import (
     HelpFormatter,
     add_listening,
@@ -93,8 +93,8 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--event-loop"),
         dest="event_loop",
-        choices=("asyncio", "uvloop"),
-        default="asyncio",
+        choices=coroutines.CHOICES,
+        default=coroutines.ASYNCIO,
         help="the event loop of handlers that are coroutine functions (default: asyncio)",
     )
     group.add_argument(

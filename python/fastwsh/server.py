@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from http.server import HTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, limits, listeners, plain_http, session
+from fastwsh import _core, coroutines, limits, listeners, plain_http, session
 from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, Executor
 from fastwsh.config import ConfigError
@@ -117,6 +117,9 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         self._lock = threading.Lock()
         self.access_log: AccessLog | None = None
         self._event_loop: EventLoopThread | None = None
+        self._event_loop_kind: str = getattr(options, "event_loop", coroutines.ASYNCIO)
+        if self._event_loop_kind == coroutines.UVLOOP:
+            coroutines.import_uvloop()
         self._executor = Executor(getattr(options, "concurrency", AUTO))
         if getattr(options, "access_log", None):
             self.access_log = AccessLog(options.access_log, options)
@@ -354,7 +357,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (asyncio for who needs it)
 
         options = self.websocket_server_options
-        event_loop = EventLoopThread(getattr(options, "event_loop", "asyncio"))
+        event_loop = EventLoopThread(self._event_loop_kind)
         core.set_event_loop(event_loop.native)
         options.dispatcher._run_coroutine = event_loop.run_coroutine
         self._event_loop = event_loop

@@ -1,23 +1,15 @@
 """The event loop of a server, in a thread of its own."""
 
 import asyncio
-import importlib
 import logging
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from fastwsh import _core
+from fastwsh import _core, coroutines
 from fastwsh.aio.session import Session
-from fastwsh.config import ConfigError
 
-__all__ = ["ASYNCIO", "CHOICES", "UVLOOP", "EventLoopThread"]
-
-ASYNCIO: Final = "asyncio"
-UVLOOP: Final = "uvloop"
-
-CHOICES: Final = (ASYNCIO, UVLOOP)
-"""The values of --event-loop."""
+__all__ = ["CANCEL_SECONDS", "EventLoopThread"]
 
 CANCEL_SECONDS: Final = 5.0
 """Time that cancelled handlers have to clean up: as much as a database or a file needs."""
@@ -29,8 +21,9 @@ class EventLoopThread:
     """Runs the handlers of one server that are coroutine functions.
 
     Args:
-        kind: One of `CHOICES`. asyncio's own loop is the default, since it needs nothing that has
-            to be installed, and the sockets of handlers are not its business in either case.
+        kind: One of `coroutines.CHOICES`. asyncio's own loop is the default, since it needs nothing
+            that has to be installed, and the sockets of handlers are not its business in either
+            case.
 
     Attributes:
         native: What the server hands connections to.
@@ -39,7 +32,7 @@ class EventLoopThread:
         ConfigError: uvloop is asked for and not installed.
     """
 
-    def __init__(self, kind: str = ASYNCIO) -> None:
+    def __init__(self, kind: str = coroutines.ASYNCIO) -> None:
         self._loop = _new_loop(kind)
         self.native = _core.EventLoop(self._loop, self._start)
         self._sessions: dict[asyncio.Task[None], Session] = {}
@@ -114,14 +107,7 @@ class EventLoopThread:
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
-    if kind == ASYNCIO:
+    if kind == coroutines.ASYNCIO:
         return asyncio.new_event_loop()
-    try:
-        uvloop = importlib.import_module("uvloop")
-    except ImportError as error:
-        raise ConfigError(
-            f"--event-loop uvloop needs uvloop ({error}); pip install uvloop, or leave the option "
-            "out"
-        ) from error
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    loop: asyncio.AbstractEventLoop = coroutines.import_uvloop().new_event_loop()
     return loop

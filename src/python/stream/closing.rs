@@ -1,0 +1,100 @@
+//! The closing handshake from our side of a `Stream`.
+
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyBytes, PyString},
+};
+
+use super::{link::Awaiting, wait::Awaited, Inner, Kind, Link, Stream};
+use crate::{
+    protocol::{close::CloseCode, frame::Opcode},
+    python::functions::closing_body,
+};
+
+impl Inner {
+    pub(super) fn close_connection(
+        &self,
+        stream: &Bound<'_, Stream>,
+        code: Option<i64>,
+        reason: Option<&Bound<'_, PyAny>>,
+        wait_response: bool,
+    ) -> PyResult<()> {
+        let py = stream.py();
+        let empty = PyString::new(py, "").into_any();
+        if !self.begin_close(py, code, reason.unwrap_or(&empty), wait_response)? {
+            return Ok(());
+        }
+        let awaiting = Awaiting::begin(&self.link(py)?);
+        let answered = self.receive_close(stream);
+        drop(awaiting);
+        answered
+    }
+
+    /// Sends a close frame; whether the peer's is to be waited for.
+    pub(super) fn begin_close(
+        &self,
+        py: Python<'_>,
+        code: Option<i64>,
+        reason: &Bound<'_, PyAny>,
+        wait_response: bool,
+    ) -> PyResult<bool> {
+        let link = self.link(py)?;
+        if self.server_terminated(py, &link)? {
+            return Ok(false);
+        }
+        if code.is_none() {
+            if !reason.is_none() && reason.len()? > 0 {
+                return Err(Kind::BadOperation
+                    .with(py, "close reason must not be specified if code is None"));
+            }
+        } else if !reason.is_instance_of::<PyBytes>() && !reason.is_instance_of::<PyString>() {
+            return Err(
+                Kind::BadOperation.with(py, "close reason must be an instance of bytes or unicode")
+            );
+        }
+        self.send_closing_handshake(code, reason)?;
+        let expects_answer = code
+            .and_then(|code| u16::try_from(code).ok())
+            .is_none_or(|code| CloseCode(code).expects_answer());
+        Ok(wait_response && expects_answer)
+    }
+
+    /// Waits for the peer's close frame.
+    pub(super) fn receive_close(&self, stream: &Bound<'_, Stream>) -> PyResult<()> {
+        let py = stream.py();
+        let answer = match self.receive_message(stream, Awaited::CloseAnswer) {
+            Ok(answer) => answer,
+            Err(error) if Kind::ConnectionTerminated.is(py, &error) => {
+                // another thread, or task, of the handler received the peer's close frame
+                return if self.link(py)?.is_close_received() { Ok(()) } else { Err(error) };
+            }
+            Err(error) => return Err(error),
+        };
+        if answer.is_none() {
+            return Ok(());
+        }
+        Err(Kind::ConnectionTerminated.with(py, "Didn't receive valid ack for closing handshake"))
+    }
+
+    pub(super) fn send_closing_handshake(
+        &self,
+        code: Option<i64>,
+        reason: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = reason.py();
+        let body = match code {
+            None => Vec::new(),
+            Some(code) => closing_body(code, reason)?,
+        };
+        let body = PyBytes::new(py, &body);
+        let link = self.link(py)?;
+        self.control_frame(Opcode::CLOSE, body.as_any(), |frame| {
+            if let Link::Native(connection) = &link {
+                connection.get().transport.closing();
+            }
+            self.set(py, intern!(py, "server_terminated"), true)?;
+            frame.send(self)
+        })
+    }
+}
