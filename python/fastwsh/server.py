@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from http.server import HTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, coroutines, limits, listeners, plain_http, session
+from fastwsh import _core, coroutines, limits, listeners, plain_http, session, tls
 from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, Executor
 from fastwsh.config import ConfigError
@@ -115,6 +115,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         self._not_serving.set()
         self._core: _core.Server | None = None
         self._lock = threading.Lock()
+        self._routes_lock = threading.Lock()
         self.access_log: AccessLog | None = None
         self._event_loop: EventLoopThread | None = None
         self._event_loop_kind: str = getattr(options, "event_loop", coroutines.ASYNCIO)
@@ -317,7 +318,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             validation_port=getattr(options, "validation_port", None),
             strict_compat=getattr(options, "strict_compat", False),
             limits=limits.of(options),
-            tls=_tls_files(options),
+            tls=tls.files(options),
             stack_size=threading.stack_size() or _STACK_BYTES,
             hub=HUB in self._routes().values(),
             **plain_http.settings(options),
@@ -348,19 +349,21 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
 
     def _set_routes(self, core: _core.Server) -> None:
         """Tell the core of the handlers; the first that needs an event loop has it started."""
-        needs_loop = any(suite.is_async or suite.opens_async for suite in self._suites().values())
-        if needs_loop and self._event_loop is None and not self._stopped.is_set():
-            self._start_event_loop(core)
-        core.set_routes(self._routes())
+        # handlers are added from any thread
+        with self._routes_lock:
+            needs_loop = any(
+                suite.is_async or suite.opens_async for suite in self._suites().values()
+            )
+            if needs_loop and self._event_loop is None and not self._stopped.is_set():
+                self._start_event_loop(core)
+            core.set_routes(self._routes())
 
     def _start_event_loop(self, core: _core.Server) -> None:
         from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (asyncio for who needs it)
 
-        options = self.websocket_server_options
-        event_loop = EventLoopThread(self._event_loop_kind)
+        event_loop = self._event_loop = EventLoopThread(self._event_loop_kind)
         core.set_event_loop(event_loop.native)
-        options.dispatcher._run_coroutine = event_loop.run_coroutine
-        self._event_loop = event_loop
+        self.websocket_server_options.dispatcher._run_coroutine = event_loop.run_coroutine
 
     def _log_events(self, core: _core.Server) -> None:
         """Make log lines of what the native threads have to tell."""
@@ -374,26 +377,6 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
     def _around_connection(self) -> Iterator[None]:
         """Be around a connection whose handler is a coroutine function."""
         yield
-
-
-def _tls_files(options: Any) -> tuple[str, str, str | None, bool] | None:
-    """Return the files for TLS, which stay the same wherever a handler changes the folder to."""
-    if not getattr(options, "use_tls", False):
-        return None
-    authority = None
-    if getattr(options, "tls_client_auth", False):
-        authority = getattr(options, "tls_client_ca", None)
-        if not authority:
-            raise ConfigError(
-                "client certificates need the authorities that they come from; add --tls-client-ca"
-            )
-        authority = os.path.abspath(authority)  # noqa: PTH100 (no links are resolved)
-    return (
-        os.path.abspath(options.private_key),  # noqa: PTH100
-        os.path.abspath(options.certificate),  # noqa: PTH100
-        authority,
-        bool(getattr(options, "tls_client_cert_optional", False)),
-    )
 
 
 hide_annotations(globals())

@@ -1,0 +1,28 @@
+"""Which files the server's TLS is made of, as the options name them."""
+
+import os
+from typing import Any
+
+from fastwsh.config import ConfigError
+
+__all__ = ["files"]
+
+
+def files(options: Any) -> tuple[str, str, str | None, bool] | None:
+    """Return the files for TLS, which stay the same wherever a handler changes the folder to."""
+    if not getattr(options, "use_tls", False):
+        return None
+    authority = None
+    if getattr(options, "tls_client_auth", False):
+        authority = getattr(options, "tls_client_ca", None)
+        if not authority:
+            raise ConfigError(
+                "client certificates need the authorities that they come from; add --tls-client-ca"
+            )
+        authority = os.path.abspath(authority)  # noqa: PTH100 (no links are resolved)
+    return (
+        os.path.abspath(options.private_key),  # noqa: PTH100
+        os.path.abspath(options.certificate),  # noqa: PTH100
+        authority,
+        bool(getattr(options, "tls_client_cert_optional", False)),
+    )
