@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from conftest import to_coroutine_function
 from usage import Usage
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame
 
@@ -191,8 +192,8 @@ def _drain(log: IO[str]) -> None:
 
 def serve(folder: Path, concurrency: str) -> tuple["subprocess.Popen[str]", int]:
     command = [sys.executable, "-m", "fastwsh", "-H", "127.0.0.1", "-p", "0", "-d", str(folder)]
-    command += ["--log-level", "info", "--concurrency", concurrency, "--head-timeout", "2"]
-    command += ["--close-timeout", "1"]
+    command += ["--log-level", "info", "--head-timeout", "2", "--close-timeout", "1"]
+    command += ["--concurrency", "auto" if concurrency == "loop" else concurrency]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
     assert server.stderr is not None
     for line in server.stderr:
@@ -247,8 +248,11 @@ def soak(folder: Path, concurrency: str, seconds: float) -> Report:
     return Report(load.done, load.failures, samples, server.wait(30))
 
 
-def fill(folder: Path) -> None:
-    """Put the examples and the handlers that misbehave into a folder."""
+def fill(folder: Path, concurrency: str = "auto") -> None:
+    """Put the examples and the handlers that misbehave into a folder.
+
+    For "loop" the handlers that wait in their stream alone are made coroutine functions.
+    """
     for example in (ROOT / "examples").iterdir():
         if example.is_file():
             (folder / example.name).write_bytes(example.read_bytes())
@@ -256,6 +260,10 @@ def fill(folder: Path) -> None:
         body = "".join(f"    {line}\n" for line in lines.splitlines())
         text = f"{_ENTRY}def web_socket_transfer_data(request):\n{body}"
         (folder / f"{name}_wsh.py").write_text(text)
+    if concurrency == "loop":
+        for name in ("echo", *HANDLERS):
+            path = folder / f"{name}_wsh.py"
+            path.write_text(to_coroutine_function(path.read_text()))
 
 
 def main() -> int:
@@ -265,10 +273,10 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--restarts", type=int, default=1, metavar="SERVERS")
-    parser.add_argument("--concurrency", choices=("auto", "threads", "hub"), default="auto")
+    parser.add_argument("--concurrency", choices=("auto", "threads", "hub", "loop"), default="auto")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        fill(Path(work))
+        fill(Path(work), options.concurrency)
         status = 0
         for _ in range(options.restarts):
             seconds = 60 * options.minutes / options.restarts

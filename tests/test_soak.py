@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BOTH_WAYS
+from conftest import ALL_WAYS
 from soak import SCENARIOS, fill, soak
 
 
-@BOTH_WAYS
+@ALL_WAYS
 @pytest.mark.timeout(120)
 def test_a_server_under_mixed_load_serves_everybody_and_ends_well(
     tmp_path: Path, concurrency: str
 ) -> None:
-    fill(tmp_path)
+    fill(tmp_path, concurrency)
     report = soak(tmp_path, concurrency, 5)
     assert report.failures == []
     assert report.status == 0

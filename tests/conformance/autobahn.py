@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Run the Autobahn test suite's fuzzing client against the echo handler, and compare.
 
-    python tests/conformance/autobahn.py                    every case, in threads and in the hub
+    python tests/conformance/autobahn.py                    every case, wherever handlers run
     python tests/conformance/autobahn.py --cases 9 12.1     some groups
-    python tests/conformance/autobahn.py --concurrency hub  one of the two
+    python tests/conformance/autobahn.py --concurrency hub  one of the three
 
 The suite runs under CPython 2.7 only. That is taken from $FASTWSH_PYTHON27, from PATH or from
 pyenv; what the suite needs is installed once, into `.cache/autobahn`. `expected.toml` holds what
@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 ENVIRONMENT = ROOT / ".cache" / "autobahn"
 
-CONCURRENCIES = ("threads", "hub")
+CONCURRENCIES = ("threads", "hub", "loop")
 
 # Group 12 has the same cases for five kinds of messages, group 13 for seven offers: the shortest
 # case of each, and one whose messages come in fragments.
@@ -62,6 +62,15 @@ def web_socket_transfer_data(request):
         if message is None:
             return
         request.ws_stream.send_message(message, binary=isinstance(message, bytes))
+"""
+
+_COROUTINE = """\
+async def web_socket_do_extra_handshake(request):
+    pass
+
+async def web_socket_transfer_data(request):
+    async for message in request.ws_stream:
+        await request.ws_stream.send_message(message)
 """
 
 
@@ -187,9 +196,10 @@ def verdict(report: dict[str, str] | None) -> str:
 def serving(concurrency: str) -> Iterator[str]:
     """Serve the echo handler; gives its URL."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "echo_wsh.py").write_text(_HANDLER)
+        in_loop = concurrency == "loop"
+        Path(folder, "echo_wsh.py").write_text(_COROUTINE if in_loop else _HANDLER)
         command = [sys.executable, "-m", "fastwsh", "-H", "127.0.0.1", "-p", "0", "-w", folder]
-        command += ["--concurrency", concurrency, "--log-level", "info"]
+        command += ["--concurrency", "auto" if in_loop else concurrency, "--log-level", "info"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
             assert server.stderr is not None
             # what it says later is of no interest, and must not fill the pipe

@@ -1,4 +1,4 @@
-"""The Autobahn test suite finds what `expected.toml` says, in threads and in the hub.
+"""The Autobahn test suite finds what `expected.toml` says, wherever handlers run.
 
 A selection that takes a minute; `autobahn.py` itself plays every case.
 """
