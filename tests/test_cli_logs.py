@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Server, StartServer, WriteHandler, clean_environment
-from wire import DEADLINE_SECONDS
+from conftest import ALL_WAYS, Server, StartServer, WriteHandler, clean_environment
+from wire import CLOSE, CONTINUATION, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
 
 HANDLERS = "-w", "handlers"
 
@@ -104,6 +104,7 @@ class TestAccessLog:
             r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] "
             rf'127\.0\.0\.1:{port} "/chat\?room=1" 101 '
             r"subprotocol=chat extensions=permessage-deflate close_received=4321 "
+            r"close_sent=1000 messages_received=0 messages_sent=0 bytes_received=8 bytes_sent=\d+ "
             r"seconds=\d+\.\d+",
             line,
         )
@@ -117,13 +118,63 @@ class TestAccessLog:
         assert entry.pop("time").endswith("Z")
         assert entry.pop("peer").startswith("127.0.0.1:")
         assert entry.pop("seconds") >= 0
+        # our close frame is behind the answer to the opening handshake
+        assert entry.pop("bytes_sent") > 100
         assert entry == {
             "resource": "/echo",
             "status": 101,
             "subprotocol": None,
             "extensions": None,
             "close_received": 1001,
+            "close_sent": 1000,
+            "messages_received": 0,
+            "messages_sent": 0,
+            "bytes_received": 8,
         }
+
+    @ALL_WAYS
+    def test_counts_what_went_over_a_connection(
+        self, start_server: StartServer, tmp_path: Path, write_handler: WriteHandler
+    ):
+        write_handler(
+            "count",
+            "request.ws_stream.receive_message()\n"
+            "for end in (False, False, True):\n"
+            "    request.ws_stream.send_message('xyz', end)\n"
+            "request.ws_stream.send_message(request.ws_stream.receive_message())\n"
+            "request.ws_stream.close_connection(3000, 'enough')\n",
+        )
+        server = start_server(*HANDLERS, "--access-log=access.log", "--log-format=json")
+        with server.connect() as client:
+            answer = client.handshake("/count")
+            frames = [encode_frame(PING, b"p"), encode_frame(TEXT, b"a", fin=False)]
+            frames += [encode_frame(CONTINUATION, b"b"), encode_frame(TEXT, b"c")]
+            client.send(b"".join(frames))
+            opcodes = [client.read_frame().opcode for _ in range(6)]
+            assert opcodes == [PONG, TEXT, CONTINUATION, CONTINUATION, TEXT, CLOSE]
+            client.send_close(3000)
+            client.read_to_end()
+        stop(server)
+        entry: dict[str, Any] = json.loads(lines(tmp_path / "access.log", 1)[0])
+        names = ("messages_received", "messages_sent", "bytes_received", "close_sent")
+        received = sum(map(len, frames)) + len(encode_frame(CLOSE, b"\x0b\xb8"))
+        assert tuple(entry[name] for name in names) == (2, 2, received, 3000)
+        assert entry["close_received"] == 3000
+        head = [answer.status_line, *(f"{name}: {value}" for name, value in answer.headers), ""]
+        # a pong, 3 pieces of 3 bytes, a message of 1, and the close frame
+        sent = (2 + 1) + 3 * (2 + 3) + (2 + 1) + (2 + 2 + len("enough"))
+        assert entry["bytes_sent"] == sum(len(line) + 2 for line in head) + sent
+
+    def test_a_server_that_stops_has_sent_1001(self, start_server: StartServer, tmp_path: Path):
+        server = start_server(*HANDLERS, "--access-log=access.log", "--log-format=json")
+        with server.connect() as client:
+            client.handshake("/echo")
+            server.send_signal(signal.SIGTERM)
+            assert client.read_frame().close_code == 1001
+            client.send_close(1001)
+            assert server.wait() == 0
+        entry: dict[str, Any] = json.loads(lines(tmp_path / "access.log", 1)[0])
+        assert (entry["close_sent"], entry["close_received"]) == (1001, 1001)
 
     @pytest.mark.parametrize(
         ("body", "status"),
@@ -166,7 +217,7 @@ class TestAccessLog:
     def test_dash_or_nothing_is_standard_output(self, start_server: StartServer, args: list[str]):
         server = start_server(*HANDLERS, *args)
         connect_and_close(server)
-        server.out.wait_for(r" /echo 101 close_received=1001 ")
+        server.out.wait_for(r" /echo 101 close_received=1001 close_sent=1000 ")
 
     def test_resource_is_quoted_unless_it_is_plain(self, start_server: StartServer, tmp_path: Path):
         server = start_server(*HANDLERS, "--access-log", "access.log")

@@ -545,6 +545,12 @@ class Connection:
         """Say whether the handler wants to see pings, so that nobody answers them in its place."""
     def disconnect(self) -> None:
         """End the TCP connection at once, for a client; whoever waits in it wakes up."""
+    def account(self) -> tuple[int, int, int, int, int | None]:
+        """Return what has gone over it: messages received and sent, bytes likewise, our close code.
+
+        Bytes count behind the request's head, from our answer on, without TLS's own. The code is
+        1005 for a close frame without one, None if none was sent.
+        """
     def set_clean(self) -> None:
         """Note that close frames went both ways, so that nothing more will come."""
 

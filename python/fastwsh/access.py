@@ -19,6 +19,8 @@ __all__ = ["AccessLog"]
 # What a reader that splits at blanks takes for one field, and no terminal for a command.
 _BARE: Final = re.compile(r"[\w.,:;/@%+=*()\[\]-]+", re.ASCII)
 
+_COUNTS: Final = ("messages_received", "messages_sent", "bytes_received", "bytes_sent")
+
 _LOGGER: Final = logging.getLogger("fastwsh.access")
 
 
@@ -68,6 +70,7 @@ def _describe(request: Any) -> dict[str, Any]:
     subprotocol = attributes.get("ws_protocol") if established else None
     extensions = attributes.get("ws_extensions") if established else None
     close_code = attributes.get("ws_close_code")
+    *counts, close_sent = connection.account() if established else (None,) * 5
     return {
         "time": logs.format_time(time.time()),
         "peer": _format_peer(connection.remote_addr),
@@ -76,6 +79,8 @@ def _describe(request: Any) -> dict[str, Any]:
         "subprotocol": None if subprotocol is None else str(subprotocol),
         "extensions": common.format_extensions(extensions) if extensions else None,
         "close_received": None if close_code is None else int(close_code),
+        "close_sent": close_sent,
+        **dict(zip(_COUNTS, counts, strict=True)),
     }
 
 

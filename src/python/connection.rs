@@ -330,6 +330,17 @@ impl Connection {
         py.detach(|| drop(self.transport.finish(Outcome::Clean)));
     }
 
+    fn account(&self) -> (u64, u64, u64, u64, Option<u16>) {
+        let account = self.transport.account();
+        (
+            account.messages_received,
+            account.messages_sent,
+            account.bytes_received,
+            account.bytes_sent,
+            account.close_sent,
+        )
+    }
+
     fn set_clean(&self) {
         self.clean.store(true, Ordering::Relaxed);
     }

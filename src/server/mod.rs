@@ -45,7 +45,7 @@ pub use reactor::{CallerId, Place, Reactor, Registration, Remote};
 pub use registry::Registry;
 pub use socket::Socket;
 pub use threads::{Executor, Threads};
-pub use transport::{Half, Outcome, Readiness, Transport};
+pub use transport::{Account, Half, Outcome, Readiness, Transport};
 pub use turns::Turns;
 pub use wait::{Park, Wait};
 pub use watchdog::{Slices, Watchdog};

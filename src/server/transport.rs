@@ -10,6 +10,7 @@ mod keeping;
 mod places;
 mod polling;
 mod queue;
+mod tally;
 
 use std::{
     io,
@@ -21,6 +22,9 @@ use std::{
 };
 
 use rustix::net::Shutdown;
+
+pub use self::tally::Account;
+use self::tally::Tally;
 
 pub use self::polling::Readiness;
 use super::{
@@ -79,6 +83,7 @@ pub struct Transport {
     /// Why the server ended it.
     expiry: OnceLock<Expiry>,
     turns: Turns,
+    tally: Tally,
     /// In the reactor that asked first, and in others.
     registration: OnceLock<Registration>,
     registrations: Mutex<Vec<Arc<Registration>>>,
@@ -142,6 +147,7 @@ impl Transport {
             is_reset: AtomicBool::new(false),
             expiry: OnceLock::new(),
             turns: Turns::default(),
+            tally: Tally::default(),
             registration: OnceLock::new(),
             registrations: Mutex::default(),
         }

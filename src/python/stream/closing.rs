@@ -91,7 +91,10 @@ impl Inner {
         let link = self.link(py)?;
         self.control_frame(Opcode::CLOSE, body.as_any(), |frame| {
             if let Link::Native(connection) = &link {
-                connection.get().transport.closing();
+                let transport = &connection.get().transport;
+                transport.closing();
+                let code = code.and_then(|code| u16::try_from(code).ok());
+                transport.note_close_sent(code.map_or(CloseCode::NO_STATUS, CloseCode));
             }
             self.set(py, intern!(py, "server_terminated"), true)?;
             frame.send(self)

@@ -84,6 +84,9 @@ impl Inner {
                 Incoming::Deflate(framer) => self.next(py, link, Some(&framer), awaited)?,
             };
             self.last_opcode.store(opcode.value(), Ordering::Relaxed);
+            if let (Link::Native(connection), Opcode::TEXT | Opcode::BINARY) = (link, opcode) {
+                connection.get().transport.note_message_received();
+            }
             let payload = match &payload {
                 Payload::Bytes(bytes) => &bytes[..],
                 Payload::Made(object) => {

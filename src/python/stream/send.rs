@@ -193,6 +193,9 @@ impl Inner {
             return self.write_raw(PyBytes::new(py, &bytes).as_any());
         };
         let transport = &connection.get().transport;
+        if header.fin && !header.opcode.is_control() {
+            transport.note_message_sent();
+        }
         if header.masking_key.is_some() {
             hub::spend(payload.len());
             return sending(py, transport, |wait| {
