@@ -199,6 +199,17 @@ class TestCancellation:
         server.out.wait_for("cleaned up")
         server.log.wait_for("Handler of /waits was cancelled: its client has gone")
 
+    def test_a_cancelled_task_that_is_awaited_is_an_error_of_the_handler(
+        self, serve: Serve
+    ) -> None:
+        lines = "task = asyncio.create_task(asyncio.sleep(9))\ntask.cancel()\nawait task"
+        server = serve(awaits=coroutine(lines))
+        with server.connect() as client:
+            client.handshake("/awaits")
+            assert client.read_to_end() == b""
+        server.log.wait_for("Exception in processing request from")
+        server.log.wait_for("CancelledError")
+
     def test_the_client_has_gone_after_a_receive_was_given_up(self, serve: Serve) -> None:
         lines = (
             "for _ in range(3):\n"

@@ -52,7 +52,11 @@ class Session:
         connection = self._connection
         try:
             await self._serve(request)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            if self._task is None or not self._task.cancelling():
+                # by something that the handler has awaited
+                session.report(connection, error)
+                return
             _LOGGER.info(
                 "Handler of %s was cancelled: %s", connection.resource, self._cancelled_for
             )
