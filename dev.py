@@ -205,7 +205,7 @@ def run_server(environment: Environment, arguments: list[str]) -> int:
 def run_tests(environment: Environment, arguments: list[str]) -> int:
     """Run every check; a failed one does not hide the results of the others."""
     ensure_browser()
-    environment.install("build", "lint", "test")
+    environment.install("build", "docs", "lint", "test")
     environment.build()
     python = environment.python
     checks: list[tuple[str, list[str]]] = []
@@ -228,6 +228,7 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
         ("ruff format", [python, "-m", "ruff", "format", "--check"]),
         ("mypy", [python, "-m", "mypy"]),
         ("stubtest", [python, "-m", "mypy.stubtest", "fastwsh._core"]),
+        ("mkdocs build", [python, "-m", "mkdocs", "build", "--quiet", "--strict"]),
         ("pytest", [python, "-m", "pytest", *arguments]),
     ]
     environ = environment.environ()

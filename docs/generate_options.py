@@ -1,0 +1,124 @@
+"""Write options.md, the reference of every option, from the parser of the command line.
+
+    python docs/generate_options.py
+
+A test compares the file with what this writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from fastwsh import environment, limits
+from fastwsh.options import build_parser
+
+TARGET = Path(__file__).with_name("options.md")
+
+_HEAD = """\
+# Options
+
+<!-- Written by docs/generate_options.py; change the help of an option instead. -->
+
+Every option of `python -m fastwsh`, as its `--help` describes it. The long spellings are accepted
+with underscores as well: `--log_level` is `--log-level`.
+
+An option is looked for in three places, and the first that has it decides:
+
+1. the command line;
+2. the environment: `FASTWSH_LOG_LEVEL=info` is `--log-level info`. A flag is `1` or `0`, values of
+   a repeatable option are separated by commas, and an empty variable counts as not set;
+3. the file that `--config` names.
+
+A bad option or value ends the program with exit status 2, and a server that cannot start ends
+with 1. One sentence on standard error says why.
+"""
+
+_CONFIG = """\
+## Configuration file
+
+A configuration file has one section, `[pywebsocket]`, and the long names without the dashes in
+front:
+
+```ini title="server.ini"
+[pywebsocket]
+port = 9998
+log-level = info
+max-message-bytes = 65536
+```
+
+```console
+$ python -m fastwsh --config server.ini --check
+0 loaded, 0 failed
+```
+"""
+
+_REASONS = """\
+### Why these defaults
+
+| option | default | why |
+|---|---|---|
+"""
+
+
+def render() -> str:
+    """Return the page."""
+    parser = build_parser()
+    parts = [_HEAD]
+    for group in parser._action_groups:
+        shown = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
+        if not shown:
+            continue
+        title = "general" if group.title == "options" else group.title or "other"
+        parts.append(f"## {title[0].upper()}{title[1:]}\n")
+        parts.append("| option | environment | meaning |\n|---|---|---|\n" + _rows(parser, shown))
+        if group.title == "limits":
+            parts.append(_REASONS + "".join(map(_reason, limits.LIMITS)))
+    parts.append(_CONFIG)
+    return "\n".join(parts)
+
+
+def _rows(parser: argparse.ArgumentParser, actions: list[argparse.Action]) -> str:
+    return "".join(f"| {_names(a)} | {_variables(a)} | {_help(parser, a)} |\n" for a in actions)
+
+
+def _names(action: argparse.Action) -> str:
+    value = _value(action)
+    names = [name for name in action.option_strings if "_" not in name]
+    return "<br>".join(f"`{name}{value}`" for name in names)
+
+
+def _value(action: argparse.Action) -> str:
+    if action.nargs == 0:
+        return ""
+    if action.metavar is not None:
+        value = str(action.metavar)
+    elif action.choices is not None:
+        value = "{" + ",".join(map(str, action.choices)) + "}"
+    else:
+        value = action.dest.upper()
+    return f" [{value}]" if action.nargs == "?" else f" {value}"
+
+
+def _variables(action: argparse.Action) -> str:
+    return "<br>".join(f"`{name}`" for name in environment.variable_names(action))
+
+
+def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    text = (action.help or "") % {**vars(action), "prog": parser.prog}
+    text = _marked(text)
+    text = text.replace("|", r"\|").replace("*", r"\*").replace("[pywebsocket]", "`[pywebsocket]`")
+    return text[0].upper() + text[1:]
+
+
+def _marked(text: str) -> str:
+    return re.sub(r"(?<![\w`-])(--?[a-zA-Z][\w-]*)", r"`\1`", text)
+
+
+def _reason(limit: limits.Limit) -> str:
+    return f"| `{limit.option}` | {_marked(limit.default_in_words)} | {_marked(limit.reason)} |\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render(), encoding="utf-8")

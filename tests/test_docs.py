@@ -1,0 +1,120 @@
+"""What the documentation shows works; the pages that need a browser are in `browser`."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import docs_markdown as markdown
+from conftest import ROOT, StartServer
+from docs_support import Story
+
+_README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# By the heading above them.
+_README_BLOCKS = {
+    "fastwsh": ["python"],  # test_cli_readme
+    "Testing WebSocket clients": ["python", "python"],  # test_cli_readme
+    "Where handlers run": ["python"],  # below
+    "A client": ["python", "python", "sh"],  # test_client_readme
+}
+_README_COMMANDS = {
+    "python3 dev.py run",  # docs_markdown.NOT_RUN says why not
+    "python3 dev.py test",
+    "pip install .",
+    "python -m fastwsh -p 443 -w handlers --tls --private-key key.pem --certificate fullchain.pem",
+}
+
+
+@pytest.mark.parametrize("page", [p for p in markdown.PAGES if not markdown.needs_browser(p)])
+def test_page_does_what_it_says(page: str, tmp_path: Path, start_server: StartServer):
+    story = Story(tmp_path, start_server, lambda: pytest.fail("no step of it needs a browser"))
+    try:
+        story.play(page)
+    finally:
+        story.end()
+
+
+@pytest.mark.parametrize("page", markdown.PAGES)
+def test_every_block_is_known(page: str):
+    text = markdown.read(page)
+    problems = [f"line {s.line}: {markdown.why_unknown(s)}" for s in markdown.steps_of(text)]
+    assert [problem for problem in problems if not problem.endswith("None")] == []
+    assert markdown.stray_code(text) == []
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        '```python title="what it may be"\n1\n```\n',
+        '```js title="It prints"\n1\n```\n',
+        "```js\n1\n```\n",
+        "```\n1\n```\n",
+        "```console\nls\n```\n",
+        "```python linenums\n1\n```\n",
+        "\n    indented\n",
+    ],
+)
+def test_a_block_that_no_rule_knows_is_found(block: str):
+    steps = markdown.steps_of(block)
+    assert any(map(markdown.why_unknown, steps)) or markdown.stray_code(block)
+
+
+def test_every_page_is_in_the_navigation():
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = re.findall(r"^  - .*: (\S+\.md)$", config, re.MULTILINE)
+    assert sorted(pages) == markdown.PAGES
+
+
+def test_commands_that_are_not_run_exist():
+    known = {command for page in markdown.PAGES for command in _commands(markdown.read(page))}
+    assert set(markdown.NOT_RUN) <= known | set(_indented(_README))
+
+
+def _commands(text: str) -> list[str]:
+    return re.findall(r"^\$ (.*)$", text, re.MULTILINE)
+
+
+def _indented(text: str) -> list[str]:
+    return re.findall(
+        r"^    (\S.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE
+    )
+
+
+def test_options_are_those_of_the_parser():
+    generator = runpy.run_path(str(markdown.DOCS / "generate_options.py"))
+    message = "run: python docs/generate_options.py"
+    assert markdown.read("options.md") == generator["render"](), message
+
+
+def test_every_block_of_the_readme_has_a_test():
+    sections = re.split(r"^#+ ", _README, flags=re.MULTILINE)[1:]
+    languages = {
+        section.partition("\n")[0]: re.findall(
+            r"^```(\w+).*?^```$", section, re.DOTALL | re.MULTILINE
+        )
+        for section in sections
+    }
+    assert {title: found for title, found in languages.items() if found} == _README_BLOCKS
+    assert set(_indented(_README)) == _README_COMMANDS
+
+
+def test_coroutine_of_the_readme_echoes(start_server: StartServer, handler_root: Path):
+    section = _README.partition("\n## Where handlers run\n")[2]
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert code is not None
+    (handler_root / "echo_wsh.py").write_text(code[1], encoding="utf-8")
+    server = start_server("-w", "handlers")
+    with server.connect() as client:
+        client.handshake("/echo")
+        client.send_frame(0x1, b"hello")
+        assert client.read_frame().payload == b"hello"
+
+
+def test_tls_command_of_the_readme_is_accepted(capsys: pytest.CaptureFixture[str]):
+    from fastwsh.options import parse_args_and_config
+
+    (command,) = [line for line in _README_COMMANDS if "--tls" in line]
+    options, _ = parse_args_and_config(command.split()[3:])
+    assert (options.port, options.use_tls) == (443, True)
