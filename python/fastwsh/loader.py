@@ -1,8 +1,8 @@
 """Finding and loading handler files, `*_wsh.py`.
 
 A handler file is not imported: its source is executed in a namespace of its own, once. This module
-owns the scan, the decoding, the execution and the account of what failed; `py2` owns what handlers
-of Python 2 need. What is done with the handlers is the dispatcher's business.
+owns the decoding, the execution and the account of what failed; `paths` owns the scan, and `py2`
+what handlers of Python 2 need. What is done with the handlers is the dispatcher's business.
 """
 
 import ast
@@ -11,7 +11,6 @@ import functools
 import inspect
 import logging
 import os
-import re
 import tokenize
 import traceback
 import urllib.parse  # noqa: F401 (handlers that `import urllib` find it there)
@@ -23,6 +22,13 @@ from typing import Any, Final
 
 from fastwsh import py2, pywebsocket
 from fastwsh.concurrency import why_threads
+from fastwsh.paths import (
+    Stamp,
+    find_handler_files,
+    make_resource_converter,
+    normalize_path,
+    stamp,
+)
 from fastwsh.pywebsocket import common
 
 __all__ = [
@@ -31,6 +37,7 @@ __all__ = [
     "LOOP",
     "THREADS",
     "HandlerFile",
+    "HandlerFolder",
     "HandlerSuite",
     "LoadError",
     "find_handler_files",
@@ -47,10 +54,6 @@ THREADS: Final = "threads"
 LOOP: Final = "loop"
 
 _LOGGER: Final = logging.getLogger("pywebsocket3.dispatch.Dispatcher")
-
-_SUFFIX: Final = "_wsh.py"
-# Files are found whatever their case, but only the exact suffix makes a resource.
-_FILE_PATTERN: Final = re.compile(r"_wsh\.py\Z", re.IGNORECASE)
 
 _DO_EXTRA_HANDSHAKE: Final = "web_socket_do_extra_handshake"
 _TRANSFER_DATA: Final = "web_socket_transfer_data"
@@ -131,12 +134,14 @@ class HandlerFile:
         resource: The path in the URL that it serves, or None if its name gives none.
         suite: Its functions, or None if it could not be loaded.
         error: Why it could not be loaded, or None.
+        stamp: Its state before it was read, or None if it was not there.
     """
 
     path: str
     resource: str | None
     suite: HandlerSuite | None = field(repr=False)
     error: LoadError | None
+    stamp: Stamp | None = None
 
     @property
     def warning(self) -> str | None:
@@ -168,55 +173,52 @@ def load_handlers(
     Raises:
         LookupError: There is no such encoding.
     """
-    if encoding is not None:
-        codecs.lookup(encoding)
-    pywebsocket.install()
-    to_resource = make_resource_converter(root_dir)
-    real_root = os.path.realpath(root_dir)
-    loaded = []
-    for path in find_handler_files(os.path.realpath(scan_dir or root_dir)):
-        if allow_outside_root or os.path.realpath(path).startswith(real_root):
-            loaded.append(_load_file(path, to_resource(path), encoding))
-        else:
-            _LOGGER.debug("%s is passed over: it is a link that leads out of %s", path, real_root)
-    return loaded
+    folder = HandlerFolder(
+        root_dir, scan_dir, allow_outside_root=allow_outside_root, encoding=encoding
+    )
+    return [file for path in folder.find() if (file := folder.load(path)) is not None]
 
 
-def find_handler_files(directory: str) -> Iterator[str]:
-    """Yield the paths of the handler files in a folder and the folders in it, sorted.
+class HandlerFolder:
+    """A folder with handler files; it stays the same wherever a handler changes the folder to.
 
-    Links to files are followed, links to folders are not.
+    Args:
+        root_dir: The folder that the resources are relative to.
+        scan_dir: The folder in it to scan; by default all of it.
+        allow_outside_root: Whether to load a file that is a link to one outside `root_dir`.
+        encoding: As for `load_handlers`.
+
+    Raises:
+        LookupError: There is no such encoding.
     """
-    for folder, folders, files in os.walk(directory):
-        folders.sort()
-        for name in sorted(files):
-            path = os.path.join(folder, name)  # noqa: PTH118 (Path would drop a leading "./")
-            if _FILE_PATTERN.search(path):
-                yield path
 
+    def __init__(
+        self,
+        root_dir: str,
+        scan_dir: str | None = None,
+        *,
+        allow_outside_root: bool = True,
+        encoding: str | None = None,
+    ) -> None:
+        if encoding is not None:
+            codecs.lookup(encoding)
+        self._encoding = encoding
+        self._scan_dir = os.path.realpath(scan_dir or root_dir)
+        self._real_root = os.path.realpath(root_dir)
+        self._allow_outside_root = allow_outside_root
+        self._to_resource = make_resource_converter(root_dir)
 
-def normalize_path(path: str) -> str:
-    """Return the real path, with `/` between its parts; they may be given with a backslash."""
-    return os.path.realpath(path.replace("\\", os.path.sep)).replace("\\", "/")
+    def find(self) -> Iterator[str]:
+        """Yield the paths of the handler files, sorted."""
+        return find_handler_files(self._scan_dir)
 
-
-def make_resource_converter(base_dir: str) -> Callable[[str], str | None]:
-    """Make the function that turns the path of a handler file into its resource.
-
-    The function returns None for a path that is not under `base_dir` or has another suffix. It does
-    not resolve links: a linked file serves the resource of the link.
-    """
-    base = normalize_path(base_dir)
-
-    def convert(path: str) -> str | None:
-        if not path.endswith(_SUFFIX):
-            return None
-        path = path.replace("\\", "/")
-        if not path.startswith(base):
-            return None
-        return path.removeprefix(base).removesuffix(_SUFFIX)
-
-    return convert
+    def load(self, path: str) -> HandlerFile | None:
+        """Load one of them; None if it is a link that leads out of the folder, and may not."""
+        pywebsocket.install()
+        if self._allow_outside_root or os.path.realpath(path).startswith(self._real_root):
+            return _load_file(path, self._to_resource(path), self._encoding)
+        _LOGGER.debug("%s is passed over: it is a link that leads out of %s", path, self._real_root)
+        return None
 
 
 def load_source(source: str, path: str = "") -> HandlerSuite:
@@ -273,11 +275,12 @@ def _load(source: str, path: str) -> HandlerSuite:
 
 
 def _load_file(path: str, resource: str | None, encoding: str | None) -> HandlerFile:
+    before = stamp(path)
     try:
         suite = _load(_read(path, encoding), path)
     except LoadError as error:
-        return HandlerFile(path, resource, None, error)
-    return HandlerFile(path, resource, suite, None)
+        return HandlerFile(path, resource, None, error, before)
+    return HandlerFile(path, resource, suite, None, before)
 
 
 def _read(path: str, encoding: str | None) -> str:

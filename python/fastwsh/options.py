@@ -166,6 +166,12 @@ def _add_handlers(group: argparse._ArgumentGroup) -> None:
         help="text encoding of the handler files (default: the locale's)",
     )
     group.add_argument(
+        "--reload",
+        action="store_true",
+        help="load a handler again when its file changes, for connections from then on (default: "
+        "handlers stay as they were at the start)",
+    )
+    group.add_argument(
         "--check",
         action="store_true",
         help="load all handlers, print what was found and what failed, and exit (1 if any failed)",

@@ -27,6 +27,7 @@ from fastwsh.loader import HandlerSuite
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, alias_handlers
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
+from fastwsh.reload import Watcher
 
 if TYPE_CHECKING:
     from fastwsh.aio.loop import EventLoopThread
@@ -115,12 +116,15 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         self._not_serving.set()
         self._core: _core.Server | None = None
         self._lock = threading.Lock()
+        # held while the core is told of the handlers; taken after _lock
         self._routes_lock = threading.Lock()
         self.access_log: AccessLog | None = None
         self._event_loop: EventLoopThread | None = None
         self._event_loop_kind: str = getattr(options, "event_loop", coroutines.ASYNCIO)
         if self._event_loop_kind == coroutines.UVLOOP:
             coroutines.import_uvloop()
+        self._watcher: Watcher | None = None
+        self._reloads = bool(getattr(options, "reload", False))
         self._executor = Executor(getattr(options, "concurrency", AUTO))
         if getattr(options, "access_log", None):
             self.access_log = AccessLog(options.access_log, options)
@@ -155,6 +159,9 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             self._configure_core(core)
             for listener, _ in self._sockets:
                 core.listen(os.dup(listener.fileno()))
+            if self._reloads:
+                self._watcher = Watcher(self.websocket_server_options.dispatcher)
+                self._watcher.start()
             self._serving_thread = threading.get_ident()
             self._not_serving.clear()
         try:
@@ -162,8 +169,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
                 target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
             ).start()
             for listener, _ in self._sockets:
-                address = listeners.format_address(listener.getsockname())
-                _LOGGER.info("Listening on %s", address)
+                _LOGGER.info("Listening on %s", listeners.format_address(listener.getsockname()))
             is_main = threading.current_thread() is threading.main_thread()
             while not self._stopped.wait(poll_interval if is_main else None):
                 pass
@@ -197,13 +203,18 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         with self._lock:
             core = self._core
             finished = True
+            if self._watcher is not None:
+                self._watcher.stop()
             if core is not None and not self._stopped.is_set():
                 core.close()
                 if self._event_loop is not None:
                     self._event_loop.say_goodbye()
                 finished = core.wait_closed(timeout)
-            self._stopped.set()
-            event_loop, self._event_loop = self._event_loop, None
+            with self._routes_lock:
+                self._stopped.set()
+                event_loop, self._event_loop = self._event_loop, None
+        if self._watcher is not None:
+            self._watcher.join()
         if event_loop is not None:
             event_loop.stop()
         if core is not None:
@@ -320,24 +331,26 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             limits=limits.of(options),
             tls=tls.files(options),
             stack_size=threading.stack_size() or _STACK_BYTES,
-            hub=HUB in self._routes().values(),
+            hub=self._needs_hub(),
             **plain_http.settings(options),
         )
 
     def _configure_core(self, core: _core.Server) -> None:
         options = self.websocket_server_options
-
-        def set_routes() -> None:
-            self._set_routes(core)
-
+        options.dispatcher._has_event_loop = True
         # an alias may be added at any time
-        getattr(options.dispatcher, "_alias_listeners", []).append(set_routes)
-        set_routes()
+        listeners_of_changes = getattr(options.dispatcher, "_alias_listeners", [])
+        listeners_of_changes.append(lambda: self._set_routes(core))
+        self._set_routes(core)
         for path, suite in sorted(options.dispatcher._handler_suite_map.items()):
             where, reason = self._executor.place(suite)
             _LOGGER.debug("Handler of %s runs in %s: %s", path, _PLACES[where], reason)
         if getattr(options, "use_basic_auth", False):
             core.set_credential(options.basic_auth_credential)
+
+    def _needs_hub(self) -> bool:
+        """Tell whether a handler runs in the hub, or one that is loaded later may."""
+        return self._executor.may_use_hub if self._reloads else HUB in self._routes().values()
 
     def _routes(self) -> dict[str, str]:
         """Return the resources that have handlers, and where each runs."""
@@ -349,11 +362,9 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
 
     def _set_routes(self, core: _core.Server) -> None:
         """Tell the core of the handlers; the first that needs an event loop has it started."""
-        # handlers are added from any thread
         with self._routes_lock:
-            needs_loop = any(
-                suite.is_async or suite.opens_async for suite in self._suites().values()
-            )
+            suites = self._suites().values()
+            needs_loop = any(suite.is_async or suite.opens_async for suite in suites)
             if needs_loop and self._event_loop is None and not self._stopped.is_set():
                 self._start_event_loop(core)
             core.set_routes(self._routes())

@@ -15,6 +15,7 @@ from typing import Any, Final
 from fastwsh import _core
 from fastwsh.options import DEFAULT_DEFLATE_LEVEL
 from fastwsh.pywebsocket import common
+from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base, hybi
 from fastwsh.pywebsocket.stream import Stream, StreamOptions
 from fastwsh.request import Request
@@ -148,7 +149,7 @@ def _open(request: Request, dispatcher: Any) -> bool:
         handshaker.begin()
         dispatcher.do_extra_handshake(request)
         return handshaker.finish()
-    except (base.VersionException, base.HandshakeException) as error:
+    except (base.VersionException, base.HandshakeException, DispatchException) as error:
         refuse(request, error)
         return False
 

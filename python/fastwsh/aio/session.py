@@ -10,6 +10,7 @@ import time
 from typing import Any, Final
 
 from fastwsh import _core, session
+from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base
 from fastwsh.request import Request
 
@@ -90,7 +91,7 @@ class Session:
             handshaker.begin()
             await dispatcher.do_extra_handshake_async(request)
             established = handshaker.finish()
-        except (base.VersionException, base.HandshakeException) as error:
+        except (base.VersionException, base.HandshakeException, DispatchException) as error:
             session.refuse(request, error)
             return False
         stream = vars(request)["ws_stream"]

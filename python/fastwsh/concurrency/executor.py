@@ -43,6 +43,11 @@ class Executor:
         if self._missing is not None:
             _LOGGER.warning("All handlers run in threads of their own: %s", self._missing)
 
+    @property
+    def may_use_hub(self) -> bool:
+        """Whether any handler, loaded now or later, may be placed in the hub."""
+        return self._concurrency != THREADS and self._missing is None
+
     def place(self, suite: HandlerSuite) -> Placement:
         """Decide where a handler runs; this may change when it stalls."""
         if suite.is_async:

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastwsh import coroutines, loader
+from fastwsh.config import ConfigError
 from fastwsh.loader import HandlerSuite as _HandlerSuite
 from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
 from fastwsh.pywebsocket._signatures import hide_annotations
+from fastwsh.table import HandlerTable
 
 __all__ = ["DispatchException", "Dispatcher", "alias_handlers"]
 
 _LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server")
+_SERVICE_UNAVAILABLE: Final = 503
 _ALIAS_LINE: Final = re.compile(r"(\S+)\s+(\S+)$")
 
 
@@ -46,8 +49,9 @@ class DispatchException(Exception):
 class Dispatcher:
     """Loads the handler files in a folder, and calls them.
 
-    Thread-safe once it is constructed, except for `add_resource_path_alias`, `add_handler` and
-    `remove_handler`.
+    Thread-safe once it is constructed, except for `add_resource_path_alias`, `add_handler`,
+    `remove_handler`, `reload` and `unload`. A connection keeps the handler that it began with,
+    whatever is done with these meanwhile.
 
     Args:
         root_dir: The folder that the resources are relative to.
@@ -72,15 +76,21 @@ class Dispatcher:
             scan_dir = root_dir
         if not os.path.realpath(scan_dir).startswith(os.path.realpath(root_dir)):
             raise DispatchException(f"scan_dir {scan_dir} is not in root_dir {root_dir}")
-        self.handlers = self._load_handlers(
-            root_dir, scan_dir, allow_handlers_outside_root_dir, handler_encoding
+        self._folder = loader.HandlerFolder(
+            root_dir,
+            scan_dir,
+            allow_outside_root=allow_handlers_outside_root_dir,
+            encoding=handler_encoding,
         )
-        self._handler_suite_map: dict[str, _HandlerSuite] = {}
-        self._source_warnings: list[str] = []
+        self._table = HandlerTable()
+        self._handler_suite_map = self._table.suites
         self._alias_listeners: list[Callable[[], object]] = []
-        # a server with an event loop of its own has it run there
+        # a server with an event loop of its own has coroutine functions run there
+        self._has_event_loop = False
         self._run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] = coroutines.run
-        for file in self.handlers:
+        for file in self._load_handlers(
+            root_dir, scan_dir, allow_handlers_outside_root_dir, handler_encoding
+        ):
             self._register(file)
 
     def _load_handlers(
@@ -91,13 +101,48 @@ class Dispatcher:
         )
 
     def _register(self, file: loader.HandlerFile) -> None:
+        self._table.take(file)
         if file.warning is not None:
-            self._source_warnings.append(file.warning)
             self._logger.debug("Failed to load %s", file.path, exc_info=file.error)
         elif file.resource is None:
             self._logger.debug("%s has no resource", file.path)
-        elif file.suite is not None:
-            self._handler_suite_map[file.resource] = file.suite
+
+    @property
+    def handlers(self) -> list[loader.HandlerFile]:
+        """The handler files that were found, and what came of each."""
+        return list(self._table.files.values())
+
+    def reload(self, path: str) -> loader.HandlerFile | None:
+        """Load a handler file, again or for the first time, and serve it.
+
+        A server that runs already serves it from the next connection on, at its resource and at
+        the aliases of that. If the file cannot be loaded, its last version goes on.
+
+        Args:
+            path: The file, as `handlers` or a scan of the folder names it.
+
+        Returns:
+            What came of it; None if it leads out of the folder and is therefore not served.
+        """
+        file = self._folder.load(path)
+        if file is None:
+            self.unload(path)
+            return None
+        before = self._table.copy()
+        self._register(file)
+        try:
+            self._tell_listeners()
+        except ConfigError as error:  # it is the first that needs an event loop, and there is none
+            self._table.restore(before)
+            reason = loader.LoadError(str(error))
+            file = loader.HandlerFile(path, file.resource, None, reason, file.stamp)
+            self._register(file)
+        return file
+
+    def unload(self, path: str) -> None:
+        """Serve a handler file no more, nor the aliases of it; connections that are open go on."""
+        self._table.drop(path)
+        self._tell_listeners()
 
     def add_resource_path_alias(
         self, alias_resource_path: str, existing_resource_path: str
@@ -105,9 +150,10 @@ class Dispatcher:
         """Let the handler of a resource serve another one as well.
 
         Raises:
-            DispatchException: There is no such handler.
+            DispatchException: There is no such handler. If a file brings one later (`reload`), the
+                alias is served from then on.
         """
-        suite = self._handler_suite_map.get(existing_resource_path)
+        suite = self._table.alias(alias_resource_path, existing_resource_path)
         if suite is None:
             raise DispatchException(f"No handler for: {existing_resource_path!r}")
         self.add_handler(alias_resource_path, suite)
@@ -131,7 +177,7 @@ class Dispatcher:
 
     def source_warnings(self) -> list[str]:
         """Return a line for each handler file that could not be loaded."""
-        return self._source_warnings
+        return self._table.warnings
 
     def get_handler_suite(self, resource: str) -> Any:
         """Return the handler of a resource, its query passed over, or None if there is none.
@@ -160,6 +206,8 @@ class Dispatcher:
                 a HandshakeException that the handler raised.
         """
         suite = self._handler(request)
+        if suite.is_async and self._has_event_loop:
+            raise _replaced(request)
         try:
             if suite.opens_async:
                 self._run_coroutine(suite.do_extra_handshake(request))
@@ -173,9 +221,11 @@ class Dispatcher:
 
     async def do_extra_handshake_async(self, request: Any) -> None:
         """Do the same for a handler that runs in an event loop."""
-        handler = self._handler(request).do_extra_handshake
+        suite = self._handler(request)
+        if not suite.is_async:
+            raise _replaced(request)
         try:
-            await coroutines.call(handler, request)
+            await coroutines.call(suite.do_extra_handshake, request)
         except handshake.AbortedByUserException:
             self._logger.debug("%s", traceback.format_exc())
             raise
@@ -226,15 +276,24 @@ class Dispatcher:
 
     def passive_closing_handshake(self, request: Any) -> Any:
         """Ask the handler for the status code and the reason to answer a close frame with."""
-        suite = self.get_handler_suite(request.ws_resource)
+        suite = self._find(request)
         if suite is None:
             return loader.default_passive_closing_handshake(request)
         return suite.passive_closing_handshake(request)
 
     def _handler(self, request: Any) -> Any:
-        suite = self.get_handler_suite(request.ws_resource)
+        suite = self._find(request)
         if suite is None:
             raise DispatchException(f"No handler for: {request.ws_resource!r}")
+        return suite
+
+    def _find(self, request: Any) -> Any:
+        """Return the handler that the request began with, unless it asks for another one since."""
+        resource = request.ws_resource
+        began_with, suite = getattr(request, "_began_with", (None, None))
+        if began_with != resource:
+            suite = self.get_handler_suite(resource)
+            request._began_with = resource, suite
         return suite
 
     def _refusal(self, request: Any, error: Exception) -> handshake.HandshakeException:
@@ -281,6 +340,15 @@ class Dispatcher:
         util.prepend_message_to_exception(
             f"{function} raised exception for {request.ws_resource}: ", error
         )
+
+
+def _replaced(request: Any) -> DispatchException:
+    """Return what refuses a connection that was on its way to a former version of its handler."""
+    return DispatchException(
+        f"The handler of {request.ws_resource!r} was replaced while the client connected, and runs "
+        "elsewhere now",
+        _SERVICE_UNAVAILABLE,
+    )
 
 
 def alias_handlers(dispatcher: Any, websock_handlers_map_file: str) -> None:
