@@ -3,14 +3,15 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from conftest import Server, StartServer, WriteHandler, clean_environment
-from wire import Client
+from wire import DEADLINE_SECONDS, Client
 
 HANDLERS = "-w", "handlers"
 
@@ -43,6 +44,16 @@ def occupy(server: Server, path: str = "/sleeper") -> Iterator[Client]:
         assert client.read_response().status == 101
         assert client.read_frame().payload == b"here"
         yield client
+
+
+def is_refused(server: Server) -> bool:
+    try:
+        server.connect().close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:  # it was waiting when the socket was closed
+        return False
+    return False
 
 
 @pytest.mark.usefixtures("handler_root")
@@ -104,6 +115,52 @@ def test_sigint_after_sigterm_ends_the_server_at_once(
         server.log.wait_for("Stopping")
         server.send_signal(signal.SIGINT)
         assert server.wait() == 128 + signal.SIGINT
+
+
+def test_second_sigterm_ends_the_server_at_once(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler("sleeper", SLEEPER)
+    server = start_server(*HANDLERS, "--shutdown-timeout", "3600")
+    with occupy(server):
+        server.send_signal(signal.SIGTERM)
+        server.log.wait_for("Stopping")
+        # right after the first one it does not count
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while server.process.poll() is None and time.monotonic() < deadline:
+            server.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(0.1)
+        assert server.wait() == 128 + signal.SIGTERM
+
+
+def test_two_signals_at_once_are_one(start_server: StartServer, write_handler: WriteHandler):
+    """timeout(1) sends two SIGTERM, to the process and to its group."""
+    write_handler(
+        "waiter", "request.ws_stream.send_message('here')\nrequest.ws_stream.receive_message()\n"
+    )
+    server = start_server(*HANDLERS)
+    with occupy(server, "/waiter") as client:
+        # of signals that wait for the same process, only different ones are two
+        for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+            server.send_signal(number)
+        assert client.read_frame().close_code == 1001
+        client.send_close(1001)
+        assert server.wait() == 0
+
+
+def test_new_connections_are_refused_while_old_ones_end(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler("sleeper", SLEEPER)
+    server = start_server(*HANDLERS, "--shutdown-timeout", "3600")
+    with occupy(server):
+        server.send_signal(signal.SIGTERM)
+        server.log.wait_for("Stopping")
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not is_refused(server):
+            assert time.monotonic() < deadline
+        assert server.process.poll() is None
 
 
 def test_handler_that_waits_is_told_that_the_server_goes(

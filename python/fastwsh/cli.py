@@ -22,6 +22,7 @@ from typing import Final, NoReturn
 
 import fastwsh.pywebsocket
 from fastwsh import banner, config, listeners, logs
+from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer, load_handlers
 
@@ -33,6 +34,8 @@ _INTERRUPTED: Final = 128 + signal.SIGINT
 _STOP_MARGIN_SECONDS: Final = 2.0
 # The log or stdout may be blocked by a reader that does not read.
 _FLUSH_SECONDS: Final = 1.0
+# A SIGTERM this soon after the first signal is none of its own: timeout(1) sends two.
+_SAME_SIGNAL_SECONDS: Final = 0.2
 # How long a signal may go unnoticed, at worst.
 _SIGNAL_SECONDS: Final = 0.5
 
@@ -64,16 +67,18 @@ def main(args: Sequence[str] | None = None) -> int:
     Changes the current folder to the document root, configures logging and makes the names
     `pywebsocket3` and `mod_pywebsocket` importable, as handlers expect. Takes signals over only
     where Python's defaults are in place, so that a program that calls this keeps its own handlers:
-    SIGINT and SIGTERM, and SIGHUP if there is a certificate or a log file that it can renew. Takes
-    the sockets of LISTEN_FDS over. Ends the process itself, rather than return, if handlers outlive
-    the stop.
+    SIGINT and SIGTERM, and SIGHUP if there is a certificate or a log file that it can renew, or a
+    service manager. Takes the sockets of LISTEN_FDS over, and tells NOTIFY_SOCKET what becomes of
+    the server. Ends the process itself, rather than return, if handlers outlive the stop, or after
+    a second signal.
 
     Args:
         args: The arguments without the program's name; None takes those of the process.
 
     Returns:
         0 after a stop by signal; 1 if the server cannot start or `--check` found a failure; 130 if
-        an interrupt came before the server was up.
+        an interrupt came before the server was up. A second SIGINT or SIGTERM ends the process
+        with 130 or 143.
 
     Raises:
         SystemExit: With status 2 for a bad option, 1 for an unknown argument or an unusable
@@ -95,7 +100,7 @@ def main(args: Sequence[str] | None = None) -> int:
         options.fd = [*(options.fd or ()), *listeners.take_inherited(os.environ)]
         if options.thread_monitor_interval_in_sec > 0:
             logs.ThreadMonitor(options.thread_monitor_interval_in_sec).start()
-        return _serve(options)
+        return _serve(options, Notifier.take_from(os.environ))
     except config.ConfigError as error:
         return _fail(str(error), options)
     except KeyboardInterrupt:
@@ -137,7 +142,7 @@ def _check(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     """Serve until a signal or the server itself ends it.
 
     The main thread does nothing but wait, so that signals are noticed whatever the others do.
@@ -146,27 +151,46 @@ def _serve(options: argparse.Namespace) -> int:
     server = _start(options)
     events: _Events = queue.SimpleQueue()
     try:
-        with _signals_put_into(events, renewable=_renewable(server)):
+        with _signals_put_into(events, renewable=_renewable(server) or notifier.is_active):
+            _tell_of(server, notifier)
             _run_in_thread("serve", server.serve_forever, events)
             banner.show(server, options)
-            while (event := _next_event(events)) is signal.SIGHUP:
+            while (event := _next_event(events, notifier)) is signal.SIGHUP:
+                notifier.reloading()
                 _renew(server)
+                notifier.ready(_status(server))
             match event:
                 case _Done(error=None):
                     return 0
                 case _Done(error=error):
                     _logger.critical("The server failed: %s", error, exc_info=error)
                     return 1
-            finished = _stop(server, options.shutdown_timeout, events)
+            finished = _stop(server, options.shutdown_timeout, events, notifier)
     finally:
         server.server_close()
+        notifier.close()
     started = set(threading.enumerate()) - known_threads
     if not finished or not all(thread.daemon for thread in started):
         _end_now(0)
     return 0
 
 
-def _next_event(events: _Events, deadline: float = math.inf) -> signal.Signals | _Done | None:
+def _tell_of(server: WebSocketServer, notifier: Notifier) -> None:
+    """Tell the service manager when the server listens, and when its handlers change."""
+    server._listen_listeners.append(lambda: notifier.ready(_status(server)))
+    if notifier.is_active:
+        dispatcher = server.websocket_server_options.dispatcher
+        dispatcher._alias_listeners.append(lambda: notifier.status(_status(server)))
+
+
+def _status(server: WebSocketServer) -> str:
+    count = len(server.websocket_server_options.dispatcher._handler_suite_map)
+    return f"Serving {count} handler{'' if count == 1 else 's'}"
+
+
+def _next_event(
+    events: _Events, notifier: Notifier, deadline: float = math.inf
+) -> signal.Signals | _Done | None:
     """Wait for an event; None when the deadline has passed.
 
     A signal that comes just before the main thread begins to wait does not end that wait, and is
@@ -174,7 +198,7 @@ def _next_event(events: _Events, deadline: float = math.inf) -> signal.Signals |
     """
     while (left := deadline - time.monotonic()) > 0:
         with suppress(queue.Empty):
-            return events.get(timeout=min(left, _SIGNAL_SECONDS))
+            return events.get(timeout=min(left, _SIGNAL_SECONDS, notifier.beat()))
     return None
 
 
@@ -202,18 +226,29 @@ def _renew(server: WebSocketServer) -> None:
     server.reload_certificates()
 
 
-def _stop(server: WebSocketServer, timeout: float, events: _Events) -> bool:
-    """Close every connection; return whether all handlers ended. A SIGINT ends the process."""
+def _stop(server: WebSocketServer, timeout: float, events: _Events, notifier: Notifier) -> bool:
+    """Close every connection; return whether all handlers ended.
+
+    Connections that come meanwhile are refused, except by sockets that were inherited, whose owner
+    keeps them. A second signal ends the process.
+    """
     _logger.info("Stopping; connections have %g s to close", timeout)
-    deadline = time.monotonic() + timeout + _STOP_MARGIN_SECONDS
+    notifier.stopping(f"Stopping; connections have {timeout:g} s to close")
+    started = time.monotonic()
+    deadline = started + timeout + _STOP_MARGIN_SECONDS
     _run_in_thread("stop", lambda: server.stop(timeout), events)
+    if server._is_listening:
+        # until then the thread that serves needs them
+        server.server_close()
     while True:
-        match _next_event(events, deadline):
+        match _next_event(events, notifier, deadline):
             case None:
                 return False
-            case signal.Signals.SIGINT:
+            case signal.Signals.SIGTERM if time.monotonic() < started + _SAME_SIGNAL_SECONDS:
+                pass
+            case signal.Signals.SIGINT | signal.Signals.SIGTERM as number:
                 server.server_close()
-                _end_now(_INTERRUPTED)
+                _end_now(128 + number)
             case _Done(result=bool(finished)):
                 return finished
             case _Done(error=BaseException() as error):

@@ -13,7 +13,7 @@ import socketserver
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.server import HTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
@@ -116,6 +116,8 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         self._not_serving.set()
         self._core: _core.Server | None = None
         self._lock = threading.Lock()
+        self._is_listening = False
+        self._listen_listeners: list[Callable[[], object]] = []
         # held while the core is told of the handlers; taken after _lock
         self._routes_lock = threading.Lock()
         self.access_log: AccessLog | None = None
@@ -170,6 +172,9 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             ).start()
             for listener, _ in self._sockets:
                 _LOGGER.info("Listening on %s", listeners.format_address(listener.getsockname()))
+            self._is_listening = True
+            for listen in self._listen_listeners:
+                listen()
             is_main = threading.current_thread() is threading.main_thread()
             while not self._stopped.wait(poll_interval if is_main else None):
                 pass
@@ -237,10 +242,11 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             _LOGGER.info("Certificates reloaded")
 
     def server_close(self) -> None:
-        """Close the listening sockets."""
+        """Close the listening sockets; those that are closed stay so."""
         for listener, address_info in self._sockets:
-            _OLD_LOGGER.info("Close on: %r", address_info)
-            listener.close()
+            if listener.fileno() >= 0:
+                _OLD_LOGGER.info("Close on: %r", address_info)
+                listener.close()
 
     def fileno(self) -> int:
         """Return the descriptor of the first listening socket."""

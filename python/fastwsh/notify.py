@@ -1,0 +1,116 @@
+"""Telling a service manager how the server is (sd_notify(3)): `NOTIFY_SOCKET`, `WATCHDOG_USEC`.
+
+Owns the messages and the socket that they go to. When which is sent is the program's business.
+Without a service manager everything here does nothing.
+"""
+
+import logging
+import math
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+from typing import Final
+
+__all__ = ["Notifier"]
+
+# A message is lost rather than waited for: nothing here may hold the server up.
+_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+
+_LOGGER: Final = logging.getLogger("fastwsh.notify")
+
+
+class Notifier:
+    """Tells one service manager. Never raises and never waits; threads may share it.
+
+    A socket that cannot be reached is a warning in the log, one until it can be reached again.
+
+    Args:
+        path: The Unix datagram socket of the service manager; "@" stands before an abstract name.
+            None or "" if there is no service manager.
+        watchdog_seconds: The service manager takes the server for dead if it hears nothing for so
+            long; infinite if it does not listen for that.
+    """
+
+    def __init__(self, path: str | None = None, watchdog_seconds: float = math.inf) -> None:
+        self._path = path or ""
+        # half of the time, as sd_watchdog_enabled(3) recommends
+        self._beat_seconds = watchdog_seconds / 2
+        self._next_beat = time.monotonic() if self.is_active else math.inf
+        self._is_reachable = True
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if path else None
+
+    @classmethod
+    def take_from(cls, environ: MutableMapping[str, str]) -> "Notifier":
+        """Return what the environment names, and remove it, so that children do not take it over.
+
+        A watchdog that is meant for another process, or is no number, is none.
+        """
+        path, microseconds, pid = (
+            environ.pop(name, None) for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+        )
+        is_ours = pid in {None, str(os.getpid())}
+        if not is_ours or microseconds is None or not microseconds.isdecimal():
+            return cls(path)
+        return cls(path, int(microseconds) / 1_000_000 or math.inf)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is a service manager."""
+        return bool(self._path)
+
+    def ready(self, status: str) -> None:
+        """Tell that connections are accepted, and how things are, in a few words for people."""
+        self._send("READY=1", f"STATUS={_line(status)}")
+
+    def status(self, status: str) -> None:
+        """Tell how things are, in a few words for people."""
+        self._send(f"STATUS={_line(status)}")
+
+    def reloading(self) -> None:
+        """Tell that the configuration is read again; `ready` has to follow."""
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
+
+    def stopping(self, status: str) -> None:
+        """Tell that the server is about to end, and what it waits for."""
+        self._send("STOPPING=1", f"STATUS={_line(status)}")
+
+    def beat(self) -> float:
+        """Tell that the server is alive, if it is time; return the seconds until it is again.
+
+        To be called by the thread whose life is meant. Infinite without a watchdog.
+        """
+        if math.isinf(self._beat_seconds):
+            return math.inf
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._send("WATCHDOG=1")
+            self._next_beat = now + self._beat_seconds
+        return self._next_beat - now
+
+    def close(self) -> None:
+        """Close the socket; what is told from here on is told to nobody."""
+        self._path = ""
+        if self._socket is not None:
+            self._socket.close()
+
+    def _send(self, *assignments: str) -> None:
+        if self._socket is None or not self._path:
+            return
+        address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
+        try:
+            self._socket.sendto("\n".join(assignments).encode(), _FLAGS, address)
+        except OSError as error:
+            if self._is_reachable:
+                reason = error.strerror or error
+                _LOGGER.warning(
+                    "Cannot tell the service manager at NOTIFY_SOCKET=%s: %s", self._path, reason
+                )
+            self._is_reachable = False
+        else:
+            self._is_reachable = True
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
