@@ -231,7 +231,8 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
         ("mkdocs build", [python, "-m", "mkdocs", "build", "--quiet", "--strict"]),
         ("pytest", [python, "-m", "pytest", *arguments]),
     ]
-    environ = environment.environ()
+    # The theme's word about the future of mkdocs is not for each run.
+    environ = {**environment.environ(), "NO_MKDOCS_2_WARNING": "1"}
     results = []
     for name, command in checks:
         note(name)

@@ -11,7 +11,8 @@ import argparse
 import re
 from pathlib import Path
 
-from fastwsh import environment, limits
+from fastwsh import arguments, environment, limits
+from fastwsh.client.arguments import build_parser as client_parser
 from fastwsh.options import build_parser
 
 TARGET = Path(__file__).with_name("options.md")
@@ -54,6 +55,22 @@ $ python -m fastwsh --config server.ini --check
 ```
 """
 
+_OLD = """\
+## Old names
+
+These are accepted with a warning, for the scripts of older pywebsockets:
+
+| option | |
+|---|---|
+"""
+
+_CLIENT = """\
+## The client
+
+`python -m fastwsh.client` talks to a server, as a console or in scripts. It reads no environment
+variables and no file.
+"""
+
 _REASONS = """\
 ### Why these defaults
 
@@ -67,29 +84,46 @@ def render() -> str:
     parser = build_parser()
     parts = [_HEAD]
     for group in parser._action_groups:
-        shown = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
-        if not shown:
-            continue
-        title = "general" if group.title == "options" else group.title or "other"
-        parts.append(f"## {title[0].upper()}{title[1:]}\n")
-        parts.append("| option | environment | meaning |\n|---|---|---|\n" + _rows(parser, shown))
+        parts += _group("##", parser, group)
         if group.title == "limits":
             parts.append(_REASONS + "".join(map(_reason, limits.LIMITS)))
-    parts.append(_CONFIG)
+    old = "".join(
+        f"| `{name}` | {_marked(text)} |\n" for name, text in arguments._OLD_NAMES.items()
+    )
+    parts += [_OLD + old, _CONFIG, _CLIENT]
+    parser = client_parser()
+    for group in parser._action_groups:
+        parts += _group("###", parser, group, has_variables=False)
     return "\n".join(parts)
 
 
-def _rows(parser: argparse.ArgumentParser, actions: list[argparse.Action]) -> str:
-    return "".join(f"| {_names(a)} | {_variables(a)} | {_help(parser, a)} |\n" for a in actions)
+def _group(
+    level: str,
+    parser: argparse.ArgumentParser,
+    group: argparse._ArgumentGroup,
+    *,
+    has_variables: bool = True,
+) -> list[str]:
+    shown = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
+    if not shown:
+        return []
+    title = "general" if group.title == "options" else group.title or "other"
+    rows = "".join(
+        f"| {_names(a)} | {_help(parser, a)}{_variables(a) if has_variables else ''} |\n"
+        for a in shown
+    )
+    return [f"{level} {title[0].upper()}{title[1:]}\n", "| option | meaning |\n|---|---|\n" + rows]
 
 
 def _names(action: argparse.Action) -> str:
     value = _value(action)
-    names = [name for name in action.option_strings if "_" not in name]
+    names = [name for name in action.option_strings if "_" not in name] or [""]
     return "<br>".join(f"`{name}{value}`" for name in names)
 
 
 def _value(action: argparse.Action) -> str:
+    if not action.option_strings:
+        return action.dest
     if action.nargs == 0:
         return ""
     if action.metavar is not None:
@@ -102,14 +136,15 @@ def _value(action: argparse.Action) -> str:
 
 
 def _variables(action: argparse.Action) -> str:
-    return "<br>".join(f"`{name}`" for name in environment.variable_names(action))
+    names = ", ".join(f"`{name}`" for name in environment.variable_names(action))
+    return f"<br>In the environment: {names}" if names else ""
 
 
 def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     text = (action.help or "") % {**vars(action), "prog": parser.prog}
     text = _marked(text)
     text = text.replace("|", r"\|").replace("*", r"\*").replace("[pywebsocket]", "`[pywebsocket]`")
-    return text[0].upper() + text[1:]
+    return text if "://" in text.split()[0] else text[0].upper() + text[1:]
 
 
 def _marked(text: str) -> str:

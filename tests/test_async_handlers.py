@@ -1,7 +1,6 @@
 """Handlers that are coroutine functions: an event loop runs them, beside those of other kinds."""
 
 import select
-import ssl
 import subprocess
 import sys
 import threading
@@ -14,8 +13,9 @@ import trustme
 
 from async_support import ECHO_ASYNC, Serve, ask, coroutine, make_serve, plain
 from conftest import StartServer, WriteHandler, clean_environment
+from fastwsh.client import connect_sync
 from hub_support import ECHO, drain
-from wire import BINARY, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Frame, encode_frame
+from wire import BINARY, DEADLINE_SECONDS, PING, PONG, TEXT, Frame, encode_frame
 
 
 @pytest.fixture
@@ -58,21 +58,18 @@ class TestEcho:
             assert client.read_frame() == Frame(TEXT, b"Hello")
 
     def test_over_tls(self, serve: Serve, tmp_path: Path) -> None:
-        authority = trustme.CA()
-        file = tmp_path / "server.pem"
+        authority, file = trustme.CA(), tmp_path / "server.pem"
         authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(file)
-        context = ssl.create_default_context()
-        authority.configure_trust(context)
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         server = serve("--tls", "-c", str(file), "-k", str(file), echo=ECHO_ASYNC)
-        with Client.over(
-            context.wrap_socket(server.connect().socket, server_hostname="localhost")
-        ) as client:
-            client.handshake("/echo")
+        url = f"wss://localhost:{server.port}/echo"
+        # not a socket of ssl, which is not for two threads at once
+        with connect_sync(url, ca_file=tmp_path / "ca.pem", compression=False) as client:
             for size in (10, 100_000, 3 << 20):
                 payload = bytes(range(256)) * (size // 256 + 1)
-                sender = threading.Thread(target=client.send_frame, args=(BINARY, payload))
+                sender = threading.Thread(target=client.send, args=(payload,))
                 sender.start()
-                assert client.read_frame() == Frame(BINARY, payload)
+                assert client.recv(DEADLINE_SECONDS) == payload
                 sender.join(DEADLINE_SECONDS)
 
     def test_many_messages_at_once(self, serve: Serve) -> None:

@@ -154,26 +154,6 @@ def test_the_first_handler_for_the_hub_may_come_later(start_server: StartServer,
         assert "fastwsh-handler" not in thread_names(server)
 
 
-@pytest.mark.parametrize("concurrency", ["auto"])
-def test_an_event_loop_that_is_missing_is_a_broken_edit(
-    start_server: StartServer, write, tmp_path: Path
-):
-    missing = tmp_path / "missing"
-    missing.mkdir()
-    (missing / "uvloop.py").write_text("raise ImportError('no uvloop here')", "utf-8")
-    path = write("old")
-    server = start_server(*OPTIONS, "--event-loop", "uvloop", env={"PYTHONPATH": str(missing)})
-    text = path.read_text(encoding="utf-8")
-    path.write_text(
-        text.replace("def web_socket_transfer", "async def web_socket_transfer"), "utf-8"
-    )
-    server.log.wait_for("needs uvloop .*; the version from before goes on$")
-    assert ask_anew(server) == b"old"
-    write("repaired")
-    server.log.wait_for("Reloaded /echo$")
-    assert ask_anew(server) == b"repaired"
-
-
 def test_without_the_option_nothing_is_looked_at(
     start_server: StartServer, write_handler: WriteHandler
 ):
