@@ -162,22 +162,30 @@ impl Shared {
             let mut watched = lock(&self.watched);
             let entry = watched.get_mut(caller as usize).and_then(Option::as_mut);
             entry.map(|entry| {
-                (entry.place, entry.transport.clone(), std::mem::take(&mut entry.waiters))
+                // nearly always there is one, whose place is used again
+                let first = entry.waiters.pop();
+                let others = if entry.waiters.is_empty() {
+                    Vec::new()
+                } else {
+                    std::mem::take(&mut entry.waiters)
+                };
+                (entry.place, entry.transport.clone(), first, others)
             })
         };
-        let Some((place, transport, mut waiters)) = found else { return Ok(()) };
-        waiters.retain(|waiter| waiter.get().is_waiting());
+        let Some((place, transport, first, others)) = found else { return Ok(()) };
         if transport.has_held() {
             transport.flush_before_wait(Wait::Park(&caller::Parker::new(py, self, &transport)));
         }
-        if waiters.is_empty() {
-            return self.look_after(py, place, &transport);
-        }
-        let mut outcome = Ok(());
-        for waiter in waiters {
+        let (mut outcome, mut has_woken) = (Ok(()), false);
+        for waiter in others.iter().chain(&first) {
+            has_woken |= waiter.get().is_waiting();
             outcome = outcome.and(Operation::wake(waiter.bind(py)));
         }
-        outcome
+        if has_woken {
+            outcome
+        } else {
+            outcome.and(self.look_after(py, place, &transport))
+        }
     }
 
     /// Tells the handler if the peer has gone: nobody else would.

@@ -126,8 +126,7 @@ impl Operation {
     }
 
     fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let poller = lock(&self.state).poller.as_ref().map(|poller| poller.clone_ref(py))?;
-        poller.get().event_loop(py)
+        lock(&self.state).poller.as_ref().map(|poller| poller.get().event_loop(py))
     }
 
     fn call_soon(
@@ -154,7 +153,7 @@ impl Operation {
         slf
     }
 
-    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let py = slf.py();
         let own = slf.get();
         let (poller, mut work) = own.begin(py)?;
@@ -172,19 +171,24 @@ impl Operation {
                 lock(&own.state).work = work;
                 if poller.get().wake_later(slf) {
                     own.blocking.store(true, Ordering::Relaxed);
-                    return Ok(slf.clone().into_any().unbind());
+                    return Ok(Some(slf.clone().into_any().unbind()));
                 }
                 // the connection has ended: the next try will tell
-                Ok(py.None())
+                Ok(Some(py.None()))
             }
             Tried::OthersFirst => {
                 lock(&own.state).work = work;
-                Ok(py.None())
+                Ok(Some(py.None()))
             }
             Tried::Done(result) => {
                 own.end(py);
-                if is_iteration && result.is_none() {
-                    return Err(PyStopAsyncIteration::new_err(()));
+                if result.is_none() {
+                    // the end of a coroutine without a result needs no exception
+                    return if is_iteration {
+                        Err(PyStopAsyncIteration::new_err(()))
+                    } else {
+                        Ok(None)
+                    };
                 }
                 Err(PyStopIteration::new_err(result.unbind()))
             }
@@ -193,7 +197,7 @@ impl Operation {
 
     fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let _ = value;
-        Self::__next__(slf)
+        Self::__next__(slf)?.ok_or_else(|| PyStopIteration::new_err(()))
     }
 
     #[pyo3(signature = (kind, value=None, traceback=None))]

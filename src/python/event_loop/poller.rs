@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use pyo3::{intern, prelude::*};
+use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, PyTraverseError, PyVisit};
 
 use super::{
     caller::{Call, Parker},
@@ -26,6 +26,7 @@ pub(in crate::python) struct Poller {
     transport: Arc<Transport>,
     place: Place,
     budget: Budget,
+    event_loop: Py<PyAny>,
 }
 
 /// What came of a try.
@@ -50,7 +51,14 @@ impl Poller {
         let shared = event_loop.shared().clone();
         let transport = connection.get().transport.clone();
         let place = shared.watch(&transport).map_err(|error| os_error(&error))?;
-        Ok(Self { shared, transport, place, budget: Budget::default() })
+        let event_loop = shared
+            .event_loop(connection.py())
+            .ok_or_else(|| PyRuntimeError::new_err("the event loop has ended"))?;
+        Ok(Self { shared, transport, place, budget: Budget::default(), event_loop })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)
     }
 
     fn watch_end(&self, on_end: Py<PyAny>) {
@@ -74,8 +82,8 @@ impl Poller {
 }
 
 impl Poller {
-    pub(super) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.shared.event_loop(py)
+    pub(super) fn event_loop(&self, py: Python<'_>) -> Py<PyAny> {
+        self.event_loop.clone_ref(py)
     }
 
     /// Says whether an operation waits for input, so that nobody else answers pings meanwhile.
@@ -166,7 +174,8 @@ impl Poller {
                     return Ok(Tried::Later);
                 }
             }
-            let is_dry = transport.try_inbound().is_some_and(|mut inbound| inbound.is_dry());
+            let is_dry = !parker.is_readable()
+                && transport.try_inbound().is_some_and(|mut inbound| inbound.is_dry());
             if is_dry && parker.wait_readable().is_err() {
                 self.set_awaits_input(true);
                 return Ok(Tried::Later);
