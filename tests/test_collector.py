@@ -1,7 +1,11 @@
-"""The garbage collector may run at any allocation, also while a stream is being made."""
+"""The garbage collector may run at any allocation, and is not needed for what has ended."""
 
 import subprocess
 import sys
+from pathlib import Path
+
+from conftest import ALL_WAYS, WriteHandler
+from hub_support import ECHO
 
 PROGRAM = """
 import gc
@@ -30,3 +34,48 @@ def test_a_collection_while_a_stream_is_made_does_no_harm() -> None:
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=50, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (0, "survived"), done.stderr
+
+
+WITHOUT_COLLECTOR = """
+import gc, sys, threading, time
+sys.path.insert(0, sys.argv[1])
+from fastwsh.options import parse_args_and_config
+from fastwsh.request import Request
+from fastwsh.server import WebSocketServer
+from wire import DEADLINE_SECONDS, Client
+
+arguments = ["-H", "127.0.0.1", "-p", "0", "-w", "handlers", "--concurrency", sys.argv[2]]
+server = WebSocketServer(parse_args_and_config(arguments)[0])
+threading.Thread(target=server.serve_forever, daemon=True).start()
+gc.disable()
+for _ in range(10):
+    with Client(server.server_port) as client:
+        client.handshake()
+        client.send_frame(1, b"x")
+        assert client.read_frame().payload == b"x"
+        client.send_close()
+        client.read_to_end()
+deadline = time.monotonic() + DEADLINE_SECONDS
+while (left := sum(type(found) is Request for found in gc.get_objects())) > 0:
+    assert time.monotonic() < deadline, left
+    time.sleep(0.02)
+server.stop(0)
+print("freed")
+"""
+
+
+@ALL_WAYS
+def test_a_connection_that_has_ended_is_freed_without_a_collection(
+    tmp_path: Path, write_handler: WriteHandler, concurrency: str
+) -> None:
+    write_handler("echo", ECHO)
+    place = concurrency.replace("loop", "auto")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_COLLECTOR, str(Path(__file__).parent), place],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "freed"), done.stderr

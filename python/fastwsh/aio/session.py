@@ -48,6 +48,8 @@ class Session:
         self._task = asyncio.current_task()
         with connection.server._around_connection():
             await self._run(request, started)
+        # here, where nobody else's variables refer to it any more
+        session.take_apart(request)
 
     async def _run(self, request: Request, started: float) -> None:
         connection = self._connection
@@ -111,4 +113,3 @@ class Session:
         self._task = None
         self._poller.close()
         session.note_end(request, started)
-        session.take_apart(request)
