@@ -93,25 +93,14 @@ def test_thread_of_a_handler_does_not_keep_the_process_alive(
         assert server.wait() == 0
 
 
-def test_second_sigint_ends_the_server_at_once(
-    start_server: StartServer, write_handler: WriteHandler
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_sigint_after_a_first_signal_ends_the_server_at_once(
+    start_server: StartServer, write_handler: WriteHandler, first: signal.Signals
 ):
     write_handler("sleeper", SLEEPER)
     server = start_server(*HANDLERS, "--shutdown-timeout", "3600")
     with occupy(server):
-        server.send_signal(signal.SIGINT)
-        server.log.wait_for("Stopping")
-        server.send_signal(signal.SIGINT)
-        assert server.wait() == 128 + signal.SIGINT
-
-
-def test_sigint_after_sigterm_ends_the_server_at_once(
-    start_server: StartServer, write_handler: WriteHandler
-):
-    write_handler("sleeper", SLEEPER)
-    server = start_server(*HANDLERS, "--shutdown-timeout", "3600")
-    with occupy(server):
-        server.send_signal(signal.SIGTERM)
+        server.send_signal(first)
         server.log.wait_for("Stopping")
         server.send_signal(signal.SIGINT)
         assert server.wait() == 128 + signal.SIGINT

@@ -21,6 +21,7 @@ __all__ = [
     "call",
     "call_in_thread",
     "import_uvloop",
+    "is_coroutine_function",
     "may_block",
     "refuse",
     "run",
@@ -56,8 +57,6 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 async def call(function: Callable[..., Any], *arguments: Any) -> Any:
     """Await a coroutine function; call another one so that it does not hold up the event loop."""
-    from fastwsh.loader import is_coroutine_function  # noqa: PLC0415 (which imports this)
-
     if is_coroutine_function(function):
         return await function(*arguments)
     if may_block(function):
@@ -66,6 +65,13 @@ async def call(function: Callable[..., Any], *arguments: Any) -> Any:
         returned = function(*arguments)
     refuse(returned)
     return returned
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Tell whether calling this makes a coroutine: `async def`, or an object called like one."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 (of what is called, not whether it is)
+    )
 
 
 def may_block(function: object) -> bool:

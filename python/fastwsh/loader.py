@@ -8,7 +8,6 @@ what handlers of Python 2 need. What is done with the handlers is the dispatcher
 import ast
 import codecs
 import functools
-import inspect
 import logging
 import os
 import tokenize
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 from fastwsh import py2, pywebsocket
 from fastwsh.concurrency import why_threads
+from fastwsh.coroutines import is_coroutine_function
 from fastwsh.paths import (
     Stamp,
     find_handler_files,
@@ -41,7 +41,6 @@ __all__ = [
     "HandlerSuite",
     "LoadError",
     "find_handler_files",
-    "is_coroutine_function",
     "load_handlers",
     "load_source",
     "make_resource_converter",
@@ -71,13 +70,6 @@ class LoadError(Exception):
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
         self.line = line
-
-
-def is_coroutine_function(function: object) -> bool:
-    """Tell whether calling this makes a coroutine: `async def`, or an object called like one."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 (of what is called, not whether it is)
-    )
 
 
 def default_passive_closing_handshake(request: Any) -> tuple[int, str]:  # noqa: ARG001 (a handler)

@@ -1,7 +1,11 @@
 """Frames made by hand, right or wrong (RFC 6455 5.2)."""
 
+from fastwsh import _core
+
 __all__ = ["encode_frame"]
 
+# The most significant bit of a length must be 0 (RFC 6455 5.2): the native formatter sees to it.
+_LARGEST_VALID = (1 << 63) - 1
 _MAX_LENGTH = (1 << 64) - 1
 
 
@@ -36,14 +40,10 @@ def encode_frame(
     size = len(data) if length is None else length
     if not 0 <= size <= _MAX_LENGTH:
         raise ValueError(f"length is {size}; a frame header has room for 0 to 2**64 - 1")
-    marked = 0 if mask is None else 0x80
-    head = bytes([fin << 7 | rsv << 4 | opcode])
-    if size < 126:
-        head += bytes([marked | size])
-    elif size < 1 << 16:
-        head += bytes([marked | 126]) + size.to_bytes(2)
-    else:
-        head += bytes([marked | 127]) + size.to_bytes(8)
-    if mask is None:
-        return head + data
-    return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(data))
+    known = min(size, _LARGEST_VALID)
+    head = _core.create_header(
+        opcode, known, int(fin), rsv >> 2, rsv >> 1 & 1, rsv & 1, mask is not None
+    )
+    if size > known:
+        head = head[:-8] + size.to_bytes(8)
+    return head + data if mask is None else head + mask + _core.apply_mask(data, mask)
