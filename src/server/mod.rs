@@ -41,6 +41,7 @@ pub use flusher::Flusher;
 pub use inbound::Inbound;
 pub use keeper::{is_own_pong, Expiry};
 pub use limits::{Keepalive, Limits};
+pub use outbound::AfterFarewell;
 pub use reactor::{CallerId, Place, Reactor, Registration, Remote};
 pub use registry::Registry;
 pub use socket::Socket;

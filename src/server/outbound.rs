@@ -6,6 +6,7 @@ use super::{
     socket::{Mode, SendResult, Socket},
     wait::Wait,
 };
+use crate::protocol::frame::Opcode;
 
 /// Replies held back are sent when they reach this size.
 const HELD_MAX: usize = 64 * 1024;
@@ -24,6 +25,11 @@ const DETACH_MIN: usize = 32 * 1024;
 /// Looks of the flusher after which a connection that holds nothing back is forgotten.
 const FORGET_AFTER: u8 = 20;
 
+/// The server's own close frame has gone out: no message can follow it (RFC 6455 5.5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server has sent a close frame")]
+pub struct AfterFarewell;
+
 /// The sending half.
 #[derive(Debug)]
 pub(super) struct Outbound {
@@ -34,17 +40,20 @@ pub(super) struct Outbound {
     age: u8,
     /// An error that no caller has been told of yet.
     failed: Option<io::ErrorKind>,
+    /// The server has sent a close frame of its own.
+    has_farewell: bool,
 }
 
 impl Outbound {
     pub(super) fn new(socket: Arc<Socket>) -> Self {
-        Self { socket: Some(socket), held: Vec::new(), age: 0, failed: None }
+        Self { socket: Some(socket), held: Vec::new(), age: 0, failed: None, has_farewell: false }
     }
 
     /// Keeps a small frame back; `false`: it must be sent.
     pub(super) fn hold(&mut self, header: &[u8], payload: &[u8]) -> bool {
         let too_much = self.held.len() + payload.len() > HELD_MAX;
-        if payload.len() >= COPY_MAX || too_much || self.failed.is_some() {
+        let must_be_judged = self.failed.is_some() || self.has_farewell;
+        if payload.len() >= COPY_MAX || too_much || must_be_judged {
             return false;
         }
         self.held.extend_from_slice(header);
@@ -58,9 +67,11 @@ impl Outbound {
         !self.held.is_empty() || self.socket.as_ref().is_some_and(|socket| socket.has_unsent())
     }
 
-    /// Puts bytes behind what is held back, to be sent with it.
-    pub(super) fn append(&mut self, bytes: &[u8]) {
-        self.held.extend_from_slice(bytes);
+    /// Puts frames behind what is held back, to be sent with it.
+    pub(super) fn append(&mut self, frames: &[u8]) {
+        if !self.has_farewell {
+            self.held.extend_from_slice(frames);
+        }
     }
 
     /// Tells the caller an error that nobody has been told of.
@@ -76,6 +87,9 @@ impl Outbound {
         wait: Wait<'_>,
     ) -> io::Result<()> {
         self.check()?;
+        if self.has_farewell {
+            return behind_farewell(header);
+        }
         if !self.has_held() {
             return self.send_at_once(header, payload, wait);
         }
@@ -105,7 +119,13 @@ impl Outbound {
         self.send(first, second, wait)
     }
 
-    /// Sends a last frame, as far as the kernel takes it.
+    /// Sends the server's own close frame, behind which no frame of the handler's goes out.
+    pub(super) fn send_farewell(&mut self, frame: &[u8]) {
+        self.send_last(frame);
+        self.has_farewell = true;
+    }
+
+    /// Sends a frame of the server's own, as far as the kernel takes it.
     pub(super) fn send_last(&mut self, frame: &[u8]) {
         self.held.extend_from_slice(frame);
         // nobody is left to be told
@@ -211,6 +231,15 @@ impl Outbound {
     }
 }
 
+/// What becomes of a handler's frame behind the server's close frame: a peer has no use for a control
+/// frame there, a message must not get lost without a word.
+fn behind_farewell(header: &[u8]) -> io::Result<()> {
+    match header.first().map(|first| Opcode::new(first & 0xf)) {
+        Some(Ok(opcode)) if opcode.is_control() => Ok(()),
+        _ => Err(io::Error::other(AfterFarewell)),
+    }
+}
+
 /// What could not be sent at once is held back: no error for who sends.
 fn kept(flushed: io::Result<()>) -> io::Result<()> {
     match flushed {
@@ -259,5 +288,34 @@ fn rest<'a>(first: &'a [u8], second: &'a [u8], done: usize) -> (&'a [u8], &'a [u
     match first.get(done..) {
         Some(first) => (first, second),
         None => (&[], &second[done - first.len()..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::unix::net::UnixStream};
+
+    use super::*;
+
+    const FAREWELL: &[u8] = b"\x88\x02\x03\xe9";
+
+    #[test]
+    fn behind_the_servers_close_frame_goes_no_frame_and_a_message_is_told() {
+        let (ours, mut peers) = UnixStream::pair().unwrap();
+        let mut outbound = Outbound::new(Arc::new(Socket::plain(ours.into())));
+        assert!(outbound.hold(b"\x81\x01", b"a"));
+        outbound.send_farewell(FAREWELL);
+
+        // as the one who had found no close frame before and then waited for its turn
+        assert!(!outbound.hold(b"\x81\x01", b"b"));
+        let error = outbound.send_frame(b"\x81\x01", b"b", Wait::Never).unwrap_err();
+        assert!(error.get_ref().unwrap().is::<AfterFarewell>());
+        outbound.send_frame(b"\x8a\x00", b"", Wait::Never).unwrap();
+        outbound.append(b"\x81\x01c");
+        outbound.end(Wait::Never).unwrap();
+
+        let mut sent = Vec::new();
+        peers.read_to_end(&mut sent).unwrap();
+        assert_eq!(sent, [b"\x81\x01a", FAREWELL].concat());
     }
 }

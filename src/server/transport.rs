@@ -376,7 +376,7 @@ impl Transport {
         if let Some(mut outbound) = self.try_outbound() {
             if let Some(frame) = lock(&self.farewell).take() {
                 // a peer that takes nothing is cut when the time for closing is over
-                outbound.send_last(&frame);
+                outbound.send_farewell(&frame);
             }
         }
     }

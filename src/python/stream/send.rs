@@ -1,5 +1,7 @@
 //! The sending half of `Stream`.
 
+use std::{error::Error, io};
+
 use pyo3::{
     exceptions::{PyUnicodeEncodeError, PyValueError},
     intern,
@@ -20,6 +22,7 @@ use crate::{
         hub,
         waiting::sending,
     },
+    server::AfterFarewell,
 };
 
 impl Inner {
@@ -33,8 +36,7 @@ impl Inner {
         hub::breathe(py)?;
         let link = self.link(py)?;
         if self.server_terminated(py, &link)? {
-            return Err(Kind::BadOperation
-                .with(py, "Requested send_message after sending out a closing handshake"));
+            return Err(after_close(py));
         }
         if binary && message.is_instance_of::<PyString>() {
             return Err(Kind::BadOperation
@@ -203,7 +205,7 @@ impl Inner {
                 append_frame(header, payload, &mut bytes);
                 transport.send_frame(&bytes, &[], wait)
             })?
-            .map_err(|error| self.write_failure(py, os_error(&error)));
+            .map_err(|error| self.frame_failure(py, &error));
         }
         let encoded = header.encoded();
         if transport.hold(&encoded, payload) {
@@ -211,7 +213,7 @@ impl Inner {
         }
         hub::spend(payload.len());
         sending(py, transport, |wait| transport.send_frame(&encoded, payload, wait))?
-            .map_err(|error| self.write_failure(py, os_error(&error)))
+            .map_err(|error| self.frame_failure(py, &error))
     }
 
     /// Lets a handler's own filters change a frame, then sends it.
@@ -271,6 +273,13 @@ impl Inner {
         Ok(Some(key))
     }
 
+    fn frame_failure(&self, py: Python<'_>, error: &io::Error) -> PyErr {
+        if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<AfterFarewell>) {
+            return after_close(py);
+        }
+        self.write_failure(py, os_error(error))
+    }
+
     /// Puts the peer's address in front of what a write raised.
     fn write_failure(&self, py: Python<'_>, error: PyErr) -> PyErr {
         let prefixed = || -> PyResult<()> {
@@ -287,6 +296,11 @@ impl Inner {
             Err(other) => other,
         }
     }
+}
+
+/// A message behind our own close frame (RFC 6455 5.5.1).
+fn after_close(py: Python<'_>) -> PyErr {
+    Kind::BadOperation.with(py, "Requested send_message after sending out a closing handshake")
 }
 
 /// A control frame that is ready but for a handler's filters.
