@@ -29,9 +29,11 @@ from selenium.webdriver.support.wait import WebDriverWait
 import docs_markdown as markdown
 from conftest import Server, StartServer, clean_environment
 from docs_markdown import Step
+from metrics_support import metrics_port as find_metrics_port
 from wire import DEADLINE_SECONDS, Client
 
 _SERVER = ["python", "-m", "fastwsh"]
+_METRICS = "--metrics-port"
 # What the shell says of a program that is not installed.
 _NOT_FOUND = 127
 # pytest-asyncio warns of a setting that a reader without it does not need.
@@ -55,6 +57,8 @@ class Story:
         self._start_server = start_server
         self._open_browser = open_browser
         self._servers: dict[str, Server] = {}
+        # those of the page, and the real ones
+        self._ports: dict[str, int] = {}
         self._printed = ""
         self._client: Client | None = None
 
@@ -97,14 +101,14 @@ class Story:
 
     def _real(self, text: str) -> str:
         """Put the ports of the servers into what the page says."""
-        for port, server in self._servers.items():
-            text = re.sub(rf"(?<=:){port}\b", str(server.port), text)
+        for port, real in self._ports.items():
+            text = re.sub(rf"(?<=:){port}\b", str(real), text)
         return text
 
     def _shown(self, text: str) -> str:
         """Put the ports of the page into what was printed."""
-        for port, server in self._servers.items():
-            text = re.sub(rf"(?<=:){server.port}\b", port, text)
+        for port, real in self._ports.items():
+            text = re.sub(rf"(?<=:){real}\b", port, text)
         return text
 
     # --- files and commands
@@ -135,7 +139,13 @@ class Story:
             server.send_signal(signal.SIGINT)
             assert server.wait() == 0
         rest = arguments[:place] + arguments[place + 2 :]
-        self._servers[port] = self._start_server(*rest, cwd=self._folder)
+        metrics = rest.index(_METRICS) + 1 if _METRICS in rest else None
+        if metrics is not None:
+            metrics_port, rest[metrics] = rest[metrics], "0"
+        server = self._servers[port] = self._start_server(*rest, cwd=self._folder)
+        self._ports[port] = server.port
+        if metrics is not None:
+            self._ports[metrics_port] = find_metrics_port(server)
 
     def _execute(self, step: Step) -> None:
         self._printed = self._call([sys.executable, "-c", self._real(step.code)])

@@ -5,8 +5,10 @@ import runpy
 from pathlib import Path
 
 import pytest
+import yaml
 
 import docs_markdown as markdown
+import metrics_support
 from conftest import ROOT, StartServer
 from docs_support import Story
 
@@ -112,6 +114,34 @@ def test_coroutine_of_the_readme_echoes(start_server: StartServer, handler_root:
         client.handshake("/echo")
         client.send_frame(0x1, b"hello")
         assert client.read_frame().payload == b"hello"
+
+
+def test_prometheus_is_told_to_ask_the_port_of_the_page():
+    (config,) = [s for s in markdown.steps_of(markdown.read("metrics.md")) if s.language == "yaml"]
+    (job,) = yaml.safe_load(config.code)["scrape_configs"]
+    assert set(job) == {"job_name", "static_configs"}
+    (target,) = job["static_configs"][0]["targets"]
+    assert f"--metrics-port {target.partition(':')[2]}\n" in markdown.read("metrics.md")
+
+
+def test_metrics_are_those_of_the_page(start_server: StartServer, tmp_path: Path):
+    server = start_server("--metrics-port", "0")
+    _, text = metrics_support.ask(metrics_support.metrics_port(server), "/metrics")
+    page = markdown.read("metrics.md")
+    real = {
+        name: set(
+            re.findall(r'(\w+)="', "".join(re.findall(rf"^{name}{{(.*)}}", text, re.MULTILINE)))
+        )
+        for name in re.findall(r"^# TYPE (\w+)", text, re.MULTILINE)
+    }
+    rows = re.findall(r"^\| `(fastwsh_\w+)` \| (.*?) \|", page, re.MULTILINE)
+    ours = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+    assert set(ours) == {name for name in real if name.startswith("fastwsh_")}
+    # one without a sample shows no label
+    assert {name: labels for name, labels in ours.items() if real[name]} == {
+        name: labels for name, labels in real.items() if labels and name in ours
+    }
+    assert all(f"`{name}`" in page for name in real)
 
 
 def test_tls_command_of_the_readme_is_accepted(capsys: pytest.CaptureFixture[str]):

@@ -78,6 +78,8 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["--log-count", "--log_count"], ["2"], "log_count", 2),
     (["--log-format", "--log_format"], ["json"], "log_format", "json"),
     (["--access-log", "--access_log"], ["f"], "access_log", "f"),
+    (["--metrics-port", "--metrics_port"], ["9100"], "metrics_port", 9100),
+    (["--metrics-host", "--metrics_host"], ["::1"], "metrics_host", "::1"),
     (["-q", "--queue", "--backlog"], ["7"], "request_queue_size", 7),
     (["--handler-encoding", "--handler_encoding"], ["latin-1"], "handler_encoding", "latin-1"),
     (["--shutdown-timeout", "--shutdown_timeout"], ["1.5"], "shutdown_timeout", 1.5),

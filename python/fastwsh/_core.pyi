@@ -551,6 +551,8 @@ class Connection:
         Bytes count behind the request's head, from our answer on, without TLS's own. The code is
         1005 for a close frame without one, None if none was sent.
         """
+    def note_failure(self, phase: Literal["handshake", "transfer"]) -> None:
+        """Note, for the metrics, that its handler raised what was not meant for it."""
     def set_clean(self) -> None:
         """Note that close frames went both ways, so that nothing more will come."""
 
@@ -625,6 +627,17 @@ class Server:
 
         ("line", level, logger, text); ("no_handler", resource, whether an upgrade was asked for);
         ("stall", resource, seconds for which its handler has kept the hub's thread).
+        """
+    def listen_for_metrics(self, descriptor: int) -> None:
+        """Answer /metrics and /healthz on a listening socket, which is taken over.
+
+        /healthz is 200 until the server closes, and 503 from then until it ends. Raises OSError.
+        """
+    def metrics(self) -> str:
+        """Return the metrics as of now, in Prometheus' text format 0.0.4.
+
+        Counters of messages, bytes, handshakes and closes are of all connections of handlers since
+        the server was made; those of the hub are the process's.
         """
     def take_lost_events(self) -> int:
         """Return how many events were dropped since the last call."""

@@ -28,6 +28,7 @@ __all__ = [
     "first_port",
     "format_address",
     "open_all",
+    "open_place",
     "parse_bind",
     "take_inherited",
 ]
@@ -278,7 +279,7 @@ def open_all(options: Any) -> list[_Listener]:
     opened: list[_Listener] = []
     try:
         for place in places:
-            opened.extend(_open(place, options.request_queue_size))
+            opened.extend(open_place(place, options.request_queue_size))
     except BaseException:
         for listener, _ in opened:
             listener.close()
@@ -286,7 +287,16 @@ def open_all(options: Any) -> list[_Listener]:
     return opened
 
 
-def _open(place: Place, backlog: int) -> list[_Listener]:
+def open_place(place: Place, backlog: int) -> list[_Listener]:
+    """Listen on a place.
+
+    Args:
+        place: Where.
+        backlog: Connections that the system keeps waiting to be accepted.
+
+    Raises:
+        ConfigError: It cannot be had; nothing listens then.
+    """
     opened: list[_Listener] = []
     try:
         for entry in place.open(backlog):

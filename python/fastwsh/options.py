@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from fastwsh import __version__, config, coroutines, environment, limits
+from fastwsh import __version__, config, coroutines, environment, limits, metrics
 from fastwsh.arguments import (
     HelpFormatter,
     add_listening,
@@ -78,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     limits.add_limits(parser.add_argument_group("limits"))
     add_tls(parser.add_argument_group("TLS"))
     add_logging(parser.add_argument_group("logging"))
+    metrics.add_options(parser.add_argument_group("metrics"))
     add_old_names(parser)
     return parser
 

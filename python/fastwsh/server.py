@@ -8,13 +8,10 @@ import argparse
 import contextlib
 import logging
 import os
-import socket
 import socketserver
 import sys
 import threading
-import traceback
-from collections.abc import Callable, Iterable, Iterator
-from http.server import HTTPServer
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import _core, coroutines, limits, listeners, plain_http, session, tls
@@ -22,23 +19,18 @@ from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, Executor
 from fastwsh.config import ConfigError
 from fastwsh.events import EventLog
-from fastwsh.listeners import AddressInfo
 from fastwsh.loader import HandlerSuite
+from fastwsh.metrics import MetricsPort
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, alias_handlers
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.reload import Watcher
+from fastwsh.sockets import SocketServer
 
 if TYPE_CHECKING:
     from fastwsh.aio.loop import EventLoopThread
 
 __all__ = ["WebSocketServer", "load_handlers"]
-
-# What `socketserver` binds to when no host is given: both families, as far as the system has them.
-_ANY_HOST: Final = (
-    (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::", 0)),
-    (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("", 0)),
-)
 
 # Address space per thread, of which only what is used takes memory. CPython before 3.14 counts
 # nested calls and assumes the system's usual 8 MiB; later versions measure the stack.
@@ -73,7 +65,7 @@ def load_handlers(options: argparse.Namespace) -> Dispatcher:
     return dispatcher
 
 
-class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
+class WebSocketServer(SocketServer):
     """A server for the handlers of a folder and the files of the current one.
 
     Constructing it binds and listens; connections are accepted by `serve_forever`. A port that
@@ -85,14 +77,10 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
 
     Raises:
         ConfigError: An option asks for what the server cannot do, a TLS or log file cannot be used,
-            or a place of `--bind`, `--uds` or `--fd` cannot be had.
+            or a place of `--bind`, `--uds`, `--fd` or `--metrics-port` cannot be had.
         DispatchException: The scan directory is not in the handlers' root.
         OSError: The host is not known, or the map file cannot be read.
     """
-
-    request_queue_size = 128
-    allow_reuse_address = True
-    daemon_threads = True
 
     # called by the native half with each connection
     _run_connection = staticmethod(session.run)
@@ -106,10 +94,10 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             logging.warning("Warning in source loading: %s", warning)  # noqa: LOG015 (its logger)
         self.websocket_server_options = options
         self.request_queue_size = options.request_queue_size
-        self.server_name: str = options.server_host
-        self.server_port: int = options.port
-        self.bind_errors: list[OSError] = []
-        self._sockets: list[tuple[socket.socket, AddressInfo]] = []
+        self.server_name = options.server_host
+        self.server_port = options.port
+        self.bind_errors = []
+        self._sockets = []
         self._stopped = threading.Event()
         self._serving_thread: int | None = None
         self._not_serving = threading.Event()
@@ -128,6 +116,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         self._watcher: Watcher | None = None
         self._reloads = bool(getattr(options, "reload", False))
         self._executor = Executor(getattr(options, "concurrency", AUTO))
+        self._metrics_port = MetricsPort()
         if getattr(options, "access_log", None):
             self.access_log = AccessLog(options.access_log, options)
         if listeners.are_named(options):
@@ -137,13 +126,14 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             self._create_sockets()
             self.server_bind()
             self.server_activate()
-        if getattr(options, "use_tls", False):
-            # bad files end the start; everything else is read when serving begins
-            try:
+        try:
+            self._metrics_port.open(options)
+            if getattr(options, "use_tls", False):
+                # bad files end the start; everything else is read when serving begins
                 self._core = self._make_core()
-            except (ConfigError, ValueError) as error:
-                self.server_close()
-                raise ConfigError(str(error)) from error
+        except (ConfigError, ValueError) as error:
+            self.server_close()
+            raise ConfigError(str(error)) from error
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Accept connections until `shutdown` or `stop` is called.
@@ -172,6 +162,7 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             ).start()
             for listener, _ in self._sockets:
                 _LOGGER.info("Listening on %s", listeners.format_address(listener.getsockname()))
+            self._metrics_port.serve(core)
             self._is_listening = True
             for listen in self._listen_listeners:
                 listen()
@@ -226,6 +217,22 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
             core.end()
         return finished
 
+    def metrics(self) -> str:
+        """Return the metrics as of now, in Prometheus' text format.
+
+        What `--metrics-port` answers to `/metrics`; all numbers are 0 before `serve_forever`.
+        """
+        core = self._core
+        if core is None:
+            with self._lock:
+                core = self._core = self._core or self._make_core()
+        return core.metrics()
+
+    def server_close(self) -> None:
+        """Close the listening sockets; those that are closed stay so."""
+        self._metrics_port.close()
+        super().server_close()
+
     def reload_certificates(self) -> None:
         """Read the TLS files again, for connections from here on.
 
@@ -241,88 +248,11 @@ class WebSocketServer(socketserver.ThreadingMixIn, HTTPServer):
         else:
             _LOGGER.info("Certificates reloaded")
 
-    def server_close(self) -> None:
-        """Close the listening sockets; those that are closed stay so."""
-        for listener, address_info in self._sockets:
-            if listener.fileno() >= 0:
-                _OLD_LOGGER.info("Close on: %r", address_info)
-                listener.close()
-
-    def fileno(self) -> int:
-        """Return the descriptor of the first listening socket."""
-        return self._sockets[0][0].fileno()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (the same)
-        """Log the exception that is being handled, as pywebsocket does."""
-        _OLD_LOGGER.error(
-            "Exception in processing request from: %r\n%s", client_address, traceback.format_exc()
-        )
-
-    def server_bind(self) -> None:
-        """Bind the sockets; those that cannot be bound are dropped, and `bind_errors` says why."""
-        for entry in list(self._sockets):
-            listener, (*_, address) = entry
-            _OLD_LOGGER.info("Bind on: %r", address)
-            try:
-                if self.allow_reuse_address:
-                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.bind((address[0], self.server_port, *address[2:]))
-            except OSError as error:
-                self._drop(entry, error)
-                continue
-            if self.server_port == 0:
-                # further sockets take the port that the system chose for the first
-                self.server_port = listener.getsockname()[1]
-                self.server_address = (self.server_name, self.server_port)
-                _OLD_LOGGER.info("Port %r is assigned", self.server_port)
-
-    def server_activate(self) -> None:
-        """Listen on the sockets that are bound."""
-        for entry in list(self._sockets):
-            listener, address_info = entry
-            _OLD_LOGGER.info("Listen on: %r", address_info)
-            try:
-                listener.listen(self.request_queue_size)
-            except OSError as error:
-                self._drop(entry, error)
-
-    def get_request(self) -> Any:
-        """Accept a connection from the first socket, for a program that serves it itself."""
-        return self._sockets[0][0].accept()
-
     def _load_dispatcher(self, options: Any) -> Dispatcher:
         return load_handlers(options)
 
     def _document_root(self) -> str:
         return os.getcwd()  # noqa: PTH109 (a string is what the core takes)
-
-    def _create_sockets(self) -> None:
-        for address_info in self._addresses():
-            _OLD_LOGGER.info("Create socket on: %r", address_info)
-            try:
-                self._sockets.append((socket.socket(*address_info[:2]), address_info))
-            except OSError as error:
-                self._skip(error)
-
-    def _drop(self, entry: tuple[socket.socket, AddressInfo], error: OSError) -> None:
-        entry[0].close()
-        self._sockets.remove(entry)
-        self._skip(error)
-
-    def _addresses(self) -> Iterable[AddressInfo]:
-        if not self.server_name:
-            return _ANY_HOST
-        return socket.getaddrinfo(
-            self.server_name,
-            self.server_port,
-            socket.AF_UNSPEC,
-            socket.SOCK_STREAM,
-            socket.IPPROTO_TCP,
-        )
-
-    def _skip(self, error: OSError) -> None:
-        _OLD_LOGGER.info("Skip by failure: %r", error)
-        self.bind_errors.append(error)
 
     def _make_core(self) -> _core.Server:
         options = self.websocket_server_options

@@ -87,6 +87,7 @@ def report(connection: _core.Connection, error: BaseException) -> None:
         # `sys.exit()` in a handler ends its thread, as in pywebsocket
         _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
         return
+    connection.note_failure("transfer")
     _SERVER_LOGGER.error(
         "Exception in processing request from: %r\n%s",
         connection.remote_addr,
@@ -162,6 +163,10 @@ def refuse(request: Request, error: Exception) -> None:
         request._refused_with = common.HTTP_STATUS_BAD_REQUEST
         connection.send_refusal(request._refused_with, error.supported_versions)
         return
+    cause = error.__cause__
+    if cause is not None and not isinstance(cause, base.HandshakeException):
+        # what the dispatcher makes of anything that a handler raises besides
+        connection.note_failure("handshake")
     _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
     status = getattr(error, "status", None)
     request._refused_with = status or common.HTTP_STATUS_BAD_REQUEST

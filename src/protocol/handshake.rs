@@ -60,6 +60,9 @@ impl Opening {
     }
 }
 
+/// The status of an opening handshake that succeeds (RFC 6455 1.3).
+pub const SWITCHING_PROTOCOLS: u16 = 101;
+
 /// What our 101 answer says.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {

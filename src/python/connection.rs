@@ -18,7 +18,7 @@ use pyo3::{
 };
 
 use super::{
-    errors::os_error,
+    errors::{os_error, value_error},
     hub,
     waiting::{sending, waiting},
 };
@@ -26,11 +26,11 @@ use crate::{
     client::Connected,
     locks::lock,
     protocol::{
-        handshake::{Answer, Opening},
+        handshake::{Answer, Opening, SWITCHING_PROTOCOLS},
         head::{latin1, HeadLimits, HeadReader, RequestHead},
         limits::Limits,
     },
-    server::{answer::Refusal, Flusher, Outcome, Registry, Transport},
+    server::{answer::Refusal, Flusher, Outcome, Phase, Registry, Transport},
 };
 
 /// What a server prescribes for all of its connections.
@@ -296,6 +296,7 @@ impl Connection {
         let accept = self.accept.get().map(String::as_str).unwrap_or_default();
         let answer = Answer { accept, protocol, extensions, extra: &extra }.format();
         self.send(py, &answer)?;
+        self.transport.note_answer(SWITCHING_PROTOCOLS);
         lock(&self.head).pack();
         Ok(self.seat.as_ref().is_some_and(|(registry, id)| registry.establish(*id)))
     }
@@ -315,7 +316,9 @@ impl Connection {
             },
         };
         let answer = refusal.format(self.method() != "HEAD");
-        self.send(py, &answer)
+        self.send(py, &answer)?;
+        self.transport.note_answer(status);
+        Ok(())
     }
 
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
@@ -333,12 +336,21 @@ impl Connection {
     fn account(&self) -> (u64, u64, u64, u64, Option<u16>) {
         let account = self.transport.account();
         (
-            account.messages_received,
-            account.messages_sent,
-            account.bytes_received,
-            account.bytes_sent,
+            account.received.messages(),
+            account.sent.messages(),
+            account.received.wire,
+            account.sent.wire,
             account.close_sent,
         )
+    }
+
+    fn note_failure(&self, phase: &str) -> PyResult<()> {
+        self.transport.note_failure(match phase {
+            "handshake" => Phase::Handshake,
+            "transfer" => Phase::Transfer,
+            _ => return Err(value_error(format!("no phase of a connection: {phase:?}"))),
+        });
+        Ok(())
     }
 
     fn set_clean(&self) {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::server::{
     Acceptor, Candidate, Concurrency, Event, EventSink, Executor, Level, Outcome, Registry,
-    Server as Core, Threads, Transport,
+    Server as Core, Threads, Transport, Workers,
 };
 
 const SERVER_LOG: &str = "websocket_server.WebSocketServer";
@@ -62,6 +62,12 @@ impl Acceptor for Dispatch {
         if let Some(job) = job {
             job.run_in_a_thread();
         }
+    }
+
+    fn workers(&self) -> Workers {
+        let (busy_threads, idle_threads) = self.threads.counts();
+        let (slices, stalls) = self.hub.as_ref().map_or((0, 0), |hub| hub.slices.counts());
+        Workers { busy_threads, idle_threads, slices, stalls }
     }
 }
 
@@ -163,7 +169,8 @@ impl Leave {
 
 impl Drop for Leave {
     fn drop(&mut self) {
+        self.transport.note_end();
         self.core.finish(&self.transport, self.outcome);
-        self.registry.remove(self.id);
+        self.registry.remove(self.id, &self.resource);
     }
 }

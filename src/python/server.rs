@@ -21,15 +21,11 @@ use super::{
     hub::Hub, limits::Limits,
 };
 use crate::{
-    protocol::{
-        close::{self, CloseCode},
-        frame::Opcode,
-        send::control_frame,
-    },
+    protocol::close::CloseCode,
     server::{
         tls::{self, ClientAuth, TlsFiles},
-        CgiConfig, Concurrency, Config, Event, EventSink, IsExecutable, Routes, Server as Core,
-        Threads,
+        CgiConfig, Concurrency, Config, Event, EventSink, Farewell, IsExecutable, Routes,
+        Server as Core, Threads,
     },
 };
 
@@ -196,6 +192,15 @@ impl Server {
         self.core.listen(descriptor::take_over(descriptor)).map_err(|error| os_error(&error))
     }
 
+    fn listen_for_metrics(&self, descriptor: i32) -> PyResult<()> {
+        let socket = descriptor::take_over(descriptor);
+        self.core.listen_for_metrics(socket).map_err(|error| os_error(&error))
+    }
+
+    fn metrics(&self, py: Python<'_>) -> String {
+        py.detach(|| self.core.metrics())
+    }
+
     fn next_event<'py>(
         &self,
         py: Python<'py>,
@@ -229,10 +234,9 @@ impl Server {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let body =
-            close::format_body(CloseCode::GOING_AWAY, "").map_err(super::errors::value_error)?;
-        let frame = control_frame(Opcode::CLOSE, &body).map_err(super::errors::value_error)?;
-        py.detach(|| self.core.close(&frame));
+        let farewell =
+            Farewell::new(CloseCode::GOING_AWAY, "").map_err(super::errors::value_error)?;
+        py.detach(|| self.core.close(&farewell));
         Ok(())
     }
 

@@ -25,12 +25,13 @@ use super::{
     flusher::Flusher,
     keeper::Keeper,
     listen::{is_peers_fault, Accepted, Listener},
+    metrics::{self, Arrivals, Workers},
     opening::{describe, hand_over, serve, Arrival, Request},
     registry::Registry,
     repeated::{and_more, Repeated},
     seats::{Full, Seats},
     socket::Socket,
-    transport::{Outcome, Transport},
+    transport::{Farewell, Outcome, Transport},
 };
 use crate::protocol::head::{HeadReader, RequestHead};
 
@@ -63,6 +64,9 @@ pub struct Candidate {
 pub trait Acceptor: Send + Sync {
     /// Takes a candidate; must not block.
     fn accept(self: Arc<Self>, candidate: Candidate);
+
+    /// What runs their handlers.
+    fn workers(&self) -> Workers;
 }
 
 pub(super) struct Shared {
@@ -77,6 +81,7 @@ pub(super) struct Shared {
     keeper: Arc<Keeper>,
     pub(super) fallback: Fallback,
     seats: Arc<Seats>,
+    pub(super) arrivals: Arrivals,
     /// Connections beyond the limits.
     refused: Repeated,
     /// Accepting does not work.
@@ -128,6 +133,7 @@ impl Server {
         let shared = Shared {
             fallback: Fallback::new(&config, events.clone()),
             seats: Seats::new(&config.limits),
+            arrivals: Arrivals::default(),
             refused: Repeated::default(),
             failing: Repeated::default(),
             tls: RwLock::new(config.tls.clone()),
@@ -178,6 +184,24 @@ impl Server {
         Ok(())
     }
 
+    /// Answers who asks for metrics, and whether the server runs, on a bound and listening socket.
+    ///
+    /// # Errors
+    /// As [`Self::listen`].
+    pub fn listen_for_metrics(&self, socket: OwnedFd) -> io::Result<()> {
+        let Some(handle) = self.handle() else { return Ok(()) };
+        let guard = handle.enter();
+        let listener = Listener::new(socket)?;
+        drop(guard);
+        handle.spawn(metrics::serve(listener, self.shared.clone(), self.stop.subscribe()));
+        Ok(())
+    }
+
+    /// The metrics as of now, in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        metrics::describe(&self.shared)
+    }
+
     /// Ends a connection's socket after its handler: see [`Transport::finish`].
     pub fn finish(&self, transport: &Transport, outcome: Outcome) {
         if let Some(socket) = transport.finish(outcome) {
@@ -194,9 +218,9 @@ impl Server {
     }
 
     /// Stops accepting and says good-bye to every connection.
-    pub fn close(&self, close_frame: &[u8]) {
+    pub fn close(&self, farewell: &Farewell) {
         self.stop.send_replace(true);
-        self.shared.registry.close(close_frame);
+        self.shared.registry.close(farewell);
     }
 
     /// Ends all tasks; for after [`Self::close`] and [`Registry::wait_empty`].
@@ -239,6 +263,7 @@ async fn accept_all(listener: Listener, shared: Arc<Shared>, stop: watch::Receiv
 /// Takes a connection in. One whose request for a handler has come already, as most have, need not
 /// be made known to tokio and taken out of it again.
 fn take_in(accepted: Accepted, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
+    shared.arrivals.note_accepted();
     let peer = accepted.peer;
     let seat = match shared.seats.take(peer) {
         Ok(seat) => seat,
@@ -276,6 +301,7 @@ fn take_in(accepted: Accepted, shared: &Arc<Shared>, stop: &watch::Receiver<bool
 /// Tells a peer that there are too many connections, as far as it can be told without TLS and
 /// without waiting.
 fn turn_away(accepted: &Accepted, full: Full, shared: &Shared) {
+    shared.arrivals.note_refused(full.option);
     if let Some(count) = shared.refused.happened() {
         let Full { option, limit } = full;
         shared.events.line(Level::Warning, SERVER_LOG, || {

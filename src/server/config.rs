@@ -35,7 +35,7 @@ pub struct Config {
 }
 
 /// Where a handler runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Concurrency {
     /// In a thread of its own: it may block.
     Threads,

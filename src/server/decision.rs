@@ -7,6 +7,7 @@ use super::{
     answer::Refusal,
     config::Concurrency,
     event::{Event, Level},
+    metrics::Handshake,
 };
 use crate::protocol::{
     head::RequestHead,
@@ -70,6 +71,9 @@ pub(super) fn decide(head: &RequestHead, shared: &Shared) -> Result<String, Deci
         Some(concurrency) => Err(Decision::Handler { resource, concurrency }),
         None => {
             let upgrade = head.header("Upgrade").is_some();
+            if upgrade {
+                shared.registry.note_handshake(Handshake::NoHandler);
+            }
             events.send(Event::NoHandler { resource: resource.clone(), upgrade });
             fall_back(&resource)
         }

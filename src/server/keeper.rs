@@ -20,13 +20,9 @@ use super::{
     limits::{Keepalive, Limits},
     opening::describe,
     registry::Registry,
-    transport::Transport,
+    transport::{Farewell, Transport},
 };
-use crate::protocol::{
-    close::{self, CloseCode},
-    frame::Opcode,
-    send::control_frame,
-};
+use crate::protocol::{close::CloseCode, frame::Opcode, send::control_frame};
 
 /// Looks within the shortest time to keep.
 const LOOKS: u32 = 10;
@@ -259,11 +255,8 @@ impl Round {
                 format!("{} {expiry}: connection closed", describe(transport.peer()))
             });
         }
-        let frame = close
-            .and_then(|(code, reason)| close::format_body(code, reason).ok())
-            .and_then(|body| control_frame(Opcode::CLOSE, &body).ok());
-        match frame {
-            Some(frame) => transport.go_away(&frame),
+        match close.and_then(|(code, reason)| Farewell::new(code, reason).ok()) {
+            Some(farewell) => transport.go_away(&farewell),
             None => transport.cut(),
         }
     }

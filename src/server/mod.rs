@@ -16,6 +16,7 @@ mod inbound;
 mod keeper;
 mod limits;
 mod listen;
+mod metrics;
 mod opening;
 mod outbound;
 mod reactor;
@@ -41,12 +42,15 @@ pub use flusher::Flusher;
 pub use inbound::Inbound;
 pub use keeper::{is_own_pong, Expiry};
 pub use limits::{Keepalive, Limits};
+pub use metrics::Workers;
 pub use outbound::AfterFarewell;
 pub use reactor::{CallerId, Place, Reactor, Registration, Remote};
 pub use registry::Registry;
 pub use socket::Socket;
 pub use threads::{Executor, Threads};
-pub use transport::{Account, Half, Outcome, Readiness, Transport};
+pub use transport::{
+    Account, Farewell, Half, Outcome, Phase, Readiness, Side, Traffic, Transport, Volume,
+};
 pub use turns::Turns;
 pub use wait::{Park, Wait};
 pub use watchdog::{Slices, Watchdog};

@@ -21,6 +21,7 @@ use super::{
     drain::drain,
     event::Level,
     fallback::{End, Visit},
+    metrics::Handshake,
     seats::Seat,
     socket::Socket,
     stream::Stream,
@@ -50,7 +51,7 @@ pub(super) struct Request {
 pub(super) fn hand_over(socket: Socket, rest: Vec<u8>, request: Request, shared: &Shared) {
     let Request { head, resource, concurrency, tls, peer, seat } = request;
     let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone()));
-    let Some(id) = shared.registry.add(transport.clone(), seat) else { return };
+    let Some(id) = shared.registry.add(transport.clone(), concurrency, seat) else { return };
     let candidate = Candidate { transport, id, head, resource, concurrency, tls, peer };
     shared.acceptor.clone().accept(candidate);
 }
@@ -100,6 +101,9 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, stop: watch::Re
             hand_over(socket, rest, request, &shared);
         }
         Decision::Refuse(refusal) => {
+            if head.header("Upgrade").is_some() {
+                shared.registry.note_handshake(Handshake::Answered(refusal.status));
+            }
             let body = head.method != "HEAD";
             Box::pin(send_and_drain(stream, &refusal.format(body))).await;
         }

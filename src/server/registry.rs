@@ -1,12 +1,18 @@
-//! The connections that are alive, so that a server that stops can say good-bye to all of them.
+//! The connections that are alive, so that a server that stops can say good-bye to all of them; and
+//! what those that ended have left for the metrics.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::{seats::Seat, transport::Transport};
+use super::{
+    config::Concurrency,
+    metrics::{Handshake, Totals},
+    seats::Seat,
+    transport::{Farewell, Transport},
+};
 
 /// Live connections by number.
 #[derive(Debug, Default)]
@@ -22,14 +28,28 @@ struct State {
     /// Connections on which plain HTTP is spoken.
     visitors: usize,
     closing: bool,
+    /// Of those that have ended.
+    totals: Totals,
 }
 
 #[derive(Debug)]
 struct Entry {
     transport: Arc<Transport>,
+    /// Where its handler is meant to run.
+    place: Concurrency,
     /// Whether a close frame would be understood.
     established: bool,
     _seat: Seat,
+}
+
+/// What there is at a moment.
+#[derive(Debug)]
+pub(super) struct Survey {
+    /// Connections of handlers by where those are meant to run, and whether they are open.
+    pub(super) connections: BTreeMap<(Concurrency, bool), usize>,
+    /// Connections on which plain HTTP is spoken.
+    pub(super) visitors: usize,
+    pub(super) totals: Totals,
 }
 
 /// A connection of the fallback, until it is dropped.
@@ -46,14 +66,19 @@ impl Drop for Visitor {
 
 impl Registry {
     /// Adds a connection whose opening handshake is under way; `None` when the server is closing.
-    pub(super) fn add(&self, transport: Arc<Transport>, seat: Seat) -> Option<u64> {
+    pub(super) fn add(
+        &self,
+        transport: Arc<Transport>,
+        place: Concurrency,
+        seat: Seat,
+    ) -> Option<u64> {
         let mut state = self.lock();
         if state.closing {
             return None;
         }
         let id = state.next;
         state.next += 1;
-        state.live.insert(id, Entry { transport, established: false, _seat: seat });
+        state.live.insert(id, Entry { transport, place, established: false, _seat: seat });
         Some(id)
     }
 
@@ -68,10 +93,13 @@ impl Registry {
         !closing
     }
 
-    /// The handler has returned.
-    pub fn remove(&self, id: u64) {
+    /// The handler of a resource has returned.
+    pub fn remove(&self, id: u64, resource: &str) {
         let mut state = self.lock();
         let gone = state.live.remove(&id);
+        if let Some(entry) = &gone {
+            state.totals.add_ended(&entry.transport.account(), resource);
+        }
         self.tell(&state);
         drop(state);
         drop(gone);
@@ -90,6 +118,26 @@ impl Registry {
             .collect()
     }
 
+    /// A request for a WebSocket connection has come to no handler.
+    pub(super) fn note_handshake(&self, result: Handshake) {
+        self.lock().totals.add_handshake(result);
+    }
+
+    /// The connections that are alive, and what went over them and over all that were before.
+    pub(super) fn survey(&self) -> Survey {
+        let state = self.lock();
+        let mut survey = Survey {
+            connections: BTreeMap::new(),
+            visitors: state.visitors,
+            totals: state.totals.clone(),
+        };
+        for entry in state.live.values() {
+            *survey.connections.entry((entry.place, entry.established)).or_default() += 1;
+            survey.totals.add_live(&entry.transport.account());
+        }
+        survey
+    }
+
     /// Wakes whoever waits for the last connection, which nobody does before the server closes: a
     /// system call saved.
     fn tell(&self, state: &State) {
@@ -105,12 +153,12 @@ impl Registry {
     }
 
     /// Refuses new connections and says good-bye to those that are there.
-    pub fn close(&self, close_frame: &[u8]) {
+    pub fn close(&self, farewell: &Farewell) {
         let mut state = self.lock();
         state.closing = true;
         for entry in state.live.values() {
             if entry.established {
-                entry.transport.go_away(close_frame);
+                entry.transport.go_away(farewell);
             } else {
                 entry.transport.cut();
             }

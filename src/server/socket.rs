@@ -99,6 +99,15 @@ impl Socket {
         rustix::io::ioctl_fionread(&self.descriptor).is_ok_and(|count| count > 0)
     }
 
+    /// Whether the peer has ended its direction, or reset the connection, and all is read.
+    pub(super) fn is_peer_gone(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match recv(&self.descriptor, &mut [0_u8][..], flags) {
+            Ok((_, count)) => count == 0,
+            Err(error) => error != rustix::io::Errno::WOULDBLOCK,
+        }
+    }
+
     /// The peer's address; `None` on a Unix socket, and when the peer has gone.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         getpeername(&self.descriptor).ok()?.and_then(|peer| peer.try_into().ok())

@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -41,6 +41,7 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    alive: usize,
     idle: usize,
 }
 
@@ -59,19 +60,27 @@ impl Threads {
         let shared = Shared { queue: Mutex::default(), ready: Condvar::new() };
         Self { shared: Arc::new(shared), stack_size }
     }
+
+    /// How many threads have a job, and how many wait for one.
+    pub fn counts(&self) -> (usize, usize) {
+        let queue = self.shared.lock();
+        let idle = queue.idle.saturating_sub(queue.jobs.len());
+        (queue.alive - idle, idle)
+    }
 }
 
 impl Executor for Threads {
     fn spawn(&self, job: Job) -> io::Result<()> {
-        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.shared.lock();
         if queue.idle > queue.jobs.len() {
             queue.jobs.push_back(job);
             self.shared.ready.notify_one();
             return Ok(());
         }
+        queue.alive += 1;
         drop(queue);
         let shared = self.shared.clone();
-        thread::Builder::new()
+        let started = thread::Builder::new()
             .name("fastwsh-handler".to_owned())
             .stack_size(self.stack_size)
             .spawn(move || {
@@ -79,14 +88,21 @@ impl Executor for Threads {
                 while let Some(job) = shared.next() {
                     job();
                 }
-            })
-            .map(|_| ())
+            });
+        if started.is_err() {
+            self.shared.lock().alive -= 1;
+        }
+        started.map(drop)
     }
 }
 
 impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn next(&self) -> Option<Job> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.lock();
         queue.idle += 1;
         loop {
             if let Some(job) = queue.jobs.pop_front() {
@@ -98,6 +114,7 @@ impl Shared {
             queue = guard;
             if timeout.timed_out() && queue.jobs.is_empty() {
                 queue.idle -= 1;
+                queue.alive -= 1;
                 return None;
             }
         }

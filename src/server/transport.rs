@@ -23,10 +23,10 @@ use std::{
 
 use rustix::net::Shutdown;
 
-pub use self::tally::Account;
 use self::tally::Tally;
+pub use self::tally::{Account, Phase, Side, Traffic, Volume};
 
-pub use self::polling::Readiness;
+pub use self::{ending::Farewell, polling::Readiness};
 use super::{
     flusher::Flusher, inbound::Inbound, keeper::Expiry, outbound::Outbound, reactor::Registration,
     socket::Socket, turns::Turns, wait::Wait,
@@ -191,11 +191,6 @@ impl Transport {
         self.close_sent.store(true, Ordering::SeqCst);
     }
 
-    /// Says that the peer has sent a close frame; by whoever holds the receiving half.
-    pub fn note_close_received(&self) {
-        self.close_received.store(true, Ordering::SeqCst);
-    }
-
     /// Whether the peer has sent a close frame.
     pub fn is_close_received(&self) -> bool {
         self.close_received.load(Ordering::SeqCst)
@@ -269,13 +264,16 @@ impl Transport {
         keep
     }
 
-    /// Sends a close frame because the server stops. If a handler is in the middle of sending, it
-    /// follows what is being sent.
-    pub fn go_away(&self, close_frame: &[u8]) {
-        if !self.close_sent.load(Ordering::SeqCst) {
-            *lock(&self.farewell) = Some(close_frame.to_vec());
+    /// Sends a close frame of the server's own. If a handler is in the middle of sending, it follows
+    /// what is being sent.
+    pub fn go_away(&self, farewell: &Farewell) {
+        let mut unsent = lock(&self.farewell);
+        if !self.close_sent.load(Ordering::SeqCst) && !self.is_going_away() {
+            *unsent = Some(farewell.frame().to_vec());
+            self.note_close_sent(farewell.code());
         }
         self.going_away.store(true, Ordering::SeqCst);
+        drop(unsent);
         self.send_farewell();
     }
 
@@ -292,7 +290,7 @@ impl Transport {
     /// Gives the socket back if the peer may still be sending: closing it now could turn our last
     /// bytes into a reset (RFC 9112 9.6).
     pub fn finish(&self, outcome: Outcome) -> Option<Arc<Socket>> {
-        let socket = lock(&self.socket).take()?;
+        let socket = self.take_socket()?;
         self.finished.store(true, Ordering::SeqCst);
         let is_reset = self.is_reset.load(Ordering::SeqCst);
         if let Some(mut outbound) = try_lock(&self.outbound) {
@@ -313,6 +311,7 @@ impl Transport {
             // another thread of the handler still waits for a message that cannot come
             socket.shutdown(Shutdown::Read);
         }
+        self.tally.keep_wire(socket.traffic());
         let lives_on = outcome == Outcome::Abrupt && !is_reset;
         let watched = lives_on.then_some(&socket);
         if let Some(registration) = self.registration.get() {
@@ -324,6 +323,13 @@ impl Transport {
         self.let_go();
         self.turns.released();
         lives_on.then_some(socket)
+    }
+
+    /// Takes the socket away from those who look at it; what it has counted stays.
+    fn take_socket(&self) -> Option<Arc<Socket>> {
+        let mut socket = lock(&self.socket);
+        self.tally.keep_wire(socket.as_ref()?.traffic());
+        socket.take()
     }
 
     /// Lets go of the socket in the halves that nobody holds; whoever holds one does it later.

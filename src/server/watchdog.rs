@@ -29,6 +29,7 @@ pub struct Slices {
     /// Somebody looks at the count.
     watched: AtomicBool,
     stalled: AtomicBool,
+    stalls: AtomicU64,
     wake: Condvar,
     asleep: Mutex<()>,
 }
@@ -55,6 +56,11 @@ impl Slices {
             drop(lock(&self.asleep));
             self.wake.notify_one();
         }
+    }
+
+    /// Slices so far, and how many of them were long ones.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.number.load(Ordering::Relaxed), self.stalls.load(Ordering::Relaxed))
     }
 
     /// Whether the slice under way is a long one already.
@@ -120,6 +126,7 @@ impl Slices {
             let taken = slice.taken(schedule);
             let same = self.number.load(Ordering::Relaxed) == number;
             if taken >= STALL && same && !self.stalled.swap(true, Ordering::Relaxed) {
+                self.stalls.fetch_add(1, Ordering::Relaxed);
                 bark(taken);
             }
         }

@@ -35,7 +35,7 @@ pub(in crate::python) struct Hub {
     /// How many there are, to be seen without the lock.
     waiting_jobs: AtomicUsize,
     pub(super) remote: Arc<Remote>,
-    pub(super) slices: Arc<Slices>,
+    pub(in crate::python) slices: Arc<Slices>,
     /// Whose slice it is.
     pub(super) running: AtomicU32,
     /// Who is told of a long slice, by caller.

@@ -24,14 +24,24 @@ use crate::{
 /// The payload of a message or control frame.
 pub(super) enum Payload<'py> {
     Bytes(Vec<u8>),
-    /// What the handler gets.
-    Made(Bound<'py, PyAny>),
+    /// What the handler gets, and of how many bytes it was made.
+    Made(Bound<'py, PyAny>, usize),
+}
+
+impl Payload<'_> {
+    /// Bytes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Made(_, size) => *size,
+        }
+    }
 }
 
 enum Found<'py> {
     Received(Received),
     /// What the handler gets.
-    Made(Opcode, Bound<'py, PyAny>),
+    Made(Opcode, Payload<'py>),
 }
 
 impl Inner {
@@ -53,7 +63,7 @@ impl Inner {
             Link::Native(connection) => {
                 match self.native_event(py, link, connection, rules, awaited)? {
                     Found::Received(received) => received,
-                    Found::Made(opcode, object) => return Ok((opcode, Payload::Made(object))),
+                    Found::Made(opcode, payload) => return Ok((opcode, payload)),
                 }
             }
             Link::Duck(connection) => self.duck_event(connection, link, rules)?,
@@ -112,7 +122,8 @@ impl Inner {
                 Ok(())
             })?;
             if read.map_err(told)? {
-                return Ok(Found::Made(Opcode::BINARY, payload.into_any()));
+                let payload = Payload::Made(payload.into_any(), length);
+                return Ok(Found::Made(Opcode::BINARY, payload));
             }
         }
     }
@@ -125,9 +136,10 @@ impl Inner {
         transport: &Transport,
         rules: Rules,
     ) -> PyResult<Option<Found<'py>>> {
-        let mut made = Ok(py.None().into_bound(py));
+        let (mut made, mut size) = (Ok(py.None().into_bound(py)), 0);
         let there = parked(py, transport, |parker| {
             take_whole(transport, &self.reader, rules, parker, |opcode, payload| {
+                size = payload.len();
                 made = if opcode == Opcode::TEXT {
                     to_text(py, payload)
                 } else {
@@ -137,7 +149,7 @@ impl Inner {
         });
         match there.map_err(|failure| self.failure(py, link, failure))? {
             There::Other => Ok(None),
-            There::Whole(opcode) => Ok(Some(Found::Made(opcode, made?))),
+            There::Whole(opcode) => Ok(Some(Found::Made(opcode, Payload::Made(made?, size)))),
             There::Compressed(opcode, payload) => Ok(Some(Found::Received(Received {
                 event: Event::Message(Message { opcode, payload, compressed: true }),
                 non_minimal: None,

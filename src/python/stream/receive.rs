@@ -85,16 +85,13 @@ impl Inner {
             };
             self.last_opcode.store(opcode.value(), Ordering::Relaxed);
             if let (Link::Native(connection), Opcode::TEXT | Opcode::BINARY) = (link, opcode) {
-                connection.get().transport.note_message_received();
+                connection.get().transport.note_message_received(opcode, payload.size());
             }
+            hub::spend(payload.size());
             let payload = match &payload {
                 Payload::Bytes(bytes) => &bytes[..],
-                Payload::Made(object) => {
-                    hub::spend(object.len().unwrap_or(0));
-                    return Ok(object.clone());
-                }
+                Payload::Made(object, _) => return Ok(object.clone()),
             };
-            hub::spend(payload.len());
             match opcode {
                 Opcode::TEXT => return to_text(py, payload),
                 Opcode::BINARY => return Ok(PyBytes::new(py, payload).into_any()),

@@ -68,6 +68,7 @@ impl Inner {
             let key = self.masking_key()?;
             let header = lock(&self.writer).data(piece, payload.len(), key);
             let mut header = header.map_err(|error| send_error(py, &error))?;
+            note_sent(&link, piece, bytes.as_bytes().len());
             if framer.take_mark() {
                 header.reserved |= crate::protocol::frame::RSV1;
             }
@@ -82,6 +83,7 @@ impl Inner {
             .map_err(|error| bad_operation(py, error))?;
         let header =
             lock(&self.writer).data(piece, 0, None).map_err(|error| send_error(py, &error))?;
+        note_sent(&link, piece, bytes.as_bytes().len());
         self.send_filtered(py, &header, bytes.as_any())
     }
 
@@ -179,6 +181,7 @@ impl Inner {
         let key = self.masking_key()?;
         let header = lock(&self.writer).data(piece, payload.len(), key);
         let header = header.map_err(|error| send_error(py, &error))?;
+        note_sent(link, piece, payload.len());
         self.send_frame(py, link, &header, payload)
     }
 
@@ -195,9 +198,6 @@ impl Inner {
             return self.write_raw(PyBytes::new(py, &bytes).as_any());
         };
         let transport = &connection.get().transport;
-        if header.fin && !header.opcode.is_control() {
-            transport.note_message_sent();
-        }
         if header.masking_key.is_some() {
             hub::spend(payload.len());
             return sending(py, transport, |wait| {
@@ -295,6 +295,13 @@ impl Inner {
             Ok(()) => error,
             Err(other) => other,
         }
+    }
+}
+
+/// Accounts for a piece of a message.
+fn note_sent(link: &Link<'_>, piece: Piece, bytes: usize) {
+    if let Link::Native(connection) = link {
+        connection.get().transport.note_piece_sent(piece.kind, bytes, piece.end);
     }
 }
 

@@ -5,6 +5,7 @@ use std::{io, sync::Mutex};
 use super::lock;
 use crate::{
     protocol::{
+        close::{self, CloseCode},
         frame::{Frame, FrameHeader, FrameReader, Opcode},
         limits::Limits,
         receive::{Event, MessageReader, Rules, Whole},
@@ -135,8 +136,9 @@ fn received(
     event: Event,
 ) -> Received {
     transport.set_more_buffered(reader.has_message(inbound.bytes()));
-    if matches!(event, Event::Close(_)) {
-        transport.note_close_received();
+    if let Event::Close(body) = &event {
+        let code = close::parse_body(body).ok();
+        transport.note_close_received(code.map(|close| close.code.unwrap_or(CloseCode::NO_STATUS)));
     }
     Received { event, non_minimal: reader.take_non_minimal() }
 }

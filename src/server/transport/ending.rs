@@ -1,4 +1,5 @@
-//! Ends that a handler asks for and the protocol does not know: half a connection, and a reset.
+//! Ends besides the closing handshake: the server's own close frame, and those that a handler asks
+//! for and the protocol does not know, half a connection and a reset.
 
 use std::{io, sync::atomic::Ordering, thread, time::Duration};
 
@@ -7,11 +8,41 @@ use rustix::net::Shutdown;
 use super::Transport;
 use crate::{
     locks::{lock, try_lock},
+    protocol::{
+        close::{self, CloseCode},
+        error::SendError,
+        frame::Opcode,
+        send::control_frame,
+    },
     server::wait::Wait,
 };
 
 /// Whoever is sending is done with it by then, unless the peer takes nothing.
 const SENDING_MS: u64 = 50;
+
+/// A close frame of the server's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Farewell {
+    code: CloseCode,
+    frame: Vec<u8>,
+}
+
+impl Farewell {
+    /// # Errors
+    /// If the code may not be sent, or the reason is too long.
+    pub fn new(code: CloseCode, reason: &str) -> Result<Self, SendError> {
+        let body = close::format_body(code, reason)?;
+        Ok(Self { code, frame: control_frame(Opcode::CLOSE, &body)? })
+    }
+
+    pub(super) fn code(&self) -> CloseCode {
+        self.code
+    }
+
+    pub(super) fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+}
 
 impl Transport {
     /// Ends our direction behind what was held back; the peer may go on sending.
@@ -37,7 +68,7 @@ impl Transport {
             socket.shutdown(Shutdown::Read);
             return;
         }
-        lock(&self.socket).take();
+        self.take_socket();
         self.finished.store(true, Ordering::SeqCst);
         socket.shutdown(Shutdown::Read);
         self.let_go();

@@ -53,13 +53,18 @@ impl Transport {
     }
 
     /// Bytes received and sent so far.
-    pub fn traffic(&self) -> (u64, u64) {
-        self.look(Socket::traffic).unwrap_or_default()
+    pub(in crate::server) fn traffic(&self) -> (u64, u64) {
+        self.look(Socket::traffic).unwrap_or_else(|| self.tally.wire())
     }
 
     /// The peer's address; `None` on a Unix socket, and when the peer has gone.
     pub(in crate::server) fn peer(&self) -> Option<SocketAddr> {
         self.look(Socket::peer).flatten()
+    }
+
+    /// Whether the peer has ended the connection, or reset it, and nothing it sent is unread.
+    pub(in crate::server) fn is_peer_gone(&self) -> bool {
+        self.look(Socket::is_peer_gone).unwrap_or(true)
     }
 
     /// Whether the peer has sent what nobody has read.

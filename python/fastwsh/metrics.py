@@ -1,0 +1,107 @@
+"""Metrics: the port on which Prometheus asks for them, and what gives them to its Python client.
+
+The numbers, their names and their text format are native; see `_core.Server.metrics`.
+"""
+
+import argparse
+import logging
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from fastwsh import _core, arguments, config, listeners
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["Collector", "MetricsPort", "add_options"]
+
+# Numbers tell about clients, and whoever can ask gets them.
+_DEFAULT_HOST: Final = "127.0.0.1"
+
+_BACKLOG: Final = 16
+
+_LOGGER: Final = logging.getLogger("fastwsh.server")
+
+
+def add_options(group: argparse._ArgumentGroup) -> None:
+    """Add where metrics are to be had."""
+    group.add_argument(
+        *arguments.spelled("--metrics-port"),
+        dest="metrics_port",
+        type=config.port_number,
+        metavar="PORT",
+        help="answer /metrics (Prometheus' text format) and /healthz on this port, 0 for any free "
+        "one (default: none)",
+    )
+    group.add_argument(
+        *arguments.spelled("--metrics-host"),
+        dest="metrics_host",
+        default=_DEFAULT_HOST,
+        metavar="HOST",
+        help="name or address for --metrics-port; an empty one is every address (default: "
+        "%(default)s)",
+    )
+
+
+class MetricsPort:
+    """The sockets on which a server's metrics are asked for; none where no port is named."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+
+    def open(self, options: Any) -> None:
+        """Listen on the port that the options name.
+
+        Args:
+            options: `metrics_port` and `metrics_host`; an embedder's may have neither.
+
+        Raises:
+            ConfigError: The port cannot be had.
+        """
+        port = getattr(options, "metrics_port", None)
+        if port is not None:
+            host = getattr(options, "metrics_host", _DEFAULT_HOST)
+            place = listeners.Tcp(host, port, "--metrics-port")
+            self._sockets = [entry for entry, _ in listeners.open_place(place, _BACKLOG)]
+
+    def serve(self, core: _core.Server) -> None:
+        """Have the native server answer, until it ends."""
+        for listener in self._sockets:
+            core.listen_for_metrics(os.dup(listener.fileno()))
+            address = listeners.format_address(listener.getsockname())
+            _LOGGER.info("Metrics on http://%s/metrics", address)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for listener in self._sockets:
+            listener.close()
+
+
+class Collector:
+    """Gives a server's metrics to the registry of the `prometheus_client` package.
+
+    For a program that exports metrics of its own::
+
+        prometheus_client.REGISTRY.register(fastwsh.metrics.Collector(server))
+
+    What that package says of the process by itself is left out.
+
+    Args:
+        server: A `WebSocketServer`; it need not serve yet.
+    """
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def collect(self) -> Iterator[Any]:
+        """Yield the families of metrics as they are now.
+
+        Raises:
+            ImportError: prometheus_client is not installed.
+        """
+        from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415
+
+        for family in text_string_to_metric_families(self._server.metrics()):
+            if family.name.startswith("fastwsh_"):
+                yield family

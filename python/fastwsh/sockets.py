@@ -1,0 +1,128 @@
+"""The listening sockets of a server, as `socketserver` and pywebsocket's class show them.
+
+Programs that embed pywebsocket call these methods, override them, or look at `_sockets`.
+"""
+
+import logging
+import socket
+import socketserver
+import traceback
+from collections.abc import Iterable
+from http.server import HTTPServer
+from typing import Any, Final
+
+from fastwsh.listeners import AddressInfo
+from fastwsh.pywebsocket._signatures import hide_annotations
+
+__all__ = ["SocketServer"]
+
+# What `socketserver` binds to when no host is given: both families, as far as the system has them.
+_ANY_HOST: Final = (
+    (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::", 0)),
+    (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("", 0)),
+)
+
+# The lines were pywebsocket's, and so is the name of their logger.
+_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
+
+
+class SocketServer(socketserver.ThreadingMixIn, HTTPServer):
+    """Sockets that are bound and listen; accepting is done elsewhere.
+
+    A socket that cannot be had does not raise: it is left out of `_sockets`, and `bind_errors` says
+    why.
+
+    Attributes:
+        bind_errors: Why sockets were left out.
+        server_name: The host that was asked for.
+        server_port: The port; the one that the system chose if 0 was asked for.
+    """
+
+    request_queue_size = 128
+    allow_reuse_address = True
+    daemon_threads = True
+
+    bind_errors: list[OSError]
+    server_name: str
+    server_port: int
+    _sockets: list[tuple[socket.socket, AddressInfo]]
+
+    def server_close(self) -> None:
+        """Close the listening sockets; those that are closed stay so."""
+        for listener, address_info in self._sockets:
+            if listener.fileno() >= 0:
+                _LOGGER.info("Close on: %r", address_info)
+                listener.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the first listening socket."""
+        return self._sockets[0][0].fileno()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (the same)
+        """Log the exception that is being handled, as pywebsocket does."""
+        _LOGGER.error(
+            "Exception in processing request from: %r\n%s", client_address, traceback.format_exc()
+        )
+
+    def server_bind(self) -> None:
+        """Bind the sockets; those that cannot be bound are dropped, and `bind_errors` says why."""
+        for entry in list(self._sockets):
+            listener, (*_, address) = entry
+            _LOGGER.info("Bind on: %r", address)
+            try:
+                if self.allow_reuse_address:
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind((address[0], self.server_port, *address[2:]))
+            except OSError as error:
+                self._drop(entry, error)
+                continue
+            if self.server_port == 0:
+                # further sockets take the port that the system chose for the first
+                self.server_port = listener.getsockname()[1]
+                self.server_address = (self.server_name, self.server_port)
+                _LOGGER.info("Port %r is assigned", self.server_port)
+
+    def server_activate(self) -> None:
+        """Listen on the sockets that are bound."""
+        for entry in list(self._sockets):
+            listener, address_info = entry
+            _LOGGER.info("Listen on: %r", address_info)
+            try:
+                listener.listen(self.request_queue_size)
+            except OSError as error:
+                self._drop(entry, error)
+
+    def get_request(self) -> Any:
+        """Accept a connection from the first socket, for a program that serves it itself."""
+        return self._sockets[0][0].accept()
+
+    def _create_sockets(self) -> None:
+        for address_info in self._addresses():
+            _LOGGER.info("Create socket on: %r", address_info)
+            try:
+                self._sockets.append((socket.socket(*address_info[:2]), address_info))
+            except OSError as error:
+                self._skip(error)
+
+    def _drop(self, entry: tuple[socket.socket, AddressInfo], error: OSError) -> None:
+        entry[0].close()
+        self._sockets.remove(entry)
+        self._skip(error)
+
+    def _addresses(self) -> Iterable[AddressInfo]:
+        if not self.server_name:
+            return _ANY_HOST
+        return socket.getaddrinfo(
+            self.server_name,
+            self.server_port,
+            socket.AF_UNSPEC,
+            socket.SOCK_STREAM,
+            socket.IPPROTO_TCP,
+        )
+
+    def _skip(self, error: OSError) -> None:
+        _LOGGER.info("Skip by failure: %r", error)
+        self.bind_errors.append(error)
+
+
+hide_annotations(globals())

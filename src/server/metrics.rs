@@ -1,0 +1,187 @@
+//! What an operator watches: numbers in Prometheus' text format, on a port of their own.
+//!
+//! Nothing that is sent or received does more than count in its own connection. The sums are made
+//! when somebody asks: over the connections that live, and what those that ended have left in the
+//! registry.
+
+mod http;
+mod process;
+mod text;
+mod totals;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        Mutex,
+    },
+};
+
+use self::text::{Family, Text};
+pub(super) use self::{
+    http::serve,
+    totals::{Handshake, Totals},
+};
+use super::{
+    accept::Shared,
+    config::Concurrency,
+    registry::Survey,
+    transport::{Phase, Side, Traffic, Volume},
+};
+use crate::{locks::lock, protocol::handshake::SWITCHING_PROTOCOLS};
+
+/// What runs handlers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Workers {
+    /// Threads that have a handler.
+    pub busy_threads: usize,
+    /// Threads that wait for one.
+    pub idle_threads: usize,
+    /// Turns that handlers had in the hub.
+    pub slices: u64,
+    /// Turns that took so long that the others waited noticeably.
+    pub stalls: u64,
+}
+
+/// Counts connections before anything is known of them.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    accepted: AtomicU64,
+    /// By the option that sets the limit.
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Arrivals {
+    pub(super) fn note_accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_refused(&self, option: &'static str) {
+        *lock(&self.refused).entry(option).or_default() += 1;
+    }
+}
+
+/// Writes everything there is to tell.
+pub(super) fn describe(shared: &Shared) -> String {
+    let mut text = Text::default();
+    text.gauge("fastwsh_build_info", "The version of the server.")
+        .labelled(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    write_arrivals(&mut text, &shared.arrivals);
+    let survey = shared.registry.survey();
+    write_connections(&mut text, &survey);
+    write_totals(&mut text, &survey.totals);
+    write_workers(&mut text, shared.acceptor.workers());
+    process::write(&mut text);
+    text.into_string()
+}
+
+fn write_arrivals(text: &mut Text, arrivals: &Arrivals) {
+    text.counter("fastwsh_connections_accepted_total", "Connections that were accepted.")
+        .value(arrivals.accepted.load(Ordering::Relaxed));
+    let mut family = text.counter(
+        "fastwsh_connections_refused_total",
+        "Connections that were refused because too many were open, by the option that says so.",
+    );
+    let refused = lock(&arrivals.refused);
+    for limit in ["--max-connections", "--max-connections-per-address"] {
+        let count = refused.get(limit).copied().unwrap_or_default();
+        family.labelled(&[("limit", limit.trim_start_matches('-'))], count);
+    }
+}
+
+fn write_connections(text: &mut Text, survey: &Survey) {
+    let mut family = text.gauge(
+        "fastwsh_connections",
+        "Connections to handlers, by where the handlers run and whether the opening handshake is done.",
+    );
+    for (place, name) in PLACES {
+        for (is_open, state) in [(false, "opening"), (true, "open")] {
+            let count = survey.connections.get(&(place, is_open)).copied().unwrap_or_default();
+            family.labelled(&[("place", name), ("state", state)], count);
+        }
+    }
+    text.gauge("fastwsh_http_connections", "Connections on which plain HTTP is spoken.")
+        .value(survey.visitors);
+}
+
+const PLACES: [(Concurrency, &str); 3] =
+    [(Concurrency::Threads, "threads"), (Concurrency::Hub, "hub"), (Concurrency::Loop, "loop")];
+
+fn write_totals(text: &mut Text, totals: &Totals) {
+    let mut family = text.counter(
+        "fastwsh_handshakes_total",
+        "Opening handshakes by result, and the status that they were answered with.",
+    );
+    for (result, count) in &totals.handshakes {
+        let (name, status) = match result {
+            Handshake::Answered(SWITCHING_PROTOCOLS) => {
+                ("accepted", SWITCHING_PROTOCOLS.to_string())
+            }
+            Handshake::Answered(status) => ("refused", status.to_string()),
+            Handshake::NoHandler => ("no_handler", String::new()),
+            Handshake::Unanswered => ("unanswered", String::new()),
+        };
+        family.labelled(&[("result", name), ("status", &status)], count);
+    }
+    write_traffic(text, totals);
+    let mut family = text.counter(
+        "fastwsh_closes_total",
+        "Open connections that have ended, by the code of the first close frame (1006: there was none) and who sent it.",
+    );
+    for ((code, side), count) in &totals.closes {
+        let code = code.map_or_else(|| "other".to_owned(), |code| code.to_string());
+        let initiator = match side {
+            Side::Client => "client",
+            Side::Server => "server",
+        };
+        family.labelled(&[("code", &code), ("initiator", initiator)], count);
+    }
+    let mut family = text.counter(
+        "fastwsh_handler_errors_total",
+        "Handlers that ended with an exception which was not meant for the connection.",
+    );
+    for ((path, phase), count) in &totals.failures {
+        let phase = match phase {
+            Phase::Handshake => "handshake",
+            Phase::Transfer => "transfer",
+        };
+        family.labelled(&[("handler", path), ("phase", phase)], count);
+    }
+}
+
+fn write_traffic(text: &mut Text, totals: &Totals) {
+    let directions = [("received", totals.received), ("sent", totals.sent)];
+    let by_type = |mut family: Family<'_>, number: fn(Volume) -> u64| {
+        for (direction, traffic) in directions {
+            for (name, volume) in [("text", traffic.text), ("binary", traffic.binary)] {
+                let labels = [("direction", direction), ("type", name)];
+                family.labelled(&labels, number(volume));
+            }
+        }
+    };
+    by_type(text.counter("fastwsh_messages_total", "Whole messages."), |volume| volume.messages);
+    by_type(
+        text.counter(
+            "fastwsh_message_bytes_total",
+            "Bytes of messages, before they are compressed.",
+        ),
+        |volume| volume.bytes,
+    );
+    let mut family = text.counter(
+        "fastwsh_wire_bytes_total",
+        "Bytes of handlers' connections behind the request's head, without those of TLS.",
+    );
+    for (direction, Traffic { wire, .. }) in directions {
+        family.labelled(&[("direction", direction)], wire);
+    }
+}
+
+fn write_workers(text: &mut Text, workers: Workers) {
+    text.gauge("fastwsh_handler_threads", "Threads that run handlers, one connection each.")
+        .labelled(&[("state", "busy")], workers.busy_threads)
+        .labelled(&[("state", "idle")], workers.idle_threads);
+    text.counter("fastwsh_hub_slices_total", "Turns that handlers had in the hub's thread.")
+        .value(workers.slices);
+    text.counter("fastwsh_hub_stalls_total", "Turns in the hub's thread that took 100 ms or more.")
+        .value(workers.stalls);
+}

@@ -1,0 +1,122 @@
+//! Sums over connections, those that have ended and those that live.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    protocol::handshake::SWITCHING_PROTOCOLS,
+    server::transport::{Account, Phase, Side, Traffic, Volume},
+};
+
+/// Close codes that are told apart; clients choose from thousands, and every one is a series of its
+/// own for as long as the server runs.
+const MAX_CODES: usize = 100;
+
+/// What became of an opening handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::server) enum Handshake {
+    /// It was answered with this status.
+    Answered(u16),
+    /// It was for a resource without a handler, so that plain HTTP answered it.
+    NoHandler,
+    /// The connection ended without an answer.
+    Unanswered,
+}
+
+/// Sums that only grow.
+#[derive(Debug, Clone, Default)]
+pub(in crate::server) struct Totals {
+    pub(super) received: Traffic,
+    pub(super) sent: Traffic,
+    pub(super) handshakes: BTreeMap<Handshake, u64>,
+    /// By code, `None` for those beyond the first so many.
+    pub(super) closes: BTreeMap<(Option<u16>, Side), u64>,
+    /// By resource, without its query.
+    pub(super) failures: BTreeMap<(String, Phase), u64>,
+}
+
+impl Totals {
+    /// Adds a connection that has ended.
+    pub(in crate::server) fn add_ended(&mut self, account: &Account, resource: &str) {
+        self.add_live(account);
+        if account.answer.is_none() {
+            self.add_handshake(Handshake::Unanswered);
+        }
+        if let Some(phase) = account.failure {
+            let path = resource.split('?').next().unwrap_or_default();
+            *self.failures.entry((path.to_owned(), phase)).or_default() += 1;
+        }
+        let was_open = account.answer == Some(SWITCHING_PROTOCOLS);
+        if let Some((code, side)) = account.closed.filter(|_| was_open) {
+            let is_new = !self.closes.contains_key(&(Some(code), side));
+            let code = Some(code).filter(|_| !is_new || self.closes.len() < MAX_CODES);
+            *self.closes.entry((code, side)).or_default() += 1;
+        }
+    }
+
+    /// Adds what has become of a connection so far.
+    pub(in crate::server) fn add_live(&mut self, account: &Account) {
+        add_traffic(&mut self.received, &account.received);
+        add_traffic(&mut self.sent, &account.sent);
+        if let Some(status) = account.answer {
+            self.add_handshake(Handshake::Answered(status));
+        }
+    }
+
+    pub(in crate::server) fn add_handshake(&mut self, result: Handshake) {
+        *self.handshakes.entry(result).or_default() += 1;
+    }
+}
+
+fn add_traffic(sum: &mut Traffic, more: &Traffic) {
+    add_volume(&mut sum.text, more.text);
+    add_volume(&mut sum.binary, more.binary);
+    sum.wire += more.wire;
+}
+
+fn add_volume(sum: &mut Volume, more: Volume) {
+    sum.messages += more.messages;
+    sum.bytes += more.bytes;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(closed: Option<(u16, Side)>) -> Account {
+        Account {
+            received: Traffic { text: Volume { messages: 2, bytes: 10 }, ..Traffic::default() },
+            sent: Traffic { wire: 7, ..Traffic::default() },
+            answer: closed.map(|_| 101),
+            close_sent: None,
+            closed,
+            failure: Some(Phase::Transfer),
+        }
+    }
+
+    #[test]
+    fn a_connection_counts_as_it_lives_and_once_more_for_its_end() {
+        let mut totals = Totals::default();
+        totals.add_live(&account(None));
+        totals.add_ended(&account(Some((1000, Side::Client))), "/echo?x=1");
+        totals.add_ended(&account(None), "/echo");
+        assert_eq!(totals.received.text, Volume { messages: 6, bytes: 30 });
+        assert_eq!(totals.sent.wire, 21);
+        let handshakes = [(Handshake::Answered(101), 1), (Handshake::Unanswered, 1)];
+        assert_eq!(totals.handshakes, BTreeMap::from(handshakes));
+        assert_eq!(totals.closes, BTreeMap::from([((Some(1000), Side::Client), 1)]));
+        let failures = [(("/echo".to_owned(), Phase::Transfer), 2)];
+        assert_eq!(totals.failures, BTreeMap::from(failures));
+    }
+
+    #[test]
+    fn clients_that_close_with_ever_new_codes_do_not_fill_the_memory() {
+        let mut totals = Totals::default();
+        for code in 3000..5000 {
+            totals.add_ended(&account(Some((code, Side::Client))), "/echo");
+        }
+        totals.add_ended(&account(Some((3000, Side::Client))), "/echo");
+        assert_eq!(totals.closes[&(Some(3000), Side::Client)], 2);
+        assert_eq!(totals.closes[&(None, Side::Client)], 1900);
+        assert_eq!(totals.closes.len(), MAX_CODES + 1);
+    }
+}
