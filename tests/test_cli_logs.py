@@ -105,7 +105,7 @@ class TestAccessLog:
             rf'127\.0\.0\.1:{port} "/chat\?room=1" 101 '
             r"subprotocol=chat extensions=permessage-deflate close_received=4321 "
             r"close_sent=1000 messages_received=0 messages_sent=0 bytes_received=8 bytes_sent=\d+ "
-            r"seconds=\d+\.\d+",
+            r"opened=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z seconds=\d+\.\d+",
             line,
         )
 
@@ -115,7 +115,7 @@ class TestAccessLog:
         stop(server)
         (line,) = lines(tmp_path / "access.log", 1)
         entry: dict[str, Any] = json.loads(line)
-        assert entry.pop("time").endswith("Z")
+        assert entry.pop("opened") <= entry.pop("time")
         assert entry.pop("peer").startswith("127.0.0.1:")
         assert entry.pop("seconds") >= 0
         # our close frame is behind the answer to the opening handshake
@@ -204,6 +204,34 @@ class TestAccessLog:
         stop(server)
         (line,) = lines(tmp_path / "access.log", 1)
         assert re.search(rf" /no {status} seconds=[\d.]+$", line)
+
+    @pytest.mark.parametrize(
+        ("request_line", "status"),
+        [
+            ("GET /none HTTP/1.1", 404),
+            ("GET /a_file HTTP/1.1", 200),
+            ("GET /echo#fragment HTTP/1.1", 400),
+            ("PUT /none HTTP/1.1", 501),
+        ],
+    )
+    def test_request_that_comes_to_no_handler(
+        self, start_server: StartServer, tmp_path: Path, request_line: str, status: int
+    ):
+        (tmp_path / "a_file").write_text("x", encoding="ascii")
+        server = start_server(*HANDLERS, "--access-log", "access.log")
+        with server.connect() as client:
+            port = client.socket.getsockname()[1]
+            # a request for a file has no line here
+            client.send(b"GET /a_file HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.read_response().status == 200
+            assert client.read(1) == b"x"
+            client.send(f"{request_line}\r\nHost: x\r\nUpgrade: websocket\r\n\r\n".encode())
+            assert client.read_response().status == status
+        stop(server)
+        resource = request_line.split(" ")[1]
+        (line,) = lines(tmp_path / "access.log", 1)
+        name = resource if "#" not in resource else f'"{resource}"'
+        assert line.endswith(f" 127.0.0.1:{port} {name} {status}")
 
     def test_bad_handshake_is_refused_with_400(self, start_server: StartServer, tmp_path: Path):
         server = start_server(*HANDLERS, "--access-log", "access.log")

@@ -1,7 +1,9 @@
 """What the documentation shows works; the pages that need a browser are in `browser`."""
 
+import json
 import re
 import runpy
+import signal
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,21 @@ def test_metrics_are_those_of_the_page(start_server: StartServer, tmp_path: Path
         name: labels for name, labels in real.items() if labels and name in ours
     }
     assert all(f"`{name}`" in page for name in real)
+
+
+def test_fields_of_the_access_log_are_those_of_the_page(
+    start_server: StartServer, handler_root: Path, tmp_path: Path
+) -> None:
+    server = start_server("-w", "handlers", "--access-log=access.log", "--log-format=json")
+    with server.connect() as client:
+        client.send_request("/none")
+        assert client.read_response().status == 404
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    entry = json.loads((tmp_path / "access.log").read_text(encoding="utf-8"))
+    table = markdown.read("metrics.md").partition("| field |")[2].partition("\n\n")[0]
+    names = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", " ".join(names)) == list(entry)
 
 
 def test_tls_command_of_the_readme_is_accepted(capsys: pytest.CaptureFixture[str]):

@@ -620,13 +620,17 @@ class Server:
     ) -> (
         tuple[Literal["line"], int, str, str]
         | tuple[Literal["no_handler"], str, bool]
+        | tuple[Literal["refused"], Any, str, int]
+        | tuple[Literal["end"]]
         | tuple[Literal["stall"], str, float]
         | None
     ):
         """Wait for something to tell the operator; None when nothing came in time.
 
         ("line", level, logger, text); ("no_handler", resource, whether an upgrade was asked for);
-        ("stall", resource, seconds for which its handler has kept the hub's thread).
+        ("refused", peer's address, resource, status): a request for a WebSocket connection that
+        came to no handler has been answered; ("stall", resource, seconds for which its handler has
+        kept the hub's thread); ("end",): the server has ended, and this is the last.
         """
     def listen_for_metrics(self, descriptor: int) -> None:
         """Answer /metrics and /healthz on a listening socket, which is taken over.

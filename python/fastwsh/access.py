@@ -21,6 +21,15 @@ _BARE: Final = re.compile(r"[\w.,:;/@%+=*()\[\]-]+", re.ASCII)
 
 _COUNTS: Final = ("messages_received", "messages_sent", "bytes_received", "bytes_sent")
 
+# What a connection that was refused has none of.
+_OF_OPEN_ONES: Final = (
+    *("subprotocol", "extensions", "close_received", "close_sent"),
+    *_COUNTS,
+    "opened",
+)
+
+_SWITCHING_PROTOCOLS: Final = http.HTTPStatus.SWITCHING_PROTOCOLS.value
+
 _LOGGER: Final = logging.getLogger("fastwsh.access")
 
 
@@ -58,7 +67,31 @@ class AccessLog:
             # a handler may have put anything into the request
             _LOGGER.exception("A connection has no line in the access log")
             return
-        entry["seconds"] = round(time.monotonic() - started, 3)
+        seconds = time.monotonic() - started
+        if entry["status"] == _SWITCHING_PROTOCOLS:
+            entry["opened"] = logs.format_time(time.time() - seconds)
+        self._write({**entry, "seconds": round(seconds, 3)})
+
+    def write_refusal(self, peer: Any, resource: str, status: int) -> None:
+        """Write the line of a request for a WebSocket connection that came to no handler.
+
+        Args:
+            peer: The peer's address, as `socket` has it.
+            resource: What was asked for.
+            status: What it was answered with.
+        """
+        self._write(
+            {
+                "time": logs.format_time(time.time()),
+                "peer": _format_peer(peer),
+                "resource": resource,
+                "status": status,
+                **dict.fromkeys(_OF_OPEN_ONES),
+                "seconds": None,
+            }
+        )
+
+    def _write(self, entry: dict[str, Any]) -> None:
         line = logs.to_json(entry) if self._as_json else _format(entry)
         self._handler.handle(logging.makeLogRecord({"msg": line}))
 
@@ -66,7 +99,7 @@ class AccessLog:
 def _describe(request: Any) -> dict[str, Any]:
     connection, attributes = request.connection, vars(request)
     established = "_dispatcher" in attributes
-    status = http.HTTPStatus.SWITCHING_PROTOCOLS.value if established else request._refused_with
+    status = _SWITCHING_PROTOCOLS if established else request._refused_with
     subprotocol = attributes.get("ws_protocol") if established else None
     extensions = attributes.get("ws_extensions") if established else None
     close_code = attributes.get("ws_close_code")
@@ -81,6 +114,7 @@ def _describe(request: Any) -> dict[str, Any]:
         "close_received": None if close_code is None else int(close_code),
         "close_sent": close_sent,
         **dict(zip(_COUNTS, counts, strict=True)),
+        "opened": None,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from fastwsh import _core, banner
+from fastwsh.access import AccessLog
 from fastwsh.loader import HandlerSuite
 from fastwsh.pywebsocket.dispatch import Dispatcher
 
@@ -21,10 +22,16 @@ class EventLog:
 
     Args:
         dispatcher: Knows the handlers.
+        access_log: Gets the requests that came to no handler, if there is one.
+
+    Attributes:
+        has_ended: Whether the server has ended, and nothing more will come.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, access_log: AccessLog | None) -> None:
         self._dispatcher = dispatcher
+        self._access_log = access_log
+        self.has_ended = False
         self._parent = logging.getLogger("pywebsocket3")
 
     def next(self, core: _core.Server) -> Iterator[tuple[str, HandlerSuite | None, float]]:
@@ -40,6 +47,11 @@ class EventLog:
                 logging.getLogger(f"pywebsocket3.{name}").log(level, "%s", text)
             case ("no_handler", resource, upgrade):
                 self._log_missing_handler(resource, upgrade)
+            case ("refused", peer, resource, status):
+                if self._access_log is not None:
+                    self._access_log.write_refusal(peer, resource, status)
+            case ("end",):
+                self.has_ended = True
             case ("stall", resource, seconds):
                 suite = self._suites().get(resource.partition("?")[0])
                 yield banner.clean(resource), suite, seconds

@@ -36,6 +36,9 @@ __all__ = ["WebSocketServer", "load_handlers"]
 # nested calls and assumes the system's usual 8 MiB; later versions measure the stack.
 _STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
 
+# For what is still to be logged at the end; a log may go to a pipe that nobody reads.
+_LOG_SECONDS: Final = 2.0
+
 _PLACES: Final = {HUB: "the hub", THREADS: "threads", LOOP: "the event loop"}
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
@@ -114,6 +117,7 @@ class WebSocketServer(SocketServer):
         if self._event_loop_kind == coroutines.UVLOOP:
             coroutines.import_uvloop()
         self._watcher: Watcher | None = None
+        self._log_thread: threading.Thread | None = None
         self._reloads = bool(getattr(options, "reload", False))
         self._executor = Executor(getattr(options, "concurrency", AUTO))
         self._metrics_port = MetricsPort()
@@ -157,9 +161,10 @@ class WebSocketServer(SocketServer):
             self._serving_thread = threading.get_ident()
             self._not_serving.clear()
         try:
-            threading.Thread(
+            self._log_thread = threading.Thread(
                 target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
-            ).start()
+            )
+            self._log_thread.start()
             for listener, _ in self._sockets:
                 _LOGGER.info("Listening on %s", listeners.format_address(listener.getsockname()))
             self._metrics_port.serve(core)
@@ -215,6 +220,8 @@ class WebSocketServer(SocketServer):
             event_loop.stop()
         if core is not None:
             core.end()
+        if self._log_thread is not None and self._log_thread is not threading.current_thread():
+            self._log_thread.join(_LOG_SECONDS)
         return finished
 
     def metrics(self) -> str:
@@ -314,8 +321,8 @@ class WebSocketServer(SocketServer):
 
     def _log_events(self, core: _core.Server) -> None:
         """Make log lines of what the native threads have to tell."""
-        log = EventLog(self.websocket_server_options.dispatcher)
-        while not self._stopped.is_set():
+        log = EventLog(self.websocket_server_options.dispatcher, self.access_log)
+        while not log.has_ended:
             for resource, suite, seconds in log.next(core):
                 self._executor.note_stall(resource, suite, seconds)
                 self._set_routes(core)

@@ -25,6 +25,11 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// Whether a request asks for a WebSocket connection, however badly.
+    pub fn is_meant(head: &RequestHead) -> bool {
+        head.header("Upgrade").is_some()
+    }
+
     /// Judges a request head, in pywebsocket's order.
     ///
     /// # Errors

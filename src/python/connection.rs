@@ -192,15 +192,7 @@ impl Connection {
 
     #[getter(remote_addr)]
     fn peer_address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let Some(peer) = self.peer else { return Ok(PyString::new(py, "").into_any()) };
-        let host = peer.ip().to_string();
-        let address = match peer {
-            SocketAddr::V4(peer) => (host, peer.port()).into_pyobject(py)?,
-            SocketAddr::V6(peer) => {
-                (host, peer.port(), peer.flowinfo(), peer.scope_id()).into_pyobject(py)?
-            }
-        };
-        Ok(address.into_any())
+        to_python(py, self.peer)
     }
 
     #[getter(local_addr)]
@@ -356,6 +348,19 @@ impl Connection {
     fn set_clean(&self) {
         self.clean.store(true, Ordering::Relaxed);
     }
+}
+
+/// An address as Python's `socket` has it; an empty string for the peer of a Unix socket.
+pub(super) fn to_python(py: Python<'_>, address: Option<SocketAddr>) -> PyResult<Bound<'_, PyAny>> {
+    let Some(address) = address else { return Ok(PyString::new(py, "").into_any()) };
+    let host = address.ip().to_string();
+    let address = match address {
+        SocketAddr::V4(address) => (host, address.port()).into_pyobject(py)?,
+        SocketAddr::V6(address) => {
+            (host, address.port(), address.flowinfo(), address.scope_id()).into_pyobject(py)?
+        }
+    };
+    Ok(address.into_any())
 }
 
 /// Reads until `wanted` bytes are there or the stream ends.

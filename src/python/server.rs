@@ -17,8 +17,13 @@ use pyo3::{
 };
 
 use super::{
-    connection::Settings, descriptor, dispatch::Dispatch, errors::os_error, event_loop::EventLoop,
-    hub::Hub, limits::Limits,
+    connection::{to_python, Settings},
+    descriptor,
+    dispatch::Dispatch,
+    errors::os_error,
+    event_loop::EventLoop,
+    hub::Hub,
+    limits::Limits,
 };
 use crate::{
     protocol::close::CloseCode,
@@ -221,6 +226,11 @@ impl Server {
             Ok(Event::Stall { resource, taken }) => {
                 ("stall", resource, taken.as_secs_f64()).into_pyobject(py)
             }
+            Ok(Event::End) => ("end",).into_pyobject(py),
+            Ok(Event::Refused { peer, resource, status }) => {
+                ("refused", to_python(py, peer)?, resource, status).into_pyobject(py)
+            }
+            Err(RecvTimeoutError::Timeout) if self.core.has_ended() => ("end",).into_pyobject(py),
             Err(RecvTimeoutError::Timeout) => return Ok(None),
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(PyRuntimeError::new_err("the server has ended"));

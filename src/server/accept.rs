@@ -4,7 +4,10 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError, RwLock,
+    },
     time::Duration,
 };
 
@@ -20,7 +23,7 @@ use super::{
     config::{Concurrency, Config, Routes},
     decision::{decide, is_for_handler, Decision},
     drain::drain,
-    event::{EventSink, Level},
+    event::{Event, EventSink, Level},
     fallback::Fallback,
     flusher::Flusher,
     keeper::Keeper,
@@ -99,6 +102,7 @@ pub struct Server {
     runtime: Mutex<Option<Runtime>>,
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
+    ended: AtomicBool,
 }
 
 impl std::fmt::Debug for Server {
@@ -146,7 +150,12 @@ impl Server {
             flusher: Flusher::start()?,
             keeper,
         };
-        Ok(Self { runtime: Mutex::new(Some(runtime)), shared: Arc::new(shared), stop })
+        Ok(Self {
+            runtime: Mutex::new(Some(runtime)),
+            shared: Arc::new(shared),
+            stop,
+            ended: AtomicBool::new(false),
+        })
     }
 
     /// Requires an Authorization header of exactly this value, or none.
@@ -231,6 +240,14 @@ impl Server {
         }
         self.shared.flusher.stop();
         self.shared.keeper.stop();
+        self.ended.store(true, Ordering::SeqCst);
+        self.shared.events.send(Event::End);
+    }
+
+    /// Whether [`Self::end`] was called: for who waits for [`Event::End`], which may be lost where too
+    /// much happened before it.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 }
 

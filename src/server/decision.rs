@@ -10,6 +10,7 @@ use super::{
     metrics::Handshake,
 };
 use crate::protocol::{
+    handshake::Opening,
     head::RequestHead,
     uri::{self, Target},
 };
@@ -70,7 +71,7 @@ pub(super) fn decide(head: &RequestHead, shared: &Shared) -> Result<String, Deci
         }
         Some(concurrency) => Err(Decision::Handler { resource, concurrency }),
         None => {
-            let upgrade = head.header("Upgrade").is_some();
+            let upgrade = Opening::is_meant(head);
             if upgrade {
                 shared.registry.note_handshake(Handshake::NoHandler);
             }

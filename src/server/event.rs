@@ -4,6 +4,7 @@
 //! thread that does. When it is full, events are counted instead of queued, and the count is told.
 
 use std::{
+    net::SocketAddr,
     sync::{
         atomic::{AtomicU64, AtomicU8, Ordering},
         mpsc::{sync_channel, Receiver, SyncSender, TrySendError},
@@ -46,6 +47,17 @@ pub enum Event {
         /// Whether it asked for a WebSocket connection.
         upgrade: bool,
     },
+    /// A request for a WebSocket connection that came to no handler has been answered.
+    Refused {
+        /// Who asked; `None` on a Unix socket.
+        peer: Option<SocketAddr>,
+        /// For what.
+        resource: String,
+        /// With this status.
+        status: u16,
+    },
+    /// The server has ended: nothing comes after this.
+    End,
     /// A handler has kept those that share its thread waiting.
     Stall {
         /// Its resource.

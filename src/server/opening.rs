@@ -19,7 +19,7 @@ use super::{
     config::Concurrency,
     decision::{decide, Decision},
     drain::drain,
-    event::Level,
+    event::{Event, Level},
     fallback::{End, Visit},
     metrics::Handshake,
     seats::Seat,
@@ -27,7 +27,10 @@ use super::{
     stream::Stream,
     transport::Transport,
 };
-use crate::protocol::head::{HeadError, HeadReader, RequestHead};
+use crate::protocol::{
+    handshake::Opening,
+    head::{HeadError, HeadReader, RequestHead},
+};
 
 /// A connection of which the beginning may have been read.
 pub(super) struct Arrival {
@@ -101,8 +104,11 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, stop: watch::Re
             hand_over(socket, rest, request, &shared);
         }
         Decision::Refuse(refusal) => {
-            if head.header("Upgrade").is_some() {
-                shared.registry.note_handshake(Handshake::Answered(refusal.status));
+            if Opening::is_meant(&head) {
+                let status = refusal.status;
+                shared.registry.note_handshake(Handshake::Answered(status));
+                let resource = head.target.clone();
+                shared.events.send(Event::Refused { peer, resource, status });
             }
             let body = head.method != "HEAD";
             Box::pin(send_and_drain(stream, &refusal.format(body))).await;

@@ -41,11 +41,14 @@ use self::{
 use super::{
     answer::SERVER,
     config::Config,
-    event::{EventSink, Level},
+    event::{Event, EventSink, Level},
     limits::Limits,
     stream::Stream,
 };
-use crate::protocol::head::{latin1, RequestHead};
+use crate::protocol::{
+    handshake::Opening,
+    head::{latin1, RequestHead},
+};
 
 const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
 
@@ -157,6 +160,7 @@ impl Fallback {
         gate: &Gate<V>,
     ) -> Response<Body> {
         let line = self.events.wants(Level::Info).then(|| request_line(&asked.head));
+        let refused = Opening::is_meant(&asked.head).then(|| asked.resource.clone());
         let has_body = matches!(asked.framing, Framing::Length(1..));
         let mut body = Some((asked.framing, body));
         let mut response = self.respond(asked, &mut body, client, gate).await;
@@ -165,8 +169,11 @@ impl Fallback {
             answers::close_behind(&mut response);
         }
         response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+        let status = response.status().as_u16();
+        if let Some(resource) = refused {
+            self.events.send(Event::Refused { peer: client.peer, resource, status });
+        }
         if let Some(line) = line {
-            let status = response.status().as_u16();
             self.events.line(Level::Info, HANDLER_LOG, || format!("\"{line}\" {status} -"));
         }
         response
