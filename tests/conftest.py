@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -154,18 +156,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ]
 
 
+DEFAULT_CONCURRENCY = os.environ.get("FASTWSH_TEST_CONCURRENCY", "auto")
+
+
 @pytest.fixture
 def concurrency() -> str:
     """Where handlers run; `BOTH_WAYS` overrides it."""
-    return os.environ.get("FASTWSH_TEST_CONCURRENCY", "auto")
+    return DEFAULT_CONCURRENCY
 
 
-@pytest.fixture
-def start_server(tmp_path: Path, concurrency: str) -> Iterator[StartServer]:
-    """Start `python -m fastwsh` with these arguments and wait until it listens.
+@contextmanager
+def starting_servers(folder: Path, concurrency: str) -> Iterator[StartServer]:
+    """Give a function that starts `python -m fastwsh` and waits until it listens.
 
     `log_level` must be info or lower: the port is read from the log. `listen` are the options that
-    say where, by default a free port of 127.0.0.1.
+    say where, by default a free port of 127.0.0.1; `folder` is where, unless `cwd` says otherwise.
     """
     servers: list[Server] = []
 
@@ -181,7 +186,7 @@ def start_server(tmp_path: Path, concurrency: str) -> Iterator[StartServer]:
         command += ["--log-level", log_level, *map(os.fspath, args)]
         process = subprocess.Popen(
             command,
-            cwd=cwd or tmp_path,
+            cwd=cwd or folder,
             env=clean_environment(
                 FASTWSH_CONCURRENCY=concurrency.replace("loop", "auto"), **(env or {})
             ),
@@ -197,9 +202,30 @@ def start_server(tmp_path: Path, concurrency: str) -> Iterator[StartServer]:
         server.wait_until_listening()
         return server
 
-    yield start
-    for server in servers:
-        server.kill()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.kill()
+
+
+@pytest.fixture
+def start_server(tmp_path: Path, concurrency: str) -> Iterator[StartServer]:
+    """Start `python -m fastwsh` with these arguments, as `starting_servers` does."""
+    with starting_servers(tmp_path, concurrency) as start:
+        yield start
+
+
+def find_program(name: str, *packages: str) -> str:
+    """Return the path of a program. Without it, the tests are skipped; on CI, they fail."""
+    # Debian has servers where the path of an ordinary user does not lead.
+    path = shutil.which(name, path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+    if path is None:
+        message = f"{name} is not installed: apt-get install {' '.join(packages)}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
 
 
 @pytest.fixture

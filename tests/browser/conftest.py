@@ -1,7 +1,5 @@
 """Headless Chromium, started once, and a server of the examples for each test."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +9,10 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from browser.console_page import ConsolePage
-from conftest import ROOT, Server, StartServer
+from conftest import ROOT, Server, StartServer, find_program
 
 EXAMPLES = ROOT / "examples"
+PACKAGES = "chromium", "chromium-driver"
 
 # Nothing but the pages under test: no welcome, no updates, no sync, no other transport.
 _SWITCHES = [
@@ -38,28 +37,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-def find_program(name: str) -> str:
-    """Return a program's path. Without it, the tests are skipped; on CI, they fail."""
-    path = shutil.which(name)
-    if path is None:
-        message = f"{name} is not installed: apt-get install chromium chromium-driver"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
-
-
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """One browser for all tests: starting it takes longer than most of them."""
     options = ChromeOptions()
-    options.binary_location = find_program("chromium")
+    options.binary_location = find_program("chromium", *PACKAGES)
     for switch in _SWITCHES:
         options.add_argument(switch)
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     # The path of the driver is given, so that selenium does not look for one on the network.
-    driver = Chrome(options, Service(find_program("chromedriver")))
+    driver = Chrome(options, Service(find_program("chromedriver", *PACKAGES)))
     yield driver
     driver.quit()
 
