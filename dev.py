@@ -21,14 +21,23 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MINIMUM_PYTHON = (3, 11)
 ROOT = Path(__file__).resolve().parent
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
-BROWSER_PROGRAMS = ("chromium", "chromedriver")
-DEBIAN_BROWSER_PACKAGES = ("chromium", "chromium-driver")
+# What the tests drive, by the package of Debian that has it.
+BROWSER = {"chromium": "chromium", "chromium-driver": "chromedriver"}
+WEB_SERVERS = {name: name for name in ("apache2", "caddy", "haproxy", "nginx")}
+
+# Debian's packages ask it whether they may start what they install: 101 is no.
+_SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 
 # A crate of its own, built beside the others.
 _LOAD_GENERATOR = (
@@ -204,7 +213,7 @@ def run_server(environment: Environment, arguments: list[str]) -> int:
 
 def run_tests(environment: Environment, arguments: list[str]) -> int:
     """Run every check; a failed one does not hide the results of the others."""
-    ensure_browser()
+    ensure_programs()
     environment.install("build", "docs", "lint", "test")
     environment.build()
     python = environment.python
@@ -245,31 +254,62 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
     return 1 if any(status for _, status, _ in results) else 0
 
 
-def ensure_browser() -> None:
-    """Install Chromium and its driver if that is possible; the browser tests need them."""
-    if has_browser():
-        return
+def ensure_programs() -> None:
+    """Install Chromium and web servers if that is possible; some tests need them."""
+    missing = missing_packages()
     apt = shutil.which("apt-get")
-    if apt is not None and os.geteuid() == 0:
-        note("installing Chromium for the browser tests")
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        install = [apt, "install", "-y", "--no-install-recommends", *DEBIAN_BROWSER_PACKAGES]
-        for command in ([apt, "update"], install):
+    if missing and apt is not None and os.geteuid() == 0:
+        wanted = missing
+        if not CI and Path("/run/systemd/system").exists():
+            # A machine that boots would start them from then on.
+            wanted = [package for package in missing if package not in WEB_SERVERS]
+        install_packages(apt, wanted)
+        missing = missing_packages()
+    if missing:
+        remedy = f"on Debian, apt-get install {' '.join(missing)}"
+        if CI:
+            raise SetupError(f"programs that the tests need are missing: {remedy}")
+        note(f"programs are missing, the tests that need them are skipped: {remedy}")
+
+
+def missing_packages() -> list[str]:
+    """Return the packages of Debian whose programs cannot be found."""
+    # Servers are where the path of an ordinary user does not lead.
+    path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
+    programs = {**BROWSER, **WEB_SERVERS}
+    return [name for name, program in programs.items() if not shutil.which(program, path=path)]
+
+
+def install_packages(apt: str, packages: list[str]) -> None:
+    """Install packages of Debian, and start none of their services."""
+    if not packages:
+        return
+    note(f"installing {' '.join(packages)}")
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with services_stay_off():
+        for command in (
+            [apt, "update"],
+            [apt, "install", "-y", "--no-install-recommends", *packages],
+        ):
             subprocess.run(
                 command, check=False, env=quiet, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
             )
-        if has_browser():
-            return
-    missing = "Chromium or chromedriver is missing"
-    remedy = f"on Debian, apt-get install {' '.join(DEBIAN_BROWSER_PACKAGES)}"
-    if CI:
-        raise SetupError(f"{missing}: {remedy}")
-    note(f"{missing}, the browser tests are skipped: {remedy}")
 
 
-def has_browser() -> bool:
-    """Tell whether Chromium and its driver can be found."""
-    return all(map(shutil.which, BROWSER_PROGRAMS))
+@contextmanager
+def services_stay_off() -> Iterator[None]:
+    """Let no package start a service; a policy that the machine has stays as it is."""
+    try:
+        with _SERVICE_POLICY.open("x", encoding="ascii") as policy:
+            policy.write("#!/bin/sh\nexit 101\n")
+    except OSError:
+        yield
+        return
+    try:
+        _SERVICE_POLICY.chmod(0o755)
+        yield
+    finally:
+        _SERVICE_POLICY.unlink()
 
 
 def note(text: str) -> None:
