@@ -37,6 +37,22 @@ NOT_RUN = {
     "python3 dev.py run": "the tests are started by dev.py themselves",
     "python3 dev.py test": "the same",
     "python3 benches/run.py": "it takes three quarters of an hour",
+    **{
+        f"python -m fastwsh {place} -d www -w ../handlers {trusted} --ping-interval 30": (
+            "test_deployment starts it, behind the servers that it is for"
+        )
+        for place, trusted in (
+            ("-H 127.0.0.1 -p 9998", "--trusted-proxies 127.0.0.1"),
+            ("-H 127.0.0.1 -p 9998", "--trusted-proxies 127.0.0.1 --proxy-protocol"),
+            ("--uds /run/fastwsh/fastwsh.sock", "--trusted-proxies unix"),
+        )
+    },
+    "python -m fastwsh -p 443 -d www -w ../handlers -t -k privkey.pem -c fullchain.pem": (
+        "test_deployment parses it, test_tls does the same on a free port"
+    ),
+    "docker build -f deploy/docker/Dockerfile -t fastwsh .": "it needs a daemon; see test_deploy",
+    'docker run -p 127.0.0.1:9998:9998 -v "$PWD/handlers:/srv/handlers:ro"'
+    " -e FASTWSH_TRUSTED_PROXIES=172.17.0.1 -e FASTWSH_PING_INTERVAL=30 fastwsh": "the same",
 }
 """Commands that no test runs, and why."""
 
@@ -53,7 +69,7 @@ class Step:
     @property
     def is_file(self) -> bool:
         """Whether the title is the name of the file that the block is."""
-        return re.fullmatch(r"[\w./-]+\.\w+", self.title) is not None
+        return re.fullmatch(r"[\w./-]+[./]\w+", self.title) is not None
 
     @property
     def needs_browser(self) -> bool:
@@ -74,10 +90,20 @@ def steps_of(text: str) -> list[Step]:
             line=text.count("\n", 0, match.start()) + 1,
             language="link" if match["link"] else match["language"],
             title=match["title"] or "",
-            code=match["link"] or match["code"],
+            code=match["link"] or _with_included_files(match["code"]),
         )
         for match in _STEP.finditer(text)
     ]
+
+
+def _with_included_files(code: str) -> str:
+    """Put files of the repository in where pymdownx.snippets does."""
+    return re.sub(
+        r'^--8<-- "([^":]+)"\n',
+        lambda match: (ROOT / match[1]).read_text(encoding="utf-8"),
+        code,
+        flags=re.MULTILINE,
+    )
 
 
 def read(page: str) -> str:
