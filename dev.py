@@ -34,6 +34,7 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 # What the tests drive, by the package of Debian that has it.
 BROWSER = {"chromium": "chromium", "chromium-driver": "chromedriver"}
+TOOLS = {"curl": "curl"}
 WEB_SERVERS = {name: name for name in ("apache2", "caddy", "haproxy", "nginx")}
 
 # Debian's packages ask it whether they may start what they install: 101 is no.
@@ -276,7 +277,7 @@ def missing_packages() -> list[str]:
     """Return the packages of Debian whose programs cannot be found."""
     # Servers are where the path of an ordinary user does not lead.
     path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
-    programs = {**BROWSER, **WEB_SERVERS}
+    programs = {**BROWSER, **TOOLS, **WEB_SERVERS}
     return [name for name, program in programs.items() if not shutil.which(program, path=path)]
 
 

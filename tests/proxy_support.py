@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ PAGE = "deployment.md"
 # Headings on it.
 UNIX_SOCKETS = "Unix sockets"
 SEVERAL_PROCESSES = "Several processes"
+HEALTH_CHECKS = "Health checks"
 
 HOST = "ws.example.org"
 """The site that all configurations are for."""
@@ -102,9 +103,19 @@ SITES = (
 
 def table_by_file(heading: str) -> dict[str, tuple[str, str]]:
     """Return what stands beside each file in the table of a section: a text, and what to do."""
-    section = _page().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `deploy/(\S+)` \| `(.*)` \| `(.*)` \|$", section, re.MULTILINE)
+    rows = re.findall(
+        r"^\| `deploy/(\S+)` \| `(.*)` \| `(.*)` \|$", _section(heading), re.MULTILINE
+    )
     return {file: (text, other) for file, text, other in rows}
+
+
+def rows(heading: str) -> list[tuple[str, str]]:
+    """Return the rows of a section's table of two columns: a text, and what is to be there."""
+    return re.findall(r"^\| `([^`]*)` \| `([^`]*)` \|$", _section(heading), re.MULTILINE)
+
+
+def _section(heading: str) -> str:
+    return _page().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def _page() -> str:
@@ -140,12 +151,18 @@ def behind(option: str) -> list[str]:
 
 
 def start_behind(
-    start: StartServer, option: str, folder: Path, ping_interval: str = "30", port: int = 0
+    start: StartServer,
+    option: str,
+    folder: Path,
+    ping_interval: str = "30",
+    port: int = 0,
+    more: Sequence[str] = (),
 ) -> Server:
     """Start the page's server with this option, on a place of our own."""
     arguments = behind(option)
     place = arguments.index("--ping-interval")
     arguments[place : place + 2] = ["--ping-interval", ping_interval] if ping_interval else []
+    arguments += more
     if option != "--uds":
         listen = "-H", "127.0.0.1", "-p", str(port)
         return start(*arguments, cwd=folder, listen=listen)
@@ -279,6 +296,14 @@ def running(proxy: Proxy) -> Iterator[Proxy]:
         yield proxy
     finally:
         proxy.stop()
+
+
+def wait_for_log(proxy: Proxy, pattern: str) -> None:
+    """Wait until it has written a line."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not re.search(pattern, proxy.log()):
+        assert time.monotonic() < deadline, proxy.log()
+        time.sleep(0.01)
 
 
 def free_port() -> int:

@@ -5,6 +5,7 @@ import os
 import re
 import runpy
 import select
+import signal
 import ssl
 import tempfile
 import zlib
@@ -19,6 +20,7 @@ import docs_markdown as markdown
 import proxy_support as support
 from conftest import DEFAULT_CONCURRENCY, Server, starting_servers
 from fastwsh.options import parse_args_and_config
+from metrics_support import metrics_port
 from proxy_support import CLIENT_ADDRESS, HOST, SITES, THAT_CUT, Proxy, Site, connected, request
 from wire import BINARY, CLOSE, PING, PONG, TEXT, Client, Frame
 
@@ -289,6 +291,27 @@ def test_several_processes_share_the_connections(
                 opened(other, FACTS)
                 processes = {json.loads(c.read_frame().payload)["process"] for c in (one, other)}
         assert processes == {server.process.pid for server in (first, second)}
+
+
+def test_a_balancer_turns_away_from_a_server_that_stops(
+    folder: Path, certificate: trustme.LeafCert, trusting: ssl.SSLContext
+):
+    (site,) = (site for site in BY_TCP if site.file == "haproxy/fastwsh.cfg")
+    with starting_servers(folder, DEFAULT_CONCURRENCY) as start:
+        server = support.start_behind(start, site.server, folder, more=("--metrics-port", "0"))
+        health = {"9100": str(metrics_port(server)), "inter 1s": "inter 100ms"}
+        changes = {
+            old: support.replace(new, health) if "9100" in new else new
+            for old, new in support.rows(support.HEALTH_CHECKS)
+        }
+        proxy = Proxy(site, open_folder(folder), server.port, certificate, changes=changes)
+        proxy.check()
+        with support.running(proxy), connected(proxy, trusting) as client:
+            opened(client)
+            server.send_signal(signal.SIGTERM)
+            # it does not answer, so that the server goes on waiting for it
+            assert client.read_frame().close_code == 1001
+            support.wait_for_log(proxy, r"fastwsh/one is DOWN, reason: Layer7 .*code: 503")
 
 
 def test_dev_installs_the_programs():
