@@ -130,6 +130,16 @@ fn request_target() -> io::Result<()> {
     replay("request_target", fuzzing::request_target)
 }
 
+#[test]
+fn proxy_header() -> io::Result<()> {
+    replay("proxy_header", fuzzing::proxy_header)
+}
+
+#[test]
+fn forwarded_for() -> io::Result<()> {
+    replay("forwarded_for", fuzzing::forwarded_for)
+}
+
 #[cfg(feature = "server")]
 #[test]
 fn http_resource() -> io::Result<()> {
