@@ -57,7 +57,6 @@ pub(super) struct Connection {
     head: Mutex<Head>,
     resource: String,
     tls: bool,
-    peer: Option<SocketAddr>,
     accept: std::sync::OnceLock<String>,
     clean: AtomicBool,
     /// The server's Python object; embedders find it through `_request_handler`.
@@ -97,7 +96,6 @@ impl Connection {
             head: Mutex::new(Head::Parsed(candidate.head)),
             resource: candidate.resource,
             tls: candidate.tls,
-            peer: candidate.peer,
             accept: std::sync::OnceLock::new(),
             clean: AtomicBool::new(false),
             server,
@@ -114,14 +112,14 @@ impl Connection {
         let tls = connected.socket.is_tls();
         // nothing is held back for it: masked frames are sent at once
         let flusher = Arc::new(Flusher::default());
+        let Connected { socket, rest, peer, .. } = connected;
         Self {
-            transport: Arc::new(Transport::new(connected.socket, connected.rest, flusher)),
+            transport: Arc::new(Transport::new(socket, rest, flusher, peer)),
             settings: Arc::new(settings),
             seat: None,
             head: Mutex::new(Head::Packed(Box::default())),
             resource,
             tls,
-            peer: connected.peer,
             accept: std::sync::OnceLock::new(),
             clean: AtomicBool::new(false),
             server: none,
@@ -192,7 +190,7 @@ impl Connection {
 
     #[getter(remote_addr)]
     fn peer_address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, self.peer)
+        to_python(py, self.transport.peer())
     }
 
     #[getter(local_addr)]

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     os::fd::OwnedFd,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -59,8 +58,6 @@ pub struct Candidate {
     pub concurrency: Concurrency,
     /// Whether it is encrypted.
     pub tls: bool,
-    /// The peer's address; `None` on a Unix socket.
-    pub peer: Option<SocketAddr>,
 }
 
 /// Who takes connections whose resource has a handler.

@@ -53,9 +53,9 @@ pub(super) struct Request {
 /// Gives a connection to who runs its handler.
 pub(super) fn hand_over(socket: Socket, rest: Vec<u8>, request: Request, shared: &Shared) {
     let Request { head, resource, concurrency, tls, peer, seat } = request;
-    let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone()));
+    let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone(), peer));
     let Some(id) = shared.registry.add(transport.clone(), concurrency, seat) else { return };
-    let candidate = Candidate { transport, id, head, resource, concurrency, tls, peer };
+    let candidate = Candidate { transport, id, head, resource, concurrency, tls };
     shared.acceptor.clone().accept(candidate);
 }
 

@@ -9,7 +9,6 @@ mod tls;
 
 use std::{
     io::{self, IoSlice},
-    net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
@@ -17,7 +16,7 @@ use std::{
 
 use rustix::{
     buffer::spare_capacity,
-    net::{getpeername, recv, send, sendmsg, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown},
+    net::{recv, send, sendmsg, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown},
 };
 use rustls::Connection;
 
@@ -106,11 +105,6 @@ impl Socket {
             Ok((_, count)) => count == 0,
             Err(error) => error != rustix::io::Errno::WOULDBLOCK,
         }
-    }
-
-    /// The peer's address; `None` on a Unix socket, and when the peer has gone.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        getpeername(&self.descriptor).ok()?.and_then(|peer| peer.try_into().ok())
     }
 
     /// Whether the connection is encrypted.

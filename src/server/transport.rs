@@ -14,6 +14,7 @@ mod tally;
 
 use std::{
     io,
+    net::SocketAddr,
     ops::{Deref, DerefMut},
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -45,6 +46,8 @@ pub enum Outcome {
 /// A connection.
 #[derive(Debug)]
 pub struct Transport {
+    /// Whose it is: the peer, or whom a trusted proxy told. `None` on a Unix socket.
+    peer: Option<SocketAddr>,
     /// For shutting down from outside, whoever is waiting inside.
     socket: Mutex<Option<Arc<Socket>>>,
     inbound: Mutex<Inbound>,
@@ -122,10 +125,16 @@ impl<T> Drop for Half<'_, T> {
 }
 
 impl Transport {
-    /// Takes over a connected socket and the bytes that came with its head.
-    pub fn new(socket: Socket, first: Vec<u8>, flusher: Arc<Flusher>) -> Self {
+    /// Takes over a connected socket of `peer`, and the bytes that came with its head.
+    pub fn new(
+        socket: Socket,
+        first: Vec<u8>,
+        flusher: Arc<Flusher>,
+        peer: Option<SocketAddr>,
+    ) -> Self {
         let socket = Arc::new(socket);
         Self {
+            peer,
             inbound: Mutex::new(Inbound::new(socket.clone(), first)),
             outbound: Mutex::new(Outbound::new(socket.clone())),
             socket: Mutex::new(Some(socket)),

@@ -57,9 +57,9 @@ impl Transport {
         self.look(Socket::traffic).unwrap_or_else(|| self.tally.wire())
     }
 
-    /// The peer's address; `None` on a Unix socket, and when the peer has gone.
-    pub(in crate::server) fn peer(&self) -> Option<SocketAddr> {
-        self.look(Socket::peer).flatten()
+    /// The address of whose connection it is; `None` on a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// Whether the peer has ended the connection, or reset it, and nothing it sent is unread.
