@@ -138,3 +138,14 @@ def test_unread_requests_behind_a_refusal_do_not_swallow_it(server: Server) -> N
         client.send(b"BAD\r\n\r\n" + bytes(100_000))
         client.socket.shutdown(socket.SHUT_WR)
         assert client.read_response().status == 400
+
+
+def test_a_refused_request_is_judged_once(server: Server) -> None:
+    with server.connect() as client:
+        client.send(REQUEST.replace(b"/echo", b"/echo#part") + bytes(100_000))
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read_response().status == 400
+        assert client.read_to_end().endswith(b"</html>\n")
+    assert_answers(server, "/echo")
+    server.kill()
+    assert server.log.text().count("Fragment identifiers MUST NOT be used") == 1

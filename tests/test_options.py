@@ -1,6 +1,7 @@
 """The command line has pywebsocket's options, spellings, destinations and defaults."""
 
 import argparse
+import ipaddress
 import json
 import os
 import subprocess
@@ -24,6 +25,13 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["--bind"], ["h:1"], "bind", [listeners.Tcp("h", 1)]),
     (["--uds"], ["p"], "uds", "p"),
     (["--fd"], ["3"], "fd", [3]),
+    (
+        ["--trusted-proxies", "--trusted_proxies"],
+        ["10.0.0.0/8,unix"],
+        "trusted_proxies",
+        [ipaddress.ip_network("10.0.0.0/8"), "unix"],
+    ),
+    (["--proxy-protocol", "--proxy_protocol"], [], "proxy_protocol", True),
     (["-P", "--validation-port", "--validation_port"], ["81"], "validation_port", 81),
     (["-w", "--websock-handlers", "--websock_handlers"], ["d"], "websock_handlers", "d"),
     (

@@ -5,6 +5,8 @@ from typing import Any, Final, Literal, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
 
+from fastwsh.proxies import Settings
+
 __all__ = [
     "AsyncStream",
     "Connection",
@@ -492,7 +494,10 @@ class Connection:
         """
     @property
     def remote_addr(self) -> tuple[Any, ...]:
-        """(host, port), or (host, port, flow, scope) on an IPv6 socket."""
+        """(host, port), or (host, port, flow, scope) of IPv6; "" on a Unix socket.
+
+        That of the client about whom a trusted proxy tells; the port is 0 if it tells none.
+        """
     @property
     def local_addr(self) -> tuple[str, int]:
         """The server's name as it was given, and its port."""
@@ -566,6 +571,7 @@ class Server:
         document_root: Root of the files for requests that no handler serves.
         local_addr: What handlers see as the server's address.
         limits: As `fastwsh.limits.of` returns them.
+        proxies: As `fastwsh.proxies.settings` returns it.
         validation_host: The host that an absolute request target must name; None: any.
         validation_port: The port likewise.
         strict_compat: pywebsocket's outcomes where ours differ on purpose.
@@ -591,6 +597,7 @@ class Server:
         document_root: str,
         local_addr: tuple[str, int],
         limits: dict[str, float],
+        proxies: Settings,
         validation_host: str | None = None,
         validation_port: int | None = None,
         strict_compat: bool = False,

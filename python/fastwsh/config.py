@@ -151,6 +151,7 @@ def check_options(options: argparse.Namespace) -> None:
         ConfigError: A path cannot be used, or an option needs another one.
     """
     _check_tls(options)
+    _check_proxies(options)
     _check_folder("handler root", options.websock_handlers, "--websock-handlers")
     if options.scan_dir:
         _check_folder("scan folder", options.scan_dir, "--scan-dir")
@@ -182,6 +183,13 @@ def _check_tls(options: argparse.Namespace) -> None:
     _check_file("certificate", options.certificate, "--certificate")
     if options.tls_client_ca:
         _check_file("client authorities", options.tls_client_ca, "--tls-client-ca")
+
+
+def _check_proxies(options: argparse.Namespace) -> None:
+    if options.proxy_protocol and not options.trusted_proxies:
+        raise ConfigError(
+            "--proxy-protocol needs to know whose headers to believe; add --trusted-proxies"
+        )
 
 
 def _check_folder(what: str, path: str, option: str) -> None:

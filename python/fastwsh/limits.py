@@ -96,7 +96,8 @@ LIMITS: Final = (
         name="max_connections_per_address",
         default=0,
         help="connections at a time from one address (of IPv6: from one /64 network)",
-        reason="all clients of a test suite, and all behind a proxy, have the same",
+        reason="all clients of a test suite have the same, and all behind a proxy unless "
+        "--trusted-proxies names it",
     ),
     Limit(
         name="max_message_bytes",

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from fastwsh import __version__, config, coroutines, environment, limits, metrics
+from fastwsh import __version__, config, coroutines, environment, limits, metrics, proxies
 from fastwsh.arguments import (
     HelpFormatter,
     add_listening,
@@ -72,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         "per line, named by their long names; the command line overrides it",
     )
     add_listening(parser.add_argument_group("listening"))
+    proxies.add_proxies(parser.add_argument_group("behind a proxy"))
     _add_behaviour(parser.add_argument_group("behaviour"))
     _add_handlers(parser.add_argument_group("WebSocket handlers"))
     _add_http(parser.add_argument_group("plain HTTP"))

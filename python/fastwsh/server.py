@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, coroutines, limits, listeners, plain_http, session, tls
+from fastwsh import _core, coroutines, limits, listeners, plain_http, proxies, session, tls
 from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, Executor
 from fastwsh.config import ConfigError
@@ -272,6 +272,7 @@ class WebSocketServer(SocketServer):
             validation_port=getattr(options, "validation_port", None),
             strict_compat=getattr(options, "strict_compat", False),
             limits=limits.of(options),
+            proxies=proxies.settings(options),
             tls=tls.files(options),
             stack_size=threading.stack_size() or _STACK_BYTES,
             hub=self._needs_hub(),

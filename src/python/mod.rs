@@ -13,6 +13,7 @@ mod hub;
 mod limits;
 mod options;
 mod patience;
+mod proxies;
 mod server;
 mod stream;
 mod waiting;

@@ -24,6 +24,7 @@ use super::{
     event_loop::EventLoop,
     hub::Hub,
     limits::Limits,
+    proxies::Proxies,
 };
 use crate::{
     protocol::close::CloseCode,
@@ -82,6 +83,7 @@ impl Server {
         document_root,
         local_addr,
         limits,
+        proxies,
         validation_host=None,
         validation_port=None,
         strict_compat=false,
@@ -102,6 +104,7 @@ impl Server {
         document_root: PathBuf,
         local_addr: (String, u16),
         limits: Limits,
+        proxies: Proxies,
         validation_host: Option<String>,
         validation_port: Option<u16>,
         strict_compat: bool,
@@ -149,6 +152,7 @@ impl Server {
             document_root,
             limits: limits.of_connections()?,
             keepalive: limits.keepalive()?,
+            proxies: proxies.of_connections()?,
             validation_host,
             validation_port,
             tls,

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::OwnedFd,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -18,24 +19,28 @@ use tokio::{
 };
 
 use super::{
-    answer::Refusal,
     config::{Concurrency, Config, Routes},
     decision::{decide, is_for_handler, Decision},
     drain::drain,
     event::{Event, EventSink, Level},
     fallback::Fallback,
     flusher::Flusher,
+    greeting,
+    guest::Guest,
     keeper::Keeper,
     listen::{is_peers_fault, Accepted, Listener},
     metrics::{self, Arrivals, Workers},
-    opening::{describe, hand_over, serve, Arrival, Request},
+    opening::{describe, hand_over, refuse, serve, Arrival, Request},
     registry::Registry,
     repeated::{and_more, Repeated},
     seats::{Full, Seats},
     socket::Socket,
     transport::{Farewell, Outcome, Transport},
 };
-use crate::protocol::head::{HeadReader, RequestHead};
+use crate::protocol::{
+    head::{HeadReader, RequestHead},
+    proxy,
+};
 
 /// How long accepting pauses when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -84,13 +89,27 @@ pub(super) struct Shared {
     pub(super) arrivals: Arrivals,
     /// Connections beyond the limits.
     refused: Repeated,
+    /// Connections that do not begin with the PROXY header that they have to begin with.
+    pub(super) without_header: Repeated,
     /// Accepting does not work.
     failing: Repeated,
 }
 
 impl Shared {
-    fn uses_tls(&self) -> bool {
+    pub(super) fn uses_tls(&self) -> bool {
         self.tls.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Tells the operator of a connection beyond the limits.
+    pub(super) fn tell_refused(&self, peer: Option<SocketAddr>, full: Full) {
+        self.arrivals.note_refused(full.option);
+        if let Some(count) = self.refused.happened() {
+            let Full { option, limit } = full;
+            self.events.line(Level::Warning, SERVER_LOG, || {
+                let (peer, more) = (describe(peer), and_more(count));
+                format!("Connection of {peer} refused: {limit} are open ({option}){more}")
+            });
+        }
     }
 }
 
@@ -136,6 +155,7 @@ impl Server {
             seats: Seats::new(&config.limits),
             arrivals: Arrivals::default(),
             refused: Repeated::default(),
+            without_header: Repeated::default(),
             failing: Repeated::default(),
             tls: RwLock::new(config.tls.clone()),
             config,
@@ -278,10 +298,9 @@ async fn accept_all(listener: Listener, shared: Arc<Shared>, stop: watch::Receiv
 /// be made known to tokio and taken out of it again.
 fn take_in(accepted: Accepted, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
     shared.arrivals.note_accepted();
-    let peer = accepted.peer;
-    let seat = match shared.seats.take(peer) {
-        Ok(seat) => seat,
-        Err(full) => return turn_away(&accepted, full, shared),
+    let mut guest = match Guest::new(accepted.peer, &shared.config.proxies, &shared.seats) {
+        Ok(guest) => guest,
+        Err(full) => return turn_away(&accepted, accepted.peer, full, shared),
     };
     let mut first = Vec::new();
     if !shared.uses_tls() {
@@ -289,21 +308,33 @@ fn take_in(accepted: Accepted, shared: &Arc<Shared>, stop: &watch::Receiver<bool
             Some(read) => first = read,
             None => return,
         }
-        let mut reader = HeadReader::new(shared.config.limits.head);
-        if let Ok(Some((head, length))) = reader.poll(&first) {
-            if is_for_handler(&head, shared) {
-                if let Err(Decision::Handler { resource, concurrency }) = decide(&head, shared) {
+        if guest.owes_header && !may_stay(&accepted, &mut guest, &mut first, shared) {
+            return;
+        }
+        if let Some((head, length)) = first_head(&guest, &first, shared) {
+            match decide(&head, &guest, shared) {
+                Err(Decision::Handler { resource, concurrency, peer }) => {
                     let rest = first.split_off(length);
                     let socket = Socket::plain(accepted.into_socket());
-                    let request = Request { head, resource, concurrency, tls: false, peer, seat };
+                    let (tls, seat) = (false, guest.into_seat());
+                    let request = Request { head, resource, concurrency, tls, peer, seat };
                     return hand_over(socket, rest, request, shared);
                 }
+                Err(Decision::Refuse(refusal)) => {
+                    let Ok(stream) = accepted.into_stream() else { return };
+                    let shared = shared.clone();
+                    tokio::spawn(async move {
+                        refuse(stream, &head, &refusal, &guest, &shared).await;
+                    });
+                    return;
+                }
+                Ok(_) => {}
             }
         }
     }
     match accepted.into_stream() {
         Ok(stream) => {
-            let visit = Arrival { stream, peer, first, seat };
+            let visit = Arrival { stream, guest, first };
             tokio::spawn(serve(visit, shared.clone(), stop.clone()));
         }
         Err(error) => shared
@@ -312,25 +343,38 @@ fn take_in(accepted: Accepted, shared: &Arc<Shared>, stop: &watch::Receiver<bool
     }
 }
 
+/// The request that has come already, and the length of its head, if it is one for a handler.
+fn first_head(guest: &Guest, first: &[u8], shared: &Shared) -> Option<(RequestHead, usize)> {
+    if guest.owes_header {
+        return None;
+    }
+    let (head, length) = HeadReader::new(shared.config.limits.head).poll(first).ok()??;
+    is_for_handler(&head, shared).then_some((head, length))
+}
+
+/// Takes a PROXY header off `first` if it has come as a whole; `false` if the connection ends with it.
+fn may_stay(accepted: &Accepted, guest: &mut Guest, first: &mut Vec<u8>, shared: &Shared) -> bool {
+    match proxy::read(first) {
+        Ok(None) => true,
+        Ok(Some((source, length))) => {
+            first.drain(..length);
+            let announced = guest.announce(source, &shared.config.proxies);
+            announced.map_err(|full| turn_away(accepted, guest.address, full, shared)).is_ok()
+        }
+        Err(error) => {
+            greeting::tell(&error, guest.address, shared);
+            false
+        }
+    }
+}
+
 /// Tells a peer that there are too many connections, as far as it can be told without TLS and
 /// without waiting.
-fn turn_away(accepted: &Accepted, full: Full, shared: &Shared) {
-    shared.arrivals.note_refused(full.option);
-    if let Some(count) = shared.refused.happened() {
-        let Full { option, limit } = full;
-        shared.events.line(Level::Warning, SERVER_LOG, || {
-            let (peer, more) = (describe(accepted.peer), and_more(count));
-            format!("Connection of {peer} refused: {limit} are open ({option}){more}")
-        });
-    }
+fn turn_away(accepted: &Accepted, peer: Option<SocketAddr>, full: Full, shared: &Shared) {
+    shared.tell_refused(peer, full);
     if !shared.uses_tls() {
         // what the peer has sent and nobody has read would turn the answer into a reset
         let _ = accepted.read_first();
-        let refusal = Refusal {
-            reason: Some("Too many connections".to_owned()),
-            headers: vec![("Retry-After", "1".to_owned())],
-            ..Refusal::new(503)
-        };
-        accepted.send_last(&refusal.format(true));
+        accepted.send_last(&Full::refusal().format(true));
     }
 }

@@ -10,6 +10,7 @@ use rustls::ServerConfig;
 
 use super::{
     fallback::CgiConfig,
+    guest::Proxies,
     limits::{Keepalive, Limits},
 };
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is done for silent connections.
     pub keepalive: Keepalive,
+    /// Who may tell whose connections they pass on.
+    pub proxies: Proxies,
     /// The host that an absolute request target must name.
     pub validation_host: Option<String>,
     /// The port that an absolute request target must name.

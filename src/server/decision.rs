@@ -1,13 +1,16 @@
 //! Who answers a request: a handler, the fallback, or nobody.
 
-use std::sync::PoisonError;
+use std::{net::SocketAddr, sync::PoisonError};
 
 use super::{
     accept::{Shared, HANDLER_LOG},
     answer::Refusal,
     config::Concurrency,
     event::{Event, Level},
+    fallback::Errand,
+    guest::Guest,
     metrics::Handshake,
+    seats::Full,
 };
 use crate::protocol::{
     handshake::Opening,
@@ -17,16 +20,25 @@ use crate::protocol::{
 
 /// What becomes of a request that is not the fallback's.
 pub(super) enum Decision {
-    Handler { resource: String, concurrency: Concurrency },
+    Handler { resource: String, concurrency: Concurrency, peer: Option<SocketAddr> },
     Refuse(Refusal),
 }
 
-/// Decides who answers; the resource if it is the fallback.
-pub(super) fn decide(head: &RequestHead, shared: &Shared) -> Result<String, Decision> {
+/// Decides who answers, and from whom the request is; what is asked for if it is the fallback.
+pub(super) fn decide(
+    head: &RequestHead,
+    guest: &Guest,
+    shared: &Shared,
+) -> Result<Errand, Decision> {
     let events = &shared.events;
+    let peer = guest.client(head, &shared.config.proxies);
+    if let Err(full) = guest.count_for(peer) {
+        shared.tell_refused(peer, full);
+        return Err(Decision::Refuse(Full::refusal()));
+    }
     let fall_back = |resource: &str| {
         events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
-        Ok(resource.to_owned())
+        Ok(Errand { resource: resource.to_owned(), peer })
     };
     let credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner);
     if credential.is_some() && credential.as_deref() != head.header("Authorization") {
@@ -69,7 +81,7 @@ pub(super) fn decide(head: &RequestHead, shared: &Shared) -> Result<String, Deci
             });
             Err(Decision::Refuse(Refusal::new(400)))
         }
-        Some(concurrency) => Err(Decision::Handler { resource, concurrency }),
+        Some(concurrency) => Err(Decision::Handler { resource, concurrency, peer }),
         None => {
             let upgrade = Opening::is_meant(head);
             if upgrade {

@@ -1,4 +1,5 @@
-//! A connection from its first byte to who serves it: TLS, the request head, the fallback.
+//! A connection from its first byte to who serves it: the PROXY header, TLS, the request head, the
+//! fallback.
 
 use std::{
     net::SocketAddr,
@@ -21,8 +22,10 @@ use super::{
     drain::drain,
     event::{Event, Level},
     fallback::{End, Visit},
+    greeting,
+    guest::Guest,
     metrics::Handshake,
-    seats::Seat,
+    seats::{Full, Seat},
     socket::Socket,
     stream::Stream,
     transport::Transport,
@@ -35,9 +38,8 @@ use crate::protocol::{
 /// A connection of which the beginning may have been read.
 pub(super) struct Arrival {
     pub(super) stream: Stream,
-    pub(super) peer: Option<SocketAddr>,
+    pub(super) guest: Guest,
     pub(super) first: Vec<u8>,
-    pub(super) seat: Seat,
 }
 
 /// A request for a handler.
@@ -61,8 +63,8 @@ pub(super) fn hand_over(socket: Socket, rest: Vec<u8>, request: Request, shared:
 
 /// Serves a connection until it is somebody else's, or over.
 pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
-    let Arrival { stream, peer, first, seat } = arrival;
-    let opening = open(stream, peer, first, &shared);
+    let Arrival { stream, mut guest, first } = arrival;
+    let opening = open(stream, &mut guest, first, &shared);
     let opened = match shared.config.limits.head_time {
         Some(limit) => timeout(limit, opening).await.unwrap_or(None),
         None => opening.await,
@@ -70,15 +72,15 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, stop: watch::Re
     let Some((stream, mut buffer, read)) = opened else { return };
     let (head, length) = match read {
         Ok(whole) => whole,
-        Err(error) => return Box::pin(refuse_head(stream, peer, &shared, &error)).await,
+        Err(error) => return Box::pin(refuse_head(stream, guest.address, &shared, &error)).await,
     };
     let mut rest = buffer.split_off(length);
-    let (stream, head, decision) = match decide(&head, &shared) {
+    let (stream, head, decision) = match decide(&head, &guest, &shared) {
         Err(decision) => (stream, head, decision),
-        Ok(resource) => {
-            let visit = Visit { stream, peer, head, resource, rest };
-            let judge = shared.clone();
-            let judge = Box::new(move |head: &RequestHead| decide(head, &judge));
+        Ok(errand) => {
+            let visit = Visit { stream, head, errand, rest };
+            let judge = (guest.clone(), shared.clone());
+            let judge = Box::new(move |head: &RequestHead| decide(head, &judge.0, &judge.1));
             let visitor = shared.registry.visit();
             // boxed, as all that few connections need: every task has room for its largest part
             let end = Box::pin(shared.fallback.serve(visit, judge, stop)).await;
@@ -89,7 +91,7 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, stop: watch::Re
                     (stream, head, verdict)
                 }
                 End::BadHead { stream, error } => {
-                    return Box::pin(refuse_head(stream, peer, &shared, &error)).await;
+                    return Box::pin(refuse_head(stream, guest.address, &shared, &error)).await;
                 }
                 End::Finished(Some(stream)) => return Box::pin(send_and_drain(stream, &[])).await,
                 End::Finished(None) => return,
@@ -97,35 +99,33 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, stop: watch::Re
         }
     };
     match decision {
-        Decision::Handler { resource, concurrency } => {
+        Decision::Handler { resource, concurrency, peer } => {
             let tls = stream.is_tls();
+            let seat = guest.into_seat();
             let Ok(socket) = stream.into_socket() else { return };
             let request = Request { head, resource, concurrency, tls, peer, seat };
             hand_over(socket, rest, request, &shared);
         }
         Decision::Refuse(refusal) => {
-            if Opening::is_meant(&head) {
-                let status = refusal.status;
-                shared.registry.note_handshake(Handshake::Answered(status));
-                let resource = head.target.clone();
-                shared.events.send(Event::Refused { peer, resource, status });
-            }
-            let body = head.method != "HEAD";
-            Box::pin(send_and_drain(stream, &refusal.format(body))).await;
+            Box::pin(refuse(stream, &head, &refusal, &guest, &shared)).await;
         }
     }
 }
 
 type HeadResult = Result<(RequestHead, usize), HeadError>;
 
-/// Does the TLS handshake if there is to be one, and reads behind `first` until the request head is
-/// whole; `None` if the peer sent nothing or went away.
+/// Reads the PROXY header and does the TLS handshake if there are to be any, and reads behind `first`
+/// until the request head is whole; `None` if the connection ends before.
 async fn open(
-    stream: Stream,
-    peer: Option<SocketAddr>,
-    first: Vec<u8>,
+    mut stream: Stream,
+    guest: &mut Guest,
+    mut first: Vec<u8>,
     shared: &Shared,
 ) -> Option<(Stream, Vec<u8>, HeadResult)> {
+    if guest.owes_header {
+        let first = std::mem::take(&mut first);
+        stream = Box::pin(greet(stream, guest, first, shared)).await?;
+    }
     let config = shared.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut stream = match (stream, config) {
         (Stream::Tcp(stream), Some(config)) => {
@@ -136,7 +136,7 @@ async fn open(
                 Ok(stream) => Stream::Tls(Box::new(stream)),
                 Err(error) => {
                     shared.events.line(Level::Info, SERVER_LOG, || {
-                        format!("TLS handshake with {} failed: {error}", describe(peer))
+                        format!("TLS handshake with {} failed: {error}", describe(guest.address))
                     });
                     return None;
                 }
@@ -167,10 +167,49 @@ async fn open(
     }
 }
 
+/// Learns from the PROXY header whose connection it is; gives it back unless it ends here.
+async fn greet(
+    mut stream: Stream,
+    guest: &mut Guest,
+    first: Vec<u8>,
+    shared: &Shared,
+) -> Option<Stream> {
+    let source = match greeting::read_header(&mut stream, first).await {
+        Ok(source) => source?,
+        Err(error) => {
+            greeting::tell(&error, guest.address, shared);
+            return None;
+        }
+    };
+    let Err(full) = guest.announce(source, &shared.config.proxies) else { return Some(stream) };
+    shared.tell_refused(guest.address, full);
+    if !(shared.uses_tls() && matches!(stream, Stream::Tcp(_))) {
+        send_and_drain(stream, &Full::refusal().format(true)).await;
+    }
+    None
+}
+
 /// Whether the peer speaks HTTP where TLS is spoken: its first byte is a letter.
 async fn is_plain_text(stream: &TcpStream) -> bool {
     let mut first = [0];
     matches!(stream.peek(&mut first).await, Ok(1)) && first[0].is_ascii_alphabetic()
+}
+
+/// Answers a request with a refusal, and ends the connection.
+pub(super) async fn refuse(
+    stream: Stream,
+    head: &RequestHead,
+    refusal: &Refusal,
+    guest: &Guest,
+    shared: &Shared,
+) {
+    if Opening::is_meant(head) {
+        let status = refusal.status;
+        shared.registry.note_handshake(Handshake::Answered(status));
+        let peer = guest.client(head, &shared.config.proxies);
+        shared.events.send(Event::Refused { peer, resource: head.target.clone(), status });
+    }
+    send_and_drain(stream, &refusal.format(head.method != "HEAD")).await;
 }
 
 async fn refuse_head(stream: Stream, peer: Option<SocketAddr>, shared: &Shared, error: &HeadError) {

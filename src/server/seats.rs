@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::limits::Limits;
+use super::{answer::Refusal, limits::Limits};
 use crate::locks::lock;
 
 /// Why a connection is refused: the option that says so, and its value.
@@ -14,6 +14,17 @@ use crate::locks::lock;
 pub(super) struct Full {
     pub(super) option: &'static str,
     pub(super) limit: usize,
+}
+
+impl Full {
+    /// The answer to a peer that may send a request.
+    pub(super) fn refusal() -> Refusal {
+        Refusal {
+            reason: Some("Too many connections".to_owned()),
+            headers: vec![("Retry-After", "1".to_owned())],
+            ..Refusal::new(503)
+        }
+    }
 }
 
 /// Counts connections.
@@ -30,16 +41,15 @@ struct Taken {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// A connection's place, until it is dropped. Nothing where nothing is counted.
-#[derive(Debug)]
-pub(super) struct Seat {
-    _occupied: Option<Box<Occupied>>,
-}
+/// A connection's place, until all clones of it are dropped. Nothing where nothing is counted.
+#[derive(Debug, Clone)]
+pub(super) struct Seat(Option<Arc<Occupied>>);
 
 #[derive(Debug)]
 struct Occupied {
     seats: Arc<Seats>,
-    address: Option<IpAddr>,
+    /// For whom it counts; taken before the lock of the seats.
+    address: Mutex<Option<IpAddr>>,
 }
 
 impl Seats {
@@ -51,48 +61,72 @@ impl Seats {
         })
     }
 
-    /// Takes a place for a connection. A Unix socket's peers have no address and count in the total
-    /// alone.
+    /// Takes a place for a connection, which counts for no address yet.
     ///
     /// # Errors
-    /// If a limit is reached.
-    pub(super) fn take(self: &Arc<Self>, peer: Option<SocketAddr>) -> Result<Seat, Full> {
+    /// If there are as many as there may be.
+    pub(super) fn take(self: &Arc<Self>) -> Result<Seat, Full> {
         if self.total == usize::MAX && self.per_address == usize::MAX {
-            return Ok(Seat { _occupied: None });
+            return Ok(Seat(None));
         }
-        let address =
-            peer.filter(|_| self.per_address != usize::MAX).map(|peer| network(peer.ip()));
         let mut taken = lock(&self.taken);
         if taken.total >= self.total {
             return Err(Full { option: "--max-connections", limit: self.total });
         }
-        if let Some(address) = address {
-            let count = taken.by_address.entry(address).or_default();
-            if *count >= self.per_address {
-                return Err(Full {
-                    option: "--max-connections-per-address",
-                    limit: self.per_address,
-                });
+        taken.total += 1;
+        Ok(Seat(Some(Arc::new(Occupied { seats: self.clone(), address: Mutex::default() }))))
+    }
+}
+
+impl Seat {
+    /// Counts the connection for an address, in place of the one for which it counted before. A
+    /// Unix socket's peers have none and count in the total alone.
+    ///
+    /// # Errors
+    /// If as many as there may be count for that address; nothing is changed then.
+    pub(super) fn assign(&self, peer: Option<SocketAddr>) -> Result<(), Full> {
+        let Some(Occupied { seats, address }) = self.0.as_deref() else { return Ok(()) };
+        if seats.per_address == usize::MAX {
+            return Ok(());
+        }
+        let mut own = lock(address);
+        let next = peer.map(|peer| network(peer.ip()));
+        if *own == next {
+            return Ok(());
+        }
+        let mut taken = lock(&seats.taken);
+        if let Some(next) = next {
+            let count = taken.by_address.entry(next).or_default();
+            if *count >= seats.per_address {
+                let limit = seats.per_address;
+                return Err(Full { option: "--max-connections-per-address", limit });
             }
             *count += 1;
         }
-        taken.total += 1;
-        let occupied = Occupied { seats: self.clone(), address };
-        Ok(Seat { _occupied: Some(Box::new(occupied)) })
+        taken.leave(std::mem::replace(&mut *own, next));
+        Ok(())
+    }
+}
+
+impl Taken {
+    /// One connection less counts for an address.
+    fn leave(&mut self, address: Option<IpAddr>) {
+        let Some(address) = address else { return };
+        if let Some(count) = self.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
     }
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
+        let address = lock(&self.address).take();
         let mut taken = lock(&self.seats.taken);
         taken.total -= 1;
-        let Some(address) = self.address else { return };
-        if let Some(count) = taken.by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                taken.by_address.remove(&address);
-            }
-        }
+        taken.leave(address);
     }
 }
 
@@ -122,29 +156,55 @@ mod tests {
         address.parse().ok().map(|address| SocketAddr::new(address, 1))
     }
 
+    /// Takes a place that counts for an address.
+    fn take(seats: &Arc<Seats>, address: &str) -> Result<Seat, Full> {
+        let seat = seats.take()?;
+        seat.assign(peer(address))?;
+        Ok(seat)
+    }
+
     #[test]
     fn a_place_is_free_again_when_its_connection_has_gone() {
         let seats = seats(Some(2), None);
-        let first = seats.take(None).expect("free");
-        let _second = seats.take(peer("127.0.0.1")).expect("free");
+        let first = seats.take().expect("free");
+        let _second = take(&seats, "127.0.0.1").expect("free");
         let full = Full { option: "--max-connections", limit: 2 };
-        assert_eq!(seats.take(None).map(|_| ()), Err(full));
+        assert_eq!(seats.take().map(|_| ()), Err(full));
+        let clone = first.clone();
         drop(first);
-        assert!(seats.take(None).is_ok());
+        assert!(seats.take().is_err());
+        drop(clone);
+        assert!(seats.take().is_ok());
     }
 
     #[test]
     fn addresses_are_counted_apart_and_those_of_an_ipv6_network_together() {
         let seats = seats(None, Some(1));
         let full = Err(Full { option: "--max-connections-per-address", limit: 1 });
-        let first = seats.take(peer("10.0.0.1")).expect("free");
-        assert_eq!(seats.take(peer("::ffff:10.0.0.1")).map(|_| ()), full);
-        let _other = seats.take(peer("10.0.0.2")).expect("free");
-        let _sixth = seats.take(peer("2001:db8::1")).expect("free");
-        assert_eq!(seats.take(peer("2001:db8::2")).map(|_| ()), full);
-        assert!(seats.take(peer("2001:db8:0:1::1")).is_ok());
+        let first = take(&seats, "10.0.0.1").expect("free");
+        assert_eq!(take(&seats, "::ffff:10.0.0.1").map(|_| ()), full);
+        let _other = take(&seats, "10.0.0.2").expect("free");
+        let _sixth = take(&seats, "2001:db8::1").expect("free");
+        assert_eq!(take(&seats, "2001:db8::2").map(|_| ()), full);
+        assert!(take(&seats, "2001:db8:0:1::1").is_ok());
         drop(first);
         assert_eq!(lock(&seats.taken).by_address.len(), 2);
-        assert!(seats.take(peer("10.0.0.1")).is_ok());
+        assert!(take(&seats, "10.0.0.1").is_ok());
+    }
+    #[test]
+    fn a_place_may_count_for_another_address_later() {
+        let seats = seats(None, Some(1));
+        let (first, second) =
+            (seats.take().expect("free"), take(&seats, "10.0.0.2").expect("free"));
+        assert!(first.assign(peer("10.0.0.1")).is_ok());
+        assert!(first.assign(peer("10.0.0.1")).is_ok());
+        assert!(first.assign(peer("10.0.0.2")).is_err());
+        // which changes nothing
+        assert!(second.assign(peer("10.0.0.1")).is_err());
+        assert!(first.assign(None).is_ok());
+        assert!(second.assign(peer("10.0.0.1")).is_ok());
+        drop((first, second));
+        let taken = lock(&seats.taken);
+        assert_eq!((taken.total, taken.by_address.len()), (0, 0));
     }
 }

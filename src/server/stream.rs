@@ -7,8 +7,9 @@ use std::{
     task::{Context, Poll},
 };
 
+use rustix::net::{recv, RecvFlags};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::server::TlsStream;
@@ -42,6 +43,22 @@ impl Stream {
             Self::Tcp(stream) => stream.local_addr().ok(),
             Self::Unix(_) => None,
             Self::Tls(stream) => stream.get_ref().0.local_addr().ok(),
+        }
+    }
+
+    /// Looks at what has come without taking it; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`; with TLS there is nothing to look at.
+    pub(super) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.peek(buffer).await,
+            Self::Unix(stream) => {
+                let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+                let look = || Ok(recv(stream, &mut *buffer, flags)?.0);
+                stream.async_io(Interest::READABLE, look).await
+            }
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

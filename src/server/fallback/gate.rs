@@ -6,6 +6,7 @@
 
 use std::{
     io, mem,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -39,12 +40,21 @@ const READ_AHEAD: usize = 64 * 1024;
 /// have closed the connection, or only have nothing more to ask.
 const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What a request of the fallback asks for, and for whom.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    /// The target, or what an absolute `ws:` one contains.
+    pub(crate) resource: String,
+    /// The client's address; `None` on a Unix socket. Requests of one connection may have several
+    /// clients if a proxy sends them.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
 /// A request for the fallback.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) head: RequestHead,
-    /// What it asks for: the target, or what an absolute `ws:` one contains.
-    pub(super) resource: String,
+    pub(super) errand: Errand,
     pub(super) framing: Framing,
 }
 
@@ -59,8 +69,8 @@ pub(crate) enum End<V> {
     BadHead { stream: Stream, error: HeadError },
 }
 
-/// Judges a request: the resource if it is the fallback's.
-pub(super) type Judge<V> = Box<dyn Fn(&RequestHead) -> Result<String, V> + Send>;
+/// Judges a request: what it asks for if it is the fallback's.
+pub(super) type Judge<V> = Box<dyn Fn(&RequestHead) -> Result<Errand, V> + Send>;
 
 /// A stream for hyper; clones are the same stream.
 pub(super) struct Gate<V> {
@@ -115,7 +125,7 @@ impl<V> Gate<V> {
     pub(super) fn new(
         stream: Stream,
         head: RequestHead,
-        resource: String,
+        errand: Errand,
         rest: Vec<u8>,
         judge: Judge<V>,
         limits: &Limits,
@@ -134,7 +144,7 @@ impl<V> Gate<V> {
             sends: Patience::new(limits.http_time),
             takes: Patience::new(limits.http_time),
         };
-        shared.admit(head, resource);
+        shared.admit(head, errand);
         Self { shared: Arc::new(Mutex::new(shared)), busy: Arc::default() }
     }
 
@@ -186,7 +196,7 @@ impl<V> Gate<V> {
 }
 
 impl<V> Shared<V> {
-    fn admit(&mut self, head: RequestHead, resource: String) {
+    fn admit(&mut self, head: RequestHead, errand: Errand) {
         let framing = Framing::of(&head);
         self.head = head_for_hyper(&head, framing);
         self.body = match framing {
@@ -194,12 +204,12 @@ impl<V> Shared<V> {
             Framing::Length(length) => length,
             Framing::Chunked => u64::MAX,
         };
-        self.asked = Some(Asked { head, resource, framing });
+        self.asked = Some(Asked { head, errand, framing });
     }
 
     fn judge(&mut self, head: RequestHead) {
         match (self.judge)(&head) {
-            Ok(resource) => self.admit(head, resource),
+            Ok(errand) => self.admit(head, errand),
             Err(verdict) => self.leaving = Some(Leaving::Other(Box::new(head), verdict)),
         }
     }

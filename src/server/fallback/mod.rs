@@ -28,7 +28,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::watch, task::spawn_blocking};
 
 pub use self::{cgi::CgiConfig, locate::IsExecutable};
-pub(super) use gate::End;
+pub(super) use gate::{End, Errand};
 
 use self::{
     cgi::{Ran, Runner},
@@ -70,10 +70,8 @@ pub(super) struct Fallback {
 /// A connection whose first request is for the fallback.
 pub(super) struct Visit {
     pub(super) stream: Stream,
-    pub(super) peer: Option<SocketAddr>,
     pub(super) head: RequestHead,
-    /// What the request asks for.
-    pub(super) resource: String,
+    pub(super) errand: Errand,
     /// What was read behind the head.
     pub(super) rest: Vec<u8>,
 }
@@ -110,16 +108,19 @@ impl Fallback {
         judge: Judge<V>,
         mut stop: watch::Receiver<bool>,
     ) -> End<V> {
-        let Visit { stream, peer, head, resource, rest } = visit;
-        let client = Client { peer, local: stream.local_addr(), tls: stream.is_tls() };
-        let gate = Gate::new(stream, head, resource, rest, judge, &self.limits);
+        let Visit { stream, head, errand, rest } = visit;
+        let (local, tls) = (stream.local_addr(), stream.is_tls());
+        let gate = Gate::new(stream, head, errand, rest, judge, &self.limits);
         {
             let service = service_fn(|request: Request<Incoming>| {
                 let asked = gate.take_asked();
                 let gate = &gate;
                 async move {
                     Ok::<_, Infallible>(match asked {
-                        Some(asked) => self.answer(asked, request.into_body(), client, gate).await,
+                        Some(asked) => {
+                            let client = Client { peer: asked.errand.peer, local, tls };
+                            self.answer(asked, request.into_body(), client, gate).await
+                        }
                         None => answers::bad_request(),
                     })
                 }
@@ -160,7 +161,7 @@ impl Fallback {
         gate: &Gate<V>,
     ) -> Response<Body> {
         let line = self.events.wants(Level::Info).then(|| request_line(&asked.head));
-        let refused = Opening::is_meant(&asked.head).then(|| asked.resource.clone());
+        let refused = Opening::is_meant(&asked.head).then(|| asked.errand.resource.clone());
         let has_body = matches!(asked.framing, Framing::Length(1..));
         let mut body = Some((asked.framing, body));
         let mut response = self.respond(asked, &mut body, client, gate).await;
@@ -186,7 +187,8 @@ impl Fallback {
         client: Client,
         gate: &Gate<V>,
     ) -> Response<Body> {
-        let Asked { mut head, resource: mut target, framing } = asked;
+        let Asked { mut head, errand, framing } = asked;
+        let mut target = errand.resource;
         if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
             return answers::not_implemented(&format!("Unsupported method ('{}')", head.method));
         }

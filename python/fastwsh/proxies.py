@@ -1,0 +1,88 @@
+"""Behind a proxy: whose word about the address of a client is believed.
+
+Owns the options for that and their notation. What a proxy tells, and what follows from it, is the
+native half's business.
+"""
+
+import argparse
+import ipaddress
+from typing import Any, Final, Literal, TypedDict
+
+from fastwsh.arguments import spelled
+
+__all__ = ["UNIX", "Settings", "Trusted", "add_proxies", "parse_trusted", "settings"]
+
+UNIX: Final = "unix"
+"""Stands for the peers of Unix sockets, which have no address."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+Trusted = Network | Literal["unix"]
+"""A network whose addresses are believed, or `UNIX`."""
+
+
+class Settings(TypedDict):
+    """What the native half has to know."""
+
+    trusted_networks: list[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]
+    trusts_unix: bool
+    proxy_protocol: bool
+
+
+def add_proxies(group: argparse._ArgumentGroup) -> None:
+    """Add whom to trust, and what they send."""
+    group.add_argument(
+        *spelled("--trusted-proxies"),
+        dest="trusted_proxies",
+        # the type gives a list: a value may have several
+        action="extend",
+        type=parse_trusted,
+        metavar="ADDRESSES",
+        help="believe these peers about the address of their clients, in X-Forwarded-For or with "
+        "--proxy-protocol: addresses, networks such as 10.0.0.0/8, and the word unix for Unix "
+        "sockets, separated by commas; may be repeated (default: nobody is believed)",
+    )
+    group.add_argument(
+        *spelled("--proxy-protocol"),
+        dest="proxy_protocol",
+        action="store_true",
+        help="connections of --trusted-proxies begin with a header of the PROXY protocol, version "
+        "1 or 2; those that do not are closed",
+    )
+
+
+def parse_trusted(text: str) -> list[Trusted]:
+    """Parse addresses, networks and `unix`, separated by commas."""
+    return [_parse_one(part.strip()) for part in text.split(",")]
+
+
+def _parse_one(text: str) -> Trusted:
+    if text == UNIX:
+        return "unix"
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        remedy = "name an address, a network such as 10.0.0.0/8, or unix"
+        raise argparse.ArgumentTypeError(f"{text!r} is no proxy to trust; {remedy}") from None
+    address, slash, _ = text.partition("/")
+    if slash and ipaddress.ip_address(address) != network.network_address:
+        # too much trust is not to come from a slip
+        remedy = f"write {network} for the network, or {address}"
+        raise argparse.ArgumentTypeError(f"{text!r} is an address within a network; {remedy}")
+    return network
+
+
+def settings(options: Any) -> Settings:
+    """Read the options.
+
+    Args:
+        options: pywebsocket's options; an embedder that leaves these out trusts nobody.
+    """
+    trusted: list[Trusted] = getattr(options, "trusted_proxies", None) or []
+    return {
+        "trusted_networks": [
+            (entry.network_address, entry.prefixlen) for entry in trusted if entry != UNIX
+        ],
+        "trusts_unix": UNIX in trusted,
+        "proxy_protocol": bool(getattr(options, "proxy_protocol", False)),
+    }

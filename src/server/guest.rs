@@ -1,0 +1,173 @@
+//! Whose connection it is, as far as that is known: the peer's, or that of a client about whom a
+//! trusted proxy tells; and the place that it takes.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::seats::{Full, Seat, Seats};
+use crate::protocol::{forwarded, head::RequestHead, proxy::Source, trust::Trusted};
+
+/// Whom the server believes about the addresses of its clients.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    /// Their own addresses.
+    pub trusted: Trusted,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    pub send_header: bool,
+}
+
+/// Who is at the other end of a connection; clones share its place.
+#[derive(Debug, Clone)]
+pub(super) struct Guest {
+    /// The peer's address, or the one of its PROXY header; `None` on a Unix socket.
+    pub(super) address: Option<SocketAddr>,
+    /// Whether that is a proxy, whose requests say whom they are from.
+    is_proxy: bool,
+    /// Whether its PROXY header is still to come.
+    pub(super) owes_header: bool,
+    seat: Seat,
+}
+
+impl Guest {
+    /// Takes a place for a connection. It counts for the peer's address unless that is a proxy's,
+    /// whose client is not yet known.
+    ///
+    /// # Errors
+    /// If a limit is reached.
+    pub(super) fn new(
+        peer: Option<SocketAddr>,
+        proxies: &Proxies,
+        seats: &Arc<Seats>,
+    ) -> Result<Self, Full> {
+        let seat = seats.take()?;
+        let is_proxy = proxies.trusted.contains_peer(peer);
+        if !is_proxy {
+            seat.assign(peer)?;
+        }
+        let owes_header = is_proxy && proxies.send_header;
+        Ok(Self { address: peer, is_proxy, owes_header, seat })
+    }
+
+    /// Takes the word of a PROXY header.
+    ///
+    /// # Errors
+    /// If as many connections as there may be are open from where this one comes.
+    pub(super) fn announce(&mut self, source: Source, proxies: &Proxies) -> Result<(), Full> {
+        self.owes_header = false;
+        self.address = match source {
+            Source::Peer => return Ok(()),
+            Source::Client(address) => Some(address),
+            Source::Unix => None,
+        };
+        self.is_proxy = proxies.trusted.contains_peer(self.address);
+        if self.is_proxy {
+            Ok(())
+        } else {
+            self.seat.assign(self.address)
+        }
+    }
+
+    /// Whom a request is from.
+    pub(super) fn client(&self, head: &RequestHead, proxies: &Proxies) -> Option<SocketAddr> {
+        if !self.is_proxy {
+            return self.address;
+        }
+        let told = head.list_header("X-Forwarded-For");
+        let is_believed = |address| proxies.trusted.contains(address);
+        told.and_then(|told| forwarded::client(&told, is_believed)).or(self.address)
+    }
+
+    /// Counts the connection for the client of its request, in place of the one before: a proxy may
+    /// use a connection for the requests of several.
+    ///
+    /// # Errors
+    /// If as many connections as there may be are open from there.
+    pub(super) fn count_for(&self, client: Option<SocketAddr>) -> Result<(), Full> {
+        if self.is_proxy {
+            self.seat.assign(client)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The connection's place, for who keeps it from here on.
+    pub(super) fn into_seat(self) -> Seat {
+        self.seat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        protocol::{head::HeadReader, trust::Network},
+        server::limits::Limits,
+    };
+
+    fn proxies() -> Proxies {
+        let network = Network::new("10.0.0.0".parse().expect("an address"), 8);
+        let trusted = Trusted { networks: network.into_iter().collect(), unix: true };
+        Proxies { trusted, send_header: true }
+    }
+
+    fn seats(per_address: usize) -> Arc<Seats> {
+        Seats::new(&Limits { connections_per_address: Some(per_address), ..Limits::default() })
+    }
+
+    fn address(text: &str) -> Option<SocketAddr> {
+        let address = text.parse();
+        assert!(address.is_ok(), "{text}");
+        address.ok()
+    }
+
+    fn head(told: &str) -> RequestHead {
+        let bytes = format!("GET / HTTP/1.1\r\n{told}\r\n\r\n");
+        HeadReader::default().poll(bytes.as_bytes()).expect("valid").expect("whole").0
+    }
+
+    #[test]
+    fn only_a_proxy_is_believed() {
+        let told = head("X-Forwarded-For: 203.0.113.7");
+        let client = |peer| {
+            let guest = Guest::new(peer, &proxies(), &seats(9)).expect("free");
+            (guest.owes_header, guest.client(&told, &proxies()))
+        };
+        assert_eq!(client(address("10.0.0.1:5")), (true, address("203.0.113.7:0")));
+        assert_eq!(client(None), (true, address("203.0.113.7:0")));
+        assert_eq!(client(address("11.0.0.1:5")), (false, address("11.0.0.1:5")));
+    }
+
+    #[test]
+    fn a_header_is_believed_about_whom_to_believe() {
+        let told = head("X-Forwarded-For: 203.0.113.7");
+        let client = |source| {
+            let mut guest = Guest::new(None, &proxies(), &seats(9)).expect("free");
+            guest.announce(source, &proxies()).expect("free");
+            assert!(!guest.owes_header);
+            guest.client(&told, &proxies())
+        };
+        let from = |text: &str| Source::Client(text.parse().expect("an address"));
+        assert_eq!(client(from("10.0.0.1:5")), address("203.0.113.7:0"));
+        assert_eq!(client(from("11.0.0.1:5")), address("11.0.0.1:5"));
+        assert_eq!(client(Source::Peer), address("203.0.113.7:0"));
+        assert_eq!(client(Source::Unix), address("203.0.113.7:0"));
+    }
+
+    #[test]
+    fn each_client_of_a_proxy_has_its_own_places() {
+        let seats = seats(1);
+        let arrive = || Guest::new(address("10.0.0.1:5"), &proxies(), &seats).expect("free");
+        let (first, second) = (arrive(), arrive());
+        let one = address("203.0.113.1:0");
+        assert!(first.count_for(one).is_ok());
+        assert!(second.count_for(one).is_err());
+        assert!(second.count_for(address("203.0.113.2:0")).is_ok());
+        // a further request of the same connection
+        assert!(first.count_for(one).is_ok());
+        assert!(first.count_for(address("203.0.113.3:0")).is_ok());
+        assert!(second.count_for(one).is_ok());
+        drop(second);
+        let mut third = arrive();
+        assert!(third.announce(Source::Client(one.expect("an address")), &proxies()).is_ok());
+        assert!(Guest::new(one, &proxies(), &seats).is_err());
+    }
+}
