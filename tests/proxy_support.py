@@ -127,9 +127,6 @@ def _page() -> str:
 SUPPORTED = {option for action in build_parser()._actions for option in action.option_strings}
 """The options that fastwsh has."""
 
-BELIEVES_PROXIES = "--trusted-proxies" in SUPPORTED
-"""Whether handlers are told the address of the client, not that of the proxy."""
-
 
 def behind(option: str) -> list[str]:
     """Return the arguments of the page's command with this option, without where it listens."""
@@ -139,12 +136,7 @@ def behind(option: str) -> list[str]:
         for words in map(shlex.split, commands)
         if option in words and (option != "-p" or "--proxy-protocol" not in words)
     ]
-    left_out = {"-H", "-p", "--uds"}
-    if not BELIEVES_PROXIES:
-        left_out.add("--trusted-proxies")
-    if "--proxy-protocol" in set(words) - SUPPORTED:
-        pytest.skip("this version has no --proxy-protocol")
-    for name in left_out & set(words):
+    for name in {"-H", "-p", "--uds"} & set(words):
         place = words.index(name)
         del words[place : place + 2]
     return words

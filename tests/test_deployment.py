@@ -211,8 +211,7 @@ class TestSite:
         if site.server != "--proxy-protocol":
             addresses = re.split(r",\s*", ",".join(facts["forwarded"]))
             assert addresses[-1] == CLIENT_ADDRESS
-        if support.BELIEVES_PROXIES:
-            assert facts["peer"][0] == CLIENT_ADDRESS
+        assert facts["peer"][0] == CLIENT_ADDRESS
 
     def test_files_are_served_on_one_connection(self, client: Client):
         for _ in range(2):
@@ -345,8 +344,6 @@ def test_variables_of_the_service_are_options(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.delenv(name)
     for name, value in (word.split("=") for word in line.split()):
         option = f"--{name.removeprefix('FASTWSH_').lower().replace('_', '-')}"
-        if option == "--trusted-proxies" and not support.BELIEVES_PROXIES:
-            continue
         assert option in support.SUPPORTED
         monkeypatch.setenv(name, value)
     options, _ = parse_args_and_config([])
