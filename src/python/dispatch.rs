@@ -14,11 +14,9 @@ use super::{
     hub::Hub,
 };
 use crate::server::{
-    Acceptor, Candidate, Concurrency, Event, EventSink, Executor, Level, Outcome, Registry,
-    Server as Core, Threads, Transport, Workers,
+    event::SERVER_LOG, Acceptor, Candidate, Concurrency, Event, EventSink, Executor, Level,
+    Outcome, Registry, Server as Core, Threads, Transport, Workers,
 };
-
-const SERVER_LOG: &str = "websocket_server.WebSocketServer";
 
 /// Takes the candidates of one server.
 pub(super) struct Dispatch {

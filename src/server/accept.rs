@@ -19,21 +19,23 @@ use tokio::{
 };
 
 use super::{
-    config::{Concurrency, Config, Routes},
+    arrivals::Arrivals,
+    config::{Config, Routes},
     decision::{decide, is_for_handler, Decision},
     drain::drain,
-    event::{Event, EventSink, Level},
+    event::{Event, EventSink, Level, SERVER_LOG},
     fallback::Fallback,
     flusher::Flusher,
     greeting,
     guest::Guest,
     keeper::Keeper,
     listen::{is_peers_fault, Accepted, Listener},
-    metrics::{self, Arrivals, Workers},
-    opening::{describe, hand_over, refuse, serve, Arrival, Request},
+    metrics,
+    opening::{hand_over, refuse, serve, Arrival, Request},
     registry::Registry,
     repeated::{and_more, Repeated},
     seats::{Full, Seats},
+    shared::{Acceptor, Shared},
     socket::Socket,
     transport::{Farewell, Outcome, Transport},
 };
@@ -44,74 +46,6 @@ use crate::protocol::{
 
 /// How long accepting pauses when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-pub(super) const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
-pub(super) const SERVER_LOG: &str = "websocket_server.WebSocketServer";
-
-/// A connection whose resource has a handler; its opening handshake has not been judged.
-#[derive(Debug)]
-pub struct Candidate {
-    /// The connection.
-    pub transport: Arc<Transport>,
-    /// Its number in the server's registry, from which the taker removes it.
-    pub id: u64,
-    /// The request.
-    pub head: RequestHead,
-    /// The path with its query: the request target, or what an absolute one contains.
-    pub resource: String,
-    /// Where its handler runs.
-    pub concurrency: Concurrency,
-    /// Whether it is encrypted.
-    pub tls: bool,
-}
-
-/// Who takes connections whose resource has a handler.
-pub trait Acceptor: Send + Sync {
-    /// Takes a candidate; must not block.
-    fn accept(self: Arc<Self>, candidate: Candidate);
-
-    /// What runs their handlers.
-    fn workers(&self) -> Workers;
-}
-
-pub(super) struct Shared {
-    pub(super) config: Config,
-    pub(super) routes: Arc<Routes>,
-    pub(super) credential: RwLock<Option<String>>,
-    pub(super) tls: RwLock<Option<Arc<ServerConfig>>>,
-    pub(super) acceptor: Arc<dyn Acceptor>,
-    pub(super) events: Arc<EventSink>,
-    pub(super) registry: Arc<Registry>,
-    pub(super) flusher: Arc<Flusher>,
-    keeper: Arc<Keeper>,
-    pub(super) fallback: Fallback,
-    seats: Arc<Seats>,
-    pub(super) arrivals: Arrivals,
-    /// Connections beyond the limits.
-    refused: Repeated,
-    /// Connections that do not begin with the PROXY header that they have to begin with.
-    pub(super) without_header: Repeated,
-    /// Accepting does not work.
-    failing: Repeated,
-}
-
-impl Shared {
-    pub(super) fn uses_tls(&self) -> bool {
-        self.tls.read().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Tells the operator of a connection beyond the limits.
-    pub(super) fn tell_refused(&self, peer: Option<SocketAddr>, full: Full) {
-        self.arrivals.note_refused(full.option);
-        if let Some(count) = self.refused.happened() {
-            let Full { option, limit } = full;
-            self.events.line(Level::Warning, SERVER_LOG, || {
-                let (peer, more) = (describe(peer), and_more(count));
-                format!("Connection of {peer} refused: {limit} are open ({option}){more}")
-            });
-        }
-    }
-}
 
 /// A running server.
 pub struct Server {

@@ -3,14 +3,14 @@
 use std::{net::SocketAddr, sync::PoisonError};
 
 use super::{
-    accept::{Shared, HANDLER_LOG},
     answer::Refusal,
     config::Concurrency,
-    event::{Event, Level},
+    event::{Event, Level, HANDLER_LOG},
     fallback::Errand,
     guest::Guest,
-    metrics::Handshake,
+    metrics::totals::Handshake,
     seats::Full,
+    shared::Shared,
 };
 use crate::protocol::{
     handshake::Opening,

@@ -15,6 +15,12 @@ use std::{
 /// Enough for a burst of some thousand connections; about 1 MiB when full.
 const CAPACITY: usize = 8192;
 
+/// The end of the name of the logger that pywebsocket used for requests.
+pub(super) const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
+
+/// That of the one for the server.
+pub const SERVER_LOG: &str = "websocket_server.WebSocketServer";
+
 /// How important an event is; the numbers are those of Python's `logging` divided by ten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -114,4 +120,9 @@ impl EventSink {
     pub fn take_lost(&self) -> u64 {
         self.lost.swap(0, Ordering::Relaxed)
     }
+}
+
+/// An address for a log line.
+pub(super) fn describe(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "a local peer".to_owned(), |peer| peer.ip().to_string())
 }

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use tokio::io::AsyncReadExt;
 
 use super::{
-    accept::{Shared, SERVER_LOG},
-    event::Level,
-    opening::describe,
+    event::{describe, Level, SERVER_LOG},
     repeated::and_more,
+    shared::Shared,
     stream::Stream,
 };
 use crate::protocol::proxy::{self, ProxyError, Source};

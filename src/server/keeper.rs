@@ -15,10 +15,8 @@ use std::{
 };
 
 use super::{
-    accept::SERVER_LOG,
-    event::{EventSink, Level},
+    event::{describe, EventSink, Level, SERVER_LOG},
     limits::{Keepalive, Limits},
-    opening::describe,
     registry::Registry,
     transport::{Farewell, Transport},
 };

@@ -7,59 +7,21 @@
 mod http;
 mod process;
 mod text;
-mod totals;
+pub(super) mod totals;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        atomic::{AtomicU64, Ordering},
-        Mutex,
-    },
-};
-
-use self::text::{Family, Text};
-pub(super) use self::{
-    http::serve,
+pub(super) use self::http::serve;
+use self::{
+    text::{Family, Text},
     totals::{Handshake, Totals},
 };
 use super::{
-    accept::Shared,
+    arrivals::Arrivals,
     config::Concurrency,
     registry::Survey,
+    shared::{Shared, Workers},
     transport::{Phase, Side, Traffic, Volume},
 };
-use crate::{locks::lock, protocol::handshake::SWITCHING_PROTOCOLS};
-
-/// What runs handlers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Workers {
-    /// Threads that have a handler.
-    pub busy_threads: usize,
-    /// Threads that wait for one.
-    pub idle_threads: usize,
-    /// Turns that handlers had in the hub.
-    pub slices: u64,
-    /// Turns that took so long that the others waited noticeably.
-    pub stalls: u64,
-}
-
-/// Counts connections before anything is known of them.
-#[derive(Debug, Default)]
-pub(super) struct Arrivals {
-    accepted: AtomicU64,
-    /// By the option that sets the limit.
-    refused: Mutex<BTreeMap<&'static str, u64>>,
-}
-
-impl Arrivals {
-    pub(super) fn note_accepted(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn note_refused(&self, option: &'static str) {
-        *lock(&self.refused).entry(option).or_default() += 1;
-    }
-}
+use crate::protocol::handshake::SWITCHING_PROTOCOLS;
 
 /// Writes everything there is to tell.
 pub(super) fn describe(shared: &Shared) -> String {
@@ -77,15 +39,14 @@ pub(super) fn describe(shared: &Shared) -> String {
 
 fn write_arrivals(text: &mut Text, arrivals: &Arrivals) {
     text.counter("fastwsh_connections_accepted_total", "Connections that were accepted.")
-        .value(arrivals.accepted.load(Ordering::Relaxed));
+        .value(arrivals.accepted());
     let mut family = text.counter(
         "fastwsh_connections_refused_total",
         "Connections that were refused because too many were open, by the option that says so.",
     );
-    let refused = lock(&arrivals.refused);
     for limit in ["--max-connections", "--max-connections-per-address"] {
-        let count = refused.get(limit).copied().unwrap_or_default();
-        family.labelled(&[("limit", limit.trim_start_matches('-'))], count);
+        let label = limit.trim_start_matches('-');
+        family.labelled(&[("limit", label)], arrivals.refused(limit));
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod accept;
 pub mod answer;
+mod arrivals;
 mod config;
 mod decision;
 mod drain;
@@ -25,6 +26,7 @@ mod reactor;
 mod registry;
 mod repeated;
 mod seats;
+mod shared;
 mod socket;
 mod stream;
 pub mod threads;
@@ -34,7 +36,7 @@ mod turns;
 mod wait;
 mod watchdog;
 
-pub use accept::{Acceptor, Candidate, Server};
+pub use accept::Server;
 pub use config::{Concurrency, Config, Routes};
 pub use event::{Event, EventSink, Level};
 #[cfg(feature = "fuzzing")]
@@ -45,10 +47,10 @@ pub use guest::Proxies;
 pub use inbound::Inbound;
 pub use keeper::{is_own_pong, Expiry};
 pub use limits::{Keepalive, Limits};
-pub use metrics::Workers;
 pub use outbound::AfterFarewell;
 pub use reactor::{CallerId, Place, Reactor, Registration, Remote};
 pub use registry::Registry;
+pub use shared::{Acceptor, Candidate, Workers};
 pub use socket::Socket;
 pub use threads::{Executor, Threads};
 pub use transport::{

@@ -15,17 +15,17 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    accept::{Candidate, Shared, HANDLER_LOG, SERVER_LOG},
     answer::Refusal,
     config::Concurrency,
     decision::{decide, Decision},
     drain::drain,
-    event::{Event, Level},
+    event::{describe, Event, Level, HANDLER_LOG, SERVER_LOG},
     fallback::{End, Visit},
     greeting,
     guest::Guest,
-    metrics::Handshake,
+    metrics::totals::Handshake,
     seats::{Full, Seat},
+    shared::{Candidate, Shared},
     socket::Socket,
     stream::Stream,
     transport::Transport,
@@ -227,9 +227,4 @@ async fn send_and_drain(mut stream: Stream, bytes: &[u8]) {
             drain(Arc::new(socket)).await;
         }
     }
-}
-
-/// An address for a log line.
-pub(super) fn describe(peer: Option<SocketAddr>) -> String {
-    peer.map_or_else(|| "a local peer".to_owned(), |peer| peer.ip().to_string())
 }

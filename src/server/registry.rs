@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     config::Concurrency,
-    metrics::{Handshake, Totals},
+    metrics::totals::{Handshake, Totals},
     seats::Seat,
     transport::{Farewell, Transport},
 };

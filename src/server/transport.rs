@@ -22,26 +22,18 @@ use std::{
     },
 };
 
-use rustix::net::Shutdown;
-
 use self::tally::Tally;
 pub use self::tally::{Account, Phase, Side, Traffic, Volume};
 
-pub use self::{ending::Farewell, polling::Readiness};
+pub use self::{
+    ending::{Farewell, Outcome},
+    polling::Readiness,
+};
 use super::{
     flusher::Flusher, inbound::Inbound, keeper::Expiry, outbound::Outbound, reactor::Registration,
     socket::Socket, turns::Turns, wait::Wait,
 };
 use crate::locks::{lock, try_lock};
-
-/// How a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Close frames went both ways: nothing more will come.
-    Clean,
-    /// The peer may still be sending.
-    Abrupt,
-}
 
 /// A connection.
 #[derive(Debug)]
@@ -273,84 +265,6 @@ impl Transport {
         keep
     }
 
-    /// Sends a close frame of the server's own. If a handler is in the middle of sending, it follows
-    /// what is being sent.
-    pub fn go_away(&self, farewell: &Farewell) {
-        let mut unsent = lock(&self.farewell);
-        if !self.close_sent.load(Ordering::SeqCst) && !self.is_going_away() {
-            *unsent = Some(farewell.frame().to_vec());
-            self.note_close_sent(farewell.code());
-        }
-        self.going_away.store(true, Ordering::SeqCst);
-        drop(unsent);
-        self.send_farewell();
-    }
-
-    /// Ends both directions at once; whoever waits inside wakes up.
-    pub fn cut(&self) {
-        if let Some(socket) = &*lock(&self.socket) {
-            socket.shutdown(Shutdown::Both);
-        }
-    }
-
-    /// Ends our direction and lets go of the socket. Does not wait: who has frames held back sends
-    /// them before, with [`Self::flush_before_wait`].
-    ///
-    /// Gives the socket back if the peer may still be sending: closing it now could turn our last
-    /// bytes into a reset (RFC 9112 9.6).
-    pub fn finish(&self, outcome: Outcome) -> Option<Arc<Socket>> {
-        let socket = self.take_socket()?;
-        self.finished.store(true, Ordering::SeqCst);
-        let is_reset = self.is_reset.load(Ordering::SeqCst);
-        if let Some(mut outbound) = try_lock(&self.outbound) {
-            if !is_reset {
-                self.take_queued(&mut outbound);
-                outbound.flush_and_keep_error(Wait::Never);
-                // closing it would say as much, but not while a child process has it as well
-                socket.end_sending();
-            }
-            outbound.close();
-        } else {
-            // another thread of the handler is sending to a peer that takes nothing
-            socket.shutdown(Shutdown::Write);
-        }
-        if let Some(mut inbound) = try_lock(&self.inbound) {
-            inbound.close();
-        } else {
-            // another thread of the handler still waits for a message that cannot come
-            socket.shutdown(Shutdown::Read);
-        }
-        self.tally.keep_wire(socket.traffic());
-        let lives_on = outcome == Outcome::Abrupt && !is_reset;
-        let watched = lives_on.then_some(&socket);
-        if let Some(registration) = self.registration.get() {
-            registration.end(watched);
-        }
-        for registration in &*lock(&self.registrations) {
-            registration.end(watched);
-        }
-        self.let_go();
-        self.turns.released();
-        lives_on.then_some(socket)
-    }
-
-    /// Takes the socket away from those who look at it; what it has counted stays.
-    fn take_socket(&self) -> Option<Arc<Socket>> {
-        let mut socket = lock(&self.socket);
-        self.tally.keep_wire(socket.as_ref()?.traffic());
-        socket.take()
-    }
-
-    /// Lets go of the socket in the halves that nobody holds; whoever holds one does it later.
-    fn let_go(&self) {
-        if let Some(mut outbound) = try_lock(&self.outbound) {
-            outbound.close();
-        }
-        if let Some(mut inbound) = try_lock(&self.inbound) {
-            inbound.close();
-        }
-    }
-
     fn sending<T>(
         &self,
         wait: Wait<'_>,
@@ -380,20 +294,6 @@ impl Transport {
             },
         };
         Ok(self.half(guard))
-    }
-
-    /// Sends the server's close frame if there is one and nobody else is sending. Whoever is sends
-    /// it: everyone calls this after letting go of `outbound`.
-    fn send_farewell(&self) {
-        if !self.is_going_away() {
-            return;
-        }
-        if let Some(mut outbound) = self.try_outbound() {
-            if let Some(frame) = lock(&self.farewell).take() {
-                // a peer that takes nothing is cut when the time for closing is over
-                outbound.send_farewell(&frame);
-            }
-        }
     }
 
     fn try_outbound(&self) -> Option<Half<'_, Outbound>> {

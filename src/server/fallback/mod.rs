@@ -41,7 +41,7 @@ use self::{
 use super::{
     answer::SERVER,
     config::Config,
-    event::{Event, EventSink, Level},
+    event::{Event, EventSink, Level, HANDLER_LOG},
     limits::Limits,
     stream::Stream,
 };
@@ -49,8 +49,6 @@ use crate::protocol::{
     handshake::Opening,
     head::{latin1, RequestHead},
 };
-
-const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
 
 /// Programs that redirect to each other may do so this often for one request.
 const MAX_LOCAL_REDIRECTS: usize = 10;

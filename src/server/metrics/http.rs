@@ -18,9 +18,9 @@ use tokio::{
 
 use super::{describe, text};
 use crate::server::{
-    accept::Shared,
     answer::SERVER,
     listen::{Accepted, Listener},
+    shared::Shared,
 };
 
 /// Enough for the few who ask; more wait in the kernel.

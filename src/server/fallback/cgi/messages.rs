@@ -2,9 +2,8 @@
 
 use tokio::{io::AsyncReadExt, process::ChildStderr};
 
-use super::CGI_LOG;
 use crate::server::{
-    event::{EventSink, Level},
+    event::{EventSink, Level, HANDLER_LOG},
     fallback::printable,
 };
 
@@ -22,7 +21,7 @@ pub(super) async fn log_messages(stderr: Option<ChildStderr>, name: &str, events
             left = rest;
             let text = String::from_utf8_lossy(line.trim_ascii_end());
             let more = if rest == 0 { " (further lines are left out)" } else { "" };
-            events.line(Level::Warning, CGI_LOG, || {
+            events.line(Level::Warning, HANDLER_LOG, || {
                 format!("CGI script {name:?}: {}{more}", printable(&text))
             });
         }

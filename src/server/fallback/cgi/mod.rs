@@ -22,9 +22,7 @@ use self::{
     process::{Failure, Job},
 };
 use super::{answers, framing::Framing, gate::Busy, locate::IsExecutable, Body};
-use crate::server::event::{EventSink, Level};
-
-const CGI_LOG: &str = "request_handler.WebSocketRequestHandler";
+use crate::server::event::{EventSink, Level, HANDLER_LOG};
 
 /// How programs are run, and which.
 #[derive(Clone, Default)]
@@ -111,8 +109,9 @@ impl Runner {
             // the log has been told when the process ended
             Err(Failure::TimedOut) => Ran::Answer(explain(&Failure::TimedOut)),
             Err(failure) => {
-                self.events
-                    .line(Level::Warning, CGI_LOG, || format!("CGI script {name:?}: {failure}"));
+                self.events.line(Level::Warning, HANDLER_LOG, || {
+                    format!("CGI script {name:?}: {failure}")
+                });
                 Ran::Answer(explain(&failure))
             }
         }

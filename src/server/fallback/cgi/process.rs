@@ -23,11 +23,10 @@ use super::{
     messages::log_messages,
     output::{BadOutput, ScriptHead},
     relay::{Ending, Output, Relay, MAX_OUTPUT_BYTES},
-    CGI_LOG,
 };
 use crate::server::{
     answer::strerror,
-    event::{EventSink, Level},
+    event::{EventSink, Level, HANDLER_LOG},
     fallback::gate::Busy,
 };
 
@@ -187,8 +186,9 @@ impl Process {
     }
 
     fn log(&self, text: impl FnOnce() -> String) {
-        self.events
-            .line(Level::Warning, CGI_LOG, || format!("CGI script {:?}: {}", self.name, text()));
+        self.events.line(Level::Warning, HANDLER_LOG, || {
+            format!("CGI script {:?}: {}", self.name, text())
+        });
     }
 }
 
