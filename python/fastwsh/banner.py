@@ -83,6 +83,7 @@ def show(server: Any, options: argparse.Namespace) -> None:
     if listeners.are_named(options):
         places = [listeners.format_address(s.getsockname()) for s, _ in server._sockets]
         lines.append(f"  listening on {clean(', '.join(places))}")
+    lines += [f"  metrics on {url}" for url in server.metrics_urls()]
     if not handlers:
         lines.append("  no handlers: files that end in _wsh.py are loaded from --websock-handlers")
     lines += [

@@ -67,10 +67,14 @@ class MetricsPort:
 
     def serve(self, core: _core.Server) -> None:
         """Have the native server answer, until it ends."""
-        for listener in self._sockets:
+        for listener, url in zip(self._sockets, self.urls(), strict=True):
             core.listen_for_metrics(os.dup(listener.fileno()))
-            address = listeners.format_address(listener.getsockname())
-            _LOGGER.info("Metrics on http://%s/metrics", address)
+            _LOGGER.info("Metrics on %s", url)
+
+    def urls(self) -> list[str]:
+        """Return where the metrics are to be had."""
+        addresses = [listeners.format_address(s.getsockname()) for s in self._sockets]
+        return [f"http://{address}/metrics" for address in addresses]
 
     def close(self) -> None:
         """Stop listening."""

@@ -224,6 +224,10 @@ class WebSocketServer(SocketServer):
             self._log_thread.join(_LOG_SECONDS)
         return finished
 
+    def metrics_urls(self) -> list[str]:
+        """Return where `--metrics-port` answers; empty without it."""
+        return self._metrics_port.urls()
+
     def metrics(self) -> str:
         """Return the metrics as of now, in Prometheus' text format.
 
