@@ -158,13 +158,13 @@ class WebSocketServer(SocketServer):
             if self._reloads:
                 self._watcher = Watcher(self.websocket_server_options.dispatcher)
                 self._watcher.start()
-            self._serving_thread = threading.get_ident()
-            self._not_serving.clear()
-        try:
             self._log_thread = threading.Thread(
                 target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
             )
             self._log_thread.start()
+            self._serving_thread = threading.get_ident()
+            self._not_serving.clear()
+        try:
             for listener, _ in self._sockets:
                 _LOGGER.info("Listening on %s", listeners.format_address(listener.getsockname()))
             self._metrics_port.serve(core)
