@@ -111,7 +111,8 @@ def table_by_file(heading: str) -> dict[str, tuple[str, str]]:
 
 def rows(heading: str) -> list[tuple[str, str]]:
     """Return the rows of a section's table of two columns: a text, and what is to be there."""
-    return re.findall(r"^\| `([^`]*)` \| `([^`]*)` \|$", _section(heading), re.MULTILINE)
+    found = re.findall(r"^\| `([^`]*)` \| `(.*)` \|$", _section(heading), re.MULTILINE)
+    return [(text, other.replace("`<br>`", "\n    ")) for text, other in found]
 
 
 def _section(heading: str) -> str:

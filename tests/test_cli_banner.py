@@ -43,7 +43,7 @@ class FakeServer:
     server_port = 9998
 
     def metrics_urls(self) -> list[str]:
-        return ["http://127.0.0.1:9100/metrics"]
+        return ["http://127.0.0.1:9990/metrics"]
 
 
 def shown(
@@ -106,7 +106,7 @@ def test_shows_addresses_and_files(monkeypatch: pytest.MonkeyPatch):
     assert re.fullmatch(r"  http://localhost:9998/ +" + re.escape(str(Path.cwd())), lines[1])
     assert re.fullmatch(r"  ws://localhost:9998/chat +/h/chat_wsh\.py", lines[2])
     assert re.fullmatch(r"  ws://localhost:9998/echo +/h/echo_wsh\.py", lines[3])
-    assert lines[4] == "  metrics on http://127.0.0.1:9100/metrics"
+    assert lines[4] == "  metrics on http://127.0.0.1:9990/metrics"
 
 
 @pytest.mark.parametrize(

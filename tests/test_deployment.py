@@ -298,9 +298,9 @@ def test_a_balancer_turns_away_from_a_server_that_stops(
     (site,) = (site for site in BY_TCP if site.file == "haproxy/fastwsh.cfg")
     with starting_servers(folder, DEFAULT_CONCURRENCY) as start:
         server = support.start_behind(start, site.server, folder, more=("--metrics-port", "0"))
-        health = {"9100": str(metrics_port(server)), "inter 1s": "inter 100ms"}
+        health = {"9990": str(metrics_port(server)), "inter 1s": "inter 100ms"}
         changes = {
-            old: support.replace(new, health) if "9100" in new else new
+            old: support.replace(new, health) if "9990" in new else new
             for old, new in support.rows(support.HEALTH_CHECKS)
         }
         proxy = Proxy(site, open_folder(folder), server.port, certificate, changes=changes)

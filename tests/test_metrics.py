@@ -4,6 +4,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -213,6 +215,45 @@ class TestEnds:
         metrics.wait_for("handler_errors_total", 1, handler="/raises", phase="handshake")
 
 
+@ALL_WAYS
+class TestClientsThatVanish:
+    """They are no mistakes of a handler."""
+
+    def test_while_it_sends(
+        self, start_server: StartServer, write_handler: WriteHandler, concurrency: str
+    ):
+        write_handler("pushes", "while True:\n    request.ws_stream.send_message('x' * 1000)\n")
+        server = start_server("-w", "handlers", "--metrics-port", "0")
+        metrics = Metrics(server)
+        with server.connect() as client:
+            client.handshake("/pushes")
+            client.reset()
+        metrics.wait_for("connections", 0, place=concurrency, state="open")
+        metrics.wait_for("closes_total", 1, code="1006", initiator="client")
+        assert not any(name == "fastwsh_handler_errors_total" for name, _ in metrics.now())
+
+    def test_before_the_answer(
+        self, start_server: StartServer, write_handler: WriteHandler, concurrency: str
+    ):
+        write_handler(
+            "late",
+            "import os, time\n"
+            "def web_socket_do_extra_handshake(request):\n"
+            "    while not os.path.exists('go'):\n        time.sleep(0.01)\n"
+            "def web_socket_transfer_data(request):\n"
+            "    request.ws_stream.send_message('x')\n",
+        )
+        server = start_server("-w", "handlers", "--metrics-port", "0")
+        metrics = Metrics(server)
+        with server.connect() as client:
+            client.send_request("/late")
+            metrics.wait_for("connections_accepted_total", 1)
+            client.reset()
+        (Path(f"/proc/{server.process.pid}/cwd") / "go").touch()
+        metrics.wait_for("handshakes_total", 1, result="unanswered", status="")
+        assert not any(name == "fastwsh_handler_errors_total" for name, _ in metrics.now())
+
+
 @pytest.mark.parametrize("concurrency", ["hub"])
 def test_slices_and_stalls_of_the_hub(
     start_server: StartServer, write_handler: WriteHandler
@@ -264,6 +305,18 @@ class TestPort:
         assert "/metrics" in text
         response, _ = ask(port, "/metrics", "POST")
         assert (response.status, response.getheader("Allow")) == (405, "GET, HEAD")
+
+    def test_who_reads_nothing_keeps_no_place(self, server: Server):
+        port = metrics_port(server)
+        with ExitStack() as stack:
+            for number in range(16):
+                stuck = stack.enter_context(Client(port))
+                # half of them in the middle of a request, half with one and more
+                stuck.send(
+                    b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 99 if number % 2 else b"GET "
+                )
+            response, _ = ask(port, "/healthz")
+            assert response.status == 200
 
     def test_the_names_follow_the_conventions(self, server: Server):
         _, text = ask(metrics_port(server), "/metrics")
@@ -322,14 +375,25 @@ class TestPort:
 
 def test_numbers_of_a_server_in_this_process(tmp_path: Path) -> None:
     """For who exports metrics of its own, with Prometheus' own package."""
-    options, _ = options_module.parse_args_and_config(["-p", "0", "-w", str(tmp_path)])
+    options, _ = options_module.parse_args_and_config(
+        ["-H", "127.0.0.1", "-p0", "-w", str(tmp_path)]
+    )
     server = WebSocketServer(options)
+    registry = CollectorRegistry(auto_describe=True)
+    registry.register(Collector(server))
+    # who asks before it serves starts nothing
+    assert generate_latest(registry) == b""
+    assert server.metrics() == ""
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
     try:
-        registry = CollectorRegistry()
-        registry.register(Collector(server))
+        with Client(server.server_port) as client:
+            client.send_request("/none")
+            assert client.read_response().status == 404
         text = generate_latest(registry).decode()
-        assert "fastwsh_connections_accepted_total 0.0\n" in text
+        assert "fastwsh_connections_accepted_total 1.0\n" in text
         assert "process_" not in text
     finally:
-        server.stop(1)
+        server.shutdown()
         server.server_close()
+        serving.join()

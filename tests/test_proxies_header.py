@@ -90,24 +90,26 @@ def test_may_come_byte_by_byte(serve: Serve, header: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "header",
+    ("header", "is_the_proxys"),
     [
-        b"PROXY UNKNOWN\r\n",
-        b"PROXY UNKNOWN 1.1.1.1 2.2.2.2 1 2\r\n",
-        binary(OWN, 0, b""),
-        binary(OWN, TCP4, ADDRESSES),
-        binary(PROXIED, 0, b""),
+        (b"PROXY UNKNOWN\r\n", False),
+        (b"PROXY UNKNOWN 1.1.1.1 2.2.2.2 1 2\r\n", False),
+        (binary(OWN, 0, b""), True),
+        (binary(OWN, TCP4, ADDRESSES), True),
+        (binary(PROXIED, 0, b""), False),
     ],
 )
-def test_may_tell_nothing(serve: Serve, header: bytes) -> None:
+def test_may_tell_nothing(serve: Serve, header: bytes, is_the_proxys: bool) -> None:
     server = serve(TELL, *PROXY)
     with connected(server) as client:
         client.send(header)
         assert address_seen(client) == own_address(client)
-    # which is a proxy's
+    # a client without a name must not give itself one
     with connected(server) as client:
         client.send(header)
-        assert address_seen(client, "203.0.113.7") == ("203.0.113.7", 0)
+        own = own_address(client)
+        expected = ("203.0.113.7", 0) if is_the_proxys else own
+        assert address_seen(client, "203.0.113.7") == expected
 
 
 def test_may_name_another_proxy(serve: Serve) -> None:

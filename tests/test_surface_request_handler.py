@@ -13,6 +13,7 @@ import warnings
 
 import pytest
 
+from fastwsh import logs
 from fastwsh.pywebsocket import dispatch, request_handler, server_util
 from surface_support import ACCEPT, GOOD_HEADERS, client_frame
 
@@ -158,8 +159,16 @@ def test_logging_is_configured_as_on_the_command_line(tmp_path):
     assert line.endswith("[INFO] root: hello")
 
 
-def test_thread_monitor_names_the_threads():
+def test_thread_monitor_names_the_threads(monkeypatch):
     logged = queue.SimpleQueue()
+    sleeps = threading.Event()
+
+    def sleep(seconds):
+        assert seconds == 3600
+        sleeps.set()
+        threading.Event().wait()
+
+    monkeypatch.setattr(logs, "time", types.SimpleNamespace(sleep=sleep))
     handler = logging.handlers.QueueHandler(logged)
     logger = logging.getLogger("pywebsocket3.server_util.ThreadMonitor")
     logger.addHandler(handler)
@@ -170,6 +179,8 @@ def test_thread_monitor_names_the_threads():
         monitor.start()
         assert monitor.daemon
         assert "MainThread" in logged.get(timeout=10).getMessage()
+        # else its line could be one of the next test's
+        assert sleeps.wait(10)
     finally:
         logger.setLevel(logging.NOTSET)
         logger.removeHandler(handler)

@@ -556,8 +556,10 @@ class Connection:
         Bytes count behind the request's head, from our answer on, without TLS's own. The code is
         1005 for a close frame without one, None if none was sent.
         """
-    def note_failure(self, phase: Literal["handshake", "transfer"]) -> None:
+    def note_failure(self) -> None:
         """Note, for the metrics, that its handler raised what was not meant for it."""
+    def is_peer_gone(self) -> bool:
+        """Tell whether the peer has ended the connection and everything that it sent is read."""
     def set_clean(self) -> None:
         """Note that close frames went both ways, so that nothing more will come."""
 
@@ -635,10 +637,13 @@ class Server:
         """Wait for something to tell the operator; None when nothing came in time.
 
         ("line", level, logger, text); ("no_handler", resource, whether an upgrade was asked for);
-        ("refused", peer's address, resource, status): a request for a WebSocket connection that
-        came to no handler has been answered; ("stall", resource, seconds for which its handler has
-        kept the hub's thread); ("end",): the server has ended, and this is the last.
+        ("refused", peer's address, resource, status), after `report_refusals`: a request for a
+        WebSocket connection that came to no handler has been answered; ("stall", resource, seconds
+        for which its handler has kept the hub's thread); ("end",): the server has ended, and this
+        is the last.
         """
+    def report_refusals(self) -> None:
+        """Have requests that came to no handler among the events."""
     def listen_for_metrics(self, descriptor: int) -> None:
         """Answer /metrics and /healthz on a listening socket, which is taken over.
 

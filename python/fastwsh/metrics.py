@@ -45,10 +45,15 @@ def add_options(group: argparse._ArgumentGroup) -> None:
 
 
 class MetricsPort:
-    """The sockets on which a server's metrics are asked for; none where no port is named."""
+    """The sockets on which a server's metrics are asked for; none where no port is named.
+
+    Attributes:
+        urls: Where the metrics are to be had.
+    """
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
+        self.urls: list[str] = []
 
     def open(self, options: Any) -> None:
         """Listen on the port that the options name.
@@ -64,17 +69,14 @@ class MetricsPort:
             host = getattr(options, "metrics_host", _DEFAULT_HOST)
             place = listeners.Tcp(host, port, "--metrics-port")
             self._sockets = [entry for entry, _ in listeners.open_place(place, _BACKLOG)]
+        addresses = [listeners.format_address(s.getsockname()) for s in self._sockets]
+        self.urls = [f"http://{address}/metrics" for address in addresses]
 
     def serve(self, core: _core.Server) -> None:
         """Have the native server answer, until it ends."""
-        for listener, url in zip(self._sockets, self.urls(), strict=True):
+        for listener, url in zip(self._sockets, self.urls, strict=True):
             core.listen_for_metrics(os.dup(listener.fileno()))
             _LOGGER.info("Metrics on %s", url)
-
-    def urls(self) -> list[str]:
-        """Return where the metrics are to be had."""
-        addresses = [listeners.format_address(s.getsockname()) for s in self._sockets]
-        return [f"http://{address}/metrics" for address in addresses]
 
     def close(self) -> None:
         """Stop listening."""
@@ -97,6 +99,10 @@ class Collector:
 
     def __init__(self, server: Any) -> None:
         self._server = server
+
+    def describe(self) -> Iterator[Any]:
+        """Yield nothing: the registry need not ask for the metrics to know their names."""
+        yield from ()
 
     def collect(self) -> Iterator[Any]:
         """Yield the families of metrics as they are now.

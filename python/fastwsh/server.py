@@ -153,15 +153,16 @@ class WebSocketServer(SocketServer):
                 return
             core = self._core = self._core or self._make_core()
             self._configure_core(core)
+            log_thread = threading.Thread(
+                target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
+            )
+            log_thread.start()
+            self._log_thread = log_thread
             for listener, _ in self._sockets:
                 core.listen(os.dup(listener.fileno()))
             if self._reloads:
                 self._watcher = Watcher(self.websocket_server_options.dispatcher)
                 self._watcher.start()
-            self._log_thread = threading.Thread(
-                target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
-            )
-            self._log_thread.start()
             self._serving_thread = threading.get_ident()
             self._not_serving.clear()
         try:
@@ -226,18 +227,14 @@ class WebSocketServer(SocketServer):
 
     def metrics_urls(self) -> list[str]:
         """Return where `--metrics-port` answers; empty without it."""
-        return self._metrics_port.urls()
+        return self._metrics_port.urls
 
     def metrics(self) -> str:
         """Return the metrics as of now, in Prometheus' text format.
 
-        What `--metrics-port` answers to `/metrics`; all numbers are 0 before `serve_forever`.
+        What `--metrics-port` answers to `/metrics`; nothing before `serve_forever`.
         """
-        core = self._core
-        if core is None:
-            with self._lock:
-                core = self._core = self._core or self._make_core()
-        return core.metrics()
+        return "" if self._core is None else self._core.metrics()
 
     def server_close(self) -> None:
         """Close the listening sockets; those that are closed stay so."""
@@ -293,6 +290,8 @@ class WebSocketServer(SocketServer):
         for path, suite in sorted(options.dispatcher._handler_suite_map.items()):
             where, reason = self._executor.place(suite)
             _LOGGER.debug("Handler of %s runs in %s: %s", path, _PLACES[where], reason)
+        if self.access_log is not None:
+            core.report_refusals()
         if getattr(options, "use_basic_auth", False):
             core.set_credential(options.basic_auth_credential)
 

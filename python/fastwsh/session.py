@@ -87,12 +87,18 @@ def report(connection: _core.Connection, error: BaseException) -> None:
         # `sys.exit()` in a handler ends its thread, as in pywebsocket
         _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
         return
-    connection.note_failure("transfer")
+    _note_failure(connection, error)
     _SERVER_LOGGER.error(
         "Exception in processing request from: %r\n%s",
         connection.remote_addr,
         "".join(traceback.format_exception(error)),
     )
+
+
+def _note_failure(connection: _core.Connection, error: BaseException) -> None:
+    """Count a handler's mistake; that its client has gone is none."""
+    if not (isinstance(error, ConnectionError) and connection.is_peer_gone()):
+        connection.note_failure()
 
 
 def note_end(request: Request, started: float) -> None:
@@ -166,7 +172,7 @@ def refuse(request: Request, error: Exception) -> None:
     cause = error.__cause__
     if cause is not None and not isinstance(cause, base.HandshakeException):
         # what the dispatcher makes of anything that a handler raises besides
-        connection.note_failure("handshake")
+        _note_failure(connection, cause)
     _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
     status = getattr(error, "status", None)
     request._refused_with = status or common.HTTP_STATUS_BAD_REQUEST

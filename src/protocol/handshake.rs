@@ -27,7 +27,8 @@ pub struct Opening {
 impl Opening {
     /// Whether a request asks for a WebSocket connection, however badly.
     pub fn is_meant(head: &RequestHead) -> bool {
-        head.header("Upgrade").is_some()
+        let is_ours = |value: &str| value.to_ascii_lowercase().contains("websocket");
+        head.header("Upgrade").is_some_and(is_ours)
     }
 
     /// Judges a request head, in pywebsocket's order.

@@ -26,9 +26,10 @@ const BINARY_START: usize = SIGNATURE.len() + 4;
 /// Whose connection a header announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The proxy's own, a health check for instance, or of a kind that it has no name for: the
-    /// connection's peer is its source.
+    /// The proxy's own, a health check for instance: the connection's peer is its source.
     Peer,
+    /// Somebody's for whose address the proxy has no name.
+    Unknown,
     /// A client's.
     Client(SocketAddr),
     /// A client's that has reached the proxy by a Unix socket.
@@ -101,7 +102,7 @@ fn parse_line(line: &str) -> Option<Source> {
     let is_ipv6 = match words.next()? {
         "TCP4" => false,
         "TCP6" => true,
-        "UNKNOWN" => return Some(Source::Peer),
+        "UNKNOWN" => return Some(Source::Unknown),
         _ => return None,
     };
     let address =
@@ -155,18 +156,18 @@ fn parse_addresses(family: u8, addresses: &[u8]) -> Result<Source, ProxyError> {
         Source::Client(SocketAddr::new(address, u16::from_be_bytes(port)))
     };
     Ok(match (family >> 4, family & 0x0f) {
-        (0, _) | (_, 0) => Source::Peer,
+        (0, _) | (_, 0) => Source::Unknown,
         (1, _) => match *addresses {
             [a, b, c, d, _, _, _, _, high, low, ..] => {
                 client(Ipv4Addr::new(a, b, c, d).into(), [high, low])
             }
-            _ => Source::Peer,
+            _ => Source::Unknown,
         },
         (2, _) => match (addresses.first_chunk::<16>(), addresses.get(32..)) {
             (Some(address), Some(&[high, low, ..])) => {
                 client(Ipv6Addr::from(*address).into(), [high, low])
             }
-            _ => Source::Peer,
+            _ => Source::Unknown,
         },
         _ => Source::Unix,
     })
@@ -202,13 +203,13 @@ mod tests {
         let line = |line: &str| read_whole(format!("{line}\r\n").as_bytes());
         assert_eq!(line("PROXY TCP4 203.0.113.7 10.0.0.1 56324 443"), client("203.0.113.7:56324"));
         assert_eq!(line("PROXY TCP6 2001:db8::7 ::1 65535 0"), client("[2001:db8::7]:65535"));
-        assert_eq!(line("PROXY UNKNOWN"), Source::Peer);
-        assert_eq!(line("PROXY UNKNOWN ffff::1 whatever\t"), Source::Peer);
+        assert_eq!(line("PROXY UNKNOWN"), Source::Unknown);
+        assert_eq!(line("PROXY UNKNOWN ffff::1 whatever\t"), Source::Unknown);
         // the longest one that the specification knows
         let long = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
         let longest = format!("PROXY UNKNOWN {long} {long} 65535 65535");
         assert_eq!(longest.len() + 2, MAX_LINE);
-        assert_eq!(line(&longest), Source::Peer);
+        assert_eq!(line(&longest), Source::Unknown);
     }
 
     #[test]
@@ -276,8 +277,8 @@ mod tests {
         assert_eq!(read_whole(&binary(0x21, 0x21, &ipv6)), client("[2001:db8::7]:513"));
         assert_eq!(read_whole(&binary(0x21, 0x31, &[b'/'; 216])), Source::Unix);
         // of no kind that is known
-        assert_eq!(read_whole(&binary(0x21, 0x00, &[])), Source::Peer);
-        assert_eq!(read_whole(&binary(0x21, 0x10, &ipv4)), Source::Peer);
+        assert_eq!(read_whole(&binary(0x21, 0x00, &[])), Source::Unknown);
+        assert_eq!(read_whole(&binary(0x21, 0x10, &ipv4)), Source::Unknown);
         // the proxy's own, whatever it says of addresses
         assert_eq!(read_whole(&binary(0x20, 0x00, &[])), Source::Peer);
         assert_eq!(read_whole(&binary(0x20, 0x11, &ipv4)), Source::Peer);

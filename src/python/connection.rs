@@ -18,7 +18,7 @@ use pyo3::{
 };
 
 use super::{
-    errors::{os_error, value_error},
+    errors::os_error,
     hub,
     waiting::{sending, waiting},
 };
@@ -30,7 +30,7 @@ use crate::{
         head::{latin1, HeadLimits, HeadReader, RequestHead},
         limits::Limits,
     },
-    server::{answer::Refusal, Flusher, Outcome, Phase, Registry, Transport},
+    server::{answer::Refusal, Flusher, Outcome, Registry, Transport},
 };
 
 /// What a server prescribes for all of its connections.
@@ -334,13 +334,12 @@ impl Connection {
         )
     }
 
-    fn note_failure(&self, phase: &str) -> PyResult<()> {
-        self.transport.note_failure(match phase {
-            "handshake" => Phase::Handshake,
-            "transfer" => Phase::Transfer,
-            _ => return Err(value_error(format!("no phase of a connection: {phase:?}"))),
-        });
-        Ok(())
+    fn note_failure(&self) {
+        self.transport.note_failure();
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        self.transport.is_peer_gone()
     }
 
     fn set_clean(&self) {

@@ -200,6 +200,7 @@ impl HubThread {
         let task = Task { worker, connection: connection.clone().unbind() };
         let Some(id) = self.add(task, leave) else { return };
         self.enter(Some(id));
+        self.hub.slices.note_turn();
         let result = switch.bind(py).call1((run, connection));
         self.back_in_main(py, result);
     }
@@ -336,6 +337,7 @@ impl HubThread {
             }
         };
         self.enter(current);
+        self.hub.slices.note_turn();
         switched
     }
 

@@ -201,6 +201,10 @@ impl Server {
         self.core.listen(descriptor::take_over(descriptor)).map_err(|error| os_error(&error))
     }
 
+    fn report_refusals(&self) {
+        self.events.want_refusals();
+    }
+
     fn listen_for_metrics(&self, descriptor: i32) -> PyResult<()> {
         let socket = descriptor::take_over(descriptor);
         self.core.listen_for_metrics(socket).map_err(|error| os_error(&error))

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::PoisonError};
 use super::{
     answer::Refusal,
     config::Concurrency,
-    event::{Event, Level, HANDLER_LOG},
+    event::{Level, HANDLER_LOG},
     fallback::Errand,
     guest::Guest,
     metrics::totals::Handshake,
@@ -87,7 +87,7 @@ pub(super) fn decide(
             if upgrade {
                 shared.registry.note_handshake(Handshake::NoHandler);
             }
-            events.send(Event::NoHandler { resource: resource.clone(), upgrade });
+            events.no_handler(&resource, upgrade);
             fall_back(&resource)
         }
     }

@@ -6,14 +6,17 @@
 use std::{
     net::SocketAddr,
     sync::{
-        atomic::{AtomicU64, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering},
         mpsc::{sync_channel, Receiver, SyncSender, TrySendError},
     },
     time::Duration,
 };
 
-/// Enough for a burst of some thousand connections; about 1 MiB when full.
+/// Enough for a burst of some thousand connections; usually about 1 MiB when full.
 const CAPACITY: usize = 8192;
+
+/// Bytes of an event's text at most, so that a full channel has 16 MiB.
+const MAX_TEXT: usize = 2048;
 
 /// The end of the name of the logger that pywebsocket used for requests.
 pub(super) const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
@@ -78,6 +81,7 @@ pub enum Event {
 pub struct EventSink {
     sender: SyncSender<Event>,
     least: AtomicU8,
+    wants_refusals: AtomicBool,
     lost: AtomicU64,
 }
 
@@ -86,7 +90,8 @@ impl EventSink {
     pub fn channel() -> (Self, Receiver<Event>) {
         let (sender, receiver) = sync_channel(CAPACITY);
         let least = AtomicU8::new(Level::Debug as u8);
-        (Self { sender, least, lost: AtomicU64::new(0) }, receiver)
+        let (wants_refusals, lost) = (AtomicBool::new(false), AtomicU64::new(0));
+        (Self { sender, least, wants_refusals, lost }, receiver)
     }
 
     /// Drops what is less important than `level` (10 per step, as in Python's `logging`).
@@ -102,8 +107,25 @@ impl EventSink {
     /// Passes a line on if it is wanted.
     pub fn line(&self, level: Level, logger: &'static str, text: impl FnOnce() -> String) {
         if self.wants(level) {
-            self.send(Event::Line { level, logger, text: text() });
+            self.send(Event::Line { level, logger, text: shortened(text()) });
         }
+    }
+
+    /// Passes refusals on from here on, see [`Event::Refused`].
+    pub fn want_refusals(&self) {
+        self.wants_refusals.store(true, Ordering::Relaxed);
+    }
+
+    /// Passes on that a request for a WebSocket connection was refused, if that is wanted.
+    pub fn refused(&self, peer: Option<SocketAddr>, resource: &str, status: u16) {
+        if self.wants_refusals.load(Ordering::Relaxed) {
+            self.send(Event::Refused { peer, resource: shortened(resource.to_owned()), status });
+        }
+    }
+
+    /// Passes on that a resource has no handler.
+    pub fn no_handler(&self, resource: &str, upgrade: bool) {
+        self.send(Event::NoHandler { resource: shortened(resource.to_owned()), upgrade });
     }
 
     /// Passes an event on.
@@ -120,6 +142,17 @@ impl EventSink {
     pub fn take_lost(&self) -> u64 {
         self.lost.swap(0, Ordering::Relaxed)
     }
+}
+
+/// Text of a peer's, which may be as long as a request line, cut to what an operator reads.
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
+        text.shrink_to_fit();
+    }
+    text
 }
 
 /// An address for a log line.

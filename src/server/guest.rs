@@ -53,12 +53,14 @@ impl Guest {
     /// If as many connections as there may be are open from where this one comes.
     pub(super) fn announce(&mut self, source: Source, proxies: &Proxies) -> Result<(), Full> {
         self.owes_header = false;
-        self.address = match source {
+        // without an address it may be anybody, and to believe that one's X-Forwarded-For would be to
+        // let clients say who they are
+        (self.address, self.is_proxy) = match source {
             Source::Peer => return Ok(()),
-            Source::Client(address) => Some(address),
-            Source::Unix => None,
+            Source::Client(address) => (Some(address), proxies.trusted.contains(address.ip())),
+            Source::Unix => (None, false),
+            Source::Unknown => (self.address, false),
         };
-        self.is_proxy = proxies.trusted.contains_peer(self.address);
         if self.is_proxy {
             Ok(())
         } else {
@@ -149,7 +151,8 @@ mod tests {
         assert_eq!(client(from("10.0.0.1:5")), address("203.0.113.7:0"));
         assert_eq!(client(from("11.0.0.1:5")), address("11.0.0.1:5"));
         assert_eq!(client(Source::Peer), address("203.0.113.7:0"));
-        assert_eq!(client(Source::Unix), address("203.0.113.7:0"));
+        assert_eq!(client(Source::Unix), None);
+        assert_eq!(client(Source::Unknown), None);
     }
 
     #[test]

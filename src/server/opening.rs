@@ -19,7 +19,7 @@ use super::{
     config::Concurrency,
     decision::{decide, Decision},
     drain::drain,
-    event::{describe, Event, Level, HANDLER_LOG, SERVER_LOG},
+    event::{describe, Level, HANDLER_LOG, SERVER_LOG},
     fallback::{End, Visit},
     greeting,
     guest::Guest,
@@ -207,7 +207,7 @@ pub(super) async fn refuse(
         let status = refusal.status;
         shared.registry.note_handshake(Handshake::Answered(status));
         let peer = guest.client(head, &shared.config.proxies);
-        shared.events.send(Event::Refused { peer, resource: head.target.clone(), status });
+        shared.events.refused(peer, &head.target, status);
     }
     send_and_drain(stream, &refusal.format(head.method != "HEAD")).await;
 }

@@ -67,7 +67,8 @@ impl Outbound {
         !self.held.is_empty() || self.socket.as_ref().is_some_and(|socket| socket.has_unsent())
     }
 
-    /// Puts frames behind what is held back, to be sent with it.
+    /// Puts frames behind what is held back, to be sent with it. Behind the server's close frame it is
+    /// too late for them: who queued them does not wait, and is told with its next one.
     pub(super) fn append(&mut self, frames: &[u8]) {
         if !self.has_farewell {
             self.held.extend_from_slice(frames);

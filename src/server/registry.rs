@@ -124,18 +124,23 @@ impl Registry {
     }
 
     /// The connections that are alive, and what went over them and over all that were before.
+    ///
+    /// The sums are made when everybody else can go on: who ends meanwhile is not yet among those
+    /// that have ended.
     pub(super) fn survey(&self) -> Survey {
         let state = self.lock();
-        let mut survey = Survey {
-            connections: BTreeMap::new(),
-            visitors: state.visitors,
-            totals: state.totals.clone(),
-        };
-        for entry in state.live.values() {
-            *survey.connections.entry((entry.place, entry.established)).or_default() += 1;
-            survey.totals.add_live(&entry.transport.account());
+        let (visitors, mut totals) = (state.visitors, state.totals.clone());
+        let entries = state.live.values();
+        let live: Vec<_> = entries
+            .map(|entry| (entry.place, entry.established, entry.transport.clone()))
+            .collect();
+        drop(state);
+        let mut connections = BTreeMap::new();
+        for (place, established, transport) in live {
+            *connections.entry((place, established)).or_default() += 1;
+            totals.add_live(&transport.account());
         }
-        survey
+        Survey { connections, visitors, totals }
     }
 
     /// Wakes whoever waits for the last connection, which nobody does before the server closes: a
@@ -165,8 +170,8 @@ impl Registry {
         }
     }
 
-    /// Waits, after [`Self::close`], until no handler and no visitor is left; `false` if some are when the time is over. The
-    /// connections of handlers are then cut.
+    /// Waits, after [`Self::close`], until no handler and no visitor is left; `false` if some are
+    /// when the time is over. The connections of handlers are then cut.
     pub fn wait_empty(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();

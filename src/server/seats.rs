@@ -191,6 +191,7 @@ mod tests {
         assert_eq!(lock(&seats.taken).by_address.len(), 2);
         assert!(take(&seats, "10.0.0.1").is_ok());
     }
+
     #[test]
     fn a_place_may_count_for_another_address_later() {
         let seats = seats(None, Some(1));

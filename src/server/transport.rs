@@ -75,6 +75,8 @@ pub struct Transport {
     hooks_pings: AtomicBool,
     /// The handler wants a reset for an end.
     is_reset: AtomicBool,
+    /// The server has ended both directions.
+    is_cut: AtomicBool,
     /// Why the server ended it.
     expiry: OnceLock<Expiry>,
     turns: Turns,
@@ -146,6 +148,7 @@ impl Transport {
             mid_frame: AtomicBool::new(false),
             hooks_pings: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
             expiry: OnceLock::new(),
             turns: Turns::default(),
             tally: Tally::default(),
@@ -252,8 +255,14 @@ impl Transport {
 
     /// Whether frames are held back that could not be sent yet, or by whom is not known.
     pub fn has_held(&self) -> bool {
-        self.has_queued.load(Ordering::SeqCst)
-            || self.try_outbound().is_none_or(|outbound| outbound.has_held())
+        if self.has_queued.load(Ordering::SeqCst) {
+            return true;
+        }
+        let Some(outbound) = self.try_outbound() else { return true };
+        let has_held = outbound.has_held();
+        drop(outbound);
+        self.send_farewell();
+        has_held
     }
 
     /// Sends what was held back for two ticks; `false` when there is nothing to look after.
@@ -262,6 +271,8 @@ impl Transport {
         let keep = outbound.tick();
         // under the lock: whoever holds a frame back next asks to be watched again
         self.watched.store(keep, Ordering::Relaxed);
+        drop(outbound);
+        self.send_farewell();
         keep
     }
 

@@ -29,6 +29,7 @@ pub struct Slices {
     /// Somebody looks at the count.
     watched: AtomicBool,
     stalled: AtomicBool,
+    turns: AtomicU64,
     stalls: AtomicU64,
     wake: Condvar,
     asleep: Mutex<()>,
@@ -58,9 +59,15 @@ impl Slices {
         }
     }
 
-    /// Slices so far, and how many of them were long ones.
+    /// A caller gets the thread; its turn is one slice or several.
+    pub fn note_turn(&self) {
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.turns.store(turns.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Turns so far, and slices that were long ones.
     pub fn counts(&self) -> (u64, u64) {
-        (self.number.load(Ordering::Relaxed), self.stalls.load(Ordering::Relaxed))
+        (self.turns.load(Ordering::Relaxed), self.stalls.load(Ordering::Relaxed))
     }
 
     /// Whether the slice under way is a long one already.

@@ -41,7 +41,7 @@ use self::{
 use super::{
     answer::SERVER,
     config::Config,
-    event::{Event, EventSink, Level, HANDLER_LOG},
+    event::{EventSink, Level, HANDLER_LOG},
     limits::Limits,
     stream::Stream,
 };
@@ -170,7 +170,7 @@ impl Fallback {
         response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
         let status = response.status().as_u16();
         if let Some(resource) = refused {
-            self.events.send(Event::Refused { peer: client.peer, resource, status });
+            self.events.refused(client.peer, &resource, status);
         }
         if let Some(line) = line {
             self.events.line(Level::Info, HANDLER_LOG, || format!("\"{line}\" {status} -"));

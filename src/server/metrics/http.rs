@@ -10,10 +10,11 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     sync::{watch, Semaphore},
-    time::sleep,
+    task::spawn_blocking,
+    time::{sleep, timeout},
 };
 
 use super::{describe, text};
@@ -26,8 +27,8 @@ use crate::server::{
 /// Enough for the few who ask; more wait in the kernel.
 const MAX_CONNECTIONS: usize = 16;
 
-/// A client may be silent for longer than Prometheus' usual minute between two questions.
-const HEAD_TIME: Duration = Duration::from_secs(90);
+/// Who takes longer for a question and its answer is cut, so that the few places are free again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long accepting pauses when it fails, as without descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -52,31 +53,36 @@ pub(in crate::server) async fn serve(
         let (shared, stop) = (shared.clone(), stop.clone());
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let response =
-                    answer(request.method(), request.uri().path(), &shared, *stop.borrow());
-                async move { Ok::<_, Infallible>(response) }
+                let is_stopping = *stop.borrow();
+                let shared = shared.clone();
+                async move { Ok::<_, Infallible>(answer(&request, shared, is_stopping).await) }
             });
             let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+            // one answer for each connection: an idle one would keep its place
+            builder.keep_alive(false);
+            let answering = builder.serve_connection(TokioIo::new(stream), service);
             // who breaks off needs no answer
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            let _ = timeout(PATIENCE, answering).await;
             drop(place);
         });
     }
 }
 
-fn answer(
-    method: &Method,
-    path: &str,
-    shared: &Shared,
+async fn answer(
+    request: &Request<Incoming>,
+    shared: Arc<Shared>,
     is_stopping: bool,
 ) -> Response<Full<Bytes>> {
-    let (status, kind, text) = match path {
-        "/metrics" | "/healthz" if !matches!(*method, Method::GET | Method::HEAD) => {
+    let is_known = matches!(*request.method(), Method::GET | Method::HEAD);
+    let (status, kind, text) = match request.uri().path() {
+        "/metrics" | "/healthz" if !is_known => {
             (StatusCode::METHOD_NOT_ALLOWED, TEXT, "Only GET and HEAD are answered\n".to_owned())
         }
         "/metrics" => {
-            (StatusCode::OK, HeaderValue::from_static(text::CONTENT_TYPE), describe(shared))
+            // many connections take a while to add up, in which others are served
+            let described = spawn_blocking(move || describe(&shared)).await;
+            let kind = HeaderValue::from_static(text::CONTENT_TYPE);
+            (StatusCode::OK, kind, described.unwrap_or_default())
         }
         "/healthz" if is_stopping => {
             (StatusCode::SERVICE_UNAVAILABLE, TEXT, "stopping\n".to_owned())

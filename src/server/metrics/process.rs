@@ -27,9 +27,7 @@ pub(super) fn write(text: &mut Text) {
             .value(boot + status.started);
         }
     }
-    if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        // one of them is the folder's
-        let count = open.count().saturating_sub(1);
+    if let Some(count) = open_descriptors() {
         text.gauge("process_open_fds", "Open file descriptors.").value(count);
         if let Some(most) = getrlimit(Resource::Nofile).current {
             text.gauge("process_max_fds", "File descriptors that may be open.").value(most);
@@ -69,6 +67,18 @@ impl Status {
             resident_bytes: field(24)? * page,
         })
     }
+}
+
+/// How many descriptors are open. Linux tells the number as the folder's size from 6.2 on; before, it
+/// takes an entry for each.
+fn open_descriptors() -> Option<u64> {
+    let folder = "/proc/self/fd";
+    let size = fs::metadata(folder).ok()?.len();
+    if size > 0 {
+        return Some(size);
+    }
+    // one of them is the folder's
+    Some(fs::read_dir(folder).ok()?.count().saturating_sub(1) as u64)
 }
 
 /// When the system was started, in seconds since the epoch.

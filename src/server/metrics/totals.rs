@@ -7,9 +7,12 @@ use crate::{
     server::transport::{Account, Phase, Side, Traffic, Volume},
 };
 
-/// Close codes that are told apart; clients choose from thousands, and every one is a series of its
-/// own for as long as the server runs.
-const MAX_CODES: usize = 100;
+/// Codes from here on are for everybody to choose (RFC 6455 7.4.2).
+const FREE_CODES: u16 = 3000;
+
+/// Free codes that are told apart; clients choose from thousands, and every one is a series of its own
+/// for as long as the server runs.
+const MAX_FREE_CODES: usize = 100;
 
 /// What became of an opening handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,10 +50,14 @@ impl Totals {
         }
         let was_open = account.answer == Some(SWITCHING_PROTOCOLS);
         if let Some((code, side)) = account.closed.filter(|_| was_open) {
-            let is_new = !self.closes.contains_key(&(Some(code), side));
-            let code = Some(code).filter(|_| !is_new || self.closes.len() < MAX_CODES);
+            let is_known = code < FREE_CODES || self.closes.contains_key(&(Some(code), side));
+            let code = Some(code).filter(|_| is_known || self.free_codes() < MAX_FREE_CODES);
             *self.closes.entry((code, side)).or_default() += 1;
         }
+    }
+
+    fn free_codes(&self) -> usize {
+        self.closes.keys().filter(|(code, _)| code.is_some_and(|code| code >= FREE_CODES)).count()
     }
 
     /// Adds what has become of a connection so far.
@@ -117,6 +124,8 @@ mod tests {
         totals.add_ended(&account(Some((3000, Side::Client))), "/echo");
         assert_eq!(totals.closes[&(Some(3000), Side::Client)], 2);
         assert_eq!(totals.closes[&(None, Side::Client)], 1900);
-        assert_eq!(totals.closes.len(), MAX_CODES + 1);
+        assert_eq!(totals.closes.len(), MAX_FREE_CODES + 1);
+        totals.add_ended(&account(Some((1006, Side::Server))), "/echo");
+        assert_eq!(totals.closes[&(Some(1006), Side::Server)], 1);
     }
 }

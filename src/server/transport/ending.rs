@@ -74,6 +74,7 @@ impl Transport {
 
     /// Ends both directions at once; whoever waits inside wakes up.
     pub fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
         if let Some(socket) = &*lock(&self.socket) {
             socket.shutdown(Shutdown::Both);
         }
@@ -144,7 +145,10 @@ impl Transport {
             return;
         }
         if let Some(mut outbound) = self.try_outbound() {
-            if let Some(frame) = lock(&self.farewell).take() {
+            let farewell = lock(&self.farewell).take();
+            // the handler's own close frame may have come first, and is enough
+            let is_wanted = !self.close_sent.load(Ordering::SeqCst);
+            if let Some(frame) = farewell.filter(|_| is_wanted) {
                 // a peer that takes nothing is cut when the time for closing is over
                 outbound.send_farewell(&frame);
             }

@@ -63,7 +63,7 @@ impl Transport {
     }
 
     /// Whether the peer has ended the connection, or reset it, and nothing it sent is unread.
-    pub(in crate::server) fn is_peer_gone(&self) -> bool {
+    pub fn is_peer_gone(&self) -> bool {
         self.look(Socket::is_peer_gone).unwrap_or(true)
     }
 

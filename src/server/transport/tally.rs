@@ -1,9 +1,9 @@
 //! What went over a connection, for those who account for it.
 
-use std::sync::atomic::{AtomicU16, AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicU8, Ordering};
 
 use super::Transport;
-use crate::protocol::{close::CloseCode, frame::Opcode};
+use crate::protocol::{close::CloseCode, frame::Opcode, handshake::SWITCHING_PROTOCOLS};
 
 /// Messages and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,9 +79,8 @@ pub(super) struct Tally {
     answer: AtomicU16,
     /// The code of our close frame; 0 before that.
     close_sent: AtomicU16,
-    /// That of the first one of either side.
-    first_close: AtomicU16,
-    closed_by: AtomicU8,
+    /// That of the first one of either side, behind who sent it; 0 before that.
+    first_close: AtomicU32,
     failure: AtomicU8,
 }
 
@@ -137,10 +136,19 @@ impl Tally {
     }
 
     fn note_close(&self, code: CloseCode, side: u8) {
-        let first = self.closed_by.compare_exchange(0, side, Ordering::Relaxed, Ordering::Relaxed);
-        if first.is_ok() {
-            self.first_close.store(code.0, Ordering::Relaxed);
-        }
+        let close = u32::from(side) << 16 | u32::from(code.0);
+        // a later one is of no interest
+        let _ = self.first_close.compare_exchange(0, close, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn first_close(&self) -> Option<(u16, Side)> {
+        let [_, side, high, low] = self.first_close.load(Ordering::Relaxed).to_be_bytes();
+        let side = match side {
+            CLIENT => Side::Client,
+            SERVER => Side::Server,
+            _ => return None,
+        };
+        Some((u16::from_be_bytes([high, low]), side))
     }
 }
 
@@ -175,22 +183,23 @@ impl Transport {
         }
     }
 
-    /// The handler has failed.
-    pub fn note_failure(&self, phase: Phase) {
-        let phase = match phase {
-            Phase::Handshake => IN_HANDSHAKE,
-            Phase::Transfer => IN_TRANSFER,
-        };
+    /// The handler has failed, in what it was doing.
+    pub fn note_failure(&self) {
+        let was_open = self.tally.answer.load(Ordering::Relaxed) == SWITCHING_PROTOCOLS;
+        let phase = if was_open { IN_TRANSFER } else { IN_HANDSHAKE };
         self.tally.failure.store(phase, Ordering::Relaxed);
     }
 
     /// The handler has ended; for before [`Self::finish`].
     pub fn note_end(&self) {
-        if self.tally.closed_by.load(Ordering::Relaxed) != 0 {
+        if self.tally.first_close().is_some() {
             return;
         }
-        let is_ours =
-            self.is_reset.load(Ordering::SeqCst) || self.expiry().is_some() || !self.is_peer_gone();
+        // without a close frame of its own, the handler may have ended its direction
+        let is_ours = self.close_sent.load(Ordering::SeqCst)
+            || self.is_reset.load(Ordering::SeqCst)
+            || self.is_cut.load(Ordering::SeqCst)
+            || !self.is_peer_gone();
         self.tally.note_close(CloseCode::ABNORMAL, if is_ours { SERVER } else { CLIENT });
     }
 
@@ -201,17 +210,12 @@ impl Transport {
             0 => None,
             number => Some(number),
         };
-        let side = match self.tally.closed_by.load(Ordering::Relaxed) {
-            CLIENT => Some(Side::Client),
-            SERVER => Some(Side::Server),
-            _ => None,
-        };
         Account {
             received: self.tally.received.read(bytes_received),
             sent: self.tally.sent.read(bytes_sent),
             answer: number(&self.tally.answer),
             close_sent: number(&self.tally.close_sent),
-            closed: number(&self.tally.first_close).zip(side),
+            closed: self.tally.first_close(),
             failure: match self.tally.failure.load(Ordering::Relaxed) {
                 IN_HANDSHAKE => Some(Phase::Handshake),
                 IN_TRANSFER => Some(Phase::Transfer),
