@@ -136,6 +136,22 @@ class StartServer(Protocol):
     ) -> Server: ...
 
 
+def run_fastwsh(
+    *args: str, cwd: Path, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m fastwsh` with these arguments until it ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "fastwsh", *args],
+        check=False,
+        cwd=cwd,
+        env=clean_environment(**(env or {})),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+
+
 BOTH_WAYS = pytest.mark.parametrize("concurrency", ["threads", "hub"])
 """For tests whose handlers must not be able to tell where they run."""
 

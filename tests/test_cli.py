@@ -3,31 +3,15 @@
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import StartServer, WriteHandler, clean_environment
-from wire import DEADLINE_SECONDS
+from conftest import StartServer, WriteHandler
+from conftest import run_fastwsh as run
 
 HANDLERS = "-w", "handlers"
-
-
-def run(
-    *args: str, cwd: Path, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fastwsh", *args],
-        check=False,
-        cwd=cwd,
-        env=clean_environment(**(env or {})),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )
 
 
 def assert_one_sentence(done: subprocess.CompletedProcess[str], *parts: str) -> None:

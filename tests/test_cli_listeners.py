@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Server, StartServer, WriteHandler, clean_environment
+from conftest import Server, StartServer, WriteHandler, clean_environment, run_fastwsh
 from wire import DEADLINE_SECONDS, TEXT, Client, Frame
 
 HANDLERS = "-w", "handlers"
@@ -51,16 +51,7 @@ def echo(write_handler: WriteHandler) -> None:
 
 
 def run(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fastwsh", *HANDLERS, *args],
-        check=False,
-        cwd=cwd,
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )
+    return run_fastwsh(*HANDLERS, *args, cwd=cwd)
 
 
 class TestUnixSocket:

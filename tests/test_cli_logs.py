@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from conftest import ALL_WAYS, Server, StartServer, WriteHandler, clean_environment
+from conftest import ALL_WAYS, Server, StartServer, WriteHandler, clean_environment, run_fastwsh
 from wire import CLOSE, CONTINUATION, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
 
 HANDLERS = "-w", "handlers"
@@ -272,14 +272,7 @@ class TestAccessLog:
         lines(tmp_path / "access.log", 1)
 
     def test_file_that_cannot_be_opened_is_a_clear_error(self, tmp_path: Path):
-        done = subprocess.run(
-            [sys.executable, "-m", "fastwsh", *HANDLERS, "-p0", "--access-log", "none/a.log"],
-            check=False,
-            cwd=tmp_path,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-        )
+        done = run_fastwsh(*HANDLERS, "-p0", "--access-log", "none/a.log", cwd=tmp_path)
         assert done.returncode == 1
         assert done.stderr == (
             f"fastwsh: cannot open the log file '{tmp_path}/none/a.log' (No such file or "

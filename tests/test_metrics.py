@@ -2,8 +2,6 @@
 
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,11 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from conftest import (
     ALL_WAYS,
     BOTH_WAYS,
-    DEADLINE_SECONDS,
     Server,
     StartServer,
     WriteHandler,
-    clean_environment,
+    run_fastwsh,
 )
 from fastwsh import options as options_module
 from fastwsh.metrics import Collector
@@ -357,15 +354,7 @@ class TestPort:
     def test_one_that_is_taken(self, tmp_path: Path):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
-            ended = subprocess.run(
-                [sys.executable, "-m", "fastwsh", "-p", "0", "--metrics-port", port],
-                cwd=tmp_path,
-                env=clean_environment(),
-                capture_output=True,
-                text=True,
-                timeout=DEADLINE_SECONDS,
-                check=False,
-            )
+            ended = run_fastwsh("-p", "0", "--metrics-port", port, cwd=tmp_path)
         assert ended.returncode == 1
         assert ended.stderr == (
             f"fastwsh: cannot listen on 127.0.0.1:{port} (Address already in use); name another "

@@ -5,7 +5,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import trustme
 from websockets.asyncio.client import connect
 
-from conftest import Server, StartServer, WriteHandler, clean_environment
+from conftest import Server, StartServer, WriteHandler, run_fastwsh
 from wire import DEADLINE_SECONDS, TEXT, Client, Frame
 
 HANDLERS = "-w", "handlers"
@@ -332,16 +331,7 @@ def test_end_of_the_server_is_told_with_1001(start_server: StartServer, authorit
 
 
 def run(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fastwsh", *HANDLERS, *args],
-        check=False,
-        cwd=cwd,
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )
+    return run_fastwsh(*HANDLERS, *args, cwd=cwd)
 
 
 class TestStartFailures:

@@ -21,11 +21,12 @@ _BARE: Final = re.compile(r"[\w.,:;/@%+=*()\[\]-]+", re.ASCII)
 
 _COUNTS: Final = ("messages_received", "messages_sent", "bytes_received", "bytes_sent")
 
-# What a connection that was refused has none of.
-_OF_OPEN_ONES: Final = (
+# In the order in which they stand; a connection that was refused has few of them.
+_FIELDS: Final = (
+    *("time", "peer", "resource", "status"),
     *("subprotocol", "extensions", "close_received", "close_sent"),
     *_COUNTS,
-    "opened",
+    *("opened", "seconds"),
 )
 
 _SWITCHING_PROTOCOLS: Final = http.HTTPStatus.SWITCHING_PROTOCOLS.value
@@ -70,7 +71,8 @@ class AccessLog:
         seconds = time.monotonic() - started
         if entry["status"] == _SWITCHING_PROTOCOLS:
             entry["opened"] = logs.format_time(time.time() - seconds)
-        self._write({**entry, "seconds": round(seconds, 3)})
+        entry["seconds"] = round(seconds, 3)
+        self._write(entry)
 
     def write_refusal(self, peer: Any, resource: str, status: int) -> None:
         """Write the line of a request for a WebSocket connection that came to no handler.
@@ -80,20 +82,23 @@ class AccessLog:
             resource: What was asked for.
             status: What it was answered with.
         """
-        self._write(
-            {
-                "time": logs.format_time(time.time()),
-                "peer": _format_peer(peer),
-                "resource": resource,
-                "status": status,
-                **dict.fromkeys(_OF_OPEN_ONES),
-                "seconds": None,
-            }
-        )
+        self._write(_entry(peer, resource, status))
 
     def _write(self, entry: dict[str, Any]) -> None:
         line = logs.to_json(entry) if self._as_json else _format(entry)
         self._handler.handle(logging.makeLogRecord({"msg": line}))
+
+
+def _entry(peer: Any, resource: str, status: int | None) -> dict[str, Any]:
+    """Return all fields, of which only these are known."""
+    entry: dict[str, Any] = dict.fromkeys(_FIELDS)
+    entry.update(
+        time=logs.format_time(time.time()),
+        peer=_format_peer(peer),
+        resource=resource,
+        status=status,
+    )
+    return entry
 
 
 def _describe(request: Any) -> dict[str, Any]:
@@ -104,18 +109,15 @@ def _describe(request: Any) -> dict[str, Any]:
     extensions = attributes.get("ws_extensions") if established else None
     close_code = attributes.get("ws_close_code")
     *counts, close_sent = connection.account() if established else (None,) * 5
-    return {
-        "time": logs.format_time(time.time()),
-        "peer": _format_peer(connection.remote_addr),
-        "resource": connection.resource,
-        "status": status,
-        "subprotocol": None if subprotocol is None else str(subprotocol),
-        "extensions": common.format_extensions(extensions) if extensions else None,
-        "close_received": None if close_code is None else int(close_code),
-        "close_sent": close_sent,
+    entry = _entry(connection.remote_addr, connection.resource, status)
+    entry.update(
+        subprotocol=None if subprotocol is None else str(subprotocol),
+        extensions=common.format_extensions(extensions) if extensions else None,
+        close_received=None if close_code is None else int(close_code),
+        close_sent=close_sent,
         **dict(zip(_COUNTS, counts, strict=True)),
-        "opened": None,
-    }
+    )
+    return entry
 
 
 def _format_peer(address: Any) -> str:

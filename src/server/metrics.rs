@@ -18,6 +18,7 @@ use super::{
     arrivals::Arrivals,
     config::Concurrency,
     registry::Survey,
+    seats,
     shared::{Shared, Workers},
     transport::{Phase, Side, Traffic, Volume},
 };
@@ -44,7 +45,7 @@ fn write_arrivals(text: &mut Text, arrivals: &Arrivals) {
         "fastwsh_connections_refused_total",
         "Connections that were refused because too many were open, by the option that says so.",
     );
-    for limit in ["--max-connections", "--max-connections-per-address"] {
+    for limit in [seats::TOTAL, seats::PER_ADDRESS] {
         let label = limit.trim_start_matches('-');
         family.labelled(&[("limit", label)], arrivals.refused(limit));
     }

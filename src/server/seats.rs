@@ -9,6 +9,10 @@ use std::{
 use super::{answer::Refusal, limits::Limits};
 use crate::locks::lock;
 
+/// The options that set the limits.
+pub(super) const TOTAL: &str = "--max-connections";
+pub(super) const PER_ADDRESS: &str = "--max-connections-per-address";
+
 /// Why a connection is refused: the option that says so, and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full {
@@ -71,7 +75,7 @@ impl Seats {
         }
         let mut taken = lock(&self.taken);
         if taken.total >= self.total {
-            return Err(Full { option: "--max-connections", limit: self.total });
+            return Err(Full { option: TOTAL, limit: self.total });
         }
         taken.total += 1;
         Ok(Seat(Some(Arc::new(Occupied { seats: self.clone(), address: Mutex::default() }))))
@@ -99,7 +103,7 @@ impl Seat {
             let count = taken.by_address.entry(next).or_default();
             if *count >= seats.per_address {
                 let limit = seats.per_address;
-                return Err(Full { option: "--max-connections-per-address", limit });
+                return Err(Full { option: PER_ADDRESS, limit });
             }
             *count += 1;
         }
