@@ -170,11 +170,41 @@ class TestExtraHeaders:
         assert len(cookies) == 250
         assert cookies[-1] == "c249=" + "x" * 1020
 
-    @pytest.mark.parametrize("value", ["a\r\nX-Injected: b", "a\nb", "a\rb", "a\0b"])
-    def test_cannot_end_their_line(self, serve, value: str) -> None:
+    def test_line_end_may_begin_another_header(self, serve) -> None:
+        # as web-platform-tests' handlers for cookies do
+        server = serve(
+            extra_handshake(
+                "origin = '\\r\\nX-Origin: ' + request.ws_origin\n"
+                "request.extra_headers.append(('Set-Cookie', 'a=b' + origin))"
+            )
+        )
+        got = answer(server, ("Origin", "http://example.test"))
+        assert got.status == 101
+        assert list(got.headers[-2:]) == [
+            ("Set-Cookie", "a=b"),
+            ("X-Origin", "http://example.test"),
+        ]
+
+    @pytest.mark.parametrize(
+        "value", ["a\r\n", "a\r\n\r\nbody", "a\nb", "a\rX: b", "a\r\n X: b", "a\0b"]
+    )
+    def test_cannot_end_their_line_otherwise(self, serve, value: str) -> None:
         server = serve(extra_handshake(f"request.extra_headers.append(('X-A', {value!r}))"))
         assert answer(server).status == 403
-        server.log.wait_for("ERROR.*X-A")
+        server.log.wait_for("ERROR.*X-A.*--strict-compat")
+
+    def test_line_end_of_the_clients_does_not_pass(self, serve) -> None:
+        server = serve(
+            extra_handshake(
+                "import urllib.parse\n"
+                "query = request.ws_resource.partition('?')[2]\n"
+                "request.extra_headers.append(('X-A', urllib.parse.unquote(query)))"
+            )
+        )
+        with server.connect() as client:
+            client.send_request(f"{PATH}?a%0d%0aSet-Cookie:%20b=c")
+            assert client.read_response().status == 403
+        server.log.wait_for("ERROR.*X-A.*URI")
 
 
 class TestParallel:

@@ -211,7 +211,13 @@ def test_extra_headers_come_last_in_their_order():
     assert answer[4:] == ["Set-Cookie: a=b", "Set-Cookie: c=d", "X-Empty: ", "X-Number: 5"]
 
 
-@pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\rb", "a\0b"])
+def test_line_end_in_an_extra_header_may_begin_another_one():
+    extra = [("Set-Cookie", "a=b\r\nX-Origin: c")]
+    answer = shake(Request(), Handler(lambda request: request.extra_headers.extend(extra)))
+    assert answer[4:] == ["Set-Cookie: a=b", "X-Origin: c"]
+
+
+@pytest.mark.parametrize("value", ["a\r\n", "a\nb", "a\rb", "a\0b"])
 def test_line_end_in_an_extra_header_is_a_403(value):
     request = Request()
     with pytest.raises(handshake.HandshakeException, match="X-I") as caught:

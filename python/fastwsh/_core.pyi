@@ -80,8 +80,15 @@ def parse_uri(uri: str) -> tuple[str | None, int | None, str | None]:
 
 # --- opening handshake ---------------------------------------------------------------------------
 
-def check_header_field(name: str, value: str) -> None:
-    """Raise ValueError if a name or value would end its header line (RFC 9110 5.5)."""
+def check_header_field(name: str, value: str, target: str) -> None:
+    """Judge a header that a handler adds to the answer of an opening handshake.
+
+    A line end may stand in it where another whole header line follows, as pywebsocket allows,
+    unless the request's target has one as well: a client must not be able to add headers.
+
+    Raises:
+        ValueError: It has a NUL (RFC 9110 5.5) or another line end.
+    """
 
 def compute_accept(key: bytes) -> bytes:
     """Return the Sec-WebSocket-Accept value for a Sec-WebSocket-Key value (RFC 6455 4.2.2)."""

@@ -231,7 +231,7 @@ class Handshaker(hybi.Handshaker):
         extra = [(str(name), str(value)) for name, value in request.extra_headers]
         if not connection.strict_compat:
             for name, value in extra:
-                _check_header(name, value)
+                _check_header(name, value, request.uri)
         extensions = request.ws_extensions
         return connection.send_answer(
             request.ws_protocol,
@@ -240,9 +240,9 @@ class Handshaker(hybi.Handshaker):
         )
 
 
-def _check_header(name: str, value: str) -> None:
+def _check_header(name: str, value: str, target: str) -> None:
     try:
-        _core.check_header_field(name, value)
+        _core.check_header_field(name, value, target)
     except ValueError as error:
         _HANDLER_LOGGER.error("%s", error)  # noqa: TRY400 (a handler's mistake, named)
         raise base.HandshakeException(str(error), common.HTTP_STATUS_FORBIDDEN) from None

@@ -115,6 +115,65 @@ pub fn is_header_safe(text: &str) -> bool {
     !text.contains(['\r', '\n', '\0'])
 }
 
+/// Why a handler's header is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderFault {
+    /// No header may have one (RFC 9110 5.5).
+    #[error("has a NUL character")]
+    Nul,
+    /// What follows the line end is not a header; an empty line would end the answer's head.
+    #[error("has a line end that is not followed by another header line")]
+    LineEnd,
+    /// The line end may be the client's: a handler that copies a part of the URI into a header would
+    /// let clients add headers (CWE-113).
+    #[error("has a line end, and so has the request's URI: the client may have put it there")]
+    FromUri,
+}
+
+/// Judges a header that a handler adds to the answer. pywebsocket writes it as it is, and current
+/// handlers put a second header behind a line end in the value of the first one: that passes.
+///
+/// # Errors
+/// If the header would not end up as one or more whole header lines.
+pub fn check_header(name: &str, value: &str, target: &str) -> Result<(), HeaderFault> {
+    if is_header_safe(name) && is_header_safe(value) {
+        return Ok(());
+    }
+    if name.contains('\0') || value.contains('\0') {
+        return Err(HeaderFault::Nul);
+    }
+    let lines = format!("{name}: {value}");
+    let mut lines = lines.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let is_line = |line: &str| {
+        let name = line.split_once(':').map(|(name, _)| name);
+        !line.contains('\r') && name.is_some_and(grammar::is_token)
+    };
+    // a CR without LF is no line end for some clients and one for others
+    if value.ends_with('\r') || !lines.all(is_line) {
+        return Err(HeaderFault::LineEnd);
+    }
+    if has_line_end(target) {
+        return Err(HeaderFault::FromUri);
+    }
+    Ok(())
+}
+
+/// Whether a URI has a line end, however often it must be decoded for it.
+fn has_line_end(target: &str) -> bool {
+    let mut target = target.to_ascii_lowercase();
+    loop {
+        if ["\r", "\n", "%0d", "%0a"].iter().any(|end| target.contains(end)) {
+            return true;
+        }
+        let decoded = target.replace("%25", "%");
+        if decoded == target {
+            return false;
+        }
+        target = decoded;
+    }
+}
+
 /// RFC 6455 4.2.2 item 5.4.
 pub fn compute_accept(key: &[u8]) -> String {
     let mut hash = Sha1::new();
@@ -220,6 +279,41 @@ mod tests {
         assert_eq!(error.supported_versions(), Some("13"));
         let error = check(&[("Sec-WebSocket-Version", Some("13, 8"))]).expect_err("two versions");
         assert_eq!(error.supported_versions(), None);
+    }
+
+    #[test]
+    fn a_line_end_must_begin_another_header_line() {
+        let check = |value| check_header("Set-Cookie", value, "/a?b=c");
+        for value in ["a=b", "", "a=b\r\nX-Origin: c", "a=b\nX: ", "a\r\nB:c\r\nD: e: f"] {
+            assert_eq!(check(value), Ok(()), "{value:?}");
+        }
+        for value in [
+            "a\r\n",
+            "a\r\n\r\nbody",
+            "a\nb",
+            "a\rB: c",
+            "a\r\r\nB: c",
+            "a\r",
+            "a\r\nB : c",
+            "a\r\n folded: c",
+            "a\r\n: c",
+            "\r\nHTTP/1.1 200 OK",
+        ] {
+            assert_eq!(check(value), Err(HeaderFault::LineEnd), "{value:?}");
+        }
+        assert_eq!(check("a\0\r\nB: c"), Err(HeaderFault::Nul));
+        assert_eq!(check_header("A: b\r\nC", "d", "/"), Ok(()));
+        assert_eq!(check_header("A\r\nC", "d", "/"), Err(HeaderFault::LineEnd));
+        assert_eq!(check_header("A\0", "d", "/"), Err(HeaderFault::Nul));
+    }
+
+    #[test]
+    fn a_line_end_that_may_be_the_clients_is_refused() {
+        for target in ["/?a=b%0d%0aX:%20c", "/%0A", "/a\nb", "/%250D", "/%25250a"] {
+            let fault = check_header("A", "b\r\nX: c", target);
+            assert_eq!(fault, Err(HeaderFault::FromUri), "{target:?}");
+            assert_eq!(check_header("A", "b", target), Ok(()), "{target:?}");
+        }
     }
 
     #[test]

@@ -71,14 +71,12 @@ pub(super) fn parse_uri(uri: &str) -> PyResult<(Option<String>, Option<u16>, Opt
 }
 
 #[pyfunction]
-pub(super) fn check_header_field(name: &str, value: &str) -> PyResult<()> {
-    if handshake::is_header_safe(name) && handshake::is_header_safe(value) {
-        return Ok(());
-    }
-    Err(value_error(format!(
-        "header {name:?} has a CR, LF or NUL, which would end it; write raw bytes with \
-         request.connection.write"
-    )))
+pub(super) fn check_header_field(name: &str, value: &str, target: &str) -> PyResult<()> {
+    handshake::check_header(name, value, target).map_err(|fault| {
+        value_error(format!(
+            "header {name:?} {fault}; --strict-compat sends it as it is, as pywebsocket does"
+        ))
+    })
 }
 
 #[pyfunction]

@@ -107,7 +107,7 @@ class Handshaker(HandshakerBase):
         """Format the answer; the handler's own headers come last, in its order.
 
         Raises:
-            HandshakeException: A header of the handler's has a line end inside (status 403).
+            HandshakeException: A header of the handler's is no whole header line (status 403).
         """
         request = self._request
         headers = [
@@ -120,14 +120,15 @@ class Handshaker(HandshakerBase):
         if request.ws_extensions:
             value = common.format_extensions(request.ws_extensions)
             headers.append((common.SEC_WEBSOCKET_EXTENSIONS_HEADER, value))
-        headers += [_checked_header(name, value) for name, value in request.extra_headers]
+        target = f"{getattr(request, 'unparsed_uri', '')}"
+        headers += [_checked_header(*header, target) for header in request.extra_headers]
         lines = [format_header(name, value) for name, value in headers]
         return f"HTTP/1.1 101 Switching Protocols\r\n{''.join(lines)}\r\n"
 
 
-def _checked_header(name: object, value: object) -> tuple[str, str]:
+def _checked_header(name: object, value: object, target: str) -> tuple[str, str]:
     try:
-        _core.check_header_field(f"{name}", f"{value}")
+        _core.check_header_field(f"{name}", f"{value}", target)
     except ValueError as error:
         raise HandshakeException(str(error), status=common.HTTP_STATUS_FORBIDDEN) from error
     return f"{name}", f"{value}"
