@@ -9,14 +9,17 @@ import types
 import pytest
 
 from fastwsh import pywebsocket
+from fastwsh.pywebsocket import _gone
 
 SUBMODULES = [
     "_stream_base",
     "_stream_exceptions",
+    "_stream_hybi",
     "common",
     "dispatch",
     "extensions",
     "handshake",
+    "handshake._base",
     "handshake.base",
     "handshake.hybi",
     "http_header_util",
@@ -56,6 +59,56 @@ def run(code, *options):
 def test_submodule_is_the_same_object_under_both_names(installed, alias, name):
     real = importlib.import_module(f"fastwsh.pywebsocket.{name}")
     assert importlib.import_module(f"{alias}.{name}") is real
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+@pytest.mark.parametrize("name", _gone.MODULES)
+@pytest.mark.parametrize("statement", ["import {0}.{1}", "from {0} import {1}"])
+def test_module_that_is_gone_says_what_to_do_instead(installed, alias, name, statement):
+    package, _, module = f"{alias}.{name}".rpartition(".")
+    with pytest.raises(ImportError, match=f"{module} does not exist any more: .{{20}}"):
+        exec(statement.format(package, module), {})
+
+
+def test_module_that_never_was_is_missing_as_usual(installed):
+    for name in ("mod_pywebsocket.nonsense", "pywebsocket3.handshake.nonsense"):
+        with pytest.raises(ModuleNotFoundError, match="No module named"):
+            importlib.import_module(name)
+    with pytest.raises(ImportError, match="cannot import name"):
+        exec("from mod_pywebsocket.handshake import nonsense", {})
+
+
+def test_names_of_0_7_lead_to_what_does_the_job_today(installed):
+    from mod_pywebsocket import _stream_hybi, extensions, standalone, stream
+    from mod_pywebsocket._stream_base import StreamBase
+    from mod_pywebsocket.handshake import _base, base
+
+    assert _stream_hybi.Stream is stream.Stream is StreamBase
+    assert _base.HandshakeException is base.HandshakeException
+    assert standalone.WebSocketRequestHandler.__name__ == "WebSocketRequestHandler"
+    for name in extensions.__all__:
+        if name.endswith(("Processor", "ProcessorBase")) and "PerMessageDeflate" not in name:
+            with pytest.raises(NotImplementedError, match=f"{name} is gone.*permessage-deflate"):
+                getattr(extensions, name)(None)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_secure", "location"),
+    [
+        ("localhost:8880", False, "ws://localhost:8880/a?b"),
+        ("localhost", False, "ws://localhost/a?b"),
+        ("localhost:80", False, "ws://localhost/a?b"),
+        ("localhost:80", True, "wss://localhost:80/a?b"),
+        ("localhost:443", True, "wss://localhost/a?b"),
+    ],
+)
+def test_location_is_the_uri_that_the_client_opened(installed, host, is_secure, location):
+    from mod_pywebsocket.handshake._base import build_location
+
+    request = types.SimpleNamespace(
+        headers_in={"Host": host}, is_https=lambda: is_secure, unparsed_uri="/a?b"
+    )
+    assert build_location(request) == location
 
 
 @pytest.mark.parametrize("alias", ALIASES)

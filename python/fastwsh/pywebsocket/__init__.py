@@ -11,6 +11,7 @@ imported when they are first asked for, so that `import pywebsocket3.common` cos
 import importlib
 from types import ModuleType
 
+from fastwsh.pywebsocket import _gone
 from fastwsh.pywebsocket._finder import install as install
 from fastwsh.pywebsocket._finder import uninstall as uninstall
 
@@ -35,6 +36,8 @@ __all__ = [
 def __getattr__(name: str) -> ModuleType:
     if name in __all__:
         return importlib.import_module(f"{__name__}.{name}")
+    # `from mod_pywebsocket import mux` asks for the attribute before it asks the finder
+    _gone.refuse(name, f"mod_pywebsocket.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

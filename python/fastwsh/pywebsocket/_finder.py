@@ -14,6 +14,8 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any, Final
 
+from fastwsh.pywebsocket import _gone
+
 __all__ = ["install", "uninstall"]
 
 _REAL_PACKAGE: Final = "fastwsh.pywebsocket"
@@ -76,8 +78,14 @@ class _AliasFinder:
         path: object = None,  # noqa: ARG002 (the finder protocol)
         target: ModuleType | None = None,  # noqa: ARG002 (the finder protocol)
     ) -> ModuleSpec | None:
-        """Return a spec that leads to the real module, or None if there is none."""
+        """Return a spec that leads to the real module, or None if there is none.
+
+        Raises:
+            ModuleNotFoundError: The module is gone, which is said with the reason.
+        """
         real_name = _real_name(fullname)
+        if real_name is not None:
+            _gone.refuse(real_name.removeprefix(f"{_REAL_PACKAGE}."), fullname)
         real_spec = None if real_name is None else importlib.util.find_spec(real_name)
         if real_name is None or real_spec is None:
             return None

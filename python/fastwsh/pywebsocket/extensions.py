@@ -12,7 +12,13 @@ from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.http_header_util import quote_if_necessary
 
 __all__ = [
+    "CompressionExtensionProcessorBase",
+    "DeflateFrameExtensionProcessor",
+    "DeflateMessageProcessor",
     "ExtensionProcessorInterface",
+    "MuxExtensionProcessor",
+    "PerFrameCompressionExtensionProcessor",
+    "PerMessageCompressionExtensionProcessor",
     "PerMessageDeflateExtensionProcessor",
     "get_extension_processor",
     "quote_if_necessary",
@@ -170,6 +176,44 @@ class PerMessageDeflateExtensionProcessor(ExtensionProcessorInterface):
 
     def _setup_stream_options_internal(self, stream_options: Any) -> None:
         self._framer.setup_stream_options(stream_options)
+
+
+class _HistoricalProcessor(ExtensionProcessorInterface):
+    """Stands for the processor of an extension that never became a standard.
+
+    No client offers these any more, so that a handler never finds one in
+    `request.ws_extension_processors`; but it may look for one with `isinstance`.
+    """
+
+    def __init__(self, request: common.ExtensionParameter) -> None:
+        raise NotImplementedError(
+            f"{type(self).__name__} is gone with its extension, which never became a standard: "
+            "PerMessageDeflateExtensionProcessor does permessage-deflate (RFC 7692)"
+        )
+
+
+class CompressionExtensionProcessorBase(_HistoricalProcessor):
+    """What permessage-compress and perframe-compress had in common."""
+
+
+class DeflateFrameExtensionProcessor(_HistoricalProcessor):
+    """Answered offers of deflate-frame and x-webkit-deflate-frame."""
+
+
+class DeflateMessageProcessor(_HistoricalProcessor):
+    """Did the deflate method of permessage-compress."""
+
+
+class MuxExtensionProcessor(_HistoricalProcessor):
+    """Answered offers of multiplexing."""
+
+
+class PerFrameCompressionExtensionProcessor(CompressionExtensionProcessorBase):
+    """Answered offers of perframe-compress."""
+
+
+class PerMessageCompressionExtensionProcessor(CompressionExtensionProcessorBase):
+    """Answered offers of permessage-compress."""
 
 
 def _parse_window_bits(bits: str | None) -> int:

@@ -10,11 +10,15 @@ from collections.abc import Sequence
 
 from fastwsh import cli, options
 from fastwsh.pywebsocket._signatures import hide_annotations
+from fastwsh.pywebsocket.dispatch import alias_handlers as _alias_handlers
+from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.pywebsocket.server_util import configure_logging as _configure_logging
 from fastwsh.server import WebSocketServer
 
 __all__ = [
+    "WebSocketRequestHandler",
     "WebSocketServer",
+    "_alias_handlers",
     "_build_option_parser",
     "_configure_logging",
     "_main",

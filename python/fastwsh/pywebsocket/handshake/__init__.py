@@ -3,7 +3,7 @@
 import logging
 from typing import Any, Final
 
-from fastwsh.pywebsocket import common
+from fastwsh.pywebsocket import _gone, common
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.handshake import hybi
 from fastwsh.pywebsocket.handshake.base import (
@@ -43,6 +43,11 @@ def do_handshake(request: Any, dispatcher: Any) -> None:
         error.status = error.status or common.HTTP_STATUS_BAD_REQUEST
         raise
     _LOGGER.info("Established (%s protocol)", handshaker._protocol_rfc())
+
+
+def __getattr__(name: str) -> Any:
+    _gone.refuse(f"handshake.{name}", f"mod_pywebsocket.handshake.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 hide_annotations(globals())

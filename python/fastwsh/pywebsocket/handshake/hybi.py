@@ -121,7 +121,7 @@ class Handshaker(HandshakerBase):
             value = common.format_extensions(request.ws_extensions)
             headers.append((common.SEC_WEBSOCKET_EXTENSIONS_HEADER, value))
         target = f"{getattr(request, 'unparsed_uri', '')}"
-        headers += [_checked_header(*header, target) for header in request.extra_headers]
+        headers += [_checked_header(name, value, target) for name, value in request.extra_headers]
         lines = [format_header(name, value) for name, value in headers]
         return f"HTTP/1.1 101 Switching Protocols\r\n{''.join(lines)}\r\n"
 
