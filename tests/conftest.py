@@ -38,8 +38,13 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """The environment without what would change a server's behaviour."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("FASTWSH_", "NO_COLOR"))}
+    """The environment without what would change the behaviour of a server or a client."""
+    names = (
+        name
+        for name in os.environ
+        if not name.startswith(("FASTWSH_", "NO_COLOR")) and not name.lower().endswith("_proxy")
+    )
+    kept = {name: os.environ[name] for name in names}
     return {**kept, "PYTHONUNBUFFERED": "1", **extra}
 
 

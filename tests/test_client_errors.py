@@ -30,7 +30,9 @@ def refused_with(script: object, **options: object) -> fastwsh.ConnectError:
         ("http://localhost/", "use ws:// in place of http://"),
         ("ws://localhost/#part", "fragment"),
         ("ws://localhost:port/", "port"),
-        ("ws://me:secret@localhost/", "Authorization"),
+        ("ws://me%ff:secret@localhost/", "percent-encoded UTF-8"),
+        ("ws://me%3A:secret@localhost/", "colon"),
+        ("ws://me:secret@/", "no host"),
         ("ws://localhost/a b", "percent-encode"),
     ],
 )
@@ -38,6 +40,7 @@ def test_bad_url(url: str, says: str):
     with pytest.raises(fastwsh.ConnectArgumentError, match=says) as caught:
         fastwsh.connect(url)
     assert isinstance(caught.value, ValueError)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

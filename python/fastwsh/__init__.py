@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ConnectArgumentError,
         ConnectError,
         ConnectionClosed,
+        ConnectProxyError,
         ConnectRefusedError,
         ConnectTimeoutError,
         FastwshError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConnectArgumentError",
     "ConnectError",
+    "ConnectProxyError",
     "ConnectRefusedError",
     "ConnectTimeoutError",
     "ConnectionClosed",

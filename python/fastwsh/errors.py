@@ -3,6 +3,7 @@
 FastwshError
 ├── ConnectError (a ConnectionError): there is no connection
 │   ├── ConnectTimeoutError (a TimeoutError): not in time
+│   ├── ConnectProxyError: the proxy does not lead to the server
 │   └── ConnectRefusedError: the server answered with another status than 101
 ├── ConnectArgumentError (a ValueError): a URL, header, subprotocol or file cannot be used
 └── ConnectionClosed: the connection is closed, or lost
@@ -13,6 +14,7 @@ The native module raises these very classes. Each text is one sentence with the 
 __all__ = [
     "ConnectArgumentError",
     "ConnectError",
+    "ConnectProxyError",
     "ConnectRefusedError",
     "ConnectTimeoutError",
     "ConnectionClosed",
@@ -33,6 +35,17 @@ class ConnectError(FastwshError, ConnectionError):
 
 class ConnectTimeoutError(ConnectError, TimeoutError):
     """The connection was not open within `open_timeout`."""
+
+
+class ConnectProxyError(ConnectError):
+    """The proxy cannot be reached, or does not lead to the server.
+
+    Attributes:
+        status: What an HTTP proxy answered to CONNECT, such as 407; None if it did not answer, or
+            speaks SOCKS.
+    """
+
+    status: int | None = None
 
 
 class ConnectRefusedError(ConnectError):

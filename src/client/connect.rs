@@ -3,15 +3,14 @@
 use std::{
     future::Future,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use http::HeaderMap;
 use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncWrite},
     net::{lookup_host, TcpStream, UnixStream},
     time::{timeout, timeout_at},
 };
@@ -20,28 +19,24 @@ use tokio_tungstenite::{
     client_async_with_config,
     tungstenite::{
         error::{ProtocolError, SubProtocolError},
-        handshake::{client::Response, machine::TryParse},
         Error,
     },
 };
 
 use super::{
+    answer::{list, read_body, Answer},
     error::ConnectError,
     head::HeadTap,
+    proxy::{Kind, Proxy},
     request::{self, Options},
     tls,
-    url::{Place, Target},
+    tunnel::{self, Asked},
+    url::{place_of, Place, Target},
 };
 use crate::{
     protocol::{deflate::Agreement, handshake::compute_accept, negotiate},
     server::{answer::strerror, Socket},
 };
-
-/// Of the body of an answer that opens nothing, so much is told.
-const MAX_BODY: usize = 4096;
-
-/// For that body, which may never end.
-const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// An open connection.
 #[derive(Debug)]
@@ -74,6 +69,10 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
     };
     let request = request::make(target, options)?;
     match &target.place {
+        Place::Unix(_) if options.proxy.is_some() => Err(ConnectError::ProxyUrl {
+            of: String::new(),
+            reason: "a Unix socket is not behind a proxy; leave one of them out".to_owned(),
+        }),
         Place::Unix(path) => {
             let stream = attempt.within("accept the connection", UnixStream::connect(path)).await?;
             let stream = stream.map_err(|error| attempt.unreachable(&error))?;
@@ -83,7 +82,7 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
             Ok(opened.over(Socket::plain(descriptor), None))
         }
         Place::Tcp { host, port, tls: false } => {
-            let stream = attempt.reach(host, *port).await?;
+            let stream = attempt.lead(host, *port).await?;
             let peer = stream.peer_addr().ok();
             let (stream, opened) = attempt.open(stream, request).await?;
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
@@ -97,7 +96,7 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
                 url: target.address(),
                 reason: format!("no certificate can be for {name:?}"),
             })?;
-            let stream = attempt.reach(host, *port).await?;
+            let stream = attempt.lead(host, *port).await?;
             let peer = stream.peer_addr().ok();
             let encrypting = TlsConnector::from(config).connect(server, stream);
             let stream = attempt.within("finish the TLS handshake", encrypting).await?;
@@ -132,12 +131,67 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// Connects to the server, through the proxy if there is one.
+    async fn lead(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+        let Some(proxy) = &self.options.proxy else { return self.reach(host, port).await };
+        let place = place_of(host, port);
+        let trace = self.options.trace.as_ref();
+        match proxy.kind {
+            Kind::Http => {
+                let stream = self.reach_proxy(proxy).await?;
+                self.within_proxy(proxy, tunnel::http(stream, proxy, &place, trace)).await
+            }
+            Kind::Socks { resolves_here: false } if host.parse::<IpAddr>().is_err() => {
+                let stream = self.reach_proxy(proxy).await?;
+                let asked = Asked::Name(host, port);
+                self.within_proxy(proxy, tunnel::socks(stream, proxy, asked, &place)).await
+            }
+            Kind::Socks { .. } => {
+                let mut last = Err(no_address(host));
+                for address in self.resolve(host, port).await? {
+                    let stream = self.reach_proxy(proxy).await?;
+                    let asked = Asked::Address(address);
+                    let opening = tunnel::socks(stream, proxy, asked, &place);
+                    last = self.within_proxy(proxy, opening).await;
+                    if last.is_ok() {
+                        break;
+                    }
+                }
+                last
+            }
+        }
+    }
+
+    async fn reach_proxy(&self, proxy: &Proxy) -> Result<TcpStream, ConnectError> {
+        let reached = self.reach(&proxy.host, proxy.port).await;
+        reached.map_err(|error| ConnectError::ToProxy(proxy.name(), Box::new(error)))
+    }
+
+    async fn within_proxy(
+        &self,
+        proxy: &Proxy,
+        opening: impl Future<Output = Result<TcpStream, ConnectError>>,
+    ) -> Result<TcpStream, ConnectError> {
+        let who = || format!("the proxy {}", proxy.name());
+        self.within_as(who, "lead to the server", opening).await?
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+        let who = || host.to_owned();
+        let finding = lookup_host((host, port));
+        let found = self.within_as(who, "turn up in the name service", finding).await?;
+        let unknown = |error: io::Error| ConnectError::UnknownHost {
+            host: host.to_owned(),
+            reason: resolving(&error),
+        };
+        found.map(Iterator::collect).map_err(unknown)
+    }
+
     /// Tries all addresses of a name, one after the other; each has its share of the time.
     async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-        let unknown = |reason| ConnectError::UnknownHost { host: host.to_owned(), reason };
-        let found = self.within("turn up in the name service", lookup_host((host, port))).await?;
-        let found: Vec<_> = found.map_err(|error| unknown(resolving(&error)))?.collect();
-        let mut last = unknown("it has no address".to_owned());
+        let found = self.resolve(host, port).await?;
+        let mut last = no_address(host);
+        let place = || place_of(host, port);
         for (number, address) in found.iter().enumerate() {
             let connecting = TcpStream::connect(address);
             let share = self.deadline.map(|deadline| {
@@ -154,8 +208,8 @@ impl Attempt<'_> {
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
-                Ok(Err(error)) => last = self.unreachable(&error),
-                Err(_) => last = self.timed_out("accept the connection"),
+                Ok(Err(error)) => last = unreachable(&error, place()),
+                Err(_) => last = self.timed_out(place(), "accept the connection"),
             }
         }
         Err(last)
@@ -167,7 +221,7 @@ impl Attempt<'_> {
         stream: S,
         request: http::Request<()>,
     ) -> Result<(S, Opened), ConnectError> {
-        let mut tap = HeadTap::new(stream);
+        let mut tap = HeadTap::new(stream, self.options.trace.as_ref());
         let key = request.headers().get("sec-websocket-key").cloned();
         let step = "answer the opening handshake";
         let outcome = self.within(step, client_async_with_config(request, &mut tap, None)).await?;
@@ -184,11 +238,9 @@ impl Attempt<'_> {
         };
         let (stream, head, rest) = tap.into_parts();
         let wrong = |reason: String| self.answer(reason);
-        let parsed = head.as_deref().map(Response::try_parse);
-        let Some(Ok(Some((_, response)))) = parsed else {
+        let Some(Answer { headers, .. }) = head.as_deref().and_then(Answer::parse) else {
             return Err(wrong("its head cannot be read".to_owned()));
         };
-        let headers = fields(response.headers());
         if !judged {
             let connection = list(&headers, "connection").unwrap_or_default();
             if !negotiate::upgrades(&connection) {
@@ -212,28 +264,35 @@ impl Attempt<'_> {
     }
 
     /// What an answer that opens nothing is for the user.
-    async fn refused<S: AsyncRead + Unpin>(&self, error: Error, tap: HeadTap<S>) -> ConnectError {
+    async fn refused<S: AsyncRead + Unpin>(
+        &self,
+        error: Error,
+        tap: HeadTap<'_, S>,
+    ) -> ConnectError {
+        let address = self.target.address();
+        let answer = tap.head().and_then(Answer::parse);
+        match (error, answer) {
+            // of HTTP/1.0 as well, which tungstenite does not read
+            (_, Some(answer)) if answer.status != 101 => {
+                let (stream, _, mut body) = tap.into_parts();
+                read_body(stream, &answer, &mut body).await;
+                let sent = self.options.headers.iter();
+                let had_credentials = self.target.credentials.is_some()
+                    || sent
+                        .map(|(name, _)| name)
+                        .any(|of| of.eq_ignore_ascii_case("authorization"));
+                let hint = answer.hint(&body, self.is_plain(), had_credentials);
+                let Answer { status, phrase, headers } = answer;
+                ConnectError::Status { address, status, phrase, hint, headers, body }
+            }
+            (error, _) => self.no_answer(error, &tap),
+        }
+    }
+
+    /// What the end of the opening handshake without an answer is for the user.
+    fn no_answer<S>(&self, error: Error, tap: &HeadTap<'_, S>) -> ConnectError {
         let address = self.target.address();
         match error {
-            Error::Http(response) => {
-                let headers = fields(response.headers());
-                let status = response.status();
-                let (stream, _, mut body) = tap.into_parts();
-                read_body(stream, &headers, &mut body).await;
-                let hint = if self.is_plain() && mentions_tls(&body) {
-                    "; it expects TLS: use wss://".to_owned()
-                } else {
-                    hint(status.as_u16(), &headers)
-                };
-                ConnectError::Status {
-                    address,
-                    status: status.as_u16(),
-                    phrase: status.canonical_reason().unwrap_or("(an unknown status)"),
-                    hint,
-                    headers,
-                    body,
-                }
-            }
             // the alert that a TLS server sends to who does not greet it (RFC 8446 6)
             _ if tap.bytes().starts_with(b"\x15\x03") => {
                 self.answer("it speaks TLS; use wss:// there".to_owned())
@@ -263,25 +322,30 @@ impl Attempt<'_> {
         step: &'static str,
         work: impl Future<Output = T>,
     ) -> Result<T, ConnectError> {
+        self.within_as(|| self.target.address(), step, work).await
+    }
+
+    async fn within_as<T>(
+        &self,
+        who: impl Fn() -> String,
+        step: &'static str,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ConnectError> {
         match self.deadline {
             None => Ok(work.await),
             Some(deadline) => {
-                timeout_at(deadline.into(), work).await.map_err(|_| self.timed_out(step))
+                timeout_at(deadline.into(), work).await.map_err(|_| self.timed_out(who(), step))
             }
         }
     }
 
-    fn timed_out(&self, step: &'static str) -> ConnectError {
+    fn timed_out(&self, address: String, step: &'static str) -> ConnectError {
         let limit = self.options.open_timeout.unwrap_or_default();
-        ConnectError::TimedOut { address: self.target.address(), step, limit }
+        ConnectError::TimedOut { address, step, limit }
     }
 
     fn unreachable(&self, error: &io::Error) -> ConnectError {
-        let address = self.target.address();
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => ConnectError::Refused { address },
-            _ => ConnectError::Unreachable { address, reason: strerror(error) },
-        }
+        unreachable(error, self.target.address())
     }
 
     fn is_plain(&self) -> bool {
@@ -293,61 +357,19 @@ impl Attempt<'_> {
     }
 }
 
+fn unreachable(error: &io::Error, address: String) -> ConnectError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectError::Refused { address },
+        _ => ConnectError::Unreachable { address, reason: strerror(error) },
+    }
+}
+
+fn no_address(host: &str) -> ConnectError {
+    ConnectError::UnknownHost { host: host.to_owned(), reason: "it has no address".to_owned() }
+}
+
 /// getaddrinfo(3)'s words without what the standard library puts before them.
 fn resolving(error: &io::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(": ").map_or(text.as_str(), |(_, reason)| reason).to_owned()
-}
-
-/// Names and values; bytes beyond ASCII are Latin-1.
-fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &[u8]| crate::protocol::head::latin1(value);
-    headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect()
-}
-
-/// The values of a header, joined (RFC 9110 5.3).
-fn list(headers: &[(String, String)], name: &str) -> Option<String> {
-    let values: Vec<_> =
-        headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
-    (!values.is_empty()).then(|| values.join(", "))
-}
-
-fn hint(status: u16, headers: &[(String, String)]) -> String {
-    match status {
-        301 | 302 | 303 | 307 | 308 => list(headers, "location")
-            .map_or_else(String::new, |location| format!("; it points to {location}")),
-        401 | 407 => "; credentials are needed in an Authorization header".to_owned(),
-        403 => "; it does not let this client in".to_owned(),
-        404 => "; check the path".to_owned(),
-        _ => String::new(),
-    }
-}
-
-/// Whether the page of a server says that it was spoken to in plain text.
-fn mentions_tls(body: &[u8]) -> bool {
-    let text = body.to_ascii_uppercase();
-    [&b"HTTPS"[..], b"TLS"].iter().any(|word| text.windows(word.len()).any(|part| part == *word))
-}
-
-/// Reads the beginning of a body behind what came with its head.
-async fn read_body(
-    mut stream: impl AsyncRead + Unpin,
-    headers: &[(String, String)],
-    body: &mut Vec<u8>,
-) {
-    let length = list(headers, "content-length").and_then(|length| length.parse().ok());
-    let wanted = length.unwrap_or(MAX_BODY).min(MAX_BODY);
-    let reading = async {
-        let mut chunk = [0; 1024];
-        while body.len() < wanted {
-            match stream.read(&mut chunk).await {
-                Ok(count @ 1..) => body.extend_from_slice(&chunk[..count]),
-                // what came is what there is to tell
-                Ok(0) | Err(_) => return,
-            }
-        }
-    };
-    // who does not end the body in time has said enough
-    let _ = timeout(BODY_PATIENCE, reading).await;
-    body.truncate(wanted);
 }

@@ -15,6 +15,8 @@ pub enum Kind {
     Timeout,
     /// The server answered with another status than 101.
     Status,
+    /// The proxy does not lead to the server.
+    Proxy,
     /// The connection could not be made, or not be trusted.
     Connection,
 }
@@ -30,6 +32,27 @@ pub enum ConnectError {
         url: String,
         /// What is wrong, and the remedy.
         reason: String,
+    },
+    /// The URL of a proxy is none that can be used.
+    #[error("cannot use the proxy{of}: {reason}")]
+    ProxyUrl {
+        /// The variable of the environment that has it, or nothing.
+        of: String,
+        /// What is wrong, and the remedy.
+        reason: String,
+    },
+    /// The proxy cannot be reached.
+    #[error("cannot reach the proxy {0}: {1}")]
+    ToProxy(String, Box<ConnectError>),
+    /// The proxy does not lead to the server.
+    #[error("the proxy {proxy} {reason}")]
+    Proxy {
+        /// Host and port, and where it is from.
+        proxy: String,
+        /// What it did, and the remedy.
+        reason: String,
+        /// What it answered to CONNECT.
+        status: Option<u16>,
     },
     /// A header cannot be sent.
     #[error("cannot send the header {name}: {reason}")]
@@ -126,7 +149,7 @@ pub enum ConnectError {
         /// The status.
         status: u16,
         /// Its name.
-        phrase: &'static str,
+        phrase: String,
         /// What to do.
         hint: String,
         /// Names and values in order.
@@ -149,12 +172,15 @@ impl ConnectError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Url { .. }
+            | Self::ProxyUrl { .. }
             | Self::Header { .. }
             | Self::Subprotocol(_)
             | Self::File(_)
             | Self::ClientCertificate(_) => Kind::Argument,
             Self::TimedOut { .. } => Kind::Timeout,
             Self::Status { .. } => Kind::Status,
+            Self::ToProxy(_, error) if error.kind() == Kind::Timeout => Kind::Timeout,
+            Self::ToProxy(..) | Self::Proxy { .. } => Kind::Proxy,
             _ => Kind::Connection,
         }
     }

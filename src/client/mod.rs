@@ -4,16 +4,21 @@
 //! [`crate::server::Transport`], on which frames are read and written as the server's are, in the
 //! other role.
 
+mod answer;
 mod connect;
 mod error;
 mod head;
+mod proxy;
 mod request;
 mod tls;
+mod tunnel;
 mod url;
 
 pub use self::{
     connect::{connect, Connected},
     error::{ConnectError, Kind},
+    head::{Trace, Way},
+    proxy::Proxy,
     request::Options,
     tls::{TlsOptions, Verification},
     url::Target,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Request, Uri};
 
-use super::{error::ConnectError, tls::TlsOptions, url::Target};
+use super::{error::ConnectError, head::Trace, proxy::Proxy, tls::TlsOptions, url::Target};
 use crate::protocol::{grammar::is_token, negotiate};
 
 /// What a client asks for, and how.
@@ -20,6 +20,10 @@ pub struct Options {
     pub open_timeout: Option<Duration>,
     /// For `wss://`.
     pub tls: TlsOptions,
+    /// Leads to the server.
+    pub proxy: Option<Proxy>,
+    /// Gets to see the heads.
+    pub trace: Option<Trace>,
 }
 
 /// Headers that the opening handshake sets itself.
@@ -64,6 +68,10 @@ pub(super) fn make(target: &Target, options: &Options) -> Result<Request<()>, Co
     set("sec-websocket-key", &tokio_tungstenite::tungstenite::handshake::client::generate_key())?;
     if options.compression {
         set("sec-websocket-extensions", &negotiate::offer())?;
+    }
+    let own = options.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    if let (false, Some(credentials)) = (own, &target.credentials) {
+        set("authorization", &credentials.basic())?;
     }
     for (number, name) in options.subprotocols.iter().enumerate() {
         if !is_token(name) || options.subprotocols[..number].contains(name) {
@@ -111,6 +119,8 @@ mod tests {
                 identity: None,
                 server_name: None,
             },
+            proxy: None,
+            trace: None,
         }
     }
 

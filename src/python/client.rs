@@ -1,6 +1,6 @@
 //! `connect` and `connect_async`: the client's opening, for `fastwsh.client`.
 
-use std::{path::PathBuf, pin::pin, sync::Once, time::Duration};
+use std::{collections::HashMap, path::PathBuf, pin::pin, sync::Once, time::Duration};
 
 use pyo3::{
     intern,
@@ -15,7 +15,9 @@ use super::{
     errors::{os_error, value_error},
 };
 use crate::{
-    client::{self, ConnectError, Connected, Kind, Target, TlsOptions, Verification},
+    client::{
+        self, ConnectError, Connected, Kind, Proxy, Target, TlsOptions, Trace, Verification, Way,
+    },
     protocol::{
         deflate::WindowBits,
         limits::{self, Limits},
@@ -41,6 +43,11 @@ pub(super) struct Options {
     verify: bool,
     identity: Option<(PathBuf, PathBuf)>,
     server_hostname: Option<String>,
+    /// The URL of a proxy.
+    proxy: Option<String>,
+    /// Variables of the environment that name proxies.
+    proxy_variables: HashMap<String, String>,
+    on_head: Option<Py<PyAny>>,
 }
 
 /// The connection, the subprotocol, the answer's headers, and of permessage-deflate, if it was
@@ -70,12 +77,18 @@ impl Attempt {
             server_name: options.server_hostname,
         };
         let max_message_bytes = options.max_message_bytes;
+        let proxy = match &options.proxy {
+            Some(url) => Proxy::parse(url).map(Some),
+            None => Proxy::of_environment(&options.proxy_variables, &target),
+        };
         let options = client::Options {
             headers: options.headers,
             subprotocols: options.subprotocols,
             compression: options.compression,
             open_timeout: open_timeout.map_err(value_error)?,
             tls,
+            proxy: proxy.map_err(|error| raised(py, error))?,
+            trace: options.on_head.map(trace),
         };
         Ok(Self { target, options, max_message_bytes })
     }
@@ -151,26 +164,42 @@ pub(super) fn connect_async<'py>(
     })
 }
 
+/// Calls `show(mark, head)`: `>` for what is sent, `<` for what is received.
+fn trace(show: Py<PyAny>) -> Trace {
+    Trace::new(move |way, head| {
+        let mark = if way == Way::Sent { ">" } else { "<" };
+        Python::attach(|py| {
+            if let Err(error) = show.call1(py, (mark, PyBytes::new(py, head))) {
+                error.write_unraisable(py, Some(show.bind(py)));
+            }
+        });
+    })
+}
+
 /// The exception of `fastwsh.errors`.
 fn raised(py: Python<'_>, error: ConnectError) -> PyErr {
-    static CLASSES: [PyOnceLock<Py<PyType>>; 4] = [const { PyOnceLock::new() }; 4];
+    static CLASSES: [PyOnceLock<Py<PyType>>; 5] = [const { PyOnceLock::new() }; 5];
     let (number, name) = match error.kind() {
         Kind::Argument => (0, "ConnectArgumentError"),
         Kind::Timeout => (1, "ConnectTimeoutError"),
         Kind::Status => (2, "ConnectRefusedError"),
         Kind::Connection => (3, "ConnectError"),
+        Kind::Proxy => (4, "ConnectProxyError"),
     };
     let class = match CLASSES[number].import(py, "fastwsh.errors", name) {
         Ok(class) => class.clone(),
         Err(error) => return error,
     };
     let raised = PyErr::from_type(class, (error.to_string(),));
-    let ConnectError::Status { status, headers, body, .. } = error else { return raised };
-    let set = || -> PyResult<()> {
-        let value = raised.value(py);
-        value.setattr(intern!(py, "status"), status)?;
-        value.setattr(intern!(py, "headers"), headers)?;
-        value.setattr(intern!(py, "body"), PyBytes::new(py, &body))
+    let value = raised.value(py);
+    let set = || match error {
+        ConnectError::Status { status, headers, body, .. } => {
+            value.setattr(intern!(py, "status"), status)?;
+            value.setattr(intern!(py, "headers"), headers)?;
+            value.setattr(intern!(py, "body"), PyBytes::new(py, &body))
+        }
+        ConnectError::Proxy { status, .. } => value.setattr(intern!(py, "status"), status),
+        _ => Ok(()),
     };
     match set() {
         Ok(()) => raised,

@@ -52,10 +52,11 @@ def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnectio
 
     Args:
         url: `ws://host[:port]/resource`, `wss://...`, or `ws+unix:///path/of.sock`, behind which
-            `:/resource` may stand. ASCII only: percent-encode the rest.
+            `:/resource` may stand. ASCII only: percent-encode the rest. `USER:PASSWORD@` before the
+            host becomes an Authorization header, unless `headers` has one.
         **options: `subprotocols`, `headers`, `origin`, `compression`, `open_timeout`,
-            `close_timeout`, `max_message_bytes`, and for TLS `ca_file`, `verify`, `certificate`,
-            `private_key` and `server_hostname`: see `options.Options`.
+            `close_timeout`, `max_message_bytes`, `proxy`, `on_head`, and for TLS `ca_file`,
+            `verify`, `certificate`, `private_key` and `server_hostname`: see `options.Options`.
 
     Returns:
         The connection; use it as a context manager, or close it.
@@ -63,6 +64,7 @@ def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnectio
     Raises:
         ConnectArgumentError: The URL, a header, a subprotocol or a file cannot be used.
         ConnectError: There is no connection; the text says why and what to do.
+        ConnectProxyError: The proxy does not lead to the server.
         ConnectRefusedError: The server answered with another HTTP status than 101.
         ConnectTimeoutError: It was not open within `open_timeout`.
     """

@@ -2,13 +2,22 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
-__all__ = ["ConnectOptions", "Options"]
+__all__ = ["ConnectOptions", "Options", "proxy_variables"]
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+
+_PROXY_VARIABLES: Final = (
+    "ws_proxy",
+    "wss_proxy",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+)
 
 _Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 _Path = str | os.PathLike[str]
@@ -29,6 +38,8 @@ class ConnectOptions(TypedDict, total=False):
     certificate: _Path | None
     private_key: _Path | None
     server_hostname: str | None
+    proxy: str | bool | None
+    on_head: Callable[[str, bytes], object] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +66,12 @@ class Options:
         private_key: PEM file of its key; None: the certificate's file has it.
         server_hostname: The name that the certificate must be for, and that is asked for (SNI);
             None: the URL's.
+        proxy: The URL of the proxy that leads to the server: `http://`, which is asked to CONNECT,
+            `socks5://`, or `socks5h://`, which looks the server's name up; before the host may be
+            `USER:PASSWORD@`. True: the one that the environment names, see `proxy_variables`. None
+            or False: none.
+        on_head: Called with `">"` or `"<"` and the bytes of each HTTP head that is sent or
+            received while connecting, credentials included; by whatever thread.
     """
 
     subprotocols: Sequence[str] = ()
@@ -69,6 +86,8 @@ class Options:
     certificate: _Path | None = None
     private_key: _Path | None = None
     server_hostname: str | None = None
+    proxy: str | bool | None = True
+    on_head: Callable[[str, bytes], object] | None = None
 
     def to_core(self) -> dict[str, Any]:
         """Return the dict that `_core.connect` takes.
@@ -81,6 +100,10 @@ class Options:
             raise ValueError("private_key needs a certificate; name its file with certificate=")
         for name in ("open_timeout", "close_timeout", "max_message_bytes"):
             _check_limit(name, getattr(self, name))
+        if not (self.proxy is None or isinstance(self.proxy, str | bool)):
+            raise TypeError(f"proxy is {self.proxy!r}; give a URL, True or None")
+        if not (self.on_head is None or callable(self.on_head)):
+            raise TypeError(f"on_head is {self.on_head!r}, which cannot be called")
         subprotocols = _strings("subprotocols", self.subprotocols)
         given = self.headers or ()
         pairs = given.items() if isinstance(given, Mapping) else given
@@ -101,7 +124,29 @@ class Options:
             "verify": self.verify,
             "identity": identity,
             "server_hostname": self.server_hostname,
+            "proxy": self.proxy if isinstance(self.proxy, str) else None,
+            "proxy_variables": proxy_variables() if self.proxy is True else {},
+            "on_head": self.on_head,
         }
+
+
+def proxy_variables() -> dict[str, str]:
+    """Return the variables of the environment that name proxies, in lower case.
+
+    For `wss://` the first of WSS_PROXY, HTTPS_PROXY and ALL_PROXY that is not empty; for `ws://` of
+    WS_PROXY, HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (RFC 6455 4.1). NO_PROXY has the servers that
+    are reached without. The name in lower case goes first, as everywhere.
+    """
+    variables = {}
+    for name in _PROXY_VARIABLES:
+        # Of a CGI program, a client sets it by a header named Proxy.
+        upper = None if name == "http_proxy" and "REQUEST_METHOD" in os.environ else name.upper()
+        value = os.environ.get(name)
+        if value is None and upper is not None:
+            value = os.environ.get(upper)
+        if value is not None:
+            variables[name] = value
+    return variables
 
 
 def _check_limit(name: str, value: float | None) -> None:

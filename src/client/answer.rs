@@ -1,0 +1,187 @@
+//! What an answer that opens nothing says, of a server or of a proxy.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::timeout,
+};
+
+use crate::protocol::head::latin1;
+
+/// Of the body of an answer that opens nothing, so much is told.
+const MAX_BODY: usize = 4096;
+
+/// For that body, which may never end.
+const BODY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// More than any server sends; the bytes of a head are limited as well.
+const MAX_HEADERS: usize = 512;
+
+/// Status and headers of an answer of whatever version of HTTP/1.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// What the server calls the status.
+    pub(super) phrase: String,
+    /// Names, in lower case, and values in order; bytes beyond ASCII are Latin-1.
+    pub(super) headers: Vec<(String, String)>,
+}
+
+impl Answer {
+    /// Reads a head; `None` if it is none.
+    pub(super) fn parse(head: &[u8]) -> Option<Self> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        if !matches!(response.parse(head), Ok(httparse::Status::Complete(_))) {
+            return None;
+        }
+        let status = response.code?;
+        let known = http::StatusCode::from_u16(status).ok()?.canonical_reason();
+        let own = response.reason.filter(|reason| !reason.is_empty());
+        let phrase = known.or(own).unwrap_or("(an unknown status)").to_owned();
+        let fields = response.headers.iter();
+        let headers = fields.map(|field| (field.name.to_ascii_lowercase(), latin1(field.value)));
+        Some(Self { status, phrase, headers: headers.collect() })
+    }
+
+    /// The values of a header, joined (RFC 9110 5.3).
+    pub(super) fn list(&self, name: &str) -> Option<String> {
+        list(&self.headers, name)
+    }
+
+    /// What to do about it.
+    ///
+    /// `is_plain`: the request went without TLS; `had_credentials`: it had an Authorization header.
+    pub(super) fn hint(&self, body: &[u8], is_plain: bool, had_credentials: bool) -> String {
+        match self.status {
+            _ if is_plain && self.wants_tls(body) => "; it expects TLS: use wss://".to_owned(),
+            301 | 302 | 303 | 307 | 308 => match self.list("location") {
+                None => String::new(),
+                Some(location) if is_plain && location.starts_with("https://") => {
+                    format!("; it points to {location}, which is wss:// for WebSockets")
+                }
+                Some(location) => format!("; it points to {location}"),
+            },
+            401 if had_credentials => "; it does not accept these credentials".to_owned(),
+            401 => "; it wants credentials: write USER:PASSWORD@ before the host in the URL, or \
+                    send another Authorization header"
+                .to_owned(),
+            403 => "; it does not let this client in".to_owned(),
+            404 => "; check the path".to_owned(),
+            407 => "; it wants credentials in a Proxy-Authorization header".to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// Whether the server says that this very port speaks TLS.
+    fn wants_tls(&self, body: &[u8]) -> bool {
+        match self.status {
+            400 => {
+                let words = String::from_utf8_lossy(body).to_ascii_lowercase();
+                let text = words.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+                SAID_FOR_PLAIN_TEXT.iter().any(|phrase| text.contains(phrase))
+            }
+            // RFC 2817 4.2
+            426 => self.list("upgrade").is_some_and(|to| to.to_ascii_uppercase().contains("TLS/")),
+            _ => false,
+        }
+    }
+}
+
+/// How servers answer a request in plain text where they speak TLS: with 400, and these words.
+const SAID_FOR_PLAIN_TEXT: [&str; 6] = [
+    // ours
+    "this port speaks tls; use https: or wss:",
+    // nginx and its kin
+    "the plain http request was sent to https port",
+    // Apache
+    "speaking plain http to an ssl-enabled server port",
+    // Go, with Caddy and Traefik
+    "client sent an http request to an https server",
+    // Tomcat
+    "this combination of host and port requires tls",
+    // cheroot
+    "this server only speaks https on this port",
+];
+
+/// The values of a header, joined (RFC 9110 5.3).
+pub(super) fn list(headers: &[(String, String)], name: &str) -> Option<String> {
+    let values: Vec<_> =
+        headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+/// Reads the beginning of a body behind what came with its head.
+pub(super) async fn read_body(
+    mut stream: impl AsyncRead + Unpin,
+    answer: &Answer,
+    body: &mut Vec<u8>,
+) {
+    let length = answer.list("content-length").and_then(|length| length.parse().ok());
+    let wanted = length.unwrap_or(MAX_BODY).min(MAX_BODY);
+    let reading = async {
+        let mut chunk = [0; 1024];
+        while body.len() < wanted {
+            match stream.read(&mut chunk).await {
+                Ok(count @ 1..) => body.extend_from_slice(&chunk[..count]),
+                // what came is what there is to tell
+                Ok(0) | Err(_) => return,
+            }
+        }
+    };
+    // who does not end the body in time has said enough
+    let _ = timeout(BODY_PATIENCE, reading).await;
+    body.truncate(wanted);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_and_headers_of_old_and_odd_answers() {
+        for (head, status, phrase) in [
+            (&b"HTTP/1.0 503 Busy\r\nA: b\r\n\r\n"[..], 503, "Service Unavailable"),
+            (b"HTTP/1.1 200\r\nA: b\r\n\r\n", 200, "OK"),
+            (b"HTTP/1.0 200 Connection established\nA: b\n\n", 200, "OK"),
+            (b"HTTP/1.1 599 Not today\r\nA: b\r\n\r\n", 599, "Not today"),
+            (b"HTTP/1.1 599 \r\nA: b\r\n\r\n", 599, "(an unknown status)"),
+        ] {
+            let answer = Answer::parse(head).expect("a head");
+            assert_eq!((answer.status, answer.phrase.as_str()), (status, phrase));
+            assert_eq!(answer.list("a").as_deref(), Some("b"));
+        }
+        let many = [b"HTTP/1.1 404 x\r\n", "A: b\r\n".repeat(500).as_bytes(), b"\r\n"].concat();
+        assert_eq!(Answer::parse(&many).map(|answer| answer.status), Some(404));
+        for head in
+            [&b"SSH-2.0-x\r\n\r\n"[..], b"HTTP/2 200\r\n\r\n", b"HTTP/1.1 99 x\r\n\r\n", b""]
+        {
+            assert_eq!(Answer::parse(head), None);
+        }
+    }
+
+    #[test]
+    fn tls_is_expected_where_the_server_says_so() {
+        let hint = |head: &str, body: &str| {
+            let head = format!("HTTP/1.1 {head}\r\n\r\n");
+            Answer::parse(head.as_bytes()).expect("a head").hint(body.as_bytes(), true, false)
+        };
+        for body in [
+            "This port speaks TLS; use https: or wss:\n",
+            "<title>400 The plain HTTP request was sent to HTTPS port</title>",
+            "Reason: You're speaking plain HTTP to an SSL-enabled server\n port.<br />",
+            "Client sent an HTTP request to an HTTPS server.\n",
+            "Bad Request\r\nThis combination of host and port requires TLS.\r\n",
+            "The client sent a plain HTTP request, but this server only speaks HTTPS on this port.",
+        ] {
+            assert_eq!(hint("400 Bad Request", body), "; it expects TLS: use wss://");
+            assert_eq!(hint("404 Not Found", body), "; check the path");
+        }
+        assert!(hint("426 Upgrade Required\r\nUpgrade: TLS/1.2, HTTP/1.1", "").contains("TLS"));
+        for body in ["see https://example.org/", "the handshake lacks a title", "HTTPS", "TLS"] {
+            assert_eq!(hint("400 Bad Request", body), "");
+            assert_eq!(hint("426 Upgrade Required\r\nUpgrade: websocket", body), "");
+        }
+    }
+}

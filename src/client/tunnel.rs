@@ -1,0 +1,140 @@
+//! The way through a proxy: CONNECT (RFC 9110 9.3.6) and SOCKS 5 (RFC 1928).
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_socks::{tcp::Socks5Stream, Error, TargetAddr};
+
+use super::{
+    answer::Answer,
+    error::ConnectError,
+    head::{HeadTap, Trace},
+    proxy::Proxy,
+};
+use crate::server::answer::strerror;
+
+/// Asks an HTTP proxy for a way to `host:port`, a literal IPv6 address in brackets.
+pub(super) async fn http(
+    stream: TcpStream,
+    proxy: &Proxy,
+    place: &str,
+    trace: Option<&Trace>,
+) -> Result<TcpStream, ConnectError> {
+    let mut head = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
+    if let Some(credentials) = &proxy.credentials {
+        head.push_str("Proxy-Authorization: ");
+        head.push_str(&credentials.basic());
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    let mut tap = HeadTap::new(stream, trace);
+    let refused = |reason: String, status| {
+        let proxy = proxy.name();
+        Err(ConnectError::Proxy { proxy, reason, status })
+    };
+    let exchange = async {
+        tap.write_all(head.as_bytes()).await?;
+        tap.flush().await?;
+        // the head, and no byte behind it
+        tap.read_to_end(&mut Vec::new()).await
+    };
+    if let Err(error) = exchange.await {
+        return refused(format!("ended the connection: {}", strerror(&error)), None);
+    }
+    let (stream, head, rest) = tap.into_parts();
+    let Some(head) = head else {
+        let reason = if rest.is_empty() {
+            "ended the connection without an answer to CONNECT"
+        } else {
+            "does not answer CONNECT in HTTP; if it speaks SOCKS, write socks5://"
+        };
+        return refused(reason.to_owned(), None);
+    };
+    match Answer::parse(&head) {
+        None => refused("does not answer CONNECT in HTTP".to_owned(), None),
+        // the server speaks second, with TLS and without
+        Some(Answer { status: 200..=299, .. }) if !rest.is_empty() => {
+            refused("sent something that cannot be the server's".to_owned(), None)
+        }
+        Some(Answer { status: 200..=299, .. }) => Ok(stream),
+        Some(answer) => {
+            let hint = match (answer.status, &proxy.credentials) {
+                (407, None) => {
+                    "; it wants credentials: write http://USER:PASSWORD@ before its host"
+                }
+                (407, Some(_)) => "; it does not accept the credentials in its URL",
+                (403, _) => "; it does not let this client reach that host and port",
+                (405 | 501, _) => "; it does not do CONNECT, which WebSockets need",
+                (502..=504, _) => "; it cannot reach the server",
+                _ => "",
+            };
+            let Answer { status, phrase, .. } = answer;
+            refused(format!("answered {status} {phrase} to CONNECT {place}{hint}"), Some(status))
+        }
+    }
+}
+
+/// What a SOCKS proxy is asked for.
+pub(super) enum Asked<'a> {
+    /// A name that the proxy looks up.
+    Name(&'a str, u16),
+    Address(SocketAddr),
+}
+
+/// Asks a SOCKS proxy for a way to a server, which messages call `place`.
+pub(super) async fn socks(
+    stream: TcpStream,
+    proxy: &Proxy,
+    asked: Asked<'_>,
+    place: &str,
+) -> Result<TcpStream, ConnectError> {
+    let asked = match asked {
+        Asked::Name(name, port) => TargetAddr::Domain(name.into(), port),
+        Asked::Address(address) => TargetAddr::Ip(address),
+    };
+    let opened = match &proxy.credentials {
+        None => Socks5Stream::connect_with_socket(stream, asked).await,
+        Some(of) => {
+            let (user, password) = (&of.user, &of.password);
+            Socks5Stream::connect_with_password_and_socket(stream, asked, user, password).await
+        }
+    };
+    opened.map(Socks5Stream::into_inner).map_err(|error| {
+        let reason = reason(&error, place, proxy.credentials.is_some());
+        ConnectError::Proxy { proxy: proxy.name(), reason, status: None }
+    })
+}
+
+/// What a SOCKS proxy did (RFC 1928 3 and 6).
+fn reason(error: &Error, place: &str, had_credentials: bool) -> String {
+    let unreached = match error {
+        Error::GeneralSocksServerFailure => "it failed, and does not say why",
+        Error::NetworkUnreachable => "the network is unreachable",
+        Error::HostUnreachable => "the host is unreachable",
+        Error::ConnectionRefused => "the connection is refused",
+        Error::TtlExpired => "it took too long",
+        Error::CommandNotSupported => "it does not make connections",
+        Error::AddressTypeNotSupported => "it knows no such kind of address",
+        Error::ConnectionNotAllowedByRuleset => {
+            return format!("does not let this client reach {place}");
+        }
+        Error::NoAcceptableAuthMethods if had_credentials => {
+            return "takes neither these credentials nor none".to_owned();
+        }
+        Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
+            return "wants credentials: write socks5://USER:PASSWORD@ before its host".to_owned();
+        }
+        Error::PasswordAuthFailure(_) => {
+            return "does not accept the credentials in its URL".to_owned();
+        }
+        Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            return "ended the connection; does it speak SOCKS 5?".to_owned();
+        }
+        Error::Io(error) => return format!("ended the connection: {}", strerror(error)),
+        _ => return "does not answer as SOCKS 5 does; if it speaks HTTP, write http://".to_owned(),
+    };
+    format!("cannot reach {place}: {unreached}")
+}
