@@ -287,6 +287,7 @@ def write_handler(handler_root: Path, concurrency: str) -> WriteHandler:
         if concurrency == "loop":
             body = to_coroutine_function(body)
         path = handler_root / f"{name}_wsh.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(body, encoding="utf-8")
         return path
 

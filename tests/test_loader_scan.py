@@ -48,6 +48,14 @@ def test_path_of_a_file_is_its_resource(tmp_path):
     }
 
 
+def test_what_editors_and_file_systems_leave_is_passed_over(tmp_path):
+    write(tmp_path / "echo_wsh.py", "1")
+    (tmp_path / ".#echo_wsh.py").symlink_to("user@host.123:456")
+    (tmp_path / "._echo_wsh.py").write_bytes(b"\x00\x05\x16\x07")
+    write(tmp_path / ".hidden_wsh.py", "2")
+    assert resources(tmp_path) == {"/echo": 1, "/.hidden": 2}
+
+
 def test_only_the_exact_suffix_makes_a_resource(tmp_path):
     write(tmp_path / "UPPER_WSH.PY", prefix="import sys; sys.upper_was_loaded = True\n")
     assert resources(tmp_path) == {}
@@ -105,6 +113,18 @@ def test_files_come_in_the_order_of_their_paths(tmp_path):
     for name in ("b_wsh.py", "a_wsh.py", "d/a_wsh.py", "c/b_wsh.py"):
         write(tmp_path / name)
     assert list(resources(tmp_path)) == ["/a", "/b", "/c/b", "/d/a"]
+
+
+def test_folder_whose_name_goes_on_is_another_folder(tmp_path):
+    write(tmp_path / "h1-private" / "secret_wsh.py")
+    (tmp_path / "h1").mkdir()
+    (tmp_path / "h1" / "link_wsh.py").symlink_to(tmp_path / "h1-private" / "secret_wsh.py")
+    (tmp_path / "h1" / "own_wsh.py").symlink_to(write(tmp_path / "h1" / "own.py"))
+    found = resources(tmp_path / "h1", allow_outside_root=False)
+    assert list(found) == ["/own"]
+    with pytest.raises(dispatch.DispatchException, match="h1-private"):
+        dispatch.Dispatcher(str(tmp_path / "h1"), str(tmp_path / "h1-private"))
+    assert loader.make_resource_converter("/h1")("/h1-private/a_wsh.py") is None
 
 
 def test_converter_accepts_backslashes_and_refuses_other_paths():

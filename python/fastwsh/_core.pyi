@@ -78,6 +78,13 @@ def parse_uri(uri: str) -> tuple[str | None, int | None, str | None]:
     a host, or with a bad port, is (None, None, None). Raises ValueError for a bad IPv6 host.
     """
 
+def unescape_path(path: str) -> bytes | None:
+    """Return the bytes that a path with escapes stands for as the name of a handler.
+
+    Only what no URI may contain is unescaped (RFC 3986 2.1), not what is a matter of taste: None if
+    there is no such escape.
+    """
+
 # --- opening handshake ---------------------------------------------------------------------------
 
 def check_header_field(name: str, value: str, target: str) -> None:
@@ -549,8 +556,11 @@ class Connection:
         self, protocol: str | None, extensions: str | None, extra: list[tuple[str, str]]
     ) -> bool:
         """Send the 101 answer. Returns whether the connection is open, or the server stopping."""
-    def send_refusal(self, status: int, supported_versions: str | None = None) -> None:
-        """Send an answer that refuses the handshake."""
+    def send_refusal(self, status: int, why: str, supported_versions: str | None = None) -> None:
+        """Send an answer that refuses the handshake, and tell the operator why.
+
+        Repeated refusals of one handler are told of now and then.
+        """
     def flush(self) -> None:
         """Send what is held back; an error is kept for the next call that sends."""
     def set_ping_hook(self, present: bool) -> None:
@@ -621,7 +631,7 @@ class Server:
     ) -> Self: ...
     def set_event_loop(self, event_loop: EventLoop) -> None:
         """Say who runs the handlers that are coroutine functions; once."""
-    def set_routes(self, routes: dict[str, str]) -> None:
+    def set_routes(self, routes: dict[bytes, str]) -> None:
         """Say which resources have handlers, and of each where it runs: threads, hub or loop."""
     def set_credential(self, credential: str | None) -> None:
         """Require this value of the Authorization header."""

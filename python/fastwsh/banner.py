@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, TextIO
 
 from fastwsh import __version__, listeners
+from fastwsh.paths import escape_resource, named_resource
 
 __all__ = ["clean", "handler_file", "listing", "nearest", "show", "write"]
 
@@ -44,7 +45,8 @@ def nearest(resource: str, resources: Iterable[str]) -> list[str]:
     A query string does not count. The best match comes first; the list is empty if nothing is
     close. Letter case does not count either: `/Echo` is a common slip for `/echo`.
     """
-    path = resource.partition("?")[0].lower()
+    path = resource.partition("?")[0]
+    path = (named_resource(path) or path).lower()
     by_lower: dict[str, str] = {}
     for name in resources:
         by_lower.setdefault(name.lower(), name)
@@ -75,7 +77,7 @@ def show(server: Any, options: argparse.Namespace) -> None:
     http, ws = _origins(server, options)
     handlers = listing(options.dispatcher._handler_suite_map)
     rows = [(f"{http}/", os.getcwd())]  # noqa: PTH109 (a string is what we show)
-    rows += [(f"{ws}{resource}", file) for resource, file in handlers]
+    rows += [(f"{ws}{escape_resource(resource)}", file) for resource, file in handlers]
     rows = [(clean(url), clean(source)) for url, source in rows]
     width = max(len(url) for url, _ in rows)
     lines = [f"{bold}fastwsh {__version__}{plain}"]

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from fastwsh.pywebsocket.dispatch import Dispatcher
 __all__ = ["EventLog"]
 
 _POLL_SECONDS: Final = 1.0
+# To look for names that are alike takes milliseconds, and anybody may ask for what is not there.
+_HINT_SECONDS: Final = 0.2
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
@@ -32,6 +35,7 @@ class EventLog:
         self._dispatcher = dispatcher
         self._access_log = access_log
         self.has_ended = False
+        self._next_hint = 0.0
         self._parent = logging.getLogger("pywebsocket3")
 
     def next(self, core: _core.Server) -> Iterator[tuple[str, HandlerSuite | None, float]]:
@@ -53,7 +57,7 @@ class EventLog:
             case ("end",):
                 self.has_ended = True
             case ("stall", resource, seconds):
-                suite = self._suites().get(resource.partition("?")[0])
+                suite = self._dispatcher.get_handler_suite(resource.partition("#")[0])
                 yield banner.clean(resource), suite, seconds
         if lost := core.take_lost_events():
             _LOGGER.warning("%d log lines were dropped: too many at once", lost)
@@ -66,8 +70,12 @@ class EventLog:
         logger.info("No handler for resource: %r", resource)
         if not upgrade:
             return
-        nearest = banner.nearest(resource, self._suites())
-        hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
         # a person at a terminal wants to know; a log file stays as quiet as pywebsocket's
         level = logging.WARNING if sys.stderr.isatty() else logging.INFO
+        now = time.monotonic()
+        if not _LOGGER.isEnabledFor(level) or now < self._next_hint:
+            return
+        self._next_hint = now + _HINT_SECONDS
+        nearest = banner.nearest(resource, self._suites())
+        hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
         _LOGGER.log(level, "No handler for %s%s", banner.clean(resource), hint)

@@ -25,6 +25,7 @@ from fastwsh.coroutines import is_coroutine_function
 from fastwsh.paths import (
     Stamp,
     find_handler_files,
+    is_inside,
     make_resource_converter,
     normalize_path,
     stamp,
@@ -207,7 +208,7 @@ class HandlerFolder:
     def load(self, path: str) -> HandlerFile | None:
         """Load one of them; None if it is a link that leads out of the folder, and may not."""
         pywebsocket.install()
-        if self._allow_outside_root or os.path.realpath(path).startswith(self._real_root):
+        if self._allow_outside_root or is_inside(path, self._real_root):
             return _load_file(path, self._to_resource(path), self._encoding)
         _LOGGER.debug("%s is passed over: it is a link that leads out of %s", path, self._real_root)
         return None

@@ -2,30 +2,77 @@
 
 import os
 import re
+import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Final
 
-__all__ = ["Stamp", "find_handler_files", "make_resource_converter", "normalize_path", "stamp"]
+from fastwsh import _core
+
+__all__ = [
+    "HANDLER_SUFFIX",
+    "Stamp",
+    "escape_resource",
+    "find_handler_files",
+    "is_inside",
+    "make_resource_converter",
+    "named_resource",
+    "normalize_path",
+    "resource_bytes",
+    "stamp",
+]
 
 Stamp = tuple[int, int, int]
 """What tells two states of a file apart: time of modification in ns, size in bytes, inode."""
 
-_SUFFIX: Final = "_wsh.py"
+HANDLER_SUFFIX: Final = "_wsh.py"
+"""What the name of a handler file ends with."""
+
 # Files are found whatever their case, but only the exact suffix makes a resource.
 _FILE_PATTERN: Final = re.compile(r"_wsh\.py\Z", re.IGNORECASE)
+# Emacs locks a file by a link that leads nowhere; macOS keeps attributes in a file of their own.
+_DROPPING: Final = re.compile(r"\.[#_]")
 
 
 def find_handler_files(directory: str) -> Iterator[str]:
     """Yield the paths of the handler files in a folder and the folders in it, sorted.
 
-    Links to files are followed, links to folders are not.
+    Links to files are followed, links to folders are not. What editors and file systems leave
+    beside a handler file (`.#echo_wsh.py`, `._echo_wsh.py`) is passed over.
     """
     for folder, folders, files in os.walk(directory):
         folders.sort()
         for name in sorted(files):
             path = os.path.join(folder, name)  # noqa: PTH118 (Path would drop a leading "./")
-            if _FILE_PATTERN.search(path):
+            if _FILE_PATTERN.search(name) and not _DROPPING.match(name):
                 yield path
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Tell whether a path leads into a folder, or is that folder, once links are resolved."""
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return path == folder or path.startswith(os.path.join(folder, ""))  # noqa: PTH118 (strings)
+
+
+def resource_bytes(resource: str) -> bytes:
+    """Return a resource in UTF-8; the bytes of a file name that is not UTF-8 are as they are."""
+    return resource.encode("utf-8", "surrogateescape")
+
+
+def named_resource(path: str) -> str | None:
+    """Return the resource that a request's path means if it has escapes, or None.
+
+    Clients escape what no URI may contain: `/caf%C3%A9` is the resource of `café_wsh.py`.
+    """
+    if "%" not in path:
+        return None
+    unescaped = _core.unescape_path(path)
+    return None if unescaped is None else unescaped.decode("utf-8", "surrogateescape")
+
+
+def escape_resource(resource: str) -> str:
+    """Return a resource as it stands in a URL, so that it can be copied from there."""
+    # `%` stands for itself: a file name that has one is its resource
+    return urllib.parse.quote(resource_bytes(resource), safe="/%!$&'()*+,;=:@")
 
 
 def normalize_path(path: str) -> str:
@@ -42,12 +89,12 @@ def make_resource_converter(base_dir: str) -> Callable[[str], str | None]:
     base = normalize_path(base_dir)
 
     def convert(path: str) -> str | None:
-        if not path.endswith(_SUFFIX):
+        if not path.endswith(HANDLER_SUFFIX):
             return None
         path = path.replace("\\", "/")
-        if not path.startswith(base):
+        if not path.startswith(f"{base.rstrip('/')}/"):
             return None
-        return path.removeprefix(base).removesuffix(_SUFFIX)
+        return path.removeprefix(base.rstrip("/")).removesuffix(HANDLER_SUFFIX)
 
     return convert
 

@@ -21,6 +21,7 @@ from fastwsh.config import ConfigError
 from fastwsh.events import EventLog
 from fastwsh.loader import HandlerSuite
 from fastwsh.metrics import MetricsPort
+from fastwsh.paths import resource_bytes
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, alias_handlers
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
@@ -299,9 +300,12 @@ class WebSocketServer(SocketServer):
         """Tell whether a handler runs in the hub, or one that is loaded later may."""
         return self._executor.may_use_hub if self._reloads else HUB in self._routes().values()
 
-    def _routes(self) -> dict[str, str]:
-        """Return the resources that have handlers, and where each runs."""
-        return {path: self._executor.place(suite).where for path, suite in self._suites().items()}
+    def _routes(self) -> dict[bytes, str]:
+        """Return the resources that have handlers, as bytes, and where each runs."""
+        return {
+            resource_bytes(resource): self._executor.place(suite).where
+            for resource, suite in self._suites().items()
+        }
 
     def _suites(self) -> dict[str, HandlerSuite]:
         # a copy: an alias may be added meanwhile

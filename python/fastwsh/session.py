@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from fastwsh import _core
 from fastwsh.options import DEFAULT_DEFLATE_LEVEL
+from fastwsh.paths import HANDLER_SUFFIX
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base, hybi
@@ -167,16 +168,32 @@ def refuse(request: Request, error: Exception) -> None:
     if isinstance(error, base.VersionException):
         _HANDLER_LOGGER.info("Handshake failed for version error: %s", error)
         request._refused_with = common.HTTP_STATUS_BAD_REQUEST
-        connection.send_refusal(request._refused_with, error.supported_versions)
+        connection.send_refusal(request._refused_with, _one_line(error), error.supported_versions)
         return
+    why = _one_line(error)
     cause = error.__cause__
     if cause is not None and not isinstance(cause, base.HandshakeException):
         # what the dispatcher makes of anything that a handler raises besides
         _note_failure(connection, cause)
+        why = f"{why} ({_kind_and_place(cause)})"
     _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
     status = getattr(error, "status", None)
     request._refused_with = status or common.HTTP_STATUS_BAD_REQUEST
-    connection.send_refusal(request._refused_with)
+    connection.send_refusal(request._refused_with, why)
+
+
+def _one_line(error: BaseException) -> str:
+    """Return an exception's text for a log line."""
+    return " ".join(str(error).split())
+
+
+def _kind_and_place(error: BaseException) -> str:
+    """Say what a handler has raised, and where: in which line of its own, if there is one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.lower().endswith(HANDLER_SUFFIX)]
+    name = type(error).__name__
+    place = (own or frames)[-1:]
+    return ", ".join([name, *(f"{frame.filename}:{frame.lineno}" for frame in place)])
 
 
 class Handshaker(hybi.Handshaker):

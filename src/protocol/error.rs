@@ -169,6 +169,12 @@ pub enum HandshakeError {
     /// RFC 6455 4.4: answered with the versions that we speak.
     #[error("Unsupported version '{0}' for header Sec-WebSocket-Version")]
     Version(String),
+    /// The handshake of the draft that browsers spoke in 2010, whose keys have other names.
+    #[error(
+        "Header Sec-WebSocket-Version is not defined: the client speaks draft 76 of the protocol, of \
+         2010, and needs an update to RFC 6455"
+    )]
+    Draft76,
     /// RFC 6455 4.1 item 9: one version in one header.
     #[error("Multiple versions ('{0}') are not allowed for header Sec-WebSocket-Version")]
     Versions(String),

@@ -2,6 +2,10 @@
 
 use super::grammar::{quote_if_necessary, Scanner};
 
+/// Offers in one header, and parameters of one offer, at most. Browsers send one offer with one
+/// parameter, test suites some dozens; each costs an object of Python's.
+const MAX_ENTRIES: usize = 64;
+
 /// One extension with its parameters, as offered or as agreed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
@@ -21,6 +25,9 @@ pub fn parse(data: &str) -> Result<Vec<Extension>, String> {
     let mut extensions = Vec::new();
     loop {
         if let Some(name) = scanner.token() {
+            if extensions.len() == MAX_ENTRIES {
+                return Err(format!("More than {MAX_ENTRIES} extensions are offered"));
+            }
             extensions.push(parse_parameters(&mut scanner, name)?);
         }
         scanner.skip_lws();
@@ -70,6 +77,9 @@ fn parse_parameters(scanner: &mut Scanner<'_>, name: String) -> Result<Extension
         }
         scanner.skip_lws();
         let failed = |reason: String| format!("Failed to parse parameter for '{name}' ({reason})");
+        if parameters.len() == MAX_ENTRIES {
+            return Err(failed(format!("more than {MAX_ENTRIES} parameters")));
+        }
         let Some(parameter) = scanner.token() else {
             return Err(failed("No valid parameter name found".to_owned()));
         };
@@ -105,6 +115,14 @@ mod tests {
             format(&extensions),
             "permessage-deflate; server_max_window_bits=10; x, foo; a=\"b c\""
         );
+    }
+
+    #[test]
+    fn takes_no_more_than_anybody_needs() {
+        assert!(parse(&"a,".repeat(MAX_ENTRIES)).is_ok());
+        assert!(parse(&"a,".repeat(MAX_ENTRIES + 1)).is_err());
+        assert!(parse(&format!("a{}", ";b=c".repeat(MAX_ENTRIES))).is_ok());
+        assert!(parse(&format!("a{}", ";b=c".repeat(MAX_ENTRIES + 1))).is_err());
     }
 
     #[test]

@@ -123,6 +123,9 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Tokens in a list at most. Clients name a few subprotocols; each costs an object of Python's.
+const MAX_TOKENS: usize = 256;
+
 /// Parses `1#token`.
 ///
 /// # Errors
@@ -132,7 +135,12 @@ pub fn parse_token_list(data: &str) -> Result<Vec<String>, String> {
     let mut scanner = Scanner::new(&chars, 0);
     let mut tokens = Vec::new();
     loop {
-        tokens.extend(scanner.token());
+        if let Some(token) = scanner.token() {
+            if tokens.len() == MAX_TOKENS {
+                return Err(format!("More than {MAX_TOKENS} tokens"));
+            }
+            tokens.push(token);
+        }
         scanner.skip_lws();
         if scanner.peek().is_none() {
             break;
@@ -199,6 +207,12 @@ mod tests {
         assert_eq!(parse_token_list(", a,\r\n b ,,"), Ok(vec!["a".into(), "b".into()]));
         assert_eq!(parse_token_list(",,"), Err("No valid token found".into()));
         assert_eq!(parse_token_list("a b"), Err("Expected a comma but found 'b'".into()));
+    }
+
+    #[test]
+    fn a_list_has_no_more_tokens_than_anybody_needs() {
+        assert!(parse_token_list(&"a,".repeat(MAX_TOKENS)).is_ok());
+        assert!(parse_token_list(&"a,".repeat(MAX_TOKENS + 1)).is_err());
     }
 
     #[test]

@@ -207,6 +207,7 @@ fn check_version(head: &RequestHead) -> Result<(), HandshakeError> {
             Err(HandshakeError::Versions(versions.to_owned()))
         }
         Some(version) => Err(HandshakeError::Version(version.to_owned())),
+        None if head.header("Sec-WebSocket-Key1").is_some() => Err(HandshakeError::Draft76),
         None => Err(HandshakeError::Missing("Sec-WebSocket-Version")),
     }
 }
@@ -322,6 +323,17 @@ mod tests {
         {
             assert_eq!(check(&[(name, None)]), Err(HandshakeError::Missing(name)));
         }
+    }
+
+    #[test]
+    fn a_client_of_draft_76_is_recognised() {
+        let error = check(&[
+            ("Sec-WebSocket-Version", None),
+            ("Sec-WebSocket-Key", None),
+            ("Sec-WebSocket-Key1", Some("4 @1  46546xW%0l 1 5")),
+            ("Sec-WebSocket-Key2", Some("12998 5 Y3 1  .P00")),
+        ]);
+        assert_eq!(error, Err(HandshakeError::Draft76));
     }
 
     #[test]

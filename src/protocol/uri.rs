@@ -27,6 +27,37 @@ pub fn split_resource(resource: &str) -> (&str, &str) {
     (rest.split_once('?').map_or(rest, |(path, _)| path), fragment)
 }
 
+/// The bytes that a path stands for as the name of a handler, if it does not name one as it is: clients
+/// escape what no URI may contain (RFC 3986 2.1), such as a space or a letter beyond ASCII.
+///
+/// An escape of an unreserved character stays, since `/%65cho` is not `/echo` to pywebsocket, and so does
+/// one that would change how the path is split, or begin an escape.
+pub fn unescape_path(path: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let escaped = (*first == b'%').then(|| behind.first_chunk().and_then(hex_byte)).flatten();
+        if let Some(byte) = escaped.filter(|byte| must_be_escaped(*byte)) {
+            bytes.push(byte);
+            rest = &behind[2..];
+        } else {
+            bytes.push(*first);
+            rest = behind;
+        }
+    }
+    (bytes.len() < path.len()).then_some(bytes)
+}
+
+fn must_be_escaped(byte: u8) -> bool {
+    let is_kept = byte.is_ascii_alphanumeric() || b"-._~%/".contains(&byte);
+    !is_kept && !byte.is_ascii_control()
+}
+
+fn hex_byte(digits: &[u8; 2]) -> Option<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
+}
+
 /// Splits a request target.
 pub fn parse(target: &str) -> Target {
     let Some((scheme, rest)) = target.split_once(':') else { return Target::Relative };
@@ -94,6 +125,20 @@ mod tests {
         assert_eq!(split_resource("/echo?a?b"), ("/echo", ""));
         assert_eq!(split_resource("/echo#"), ("/echo", ""));
         assert_eq!(split_resource("/echo?a#b?c"), ("/echo", "b?c"));
+    }
+
+    #[test]
+    fn what_a_uri_cannot_contain_is_unescaped() {
+        let unescaped = |path| unescape_path(path).map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(unescaped("/caf%C3%A9").as_deref(), Some("/café"));
+        assert_eq!(unescaped("/caf%c3%a9/my%20room").as_deref(), Some("/café/my room"));
+        assert_eq!(unescaped("/a%2Bb%5B0%5D%3F").as_deref(), Some("/a+b[0]?"));
+        assert_eq!(unescaped("/%65%20cho").as_deref(), Some("/%65 cho"));
+        for path in ["/echo", "/%65cho", "/per%2520cent", "/a%2Fb", "/%0a%00", "/%", "/%2", "/%zz"]
+        {
+            assert_eq!(unescaped(path), None, "{path}");
+        }
+        assert_eq!(unescape_path("/%D6%D0"), Some(b"/\xd6\xd0".to_vec()));
     }
 
     #[test]

@@ -103,6 +103,7 @@ impl Attempt {
             },
             max_inflated_bytes: self.max_message_bytes,
             max_pings: MAX_PINGS,
+            events: None,
         };
         let deflate = connected.deflate.map(|agreed| {
             let window = agreed.client_max_window_bits.map(WindowBits::bits);

@@ -29,8 +29,9 @@ use crate::{
         handshake::{Answer, Opening, SWITCHING_PROTOCOLS},
         head::{latin1, HeadLimits, HeadReader, RequestHead},
         limits::Limits,
+        uri::split_resource,
     },
-    server::{answer::Refusal, Flusher, Outcome, Registry, Transport},
+    server::{answer::Refusal, EventSink, Flusher, Outcome, Registry, Transport},
 };
 
 /// What a server prescribes for all of its connections.
@@ -45,6 +46,8 @@ pub(super) struct Settings {
     pub(super) max_inflated_bytes: Option<u64>,
     /// Pings of a handler whose pongs are awaited at most.
     pub(super) max_pings: usize,
+    /// For the log; `None`: a client's.
+    pub(super) events: Option<Arc<EventSink>>,
 }
 
 /// One connection of the server, or of a client.
@@ -291,13 +294,20 @@ impl Connection {
         Ok(self.seat.as_ref().is_some_and(|(registry, id)| registry.establish(*id)))
     }
 
-    #[pyo3(signature = (status, supported_versions=None))]
+    #[pyo3(signature = (status, why, supported_versions=None))]
     fn send_refusal(
         &self,
         py: Python<'_>,
         status: u16,
+        why: &Bound<'_, PyString>,
         supported_versions: Option<String>,
     ) -> PyResult<()> {
+        if let Some(events) = &self.settings.events {
+            let handler = split_resource(&self.resource).0;
+            events.warn_refused(self.transport.peer(), status, handler, || {
+                why.to_string_lossy().into_owned()
+            });
+        }
         let refusal = match supported_versions {
             None => Refusal::new(status),
             Some(versions) => Refusal {

@@ -85,6 +85,11 @@ pub(super) fn compute_accept<'py>(py: Python<'py>, key: &[u8]) -> Bound<'py, PyB
 }
 
 #[pyfunction]
+pub(super) fn unescape_path<'py>(py: Python<'py>, path: &str) -> Option<Bound<'py, PyBytes>> {
+    uri::unescape_path(path).map(|bytes| PyBytes::new(py, &bytes))
+}
+
+#[pyfunction]
 pub(super) fn decode_key<'py>(py: Python<'py>, key: &str) -> Option<Bound<'py, PyBytes>> {
     handshake::decode_key(key).map(|bytes| PyBytes::new(py, &bytes))
 }

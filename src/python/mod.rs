@@ -44,7 +44,7 @@ mod _core {
             apply_mask, check_header_field, compute_accept, create_closing_handshake_body,
             create_header, create_length_header, decode_key, parse_extensions, parse_token_list,
             parse_uri, parse_window_bits, quote_if_necessary, scan_lws, scan_quoted_string,
-            scan_token,
+            scan_token, unescape_path,
         },
         header::HeaderDecoder,
         options::StreamOptions,

@@ -127,15 +127,16 @@ impl Server {
             server_name: local_addr.0.clone(),
             is_executable: cgi_is_executable.map(asking),
         };
+        let (sink, receiver) = EventSink::channel();
+        let (events, routes) = (Arc::new(sink), Arc::new(Routes::default()));
         let settings = Settings {
             local_addr,
             strict_compat,
             limits: limits.of_messages(),
             max_inflated_bytes: limits.of_inflated(),
             max_pings: limits.of_pings(),
+            events: Some(events.clone()),
         };
-        let (sink, receiver) = EventSink::channel();
-        let (events, routes) = (Arc::new(sink), Arc::new(Routes::default()));
         let dispatch = Arc::new(Dispatch {
             core: OnceLock::new(),
             threads: Threads::new(stack_size),
@@ -169,7 +170,7 @@ impl Server {
         let _ = self.dispatch.event_loop.set(event_loop.shared().clone());
     }
 
-    fn set_routes(&self, routes: HashMap<String, String>) -> PyResult<()> {
+    fn set_routes(&self, routes: HashMap<Vec<u8>, String>) -> PyResult<()> {
         let place = |name: &str| match name {
             "threads" => Ok(Concurrency::Threads),
             "hub" => Ok(Concurrency::Hub),

@@ -13,6 +13,7 @@ use super::{
     guest::Proxies,
     limits::{Keepalive, Limits},
 };
+use crate::protocol::uri;
 
 /// What a server needs to know.
 #[derive(Debug, Clone)]
@@ -48,17 +49,19 @@ pub enum Concurrency {
     Loop,
 }
 
-/// Which resources have handlers.
+/// Which resources have handlers. They are bytes, since names of files may be any.
 #[derive(Debug, Default)]
-pub struct Routes(RwLock<HashMap<String, Concurrency>>);
+pub struct Routes(RwLock<HashMap<Vec<u8>, Concurrency>>);
 
 impl Routes {
     /// Replaces all routes.
-    pub fn set(&self, routes: HashMap<String, Concurrency>) {
+    pub fn set(&self, routes: HashMap<Vec<u8>, Concurrency>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
     pub(super) fn find(&self, path: &str) -> Option<Concurrency> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(path).copied()
+        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = routes.get(path.as_bytes());
+        found.or_else(|| routes.get(&*uri::unescape_path(path)?)).copied()
     }
 }

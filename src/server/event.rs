@@ -4,19 +4,30 @@
 //! thread that does. When it is full, events are counted instead of queued, and the count is told.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering},
         mpsc::{sync_channel, Receiver, SyncSender, TrySendError},
+        Mutex,
     },
     time::Duration,
 };
+
+use super::{
+    answer::standard_reason,
+    repeated::{and_more, Repeated},
+};
+use crate::locks::lock;
 
 /// Enough for a burst of some thousand connections; usually about 1 MiB when full.
 const CAPACITY: usize = 8192;
 
 /// Bytes of an event's text at most, so that a full channel has 16 MiB.
 const MAX_TEXT: usize = 2048;
+
+/// Kinds of refusals that are counted apart: more are than a server with many handlers has.
+const MAX_KINDS: usize = 1024;
 
 /// The end of the name of the logger that pywebsocket used for requests.
 pub(super) const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
@@ -83,6 +94,8 @@ pub struct EventSink {
     least: AtomicU8,
     wants_refusals: AtomicBool,
     lost: AtomicU64,
+    /// By the status and the handler; "" is none.
+    refusals: Mutex<HashMap<(u16, String), Repeated>>,
 }
 
 impl EventSink {
@@ -91,7 +104,8 @@ impl EventSink {
         let (sender, receiver) = sync_channel(CAPACITY);
         let least = AtomicU8::new(Level::Debug as u8);
         let (wants_refusals, lost) = (AtomicBool::new(false), AtomicU64::new(0));
-        (Self { sender, least, wants_refusals, lost }, receiver)
+        let refusals = Mutex::default();
+        (Self { sender, least, wants_refusals, lost, refusals }, receiver)
     }
 
     /// Drops what is less important than `level` (10 per step, as in Python's `logging`).
@@ -120,6 +134,33 @@ impl EventSink {
     pub fn refused(&self, peer: Option<SocketAddr>, resource: &str, status: u16) {
         if self.wants_refusals.load(Ordering::Relaxed) {
             self.send(Event::Refused { peer, resource: shortened(resource.to_owned()), status });
+        }
+    }
+
+    /// Passes on a warning that a request was refused, as pywebsocket has it, and why; the first one
+    /// of its kind at once, others as [`Repeated`] says.
+    pub fn warn_refused(
+        &self,
+        peer: Option<SocketAddr>,
+        status: u16,
+        handler: &str,
+        why: impl FnOnce() -> String,
+    ) {
+        if !self.wants(Level::Warning) {
+            return;
+        }
+        let mut kinds = lock(&self.refusals);
+        if kinds.len() >= MAX_KINDS {
+            kinds.clear();
+        }
+        let count = kinds.entry((status, handler.to_owned())).or_default().happened();
+        drop(kinds);
+        if let Some(count) = count {
+            self.line(Level::Warning, HANDLER_LOG, || {
+                let (peer, reason) = (describe(peer), standard_reason(status));
+                let more = and_more(count);
+                format!("{peer} - code {status}, message {reason}: {}{more}", shortened(why()))
+            });
         }
     }
 

@@ -19,8 +19,8 @@ use super::{
     config::Concurrency,
     decision::{decide, Decision},
     drain::drain,
-    event::{describe, Level, HANDLER_LOG, SERVER_LOG},
-    fallback::{End, Visit},
+    event::{describe, Level, SERVER_LOG},
+    fallback::{printable, End, Visit},
     greeting,
     guest::Guest,
     metrics::totals::Handshake,
@@ -208,15 +208,17 @@ pub(super) async fn refuse(
         shared.registry.note_handshake(Handshake::Answered(status));
         let peer = guest.client(head, &shared.config.proxies);
         shared.events.refused(peer, &head.target, status);
+        // for these two there are lines of their own
+        if !matches!(status, 401 | 503) {
+            shared.events.warn_refused(peer, status, "", || printable(&head.target));
+        }
     }
     send_and_drain(stream, &refusal.format(head.method != "HEAD")).await;
 }
 
 async fn refuse_head(stream: Stream, peer: Option<SocketAddr>, shared: &Shared, error: &HeadError) {
     let (status, reason) = error.answer();
-    shared.events.line(Level::Warning, HANDLER_LOG, || {
-        format!("{} - code {status}, message {reason}", describe(peer))
-    });
+    shared.events.warn_refused(peer, status, "", || reason.clone());
     let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
     send_and_drain(stream, &refusal.format(true)).await;
 }

@@ -4,7 +4,6 @@ What an exception in a handler does to its connection is decided here.
 """
 
 import logging
-import os
 import re
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
@@ -14,6 +13,7 @@ from typing import Any, Final
 from fastwsh import coroutines, loader
 from fastwsh.config import ConfigError
 from fastwsh.loader import HandlerSuite as _HandlerSuite
+from fastwsh.paths import is_inside, named_resource
 from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.table import HandlerTable
@@ -74,7 +74,7 @@ class Dispatcher:
         self._logger = util.get_class_logger(self)
         if scan_dir is None:
             scan_dir = root_dir
-        if not os.path.realpath(scan_dir).startswith(os.path.realpath(root_dir)):
+        if not is_inside(scan_dir, root_dir):
             raise DispatchException(f"scan_dir {scan_dir} is not in root_dir {root_dir}")
         self._folder = loader.HandlerFolder(
             root_dir,
@@ -186,7 +186,10 @@ class Dispatcher:
             DispatchException: The resource has a fragment (RFC 6455 3); the status is 400.
         """
         path, _, fragment = resource.partition("#")
-        suite = self._handler_suite_map.get(path.partition("?")[0])
+        path = path.partition("?")[0]
+        suite = self._handler_suite_map.get(path)
+        if suite is None and (named := named_resource(path)) is not None:
+            suite = self._handler_suite_map.get(named)
         if suite and fragment:
             raise DispatchException(
                 f"Resource has a fragment: {resource!r}", common.HTTP_STATUS_BAD_REQUEST

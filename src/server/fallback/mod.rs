@@ -158,7 +158,7 @@ impl Fallback {
         client: Client,
         gate: &Gate<V>,
     ) -> Response<Body> {
-        let line = self.events.wants(Level::Info).then(|| request_line(&asked.head));
+        let line = self.events.wants(Level::Warning).then(|| request_line(&asked.head));
         let refused = Opening::is_meant(&asked.head).then(|| asked.errand.resource.clone());
         let has_body = matches!(asked.framing, Framing::Length(1..));
         let mut body = Some((asked.framing, body));
@@ -169,11 +169,17 @@ impl Fallback {
         }
         response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
         let status = response.status().as_u16();
+        if let Some(line) = &line {
+            self.events.line(Level::Info, HANDLER_LOG, || format!("\"{line}\" {status} -"));
+        }
+        if let (Some(line), 400..) = (line, status) {
+            self.events.warn_refused(client.peer, status, "", || match &refused {
+                Some(resource) => format!("no handler for {}", printable(resource)),
+                None => line,
+            });
+        }
         if let Some(resource) = refused {
             self.events.refused(client.peer, &resource, status);
-        }
-        if let Some(line) = line {
-            self.events.line(Level::Info, HANDLER_LOG, || format!("\"{line}\" {status} -"));
         }
         response
     }
@@ -251,7 +257,7 @@ fn request_line(head: &RequestHead) -> String {
 }
 
 /// Text from outside for the log: what would disturb a terminal is escaped as Python does it.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() {
