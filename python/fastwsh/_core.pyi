@@ -45,6 +45,7 @@ __all__ = [
     "scan_lws",
     "scan_quoted_string",
     "scan_token",
+    "unescape_path",
 ]
 
 __version__: Final[str]

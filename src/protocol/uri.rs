@@ -36,7 +36,8 @@ pub fn unescape_path(path: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let [first, behind @ ..] = rest {
-        let escaped = (*first == b'%').then(|| behind.first_chunk().and_then(hex_byte)).flatten();
+        let escaped =
+            (*first == b'%').then(|| behind.first_chunk().copied().and_then(hex_byte)).flatten();
         if let Some(byte) = escaped.filter(|byte| must_be_escaped(*byte)) {
             bytes.push(byte);
             rest = &behind[2..];
@@ -53,7 +54,7 @@ fn must_be_escaped(byte: u8) -> bool {
     !is_kept && !byte.is_ascii_control()
 }
 
-fn hex_byte(digits: &[u8; 2]) -> Option<u8> {
+fn hex_byte(digits: [u8; 2]) -> Option<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
 }

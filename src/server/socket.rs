@@ -93,13 +93,17 @@ impl Socket {
         (self.received.0.load(Ordering::Relaxed), self.sent.0.load(Ordering::Relaxed))
     }
 
-    /// Whether the kernel has bytes that nobody has read.
+    /// Whether there are bytes that nobody has read.
     pub(super) fn has_unread(&self) -> bool {
-        rustix::io::ioctl_fionread(&self.descriptor).is_ok_and(|count| count > 0)
+        self.tls.as_ref().is_some_and(Tls::has_unread)
+            || rustix::io::ioctl_fionread(&self.descriptor).is_ok_and(|count| count > 0)
     }
 
     /// Whether the peer has ended its direction, or reset the connection, and all is read.
     pub(super) fn is_peer_gone(&self) -> bool {
+        if self.tls.as_ref().is_some_and(Tls::has_unread) {
+            return false;
+        }
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         match recv(&self.descriptor, &mut [0_u8][..], flags) {
             Ok((_, count)) => count == 0,

@@ -35,6 +35,14 @@ impl Tls {
         !lock(&self.wire).is_empty()
     }
 
+    /// Whether there are received bytes that nobody has read; `false` while somebody reads.
+    pub(super) fn has_unread(&self) -> bool {
+        let Some(records) = try_lock(&self.records) else { return false };
+        let mut connection = lock(&self.connection);
+        let has_plain = connection.reader().fill_buf().is_ok_and(|plain| !plain.is_empty());
+        has_plain || !records.is_empty()
+    }
+
     /// Says TLS's own good-bye.
     pub(super) fn end_sending(&self, socket: &OwnedFd) {
         lock(&self.connection).send_close_notify();
@@ -51,32 +59,17 @@ impl Tls {
         let mut records = lock(&self.records);
         loop {
             let mut connection = lock(&self.connection);
-            let mut unread = &records[..];
-            // no further than to some plain text: rustls keeps little of it
-            while !unread.is_empty() {
-                connection.read_tls(&mut unread)?;
-                let state = connection.process_new_packets().map_err(io::Error::other)?;
-                if state.plaintext_bytes_to_read() > 0 {
-                    break;
-                }
+            let mut read = take_plain(&mut connection, buffer);
+            // rustls keeps little plain text, and takes no record while it holds more than that: what it
+            // holds is handed out first, and records are decrypted no further than to some plain text
+            if matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                let decrypted = decrypt(&mut connection, &mut records);
+                read = decrypted.and_then(|()| take_plain(&mut connection, buffer));
             }
-            let used = records.len() - unread.len();
-            records.drain(..used);
             let owes = connection.wants_write();
-            let read = {
-                let mut reader = connection.reader();
-                match reader.fill_buf() {
-                    Ok(plain) => {
-                        let count = plain.len().min(buffer.capacity() - buffer.len());
-                        buffer.extend_from_slice(&plain[..count]);
-                        reader.consume(count);
-                        Ok(count)
-                    }
-                    Err(error) => Err(error),
-                }
-            };
             drop(connection);
             if owes {
+                // an alert, if the peer has broken the rules
                 self.send_owed(socket);
             }
             match read {
@@ -84,9 +77,6 @@ impl Tls {
                 // a peer that ends TCP without a good-bye has ended all the same
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 other => return other,
-            }
-            if !records.is_empty() {
-                continue;
             }
             records.reserve_exact(17 * 1024);
             let received = receive(socket, &mut records, mode);
@@ -142,6 +132,31 @@ impl Tls {
         // what is left goes with what is sent next
         let _ = push_wire(socket, &mut wire, Mode::NonBlocking);
     }
+}
+
+/// Takes plain text that is there; 0 if the peer has said good-bye.
+fn take_plain(connection: &mut Connection, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let mut reader = connection.reader();
+    let plain = reader.fill_buf()?;
+    let count = plain.len().min(buffer.capacity() - buffer.len());
+    buffer.extend_from_slice(&plain[..count]);
+    reader.consume(count);
+    Ok(count)
+}
+
+/// Decrypts records until there is plain text, or no whole record is left.
+fn decrypt(connection: &mut Connection, records: &mut Vec<u8>) -> io::Result<()> {
+    let mut unread = &records[..];
+    let mut decrypted = Ok(0);
+    while !unread.is_empty() && matches!(decrypted, Ok(0)) {
+        decrypted = connection.read_tls(&mut unread).and_then(|_| {
+            let state = connection.process_new_packets().map_err(io::Error::other)?;
+            Ok(state.plaintext_bytes_to_read())
+        });
+    }
+    let used = records.len() - unread.len();
+    records.drain(..used);
+    decrypted.map(drop)
 }
 
 fn push_wire(socket: &OwnedFd, wire: &mut Vec<u8>, mode: Mode) -> io::Result<()> {

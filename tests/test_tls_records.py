@@ -1,0 +1,236 @@
+"""Whatever sizes TLS records, messages and reads have, every byte arrives and no connection ends.
+
+A peer chooses how it cuts its bytes into records of up to 16 KiB (RFC 8446 5.1) and how many it
+sends at once; rustls holds a part of them decrypted, the rest waits.
+"""
+
+import random
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+import fastwsh
+from client_support import accept_value
+from conftest import ALL_WAYS, StartServer, WriteHandler
+from wire import DEADLINE_SECONDS, encode_frame
+
+ECHO = (
+    "while (message := request.ws_stream.receive_message()) is not None:\n"
+    "    request.ws_stream.send_message(message, binary=isinstance(message, bytes))"
+)
+# Sizes around what is kept where: a record's least and most, the buffers of rustls and of reads.
+SIZES = [1, 2, 5, 100, 1000, 1024, 2000, 4000, 8192, 16383, 16384]
+
+
+def request(path: str) -> bytes:
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
+class Records:
+    """TLS over a socket, whose records are as large as `write` is told."""
+
+    def __init__(self, connection: socket.socket, tls: ssl.SSLContext, *, server: bool) -> None:
+        self._socket = connection
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        name = None if server else "localhost"
+        self._tls = tls.wrap_bio(self._incoming, self._outgoing, server, name)
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.send()
+                self._receive()
+            else:
+                break
+        self.send()
+
+    def _receive(self) -> bool:
+        data = self._socket.recv(65536)
+        self._incoming.write(data)
+        return bool(data)
+
+    def write(self, data: bytes, sizes: Callable[[], int]) -> None:
+        """Put data into records, which wait for `send`."""
+        while data:
+            size = sizes()
+            self._tls.write(data[:size])
+            data = data[size:]
+
+    def send(self) -> None:
+        self._socket.sendall(self._outgoing.read())
+
+    def read(self) -> bytes:
+        while True:
+            try:
+                return self._tls.read(65536)
+            except ssl.SSLWantReadError:
+                if not self._receive():
+                    return b""
+
+    def read_exactly(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count and (more := self.read()):
+            data += more
+        return bytes(data)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, trustme.CA]:
+    authority = trustme.CA()
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        path
+    )
+    return path, authority
+
+
+def client_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@contextmanager
+def opened(port: int, authority: trustme.CA) -> Iterator[Records]:
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as connection:
+        records = Records(connection, client_context(authority), server=False)
+        records.write(request("/echo"), lambda: 16384)
+        records.send()
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += records.read()
+        assert head.startswith(b"HTTP/1.1 101 ")
+        yield records
+
+
+def messages(chance: random.Random) -> list[bytes]:
+    """Some hundred messages, most of them small; 300 kB at least, which fills each buffer."""
+    found: list[bytes] = []
+    while sum(map(len, found)) < 300_000:
+        largest = chance.choice([10, 200, 5000, 100_000])
+        found.append(chance.randbytes(chance.randrange(largest)))
+    return found
+
+
+class TestServer:
+    pytestmark = ALL_WAYS
+
+    @pytest.fixture
+    def port(
+        self,
+        start_server: StartServer,
+        write_handler: WriteHandler,
+        certificate: tuple[Path, trustme.CA],
+    ) -> int:
+        write_handler("echo", ECHO)
+        path = certificate[0]
+        return start_server("-w", "handlers", "--tls", "-k", path, "-c", path).port
+
+    def test_many_messages_in_records_of_a_few_sizes(
+        self, port: int, certificate: tuple[Path, trustme.CA]
+    ):
+        sizes = iter([2000, 16384, 2000, 1000, 16384, 4000])
+        sent = [b"%03d" % number + b"x" * 97 for number in range(394)]
+        with opened(port, certificate[1]) as records:
+            records.write(
+                b"".join(encode_frame(2, message) for message in sent), lambda: next(sizes, 16384)
+            )
+            records.send()
+            echoed = b"".join(encode_frame(2, message, mask=None) for message in sent)
+            assert records.read_exactly(len(echoed)) == echoed
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_any_sizes(self, port: int, certificate: tuple[Path, trustme.CA], seed: int):
+        chance = random.Random(seed)
+        sent = messages(chance)
+        sizes = chance.sample(SIZES, 4)
+        with opened(port, certificate[1]) as records:
+            writer = threading.Thread(target=self._write, args=(records, sent, sizes, chance))
+            writer.start()
+            echoed = b"".join(encode_frame(2, message, mask=None) for message in sent)
+            assert records.read_exactly(len(echoed)) == echoed
+            writer.join()
+
+    @staticmethod
+    def _write(
+        records: Records, sent: list[bytes], sizes: list[int], chance: random.Random
+    ) -> None:
+        for message in sent:
+            records.write(encode_frame(2, message), lambda: chance.choice(sizes))
+            if chance.random() < 0.2:
+                records.send()
+        records.send()
+
+    def test_raw_reads(
+        self,
+        start_server: StartServer,
+        write_handler: WriteHandler,
+        certificate: tuple[Path, trustme.CA],
+    ):
+        write_handler(
+            "raw",
+            "def web_socket_do_extra_handshake(request):\n"
+            "    count = 0\n"
+            "    while count < 300_000:\n"
+            "        count += len(request.connection.read(min(7001, 300_000 - count)))\n"
+            "    request.connection.write(b'%d' % count)\n"
+            "def web_socket_transfer_data(request):\n    pass\n",
+        )
+        path, authority = certificate
+        port = start_server("-w", "handlers", "--tls", "-k", path, "-c", path).port
+        with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as connection:
+            records = Records(connection, client_context(authority), server=False)
+            chance = random.Random(1)
+            sizes = iter(chance.choices(SIZES, k=100_000))
+            records.write(request("/raw") + bytes(300_000), lambda: next(sizes))
+            records.send()
+            assert records.read() == b"300000"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_client(certificate: tuple[Path, trustme.CA], seed: int):
+    path, authority = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    chance = random.Random(seed)
+    sent, sizes = messages(chance), chance.sample(SIZES, 4)
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            records = Records(connection, context, server=True)
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += records.read()
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", head, re.IGNORECASE)
+            assert key is not None
+            answer = (
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                f"Sec-WebSocket-Accept: {accept_value(key[1].decode())}\r\n\r\n"
+            ).encode()
+            frames = b"".join(encode_frame(2, message, mask=None) for message in sent)
+            records.write(answer + frames, lambda: chance.choice(sizes))
+            records.send()
+            while records.read():
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener,))
+        server.start()
+        url = f"wss://127.0.0.1:{listener.getsockname()[1]}/"
+        ca_file = path.with_name("ca.pem")
+        authority.cert_pem.write_to_path(ca_file)
+        with fastwsh.connect(url, ca_file=ca_file) as client:
+            for message in sent:
+                assert client.recv() == message
+        server.join(DEADLINE_SECONDS)
