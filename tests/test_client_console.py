@@ -16,7 +16,17 @@ import pytest
 
 from client_support import Peer, serving
 from conftest import clean_environment
-from fastwsh.client.commands import Close, CommandError, Frame, Ping, Raw, Send, encode, parse
+from fastwsh.client.commands import (
+    Close,
+    CommandError,
+    Frame,
+    Ping,
+    Pong,
+    Raw,
+    Send,
+    encode,
+    parse,
+)
 from fastwsh.client.terminal import elide, escape, hex_of
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
 
@@ -135,6 +145,76 @@ def test_message_comes_above_what_is_typed(tmp_path: Path):
         assert "\x1b[3" not in terminal.shown
 
 
+def test_pongs_that_nobody_asked_for(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer()
+        frame = peer.read_frame()
+        assert (frame.opcode, frame.payload) == (PONG, b"")
+        frame = peer.read_frame()
+        assert (frame.opcode, frame.payload) == (PONG, "hä".encode())
+        frame = peer.read_frame()
+        peer.send_frame(CLOSE, frame.payload, mask=None)
+
+    with serving(script) as url, console(tmp_path, url) as terminal:
+        terminal.type(f"/pong\n/pong hä\n/pong {'x' * 126}\n")
+        terminal.wait_for("! ping or pong of 126 bytes; the limit is 125")
+        terminal.type("/close\n")
+        assert terminal.end() == 0
+
+
+def test_lines_are_binary_if_asked_for(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer()
+        for payload in ("hä".encode(), b"/slash", b"\xff"):
+            frame = peer.read_frame()
+            assert (frame.opcode, frame.payload) == (BINARY, payload)
+        frame = peer.read_frame()
+        peer.send_frame(CLOSE, frame.payload, mask=None)
+
+    options = ("--binary", "--no-compression")
+    with serving(script) as url, console(tmp_path, url, *options) as terminal:
+        terminal.type("hä\n//slash\n/binary ff\n/close\n")
+        assert terminal.end() == 0
+
+
+def test_passwords_are_not_shown(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer()
+        frame = peer.read_frame()
+        peer.send_frame(CLOSE, frame.payload, mask=None)
+
+    with serving(script) as url:
+        named = url.replace("//", "//me:secret@")
+        with console(tmp_path, named) as terminal:
+            terminal.type("/close\n")
+            assert terminal.end() == 0
+            assert "secret" not in terminal.shown
+
+
+def test_a_silent_peer_is_left(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer()
+        assert peer.read_frame().opcode == PING
+        peer.read_to_end()
+
+    with serving(script) as url, console(tmp_path, url, "--ping-interval", "0.3") as terminal:
+        terminal.wait_for("! no pong came within 0.3 s; the connection is cut")
+        assert terminal.end() == 1
+
+
+def test_heads_are_shown_before_the_prompt(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer()
+        frame = peer.read_frame()
+        peer.send_frame(CLOSE, frame.payload, mask=None)
+
+    with serving(script) as url, console(tmp_path, url, "-v") as terminal:
+        assert "> GET / HTTP/1.1" in terminal.shown
+        assert "< HTTP/1.1 101 Switching Protocols" in terminal.shown
+        terminal.type("/close\n")
+        assert terminal.end() == 0
+
+
 def test_end_of_input_closes(tmp_path: Path):
     def script(peer: Peer) -> None:
         peer.answer()
@@ -248,6 +328,8 @@ def test_raw_from_a_pipe():
         ("//text", False, Send("/text")),
         ("/binary 00 fF", False, Send(b"\x00\xff")),
         ("/ping", False, Ping(b"")),
+        ("/pong", False, Pong(b"")),
+        ("/pong a  b", True, Pong(b"a  b")),
         ("/close", False, Close(1000, "")),
         ("/close 4000 a  b", False, Close(4000, "a  b")),
         ("00ff", True, Raw(b"\x00\xff")),

@@ -1,12 +1,17 @@
 """The command line of `python -m fastwsh.client`."""
 
 import argparse
-from collections.abc import Sequence
+import base64
+import os
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from fastwsh import __version__
+from fastwsh.client import stdout
 from fastwsh.client.options import ConnectOptions
+from fastwsh.client.sending import File
 
 __all__ = ["DEFAULT_TIMEOUT", "build_parser", "connect_options", "parse_args"]
 
@@ -14,17 +19,32 @@ __all__ = ["DEFAULT_TIMEOUT", "build_parser", "connect_options", "parse_args"]
 DEFAULT_TIMEOUT: Final = 10.0
 
 _EPILOG: Final = """\
-Without --send, --send-file, --expect and --exit-on-close, and with a terminal as standard input,
-this is a console: a line is sent as a text message, and /help names the commands. Otherwise it runs
-to an end: messages go to standard output, one per line, and everything else to standard error. If
-nothing is to be sent or expected, each line of standard input is a message.
+With a terminal as standard input, and without --send, --send-file, --expect, --exit-on-close and
+--json-lines, this is a console: a line is sent as a text message, and /help names the commands.
+Otherwise it runs to an end: messages go to standard output, one per line, and everything else to
+standard error. Without --send and --send-file, each line of standard input is a message, unless
+that is a terminal and something is expected.
+
+Without --proxy, the environment names one: HTTPS_PROXY or else ALL_PROXY; for ws:// HTTP_PROXY
+between them. Servers in NO_PROXY are reached without.
 
 exit status:
   0  all went well
-  1  the connection was refused, lost, or took too long; or too few messages came
-  2  the command line is wrong
+  1  the connection was refused, lost, or took too long; or too few messages came, or standard
+     output cannot be written to
+  2  the command line or the input is wrong
   3  the peer closed with another code than 1000 and 1001
 """
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says so when its help cannot be written."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stderr:
+            super()._print_message(message, file)
+        else:
+            stdout.write(file, message)
 
 
 class _Sending(argparse.Action):
@@ -45,6 +65,12 @@ def _header(text: str) -> tuple[str, str]:
     if not colon:
         raise argparse.ArgumentTypeError(f"{text!r} has no colon; write 'Name: value'")
     return name.strip(), value.strip()
+
+
+def _auth(text: str) -> str:
+    if ":" not in text:
+        raise argparse.ArgumentTypeError("it has no colon; write USER:PASSWORD")
+    return text
 
 
 def _seconds(text: str) -> float:
@@ -68,7 +94,7 @@ _count.__name__ = "number"
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; its help is the manual."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m fastwsh.client",
         description="Talk to a WebSocket server.",
         epilog=_EPILOG,
@@ -83,10 +109,22 @@ def build_parser() -> argparse.ArgumentParser:
     add("--subprotocol", action="append", default=[], metavar="NAME",
         help="ask for a subprotocol; may be repeated, the preferred one first")  # fmt: skip
     add("--origin", help="the Origin header")
+    add("--auth", type=_auth, metavar="USER:PASSWORD",
+        help="log in by an Authorization header, as USER:PASSWORD@ in the URL does")  # fmt: skip
     add("--no-compression", action="store_true", help="do not offer permessage-deflate")
+    add("--proxy", metavar="URL",
+        help="go through a proxy: http://, socks5:// or socks5h://, which looks names up; with "
+        "USER:PASSWORD@ before its host if it wants credentials")  # fmt: skip
+    add("--no-proxy", action="store_true", help="go through none, whatever the environment says")
     add("--timeout", type=_seconds, metavar="SECONDS",
         help="for opening, for what is awaited after the last message was sent, and for closing "
         "(default: 10; for --exit-on-close: none)")  # fmt: skip
+    add("--ping-interval", type=_seconds, metavar="SECONDS",
+        help="send a ping every so many seconds, and cut the connection if its pong has not come "
+        "when the next one is due")  # fmt: skip
+    add("-v", "--verbose", action="store_true",
+        help="show the heads of the opening handshake on standard error, with "
+        "all credentials")  # fmt: skip
     add = parser.add_argument_group("TLS").add_argument
     add("--cacert", type=Path, metavar="FILE",
         help="trust the CA certificates in this PEM file instead of the system's")  # fmt: skip
@@ -99,44 +137,120 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(sending=[])
     add("--send", action=_Sending, default=argparse.SUPPRESS, metavar="TEXT",
         help="send a text message; may be repeated")  # fmt: skip
-    add("--send-file", action=_Sending, default=argparse.SUPPRESS, type=Path, metavar="FILE",
-        help="send a file as a binary message; may be repeated")  # fmt: skip
+    add("--send-file", action=_Sending, default=argparse.SUPPRESS, type=File, metavar="FILE",
+        help="send a file as a binary message, - for standard input; may be repeated")  # fmt: skip
+    add("--binary", action="store_true",
+        help="send what --send, lines of standard input and lines of the console have as binary "
+        "messages")  # fmt: skip
     add("--expect", type=_count, metavar="N", help="close when N messages have come")
     add("--exit-on-close", action="store_true", help="go on until the peer closes")
+    add("--json-lines", action="store_true",
+        help='write each message as a line of JSON: {"type": "text", "time": 1.5, "data": "..."}; '
+        "of a binary one, data is base64")  # fmt: skip
     parser.add_argument_group("frames").add_argument(
         "--raw", action="store_true",
-        help="show every frame, answer none, and send lines of hex digits as they are",
+        help="show every frame, answer none, send lines of hex digits as they are, and offer no "
+        "compression",
     )  # fmt: skip
     return parser
 
 
 def parse_args(args: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the arguments; `sending` is the messages: str for text, Path for a file.
+    """Parse the arguments; `sending` is the messages: str for text, `File` for a file.
 
     Raises:
+        OutputError: The help cannot be written.
         SystemExit: With status 2 for a wrong command line, 0 after --help and --version.
     """
     parser = build_parser()
     options = parser.parse_args(args)
-    if options.key and not options.cert:
-        parser.error("--key needs --cert, the file of the certificate")
-    if options.insecure and options.cacert:
-        parser.error("--insecure and --cacert contradict each other; leave one out")
-    if options.expect and options.exit_on_close:
-        parser.error("--expect and --exit-on-close contradict each other; leave one out")
-    if options.raw and (options.sending or options.expect or options.exit_on_close):
-        parser.error("--raw takes what it sends from standard input, and shows what comes")
+    for is_wrong, reason in _mistakes(options):
+        if is_wrong:
+            parser.error(reason)
+    for name, value in _texts(options):
+        if not _is_unicode(value):
+            parser.error(f"{name} is not UTF-8: {value!r}; percent-encode it, or write UTF-8")
     return options
 
 
-def connect_options(options: argparse.Namespace) -> ConnectOptions:
-    """Return what `connect` takes."""
+def _mistakes(options: argparse.Namespace) -> list[tuple[object, str]]:
+    """Return what options may not be together, with what to do about it."""
+    has_header = any(name.lower() == "authorization" for name, _ in options.header)
+    runs = options.sending or options.expect or options.exit_on_close
+    return [
+        (
+            options.key and not options.cert,
+            "--key needs --cert, the file of the certificate",
+        ),
+        (
+            options.insecure and options.cacert,
+            "--insecure and --cacert contradict each other; leave one out",
+        ),
+        (
+            options.expect and options.exit_on_close,
+            "--expect and --exit-on-close contradict each other; leave one out",
+        ),
+        (
+            options.raw and runs,
+            "--raw takes what it sends from standard input, and shows what comes",
+        ),
+        (
+            options.raw and (options.binary or options.json_lines),
+            "--raw sends and shows frames; leave out --binary and --json-lines",
+        ),
+        (
+            options.proxy is not None and options.no_proxy,
+            "--proxy and --no-proxy contradict each other; leave one out",
+        ),
+        (
+            options.auth is not None and has_header,
+            "--auth and an Authorization header contradict each other; leave one out",
+        ),
+        (
+            options.sending.count(File("-")) > 1,
+            "standard input can be sent once; leave out one --send-file -",
+        ),
+    ]
+
+
+def _texts(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return what goes into the request, by the name that users know."""
+    texts = [
+        ("the URL", options.url),
+        ("--origin", options.origin),
+        ("--proxy", options.proxy),
+        ("--server-hostname", options.server_hostname),
+        *(("--subprotocol", name) for name in options.subprotocol),
+        *(("--header", f"{name}: {value}") for name, value in options.header),
+    ]
+    return [(name, value) for name, value in texts if value is not None]
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether all bytes of an argument made sense; the others are surrogates (PEP 383)."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def connect_options(
+    options: argparse.Namespace, on_head: Callable[[str, bytes], object]
+) -> ConnectOptions:
+    """Return what `connect` takes.
+
+    Args:
+        options: The arguments.
+        on_head: Shows a head, if that is wanted.
+    """
     timeout = options.timeout or DEFAULT_TIMEOUT
+    headers = list(options.header)
+    if options.auth is not None:
+        token = base64.b64encode(os.fsencode(options.auth)).decode()
+        headers.append(("Authorization", f"Basic {token}"))
     return {
         "subprotocols": options.subprotocol,
-        "headers": options.header,
+        "headers": headers,
         "origin": options.origin,
-        "compression": not options.no_compression,
+        # Frames are shown as they are.
+        "compression": not (options.no_compression or options.raw),
         "open_timeout": timeout,
         "close_timeout": timeout,
         "ca_file": options.cacert,
@@ -144,4 +258,6 @@ def connect_options(options: argparse.Namespace) -> ConnectOptions:
         "certificate": options.cert,
         "private_key": options.key,
         "server_hostname": options.server_hostname,
+        "proxy": not options.no_proxy if options.proxy is None else options.proxy,
+        "on_head": on_head if options.verbose else None,
     }

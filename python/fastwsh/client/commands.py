@@ -7,14 +7,15 @@ from typing import Final
 
 from fastwsh import _core
 
-__all__ = ["HELP", "OPCODES", "Close", "Command", "CommandError", "Frame", "Help", "Ping", "Raw"]
-__all__ += ["Send", "encode", "parse"]
+__all__ = ["HELP", "OPCODES", "Close", "Command", "CommandError", "Frame", "Help", "Ping", "Pong"]
+__all__ += ["Raw", "Send", "encode", "parse"]
 
 OPCODES: Final = {"continuation": 0, "text": 1, "binary": 2, "close": 8, "ping": 9, "pong": 10}
 
 HELP: Final = """\
 text              send a text message; //text for one that begins with a slash
 /ping [text]      send a ping
+/pong [text]      send a pong that nobody asked for
 /file PATH        send a file as a binary message
 /binary HEX       send bytes as a binary message
 /close [CODE [REASON]]  close the connection
@@ -26,7 +27,7 @@ HEX               send bytes as they are, such as 81 85 37 fa 21 3d 7f 9f 4d 51 
 /frame OPCODE [fin=0] [rsv1=1] [rsv2=1] [rsv3=1] [mask=0] [TEXT | 0xHEX]
                   send a frame; OPCODE is a number or text, binary, continuation, close, ping, pong
 /text TEXT        send a text frame
-/ping, /file, /binary, /close, /help  as without --raw
+/ping, /pong, /file, /binary, /close, /help  as without --raw
 Nothing is answered: pings and close frames are for you to answer."""
 
 
@@ -44,6 +45,13 @@ class Send:
 @dataclass(frozen=True)
 class Ping:
     """A ping."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Pong:
+    """A pong that nobody asked for (RFC 6455 5.5.3)."""
 
     data: bytes
 
@@ -81,7 +89,7 @@ class Help:
     text: str
 
 
-Command = Send | Ping | Close | Frame | Raw | Help
+Command = Send | Ping | Pong | Close | Frame | Raw | Help
 
 
 def parse(line: str, *, raw: bool) -> Command:
@@ -121,6 +129,8 @@ def _command(name: str, rest: str, *, raw: bool) -> Command:
             return Help(RAW_HELP if raw else HELP)
         case "ping":
             return Ping(rest.encode())
+        case "pong":
+            return Pong(rest.encode())
         case "close":
             return _close(rest)
         case "binary":

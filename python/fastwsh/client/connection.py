@@ -211,6 +211,10 @@ class ClientConnection(OpenConnection):
             self._end(self._deadline())
         raise self._again()
 
+    def _pong(self, data: bytes) -> None:
+        """Send a pong that nobody asked for (RFC 6455 5.5.3); raises what `ping` does."""
+        self._send(partial(self._stream._send_pong, self._control_body(data)))
+
     def _send(self, work: Callable[[], object]) -> None:
         if self._closed is not None:
             raise self._again()

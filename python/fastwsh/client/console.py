@@ -1,14 +1,18 @@
 """The console: lines are sent while messages are shown above the prompt."""
 
+import re
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Final
 
-from fastwsh.client.commands import CommandError, parse
+from fastwsh.client.commands import CommandError, Ping, parse
 from fastwsh.client.connection import ClientConnection
+from fastwsh.client.keepalive import Keepalive
 from fastwsh.client.speakers import FrameSpeaker, MessageSpeaker, Speaker
 from fastwsh.client.status import Status, of_close
+from fastwsh.client.stdout import OutputError
 from fastwsh.client.terminal import Terminal, escape
 from fastwsh.errors import ConnectionClosed, FastwshError
 
@@ -27,15 +31,32 @@ class Console:
     Args:
         connection: An open connection.
         raw: Whether to speak in frames.
+        binary: Whether lines are sent as binary messages.
+        ping_interval: Seconds between pings; None: there are none.
+
+    Raises:
+        OutputError: There is no standard output.
     """
 
-    def __init__(self, connection: ClientConnection, *, raw: bool) -> None:
+    def __init__(
+        self,
+        connection: ClientConnection,
+        *,
+        raw: bool,
+        binary: bool = False,
+        ping_interval: float | None = None,
+    ) -> None:
         self._connection = connection
         self._raw = raw
+        self._ping_interval = ping_interval
         self._terminal = Terminal()
-        kind = FrameSpeaker if raw else MessageSpeaker
-        self._speaker: Speaker = kind(connection, self._terminal.show)
+        self._speaker: Speaker = (
+            FrameSpeaker(connection, self._terminal.show)
+            if raw
+            else MessageSpeaker(connection, self._terminal.show, binary=binary)
+        )
         self._closed: ConnectionClosed | None = None
+        self._failure: Exception | None = None
         self._ended = threading.Event()
         # The main thread has stopped reading lines.
         self._left = threading.Event()
@@ -43,12 +64,20 @@ class Console:
         self._reads = False
 
     def run(self) -> int:
-        """Return the exit status when the connection is over."""
+        """Return the exit status when the connection is over.
+
+        Raises:
+            BrokenPipeError: Nobody reads standard output any more.
+            OutputError: It cannot be written to.
+        """
         show = self._terminal.show
-        show("#", f"connected to {escape(self._connection.url)}; {self._agreed()}; /help")
+        # Without a password that may stand before the host.
+        place = escape(re.sub(r"//[^/?#]*@", "//", self._connection.url))
+        show("#", f"connected to {place}; {self._agreed()}; /help")
         receiver = threading.Thread(target=self._receive, name="fastwsh-receive", daemon=True)
         before = signal.signal(signal.SIGINT, self._interrupted)
         receiver.start()
+        self._start_pings()
         try:
             self._read()
         except KeyboardInterrupt:
@@ -65,6 +94,8 @@ class Console:
         self._connection.disconnect()
         # It notices at once, and says how the connection ended.
         self._ended.wait(_NOTICE_SECONDS)
+        if self._failure is not None:
+            raise self._failure
         closed = self._closed
         if closed is None:
             return Status.FAILED
@@ -75,6 +106,21 @@ class Console:
         """Pass an interrupt on, unless the receiver sent it too late to be of use."""
         if self._reads or not self._ended.is_set():
             raise KeyboardInterrupt
+
+    def _start_pings(self) -> None:
+        if not self._raw:
+            keepalive = Keepalive(
+                self._connection, self._ping_interval, lambda text: self._terminal.show("!", text)
+            )
+            keepalive.start()
+        elif self._ping_interval is not None:
+            threading.Thread(target=self._ping, name="fastwsh-ping", daemon=True).start()
+
+    def _ping(self) -> None:
+        """Send pings as frames, whatever becomes of them."""
+        with suppress(ConnectionClosed, OutputError, OSError):
+            while not self._ended.wait(self._ping_interval):
+                self._speaker.do(Ping(b""))
 
     def _agreed(self) -> str:
         names = [f"subprotocol {self._connection.subprotocol or 'none'}"]
@@ -92,6 +138,9 @@ class Console:
                 line = self._terminal.read_line()
             except EOFError:
                 return
+            except UnicodeDecodeError:
+                self._terminal.show("!", "what was typed is not UTF-8; /binary sends other bytes")
+                continue
             finally:
                 self._reads = False
             if not line:
@@ -109,6 +158,8 @@ class Console:
                 self._speaker.receive()
         except ConnectionClosed as closed:
             self._closed = closed
+        except (BrokenPipeError, OutputError) as error:
+            self._failure = error
         except Exception as error:  # noqa: BLE001 (told; the main thread goes on)
             self._terminal.show("!", escape(str(error)))
         self._ended.set()

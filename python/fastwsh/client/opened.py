@@ -29,9 +29,9 @@ _DATA: Final[tuple[type, ...]] = (str, bytes, bytearray, memoryview)
 
 # Messages that are kept for `recv` while something else is awaited.
 MAX_KEPT: Final = 1024
-# RFC 6455 7.4.1
 # RFC 6455 5.5
-_MAX_PING_BYTES: Final = 125
+_MAX_CONTROL_BYTES: Final = 125
+# RFC 6455 7.4.1
 _PROTOCOL_ERROR: Final = 1002
 _INVALID_PAYLOAD: Final = 1007
 _INTERNAL_ERROR: Final = 1011
@@ -107,15 +107,22 @@ class OpenConnection:
         self, data: bytes | str | None, on_pong: Callable[[Pong], object] | None
     ) -> Pong:
         """Check the ping that is about to be sent, and remember it."""
-        body = os.urandom(4) if data is None else data.encode() if isinstance(data, str) else data
-        if len(body) > _MAX_PING_BYTES:
-            raise ValueError(f"ping of {len(body)} bytes; the limit is {_MAX_PING_BYTES}")
-        body = bytes(body)
+        body = os.urandom(4) if data is None else self._control_body(data)
         if body in self._session.pings:
             raise ValueError(f"a ping with {body!r} is under way; wait for its pong")
         if self._closed is not None:
             raise self._again()
         return self._session.expect(body, on_pong)
+
+    @staticmethod
+    def _control_body(data: bytes | str) -> bytes:
+        """Return what a ping or a pong carries."""
+        body = data.encode() if isinstance(data, str) else bytes(data)
+        if len(body) > _MAX_CONTROL_BYTES:
+            raise ValueError(
+                f"ping or pong of {len(body)} bytes; the limit is {_MAX_CONTROL_BYTES}"
+            )
+        return body
 
     def _keep(self, message: str | bytes) -> None:
         self._kept.append(message)

@@ -1,23 +1,36 @@
 """`python -m fastwsh.client`: connect, speak, and leave with a status and at most a sentence."""
 
+import argparse
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
-from fastwsh.client import connect_sync
+from fastwsh.client import connect_sync, stdout
 from fastwsh.client.arguments import DEFAULT_TIMEOUT, connect_options, parse_args
+from fastwsh.client.connection import ClientConnection
 from fastwsh.client.console import Console
-from fastwsh.client.oneshot import OneShot, messages_of, run_raw, stdin_lines
+from fastwsh.client.oneshot import OneShot
+from fastwsh.client.output import Output
+from fastwsh.client.rawshot import RawShot
+from fastwsh.client.sending import InputError, StdinLines, messages_of
 from fastwsh.client.status import Status
 from fastwsh.client.terminal import elide, escape
-from fastwsh.errors import ConnectArgumentError, ConnectError, ConnectRefusedError
+from fastwsh.errors import (
+    ConnectArgumentError,
+    ConnectError,
+    ConnectRefusedError,
+    FastwshError,
+)
 
 __all__ = ["main"]
 
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _OUTPUT_GONE: Final = 128 + signal.SIGPIPE
+_GOING_AWAY: Final = 1001
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -32,14 +45,27 @@ def main(args: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: With status 2 for a wrong command line, 0 after --help and --version.
     """
-    options = parse_args(args)
+    stdout.reserve_descriptors()
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the end)
     try:
-        messages = messages_of(options.sending)
-    except OSError as error:
-        _tell(f"cannot read {error.filename}: {error.strerror}")
+        return _run(parse_args(args))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        return _OUTPUT_GONE
+    except InputError as error:
+        _tell(str(error))
         return Status.USAGE
+    except stdout.OutputError as error:
+        _tell(str(error))
+        return Status.FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    messages = messages_of(options.sending, binary=options.binary)
     try:
-        connection = connect_sync(options.url, **connect_options(options))
+        connection = connect_sync(options.url, **connect_options(options, _show_head))
     except ConnectArgumentError as error:
         _tell(str(error))
         return Status.USAGE
@@ -48,44 +74,68 @@ def main(args: Sequence[str] | None = None) -> int:
         if isinstance(error, ConnectRefusedError) and (page := _first_line(error.body)):
             _tell(f"its page says: {page}")
         return Status.FAILED
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    runs_to_an_end = bool(messages or options.expect or options.exit_on_close)
     try:
-        if options.raw and not _has_terminal():
-            return run_raw(connection, _tell, options.timeout or DEFAULT_TIMEOUT)
-        if not runs_to_an_end and _has_terminal():
-            return Console(connection, raw=options.raw).run()
-        timeout = options.timeout or (None if options.exit_on_close else DEFAULT_TIMEOUT)
-        run = OneShot(
-            connection,
-            messages if runs_to_an_end else stdin_lines(),
-            _tell,
-            expect=options.expect,
-            until_closed=options.exit_on_close,
-            timeout=timeout,
+        return _speak(connection, options, messages)
+    except (BrokenPipeError, stdout.OutputError):
+        with suppress(FastwshError):
+            connection.start_closing(_GOING_AWAY)
+        raise
+
+
+def _speak(
+    connection: ClientConnection, options: argparse.Namespace, messages: list[str | bytes]
+) -> int:
+    has_terminal = sys.stdin is not None and sys.stdin.isatty()
+    interval = options.ping_interval
+    if options.raw and not has_terminal:
+        timeout = options.timeout or DEFAULT_TIMEOUT
+        shot = RawShot(connection, _tell, Output(), timeout=timeout, ping_interval=interval)
+        return shot.run()
+    expects = bool(options.expect or options.exit_on_close)
+    if has_terminal and not (messages or expects or options.json_lines):
+        console = Console(
+            connection, raw=options.raw, binary=options.binary, ping_interval=interval
         )
-        return run.run()
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # Python flushes once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _OUTPUT_GONE
-
-
-def _has_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
+        return console.run()
+    from_stdin = not options.sending and not (has_terminal and expects)
+    run = OneShot(
+        connection,
+        StdinLines(binary=options.binary) if from_stdin else messages,
+        _tell,
+        Output(json_lines=options.json_lines),
+        expect=options.expect,
+        until_closed=options.exit_on_close,
+        timeout=options.timeout or (None if options.exit_on_close else DEFAULT_TIMEOUT),
+        ping_interval=interval,
+    )
+    return run.run()
 
 
 def _tell(sentence: str) -> None:
-    sys.stderr.write(f"fastwsh.client: {escape(sentence)}\n")
-    sys.stderr.flush()
+    _write_error(f"fastwsh.client: {escape(sentence)}\n")
+
+
+def _show_head(mark: str, head: bytes) -> None:
+    """Show an HTTP head, line by line, as curl does."""
+    try:
+        text = head.decode()
+    except UnicodeDecodeError:
+        text = head.decode("latin-1")
+    lines = text.removesuffix("\n").split("\n")
+    _write_error("".join(f"{mark} {escape(line.removesuffix(chr(13)))}\n" for line in lines))
+
+
+def _write_error(text: str) -> None:
+    # Where standard error takes nothing, the status has to do.
+    with suppress(OSError, ValueError):
+        encoding = sys.stderr.encoding or "utf-8"
+        sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stderr.flush()
 
 
 def _first_line(body: bytes) -> str:
     """The first line of a page that is plain text."""
-    text = body.decode(errors="replace").strip()
+    text = body.decode(errors="backslashreplace").strip()
     if not text or text.startswith("<"):
         return ""
     return elide(text.splitlines()[0])

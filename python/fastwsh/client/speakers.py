@@ -1,5 +1,6 @@
 """Two ways to speak on a connection: in messages, or in frames that are shown as they are."""
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Final, Protocol
 
 from fastwsh import _core
 from fastwsh.client.commands import OPCODES, Close, Command, Frame, Help, Ping, Raw, Send, encode
+from fastwsh.client.commands import Pong as SendPong
 from fastwsh.client.connection import ClientConnection
 from fastwsh.client.session import Pong
 from fastwsh.client.terminal import elide, escape, hex_of
@@ -52,20 +54,26 @@ class MessageSpeaker:
     Args:
         connection: The connection.
         show: Takes a mark and a line.
+        binary: Whether lines are sent as binary messages.
     """
 
-    def __init__(self, connection: ClientConnection, show: Show) -> None:
+    def __init__(self, connection: ClientConnection, show: Show, *, binary: bool = False) -> None:
         self.has_closed = False
         self._connection = connection
         self._show = show
+        self._binary = binary
 
     def do(self, command: Command) -> None:
         """Do what a line asks for; see `Speaker`."""
         match command:
+            case Send(str(message)) if self._binary:
+                self._connection.send(message.encode())
             case Send(message):
                 self._connection.send(message)
             case Ping(data):
                 self._connection.ping(data or None, on_pong=self._show_pong)
+            case SendPong(data):
+                self._connection._pong(data)
             case Close(code, reason):
                 self.has_closed = True
                 self._connection.start_closing(1000 if code is None else code, reason)
@@ -98,6 +106,7 @@ class FrameSpeaker:
         self.has_closed = False
         self._connection = connection
         self._show = show
+        self._writing = threading.Lock()
         self._received: tuple[int, str] | None = None
 
     def do(self, command: Command) -> None:
@@ -109,6 +118,8 @@ class FrameSpeaker:
                 self._send(Frame(OPCODES["text" if text else "binary"], payload))
             case Ping(data):
                 self._send(Frame(OPCODES["ping"], data))
+            case SendPong(data):
+                self._send(Frame(OPCODES["pong"], data))
             case Close(code, reason):
                 if code is not None and not 0 <= code <= 0xFFFF:
                     raise ValueError(f"close code {code} does not fit into two bytes")
@@ -136,15 +147,18 @@ class FrameSpeaker:
         self._show("<", describe(Frame(opcode, payload, fin, (rsv[0], rsv[1], rsv[2]), 0)))
         if opcode == _CLOSE and self._received is None:
             code = int.from_bytes(payload[:2]) if len(payload) >= 2 else 1005
-            self._received = code, payload[2:].decode(errors="replace")
+            self._received = code, payload[2:].decode(errors="backslashreplace")
 
     def _send(self, frame: Frame) -> None:
         self._show(">", describe(frame))
         self._write(encode(frame))
 
     def _write(self, data: bytes) -> None:
+        write = partial(self._connection._connection.write, data)
         try:
-            _core.call_within(None, partial(self._connection._connection.write, data))
+            # Lines and pings have threads of their own.
+            with self._writing:
+                _core.call_within(None, write)
         except OSError:
             raise ConnectionClosed(self._received, None) from None
 

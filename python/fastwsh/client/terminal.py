@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TextIO
 
+from fastwsh.client import stdout
+
 __all__ = ["Terminal", "elide", "escape", "hex_of"]
 
 _PROMPT: Final = "> "
@@ -62,10 +64,15 @@ class Terminal:
 
     Args:
         out: Where to show them.
+
+    Raises:
+        OutputError: There is no standard output, or, when something is shown, it takes nothing.
     """
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
+        # typeshed does not know that it may be closed.
+        stdout.write(self._out, "")
         self._lock = threading.Lock()
         self._is_prompting = False
         self._is_terminal = self._out.isatty() and os.environ.get("TERM") != "dumb"
@@ -98,9 +105,7 @@ class Terminal:
 
     def _write(self, text: str) -> None:
         encoding = self._out.encoding or "utf-8"
-        with suppress(OSError, ValueError):
-            self._out.write(text.encode(encoding, "backslashreplace").decode(encoding))
-            self._out.flush()
+        stdout.write(self._out, text.encode(encoding, "backslashreplace").decode(encoding))
 
     def read_line(self) -> str:
         """Read a line.

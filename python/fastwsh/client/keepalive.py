@@ -1,0 +1,75 @@
+"""Pings in the background, for as long as the console speaks."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fastwsh.client.connection import ClientConnection
+from fastwsh.errors import FastwshError
+
+__all__ = ["Keepalive"]
+
+
+class Keepalive:
+    """Sends pings, and cuts a connection whose peer has left one unanswered when the next is due.
+
+    Somebody else must receive: pongs are noticed while that happens.
+
+    Args:
+        connection: The connection.
+        interval: Seconds between pings; None: there are none.
+        tell: Takes a sentence when the connection is cut.
+    """
+
+    def __init__(
+        self, connection: ClientConnection, interval: float | None, tell: Callable[[str], object]
+    ) -> None:
+        self._connection = connection
+        self._interval = interval
+        self._tell = tell
+        self._over = threading.Event()
+        # When the receiver began to wait; None: it does something else, and notices no pong.
+        self._waits_since: float | None = time.monotonic()
+
+    def start(self) -> None:
+        """Begin, if there is an interval."""
+        if self._interval is not None:
+            run = threading.Thread(target=self._run, name="fastwsh-ping", daemon=True)
+            run.start()
+
+    def stop(self) -> None:
+        """Send no more pings."""
+        self._over.set()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Say that nothing is received inside this block."""
+        self._waits_since = None
+        try:
+            yield
+        finally:
+            self._waits_since = time.monotonic()
+
+    def _run(self) -> None:
+        pong = None
+        sent = time.monotonic()
+        while not self._over.wait(self._interval):
+            if pong is not None and pong.round_trip is None:
+                if self._has_had_time(sent):
+                    self._tell(f"no pong came within {self._interval:g} s; the connection is cut")
+                    self._connection.disconnect()
+                    return
+                continue
+            try:
+                sent = time.monotonic()
+                pong = self._connection.ping()
+            except (FastwshError, OSError):
+                # Whoever receives says why.
+                return
+
+    def _has_had_time(self, sent: float) -> bool:
+        since = self._waits_since
+        interval = self._interval or 0
+        # The clock of the wait above may be a little ahead of this one.
+        return since is not None and time.monotonic() - max(sent, since) >= interval * 0.9

@@ -1,0 +1,134 @@
+"""What is sent without a terminal: arguments, files, and the lines of standard input."""
+
+import os
+import select
+import stat
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["File", "InputError", "StdinLines", "messages_of"]
+
+_CHUNK_BYTES: Final = 64 * 1024
+# How often a thread that waits for lines looks whether they are still wanted.
+_LOOK_SECONDS: Final = 0.1
+# Of a pipe that is never empty, so much is read when no more is wanted: what one can hold.
+_LAST_BYTES: Final = 64 * 1024
+
+
+class InputError(Exception):
+    """Something cannot be read or sent; the text is a sentence."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file whose bytes are a message; `-` is standard input."""
+
+    name: str
+
+    def read(self) -> bytes:
+        """Return its bytes.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        try:
+            if self.name != "-":
+                return Path(self.name).read_bytes()
+            return b"" if sys.stdin is None else sys.stdin.buffer.read()
+        except OSError as error:
+            name = "standard input" if self.name == "-" else self.name
+            raise InputError(f"cannot read {name}: {error.strerror}") from None
+
+
+def messages_of(sending: Iterable[str | File], *, binary: bool) -> list[str | bytes]:
+    """Return the messages: a str is itself, or its bytes if `binary`; a file is what it holds.
+
+    Raises:
+        InputError: A file cannot be read, or an argument is not UTF-8.
+    """
+    return [
+        item.read() if isinstance(item, File) else _argument(item, binary=binary)
+        for item in sending
+    ]
+
+
+def _argument(text: str, *, binary: bool) -> str | bytes:
+    if binary:
+        # The bytes of the command line, whatever they are.
+        return os.fsencode(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            "a message of --send is not UTF-8; add --binary to send its bytes"
+        ) from None
+    return text
+
+
+class StdinLines:
+    """Iterates over the lines of standard input as they come, without their ends.
+
+    Bypasses `sys.stdin`, whose lock a thread that waits would hold when the program ends.
+
+    Args:
+        binary: Whether a line is bytes, not text.
+    """
+
+    def __init__(self, *, binary: bool = False) -> None:
+        self._binary = binary
+        self._last = threading.Event()
+        self._left = _LAST_BYTES
+
+    def stop(self) -> None:
+        """End the iteration behind what can be read at once."""
+        self._last.set()
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        """Yield the lines.
+
+        Raises:
+            InputError: It cannot be read, or a line is not UTF-8.
+        """
+        for number, line in enumerate(self._lines(), 1):
+            if self._binary:
+                yield line
+                continue
+            try:
+                yield line.decode()
+            except UnicodeDecodeError:
+                raise InputError(
+                    f"line {number} of standard input is not UTF-8; use --binary, or --send-file -"
+                    " for all of it in one message"
+                ) from None
+
+    def _lines(self) -> Iterator[bytes]:
+        # Joined once for each line, however many chunks it has.
+        parts: list[bytes] = []
+        while chunk := self._read():
+            *lines, rest = chunk.split(b"\n")
+            for line in lines:
+                yield b"".join([*parts, line]).removesuffix(b"\r")
+                parts.clear()
+            if rest:
+                parts.append(rest)
+        if parts:
+            yield b"".join(parts)
+
+    def _read(self) -> bytes:
+        if sys.stdin is None:
+            return b""
+        try:
+            while not select.select([0], [], [], 0 if self._last.is_set() else _LOOK_SECONDS)[0]:
+                if self._last.is_set():
+                    return b""
+            if not self._last.is_set() or stat.S_ISREG(os.fstat(0).st_mode):
+                return os.read(0, _CHUNK_BYTES)
+            chunk = os.read(0, self._left) if self._left else b""
+            self._left -= len(chunk)
+        except OSError as error:
+            raise InputError(f"cannot read standard input: {error.strerror}") from None
+        return chunk

@@ -1,0 +1,56 @@
+"""Writing to standard output: each failure is one sentence, and none comes after the end."""
+
+import os
+from contextlib import suppress
+from typing import Any, Final
+
+__all__ = ["OutputError", "reserve_descriptors", "write"]
+
+_STDERR: Final = 2
+
+
+class OutputError(Exception):
+    """Standard output cannot be written to; the text is a sentence."""
+
+
+def write(out: Any, data: str | bytes) -> None:
+    """Write to `out` at once.
+
+    Args:
+        out: `sys.stdout`, or what stands for it; None: it is closed.
+        data: What to write; bytes go past the encoding.
+
+    Raises:
+        BrokenPipeError: Nobody reads any more.
+        OutputError: It cannot be written.
+    """
+    try:
+        _file(out, data).write(data)
+        out.flush()
+    except (OSError, ValueError) as error:
+        raise _failure(out, error) from None
+
+
+def reserve_descriptors() -> None:
+    """Keep the numbers of closed standard streams from sockets, which would get their bytes."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
+
+
+def _file(out: Any, data: str | bytes) -> Any:
+    if out is None:
+        raise OutputError("cannot write to standard output: it is closed")
+    return out if isinstance(data, str) else out.buffer
+
+
+def _failure(out: Any, error: Exception) -> Exception:
+    # Python flushes once more at its end.
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, out.fileno())
+        os.close(null)
+    if isinstance(error, BrokenPipeError):
+        return error
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return OutputError(f"cannot write to standard output: {reason}")
