@@ -143,6 +143,42 @@ class TestRawReads:
         ]
 
     @pytest.mark.blocks
+    @pytest.mark.parametrize("source", ["connection", "_request_handler.rfile"])
+    def test_read_returns_what_there_is(self, serve, source: str) -> None:
+        server = serve(
+            extra_handshake(
+                f"source = request.{source}\n"
+                "while data := source.read(4096):\n"
+                "    request.connection.write(b'%d;' % len(data))\n"
+                "request.connection.write(b'end')\n"
+                "raise handshake.AbortedByUserException('enough')"
+            )
+        )
+        with server.connect() as client:
+            client.send_request(PATH)
+            # the answer to one piece asks for the next
+            for size, told in [(3, b"3;"), (5, b"5;"), (5000, b"4096;904;")]:
+                client.send(b"x" * size)
+                assert client.read(len(told)) == told
+            client.socket.shutdown(1)
+            assert client.read_to_end() == b"end"
+
+    @pytest.mark.blocks
+    def test_read_of_nothing_waits_for_nothing(self, serve) -> None:
+        server = serve("print(request.connection.read(0), flush=True)")
+        with opened(server):
+            server.out.wait_for("^b''$")
+
+    @pytest.mark.blocks
+    def test_read_without_a_number_waits_for_the_end(self, serve) -> None:
+        server = serve("print(len(request.connection.read(-1)), flush=True)")
+        with opened(server) as client:
+            for _ in range(3):
+                client.send(b"x" * 100_000)
+            client.socket.shutdown(1)
+            server.out.wait_for("^300000$")
+
+    @pytest.mark.blocks
     def test_read_returns_what_there_is_at_the_end(self, serve) -> None:
         server = serve("print(request.connection.read(100), flush=True)")
         with opened(server) as client:
@@ -204,9 +240,9 @@ class TestSingleFrames:
     @pytest.mark.blocks
     def test_pieces_of_a_frame_reach_later_calls(self, serve) -> None:
         server = serve(
-            "header = request.connection.read(2)\n"
+            "header = request.ws_stream.receive_bytes(2)\n"
             "request.ws_stream.send_message(repr(header))\n"
-            "request.connection.read(4 + 5)\n"
+            "request.ws_stream.receive_bytes(4 + 5)\n"
             "request.ws_stream.send_message(request.ws_stream.receive_message())"
         )
         with opened(server) as client:

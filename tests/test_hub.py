@@ -233,7 +233,7 @@ def test_raw_reads_and_frames_share_the_input(
 ) -> None:
     lines = (
         "stream = request.ws_stream\n"
-        "stream.send_message(request.connection.read(3).decode())\n"
+        "stream.send_message(stream.receive_bytes(3).decode())\n"
         "stream.send_message(stream.receive_message())\n"
         "opcode, payload, *_ = stream._receive_frame()\n"
         "stream.send_message(payload.decode())\n"
@@ -257,7 +257,7 @@ def test_raw_reads_and_frames_share_the_input(
 
 
 @pytest.mark.parametrize(
-    "receiving", ["request.ws_stream.receive_message()", "request.connection.read(40_000)"]
+    "receiving", ["request.ws_stream.receive_message()", "request.ws_stream.receive_bytes(40_000)"]
 )
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 def test_half_a_large_message_over_tls_holds_nobody_up(

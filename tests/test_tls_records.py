@@ -41,6 +41,8 @@ class Records:
 
     def __init__(self, connection: socket.socket, tls: ssl.SSLContext, *, server: bool) -> None:
         self._socket = connection
+        # one thread may write while another one reads
+        self._lock = threading.Lock()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         name = None if server else "localhost"
         self._tls = tls.wrap_bio(self._incoming, self._outgoing, server, name)
@@ -56,23 +58,28 @@ class Records:
 
     def _receive(self) -> bool:
         data = self._socket.recv(65536)
-        self._incoming.write(data)
+        with self._lock:
+            self._incoming.write(data)
         return bool(data)
 
     def write(self, data: bytes, sizes: Callable[[], int]) -> None:
         """Put data into records, which wait for `send`."""
         while data:
             size = sizes()
-            self._tls.write(data[:size])
+            with self._lock:
+                self._tls.write(data[:size])
             data = data[size:]
 
     def send(self) -> None:
-        self._socket.sendall(self._outgoing.read())
+        with self._lock:
+            data = self._outgoing.read()
+        self._socket.sendall(data)
 
     def read(self) -> bytes:
         while True:
             try:
-                return self._tls.read(65536)
+                with self._lock:
+                    return self._tls.read(65536)
             except ssl.SSLWantReadError:
                 if not self._receive():
                     return b""

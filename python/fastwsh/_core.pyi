@@ -495,7 +495,11 @@ class Connection:
     def write(self, data: Any) -> int:
         """Send bytes as they are, in a send of their own. Raises OSError if the peer is gone."""
     def read(self, length: int = -1) -> bytes:
-        """Return exactly `length` raw bytes, fewer at the stream's end (-1: all until then)."""
+        """Wait for raw bytes; return at most `length` of them, and at most 64 KiB at a time.
+
+        As pywebsocket's, whose file is unbuffered. An empty result is the end of the stream; -1
+        reads until there.
+        """
     def half_close(self) -> None:
         """End our direction (a FIN) without a close frame; the peer may go on sending.
 

@@ -135,7 +135,8 @@ class RequestHandler:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.rfile = io.BufferedReader(_ReadStream(connection), 1)
+        # unbuffered, as pywebsocket's: `read(n)` returns what there is
+        self.rfile = _ReadStream(connection)
         self.wfile = _WriteStream(connection)
 
     @property

@@ -34,6 +34,9 @@ use crate::{
     server::{answer::Refusal, EventSink, Flusher, Outcome, Registry, Transport},
 };
 
+/// Bytes that a raw read takes at most: a caller that asks for gigabytes gets them in pieces.
+const READ_AT_ONCE: usize = 64 * 1024;
+
 /// What a server prescribes for all of its connections.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -176,8 +179,11 @@ impl Connection {
 
     #[pyo3(signature = (length=-1), text_signature = "(self, length=-1)")]
     fn read<'py>(&self, py: Python<'py>, length: i64) -> PyResult<Bound<'py, PyBytes>> {
-        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
-        let bytes = read_exactly(py, &self.transport, wanted)?.map_err(|error| os_error(&error))?;
+        let bytes = match usize::try_from(length) {
+            Ok(most) => read_some(py, &self.transport, most)?,
+            Err(_) => read_exactly(py, &self.transport, usize::MAX)?,
+        };
+        let bytes = bytes.map_err(|error| os_error(&error))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -368,6 +374,32 @@ pub(super) fn to_python(py: Python<'_>, address: Option<SocketAddr>) -> PyResult
         }
     };
     Ok(address.into_any())
+}
+
+/// Reads what is there, at most so much; waits for something, unless the stream ends.
+fn read_some(py: Python<'_>, transport: &Transport, most: usize) -> PyResult<io::Result<Vec<u8>>> {
+    hub::breathe(py)?;
+    transport.note_raw();
+    let bytes = waiting(py, transport, |wait| {
+        transport.flush_before_wait(wait);
+        let mut inbound = transport.inbound(wait)?;
+        let buffered = inbound.bytes();
+        let mut bytes = buffered[..buffered.len().min(most)].to_vec();
+        inbound.consume(bytes.len());
+        while bytes.is_empty() && most > 0 {
+            match inbound.fill_target(&mut bytes, most.min(READ_AT_ONCE) as u64, wait) {
+                Ok(0) => break,
+                Ok(_) => bytes.shrink_to_fit(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    inbound.wait_readable(wait)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
+    })?;
+    hub::spend(bytes.as_ref().map_or(0, Vec::len));
+    Ok(bytes)
 }
 
 /// Reads until `wanted` bytes are there or the stream ends.

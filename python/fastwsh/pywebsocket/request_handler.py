@@ -49,7 +49,7 @@ class _StandaloneConnection:
         return self._request_handler.wfile.write(data)
 
     def read(self, length: int) -> Any:
-        """Wait for `length` bytes; fewer come only at the end of the stream."""
+        """Wait for bytes; return at most `length` of them, none at the end of the stream."""
         return self._request_handler.rfile.read(length)
 
     def get_memorized_lines(self) -> Any:
@@ -104,6 +104,8 @@ class WebSocketRequestHandler(_HTTPRequestHandler):  # type: ignore[misc]
     """
 
     MessageClass = http.client.HTTPMessage
+    # Handlers read what there is; Python's class for CGI, which is gone from 3.15, had it so.
+    rbufsize = 0
 
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         # The base class serves the connection in its constructor.
