@@ -403,6 +403,8 @@ class Poller:
     def __new__(cls, event_loop: EventLoop, connection: Connection) -> Self: ...
     def watch_end(self, on_end: Callable[[], object]) -> None:
         """Have this called when the peer has gone while nobody waits for it."""
+    def is_end_told(self) -> bool:
+        """Whether a call has told the handler that the connection ends, or it closes it itself."""
     def watch_farewell(self) -> None:
         """Have the same called when the peer has answered the close frame of the server's stop."""
     def drain(self) -> Awaitable[None]:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
-from fastwsh import _core
+from fastwsh import _core, groups
 from fastwsh.options import DEFAULT_DEFLATE_LEVEL
 from fastwsh.paths import HANDLER_SUFFIX
 from fastwsh.pywebsocket import common
@@ -84,7 +84,7 @@ def make_worker(next_job: Callable[[], Any]) -> Callable[..., None]:
 
 def report(connection: _core.Connection, error: BaseException) -> None:
     """Tell the operator of what ended a handler and was not meant for its connection."""
-    if isinstance(error, SystemExit):
+    if groups.all_are(error, lambda leaf: isinstance(leaf, SystemExit)):
         # `sys.exit()` in a handler ends its thread, as in pywebsocket
         _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
         return
@@ -98,7 +98,8 @@ def report(connection: _core.Connection, error: BaseException) -> None:
 
 def _note_failure(connection: _core.Connection, error: BaseException) -> None:
     """Count a handler's mistake; that its client has gone is none."""
-    if not (isinstance(error, ConnectionError) and connection.is_peer_gone()):
+    is_lost = groups.all_are(error, lambda leaf: isinstance(leaf, ConnectionError))
+    if not (is_lost and connection.is_peer_gone()):
         connection.note_failure()
 
 
@@ -171,11 +172,13 @@ def refuse(request: Request, error: Exception) -> None:
         connection.send_refusal(request._refused_with, _one_line(error), error.supported_versions)
         return
     why = _one_line(error)
-    cause = error.__cause__
-    if cause is not None and not isinstance(cause, base.HandshakeException):
+    raised = [] if error.__cause__ is None else groups.leaves(error.__cause__)
+    mistakes = [leaf for leaf in raised if not isinstance(leaf, base.HandshakeException)]
+    for mistake in mistakes:
         # what the dispatcher makes of anything that a handler raises besides
-        _note_failure(connection, cause)
-        why = f"{why} ({_kind_and_place(cause)})"
+        _note_failure(connection, mistake)
+    if mistakes:
+        why = f"{why} ({'; '.join(map(_kind_and_place, mistakes))})"
     _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
     status = getattr(error, "status", None)
     request._refused_with = status or common.HTTP_STATUS_BAD_REQUEST

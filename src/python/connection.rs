@@ -135,8 +135,10 @@ impl Connection {
     fn send(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
         hub::breathe(py)?;
         hub::spend(bytes.len());
-        sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?
-            .map_err(|error| os_error(&error))
+        sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?.map_err(|error| {
+            self.transport.note_end_told();
+            os_error(&error)
+        })
     }
 
     fn head<T>(&self, look: impl FnOnce(&RequestHead) -> T) -> Option<T> {

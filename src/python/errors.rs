@@ -4,7 +4,7 @@
 use std::io;
 
 use pyo3::{
-    exceptions::{PyOSError, PyValueError},
+    exceptions::{PyBlockingIOError, PyOSError, PyValueError},
     intern,
     prelude::*,
     sync::PyOnceLock,
@@ -115,6 +115,18 @@ pub(super) fn invalid_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
         Err(cause) => Kind::InvalidUtf8.with(py, cause.into_value(py)),
         Ok(_) => Kind::InvalidUtf8.with(py, "text is not valid UTF-8"),
     }
+}
+
+/// Whether an exception says that a connection is lost, or that it has to be closed because of what
+/// the peer has sent.
+pub(super) fn tells_of_the_end(py: Python<'_>, error: &PyErr) -> bool {
+    if error.is_instance_of::<PyOSError>(py) {
+        // how a call ends that is made again
+        return !error.is_instance_of::<PyBlockingIOError>(py);
+    }
+    [Kind::ConnectionTerminated, Kind::InvalidFrame, Kind::InvalidUtf8, Kind::UnsupportedFrame]
+        .iter()
+        .any(|kind| kind.class(py).is_ok_and(|class| error.matches(py, class).unwrap_or(false)))
 }
 
 /// A mistake of our own user while sending.

@@ -11,6 +11,7 @@ mod link;
 mod message;
 mod receive;
 mod send;
+mod telling;
 mod wait;
 
 use std::sync::{
@@ -157,7 +158,8 @@ impl Stream {
     #[pyo3(signature = (message, end=true, binary=false))]
     #[pyo3(text_signature = "(self, message, end=True, binary=False)")]
     fn send_message(&self, message: &Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
-        self.inner()?.send_message(message, end, binary)
+        let inner = self.inner()?;
+        inner.telling(message.py(), inner.send_message(message, end, binary))
     }
 
     #[pyo3(text_signature = "(self)")]
@@ -173,12 +175,14 @@ impl Stream {
         reason: Option<&Bound<'_, PyAny>>,
         wait_response: bool,
     ) -> PyResult<()> {
-        slf.get().inner()?.close_connection(slf, code.0, reason, wait_response)
+        let inner = slf.get().inner()?;
+        inner.telling(slf.py(), inner.close_connection(slf, code.0, reason, wait_response))
     }
 
     #[pyo3(signature = (body, binary=false), text_signature = "(self, body, binary=False)")]
     fn send_ping(&self, body: &Bound<'_, PyAny>, binary: bool) -> PyResult<()> {
-        self.inner()?.send_ping(body, binary)
+        let inner = self.inner()?;
+        inner.telling(body.py(), inner.send_ping(body, binary))
     }
 
     #[pyo3(text_signature = "(self, length)")]
@@ -262,35 +266,6 @@ impl<'py> FromPyObject<'_, 'py> for CloseArgument {
 }
 
 impl Stream {
-    pub(super) fn receive<'py>(
-        slf: &Bound<'py, Self>,
-        awaited: Awaited,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        slf.get().inner()?.receive_message(slf, awaited)
-    }
-
-    pub(super) fn receive_close(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.get().inner()?.receive_close(slf)
-    }
-
-    pub(super) fn send(
-        slf: &Bound<'_, Self>,
-        message: &Bound<'_, PyAny>,
-        end: bool,
-        binary: bool,
-    ) -> PyResult<()> {
-        slf.get().inner()?.send_message(message, end, binary)
-    }
-
-    pub(super) fn begin_close(
-        slf: &Bound<'_, Self>,
-        code: Option<i64>,
-        reason: &Bound<'_, PyAny>,
-        wait_response: bool,
-    ) -> PyResult<bool> {
-        slf.get().inner()?.begin_close(slf.py(), code, reason, wait_response)
-    }
-
     fn inner(&self) -> PyResult<&Inner> {
         self.get().ok_or_else(|| PyRuntimeError::new_err("Stream.__init__ was not called"))
     }

@@ -52,6 +52,8 @@ pub struct Transport {
     close_sent: AtomicBool,
     /// The peer has sent a close frame.
     close_received: AtomicBool,
+    /// A call has failed because the connection is lost, or has to be closed.
+    end_told: AtomicBool,
     /// Frames of a caller that does not wait, until whoever is sending has sent them.
     queued: Mutex<Vec<u8>>,
     /// Whether there are any.
@@ -136,6 +138,7 @@ impl Transport {
             going_away: AtomicBool::new(false),
             close_sent: AtomicBool::new(false),
             close_received: AtomicBool::new(false),
+            end_told: AtomicBool::new(false),
             queued: Mutex::default(),
             has_queued: AtomicBool::new(false),
             farewell: Mutex::new(None),
@@ -198,6 +201,21 @@ impl Transport {
     /// Whether the peer has sent a close frame.
     pub fn is_close_received(&self) -> bool {
         self.close_received.load(Ordering::SeqCst)
+    }
+
+    /// Says that the handler has been told, by an exception, that the connection is lost or has to be
+    /// closed.
+    pub fn note_end_told(&self) {
+        self.end_told.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the handler knows that the connection ends: a call has told it, or it closes the
+    /// connection itself.
+    pub fn is_end_told(&self) -> bool {
+        self.end_told.load(Ordering::SeqCst)
+            || self.is_close_received()
+            || self.is_reset.load(Ordering::SeqCst)
+            || self.close_sent.load(Ordering::SeqCst)
     }
 
     /// Keeps a small frame back if more input is buffered; `false`: the caller must send it.

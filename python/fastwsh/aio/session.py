@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any, Final
 
-from fastwsh import _core, session
+from fastwsh import _core, groups, session
 from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base
 from fastwsh.request import Request
@@ -23,7 +23,7 @@ class Session:
     """A connection that is served by a task of its own.
 
     The task is cancelled when the peer has gone while the handler waits for something else; a
-    handler that waits for the peer gets the stream's exception instead.
+    handler that waits for the peer gets the stream's exception instead, and is left alone then.
 
     Args:
         event_loop: The native half of the event loop.
@@ -55,16 +55,13 @@ class Session:
         connection = self._connection
         try:
             await self._serve(request)
-        except asyncio.CancelledError as error:
-            if self._task is None or not self._task.cancelling():
-                # by something that the handler has awaited
-                session.report(connection, error)
-                return
-            _LOGGER.info(
-                "Handler of %s was cancelled: %s", connection.resource, self._cancelled_for
-            )
         except BaseException as error:  # noqa: BLE001 (a handler may raise anything)
-            session.report(connection, error)
+            if self._is_cancellation(error):
+                _LOGGER.info(
+                    "Handler of %s was cancelled: %s", connection.resource, self._cancelled_for
+                )
+            else:
+                session.report(connection, error)
         finally:
             await self._end(request, started)
 
@@ -101,10 +98,20 @@ class Session:
         return established
 
     def _cancel(self) -> None:
+        if self._poller.is_end_told():
+            # it cleans up
+            return
         if not self._server_stops:
             self._cancelled_for = "its client has gone"
         if self._task is not None:
             self._task.cancel(self._cancelled_for)
+
+    def _is_cancellation(self, error: BaseException) -> bool:
+        """Tell whether it is ours, not that of something that the handler has awaited."""
+        is_cancelled = self._task is not None and self._task.cancelling() > 0
+        return is_cancelled and groups.all_are(
+            error, lambda leaf: isinstance(leaf, asyncio.CancelledError)
+        )
 
     async def _end(self, request: Request, started: float) -> None:
         # nobody is left to be told

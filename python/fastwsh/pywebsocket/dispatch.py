@@ -1,11 +1,10 @@
 """The handlers of a server, by resource, and the calls of their functions.
 
-What an exception in a handler does to its connection is decided here.
+What an exception in a handler does to its connection is decided in `_judging`.
 """
 
 import logging
 import re
-import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,8 @@ from fastwsh import coroutines, loader
 from fastwsh.config import ConfigError
 from fastwsh.loader import HandlerSuite as _HandlerSuite
 from fastwsh.paths import is_inside, named_resource
-from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
+from fastwsh.pywebsocket import _judging as judging
+from fastwsh.pywebsocket import common, util
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.table import HandlerTable
 
@@ -23,14 +23,6 @@ __all__ = ["DispatchException", "Dispatcher", "alias_handlers"]
 _LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server")
 _SERVICE_UNAVAILABLE: Final = 503
 _ALIAS_LINE: Final = re.compile(r"(\S+)\s+(\S+)$")
-
-
-_CLOSE_CODES: Final = (
-    (msgutil.BadOperationException, common.STATUS_INTERNAL_ENDPOINT_ERROR),
-    (msgutil.InvalidFrameException, common.STATUS_PROTOCOL_ERROR),
-    (msgutil.UnsupportedFrameException, common.STATUS_UNSUPPORTED_DATA),
-    (stream.InvalidUTF8Exception, common.STATUS_INVALID_FRAME_PAYLOAD_DATA),
-)
 
 
 class DispatchException(Exception):
@@ -216,11 +208,8 @@ class Dispatcher:
                 self._run_coroutine(suite.do_extra_handshake(request))
             else:
                 coroutines.refuse(suite.do_extra_handshake(request))
-        except handshake.AbortedByUserException:
-            self._logger.debug("%s", traceback.format_exc())
-            raise
         except Exception as error:
-            raise self._refusal(request, error) from error
+            raise judging.refusal(self._logger, request, error) from error
 
     async def do_extra_handshake_async(self, request: Any) -> None:
         """Do the same for a handler that runs in an event loop."""
@@ -229,11 +218,8 @@ class Dispatcher:
             raise _replaced(request)
         try:
             await coroutines.call(suite.do_extra_handshake, request)
-        except handshake.AbortedByUserException:
-            self._logger.debug("%s", traceback.format_exc())
-            raise
         except Exception as error:
-            raise self._refusal(request, error) from error
+            raise judging.refusal(self._logger, request, error) from error
 
     def transfer_data(self, request: Any) -> None:
         """Let the handler use the connection; then close it, as what happened demands.
@@ -258,7 +244,7 @@ class Dispatcher:
             if not request.server_terminated:
                 request.ws_stream.close_connection()
         except Exception as error:
-            closing = self._judge(request, error)
+            closing = judging.judge(self._logger, request, error)
             if closing is None:
                 raise
             if closing:
@@ -271,7 +257,7 @@ class Dispatcher:
             if not request.server_terminated:
                 await request.ws_stream.close_connection()
         except Exception as error:
-            closing = self._judge(request, error)
+            closing = judging.judge(self._logger, request, error)
             if closing is None:
                 raise
             if closing:
@@ -298,51 +284,6 @@ class Dispatcher:
             suite = self.get_handler_suite(resource)
             request._began_with = resource, suite
         return suite
-
-    def _refusal(self, request: Any, error: Exception) -> handshake.HandshakeException:
-        """Return what a handler's exception makes of its opening handshake."""
-        status = error.status if isinstance(error, handshake.HandshakeException) else None
-        self._name_handler("web_socket_do_extra_handshake", request, error)
-        return handshake.HandshakeException(error, status or common.HTTP_STATUS_FORBIDDEN)
-
-    def _judge(self, request: Any, error: Exception) -> tuple[int, str, bool] | tuple[()] | None:
-        """Decide what a handler's exception makes of its connection.
-
-        Returns:
-            What to call `close_connection` with; nothing if there is nothing left to close; None
-            if the connection has to be dropped without a close frame.
-        """
-        if isinstance(error, handshake.AbortedByUserException):
-            self._logger.debug("%s", traceback.format_exc())
-            return None
-        for kind, code in _CLOSE_CODES:
-            if isinstance(error, kind):
-                return self._closing(request, error, code)
-        if isinstance(error, msgutil.ConnectionTerminatedException):
-            self._logger.debug("%s", error)
-            return ()
-        self._name_handler("web_socket_transfer_data", request, error)
-        return None
-
-    def _closing(self, request: Any, error: Exception, default_code: int) -> tuple[int, str, bool]:
-        """Return the code that the error names, or the one for its class, and what goes with it."""
-        reason = getattr(error, "close_reason", "")
-        if reason:
-            # a limit is the operator's, who may want to raise it
-            self._logger.warning("%r: %s", request.ws_resource, error)
-        else:
-            self._logger.debug("%s", error)
-        return (
-            getattr(error, "close_code", default_code),
-            reason,
-            getattr(error, "awaits_close", True),
-        )
-
-    @staticmethod
-    def _name_handler(function: str, request: Any, error: Exception) -> None:
-        util.prepend_message_to_exception(
-            f"{function} raised exception for {request.ws_resource}: ", error
-        )
 
 
 def _replaced(request: Any) -> DispatchException:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastwsh import coroutines, loader, pywebsocket
+from fastwsh import coroutines, groups, loader, pywebsocket
 from fastwsh.config import ConfigError
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.dispatch import Dispatcher
@@ -129,8 +129,9 @@ def _judging(connection: RecordedConnection, recorder: Recorder) -> Iterator[Non
     try:
         yield
     except BaseException as error:
-        if connection.blames_handler(error):
-            recorder.note_error(connection.path, error)
+        mistake = groups.without(error, lambda leaf: not connection.blames_handler(leaf))
+        if mistake is not None:
+            recorder.note_error(connection.path, mistake)
         if connection.is_dropped:
             raise AbortedByUserException("the test server has reset it") from error
         raise

@@ -67,6 +67,10 @@ impl Poller {
         self.shared.reactor().watch_end(self.place, self.place.number());
     }
 
+    fn is_end_told(&self) -> bool {
+        self.transport.is_end_told()
+    }
+
     fn watch_farewell(&self) {
         self.shared.reactor().wake_reader(self.place, self.place.number());
         self.shared.wake_soon(&self.transport);
@@ -150,7 +154,10 @@ impl Poller {
                     Work::Drain
                 }
                 Work::Drain => {
-                    let is_sent = self.flush(py).map_err(|error| os_error(&error))?;
+                    let is_sent = self.flush(py).map_err(|error| {
+                        self.transport.note_end_told();
+                        os_error(&error)
+                    })?;
                     return Ok(if is_sent {
                         Tried::Done(py.None().into_bound(py))
                     } else {
