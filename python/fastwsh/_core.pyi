@@ -639,7 +639,10 @@ class Server:
     def set_event_loop(self, event_loop: EventLoop) -> None:
         """Say who runs the handlers that are coroutine functions; once."""
     def set_routes(self, routes: dict[bytes, str]) -> None:
-        """Say which resources have handlers, and of each where it runs: threads, hub or loop."""
+        """Say which resources have handlers, and of each where it runs: threads, hub or loop.
+
+        "*" stands for all that have none of their own.
+        """
     def set_credential(self, credential: str | None) -> None:
         """Require this value of the Authorization header."""
     def reload_tls(self) -> None:
@@ -697,7 +700,8 @@ def connect(
 
     Args:
         url: `ws://`, `wss://` or `ws+unix://`.
-        options: What `fastwsh.client.options.Options.to_core` returns.
+        options: What `fastwsh.client.options.Options.to_core` returns. With bytes as "head", these
+            are sent in place of the opening request, and the answer is left to be read.
 
     Returns:
         The connection, the subprotocol that the server chose, the headers of its answer, and of

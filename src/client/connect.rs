@@ -10,7 +10,7 @@ use std::{
 
 use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{lookup_host, TcpStream, UnixStream},
     time::{timeout, timeout_at},
 };
@@ -221,6 +221,9 @@ impl Attempt<'_> {
         stream: S,
         request: http::Request<()>,
     ) -> Result<(S, Opened), ConnectError> {
+        if let Some(head) = &self.options.head {
+            return self.send_head(stream, head).await;
+        }
         let mut tap = HeadTap::new(stream, self.options.trace.as_ref());
         let key = request.headers().get("sec-websocket-key").cloned();
         let step = "answer the opening handshake";
@@ -261,6 +264,26 @@ impl Attempt<'_> {
             ));
         }
         Ok((stream, Opened { rest, headers, subprotocol, deflate }))
+    }
+
+    /// Sends a request that the caller has written, and leaves the answer to the caller.
+    async fn send_head<S: AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        head: &[u8],
+    ) -> Result<(S, Opened), ConnectError> {
+        let sending = async {
+            stream.write_all(head).await?;
+            stream.flush().await
+        };
+        let sent = self.within("take the opening handshake", sending).await?;
+        sent.map_err(|error| ConnectError::Ended {
+            address: self.target.address(),
+            reason: strerror(&error),
+        })?;
+        let opened =
+            Opened { rest: Vec::new(), headers: Vec::new(), subprotocol: None, deflate: None };
+        Ok((stream, opened))
     }
 
     /// What an answer that opens nothing is for the user.

@@ -24,6 +24,8 @@ pub struct Options {
     pub proxy: Option<Proxy>,
     /// Gets to see the heads.
     pub trace: Option<Trace>,
+    /// The request as the caller has written it, who judges the answer as well: nothing is read.
+    pub head: Option<Vec<u8>>,
 }
 
 /// Headers that the opening handshake sets itself.
@@ -121,6 +123,7 @@ mod tests {
             },
             proxy: None,
             trace: None,
+            head: None,
         }
     }
 

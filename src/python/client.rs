@@ -48,6 +48,7 @@ pub(super) struct Options {
     /// Variables of the environment that name proxies.
     proxy_variables: HashMap<String, String>,
     on_head: Option<Py<PyAny>>,
+    head: Option<Vec<u8>>,
 }
 
 /// The connection, the subprotocol, the answer's headers, and of permessage-deflate, if it was
@@ -89,6 +90,7 @@ impl Attempt {
             tls,
             proxy: proxy.map_err(|error| raised(py, error))?,
             trace: options.on_head.map(trace),
+            head: options.head,
         };
         Ok(Self { target, options, max_message_bytes })
     }

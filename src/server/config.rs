@@ -49,6 +49,9 @@ pub enum Concurrency {
     Loop,
 }
 
+/// Stands for every path without a handler of its own; no path of a URL is like it.
+const ANY_PATH: &[u8] = b"*";
+
 /// Which resources have handlers. They are bytes, since names of files may be any.
 #[derive(Debug, Default)]
 pub struct Routes(RwLock<HashMap<Vec<u8>, Concurrency>>);
@@ -62,6 +65,7 @@ impl Routes {
     pub(super) fn find(&self, path: &str) -> Option<Concurrency> {
         let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = routes.get(path.as_bytes());
-        found.or_else(|| routes.get(&*uri::unescape_path(path)?)).copied()
+        let found = found.or_else(|| routes.get(&*uri::unescape_path(path)?));
+        found.or_else(|| routes.get(ANY_PATH)).copied()
     }
 }

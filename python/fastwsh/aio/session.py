@@ -48,10 +48,8 @@ class Session:
         self._task = asyncio.current_task()
         with connection.server._around_connection():
             await self._run(request, started)
-        held = [request]
-        # nobody else's variables refer to it any more
-        del request
-        session.take_apart(held)
+        # here, where nobody else's variables refer to it any more
+        session.take_apart(request)
 
     async def _run(self, request: Request, started: float) -> None:
         connection = self._connection

@@ -13,7 +13,8 @@ from fastwsh.client import stdout
 from fastwsh.client.options import ConnectOptions
 from fastwsh.client.sending import File
 
-__all__ = ["DEFAULT_TIMEOUT", "build_parser", "connect_options", "parse_args"]
+__all__ = ["DEFAULT_TIMEOUT", "add_tls", "build_parser", "connect_options", "parse_args"]
+__all__ += ["parse_header"]
 
 # Whoever is there opens and answers within one or two seconds.
 DEFAULT_TIMEOUT: Final = 10.0
@@ -60,7 +61,8 @@ class _Sending(argparse.Action):
         namespace.sending = [*namespace.sending, values]
 
 
-def _header(text: str) -> tuple[str, str]:
+def parse_header(text: str) -> tuple[str, str]:
+    """Return name and value of a header as it stands on a command line."""
     name, colon, value = text.partition(":")
     if not colon:
         raise argparse.ArgumentTypeError(f"{text!r} has no colon; write 'Name: value'")
@@ -104,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastwsh {__version__}")
     parser.add_argument("url", help="ws://..., wss://... or ws+unix:///path/of.sock:/resource")
     add = parser.add_argument_group("opening").add_argument
-    add("-H", "--header", action="append", default=[], type=_header, metavar="'NAME: VALUE'",
+    add("-H", "--header", action="append", default=[], type=parse_header, metavar="'NAME: VALUE'",
         help="add a header to the request; may be repeated")  # fmt: skip
     add("--subprotocol", action="append", default=[], metavar="NAME",
         help="ask for a subprotocol; may be repeated, the preferred one first")  # fmt: skip
@@ -125,14 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("-v", "--verbose", action="store_true",
         help="show the heads of the opening handshake on standard error, with "
         "all credentials")  # fmt: skip
-    add = parser.add_argument_group("TLS").add_argument
-    add("--cacert", type=Path, metavar="FILE",
-        help="trust the CA certificates in this PEM file instead of the system's")  # fmt: skip
-    add("--insecure", action="store_true", help="do not check the server's certificate")
-    add("--cert", type=Path, metavar="FILE", help="PEM file of a client certificate")
-    add("--key", type=Path, metavar="FILE", help="PEM file of its private key, if not in --cert")
-    add("--server-hostname", metavar="NAME",
-        help="the name that the server's certificate must be for, if not the URL's")  # fmt: skip
+    add_tls(parser)
     add = parser.add_argument_group("running to an end").add_argument
     parser.set_defaults(sending=[])
     add("--send", action=_Sending, default=argparse.SUPPRESS, metavar="TEXT",
@@ -153,6 +148,18 @@ def build_parser() -> argparse.ArgumentParser:
         "compression",
     )  # fmt: skip
     return parser
+
+
+def add_tls(parser: argparse.ArgumentParser) -> None:
+    """Add the options for `wss://` servers."""
+    add = parser.add_argument_group("TLS").add_argument
+    add("--cacert", type=Path, metavar="FILE",
+        help="trust the CA certificates in this PEM file instead of the system's")  # fmt: skip
+    add("--insecure", action="store_true", help="do not check the server's certificate")
+    add("--cert", type=Path, metavar="FILE", help="PEM file of a client certificate")
+    add("--key", type=Path, metavar="FILE", help="PEM file of its private key, if not in --cert")
+    add("--server-hostname", metavar="NAME",
+        help="the name that the server's certificate must be for, if not the URL's")  # fmt: skip
 
 
 def parse_args(args: Sequence[str] | None) -> argparse.Namespace:

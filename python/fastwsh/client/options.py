@@ -127,6 +127,7 @@ class Options:
             "proxy": self.proxy if isinstance(self.proxy, str) else None,
             "proxy_variables": proxy_variables() if self.proxy is True else {},
             "on_head": self.on_head,
+            "head": None,
         }
 
 

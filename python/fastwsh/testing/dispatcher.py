@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import coroutines, groups, loader, pywebsocket
 from fastwsh.config import ConfigError
@@ -16,7 +16,13 @@ from fastwsh.testing.connection import Connection, RecordedConnection, Recording
 from fastwsh.testing.faults import HandshakeFaults
 from fastwsh.testing.recording import Recorder
 
-__all__ = ["RecordingDispatcher"]
+if TYPE_CHECKING:
+    from fastwsh.testing.replaying import Replay
+
+__all__ = ["ANY_PATH", "RecordingDispatcher"]
+
+ANY_PATH: Final = "*"
+"""Where a handler serves every path that has none of its own; the native half knows it too."""
 
 
 class RecordingDispatcher(Dispatcher):
@@ -74,11 +80,24 @@ class RecordingDispatcher(Dispatcher):
         A coroutine function gets an `AsyncConnection`.
         """
         choose = functools.partial(_choose_subprotocol, known=subprotocols)
-        suite = loader.HandlerSuite(choose, function, loader.default_passive_closing_handshake)
+        farewell = loader.default_passive_closing_handshake
+        self._add(path, loader.HandlerSuite(choose, function, farewell), function)
+
+    def add_replay(self, path: str, replay: "Replay") -> None:
+        """Serve a path by what was recorded."""
+        suite = loader.HandlerSuite(replay.open, replay.play, replay.farewell)
+        self._add(path, suite, replay.play)
+
+    def _add(self, path: str, suite: loader.HandlerSuite, function: Callable[[Any], Any]) -> None:
         self._watch(suite, function)
         if path not in self._replaced:
             self._replaced[path] = self._handler_suite_map.get(path)
         self.add_handler(path, suite)
+
+    def get_handler_suite(self, resource: str) -> Any:
+        """Return the handler of a resource; see `Dispatcher.get_handler_suite`."""
+        suite = super().get_handler_suite(resource)
+        return self._handler_suite_map.get(ANY_PATH) if suite is None else suite
 
     def restore(self, path: str) -> None:
         """Serve a path as before the first function was added to it."""

@@ -201,13 +201,18 @@ class Recorder:
             self._changed.wait_for(lambda: not self._sessions, timeout)
             return list(self._running)
 
-    def forget(self) -> None:
-        """Forget everything but who is running."""
+    def forget_history(self) -> None:
+        """Forget connections and messages, so that they do not add up."""
         with self._changed:
             self.connections.clear()
             self.received.clear()
-            self.errors.clear()
             self._messages.clear()
+
+    def forget(self) -> None:
+        """Forget everything but who is running."""
+        self.forget_history()
+        with self._changed:
+            self.errors.clear()
             self._drops.clear()
             self.attempts = 0
 

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.dispatcher import RecordingDispatcher
@@ -15,10 +15,14 @@ from fastwsh.testing.faults import HandshakeFaults
 from fastwsh.testing.log import ServerLog
 from fastwsh.testing.record import ServerRecord
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
+from fastwsh.testing.recordings import Recordings
 from fastwsh.testing.script import Script
 from fastwsh.testing.serving import RecordedServer
 from fastwsh.testing.settings import make_options
 from fastwsh.testing.tls import TlsFiles
+
+if TYPE_CHECKING:
+    from fastwsh.testing.replaying import Replay
 
 __all__ = ["Handlers", "WsServer", "running_server"]
 
@@ -35,7 +39,7 @@ _HANDLER_SECONDS: Final = 5.0
 _HandlerT = TypeVar("_HandlerT", bound=Callable[[Any], Any])
 
 
-class WsServer(ServerRecord):
+class WsServer(ServerRecord, Recordings):
     """A WebSocket server for tests of clients; `with` starts and stops it.
 
     It listens on a real port, so that clients in any language can connect. A path without a handler
@@ -69,7 +73,8 @@ class WsServer(ServerRecord):
     ) -> None:
         settings = make_options(options, host=host, port=port, tls=tls)
         self._host, self._tls = host, tls
-        super().__init__(Recorder(), ServerLog())
+        ServerRecord.__init__(self, Recorder(), ServerLog())
+        Recordings.__init__(self)
         self._faults = HandshakeFaults()
         self._added: set[str] = set()
         self._scripts: dict[str, Script] = {}
@@ -267,7 +272,7 @@ class WsServer(ServerRecord):
             CheckError: The text names the handlers and the steps.
         """
         __tracebackhide__ = True
-        scripts = list(self._scripts.values())
+        scripts: list[Script | Replay] = [*self._scripts.values(), *self._replays]
         if not self._is_stopped:
             self._recorder.wait_until(lambda: all(one.is_settled for one in scripts), timeout)
         errors = self.take_errors()
@@ -291,6 +296,7 @@ class WsServer(ServerRecord):
         """
         self._recorder.is_closing = True
         self._faults.clear()
+        self._end_recording()
         for connection in self._recorder.running():
             connection.drop()
         self._recorder.wait_idle(_HANDLER_SECONDS)
@@ -298,6 +304,7 @@ class WsServer(ServerRecord):
             self._dispatcher.restore(path)
         self._added.clear()
         self._scripts.clear()
+        self._replays.clear()
         self._recorder.forget()
         self._log.lines.clear()
         self._recorder.is_closing = False
@@ -311,10 +318,12 @@ class WsServer(ServerRecord):
         if self._is_stopped:
             return
         self._is_stopped = True
+        self._await_replays(_CLOSE_SECONDS)
         self._recorder.is_closing = True
         self._faults.clear()
         for connection in self._recorder.running():
             connection.pace.release()
+        self._end_recording()
         self._server.end(_CLOSE_SECONDS)
         for connection in self._recorder.wait_idle(_HANDLER_SECONDS):
             sentence = (

@@ -7,14 +7,17 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import _core, session
 from fastwsh.config import ConfigError
-from fastwsh.pywebsocket.dispatch import Dispatcher
 from fastwsh.server import WebSocketServer
+from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.log import ServerLog
 from fastwsh.testing.recording import Recorder
+
+if TYPE_CHECKING:
+    from fastwsh.record.proxy import Proxy
 
 __all__ = ["RecordedServer"]
 
@@ -23,8 +26,18 @@ _START_SECONDS: Final = 30.0
 
 
 def _run(connection: _core.Connection) -> None:
-    with connection.server._around_connection():
-        session.run(connection)
+    server: RecordedServer = connection.server
+    with server._around_connection():
+        proxy = server.proxy_of(connection.resource)
+        if proxy is None:
+            session.run(connection)
+            return
+        try:
+            proxy.serve(connection)
+        except Exception as error:  # noqa: BLE001 (told to the operator; the thread goes on)
+            session.report(connection, error)
+        finally:
+            connection.flush()
 
 
 class RecordedServer(WebSocketServer):
@@ -45,13 +58,14 @@ class RecordedServer(WebSocketServer):
     def __init__(
         self,
         options: argparse.Namespace,
-        dispatcher: Dispatcher,
+        dispatcher: RecordingDispatcher,
         recorder: Recorder,
         log: ServerLog,
     ) -> None:
         self.recorder = recorder
         self.log = log
         self._dispatcher = dispatcher
+        self.proxy: Proxy | None = None
         self._is_serving = threading.Event()
         self._error: BaseException | None = None
         # files are served only if somebody wants them to be; there are none in a device
@@ -71,6 +85,13 @@ class RecordedServer(WebSocketServer):
         """The port."""
         port: int = self._sockets[0][0].getsockname()[1]
         return port
+
+    def proxy_of(self, resource: str) -> "Proxy | None":
+        """Return what serves a resource if no handler does."""
+        proxy = self.proxy
+        if proxy is None or self._dispatcher.serves(resource.partition("?")[0]):
+            return None
+        return proxy
 
     def start(self) -> None:
         """Serve, from here on.
@@ -113,7 +134,7 @@ class RecordedServer(WebSocketServer):
         with self.recorder.session(), self.log.here():
             yield
 
-    def _load_dispatcher(self, options: Any) -> Dispatcher:
+    def _load_dispatcher(self, options: Any) -> RecordingDispatcher:
         del options
         return self._dispatcher
 

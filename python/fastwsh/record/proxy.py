@@ -1,0 +1,300 @@
+"""The proxy: a connection of a client, and one to the real server for it; what passes is recorded.
+
+It decides nothing: the client's request goes to the real server as it is but for where it goes, the
+answer comes back as it is, and then bytes pass both ways until each way has ended, as it ended.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from fastwsh import _core
+from fastwsh.client.options import Options
+from fastwsh.errors import ConnectArgumentError, ConnectError, FastwshError
+from fastwsh.record.messages import Assembler
+from fastwsh.record.passage import Frame, FrameFinder
+from fastwsh.record.redaction import Redaction
+from fastwsh.record.upstream import Answer, Place, open_upstream, read_answer, read_body
+from fastwsh.record.writer import HarWriter
+from fastwsh.testing.har import CLOSE, Conversation, End, Headers, Message
+
+__all__ = ["Proxy"]
+
+_SWITCHING_PROTOCOLS: Final = 101
+_BAD_GATEWAY: Final = (502, "Bad Gateway")
+_GATEWAY_TIMEOUT: Final = (504, "Gateway Timeout")
+
+_PIECE_BYTES: Final = 64 * 1024
+
+# Whoever waits in a connection that is cut wakes up at once.
+_CUT_SECONDS: Final = 5.0
+
+_LOGGER: Final = logging.getLogger("fastwsh.record")
+
+
+class Proxy:
+    """Passes connections on, and records them.
+
+    Args:
+        place: Where to.
+        writer: Gets what passes.
+        redaction: Takes secrets out of that.
+        options: How to connect to the real server.
+    """
+
+    def __init__(
+        self, place: Place, writer: HarWriter, redaction: Redaction, options: Options
+    ) -> None:
+        self._place = place
+        self._writer = writer
+        self._redaction = redaction
+        self._options = options
+        self._changed = threading.Condition()
+        self._tunnels: set[_Tunnel] = set()
+        self._is_closed = False
+        self.failure: FastwshError | None = None
+        """Why the last client that could not be connected could not."""
+
+    def serve(self, connection: _core.Connection) -> None:
+        """Serve a client; returns when both ways have ended."""
+        if "websocket" not in (connection.header("Upgrade") or "").lower():
+            connection.send_refusal(426, "only WebSocket connections are recorded")
+            return
+        head, headers = self._place.head_for(connection)
+        started = time.time()
+        url = self._place.url_of(connection.resource)
+        begun = Conversation(url, started, request_headers=headers)
+        try:
+            upstream = open_upstream(url, head, self._options)
+        except (ConnectArgumentError, ConnectError) as error:
+            self._fail(connection, begun, error)
+            return
+        tunnel = _Tunnel(connection, upstream, self._recording(begun))
+        with self._changed:
+            self._tunnels.add(tunnel)
+            is_late = self._is_closed
+        try:
+            if not is_late:
+                tunnel.run(self._options.open_timeout)
+        finally:
+            upstream.disconnect()
+            with self._changed:
+                self._tunnels.discard(tunnel)
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Cut all connections, and wait until what has passed is recorded."""
+        with self._changed:
+            self._is_closed = True
+            for tunnel in self._tunnels:
+                tunnel.disconnect()
+            self._changed.wait_for(lambda: not self._tunnels, _CUT_SECONDS)
+
+    def _fail(self, connection: _core.Connection, begun: Conversation, error: FastwshError) -> None:
+        """Tell a client that there is no real server."""
+        self.failure = error
+        _LOGGER.warning("%s", error)
+        status, phrase = _GATEWAY_TIMEOUT if isinstance(error, TimeoutError) else _BAD_GATEWAY
+        text = f"{error}\n".encode()
+        answer = f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        answer += f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+        # nobody answered: what the client gets is no word of the real server
+        self._recording(begun).open(0, "", [], b"")
+        with contextlib.suppress(OSError):
+            connection.write(answer.encode() + text)
+
+    def _recording(self, begun: Conversation) -> "_Recording":
+        return _Recording(begun, self._writer, self._redaction)
+
+
+class _Recording:
+    """One connection on its way into the file."""
+
+    def __init__(self, begun: Conversation, writer: HarWriter, redaction: Redaction) -> None:
+        self._begun = begun
+        self._writer = writer
+        self._redaction = redaction
+        self._identity: str | None = None
+
+    def open(self, status: int, phrase: str, headers: Headers, body: bytes) -> None:
+        """Note the answer."""
+        whole = replace(
+            self._begun,
+            status=status,
+            status_text=phrase,
+            response_headers=headers,
+            body=body,
+            messages=[],
+        )
+        try:
+            self._identity = self._writer.begin(self._redaction.conversation(whole))
+        except Exception:  # (a hook is the user's own code)
+            _LOGGER.exception("%s is not recorded: the redaction failed", self._begun.url)
+
+    def add(self, message: Message | End | None) -> None:
+        """Note what has passed."""
+        if message is None or self._identity is None:
+            return
+        try:
+            kept = message if isinstance(message, End) else self._redaction.message(message)
+        except Exception:  # (as above)
+            _LOGGER.exception("A message of %s is left out: the redaction failed", self._begun.url)
+            return
+        if kept is not None:
+            had_failed = self._writer.error is not None
+            self._writer.add(self._identity, kept)
+            if self._writer.error is not None and not had_failed:
+                _LOGGER.error("Nothing more is recorded: %s", self._writer.error)
+
+    def end(self) -> None:
+        """Note that nothing more will pass."""
+        if self._identity is not None:
+            self._writer.end(self._identity)
+
+
+class _Tunnel:
+    """Two connections, and what passes between them."""
+
+    def __init__(
+        self, client: _core.Connection, upstream: _core.Connection, recording: _Recording
+    ) -> None:
+        self._client = client
+        self._upstream = upstream
+        self._recording = recording
+        # the order of what is recorded is that in which it passed
+        self._lock = threading.Lock()
+        self._has_closed = False
+        self._is_cut = False
+
+    def run(self, timeout: float | None) -> None:
+        """Pass the answer on, and then everything."""
+        try:
+            answer = read_answer(self._upstream, timeout)
+        except (EOFError, ValueError) as error:
+            # no answer: the client is to see what came
+            self._recording.open(0, "", [], b"")
+            with contextlib.suppress(OSError):
+                self._client.write(error.args[0])
+                if isinstance(error, ValueError):
+                    self._pass_rest()
+            return
+        except OSError:
+            self._recording.open(0, "", [], b"")
+            self._client.reset()
+            return
+        try:
+            if answer.status == _SWITCHING_PROTOCOLS:
+                self._recording.open(answer.status, answer.phrase, answer.headers, b"")
+                self._client.write(answer.raw)
+                self._pass_both_ways(answer)
+            else:
+                self._refuse(answer)
+        except OSError:
+            # the client has gone
+            self._upstream.reset()
+        finally:
+            self._recording.end()
+
+    def disconnect(self) -> None:
+        """Cut both connections."""
+        self._is_cut = True
+        self._upstream.disconnect()
+        self._client.disconnect()
+
+    def _refuse(self, answer: Answer) -> None:
+        self._client.write(answer.raw)
+        body = read_body(self._upstream, answer, self._client.write)
+        self._recording.open(answer.status, answer.phrase, answer.headers, body)
+
+    def _pass_rest(self) -> None:
+        while piece := self._upstream.read(_PIECE_BYTES):
+            self._client.write(piece)
+
+    def _pass_both_ways(self, answer: Answer) -> None:
+        forth = _Way(
+            self._client, self._upstream, self._noting(True, answer), self._noting_end(True)
+        )
+        back = _Way(
+            self._upstream, self._client, self._noting(False, answer), self._noting_end(False)
+        )
+        thread = threading.Thread(
+            target=back.run, args=(False,), name="fastwsh-record", daemon=True
+        )
+        thread.start()
+        forth.run(is_masked=True)
+        thread.join()
+        if not (forth.was_reset or back.was_reset):
+            self._client.set_clean()
+
+    def _noting(self, from_client: bool, answer: Answer) -> Callable[[Frame], None]:
+        assembler = Assembler(from_client=from_client, is_compressed=answer.is_compressed)
+
+        def note(frame: Frame) -> None:
+            with self._lock:
+                message = assembler.add(frame)
+                self._has_closed |= frame.opcode == CLOSE
+                self._recording.add(message)
+
+        return note
+
+    def _noting_end(self, from_client: bool) -> Callable[[bool], None]:
+        def note_end(was_reset: bool) -> None:
+            with self._lock:
+                # the first end is the one that counts
+                if not (self._has_closed or self._is_cut):
+                    self._has_closed = True
+                    self._recording.add(End(from_client, was_reset, time.time()))
+
+        return note_end
+
+
+class _Way:
+    """One direction.
+
+    Args:
+        source: Where the bytes come from.
+        sink: Where they go to.
+        note: Called with each frame.
+        note_end: Called with whether the end is a reset, before it is passed on.
+    """
+
+    def __init__(
+        self,
+        source: _core.Connection,
+        sink: _core.Connection,
+        note: Callable[[Frame], None],
+        note_end: Callable[[bool], None],
+    ) -> None:
+        self._source, self._sink = source, sink
+        self._note, self._note_end = note, note_end
+        self.was_reset = False
+
+    def run(self, is_masked: bool) -> None:
+        """Pass everything on, and the end as it was: a FIN for a FIN, a reset for a reset."""
+        frames = FrameFinder(is_masked=is_masked)
+        while True:
+            try:
+                piece = self._source.read(_PIECE_BYTES)
+            except OSError:
+                self.was_reset = True
+                self._note_end(True)
+                self._sink.reset()
+                return
+            # before they pass: what is answered is recorded behind what it answers
+            for frame in frames.feed(piece):
+                self._note(frame)
+            try:
+                if not piece:
+                    self._note_end(False)
+                    self._sink.half_close()
+                    return
+                self._sink.write(piece)
+            except OSError:
+                # the other side has gone, as who sends this is to learn
+                self.was_reset = True
+                self._source.reset()
+                return

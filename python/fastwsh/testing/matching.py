@@ -1,0 +1,170 @@
+"""Whether what a client sends is what it sent when it was recorded."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from fastwsh.testing.expectation import Expectation, Message, show
+from fastwsh.testing.har import REDACTED
+
+__all__ = ["Match", "Mismatch", "make_mismatch"]
+
+Match = str | re.Pattern[str] | re.Pattern[bytes] | Callable[[Any, Any], object]
+"""How messages are compared: "exact", "json", a pattern for what may differ, or a function."""
+
+Mismatch = Callable[[Message, Message], str | None]
+"""Says how the second message differs from the first, which was recorded; None if it does not."""
+
+_EXACT: Final = "exact"
+_JSON: Final = "json"
+
+
+def make_mismatch(match: Match, ignore: Iterable[str]) -> Mismatch:
+    """Return what compares messages.
+
+    Args:
+        match: "exact": equal, text as text and bytes as bytes. "json": equal as JSON, or exactly
+            if the recorded message is none. A pattern: what it matches may differ. A function: it
+            gets both messages, the recorded one first, and returns whether they match; an
+            AssertionError that it raises says why not.
+        ignore: Keys of JSON objects, whose values may differ or be missing: a name anywhere, or
+            names with dots between them from the top on. Lists are looked through.
+
+    Raises:
+        TypeError: `match` is none of these, or `ignore` is a str.
+        ValueError: `match` is another word, or there are keys to be ignored in what is no JSON.
+    """
+    if isinstance(ignore, str):
+        raise TypeError(f"ignore must be a sequence of keys; write [{ignore!r}]")
+    keys = [tuple(key.split(".")) for key in ignore]
+    if keys and match not in (_EXACT, _JSON):
+        raise ValueError(f"ignore= is for JSON; leave match={match!r} out, or ignore=")
+    if match == _JSON or (keys and match == _EXACT):
+        return lambda expected, got: _json(expected, got, keys)
+    if match == _EXACT:
+        return _exact
+    if isinstance(match, str):
+        raise ValueError(  # noqa: TRY004 (it may be a str)
+            f'match={match!r}; it is "exact", "json", a pattern or a function'
+        )
+    if isinstance(match, re.Pattern):
+        return lambda expected, got: _masked(match, expected, got)
+    if callable(match):
+        return lambda expected, got: _judged(match, expected, got)
+    raise TypeError(f'match={match!r}; it is "exact", "json", a pattern or a function')
+
+
+def _exact(expected: Message, got: Message) -> str | None:
+    if isinstance(expected, str) and isinstance(got, str) and REDACTED in expected:
+        # where a secret was, anything may be
+        pattern = ".*".join(map(re.escape, expected.split(REDACTED)))
+        if re.fullmatch(pattern, got, re.DOTALL):
+            return None
+    if expected == got:
+        return None
+    return _said(expected, got)
+
+
+def _masked(pattern: re.Pattern[Any], expected: Message, got: Message) -> str | None:
+    """Compare what the pattern does not match."""
+    if not isinstance(expected, type(pattern.pattern)) or type(expected) is not type(got):
+        return _exact(expected, got)
+    same = (
+        pattern.split(expected) == pattern.split(got)
+        if not pattern.groups
+        else (pattern.sub(_blank(pattern), expected) == pattern.sub(_blank(pattern), got))
+    )
+    if same:
+        return None
+    return f"{_said(expected, got)}\nWhat {pattern.pattern!r} matches may differ."
+
+
+def _blank(pattern: re.Pattern[Any]) -> Callable[[re.Match[Any]], Any]:
+    # no message has it: it is no character of a text that could be sent
+    blank = "\udfff" if isinstance(pattern.pattern, str) else b"\xff\x00\xff\x00\xff"
+    return lambda _: blank
+
+
+def _judged(judge: Callable[[Any, Any], object], expected: Message, got: Message) -> str | None:
+    try:
+        if judge(expected, got):
+            return None
+        why = f"{getattr(judge, '__qualname__', repr(judge))} does not accept it"
+    except AssertionError as error:
+        why = str(error) or f"{getattr(judge, '__qualname__', repr(judge))} does not accept it"
+    return f"{_said(expected, got)}\n{why}"
+
+
+def _json(expected: Message, got: Message, keys: list[tuple[str, ...]]) -> str | None:
+    try:
+        wanted = json.loads(expected)
+    except ValueError:
+        return _exact(expected, got)
+    if type(expected) is not type(got):
+        return _said(expected, got)
+    try:
+        value = json.loads(got)
+    except ValueError:
+        return _said(expected, got)
+    wanted, value = _without(wanted, keys), _without(value, keys)
+    wanted = _filled(wanted, value)
+    # json.loads makes them equal: True and 1, 1 and 1.0
+    if json.dumps(wanted, sort_keys=True) == json.dumps(value, sort_keys=True) or (
+        wanted == value and not _has_bool(wanted) and not _has_bool(value)
+    ):
+        return None
+    told = Expectation(json=wanted).mismatch(json.dumps(value, ensure_ascii=False))
+    return told or _said(expected, got)
+
+
+def _without(value: Any, keys: list[tuple[str, ...]], place: tuple[str, ...] = ()) -> Any:
+    """Return a value without the members that are to be ignored."""
+    if isinstance(value, list):
+        return [_without(item, keys, place) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _without(item, keys, (*place, key))
+        for key, item in value.items()
+        if (key,) not in keys and (*place, key) not in keys
+    }
+
+
+def _filled(wanted: Any, value: Any) -> Any:
+    """Return what is wanted, with what came where a secret was."""
+    if wanted == REDACTED:
+        return value
+    if isinstance(wanted, dict) and isinstance(value, dict):
+        return {key: _filled(item, value.get(key, item)) for key, item in wanted.items()}
+    if isinstance(wanted, list) and isinstance(value, list) and len(wanted) == len(value):
+        return [_filled(one, other) for one, other in zip(wanted, value, strict=True)]
+    return wanted
+
+
+def _has_bool(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_bool, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_bool, value))
+    return isinstance(value, bool)
+
+
+def _said(expected: Message, got: Message) -> str:
+    """Say what was expected and what came, with the difference line by line."""
+    both = _as_json(expected), _as_json(got)
+    if all(isinstance(one, dict | list) for one in both):
+        told = Expectation(json=both[0]).mismatch(json.dumps(both[1], ensure_ascii=False))
+        if told is not None:
+            return told
+    told = Expectation(expected).mismatch(got) or f"expected {show(expected)}, but got {show(got)}"
+    if "\n" in told or type(expected) is not type(got):
+        return told
+    return f"{told}\n- {show(expected)}\n+ {show(got)}"
+
+
+def _as_json(message: Message) -> Any:
+    try:
+        return json.loads(message) if isinstance(message, str) else None
+    except ValueError:
+        return None
