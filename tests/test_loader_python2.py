@@ -299,3 +299,54 @@ def test_tabs_of_python_2_need_no_extra(monkeypatch):
 def test_broken_source_is_not_translated():
     assert py2.translate("x = (\n") is None
     assert py2.translate('print "x"\ny = (\n') is None
+
+
+EXCEPT = "def f():\n    try:\n        {body}\n    except {caught}:\n        return {value}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "caught", "value"),
+    [
+        ("", "ZeroDivisionError, e", "str(e)"),
+        ("", "(KeyError, ZeroDivisionError), e", "str(e)"),
+        ("", "ArithmeticError, E", "str(E)"),
+        ("e = None\n", "ZeroDivisionError, e", "str(e)"),
+        ("def g(error): pass\n", "ZeroDivisionError, error", "str(error)"),
+        ("from os import *\n", "ZeroDivisionError, why", "str(why)"),
+        ("import sys\nself = sys\n", "ZeroDivisionError, self.why", "str(sys.why)"),
+        ("found = {}\n", "ZeroDivisionError, found['why']", "str(found['why'])"),
+        ("", "ZeroDivisionError, (why,)", "why"),
+    ],
+)
+def test_an_old_except_is_translated_although_it_may_compile(before, caught, value):
+    """From Python 3.14 on most of these are no error of syntax."""
+    pytest.importorskip("fissix")
+    source = before + EXCEPT.format(body="1 // 0", caught=caught, value=value)
+    assert "division" in load(f"{source}result = f()")["result"]
+
+
+def test_an_old_except_that_nothing_translates_is_told(monkeypatch):
+    monkeypatch.setattr(py2.syntax, "can_translate", lambda: False)
+    source = EXCEPT.format(body="1 // 0", caught="ZeroDivisionError, e", value="e")
+    with pytest.raises(loader.LoadError, match=r"parenthesized .*:4\); it looks like Python 2"):
+        loader.load_source(source + FUNCTIONS, "/handlers/old_wsh.py")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="an error of syntax there")
+@pytest.mark.parametrize(
+    ("before", "caught"),
+    [
+        ("", "KeyError, ZeroDivisionError"),
+        ("", "ZeroDivisionError, KeyError"),
+        ("", "KeyError, OSError, ZeroDivisionError"),
+        ("from socket import error, timeout\n", "ZeroDivisionError, error"),
+        ("import socket\n", "ZeroDivisionError, socket.error"),
+        ("class stop(Exception): pass\n", "ZeroDivisionError, stop"),
+        ("Failure = OSError\n", "ZeroDivisionError, Failure"),
+        ("", "(ZeroDivisionError, KeyError)"),
+    ],
+)
+def test_an_except_of_today_is_left_alone(before, caught, monkeypatch):
+    monkeypatch.setattr(py2, "translate", lambda _: pytest.fail("it was translated"))
+    source = before + EXCEPT.format(body="1 // 0", caught=caught, value="'caught'")
+    assert load(f"{source}result = f()")["result"] == "caught"

@@ -298,6 +298,9 @@ def _read(path: str, encoding: str | None) -> str:
 def _compile(source: str, file_name: str) -> tuple[CodeType, py2.Needs, str | None]:
     try:
         code, tree = _parse(source, file_name)
+        old = py2.find_old_except(tree)
+        if old is not None:
+            raise _old_except(source, file_name, old)
         translation = py2.translate(source) if py2.prints_to_file(source) else None
     except SyntaxError:
         translation = py2.translate(source)
@@ -313,6 +316,13 @@ def _parse(source: str, file_name: str) -> tuple[CodeType, ast.Module]:
     """Parse and compile once: doing it again would repeat the warnings."""
     tree = ast.parse(source, file_name)
     return compile(tree, file_name, "exec", dont_inherit=True), tree
+
+
+def _old_except(source: str, file_name: str, variable: ast.expr) -> SyntaxError:
+    """Return what Python before 3.14 raises for `except Error, variable:`."""
+    line = source.splitlines()[variable.lineno - 1]
+    place = (file_name, variable.lineno, variable.col_offset + 1, line)
+    return SyntaxError("multiple exception types must be parenthesized", place)
 
 
 def _function(namespace: dict[str, Any], name: str) -> Callable[[Any], Any]:

@@ -9,12 +9,14 @@ What cannot be repaired from outside stays as it is: text and bytes are two type
 """
 
 from fastwsh.py2.names import Needs, find_needs, make_builtins
+from fastwsh.py2.old_except import find_old_except
 from fastwsh.py2.syntax import can_translate, is_python2, prints_to_file, translate
 
 __all__ = [
     "Needs",
     "can_translate",
     "find_needs",
+    "find_old_except",
     "is_python2",
     "make_builtins",
     "prints_to_file",
