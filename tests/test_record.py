@@ -154,6 +154,8 @@ def test_a_server_that_is_not_there_is_a_bad_gateway(file):
         server.record(f"ws://127.0.0.1:{port}/", file)
         with pytest.raises(fastwsh.ConnectRefusedError) as raised:
             fastwsh.connect(server.url)
+        (error,) = server.take_errors()
+    assert f"ws://127.0.0.1:{port}/ cannot be recorded: 127.0.0.1:{port} refused" in str(error)
     assert raised.value.status == 502
     assert b"refused the connection; is the server running" in raised.value.body
     assert har.read(file)[0].status == 0

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from fastwsh import pytest_recordings
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
@@ -24,6 +26,7 @@ __all__ = [
     "wss_server",
     "wsserver",
     "wsserver_listen_address",
+    "wsserver_recording",
     "wsserver_ssl_context",
 ]
 
@@ -44,7 +47,8 @@ class MakeWsServer(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the ini setting."""
+    """Declare the ini setting and the option."""
+    pytest_recordings.add_option(parser)
     parser.addini(
         _INI,
         "folders with *_wsh.py handlers, or such files, that wsserver and wss_server serve; "
@@ -59,8 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SERVERS] = []
     config.addinivalue_line(
         "markers",
-        f"{_MARKER}(handlers=None, **options): what the servers of the fixtures wsserver and "
-        "wss_server serve, and their options, such as max_message_bytes=100 (fastwsh)",
+        f"{_MARKER}(handlers=None, replay=None, url=None, **options): what the servers of the "
+        "fixtures wsserver and wss_server serve: handlers, or the recording of a real server; and "
+        "their options, such as max_message_bytes=100 or strict=False (fastwsh)",
     )
 
 
@@ -71,6 +76,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     result = yield
     for server in item.config.stash[_SERVERS]:
         server.raise_errors()
+    item.stash[pytest_recordings.HAS_PASSED] = True
     return result
 
 
@@ -104,6 +110,15 @@ def wsserver_ssl_context(
 
 
 @pytest.fixture(scope="session")
+def wsserver_recording() -> dict[str, Any]:
+    """How `--fastwsh-record` records; override it for arguments of `WsServer.record`.
+
+    Such as `{"redact_headers": ["X-Api-Key"], "headers": {"Authorization": token}}`.
+    """
+    return {}
+
+
+@pytest.fixture(scope="session")
 def make_wsserver(
     pytestconfig: pytest.Config, wsserver_listen_address: tuple[str, int]
 ) -> Iterator[MakeWsServer]:
@@ -125,15 +140,17 @@ def make_wsserver(
 
 @pytest.fixture
 def wsserver(
-    request: pytest.FixtureRequest, wsserver_listen_address: tuple[str, int]
+    request: pytest.FixtureRequest,
+    wsserver_listen_address: tuple[str, int],
+    wsserver_recording: dict[str, Any],
 ) -> Iterator[WsServer]:
     """A WebSocket server, new for each test.
 
     It serves the handlers of the marker `wsserver`, or else of the ini setting `fastwsh_handlers`,
-    and what the test adds. An exception in a handler, or a script that was not played to its end,
-    is an error of the test.
+    the recording of the marker, and what the test adds. An exception in a handler, or a script or
+    recording that was not played to its end, is an error of the test.
     """
-    yield from _fixture(request, wsserver_listen_address, None)
+    yield from _fixture(request, wsserver_listen_address, None, wsserver_recording)
 
 
 @pytest.fixture
@@ -141,16 +158,22 @@ def wss_server(
     request: pytest.FixtureRequest,
     wsserver_listen_address: tuple[str, int],
     wsserver_ssl_context: TlsFiles,
+    wsserver_recording: dict[str, Any],
 ) -> Iterator[WsServer]:
     """As `wsserver`, with TLS: clients connect with `client_ssl_context()` or trust `ca_file`."""
-    yield from _fixture(request, wsserver_listen_address, _checked(wsserver_ssl_context))
+    tls = _checked(wsserver_ssl_context)
+    yield from _fixture(request, wsserver_listen_address, tls, wsserver_recording)
 
 
 def _fixture(
-    request: pytest.FixtureRequest, address: tuple[str, int], tls: TlsFiles | None
+    request: pytest.FixtureRequest,
+    address: tuple[str, int],
+    tls: TlsFiles | None,
+    recording: dict[str, Any],
 ) -> Iterator[WsServer]:
     __tracebackhide__ = True
     handlers, options = _marked(request.node)
+    replayed = pytest_recordings.take(request.node, options)
     from fastwsh.config import ConfigError  # noqa: PLC0415 (only when it is used)
 
     with contextlib.ExitStack() as stack:
@@ -159,7 +182,11 @@ def _fixture(
             server = stack.enter_context(running)
         except (ConfigError, TypeError, ValueError) as error:
             raise pytest.UsageError(f"wsserver: {error}") from error
-        yield server
+        if replayed is None:
+            yield server
+            return
+        with replayed.on(server, recording):
+            yield server
 
 
 @contextlib.contextmanager

@@ -44,15 +44,22 @@ class Proxy:
         writer: Gets what passes.
         redaction: Takes secrets out of that.
         options: How to connect to the real server.
+        note_failure: Called with the path and the reason where there is no real server.
     """
 
     def __init__(
-        self, place: Place, writer: HarWriter, redaction: Redaction, options: Options
+        self,
+        place: Place,
+        writer: HarWriter,
+        redaction: Redaction,
+        options: Options,
+        note_failure: Callable[[str, FastwshError], object],
     ) -> None:
         self._place = place
         self._writer = writer
         self._redaction = redaction
         self._options = options
+        self._note_failure = note_failure
         self._changed = threading.Condition()
         self._tunnels: set[_Tunnel] = set()
         self._is_closed = False
@@ -97,6 +104,7 @@ class Proxy:
     def _fail(self, connection: _core.Connection, begun: Conversation, error: FastwshError) -> None:
         """Tell a client that there is no real server."""
         self.failure = error
+        self._note_failure(connection.resource, error)
         _LOGGER.warning("%s", error)
         status, phrase = _GATEWAY_TIMEOUT if isinstance(error, TimeoutError) else _BAD_GATEWAY
         text = f"{error}\n".encode()

@@ -140,7 +140,12 @@ class Recordings:
         settings.to_core()
         self._end_recording()
         self._writer = HarWriter(file, overwrite=overwrite)
-        self._server.proxy = Proxy(place, self._writer, redaction, settings)
+
+        def note_failure(resource: str, error: Exception) -> None:
+            path = resource.partition("?")[0]
+            self._recorder.note_error(path, error, f"{url} cannot be recorded: {error}")
+
+        self._server.proxy = Proxy(place, self._writer, redaction, settings, note_failure)
         self._dispatcher.add_function(ANY_PATH, _not_called)
         self._added.add(ANY_PATH)
 
