@@ -302,9 +302,16 @@ def test_it(wsserver):
 
 def test_fixtures_and_marker_are_described(pytester):
     result = pytester.runpytest_subprocess("-p", "no:asyncio", "--fixtures", "--markers")
-    result.stdout.fnmatch_lines(["@pytest.mark.wsserver(handlers=None, [*][*]options): *"])
+    named = "handlers=None, replay=None, url=None, [*][*]options"
+    result.stdout.fnmatch_lines([f"@pytest.mark.wsserver({named}): *"])
     result = pytester.runpytest_subprocess("-p", "no:asyncio", "--fixtures")
-    for name in ("wsserver ", "make_wsserver ", "wss_server ", "wsserver_listen_address "):
+    for name in (
+        "wsserver ",
+        "make_wsserver ",
+        "wss_server ",
+        "wsserver_listen_address ",
+        "wsserver_recording ",
+    ):
         result.stdout.fnmatch_lines([f"{name}*"])
 
 
@@ -317,4 +324,5 @@ def test_the_plugin_imports_nothing_before_it_is_used():
     )
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["fastwsh", "fastwsh._core", "fastwsh.pytest_plugin"]
+    ours = ["_core", "pytest_plugin", "pytest_recordings"]
+    assert done.stdout.split() == ["fastwsh", *(f"fastwsh.{name}" for name in ours)]
