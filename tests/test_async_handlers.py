@@ -305,3 +305,30 @@ def test_uvloop_that_is_not_installed_ends_the_start(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert run.stderr.count("--event-loop uvloop needs uvloop (none here); pip install uvloop") == 1
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "opens",
+    [
+        "name.set('set')",  # waits for nothing, and is called where the handler runs
+        "time.sleep(0)\n    name.set('set')",  # may block
+        "token = name.set('other')\n    name.reset(token)\n    name.set('set')\n    time.sleep(0)",
+    ],
+)
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_context_variables_of_the_extra_handshake_are_those_of_the_transfer(
+    serve: Serve, kind: str, opens: str
+) -> None:
+    module = (
+        "import contextvars, time\n"
+        "name = contextvars.ContextVar('name', default='none')\n"
+        f"{kind} web_socket_do_extra_handshake(request):\n    {opens}\n"
+        "async def web_socket_transfer_data(request):\n"
+        "    before = name.get()\n    name.set('changed')\n"
+        "    await request.ws_stream.send_message(before)\n"
+    )
+    server = serve(context=module)
+    for _ in range(2):
+        with server.connect() as client:
+            client.handshake("/context")
+            assert client.read_frame() == Frame(TEXT, b"set")

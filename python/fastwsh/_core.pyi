@@ -360,6 +360,22 @@ class EventLoop:
         """Say that the calling thread runs this event loop, for good: nothing may block it."""
     def run(self) -> None:
         """Let those go on that can."""
+    def watch(self, on_stall: Callable[[int, float], object], loop_says: bool) -> None:
+        """Watch the calling thread until `end`.
+
+        Args:
+            on_stall: Called in a thread of the watch's own when a slice of the thread's work has
+                taken 100 ms, with the number of the slice and the seconds that it has taken.
+            loop_says: Whether the event loop calls `rest` and `resume`. Otherwise only what is done
+                in `run` is watched.
+        """
+    @property
+    def slice(self) -> int:
+        """The number of the slice of work that is under way."""
+    def rest(self) -> None:
+        """Say that the event loop is about to wait."""
+    def resume(self) -> None:
+        """Say that the event loop goes on, with a new slice of its work."""
     def end(self) -> None:
         """Take no more connections."""
 

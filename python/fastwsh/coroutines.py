@@ -86,7 +86,8 @@ async def call_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a thread of its own.
 
     As many at once as there are callers, unlike `asyncio.to_thread`: functions of handlers may wait
-    for each other. If the caller is cancelled, the function goes on.
+    for each other. If the caller is cancelled, the function goes on. Context variables that it sets
+    are set for the caller as well, as by any function that is called.
     """
     import asyncio  # noqa: PLC0415 (see the module)
 
@@ -117,7 +118,17 @@ async def call_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     threading.Thread(
         target=context.run, args=(work,), name="fastwsh-handshake", daemon=True
     ).start()
-    return await done
+    result = await done
+    _take_over(context)
+    return result
+
+
+def _take_over(context: contextvars.Context) -> None:
+    """Set what was set in another context, in the running one."""
+    unset = object()
+    for variable, value in context.items():
+        if variable.get(unset) is not value:
+            variable.set(value)
 
 
 def refuse(returned: object) -> None:

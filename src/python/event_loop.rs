@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     locks::lock,
-    server::{CallerId, Place, Reactor, Remote, Transport, Wait},
+    server::{CallerId, Place, Reactor, Remote, Slices, Transport, Wait, Watchdog},
 };
 
 /// Looks at the sockets in one call, as long as there is something to find: a trip through the
@@ -55,6 +55,10 @@ pub(super) struct Shared {
     jobs: Mutex<VecDeque<Job>>,
     /// Nobody takes jobs any more.
     ended: AtomicBool,
+    /// What its thread does at a time, for whoever watches it.
+    slices: Arc<Slices>,
+    /// Nobody else says when it waits.
+    says_when_it_waits: AtomicBool,
     /// Dropped at the end: it refers back to whoever has this.
     python: Mutex<Option<Loop>>,
 }
@@ -226,6 +230,8 @@ impl EventLoop {
             watched: Mutex::default(),
             jobs: Mutex::default(),
             ended: AtomicBool::new(false),
+            slices: Arc::default(),
+            says_when_it_waits: AtomicBool::new(false),
             python: Mutex::new(Some(Loop { event_loop, start })),
         })))
     }
@@ -239,6 +245,56 @@ impl EventLoop {
     }
 
     fn run(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.0.says_when_it_waits.load(Ordering::Relaxed) {
+            return self.run_all(py);
+        }
+        self.0.slices.resume();
+        let outcome = self.run_all(py);
+        self.0.slices.rest();
+        outcome
+    }
+
+    fn rest(&self) {
+        self.0.slices.rest();
+    }
+
+    fn resume(&self) {
+        self.0.slices.resume();
+    }
+
+    #[getter]
+    fn slice(&self) -> u64 {
+        self.0.slices.number()
+    }
+
+    fn watch(&self, on_stall: Py<PyAny>, loop_says: bool) -> PyResult<()> {
+        self.0.says_when_it_waits.store(!loop_says, Ordering::Relaxed);
+        let slices = self.0.slices.clone();
+        let bark = move |taken: Duration| {
+            let number = slices.number();
+            // nothing can be run in an interpreter that is ending
+            Python::try_attach(|py| {
+                if let Err(error) = on_stall.call1(py, (number, taken.as_secs_f64())) {
+                    error.write_unraisable(py, None);
+                }
+            });
+        };
+        self.0.slices.rest();
+        Watchdog::start(self.0.slices.clone(), bark).map_err(|error| os_error(&error))
+    }
+
+    fn end(&self, py: Python<'_>) {
+        self.0.slices.end();
+        self.0.ended.store(true, Ordering::SeqCst);
+        let jobs = std::mem::take(&mut *lock(&self.0.jobs));
+        py.detach(|| drop(jobs));
+        let python = lock(&self.0.python).take();
+        drop(python);
+    }
+}
+
+impl EventLoop {
+    fn run_all(&self, py: Python<'_>) -> PyResult<()> {
         let mut outcome = Ok(());
         let mut woken: Vec<CallerId> = Vec::new();
         for _ in 0..LOOKS {
@@ -249,6 +305,7 @@ impl EventLoop {
                 break;
             }
             for caller in woken.drain(..) {
+                self.0.slices.begin();
                 outcome = outcome.and(self.0.wake(py, caller));
             }
             if outcome.is_err() {
@@ -261,21 +318,12 @@ impl EventLoop {
         outcome
     }
 
-    fn end(&self, py: Python<'_>) {
-        self.0.ended.store(true, Ordering::SeqCst);
-        let jobs = std::mem::take(&mut *lock(&self.0.jobs));
-        py.detach(|| drop(jobs));
-        let python = lock(&self.0.python).take();
-        drop(python);
-    }
-}
-
-impl EventLoop {
     fn start_jobs(&self, py: Python<'_>) -> bool {
         let mut has_started = false;
         let take = || lock(&self.0.jobs).pop_front();
         while let Some(job) = take() {
             has_started = true;
+            self.0.slices.begin();
             let Some((connection, _, leave)) = job.begin(py) else { continue };
             let Some(start) = self.0.start(py) else { continue };
             let departure = Departure {

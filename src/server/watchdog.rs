@@ -29,6 +29,8 @@ pub struct Slices {
     /// Somebody looks at the count.
     watched: AtomicBool,
     stalled: AtomicBool,
+    /// There is nothing to watch any more.
+    ended: AtomicBool,
     turns: AtomicU64,
     stalls: AtomicU64,
     wake: Condvar,
@@ -59,6 +61,18 @@ impl Slices {
         }
     }
 
+    /// The thread is watched no more.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        drop(lock(&self.asleep));
+        self.wake.notify_one();
+    }
+
+    /// Which slice it is.
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
     /// A caller gets the thread; its turn is one slice or several.
     pub fn note_turn(&self) {
         let turns = self.turns.load(Ordering::Relaxed);
@@ -81,8 +95,8 @@ impl Slices {
 pub struct Watchdog;
 
 impl Watchdog {
-    /// Watches the calling thread for as long as the process lives; `bark` is called, once a
-    /// slice, with the time that it has taken.
+    /// Watches the calling thread until [`Slices::end`], for the life of the process if that is not
+    /// called; `bark` is called, once a slice, with the time that it has taken.
     ///
     /// # Errors
     /// If no thread can be had.
@@ -95,25 +109,29 @@ impl Watchdog {
         thread::Builder::new()
             .name("fastwsh-watch".to_owned())
             .stack_size(128 * 1024)
-            .spawn(move || loop {
-                slices.wait_for_work();
-                slices.watch(&schedule, &mut bark);
+            .spawn(move || {
+                while slices.wait_for_work() {
+                    slices.watch(&schedule, &mut bark);
+                }
             })
             .map(|_| ())
     }
 }
 
 impl Slices {
-    fn wait_for_work(&self) {
+    /// Waits until there is something to watch; `false` if there will be nothing any more.
+    fn wait_for_work(&self) -> bool {
+        let has_ended = || self.ended.load(Ordering::SeqCst);
         let mut guard = lock(&self.asleep);
-        while !self.watched.load(Ordering::SeqCst) {
+        while !self.watched.load(Ordering::SeqCst) && !has_ended() {
             guard = self.wake.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
+        !has_ended()
     }
 
     fn watch(&self, schedule: &str, bark: &mut impl FnMut(Duration)) {
         let mut slice = Slice::new(self.number.load(Ordering::Relaxed), schedule);
-        loop {
+        while !self.ended.load(Ordering::SeqCst) {
             thread::sleep(TICK);
             let number = self.number.load(Ordering::Relaxed);
             if self.idle.load(Ordering::SeqCst) {
@@ -190,5 +208,8 @@ mod tests {
         assert!(heard.try_recv().is_err(), "barked twice, or at rest");
         slices.resume();
         assert!(heard.recv_timeout(Duration::from_secs(30)).is_ok());
+        slices.end();
+        let after = heard.recv_timeout(Duration::from_secs(30));
+        assert_eq!(after, Err(mpsc::RecvTimeoutError::Disconnected), "it watches on");
     }
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from fastwsh import _core, coroutines
+from fastwsh.aio import stalls
 from fastwsh.aio.session import Session
 
 __all__ = ["CANCEL_SECONDS", "EventLoopThread"]
@@ -33,7 +34,7 @@ class EventLoopThread:
     """
 
     def __init__(self, kind: str = coroutines.ASYNCIO) -> None:
-        self._loop = _new_loop(kind)
+        self._loop, self._selector = _new_loop(kind)
         self.native = _core.EventLoop(self._loop, self._start)
         self._sessions: dict[asyncio.Task[None], Session] = {}
         self._stopping = False
@@ -69,13 +70,16 @@ class EventLoopThread:
 
     def _start(self, connection: _core.Connection, leave: Callable[..., None]) -> None:
         session = Session(self.native, connection)
-        task = self._loop.create_task(session.run(), name=f"fastwsh {connection.resource}")
+        task = self._loop.create_task(
+            session.run(), name=f"{stalls.TASK_PREFIX}{connection.resource}"
+        )
         self._sessions[task] = session
         task.add_done_callback(self._sessions.pop)
         task.add_done_callback(leave)
 
     def _run(self) -> None:
         self.native.enter_thread()
+        stalls.Stalls(self._loop, self.native, self._selector)
         self._loop.add_reader(self.native.fileno(), self.native.run)
         while not self._stopping:
             try:
@@ -106,8 +110,9 @@ class EventLoopThread:
             )
 
 
-def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
+def _new_loop(kind: str) -> tuple[asyncio.AbstractEventLoop, stalls.Selector | None]:
     if kind == coroutines.ASYNCIO:
-        return asyncio.new_event_loop()
+        selector = stalls.Selector()
+        return asyncio.SelectorEventLoop(selector), selector
     loop: asyncio.AbstractEventLoop = coroutines.import_uvloop().new_event_loop()
-    return loop
+    return loop, None

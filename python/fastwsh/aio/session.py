@@ -10,6 +10,7 @@ import time
 from typing import Any, Final
 
 from fastwsh import _core, groups, session
+from fastwsh.aio import stalls
 from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base
 from fastwsh.request import Request
@@ -43,6 +44,7 @@ class Session:
         Never raises for what a handler does.
         """
         connection = self._connection
+        stalls.RESOURCE.set(connection.resource)
         request = Request(connection)
         started = time.monotonic()
         self._task = asyncio.current_task()
