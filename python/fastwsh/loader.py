@@ -7,12 +7,14 @@ what handlers of Python 2 need. What is done with the handlers is the dispatcher
 
 import ast
 import codecs
+import contextlib
 import functools
 import logging
 import os
 import tokenize
 import traceback
 import urllib.parse  # noqa: F401 (handlers that `import urllib` find it there)
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -296,26 +298,43 @@ def _read(path: str, encoding: str | None) -> str:
 # web-platform-tests load all handlers anew for each HTTP/2 connection.
 @functools.lru_cache(maxsize=1024)
 def _compile(source: str, file_name: str) -> tuple[CodeType, py2.Needs, str | None]:
+    with _warning_once(file_name):
+        tree = _parse(source, file_name)
+        code = compile(tree, file_name, "exec", dont_inherit=True)
+        return code, py2.find_needs(tree, code), why_threads(tree)
+
+
+def _parse(source: str, file_name: str) -> ast.Module:
+    """Parse a handler, translated if it is Python 2."""
     try:
-        code, tree = _parse(source, file_name)
+        tree = ast.parse(source, file_name)
         old = py2.find_old_except(tree)
         if old is not None:
             raise _old_except(source, file_name, old)
-        translation = py2.translate(source) if py2.prints_to_file(source) else None
     except SyntaxError:
-        translation = py2.translate(source)
+        translation = py2.translate(source, file_name)
         if translation is None:
             raise
-    if translation is not None:
-        source = translation
-        code, tree = _parse(source, file_name)
-    return code, py2.find_needs(source, code), why_threads(tree)
+        return translation
+    translation = py2.translate(source, file_name) if py2.prints_to_file(tree) else None
+    return tree if translation is None else translation
 
 
-def _parse(source: str, file_name: str) -> tuple[CodeType, ast.Module]:
-    """Parse and compile once: doing it again would repeat the warnings."""
-    tree = ast.parse(source, file_name)
-    return compile(tree, file_name, "exec", dont_inherit=True), tree
+@contextlib.contextmanager
+def _warning_once(file_name: str) -> Iterator[None]:
+    """Let what warns of a line do so once, whatever is parsed on the way."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    told = dict.fromkeys(
+        (str(item.message), item.category, item.filename, item.lineno) for item in caught
+    )
+    for message, category, name, line in told:
+        try:
+            warnings.warn_explicit(message, category, name, line)
+        except category as error:
+            # as the parser does where warnings are errors
+            raise SyntaxError(message, (file_name, line, None, None)) from error
 
 
 def _old_except(source: str, file_name: str, variable: ast.expr) -> SyntaxError:

@@ -6,8 +6,8 @@ A handler is given only what it uses and what it would miss. One that asks wheth
 
 import ast
 import builtins
+import dis
 import importlib.util
-import symtable
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +32,10 @@ _ATTRIBUTE_PROBES: Final = frozenset({"AttributeError"})
 _ANYTHING: Final = frozenset({"BaseException", "Exception"})
 
 
+# Instructions that may read a global variable.
+_READS: Final = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a handler uses of Python 2.
@@ -50,18 +54,18 @@ class Needs:
         return bool(self.builtins or self.substitutes or self.extended)
 
 
-def find_needs(source: str, code: CodeType) -> Needs:
+def find_needs(tree: ast.Module, code: CodeType) -> Needs:
     """Work out what a handler needs.
 
     Args:
-        source: Its source.
-        code: What `compile` made of it.
+        tree: What its source was parsed to.
+        code: What `compile` made of that.
     """
     if not _may_need_anything(_names_in(code)):
         return Needs()
     uses = _Uses()
-    uses.visit(ast.parse(source))
-    names = _free_names(symtable.symtable(source, "<handler>", "exec"))
+    uses.visit(tree)
+    names = _free_names(code)
     return Needs(
         frozenset((names & _BUILTINS.keys()) - uses.probed_names),
         frozenset(uses.modules & modules.SUBSTITUTES),
@@ -212,18 +216,22 @@ def _only_asks(statement: ast.stmt) -> bool:
             return False
 
 
-def _free_names(table: symtable.SymbolTable) -> set[str]:
+def _free_names(module: CodeType) -> set[str]:
     """Return the names that are read as global variables and that the source never binds."""
     bound, read = set(), set()
-    tables = [table]
-    while tables:
-        scope = tables.pop()
-        tables += scope.get_children()
-        top = scope is table
-        for symbol in scope.get_symbols():
-            is_global = top or symbol.is_global()
-            if is_global and symbol.is_referenced():
-                read.add(symbol.get_name())
-            if is_global and (symbol.is_assigned() or symbol.is_imported()):
-                bound.add(symbol.get_name())
+    codes = [module]
+    while codes:
+        code = codes.pop()
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        used: dict[str, set[Any]] = {}
+        for step in dis.get_instructions(code):
+            used.setdefault(step.opname, set()).add(step.argval)
+        of_scope = used.get("STORE_NAME", set())
+        if code is module:
+            bound |= of_scope
+            of_scope = set()
+        bound |= used.get("STORE_GLOBAL", set())
+        for opname in _READS:
+            # a class reads its own names so as well
+            read |= used.get(opname, set()) - of_scope
     return read - bound

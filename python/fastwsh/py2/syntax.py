@@ -33,8 +33,6 @@ _PYTHON2_LINE: Final = re.compile(
     re.VERBOSE,
 )
 
-_PRINT_TO_FILE: Final = re.compile(r"\bprint\s*>>")
-
 _LOCK: Final = threading.Lock()
 
 
@@ -45,11 +43,9 @@ def is_python2(error: SyntaxError) -> bool:
     return bool(error.text and _PYTHON2_LINE.search(error.text))
 
 
-def prints_to_file(source: str) -> bool:
+def prints_to_file(tree: ast.Module) -> bool:
     """Tell whether there is a `print >>file, text`: Python 2, and yet no error of syntax."""
-    if not _PRINT_TO_FILE.search(source):
-        return False
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         match node:
             case ast.Expr(ast.BinOp(ast.Name("print"), ast.RShift())):
                 return True
@@ -67,30 +63,29 @@ def can_translate() -> bool:
     return True
 
 
-def translate(source: str) -> str | None:
+def translate(source: str, file_name: str = "<handler>") -> ast.Module | None:
     """Translate Python 2 to today's Python, line by line.
 
     Returns:
-        The translation, or None if the source is not Python 2, or nothing that translates is
-        installed.
+        What the translation is parsed to, or None if the source is not Python 2, or nothing that
+        translates is installed.
     """
-    translation = _translate(source)
-    if translation is None and (expanded := _expand_tabs(source)) != source:
-        translation = expanded if _compiles(expanded) else _translate(expanded)
-    return translation
+    tree = _translate(source, file_name)
+    if tree is None and (expanded := _expand_tabs(source)) != source:
+        tree = _parse(expanded, file_name) or _translate(expanded, file_name)
+    return tree
 
 
-def _translate(source: str) -> str | None:
+def _translate(source: str, file_name: str) -> ast.Module | None:
     if not can_translate():
         return None
     try:
         with _LOCK:
             # The grammar asks for a line end at the end of the last line.
-            tree = _refactoring_tool().refactor_string(f"{source}\n", "<handler>")
+            translation = _refactoring_tool().refactor_string(f"{source}\n", "<handler>")
     except Exception:  # noqa: BLE001 (a fixer may fail in any way on a text that is no Python)
         return None
-    translation = str(tree)
-    return translation if _compiles(translation) else None
+    return _parse(str(translation), file_name)
 
 
 @functools.cache
@@ -104,9 +99,8 @@ def _expand_tabs(source: str) -> str:
     return re.sub(r"^[ \t]+", lambda found: found[0].expandtabs(8), source, flags=re.MULTILINE)
 
 
-def _compiles(source: str) -> bool:
+def _parse(source: str, file_name: str) -> ast.Module | None:
     try:
-        ast.parse(source)
+        return ast.parse(source, file_name)
     except (SyntaxError, ValueError):
-        return False
-    return True
+        return None

@@ -1,0 +1,53 @@
+"""What Python warns of in a handler is told once, with the handler's file and line."""
+
+import ast
+import warnings
+
+import pytest
+
+from fastwsh import loader
+
+FUNCTIONS = """
+def web_socket_do_extra_handshake(request): pass
+def web_socket_transfer_data(request): pass
+"""
+
+SOURCES = {
+    "of today": 'pattern = "\\d+"\n',
+    "that needs a name of Python 2": 'pattern = unicode("\\d+")\n',
+    "that needs a module of Python 2": 'import urlparse\npattern = "\\d+"\n',
+    "of Python 2": 'pattern = "\\d+"\nprint "\\s"\n',
+    "of Python 2, with an error at its begin": 'print "x"\npattern = "\\d+"\n',
+    "of Python 2 that compiles": 'import sys\nprint >>sys.stderr, "x"\npattern = "\\d+"\n',
+    "with tabs of Python 2": 'if 1:\n        x = "\\d+"\n\ty = 1\n',
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_an_invalid_escape_is_told_once(kind: str) -> None:
+    if "Python 2" in kind:
+        pytest.importorskip("fissix")
+    source = SOURCES[kind]
+    path = f"/handlers/{kind.replace(' ', '_')}_wsh.py"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loader.load_source(source + FUNCTIONS, path)
+    lines = [number for number, line in enumerate(source.splitlines(), 1) if "\\" in line]
+    assert [(item.filename, item.lineno) for item in caught] == [(path, line) for line in lines]
+
+
+def test_it_is_an_error_where_warnings_are_errors() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(loader.LoadError, match=r"SyntaxError: .*invalid escape .*:1\)"):
+            loader.load_source('other = "\\d+"\n' + FUNCTIONS, "/handlers/strict_wsh.py")
+
+
+@pytest.mark.parametrize("kind", ["of today", "that needs a name of Python 2"])
+def test_a_source_is_parsed_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    parse = ast.parse
+    monkeypatch.setattr(ast, "parse", lambda *args: parsed.append(args) or parse(*args))
+    source = SOURCES[kind].replace("\\", "")
+    loader.load_source(f"# parsed once\n{source}{FUNCTIONS}")
+    assert len(parsed) == 1
