@@ -40,6 +40,12 @@ WEB_SERVERS = {name: name for name in ("apache2", "caddy", "haproxy", "nginx")}
 # Debian's packages ask it whether they may start what they install: 101 is no.
 _SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 
+# Where cargo's subcommands come from, by rustup's name and by Debian's.
+REMEDIES = {
+    "fmt": "rustup component add rustfmt, or on Debian apt-get install rustfmt",
+    "clippy": "rustup component add clippy, or on Debian apt-get install rust-clippy",
+}
+
 # A crate of its own, built beside the others.
 _LOAD_GENERATOR = (
     *("--locked", "--manifest-path", "benches/wsload/Cargo.toml"),
@@ -72,7 +78,10 @@ def check_toolchain() -> None:
 
     for tool in ("cargo", "rustc"):
         if shutil.which(tool) is None:
-            raise SetupError(f"{tool} is missing: install Rust from https://rustup.rs")
+            raise SetupError(
+                f"{tool} is missing: install Rust from https://rustup.rs, "
+                "or on Debian 13 apt-get install cargo"
+            )
     if not any(map(shutil.which, ("cc", "gcc", "clang", "cl"))):
         raise SetupError("a C compiler (cc) is missing: on Debian, apt-get install gcc libc6-dev")
     manifest = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))
@@ -186,7 +195,25 @@ class Environment:
     def build(self) -> None:
         """Build fastwsh in release mode and install it for editing."""
         note("building fastwsh (a first build takes minutes)")
-        self._call([str(self.scripts / "maturin"), "develop", "--release"])
+        command = [str(self.scripts / "maturin"), "develop", "--release"]
+        printed: list[str] = []
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**self.environ(), "PIP_QUIET": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process:
+            for line in process.stdout or ():
+                printed.append(line)
+                show_progress(printed)
+        if sys.stdout.isatty():
+            print("\r\033[K", end="", flush=True)
+        if process.returncode != 0:
+            print("".join(printed), end="", file=sys.stderr)
+            raise SetupError("maturin develop --release failed: see its messages above")
 
     def _call(self, command: list[str]) -> None:
         environ = {**self.environ(), "PIP_QUIET": "1"}
@@ -229,7 +256,7 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
         if CI or has_component(component):
             checks += [(" ".join(command[:4]), command) for command in commands]
         else:
-            note(f"cargo {component} is missing and left out: rustup component add {component}")
+            note(f"cargo {component} is missing and left out: {REMEDIES[component]}")
     checks += [
         ("cargo check", ["cargo", "check", "--locked", "--no-default-features"]),
         ("cargo test", ["cargo", "test", "--quiet", "--locked", "--features", "server,fuzzing"]),
@@ -316,6 +343,14 @@ def services_stay_off() -> Iterator[None]:
 def note(text: str) -> None:
     """Say what comes next."""
     print(f"dev.py: {text}", flush=True)
+
+
+def show_progress(printed: list[str]) -> None:
+    """Show in one line of a terminal how many crates cargo has built."""
+    if not sys.stdout.isatty():
+        return
+    compiled = sum(line.lstrip().startswith("Compiling") for line in printed)
+    print(f"\r\033[Kdev.py: {compiled} crates so far", end="", flush=True)
 
 
 def dotted(version: tuple[int, ...]) -> str:

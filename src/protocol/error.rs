@@ -31,7 +31,7 @@ pub enum ProtocolError {
     #[error("Control frames must not be fragmented")]
     FragmentedControlFrame,
     /// RFC 6455 5.2, bits as RSV1, RSV2, RSV3.
-    #[error("Unsupported flag is set (rsv = {}{}{})", .0 >> 2 & 1, .0 >> 1 & 1, .0 & 1)]
+    #[error("Unsupported flag is set (rsv = {}{}{})", (.0 >> 2) & 1, (.0 >> 1) & 1, .0 & 1)]
     ReservedBits(u8),
     /// RFC 6455 5.2.
     #[error("Opcode {0} is not supported")]

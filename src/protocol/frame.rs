@@ -122,7 +122,7 @@ impl FrameHeader {
         };
         let header = Self {
             fin: first & 0x80 != 0,
-            reserved: first >> 4 & 0b111,
+            reserved: (first >> 4) & 0b111,
             opcode: Opcode(first & 0xf),
             masking_key,
             length,

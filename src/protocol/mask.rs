@@ -9,7 +9,7 @@ pub type MaskingKey = [u8; 4];
 pub fn apply(data: &mut [u8], key: MaskingKey, offset: usize) {
     // as a number: to rotate an array takes longer than to mask a short message
     let word = u32::from_le_bytes(key).rotate_right([0, 8, 16, 24][offset % 4]);
-    let wide = u64::from(word) << 32 | u64::from(word);
+    let wide = (u64::from(word) << 32) | u64::from(word);
 
     // the compiler makes this as wide as the machine is; were the chunks any larger, what they
     // leave would take longer than a short message

@@ -122,7 +122,7 @@ pub(super) fn create_header(
         .ok_or_else(|| value_error(SendError::PayloadLength))?;
     let mut reserved = 0;
     for bit in [fin, rsv1, rsv2, rsv3] {
-        reserved = reserved << 1 | bit_of(bit)?;
+        reserved = (reserved << 1) | bit_of(bit)?;
     }
     let header = FrameHeader {
         fin: fin == 1,

@@ -96,7 +96,7 @@ impl HeaderDecoder {
     }
 
     fn bit(&self, py: Python<'_>, number: u8) -> PyResult<u8> {
-        Ok(self.lock(py)?.bytes.first().map_or(0, |byte| byte >> number & 1))
+        Ok(self.lock(py)?.bytes.first().map_or(0, |byte| (byte >> number) & 1))
     }
 
     fn header(&self, py: Python<'_>) -> PyResult<FrameHeader> {

@@ -68,7 +68,7 @@ impl Place {
     }
 
     fn token(self) -> Token {
-        Token((self.generation as usize) << 32 | self.index as usize)
+        Token(((self.generation as usize) << 32) | self.index as usize)
     }
 
     fn of(token: Token) -> Self {

@@ -126,7 +126,7 @@ pub(crate) fn lawless() -> impl Strategy<Value = Frame> {
     let mask = proptest::option::weighted(0.9, any::<[u8; 4]>());
     (any::<bool>(), reserved, opcode, mask, payload).prop_map(
         |(fin, reserved, opcode, mask, payload)| {
-            let first = u8::from(fin) << 7 | reserved << 4 | opcode;
+            let first = (u8::from(fin) << 7) | (reserved << 4) | opcode;
             Frame { first, mask, long: false, payload }
         },
     )

@@ -16,7 +16,7 @@ pub(super) fn rules() -> Rules {
 pub(super) fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader {
         fin: first_byte & 0x80 != 0,
-        reserved: first_byte >> 4 & 0b111,
+        reserved: (first_byte >> 4) & 0b111,
         opcode: Opcode::new(first_byte & 0xf).expect("four bits"),
         masking_key: Some(KEY),
         length: payload.len() as u64,

@@ -185,7 +185,7 @@ impl Inner {
         }
         let mut reserved = 0;
         for name in [intern!(py, "rsv1"), intern!(py, "rsv2"), intern!(py, "rsv3")] {
-            reserved = reserved << 1 | u8::from(frame.getattr(name)?.is_truthy()?);
+            reserved = (reserved << 1) | u8::from(frame.getattr(name)?.is_truthy()?);
         }
         if reserved != 0 {
             return Err(link.protocol_error(py, &ProtocolError::ReservedBits(reserved)));

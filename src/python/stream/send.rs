@@ -249,7 +249,7 @@ impl Inner {
         }
         let mut reserved = 0;
         for name in ["rsv1", "rsv2", "rsv3"] {
-            reserved = reserved << 1 | u8::from(frame.getattr(name)?.is_truthy()?);
+            reserved = (reserved << 1) | u8::from(frame.getattr(name)?.is_truthy()?);
         }
         let header = FrameHeader {
             fin: frame.getattr("fin")?.is_truthy()?,

@@ -136,7 +136,7 @@ impl Tally {
     }
 
     fn note_close(&self, code: CloseCode, side: u8) {
-        let close = u32::from(side) << 16 | u32::from(code.0);
+        let close = (u32::from(side) << 16) | u32::from(code.0);
         // a later one is of no interest
         let _ = self.first_close.compare_exchange(0, close, Ordering::Relaxed, Ordering::Relaxed);
     }
