@@ -84,20 +84,20 @@ impl Target {
         if rest.is_empty() || rest.starts_with(['/', '?']) {
             return Err(bad("it has no host"));
         }
-        let uri: Uri = url.parse().map_err(|error| bad(&format!("{error}")))?;
-        let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+        let parsed: Uri = url.parse().map_err(|error| bad(&format!("{error}")))?;
+        let authority = parsed.authority().map_or("", http::uri::Authority::as_str);
         let default = if tls { 443 } else { 80 };
         let (host, port) = port_of(authority, default).map_err(bad)?;
-        let literal = uri.host().unwrap_or_default();
+        let literal = parsed.host().unwrap_or_default();
         let host_header =
             if port == default { literal.to_owned() } else { format!("{literal}:{port}") };
         let credentials = userinfo.map(credentials).transpose().map_err(bad)?.flatten();
         if credentials.as_ref().is_some_and(|of| of.user.contains(':')) {
             return Err(bad("a user name with a colon cannot be sent; use another one"));
         }
-        let resource = match uri.query() {
-            None => uri.path().to_owned(),
-            Some(query) => format!("{}?{query}", uri.path()),
+        let resource = match parsed.query() {
+            None => parsed.path().to_owned(),
+            Some(query) => format!("{}?{query}", parsed.path()),
         };
         Ok(Self { place: Place::Tcp { host, port, tls }, resource, host_header, credentials })
     }

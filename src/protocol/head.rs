@@ -82,9 +82,10 @@ impl HeadReader {
             return Err(HeadError::Tls);
         }
         while let Some(found) = buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
-            let line = self.line_start..self.searched + found + 1;
-            self.searched = line.end;
-            self.line_start = line.end;
+            let end = self.searched + found + 1;
+            let line = self.line_start..end;
+            self.searched = end;
+            self.line_start = end;
             let blank = matches!(&buffer[line.clone()], b"\n" | b"\r\n");
             self.lines.push(line);
             self.check_size()?;

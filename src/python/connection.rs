@@ -31,7 +31,7 @@ use crate::{
         limits::Limits,
         uri::split_resource,
     },
-    server::{answer::Refusal, EventSink, Flusher, Outcome, Registry, Transport},
+    server::{answer::Refusal, EventSink, Flusher, Outcome, Registry, Transport, Wait},
 };
 
 /// Bytes that a raw read takes at most: a caller that asks for gigabytes gets them in pieces.
@@ -425,6 +425,9 @@ pub(super) fn read_exactly(
                 return Ok(bytes);
             }
             let missing = (wanted - bytes.len()) as u64;
+            if let Wait::Park(parker) = wait {
+                parker.pause()?;
+            }
             match inbound.fill_target(&mut bytes, missing, wait) {
                 Ok(0) => return Ok(bytes),
                 Ok(_) => {}

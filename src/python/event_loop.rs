@@ -36,14 +36,15 @@ use super::{
 };
 use crate::{
     locks::lock,
-    server::{CallerId, Place, Reactor, Remote, Slices, Transport, Wait, Watchdog},
+    server::{CallerId, Place, Reactor, Remote, Slice, Slices, Transport, Wait, Watchdog},
 };
 
 /// Looks at the sockets in one call, as long as there is something to find: a trip through the
 /// event loop costs as much as some messages, and others in the loop are not to wait for long.
 const LOOKS: usize = 8;
 
-/// Messages that a coroutine receives or sends without waiting until the others have their turn.
+/// Messages that a coroutine receives or sends without waiting until the others have their turn, if it
+/// has not used up its slice before.
 const BUDGET: usize = 64;
 
 /// What coroutines in one event loop wait for.
@@ -355,24 +356,33 @@ impl Departure {
     }
 }
 
-/// How much a coroutine may do before the others have their turn.
-struct Budget(AtomicUsize);
-
-impl Budget {
-    fn renew(&self) {
-        self.0.store(BUDGET, Ordering::Relaxed);
-    }
-
-    /// Whether there was something left.
-    fn spend(&self) -> bool {
-        let left = self.0.load(Ordering::Relaxed);
-        self.0.store(left.saturating_sub(1), Ordering::Relaxed);
-        left > 0
-    }
+/// How much a coroutine may do before the others have their turn. One thread uses it.
+struct Budget {
+    left: AtomicUsize,
+    slice: Slice,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self(AtomicUsize::new(BUDGET))
+impl Budget {
+    fn new() -> Self {
+        Self { left: AtomicUsize::new(BUDGET), slice: Slice::begin() }
+    }
+
+    fn renew(&self) {
+        self.left.store(BUDGET, Ordering::Relaxed);
+    }
+
+    /// Whether there was something left. Most coroutines wait after a message or two: the clock runs from
+    /// the third one on.
+    fn spend(&self) -> bool {
+        let left = self.left.load(Ordering::Relaxed);
+        self.left.store(left.saturating_sub(1), Ordering::Relaxed);
+        match BUDGET - left {
+            0 | 1 => true,
+            2 => {
+                self.slice.begin_again();
+                true
+            }
+            _ => left > 0 && !self.slice.is_over(),
+        }
     }
 }

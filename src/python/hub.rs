@@ -31,14 +31,15 @@ use super::{
 };
 use crate::{
     locks::lock,
-    server::{CallerId, Reactor, Watchdog},
+    server::{CallerId, Reactor, Slice, Watchdog},
 };
 
 /// Calls of the stream, or KiB through it, after which a handler that never waits lets the others
-/// go on: some milliseconds.
+/// go on, if it has not used up its slice before.
 const BUDGET: u32 = 512;
 
-/// Handlers that go on between two looks at sockets and new connections.
+/// Handlers that go on between two looks at sockets and new connections, if that takes no longer than
+/// a slice.
 const LOOK_EVERY: u32 = 64;
 
 /// Greenlets without a connection that are kept: what a burst of short connections needs.
@@ -61,7 +62,9 @@ pub(super) struct HubThread {
     /// The main greenlet goes on because a handler handed over, not because one ended.
     handed_over: Cell<bool>,
     budget: Cell<u32>,
+    slice: Slice,
     until_look: Cell<u32>,
+    last_look: Slice,
     /// Greenlets whose handler has ended, for the next ones: making one costs more than all else
     /// that Python does for a connection, for the memory of its frames.
     idle: RefCell<Vec<Worker>>,
@@ -103,14 +106,7 @@ fn is_hub_thread() -> bool {
 
 /// Lets the others go on if the calling handler has done much without waiting.
 pub(super) fn breathe(py: Python<'_>) -> PyResult<()> {
-    match here() {
-        Some(hub) if hub.budget.get() == 0 => hub.yield_now(py),
-        Some(hub) => {
-            hub.budget.set(hub.budget.get() - 1);
-            Ok(())
-        }
-        None => Ok(()),
-    }
+    here().map_or(Ok(()), |hub| hub.breathe(py))
 }
 
 /// Counts bytes that a handler sends or has received.
@@ -160,7 +156,9 @@ impl HubThread {
             current: Cell::new(None),
             handed_over: Cell::new(false),
             budget: Cell::new(BUDGET),
+            slice: Slice::begin(),
             until_look: Cell::new(LOOK_EVERY),
+            last_look: Slice::begin(),
             idle: RefCell::default(),
             new_greenlet: module.getattr("greenlet")?.unbind(),
             work: py
@@ -274,7 +272,8 @@ impl HubThread {
     fn next(&self, py: Python<'_>, asking: Option<CallerId>) -> Next {
         loop {
             let ready = self.ready.borrow_mut().pop_front();
-            if self.hub.has_jobs() && (ready.is_none() || self.until_look.get() == 0) {
+            let is_due = self.until_look.get() == 0 || self.last_look.is_over();
+            if self.hub.has_jobs() && (ready.is_none() || is_due) {
                 self.ready.borrow_mut().extend(ready);
                 // many new connections must not keep the old ones waiting
                 self.look(py, Some(Duration::ZERO));
@@ -285,8 +284,8 @@ impl HubThread {
                 continue;
             };
             match self.until_look.get().checked_sub(1) {
-                Some(left) => self.until_look.set(left),
-                None => self.look(py, Some(Duration::ZERO)),
+                Some(left) if !self.last_look.is_over() => self.until_look.set(left),
+                _ => self.look(py, Some(Duration::ZERO)),
             }
             if asking == Some(id) {
                 return Next::Same;
@@ -316,6 +315,7 @@ impl HubThread {
             hub.slices.resume();
             polled
         };
+        self.last_look.begin_again();
         if polled.is_err() {
             // out of memory in the kernel, at most: better late than never
             py.detach(|| thread::sleep(Duration::from_millis(10)));
@@ -350,6 +350,17 @@ impl HubThread {
         self.switch_to_main.call0(py).map(drop)
     }
 
+    /// Lets the others go on if the calling handler has used up its share.
+    fn breathe(&self, py: Python<'_>) -> PyResult<()> {
+        match self.budget.get().checked_sub(1) {
+            Some(left) if !self.slice.is_over() => {
+                self.budget.set(left);
+                Ok(())
+            }
+            _ => self.yield_now(py),
+        }
+    }
+
     fn yield_now(&self, py: Python<'_>) -> PyResult<()> {
         self.ready.borrow_mut().extend(self.current.get());
         self.park(py)
@@ -358,6 +369,7 @@ impl HubThread {
     fn enter(&self, id: Option<CallerId>) {
         self.current.set(id);
         self.budget.set(BUDGET);
+        self.slice.begin_again();
         self.hub.running.store(id.unwrap_or(CallerId::MAX), Ordering::Relaxed);
         self.hub.slices.begin();
     }

@@ -168,6 +168,11 @@ impl Park for Waiter<'_> {
         self.may_be_readable.set(false);
     }
 
+    fn pause(&self) -> io::Result<()> {
+        // its thread is its own
+        Ok(())
+    }
+
     fn wait_readable(&self) -> io::Result<()> {
         self.wait_in_time(|slice| self.transport.poll(Readiness::Readable, slice))?;
         self.may_be_readable.set(true);

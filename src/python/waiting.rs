@@ -40,6 +40,18 @@ pub(super) fn sending<T: Send>(
     }
 }
 
+/// Lets others go on if the caller shares its thread and has gone on for long: for loops that go on as
+/// long as a peer sends.
+///
+/// # Errors
+/// As [`waiting`].
+pub(super) fn pause(py: Python<'_>, transport: &Transport) -> PyResult<()> {
+    match event_loop::here() {
+        Some(here) => here.pause(py, transport),
+        None => hub::breathe(py),
+    }
+}
+
 /// Does what does not wait, with what is known of the sockets where the caller runs.
 pub(super) fn parked<T>(
     py: Python<'_>,

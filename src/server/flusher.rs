@@ -11,10 +11,13 @@ use std::{
     time::Duration,
 };
 
-use super::transport::Transport;
+use super::{outbound::NextLook, transport::Transport};
 
 /// Far below what a person or a protocol timer notices, far above the cost of a look.
 const TICK: Duration = Duration::from_millis(1);
+
+/// Ticks between two looks at a connection whose peer takes nothing.
+const PATIENCE: u32 = 32;
 
 /// Looks after connections with replies held back.
 #[derive(Debug, Default)]
@@ -26,6 +29,8 @@ pub struct Flusher {
 #[derive(Debug, Default)]
 struct State {
     watched: Vec<Weak<Transport>>,
+    /// Those whose peers take nothing.
+    slow: Vec<Weak<Transport>>,
     stopped: bool,
 }
 
@@ -59,20 +64,45 @@ impl Flusher {
     }
 
     fn run(&self) {
-        loop {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            while state.watched.is_empty() && !state.stopped {
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let mut ticks = 0_u32;
+        while let Some(has_watched) = self.wait() {
+            if has_watched {
+                thread::sleep(TICK);
+            } else {
+                ticks = 0;
             }
-            if state.stopped {
-                return;
-            }
-            drop(state);
-            thread::sleep(TICK);
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state
-                .watched
-                .retain(|transport| transport.upgrade().is_some_and(|transport| transport.tick()));
+            let mut due = std::mem::take(&mut state.watched);
+            if ticks % PATIENCE == 0 {
+                due.append(&mut state.slow);
+            }
+            ticks = ticks.wrapping_add(1);
+            for transport in due {
+                match transport.upgrade().map(|transport| transport.tick()) {
+                    Some(NextLook::Soon) => state.watched.push(transport),
+                    Some(NextLook::Later) => state.slow.push(transport),
+                    Some(NextLook::Never) | None => {}
+                }
+            }
         }
+    }
+
+    /// Waits until a connection is to be looked at; whether it is one of those that are looked at each
+    /// tick, or `None` at the end.
+    fn wait(&self) -> Option<bool> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.watched.is_empty() && !state.stopped {
+            if state.slow.is_empty() {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.wake.wait_timeout(state, TICK * PATIENCE);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            if timeout.timed_out() {
+                break;
+            }
+        }
+        (!state.stopped).then_some(!state.watched.is_empty())
     }
 }

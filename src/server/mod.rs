@@ -27,6 +27,7 @@ mod registry;
 mod repeated;
 mod seats;
 mod shared;
+mod slice;
 mod socket;
 mod stream;
 pub mod threads;
@@ -51,6 +52,7 @@ pub use outbound::AfterFarewell;
 pub use reactor::{CallerId, Place, Reactor, Registration, Remote};
 pub use registry::Registry;
 pub use shared::{Acceptor, Candidate, Workers};
+pub use slice::Slice;
 pub use socket::Socket;
 pub use threads::{Executor, Threads};
 pub use transport::{

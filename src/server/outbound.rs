@@ -1,6 +1,12 @@
 //! The sending half of a connection: frames held back, and what cannot be held back.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc,
+    },
+};
 
 use super::{
     socket::{Mode, SendResult, Socket},
@@ -30,6 +36,17 @@ const FORGET_AFTER: u8 = 20;
 #[error("the server has sent a close frame")]
 pub struct AfterFarewell;
 
+/// When the flusher looks at a connection again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NextLook {
+    /// At the next tick.
+    Soon,
+    /// After some ticks: the peer takes nothing.
+    Later,
+    /// When it is told of the connection again.
+    Never,
+}
+
 /// The sending half.
 #[derive(Debug)]
 pub(super) struct Outbound {
@@ -42,11 +59,32 @@ pub(super) struct Outbound {
     failed: Option<io::ErrorKind>,
     /// The server has sent a close frame of its own.
     has_farewell: bool,
+    /// Whether so much is held back that nothing should be added: the peer takes nothing.
+    backed_up: Arc<AtomicBool>,
 }
 
 impl Outbound {
     pub(super) fn new(socket: Arc<Socket>) -> Self {
-        Self { socket: Some(socket), held: Vec::new(), age: 0, failed: None, has_farewell: false }
+        Self {
+            socket: Some(socket),
+            held: Vec::new(),
+            age: 0,
+            failed: None,
+            has_farewell: false,
+            backed_up: Arc::default(),
+        }
+    }
+
+    /// Whether so much is held back that nothing should be added, to be asked without the lock.
+    pub(super) fn backed_up(&self) -> &Arc<AtomicBool> {
+        &self.backed_up
+    }
+
+    fn note_held(&self) {
+        let is_backed_up = self.held.len() >= HELD_MAX;
+        if self.backed_up.load(Ordering::Relaxed) != is_backed_up {
+            self.backed_up.store(is_backed_up, Ordering::Relaxed);
+        }
     }
 
     /// Keeps a small frame back; `false`: it must be sent.
@@ -72,6 +110,7 @@ impl Outbound {
     pub(super) fn append(&mut self, frames: &[u8]) {
         if !self.has_farewell {
             self.held.extend_from_slice(frames);
+            self.note_held();
         }
     }
 
@@ -115,6 +154,7 @@ impl Outbound {
             // only for a caller that does not wait
             self.held.extend_from_slice(first);
             self.held.extend_from_slice(second);
+            self.note_held();
             return Ok(());
         }
         self.send(first, second, wait)
@@ -133,22 +173,26 @@ impl Outbound {
         let _ = self.flush(Wait::Never);
     }
 
-    /// Sends what was held back for two ticks; `false` when there is nothing to look after.
-    pub(super) fn tick(&mut self) -> bool {
+    /// Sends what was held back for two ticks.
+    pub(super) fn tick(&mut self) -> NextLook {
         self.age = self.age.saturating_add(1);
         if !self.has_held() {
-            return self.age < FORGET_AFTER;
+            return if self.age < FORGET_AFTER { NextLook::Soon } else { NextLook::Never };
         }
-        if self.age >= 2 {
-            match self.flush(Wait::Never) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    self.failed = Some(error.kind());
-                    self.held = Vec::new();
-                }
-                _ => {}
+        if self.age < 2 {
+            return NextLook::Soon;
+        }
+        match self.flush(Wait::Never) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => NextLook::Later,
+            Err(error) => {
+                self.failed = Some(error.kind());
+                self.held = Vec::new();
+                self.note_held();
+                NextLook::Soon
             }
+            Ok(()) if self.has_held() => NextLook::Later,
+            Ok(()) => NextLook::Soon,
         }
-        true
     }
 
     /// Ends our direction behind what was held back.
@@ -199,6 +243,7 @@ impl Outbound {
         } else {
             self.held.drain(..sent);
         }
+        self.note_held();
         result
     }
 

@@ -30,8 +30,14 @@ pub use self::{
     polling::Readiness,
 };
 use super::{
-    flusher::Flusher, inbound::Inbound, keeper::Expiry, outbound::Outbound, reactor::Registration,
-    socket::Socket, turns::Turns, wait::Wait,
+    flusher::Flusher,
+    inbound::Inbound,
+    keeper::Expiry,
+    outbound::{NextLook, Outbound},
+    reactor::Registration,
+    socket::Socket,
+    turns::Turns,
+    wait::Wait,
 };
 use crate::locks::{lock, try_lock};
 
@@ -44,6 +50,8 @@ pub struct Transport {
     socket: Mutex<Option<Arc<Socket>>>,
     inbound: Mutex<Inbound>,
     outbound: Mutex<Outbound>,
+    /// The peer takes so little that nothing should be added to what is held back.
+    backed_up: Arc<AtomicBool>,
     /// A further complete message is buffered, so a reply may wait for the next one.
     more_buffered: AtomicBool,
     /// The server closes this connection on its own account.
@@ -129,10 +137,12 @@ impl Transport {
         peer: Option<SocketAddr>,
     ) -> Self {
         let socket = Arc::new(socket);
+        let outbound = Outbound::new(socket.clone());
         Self {
             peer,
+            backed_up: outbound.backed_up().clone(),
             inbound: Mutex::new(Inbound::new(socket.clone(), first)),
-            outbound: Mutex::new(Outbound::new(socket.clone())),
+            outbound: Mutex::new(outbound),
             socket: Mutex::new(Some(socket)),
             more_buffered: AtomicBool::new(false),
             going_away: AtomicBool::new(false),
@@ -283,15 +293,20 @@ impl Transport {
         has_held
     }
 
-    /// Sends what was held back for two ticks; `false` when there is nothing to look after.
-    pub(super) fn tick(&self) -> bool {
-        let Some(mut outbound) = self.try_outbound() else { return true };
-        let keep = outbound.tick();
+    /// Whether the peer takes so little that nothing should be added to what is held back.
+    pub fn is_backed_up(&self) -> bool {
+        self.backed_up.load(Ordering::Relaxed)
+    }
+
+    /// Sends what was held back for two ticks.
+    pub(super) fn tick(&self) -> NextLook {
+        let Some(mut outbound) = self.try_outbound() else { return NextLook::Soon };
+        let next = outbound.tick();
         // under the lock: whoever holds a frame back next asks to be watched again
-        self.watched.store(keep, Ordering::Relaxed);
+        self.watched.store(next != NextLook::Never, Ordering::Relaxed);
         drop(outbound);
         self.send_farewell();
-        keep
+        next
     }
 
     fn sending<T>(

@@ -31,6 +31,13 @@ pub trait Park {
     /// Says that reading found less than there was room for, or nothing.
     fn read_dry(&self);
 
+    /// Lets others go on if the caller has gone on for long: for loops that go on as long as a peer
+    /// sends.
+    ///
+    /// # Errors
+    /// If the caller is to end instead, or to come back.
+    fn pause(&self) -> io::Result<()>;
+
     /// Waits until there may be something to read, or the end.
     ///
     /// # Errors

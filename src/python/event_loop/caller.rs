@@ -18,7 +18,7 @@ use pyo3::{
 use super::Shared;
 use crate::{
     locks::try_lock,
-    server::{Park, Place, Transport, Turns, Wait},
+    server::{Park, Place, Slice, Transport, Turns, Wait},
 };
 
 thread_local! {
@@ -28,6 +28,11 @@ thread_local! {
     static COMES_BACK: Cell<bool> = const { Cell::new(false) };
     /// The call under way has to be made again.
     static BLOCKED: Cell<bool> = const { Cell::new(false) };
+    /// For it, nothing needs to happen but that others have had their turn.
+    static OTHERS_FIRST: Cell<bool> = const { Cell::new(false) };
+    /// When the call under way began to take long, as far as it has asked.
+    static SLICE: Slice = Slice::begin();
+    static IS_TIMED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The caller, if it runs in an event loop.
@@ -49,6 +54,8 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn begin(shared: &Arc<Shared>) -> Self {
         BLOCKED.set(false);
+        OTHERS_FIRST.set(false);
+        IS_TIMED.set(false);
         Self { before: SHARED.replace(Some(shared.clone())), came_back: COMES_BACK.replace(true) }
     }
 
@@ -56,6 +63,12 @@ impl Call {
     #[expect(clippy::unused_self, reason = "during the call only")]
     pub(super) fn is_blocked(&self) -> bool {
         BLOCKED.take()
+    }
+
+    /// Whether that is only to let others have their turn.
+    #[expect(clippy::unused_self, reason = "during the call only")]
+    pub(super) fn lets_others_go_on(&self) -> bool {
+        OTHERS_FIRST.take()
     }
 }
 
@@ -143,6 +156,16 @@ impl Here {
         Err(blocked())
     }
 
+    /// Ends the call, to be made again, if it has taken long, or if the peer takes nothing of what is
+    /// sent to it meanwhile.
+    pub(in crate::python) fn pause(&self, py: Python<'_>, transport: &Transport) -> PyResult<()> {
+        let parker = self.parker(py, transport);
+        if COMES_BACK.get() && parker.pause().is_err() {
+            return Err(blocked());
+        }
+        Ok(())
+    }
+
     /// Notes that the caller waits for input, if there is none.
     pub(in crate::python) fn await_input(
         &self,
@@ -221,6 +244,23 @@ impl Park for Parker<'_, '_> {
         if let Ok(place) = self.place() {
             self.shared.reactor().read_dry(place);
         }
+    }
+
+    fn pause(&self) -> io::Result<()> {
+        if self.transport.is_backed_up() {
+            self.transport.flush_before_wait(Wait::Park(self));
+            if self.transport.is_backed_up() {
+                return self.comes_back();
+            }
+        }
+        // the clock runs from the first time on: most calls end before
+        if !IS_TIMED.replace(true) {
+            SLICE.with(Slice::begin_again);
+        } else if SLICE.with(Slice::is_over) {
+            OTHERS_FIRST.set(true);
+            return self.comes_back();
+        }
+        Ok(())
     }
 
     fn wait_readable(&self) -> io::Result<()> {

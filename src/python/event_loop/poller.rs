@@ -54,7 +54,7 @@ impl Poller {
         let event_loop = shared
             .event_loop(connection.py())
             .ok_or_else(|| PyRuntimeError::new_err("the event loop has ended"))?;
-        Ok(Self { shared, transport, place, budget: Budget::default(), event_loop })
+        Ok(Self { shared, transport, place, budget: Budget::new(), event_loop })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -172,7 +172,8 @@ impl Poller {
     fn receive<'py>(&self, py: Python<'py>, stream: &Bound<'py, Stream>) -> PyResult<Tried<'py>> {
         let transport = &*self.transport;
         self.set_awaits_input(false);
-        if !transport.is_more_buffered() && !transport.is_close_received() {
+        let is_backed_up = transport.is_backed_up();
+        if is_backed_up || !transport.is_more_buffered() && !transport.is_close_received() {
             let parker = Parker::new(py, &self.shared, transport);
             if transport.has_held() {
                 transport.flush_before_wait(Wait::Park(&parker));
@@ -188,9 +189,17 @@ impl Poller {
                 return Ok(Tried::Later);
             }
         }
-        let received = self.call(|| Stream::receive(stream, Awaited::Message))?;
-        self.set_awaits_input(received.is_none());
-        Ok(received.map_or(Tried::Later, Tried::Done))
+        let call = Call::begin(&self.shared);
+        match Stream::receive(stream, Awaited::Message) {
+            Err(_) if call.is_blocked() => {
+                if call.lets_others_go_on() {
+                    return Ok(Tried::OthersFirst);
+                }
+                self.set_awaits_input(true);
+                Ok(Tried::Later)
+            }
+            outcome => outcome.map(Tried::Done),
+        }
     }
 
     /// Makes a call of a stream; `None` if it has to be made again.
@@ -204,8 +213,10 @@ impl Poller {
 
     /// Sends what the kernel has not taken; whether it has all of it now.
     fn flush(&self, py: Python<'_>) -> io::Result<bool> {
-        // replies are held back on purpose while more input is buffered
-        if !self.transport.has_held() || self.transport.is_more_buffered() {
+        // replies are held back on purpose while more input is buffered, but not without bound
+        let transport = &self.transport;
+        let may_wait = transport.is_more_buffered() && !transport.is_backed_up();
+        if may_wait || !transport.has_held() {
             return Ok(true);
         }
         self.transport.drain(Wait::Park(&Parker::new(py, &self.shared, &self.transport)))

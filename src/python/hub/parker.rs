@@ -151,6 +151,14 @@ impl Park for Parker<'_, '_> {
         }
     }
 
+    fn pause(&self) -> io::Result<()> {
+        if self.raised.borrow().is_none() {
+            let Err(error) = self.hub.breathe(self.py) else { return Ok(()) };
+            *self.raised.borrow_mut() = Some(error);
+        }
+        Err(io::ErrorKind::Interrupted.into())
+    }
+
     fn wait_readable(&self) -> io::Result<()> {
         let (place, caller) = (self.place()?, self.hub.caller()?);
         if self.hub.reactor.borrow_mut().wake_reader(place, caller) {

@@ -26,7 +26,7 @@ use crate::{
         errors::{invalid_utf8, os_error},
         event_loop::Hook,
         hub,
-        waiting::await_input,
+        waiting::{await_input, pause},
     },
     server::is_own_pong,
 };
@@ -74,7 +74,13 @@ impl Inner {
         awaited: Awaited,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = stream.py();
+        let mut is_first = true;
         loop {
+            if let (false, Link::Native(connection)) = (is_first, link) {
+                // control frames, which a peer may send without end
+                pause(py, &connection.get().transport)?;
+            }
+            is_first = false;
             let (opcode, payload) = match self.incoming(py)? {
                 Incoming::Filters => match self.next_filtered(py, link)? {
                     Some((opcode, message)) => (opcode, Payload::Bytes(message)),

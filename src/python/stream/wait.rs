@@ -184,6 +184,10 @@ fn next_event(
         transport.flush_before_wait(wait);
     }
     loop {
+        if let (None, Wait::Park(parker)) = (&event, wait) {
+            // the reader keeps what it has of a message, which may have fragments without end
+            parker.pause().map_err(|error| Failure::Io(1, error))?;
+        }
         if let Some(event) = event {
             inbound.expect_direct(false);
             return Ok(Waited::Received(received(transport, inbound, &mut lock(reader), event)));
@@ -228,6 +232,12 @@ pub(super) fn read_direct(
     let before = filled;
     let mut outcome = Ok(true);
     while filled < target.len() && outcome.is_ok() {
+        if let Wait::Park(parker) = wait {
+            if let Err(error) = parker.pause() {
+                outcome = Err(Failure::Io(1, error));
+                break;
+            }
+        }
         let missing = (target.len() - filled) as u64;
         match inbound.fill_direct(&mut target[filled..], wait) {
             Ok(0) => outcome = Err(Failure::End(missing)),
@@ -327,6 +337,9 @@ pub(super) fn wait_frame(
         let wanted = frames.wanted(inbound.bytes(), expect_masked);
         drop(frames);
         transport.flush_before_wait(wait);
+        if let Wait::Park(parker) = wait {
+            parker.pause().map_err(|error| Failure::Io(wanted, error))?;
+        }
         match inbound.fill(wait) {
             Ok(0) => return Err(Failure::End(wanted)),
             Ok(_) => {}

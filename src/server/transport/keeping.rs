@@ -20,6 +20,10 @@ use crate::{
     },
 };
 
+/// Control frames of one connection that are taken at one look: the others are not to wait for a peer
+/// that sends them without end.
+const FRAMES_AT_A_LOOK: usize = 256;
+
 impl Transport {
     /// Says whether the handler waits for the peer's close frame.
     pub fn set_awaits_close(&self, awaits: bool) {
@@ -139,7 +143,7 @@ impl Transport {
         if self.awaits_input.load(Ordering::SeqCst) || self.mid_frame.load(Ordering::Relaxed) {
             return;
         }
-        loop {
+        for _ in 0..FRAMES_AT_A_LOOK {
             match Front::of(inbound.bytes()) {
                 Front::Control { opcode, body, length } if opcode == Opcode::PING => {
                     let Ok(pong) = control_frame(Opcode::PONG, &body) else { return };
