@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from fastwsh import _core, banner
+from fastwsh import _core, banner, loggers
 from fastwsh.access import AccessLog
 from fastwsh.loader import HandlerSuite
 from fastwsh.pywebsocket.dispatch import Dispatcher
@@ -48,7 +48,7 @@ class EventLog:
         core.set_log_level(min(self._parent.getEffectiveLevel(), 250))
         match core.next_event(_POLL_SECONDS):
             case ("line", level, name, text):
-                logging.getLogger(f"pywebsocket3.{name}").log(level, "%s", text)
+                loggers.get(f"pywebsocket3.{name}").log(level, "%s", text)
             case ("no_handler", resource, upgrade):
                 self._log_missing_handler(resource, upgrade)
             case ("refused", peer, resource, status):

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Final
 
-from fastwsh import py2, pywebsocket
+from fastwsh import loggers, py2, pywebsocket
 from fastwsh.concurrency import why_threads
 from fastwsh.coroutines import is_coroutine_function
 from fastwsh.paths import (
@@ -243,6 +243,7 @@ def _load(source: str, path: str) -> HandlerSuite:
         raise LoadError(f"{type(error).__name__}: {error}") from error
     # The handler's __name__ is that of the built-in names, and it has no __file__.
     namespace: dict[str, Any] = {"__builtins__": py2.make_builtins(needs)} if needs else {}
+    loggers.keep_enabled()
     try:
         exec(code, namespace)  # noqa: S102 (what handlers are for)
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, coroutines, limits, listeners, plain_http, proxies, session, tls
+from fastwsh import _core, coroutines, limits, listeners, loggers, plain_http, proxies, session, tls
 from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, Executor
 from fastwsh.config import ConfigError
@@ -93,6 +93,7 @@ class WebSocketServer(SocketServer):
         socketserver.BaseServer.__init__(
             self, (options.server_host, options.port), WebSocketRequestHandler
         )
+        loggers.keep_enabled()
         options.dispatcher = self._load_dispatcher(options)
         for warning in options.dispatcher.source_warnings():
             logging.warning("Warning in source loading: %s", warning)  # noqa: LOG015 (its logger)

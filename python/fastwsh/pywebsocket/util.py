@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from fastwsh import _core
+from fastwsh import _core, loggers
 from fastwsh.pywebsocket._signatures import hide_annotations
 
 __all__ = [
@@ -75,7 +75,7 @@ def get_class_logger(o: object) -> logging.Logger:
     cls = type(o)
     logger = _CLASS_LOGGERS.get(cls)
     if logger is None:
-        logger = _CLASS_LOGGERS[cls] = logging.getLogger(_logger_name(cls))
+        logger = _CLASS_LOGGERS[cls] = loggers.get(_logger_name(cls))
     return logger
 
 

@@ -1,0 +1,45 @@
+"""The loggers of the server and of its handlers' stream stay, whatever a handler configures."""
+
+import logging
+import sys
+from typing import Final
+
+__all__ = ["get", "keep_enabled"]
+
+_ROOTS: Final = frozenset({"fastwsh", "pywebsocket3"})
+
+
+class _Kept(logging.Logger):
+    """A logger that `logging.config` does not disable among all that a configuration leaves out.
+
+    `dictConfig` and `fileConfig` do that by default, and the operator would hear of no mistake of
+    any handler any more. Who sets `disabled` itself means it.
+    """
+
+    _is_disabled = False
+
+    @property
+    def disabled(self) -> bool:
+        return self._is_disabled
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        if sys._getframe(1).f_globals.get("__name__") != "logging.config":
+            self._is_disabled = value
+
+
+def get(name: str) -> logging.Logger:
+    """Return a logger, which is kept enabled if it is the server's."""
+    logger = logging.getLogger(name)
+    if type(logger) is logging.Logger and name.partition(".")[0] in _ROOTS:
+        was_disabled = vars(logger).pop("disabled", False)
+        logger.__class__ = _Kept
+        logger.disabled = was_disabled
+    return logger
+
+
+def keep_enabled() -> None:
+    """Keep the loggers that there are from being disabled by a configuration of a handler's."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger):
+            get(name)
