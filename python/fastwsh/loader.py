@@ -300,13 +300,16 @@ def _read(path: str, encoding: str | None) -> str:
 @functools.lru_cache(maxsize=1024)
 def _compile(source: str, file_name: str) -> tuple[CodeType, py2.Needs, str | None]:
     with _warning_once(file_name):
-        tree = _parse(source, file_name)
+        tree, is_translated = _parse(source, file_name)
+        why = why_threads(tree)
+        if is_translated:
+            tree = py2.apply_old_meaning(tree)
         code = compile(tree, file_name, "exec", dont_inherit=True)
-        return code, py2.find_needs(tree, code), why_threads(tree)
+        return code, py2.find_needs(tree, code), why
 
 
-def _parse(source: str, file_name: str) -> ast.Module:
-    """Parse a handler, translated if it is Python 2."""
+def _parse(source: str, file_name: str) -> tuple[ast.Module, bool]:
+    """Parse a handler, translated if it is Python 2; whether it was."""
     try:
         tree = ast.parse(source, file_name)
         old = py2.find_old_except(tree)
@@ -316,9 +319,9 @@ def _parse(source: str, file_name: str) -> ast.Module:
         translation = py2.translate(source, file_name)
         if translation is None:
             raise
-        return translation
+        return translation, True
     translation = py2.translate(source, file_name) if py2.prints_to_file(tree) else None
-    return tree if translation is None else translation
+    return (tree, False) if translation is None else (translation, True)
 
 
 @contextlib.contextmanager

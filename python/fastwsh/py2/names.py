@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Final
 
-from fastwsh.py2 import modules, old_builtins
+from fastwsh.py2 import modules, old_builtins, semantics
 
 __all__ = ["Needs", "find_needs", "make_builtins"]
 
@@ -22,7 +22,7 @@ _BUILTINS: Final[Mapping[str, Any]] = {
     name: getattr(old_builtins, name)
     for name in old_builtins.__all__
     if not hasattr(builtins, name)
-}
+} | semantics.FUNCTIONS
 
 # What the handlers of a `try` catch if its body asks whether something exists.
 _IMPORT_PROBES: Final = frozenset({"ImportError", "ModuleNotFoundError"})

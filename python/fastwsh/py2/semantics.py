@@ -1,0 +1,143 @@
+"""What Python 2 means by what is valid today as well: division, rounding, sorting, decoding.
+
+Only handlers in Python 2 syntax are changed: one that today's Python reads is taken at its word.
+"""
+
+import ast
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+__all__ = ["FUNCTIONS", "apply_old_meaning"]
+
+
+def _divide(x: Any, y: Any) -> Any:
+    """Divide; two ints to an int, rounded down."""
+    return x // y if isinstance(x, int) and isinstance(y, int) else x / y
+
+
+def _round(number: Any, ndigits: int = 0) -> float:
+    """Round to a float; a half goes away from zero."""
+    scale = 10.0**ndigits
+    scaled = abs(float(number)) * scale
+    if not math.isfinite(scaled):
+        return float(number)
+    return math.copysign(math.floor(scaled + 0.5) / scale, number)
+
+
+def _sorted(
+    iterable: Iterable[Any],
+    cmp: Callable[[Any, Any], int] | None = None,
+    key: Callable[[Any], Any] | None = None,
+    reverse: Any = False,
+) -> list[Any]:
+    """Sort with a function that compares two, if there is one."""
+    return sorted(iterable, key=_key(cmp, key), reverse=bool(reverse))
+
+
+def _sort(sort: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Call a `sort` method as Python 2 does."""
+
+    def call(cmp: Any = None, key: Any = None, reverse: Any = False) -> None:
+        sort(key=_key(cmp, key), reverse=bool(reverse))
+
+    call(*args, **kwargs)
+
+
+def _key(
+    cmp: Callable[[Any, Any], int] | None, key: Callable[[Any], Any] | None
+) -> Callable[[Any], Any] | None:
+    if cmp is None:
+        return key
+    compare = functools.cmp_to_key(cmp)
+    return compare if key is None else lambda item: compare(key(item))
+
+
+def _decode(text: Any, *how: str) -> str:
+    """Decode; text is decoded already."""
+    return text if isinstance(text, str) else str(text, *how)
+
+
+# By the name that stands in a handler's tree, which no source can have.
+FUNCTIONS: Final = {
+    "<divide>": _divide,
+    "<round>": _round,
+    "<sorted>": _sorted,
+    "<sort>": _sort,
+    "<decode>": _decode,
+}
+
+
+def apply_old_meaning(tree: ast.Module) -> ast.Module:
+    """Change the tree of a handler in Python 2 syntax so that it means what it meant there."""
+    divides = not any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == "__future__"
+        and any(item.name == "division" for item in node.names)
+        for node in ast.walk(tree)
+    )
+    bound = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    } | {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+    }
+    changed = _Meaning(divides, bound).visit(tree)
+    return ast.fix_missing_locations(changed)  # type: ignore[no-any-return]
+
+
+class _Meaning(ast.NodeTransformer):
+    """Calls the functions above."""
+
+    def __init__(self, divides: bool, bound: set[str]) -> None:
+        self._divides = divides
+        self._bound = bound
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if self._divides and isinstance(node.op, ast.Div):
+            return _call("<divide>", node, node.left, node.right)
+        return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        self.generic_visit(node)
+        match node:
+            case ast.AugAssign(op=ast.Div(), target=target) if self._divides:
+                # looked at twice, which nobody notices of names
+                if all(isinstance(part, _PLAIN) for part in ast.walk(target)):
+                    value = ast.parse(ast.unparse(target), mode="eval").body
+                    divided = _call("<divide>", node, value, node.value)
+                    return ast.copy_location(ast.Assign([target], divided), node)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        match node.func:
+            case ast.Name(("round" | "sorted") as name) if name not in self._bound:
+                node.func = _name(f"<{name}>", node)
+            # what translates has made `str` of `unicode`
+            case ast.Name("str") if len(node.args) > 1 and "str" not in self._bound:
+                node.func = _name("<decode>", node)
+            case ast.Attribute(attr="sort"):
+                if node.args or any(word.arg == "cmp" for word in node.keywords):
+                    node.args.insert(0, node.func)
+                    node.func = _name("<sort>", node)
+            case ast.Attribute(value=ast.Attribute(attr="headers_in"), attr="getheader"):
+                node.func.attr = "get"
+        return node
+
+
+_PLAIN: Final = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant, ast.expr_context)
+
+
+def _name(name: str, node: ast.AST) -> ast.Name:
+    return ast.copy_location(ast.Name(name, ast.Load()), node)
+
+
+def _call(name: str, node: ast.AST, *args: ast.expr) -> ast.Call:
+    call = ast.Call(_name(name, node), list(args), [])
+    return ast.copy_location(call, node)
