@@ -168,6 +168,20 @@ class TestOriginCheck:
             origin = ("Origin", f"http://localhost:{server.port}")
             client.handshake("/origin_check", [host, origin])
 
+    def test_refuses_a_strangers_name_that_leads_here(self, server: Server) -> None:
+        stranger = f"evil.example:{server.port}"
+        headers = [("Host", stranger), ("Origin", f"http://{stranger}")]
+        with server.connect() as client:
+            client.send_request("/origin_check", headers)
+            assert client.read_response().status == 403
+
+    def test_accepts_configured_names(self, start_server: StartServer) -> None:
+        server = start_server("-w", EXAMPLES, env={"OWN_NAMES": "chat.example ::1"})
+        for name in ("chat.example", "[::1]"):
+            with server.connect() as client:
+                headers = [("Host", f"{name}:8080"), ("Origin", f"http://{name}:8080")]
+                client.handshake("/origin_check", headers)
+
     def test_accepts_configured_origins(self, start_server: StartServer) -> None:
         allowed = {"ALLOWED_ORIGINS": "https://www.example.com http://example.org:8080"}
         server = start_server("-w", EXAMPLES, env=allowed)
