@@ -36,10 +36,6 @@ __all__ = [
 # The loggers that wrote these lines in pywebsocket.
 _HANDLER_LOGGER: Final = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")
 _HANDSHAKE_LOGGER: Final = logging.getLogger("pywebsocket3.handshake")
-# At most: from Python 3.14 on variables need not count.
-_REQUEST_REFERENCES: Final = 4
-_STREAM_REFERENCES: Final = 3
-
 _SERVER_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
 
 
@@ -62,7 +58,9 @@ def run(connection: _core.Connection) -> None:
         connection.flush()
         note_end(request, started)
         _forget_thread()
-        take_apart(request)
+        held = [request]
+        del request
+        take_apart(held)
 
 
 def make_worker(next_job: Callable[[], Any]) -> Callable[..., None]:
@@ -110,21 +108,24 @@ def note_end(request: Request, started: float) -> None:
         access_log.write(request, started)
 
 
-def take_apart(request: Request) -> None:
-    """Free the request and its stream if the handler has kept neither.
+def take_apart(held: list[Any]) -> None:
+    """Free a request and its stream if the handler has kept neither.
 
     They refer to each other; taken apart they are freed at once instead of by the collector, which
     lets thousands of ended connections add up.
+
+    Args:
+        held: The request, to which no variable of the caller refers any more.
     """
-    stream = vars(request).get("ws_stream")
-    # request: the caller's variable, ours, the argument below, and the stream
-    # stream: the request, our variable, and the argument below
-    if (
-        stream is not None
-        and sys.getrefcount(request) <= _REQUEST_REFERENCES
-        and sys.getrefcount(stream) <= _STREAM_REFERENCES
-    ):
-        vars(request).clear()
+    held.append(vars(held[0]).get("ws_stream"))
+    if isinstance(held[1], _core.AsyncStream):
+        held.append(held[1].blocking)
+    # What refers to a variable's object differs between versions of Python; what refers to an
+    # object in a list does not. So all are counted there, beside one that nobody else has.
+    nobodys, *counts = map(sys.getrefcount, [object(), *held])
+    # each is in `held`, and one of the others refers to it
+    if all(count == nobodys + 2 for count in counts):
+        vars(held[0]).pop("ws_stream", None)
 
 
 def _serve(request: Request, connection: _core.Connection) -> None:

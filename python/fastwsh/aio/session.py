@@ -50,8 +50,10 @@ class Session:
         self._task = asyncio.current_task()
         with connection.server._around_connection():
             await self._run(request, started)
-        # here, where nobody else's variables refer to it any more
-        session.take_apart(request)
+        held = [request]
+        # nobody else's variables refer to it any more
+        del request
+        session.take_apart(held)
 
     async def _run(self, request: Request, started: float) -> None:
         connection = self._connection

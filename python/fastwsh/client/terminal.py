@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Final, TextIO
 
 from fastwsh.client import stdout
+from fastwsh.client.typed import TypedLine, above
 
 __all__ = ["Terminal", "elide", "escape", "hex_of"]
 
@@ -78,6 +79,7 @@ class Terminal:
         self._is_terminal = self._out.isatty() and os.environ.get("TERM") != "dumb"
         self._has_color = self._is_terminal and not os.environ.get("NO_COLOR")
         self._readline = _import_readline() if self._is_terminal else None
+        self._typed = None if self._readline is None else TypedLine(self._readline)
         self._history = _history_path()
         if self._readline is not None:
             with suppress(OSError):
@@ -95,13 +97,18 @@ class Terminal:
         if self._has_color and color:
             line = f"\x1b[{color}m{line}\x1b[0m"
         with self._lock:
-            if self._is_prompting and self._readline is not None:
-                typed = _PROMPT + self._readline.get_line_buffer()
-                above = len(typed) // max(1, shutil.get_terminal_size().columns)
-                up = f"\x1b[{above}A" if above else ""
-                self._write(f"\r{up}\x1b[J{line}\n{typed}")
+            if self._is_prompting and self._typed is not None:
+                before, behind = self._typed.around_cursor(_PROMPT)
+                self._write(above(line, before, behind, self._columns()))
             else:
                 self._write(f"{line}\n")
+
+    def _columns(self) -> int:
+        columns = 0
+        with suppress(OSError):
+            # As readline asks, which knows no COLUMNS that is out of date.
+            columns = os.get_terminal_size(self._out.fileno()).columns
+        return columns or shutil.get_terminal_size().columns
 
     def _write(self, text: str) -> None:
         encoding = self._out.encoding or "utf-8"
