@@ -3,7 +3,7 @@
 import re
 import resource
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
 from contract_support import close_code
 from faults_support import COLLECT, assert_answers
 from hub_support import ECHO
-from wire import CLOSE, TEXT, Client, Frame
+from wire import BINARY, CLOSE, CONTINUATION, TEXT, Client, Frame
 
 SENDS = """\
 while True:
@@ -111,3 +111,35 @@ class TestFullDisk:
         log = "\n".join(server.log.lines)
         assert len(re.findall("No space left", log)) == 1
         assert "Traceback" not in log
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize(
+    ("opcode", "fin", "announced"),
+    [(TEXT, True, 1 << 30), (BINARY, False, 1 << 20), (TEXT, False, 1 << 20)],
+    ids=["one_frame", "binary_fragments", "text_fragments"],
+)
+def test_a_message_for_which_there_is_no_memory_costs_its_sender_alone(
+    start_server: StartServer, write_handler: WriteHandler, opcode: int, fin: bool, announced: int
+) -> None:
+    write_handler("echo", ECHO)
+    server = start_server("-w", "handlers", "--max-message-bytes", str(1 << 31))
+    with server.connect() as client, server.connect() as other:
+        client.handshake()
+        other.handshake()
+        status = Path(f"/proc/{server.process.pid}/statm").read_text(encoding="ascii")
+        room = int(status.split()[0]) * resource.getpagesize() + (96 << 20)
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, (room, room))
+        piece = bytes(1 << 20)
+        # zeros are valid text, and masked by zeros they stay what they are
+        header = lambda first: bytes([first, 0xFF]) + announced.to_bytes(8, "big") + bytes(4)  # noqa: E731
+        client.send(header(opcode | 0x80 * fin))
+        with suppress(ConnectionError):
+            for _ in range(1 << 10):
+                client.send(piece)
+                if not fin:
+                    client.send(header(CONTINUATION))
+        other.send_frame(TEXT, b"still here")
+        assert other.read_frame() == Frame(TEXT, b"still here")
+    assert server.process.poll() is None
+    assert "there is no memory for it" in "\n".join(server.log.lines)

@@ -90,6 +90,12 @@ pub enum ProtocolError {
         /// The limit.
         limit: u64,
     },
+    /// The system has no memory for what the peer sends, whatever the limits say.
+    #[error("message of more than {length} bytes; there is no memory for it")]
+    NoMemory {
+        /// What came so far, in bytes.
+        length: u64,
+    },
     /// RFC 6455 5.5.1: a body has at least the two bytes of a code.
     #[error("If a close frame has status code, the length of status code must be 2 octet")]
     CloseBodyOfOneByte,
@@ -111,7 +117,8 @@ impl ProtocolError {
             Self::MessageTooBig { .. }
             | Self::InflatedTooBig { .. }
             | Self::FrameTooBig { .. }
-            | Self::TooManyFragments { .. } => CloseCode::TOO_BIG,
+            | Self::TooManyFragments { .. }
+            | Self::NoMemory { .. } => CloseCode::TOO_BIG,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
@@ -132,6 +139,7 @@ impl ProtocolError {
                 | Self::MessageTooBig { .. }
                 | Self::FrameTooBig { .. }
                 | Self::TooManyFragments { .. }
+                | Self::NoMemory { .. }
         )
     }
 }

@@ -9,7 +9,7 @@ use tungstenite::protocol::frame::{coding::OpCode, FrameHeader as Formatter};
 
 use super::{
     error::{ProtocolError, SendError},
-    limits::Limits,
+    limits::{append, Limits},
     mask::{self, MaskingKey},
 };
 
@@ -220,7 +220,7 @@ impl FrameReader {
             },
         };
         let piece = take(input, frame.header.length - frame.payload.len() as u64);
-        frame.payload.extend_from_slice(piece);
+        append(&mut frame.payload, piece)?;
         if (frame.payload.len() as u64) < frame.header.length {
             self.current = Some(frame);
             return Ok(None);

@@ -45,3 +45,15 @@ impl Limits {
         Ok(())
     }
 }
+
+/// Puts a piece of a peer's message behind what came so far. `Vec` alone would end the process for
+/// want of memory, and the peer chooses how much is wanted.
+///
+/// # Errors
+/// [`ProtocolError::NoMemory`].
+pub(super) fn append(message: &mut Vec<u8>, piece: &[u8]) -> Result<(), ProtocolError> {
+    let length = message.len() as u64;
+    message.try_reserve(piece.len()).map_err(|_| ProtocolError::NoMemory { length })?;
+    message.extend_from_slice(piece);
+    Ok(())
+}

@@ -19,7 +19,7 @@ use super::{
     error::ProtocolError,
     fragment::Fragments,
     frame::{self, FrameHeader, Opcode},
-    limits::Limits,
+    limits::{append, Limits},
     mask::{self, MaskingKey},
     utf8::Validator,
 };
@@ -223,7 +223,7 @@ impl MessageReader {
         if fin && self.message.is_empty() {
             return Ok(Some((kind, payload)));
         }
-        self.message.extend_from_slice(&payload);
+        append(&mut self.message, &payload)?;
         Ok(fin.then(|| (kind, std::mem::take(&mut self.message))))
     }
 
@@ -291,7 +291,10 @@ impl MessageReader {
             }));
         }
         let from = self.message.len();
-        self.message.extend_from_slice(piece);
+        if let Err(error) = append(&mut self.message, piece) {
+            self.give_up_message();
+            return Err(error);
+        }
         self.unmask_data(current, from);
         self.data_came(current, from)
     }

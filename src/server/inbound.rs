@@ -141,7 +141,7 @@ impl Inbound {
         // growth follows what has come, so that a header alone cannot claim memory
         let step = target.len().max(4 * READ_AHEAD);
         let step = usize::try_from(missing).map_or(step, |missing| missing.min(step));
-        target.reserve_exact(step);
+        target.try_reserve_exact(step).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let before = target.len();
         let mut count = match wait {
             Wait::Never => socket.receive(target, Mode::NonBlocking)?,

@@ -152,7 +152,9 @@ impl RawInflater {
                 return Ok(data);
             }
             if output.len() == output.capacity() {
-                output.reserve_exact(growth.min(limit - produced));
+                let length = output.len() as u64;
+                let room = output.try_reserve_exact(growth.min(limit - produced));
+                room.map_err(|_| ProtocolError::NoMemory { length })?;
                 growth = growth.max(output.len() / 2);
             }
             let (before_in, before_out) = (self.stream.total_in(), output.len());

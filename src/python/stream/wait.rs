@@ -279,6 +279,11 @@ fn fill(
                     Ok(count) => {
                         return reader.payload_added(count).map_err(Failure::Protocol);
                     }
+                    Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                        let length = payload.len() as u64;
+                        *payload = Vec::new();
+                        return Err(Failure::Protocol(ProtocolError::NoMemory { length }));
+                    }
                     Err(error) => Some(error),
                 },
             }
