@@ -47,7 +47,8 @@ NOT_RUN = {
             ("--uds /run/fastwsh/fastwsh.sock", "--trusted-proxies unix"),
         )
     },
-    "python -m fastwsh -p 443 -d www -w ../handlers -t -k privkey.pem -c fullchain.pem": (
+    "python -m fastwsh -p 443 -d www -w ../handlers -t "
+    "-k ../keys/privkey.pem -c ../keys/fullchain.pem": (
         "test_deployment parses it, test_tls does the same on a free port"
     ),
     "docker build -f deploy/docker/Dockerfile -t fastwsh .": "it needs a daemon; see test_deploy",

@@ -119,7 +119,7 @@ def test_variables(programs: Programs):
         "CONTENT_LENGTH": "",
         "HTTP_HOST": "localhost",
         "HTTP_ACCEPT": "x/y,z/*",
-        "HTTP_COOKIE": "a=b, c=d",
+        "HTTP_COOKIE": "a=b; c=d",
         "HTTP_USER_AGENT": "\u00e9",
         "HTTP_REFERER": "http://r/",
         "HTTP_X_CUSTOM": "1",

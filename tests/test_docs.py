@@ -29,7 +29,7 @@ _README_COMMANDS = {
     "pip install .",
     "docker build -f deploy/docker/Dockerfile -t fastwsh .",  # needs a daemon; see test_deploy
     'docker run -p 9998:9998 -v "$PWD/handlers:/srv/handlers:ro" fastwsh',
-    "python -m fastwsh -p 443 -w handlers --tls --private-key key.pem --certificate fullchain.pem",
+    "python -m fastwsh -p 443 -w handlers --tls -k ../keys/key.pem -c ../keys/fullchain.pem",
 }
 
 

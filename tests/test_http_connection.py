@@ -262,7 +262,7 @@ def test_used_connection_is_not_kept_for_ever(impatient: WebSocketServer, sent: 
 
 def test_answer_of_one_connection_does_not_wait_for_another(server: Server):
     with server.connect() as slow:
-        slow.send(b"GET /a.txt HTTP/1.1\r\n")
+        slow.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n")
         assert fetch(server, "/b.txt").body == b"bb"
         slow.send(b"\r\n")
         assert read_reply(slow).body == b"a"

@@ -37,7 +37,6 @@ def test_names_are_in_the_order_that_ignores_case_and_marked(server: Server):
         ("%22f%22", '"f"'),
         ("%23i", "#i"),
         ("%2541", "%41"),
-        (".hidden", ".hidden"),
         ("%3Ce%3E", "&lt;e&gt;"),
         ("a%20b", "a b"),
         ("B", "B"),

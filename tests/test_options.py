@@ -98,6 +98,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["--deflate-level", "--deflate_level"], ["9"], "deflate_level", 9),
     (["--deflate-min-bytes", "--deflate_min_bytes"], ["9"], "deflate_min_bytes", 9),
     (["--strict-compat", "--strict_compat"], [], "strict_compat", True),
+    (["--serve-dot-files", "--serve_dot_files"], [], "serve_dot_files", True),
     (["--reload"], [], "reload", True),
     (["--check"], [], "check", True),
     (["--print-dropin-path", "--print_dropin_path"], [], "print_dropin_path", True),

@@ -611,6 +611,8 @@ class Server:
         run: Called with each connection, in a thread of its own.
         owner: The Python server; only a weak reference to it is kept.
         document_root: Root of the files for requests that no handler serves.
+        private_files: Files that are not served, whatever their names.
+        serve_dot_files: Whether files and folders whose names begin with a dot are served.
         local_addr: What handlers see as the server's address.
         limits: As `fastwsh.limits.of` returns them.
         proxies: As `fastwsh.proxies.settings` returns it.
@@ -637,6 +639,8 @@ class Server:
         owner: Any,
         *,
         document_root: str,
+        private_files: Sequence[str],
+        serve_dot_files: bool,
         local_addr: tuple[str, int],
         limits: dict[str, float],
         proxies: Settings,

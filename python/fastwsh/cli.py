@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import fastwsh.pywebsocket
-from fastwsh import banner, config, listeners, logs
+from fastwsh import banner, config, listeners, logs, private_files
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer, load_handlers
@@ -89,6 +89,7 @@ def main(args: Sequence[str] | None = None) -> int:
         banner.write(sys.stdout, str(_DROPIN_PATH))
         return 0
     try:
+        options.start_warnings += tuple(private_files.find_tls_files(options))
         config.enter_document_root(options)
         logs.configure(options)
         for warning in options.start_warnings:

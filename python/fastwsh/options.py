@@ -191,6 +191,13 @@ def _add_http(group: argparse._ArgumentGroup) -> None:
         "relative paths are seen from it (default: the current folder)",
     )
     group.add_argument(
+        *spelled("--serve-dot-files"),
+        dest="serve_dot_files",
+        action="store_true",
+        help="serve and list files and folders whose names begin with a dot as well (default: only "
+        ".well-known)",
+    )
+    group.add_argument(
         "-x",
         *spelled("--cgi-paths"),
         dest="cgi_paths",
@@ -249,6 +256,8 @@ def parse_args_and_config(
     if config_file:
         try:
             from_file, warnings = config.read_arguments(config_file, parser)
+            # other relative paths are seen from the document root
+            layers[0].config_file = os.path.abspath(config_file)  # noqa: PTH100
         except config.ConfigError as error:
             parser.exit(1, f"{parser.prog}: {error}\n")
         layers.append(_parse(parser, from_file))

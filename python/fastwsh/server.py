@@ -14,7 +14,18 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, coroutines, limits, listeners, loggers, plain_http, proxies, session, tls
+from fastwsh import (
+    _core,
+    coroutines,
+    limits,
+    listeners,
+    loggers,
+    plain_http,
+    private_files,
+    proxies,
+    session,
+    tls,
+)
 from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, Executor
 from fastwsh.config import ConfigError
@@ -270,6 +281,8 @@ class WebSocketServer(SocketServer):
             self._run_connection,
             self,
             document_root=self._document_root(),
+            private_files=private_files.of(options),
+            serve_dot_files=private_files.serves_dot_files(options),
             local_addr=(self.server_name, self.server_port),
             validation_host=getattr(options, "validation_host", None),
             validation_port=getattr(options, "validation_port", None),
@@ -284,6 +297,7 @@ class WebSocketServer(SocketServer):
 
     def _configure_core(self, core: _core.Server) -> None:
         options = self.websocket_server_options
+        private_files.warn(options, self._document_root())
         options.dispatcher._has_event_loop = True
         # an alias may be added at any time
         listeners_of_changes = getattr(options.dispatcher, "_alias_listeners", [])

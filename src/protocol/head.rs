@@ -53,6 +53,35 @@ impl RequestHead {
     }
 }
 
+impl RequestHead {
+    /// Whether the request has the Host header that it must have, and no second one: whoever is in
+    /// between may have believed the other (RFC 9112 3.2).
+    pub fn names_one_host(&self) -> bool {
+        let hosts = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Host"));
+        match hosts.count() {
+            0 => !self.is_http_1_1(),
+            count => count == 1,
+        }
+    }
+
+    /// Whether the client speaks HTTP/1.1; what it calls 1.2 is no less.
+    pub fn is_http_1_1(&self) -> bool {
+        let numbers = self.version.strip_prefix("HTTP/").and_then(|text| text.split_once('.'));
+        let parse = |digits: &str| digits.parse::<u64>().unwrap_or(0);
+        numbers.is_some_and(|(major, minor)| parse(major) == 1 && parse(minor) >= 1)
+    }
+}
+
+/// How many bytes of empty lines come before a request, which some clients send behind a body; they are
+/// passed over (RFC 9112 2.2).
+pub fn empty_lines(buffer: &[u8]) -> usize {
+    let mut rest = buffer;
+    while let [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..] = rest {
+        rest = behind;
+    }
+    buffer.len() - rest.len()
+}
+
 /// Finds the end of a head in a buffer that grows.
 #[derive(Debug, Default)]
 pub struct HeadReader {

@@ -81,6 +81,8 @@ impl Server {
         owner,
         *,
         document_root,
+        private_files,
+        serve_dot_files,
         local_addr,
         limits,
         proxies,
@@ -102,6 +104,8 @@ impl Server {
         run: Py<PyAny>,
         owner: &Bound<'_, PyAny>,
         document_root: PathBuf,
+        private_files: Vec<PathBuf>,
+        serve_dot_files: bool,
         local_addr: (String, u16),
         limits: Limits,
         proxies: Proxies,
@@ -151,6 +155,8 @@ impl Server {
         let tls = files.as_ref().map(tls::load).transpose().map_err(super::errors::value_error)?;
         let config = Config {
             document_root,
+            private_files,
+            serve_dot_files,
             limits: limits.of_connections()?,
             keepalive: limits.keepalive()?,
             proxies: proxies.of_connections()?,

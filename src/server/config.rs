@@ -20,6 +20,10 @@ use crate::protocol::uri;
 pub struct Config {
     /// Root of the files that the fallback serves.
     pub document_root: PathBuf,
+    /// Files that the server uses itself: never served, whatever their names.
+    pub private_files: Vec<PathBuf>,
+    /// Whether files whose names begin with a dot are served.
+    pub serve_dot_files: bool,
     /// What a peer may take.
     pub limits: Limits,
     /// What is done for silent connections.

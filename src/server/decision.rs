@@ -6,7 +6,7 @@ use super::{
     answer::Refusal,
     config::Concurrency,
     event::{Level, HANDLER_LOG},
-    fallback::Errand,
+    fallback::{Errand, Framing},
     guest::Guest,
     metrics::totals::Handshake,
     seats::Full,
@@ -35,6 +35,9 @@ pub(super) fn decide(
     if let Err(full) = guest.count_for(peer) {
         shared.tell_refused(peer, full);
         return Err(Decision::Refuse(Full::refusal()));
+    }
+    if !head.names_one_host() {
+        return Err(Decision::Refuse(Refusal::new(400)));
     }
     let fall_back = |resource: &str| {
         events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
@@ -81,6 +84,8 @@ pub(super) fn decide(
             });
             Err(Decision::Refuse(Refusal::new(400)))
         }
+        // the frames that follow could not be told from a body
+        Some(_) if Framing::of(head).has_body() => Err(Decision::Refuse(Refusal::new(400))),
         Some(concurrency) => Err(Decision::Handler { resource, concurrency, peer }),
         None => {
             let upgrade = Opening::is_meant(head);
@@ -97,6 +102,8 @@ pub(super) fn decide(
 pub(super) fn is_for_handler(head: &RequestHead, shared: &Shared) -> bool {
     let has_credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner).is_some();
     !has_credential
+        && head.names_one_host()
+        && !Framing::of(head).has_body()
         && matches!(uri::parse(&head.target), Target::Relative)
         && shared.routes.find(uri::split_resource(&head.target).0).is_some()
 }

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::protocol::{
     handshake::Opening,
-    head::{HeadError, HeadReader, RequestHead},
+    head::{empty_lines, HeadError, HeadReader, RequestHead},
 };
 
 /// A connection of which the beginning may have been read.
@@ -145,6 +145,7 @@ async fn open(
         (stream, _) => stream,
     };
     let mut buffer = first;
+    buffer.drain(..empty_lines(&buffer));
     let mut reader = HeadReader::new(shared.config.limits.head);
     match reader.poll(&buffer) {
         Ok(None) => {}
@@ -156,7 +157,7 @@ async fn open(
         let read = match stream.read_buf(&mut buffer).await {
             Ok(0) if buffer.is_empty() => return None,
             Ok(0) => reader.finish(&buffer),
-            Ok(_) => match reader.poll(&buffer) {
+            Ok(_) => match poll_behind_empty_lines(&mut reader, &mut buffer, shared) {
                 Ok(None) => continue,
                 Ok(Some(whole)) => Ok(whole),
                 Err(error) => Err(error),
@@ -165,6 +166,19 @@ async fn open(
         };
         return Some((stream, buffer, read));
     }
+}
+
+fn poll_behind_empty_lines(
+    reader: &mut HeadReader,
+    buffer: &mut Vec<u8>,
+    shared: &Shared,
+) -> Result<Option<(RequestHead, usize)>, HeadError> {
+    let empty = empty_lines(buffer);
+    if empty > 0 {
+        buffer.drain(..empty);
+        *reader = HeadReader::new(shared.config.limits.head);
+    }
+    reader.poll(buffer)
 }
 
 /// Learns from the PROXY header whose connection it is; gives it back unless it ends here.

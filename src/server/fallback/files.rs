@@ -1,17 +1,30 @@
 //! Sending a file: tower-http does ranges, validators and compressed siblings.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    fs::Metadata,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use http::{header, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
-use super::{answers, locate::PlainFile, Body};
+use super::{
+    answers,
+    file_body::FileBody,
+    locate::{opened_path, PlainFile},
+    Body,
+};
 use crate::protocol::head::RequestHead;
 
 /// The type of a file whose extension says nothing.
 const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Seconds from 1970 to 9999: httpdate panics beyond.
+const UNTIL_YEAR_9999: Duration = Duration::from_secs(253_370_764_800);
 
 /// What tower-http reads of a request.
 const READ: [(&str, header::HeaderName); 7] = [
@@ -53,7 +66,20 @@ pub(super) async fn send(
     file: PlainFile,
     types: &ContentTypes,
 ) -> Response<Body> {
+    if !has_http_date(&file.metadata) {
+        return send_undated(head, file, types);
+    }
+    let is_from_the_future =
+        file.metadata.modified().is_ok_and(|modified| modified > SystemTime::now());
     let mut request = request(head);
+    let has_variants = file.gzip || file.brotli;
+    if let Some(range) = request.headers_mut().remove(header::RANGE) {
+        // of a variant, the length is not known here
+        let length = if has_variants { u64::MAX } else { file.metadata.len() };
+        if let Some(range) = canonical_range(range.to_str().unwrap_or_default(), length) {
+            request.headers_mut().insert(header::RANGE, range);
+        }
+    }
     if !range_applies(&request, &file).await {
         request.headers_mut().remove(header::RANGE);
     }
@@ -68,6 +94,66 @@ pub(super) async fn send(
         }
         _ => {}
     }
+    if response.status() == StatusCode::NOT_MODIFIED && has_variants {
+        // as in the answer that the client has (RFC 9110 15.4.5)
+        let vary = HeaderValue::from_static("accept-encoding");
+        response.headers_mut().entry(header::VARY).or_insert(vary);
+    }
+    if is_from_the_future {
+        response.headers_mut().remove(header::LAST_MODIFIED);
+    }
+    response
+}
+
+/// The range that a client means, in the one form that tower-http understands; `None` if it is to be
+/// passed over: an unknown unit (RFC 9110 14.2), one that is no range, and any range of an empty file.
+fn canonical_range(value: &str, length: u64) -> Option<HeaderValue> {
+    let (unit, ranges) = value.split_once('=')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") || length == 0 {
+        return None;
+    }
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        // what is too large for a number is beyond every end
+        is_number.then(|| digits.parse().unwrap_or(u64::MAX))
+    };
+    let one = |range: &str| {
+        let (first, last) = range.trim().split_once('-')?;
+        match (first.trim(), last.trim()) {
+            ("", suffix) => {
+                let suffix = number(suffix)?;
+                // more than there is means all of it (RFC 9110 14.1.2)
+                let all = length < u64::MAX && suffix >= length;
+                Some(if all { "0-".to_owned() } else { format!("-{suffix}") })
+            }
+            (first, "") => Some(format!("{}-", number(first)?)),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then(|| format!("{first}-{last}"))
+            }
+        }
+    };
+    let ranges: Option<Vec<_>> = ranges.split(',').map(one).collect();
+    HeaderValue::from_str(&format!("bytes={}", ranges?.join(","))).ok()
+}
+
+/// Whether a file's time of modification can be written as a date of HTTP (RFC 9110 5.6.7).
+fn has_http_date(metadata: &Metadata) -> bool {
+    metadata.modified().is_ok_and(|modified| {
+        modified.duration_since(UNIX_EPOCH).is_ok_and(|since| since < UNTIL_YEAR_9999)
+    })
+}
+
+/// Sends all of a file whose date cannot be told: without validators nothing else could be asked for.
+fn send_undated(head: &RequestHead, file: PlainFile, types: &ContentTypes) -> Response<Body> {
+    let length = file.metadata.len();
+    let mut response = if head.method == "HEAD" {
+        answers::empty()
+    } else {
+        Response::new(FileBody::new(file.file, length).boxed_unsync())
+    };
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, types.of(&file.name));
     response
 }
 
@@ -122,7 +208,9 @@ async fn serve(
     impl http_body_util::BodyExt<Data = hyper::body::Bytes, Error = std::io::Error> + Send + 'static,
 > {
     // a client that wants several ranges takes the whole as well; a multipart answer is not worth it
-    let mut service = ServeFile::new(&file.path).ignore_multi_range_requests(true);
+    // a compressed version is found by the path of the other one
+    let path = if file.gzip || file.brotli { file.path.clone() } else { opened_path(&file.file) };
+    let mut service = ServeFile::new(path).ignore_multi_range_requests(true);
     if file.gzip {
         service = service.precompressed_gzip();
     }
@@ -150,6 +238,25 @@ mod tests {
         for name in ["noext", ".html", "a.bad", "a.unknown"] {
             assert_eq!(of(name), "application/octet-stream", "{name}");
         }
+    }
+
+    #[test]
+    fn ranges_are_read_as_they_are_meant() {
+        let range = |value, length| {
+            canonical_range(value, length).map(|range| range.to_str().unwrap().to_owned())
+        };
+        assert_eq!(range("bytes=-5", 3).as_deref(), Some("bytes=0-"));
+        assert_eq!(range("bytes=-2", 3).as_deref(), Some("bytes=-2"));
+        assert_eq!(range("BYTES=0-", 3).as_deref(), Some("bytes=0-"));
+        assert_eq!(range("bytes= 0-1 , 2-2", 3).as_deref(), Some("bytes=0-1,2-2"));
+        let huge = format!("bytes=1-{}", u64::MAX);
+        assert_eq!(range("bytes=1-99999999999999999999", 3), Some(huge));
+        for value in
+            ["items=0-1", "bytes", "bytes=", "bytes=x-y", "bytes=2-1", "bytes=0-1,", "bytes=-"]
+        {
+            assert_eq!(range(value, 3), None, "{value}");
+        }
+        assert_eq!(range("bytes=0-", 0), None);
     }
 
     #[test]

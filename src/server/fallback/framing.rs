@@ -9,7 +9,7 @@ use crate::protocol::head::RequestHead;
 
 /// The body that follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::server) enum Framing {
     /// None.
     None,
     /// That many bytes.
@@ -21,8 +21,13 @@ pub(super) enum Framing {
 }
 
 impl Framing {
+    /// Whether bytes follow that are not the next request, or nobody can tell.
+    pub(in crate::server) fn has_body(self) -> bool {
+        !matches!(self, Self::None | Self::Length(0))
+    }
+
     /// Reads the headers.
-    pub(super) fn of(head: &RequestHead) -> Self {
+    pub(in crate::server) fn of(head: &RequestHead) -> Self {
         if hides_length(head) {
             return Self::Bad;
         }
@@ -37,7 +42,9 @@ impl Framing {
                     _ => Self::Bad,
                 }
             }
-            (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") && is_1_1(head) => {
+            (Some(coding), None)
+                if coding.eq_ignore_ascii_case("chunked") && head.is_http_1_1() =>
+            {
                 Self::Chunked
             }
             // both headers at once are how requests are smuggled (RFC 9112 6.1)
@@ -62,7 +69,7 @@ fn hides_length(head: &RequestHead) -> bool {
 /// Writes the head for hyper.
 pub(super) fn head_for_hyper(head: &RequestHead, framing: Framing) -> Vec<u8> {
     let method = if head.method == "HEAD" { "HEAD" } else { "GET" };
-    let version = if is_1_1(head) { "HTTP/1.1" } else { "HTTP/1.0" };
+    let version = if head.is_http_1_1() { "HTTP/1.1" } else { "HTTP/1.0" };
     let mut text = format!("{method} / {version}\r\n");
     let asks_for = |option: &str| {
         let options = head.list_header("Connection").unwrap_or_default();
@@ -84,18 +91,11 @@ pub(super) fn head_for_hyper(head: &RequestHead, framing: Framing) -> Vec<u8> {
     }
     let expects =
         head.header("Expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue"));
-    if expects && is_1_1(head) {
+    if expects && head.is_http_1_1() {
         text.push_str("Expect: 100-continue\r\n");
     }
     text.push_str("\r\n");
     text.into_bytes()
-}
-
-/// Whether the client speaks HTTP/1.1; what it calls 1.2 is no less.
-fn is_1_1(head: &RequestHead) -> bool {
-    let numbers = head.version.strip_prefix("HTTP/").and_then(|version| version.split_once('.'));
-    let parse = |digits: &str| digits.parse::<u64>().unwrap_or(0);
-    numbers.is_some_and(|(major, minor)| parse(major) == 1 && parse(minor) >= 1)
 }
 
 fn parse_length(digits: &str) -> Option<u64> {

@@ -26,7 +26,7 @@ use super::{
     patience::Patience,
 };
 use crate::{
-    protocol::head::{HeadError, HeadLimits, HeadReader, RequestHead},
+    protocol::head::{empty_lines, HeadError, HeadLimits, HeadReader, RequestHead},
     server::{limits::Limits, stream::Stream},
 };
 
@@ -249,11 +249,9 @@ impl<V> Shared<V> {
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             // some clients end a body with a line too many (RFC 9112 2.2)
-            while let Some(rest) = [&b"\r\n"[..], b"\n"]
-                .iter()
-                .find_map(|end| self.buffer.starts_with(end).then_some(end.len()))
-            {
-                self.buffer.drain(..rest);
+            let empty = empty_lines(&self.buffer);
+            if empty > 0 {
+                self.buffer.drain(..empty);
                 self.reader = HeadReader::new(self.head_limits);
             }
             let read = match self.reader.poll(&self.buffer) {

@@ -1,6 +1,12 @@
 //! The page for a directory that has no index file.
 
-use std::{fmt::Write, fs, io, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    fmt::Write,
+    fs::{self, Metadata},
+    io,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
 
 use super::path::{decode, encode};
 use crate::server::answer::escape_text;
@@ -13,17 +19,26 @@ pub(super) struct Entry {
     link: bool,
 }
 
-/// Reads a directory; in the order of `str.lower`, as pywebsocket lists it.
+/// Reads the names in a directory that `shows` lets through; in the order of `str.lower`, as pywebsocket
+/// lists it.
 ///
 /// # Errors
 /// If the directory cannot be read. Blocks.
-pub(super) fn read(directory: &Path) -> io::Result<Vec<Entry>> {
+pub(super) fn read(
+    directory: &Path,
+    shows: impl Fn(&[u8], Option<&Metadata>) -> bool,
+) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
+        let name = entry.file_name().as_bytes().to_vec();
+        let metadata = fs::metadata(entry.path()).ok();
+        if !shows(&name, metadata.as_ref()) {
+            continue;
+        }
         entries.push(Entry {
-            name: entry.file_name().as_bytes().to_vec(),
-            directory: fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()),
+            name,
+            directory: metadata.is_some_and(|metadata| metadata.is_dir()),
             link: entry.file_type().is_ok_and(|kind| kind.is_symlink()),
         });
     }
@@ -88,7 +103,7 @@ mod tests {
         for name in ["b", "A", ".c", "<e>"] {
             fs::write(folder.join(name), "").unwrap();
         }
-        let entries = read(&folder).unwrap();
+        let entries = read(&folder, |_, _| true).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         let names: Vec<_> =
             entries.iter().map(|entry| String::from_utf8_lossy(&entry.name)).collect();

@@ -2,14 +2,26 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
-    io::Read,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    fs::{self, File, Metadata},
+    io::{self, Read},
+    os::{
+        fd::AsRawFd,
+        unix::{
+            ffi::OsStrExt,
+            fs::{OpenOptionsExt, PermissionsExt},
+        },
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::path::Resource;
+use rustix::fs::OFlags;
+
+use super::{
+    listing::{self, Entry},
+    path::Resource,
+    private::{FileId, Private},
+};
 
 /// Served for a directory, in this order.
 const INDEX_FILES: [&str; 2] = ["index.html", "index.htm"];
@@ -21,7 +33,7 @@ const SCRIPT_EXTENSIONS: [&str; 8] = ["cgi", "lua", "php", "pl", "py", "rb", "sh
 pub type IsExecutable = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 
 /// What a path leads to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Found {
     /// A file to send.
     File(PlainFile),
@@ -35,14 +47,19 @@ pub(super) enum Found {
     Forbidden,
     /// A symbolic link leads out of the document root.
     Outside,
-    /// Nothing.
+    /// Nothing, or nothing that anybody is to know of.
     Missing,
+    /// A file that the server may not read.
+    Unreadable,
 }
 
 /// A file to send; all paths are free of links.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct PlainFile {
     pub(super) path: PathBuf,
+    /// The file that was checked, whatever becomes of its path.
+    pub(super) file: File,
+    pub(super) metadata: Metadata,
     /// The name it was asked for by, which tells its type.
     pub(super) name: PathBuf,
     /// Whether there is a compressed version beside it.
@@ -68,6 +85,7 @@ pub(super) struct Locator {
     /// Where programs are, as names from the root.
     cgi_directories: Vec<Vec<Vec<u8>>>,
     is_executable: Option<IsExecutable>,
+    private: Private,
 }
 
 impl std::fmt::Debug for Locator {
@@ -81,6 +99,7 @@ impl Locator {
         root: &Path,
         cgi_directories: &[String],
         is_executable: Option<IsExecutable>,
+        private: Private,
     ) -> Self {
         let names = |path: &String| {
             let names = path.split('/').filter(|name| !name.is_empty());
@@ -90,6 +109,7 @@ impl Locator {
             root: root.canonicalize().unwrap_or_else(|_| root.to_owned()),
             cgi_directories: cgi_directories.iter().map(names).collect(),
             is_executable,
+            private,
         }
     }
 
@@ -99,6 +119,9 @@ impl Locator {
 
     /// Finds what a resource names.
     pub(super) fn find(&self, resource: &Resource) -> Found {
+        if resource.segments.iter().any(|name| self.private.hides(name)) {
+            return Found::Missing;
+        }
         for directory in &self.cgi_directories {
             if is_below(directory, &resource.segments) {
                 if let Some(found) = self.find_script(resource, directory.len()) {
@@ -122,6 +145,9 @@ impl Locator {
         let file = path.canonicalize().ok().filter(|file| file.is_file())?;
         if !file.starts_with(&self.root) {
             return Some(Found::Outside);
+        }
+        if self.is_private(&file, &file.metadata().ok()?) {
+            return Some(Found::Missing);
         }
         if !self.is_executable(&file) {
             return looks_like_script(&file).then_some(Found::Forbidden);
@@ -166,7 +192,51 @@ impl Locator {
             return Found::Forbidden;
         }
         let (gzip, brotli) = (self.has_sibling(&path, ".gz"), self.has_sibling(&path, ".br"));
-        Found::File(PlainFile { path, name: asked, gzip, brotli })
+        self.open(path, |path, file, metadata| {
+            Found::File(PlainFile { path, file, metadata, name: asked, gzip, brotli })
+        })
+    }
+
+    /// Opens a file and checks what was opened: between a look at a path and its use, somebody may have
+    /// put a link in its place.
+    fn open(&self, path: PathBuf, found: impl FnOnce(PathBuf, File, Metadata) -> Found) -> Found {
+        // a pipe must not be waited for
+        let mut options = File::options();
+        options.read(true).custom_flags(libc_flags());
+        let file = match options.open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Found::Unreadable
+            }
+            Err(_) => return Found::Missing,
+        };
+        let Ok(metadata) = file.metadata() else { return Found::Missing };
+        let place = opened_path(&file).canonicalize().unwrap_or_else(|_| path.clone());
+        if !place.starts_with(&self.root) {
+            return Found::Outside;
+        }
+        if !metadata.is_file() || self.is_private(&place, &metadata) {
+            return Found::Missing;
+        }
+        found(path, file, metadata)
+    }
+
+    fn is_private(&self, path: &Path, metadata: &Metadata) -> bool {
+        self.private.hides_path(path, &self.root)
+            || self.private.own_files().contains(&FileId::of(metadata))
+    }
+
+    /// The names in a directory that may be shown.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        let own = self.private.own_files();
+        let shows = |name: &[u8], metadata: Option<&Metadata>| {
+            !self.private.hides(name)
+                && !metadata.is_some_and(|metadata| own.contains(&FileId::of(metadata)))
+        };
+        listing::read(directory, shows)
     }
 
     fn path(&self, segments: &[Vec<u8>]) -> PathBuf {
@@ -198,6 +268,15 @@ impl Locator {
     }
 }
 
+/// A path to an open file, whatever its names are by now.
+pub(super) fn opened_path(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn libc_flags() -> i32 {
+    i32::try_from((OFlags::NONBLOCK | OFlags::CLOEXEC).bits()).unwrap_or_default()
+}
+
 /// Whether names lead into a directory. The root as a CGI directory means only the files in it, not
 /// everything below, as in pywebsocket.
 fn is_below(directory: &[Vec<u8>], names: &[Vec<u8>]) -> bool {
@@ -221,142 +300,4 @@ fn looks_like_script(file: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        os::unix::fs::symlink,
-        sync::atomic::{AtomicUsize, Ordering},
-    };
-
-    use super::*;
-
-    /// A folder that is removed at the end.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new() -> Self {
-            static COUNT: AtomicUsize = AtomicUsize::new(0);
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("fastwsh-locate-{}-{number}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir(&path).unwrap();
-            Self(path.canonicalize().unwrap())
-        }
-
-        fn put(&self, name: &str, content: &str, mode: u32) {
-            let path = self.0.join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, content).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
-
-    fn find(folder: &Folder, target: &str) -> Found {
-        let directories = ["/cgi".to_owned(), "x/y/".to_owned()];
-        let locator = Locator::new(&folder.0.join("root"), &directories, None);
-        locator.find(&Resource::parse(target).unwrap())
-    }
-
-    fn is_file(found: &Found, name: &str) -> bool {
-        matches!(found, Found::File(file) if file.path.ends_with(name))
-    }
-
-    #[test]
-    fn finds_files_directories_and_index_files() {
-        let folder = Folder::new();
-        folder.put("root/a.txt", "", 0o644);
-        folder.put("root/with/index.htm", "", 0o644);
-        folder.put("root/without/b", "", 0o644);
-        assert!(is_file(&find(&folder, "/a.txt"), "a.txt"));
-        assert!(is_file(&find(&folder, "/with/"), "index.htm"));
-        assert_eq!(find(&folder, "/a.txt/"), Found::Missing);
-        assert_eq!(find(&folder, "/nope"), Found::Missing);
-        assert_eq!(find(&folder, "/without"), Found::NoSlash);
-        assert_eq!(find(&folder, "/without/"), Found::Directory(folder.0.join("root/without")));
-        assert_eq!(find(&folder, &format!("/{}", "n".repeat(5000))), Found::Missing);
-        assert_eq!(find(&folder, "/a.txt/b"), Found::Missing);
-    }
-
-    #[test]
-    fn links_must_stay_inside_the_root() {
-        let folder = Folder::new();
-        folder.put("root/a.txt", "", 0o644);
-        folder.put("secret/s.txt", "", 0o644);
-        let link = |target: &str, name: &str| symlink(target, folder.0.join(name)).unwrap();
-        link("a.txt", "root/inside");
-        link("../secret/s.txt", "root/outside");
-        link("../secret", "root/folder");
-        link("../secret/s.txt", "root/a.txt.gz");
-        link("/nonexistent", "root/dangling");
-        assert!(is_file(&find(&folder, "/inside"), "a.txt"));
-        assert_eq!(find(&folder, "/outside"), Found::Outside);
-        assert_eq!(find(&folder, "/folder/"), Found::Outside);
-        assert_eq!(find(&folder, "/folder/s.txt"), Found::Outside);
-        assert_eq!(find(&folder, "/dangling"), Found::Missing);
-        assert!(matches!(find(&folder, "/a.txt"), Found::File(file) if !file.gzip));
-    }
-
-    #[test]
-    fn notices_compressed_siblings() {
-        let folder = Folder::new();
-        folder.put("root/a.txt", "", 0o644);
-        folder.put("root/a.txt.br", "", 0o644);
-        assert!(matches!(find(&folder, "/a.txt"), Found::File(file) if file.brotli && !file.gzip));
-    }
-
-    #[test]
-    fn splits_the_path_at_the_program() {
-        let folder = Folder::new();
-        folder.put("root/cgi/deep/run", "#!/bin/sh", 0o755);
-        folder.put("root/x/y/run", "#!/bin/sh", 0o755);
-        let script = |name: &str, path_info: &str, path: &str| {
-            Found::Script(Script {
-                path: folder.0.join(path),
-                name: name.into(),
-                path_info: path_info.into(),
-            })
-        };
-        let deep = "root/cgi/deep/run";
-        assert_eq!(find(&folder, "/cgi/deep/run"), script("/cgi/deep/run", "", deep));
-        assert_eq!(find(&folder, "/cgi/deep/run/"), script("/cgi/deep/run", "/", deep));
-        assert_eq!(
-            find(&folder, "/cgi//deep/run/a/b%20/"),
-            script("/cgi/deep/run", "/a/b /", deep)
-        );
-        assert_eq!(find(&folder, "/x/y/run/p"), script("/x/y/run", "/p", "root/x/y/run"));
-        assert_eq!(find(&folder, "/cgi/nope/run"), Found::Missing);
-        assert_eq!(find(&folder, "/cgi/../cgi/deep/run"), Found::Forbidden);
-    }
-
-    #[test]
-    fn shows_no_source_of_a_program() {
-        let folder = Folder::new();
-        folder.put("root/cgi/noexec.py", "print", 0o644);
-        folder.put("root/cgi/shebang", "#!/bin/sh", 0o644);
-        folder.put("root/cgi/style.css", "a{}", 0o644);
-        folder.put("root/cgi/run", "#!/bin/sh", 0o755);
-        symlink("cgi/run", folder.0.join("root/alias")).unwrap();
-        symlink("/bin/sh", folder.0.join("root/cgi/shell")).unwrap();
-        assert_eq!(find(&folder, "/cgi/noexec.py"), Found::Forbidden);
-        assert_eq!(find(&folder, "/cgi/shebang"), Found::Forbidden);
-        assert_eq!(find(&folder, "/alias"), Found::Forbidden);
-        assert_eq!(find(&folder, "/cgi/shell"), Found::Outside);
-        assert!(is_file(&find(&folder, "/cgi/style.css"), "style.css"));
-    }
-
-    #[test]
-    fn the_root_as_a_cgi_directory_is_not_the_whole_tree() {
-        let folder = Folder::new();
-        folder.put("root/run", "#!/bin/sh", 0o755);
-        folder.put("root/sub/run", "#!/bin/sh", 0o755);
-        let locator = Locator::new(&folder.0.join("root"), &["/".to_owned()], None);
-        let find = |target: &str| locator.find(&Resource::parse(target).unwrap());
-        assert!(matches!(find("/run"), Found::Script(_)));
-        assert!(is_file(&find("/sub/run"), "sub/run"));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 
 mod answers;
 mod cgi;
+mod file_body;
 mod files;
 mod framing;
 #[cfg(feature = "fuzzing")]
@@ -14,6 +15,7 @@ mod listing;
 mod locate;
 mod path;
 mod patience;
+mod private;
 
 use std::{convert::Infallible, fmt::Write, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -28,15 +30,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::watch, task::spawn_blocking};
 
 pub use self::{cgi::CgiConfig, locate::IsExecutable};
+pub(super) use framing::Framing;
 pub(super) use gate::{End, Errand};
 
 use self::{
     cgi::{Ran, Runner},
     files::ContentTypes,
-    framing::Framing,
     gate::{Asked, Gate, Judge},
     locate::{Found, Locator},
     path::Resource,
+    private::Private,
 };
 use super::{
     answer::SERVER,
@@ -88,6 +91,7 @@ impl Fallback {
             &config.document_root,
             &config.cgi.directories,
             config.cgi.is_executable.clone(),
+            Private::new(&config.private_files, config.serve_dot_files),
         );
         let root = locator.root().to_owned();
         Self {
@@ -221,6 +225,10 @@ impl Fallback {
                     return answers::not_found();
                 }
                 Found::Missing => return answers::not_found(),
+                Found::Unreadable => {
+                    let status = StatusCode::INTERNAL_SERVER_ERROR;
+                    return answers::page(status, "Cannot read the file");
+                }
             };
             let request =
                 cgi::Request { head: &head, script: &script, resource: &resource, client };
@@ -241,8 +249,9 @@ impl Fallback {
     }
 
     async fn list(&self, target: String, directory: PathBuf) -> Response<Body> {
+        let locator = self.locator.clone();
         let page = spawn_blocking(move || {
-            listing::read(&directory).map(|entries| listing::page(&target, &entries))
+            locator.list(&directory).map(|entries| listing::page(&target, &entries))
         });
         match page.await {
             Ok(Ok(page)) => answers::html(page),

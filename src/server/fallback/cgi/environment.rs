@@ -93,6 +93,8 @@ impl Request<'_> {
         set("QUERY_STRING", &bytes(self.resource.query.as_deref().unwrap_or_default()));
         set("CONTENT_TYPE", &bytes(head.header("Content-Type").unwrap_or("text/plain")));
         if let Some(length) = head.header("Content-Length") {
+            // several that are the same are one (RFC 9110 8.6)
+            let length = length.split(',').next().unwrap_or_default().trim();
             set("CONTENT_LENGTH", length.as_bytes());
         }
         if let Some((scheme, user)) = head.header("Authorization").and_then(parse_authorization) {
@@ -130,7 +132,9 @@ impl Request<'_> {
     }
 }
 
-/// The headers as variables; repeated ones joined.
+/// The headers as variables. Repeated ones are joined as their grammar demands: by a comma if they are
+/// lists (RFC 9110 5.3), cookies by a semicolon (RFC 6265 5.4, RFC 9113 8.2.3); of those that can be
+/// there only once the first one counts.
 fn header_variables(head: &RequestHead) -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = Vec::new();
     for (name, value) in &head.headers {
@@ -144,7 +148,13 @@ fn header_variables(head: &RequestHead) -> Vec<(String, String)> {
         let value = value.replace(['\r', '\n'], "");
         match variables.iter_mut().find(|(other, _)| *other == variable) {
             Some((_, values)) => {
-                values.push_str(if lower == "accept" { "," } else { ", " });
+                let joint = match lower.as_str() {
+                    _ if SINGLE.contains(&lower.as_str()) => continue,
+                    "cookie" => "; ",
+                    "accept" => ",",
+                    _ => ", ",
+                };
+                values.push_str(joint);
                 values.push_str(&value);
             }
             None => variables.push((variable, value)),
@@ -152,6 +162,22 @@ fn header_variables(head: &RequestHead) -> Vec<(String, String)> {
     }
     variables
 }
+
+/// Headers that are no lists, and whose values a comma would spoil.
+const SINGLE: [&str; 12] = [
+    "date",
+    "from",
+    "host",
+    "if-modified-since",
+    "if-range",
+    "if-unmodified-since",
+    "max-forwards",
+    "origin",
+    "range",
+    "referer",
+    "sec-websocket-key",
+    "user-agent",
+];
 
 /// The scheme, and the user if it is Basic.
 fn parse_authorization(value: &str) -> Option<(&str, Option<String>)> {
@@ -246,7 +272,8 @@ mod tests {
 
     #[test]
     fn joins_repeated_headers_and_unfolds() {
-        is("Cookie: a=b\r\nCookie: c=d", "HTTP_COOKIE", "a=b, c=d");
+        is("Cookie: a=b\r\nCookie: c=d", "HTTP_COOKIE", "a=b; c=d");
+        is("User-Agent: a\r\nUser-Agent: b", "HTTP_USER_AGENT", "a");
         is("Accept: x/y\r\nAccept: z/*", "HTTP_ACCEPT", "x/y,z/*");
         is("X-A: 1,\r\n 2", "HTTP_X_A", "1, 2");
         is("X-A: 1\x002", "HTTP_X_A", "12");

@@ -1,0 +1,81 @@
+"""Files that the server uses itself: where the options name them, and that they are not served.
+
+The native half knows them by device and inode, so that no other name or link leads to them.
+"""
+
+import argparse
+import logging
+import os
+from typing import Any, Final
+
+from fastwsh.paths import is_inside
+
+__all__ = ["find_tls_files", "of", "serves_dot_files", "warn"]
+
+_LOGGER: Final = logging.getLogger("fastwsh.server")
+
+# The options that name one file each.
+_TLS: Final = ("private_key", "certificate", "tls_client_ca")
+_CONFIGURATION: Final = ("config_file", "websock_handlers_map_file")
+_LOGS: Final = ("log_file", "access_log")
+
+
+def of(options: Any) -> list[str]:
+    """Return the paths of the files that the server was told to use.
+
+    Args:
+        options: pywebsocket's options; those that an embedder leaves out name nothing.
+    """
+    return [
+        *_named(options, *_TLS, *_CONFIGURATION, *_LOGS),
+        *(getattr(options, "uds", None) or ()),
+    ]
+
+
+def _named(options: Any, *names: str) -> list[str]:
+    paths = (getattr(options, name, None) for name in names)
+    # "-" is standard output
+    return [os.path.abspath(path) for path in paths if path and path != "-"]  # noqa: PTH100
+
+
+def serves_dot_files(options: Any) -> bool:
+    """Tell whether files whose names begin with a dot are served, as pywebsocket does."""
+    wanted = getattr(options, "serve_dot_files", False)
+    return bool(wanted or getattr(options, "strict_compat", False))
+
+
+def warn(options: Any, document_root: str) -> None:
+    """Say once which keys and configuration files are where files are served from."""
+    paths = _named(options, *_TLS, *_CONFIGURATION)
+    inside = [path for path in paths if os.path.exists(path) and is_inside(path, document_root)]  # noqa: PTH110
+    if inside:
+        _LOGGER.warning(
+            "Not served, although under the document root, because the server uses it: %s",
+            ", ".join(inside),
+        )
+
+
+def find_tls_files(options: argparse.Namespace) -> list[str]:
+    """Make the paths of keys and certificates absolute, before the document root is entered.
+
+    They are seen from where the command was typed. pywebsocket sees them from the document root, so
+    that is where a file is looked for that is not there.
+
+    Returns:
+        A warning for each that was found in the document root.
+    """
+    warnings = []
+    for name in _TLS:
+        path = getattr(options, name, None)
+        if not path or os.path.isabs(path):  # noqa: PTH117 (a string as given)
+            continue
+        found = os.path.abspath(path)  # noqa: PTH100
+        inside = os.path.abspath(os.path.join(options.document_root, path))  # noqa: PTH100, PTH118
+        if not os.path.exists(found) and os.path.exists(inside):  # noqa: PTH110
+            warnings.append(
+                f"{path} was found in the document root, not in the current folder: keep keys and "
+                "certificates elsewhere, and name them from where you start the server"
+            )
+            found = inside
+        setattr(options, name, found)
+    return warnings

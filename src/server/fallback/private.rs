@@ -1,0 +1,79 @@
+//! Files that are nobody's business although they are under the document root: those that the server
+//! itself was told to use (keys, logs, configuration), by identity, and dot files.
+
+use std::{
+    collections::HashSet,
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// What a system knows a file by, whatever its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct FileId(u64, u64);
+
+impl FileId {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+}
+
+/// Tells which files are not served, listed or run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Private {
+    /// Files that the server was told to use.
+    own: Vec<PathBuf>,
+    serves_dot_files: bool,
+}
+
+impl Private {
+    pub(super) fn new(own: &[PathBuf], serves_dot_files: bool) -> Self {
+        Self { own: own.to_vec(), serves_dot_files }
+    }
+
+    /// The server's own files, as they are now: logs are rotated, and keys renewed. Blocks.
+    pub(super) fn own_files(&self) -> HashSet<FileId> {
+        let versions = |path: &PathBuf| {
+            let rotated = (1..=ROTATED).map(|number| {
+                let mut name = path.as_os_str().to_owned();
+                name.push(format!(".{number}"));
+                PathBuf::from(name)
+            });
+            std::iter::once(path.clone()).chain(rotated).collect::<Vec<_>>()
+        };
+        let files = self.own.iter().flat_map(versions);
+        files.filter_map(|path| fs::metadata(path).ok()).map(|file| FileId::of(&file)).collect()
+    }
+
+    /// Whether a name of a path is that of a dot file, which is not served.
+    pub(super) fn hides(&self, name: &[u8]) -> bool {
+        // RFC 8615 3: what is below is meant to be asked for
+        !self.serves_dot_files && name.starts_with(b".") && name != b".well-known"
+    }
+
+    /// Whether a path below `root`, free of links, has the name of a dot file.
+    pub(super) fn hides_path(&self, path: &Path, root: &Path) -> bool {
+        let below = path.strip_prefix(root).unwrap_or(path);
+        below.iter().any(|name| self.hides(name.as_encoded_bytes()))
+    }
+}
+
+/// Older versions of a log file, by pywebsocket's number of them (`--log-file` keeps five).
+const ROTATED: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hides_dot_files_but_what_is_well_known() {
+        let private = Private::default();
+        for name in [&b".git"[..], b".env", b"..", b"._x", b".well-known2"] {
+            assert!(private.hides(name), "{name:?}");
+        }
+        for name in [&b".well-known"[..], b"a.b", b"", b"a."] {
+            assert!(!private.hides(name), "{name:?}");
+        }
+        assert!(!Private::new(&[], true).hides(b".git"));
+    }
+}
