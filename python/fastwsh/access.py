@@ -50,9 +50,11 @@ class AccessLog:
         self.file: logs.LogFile | None = None
         handler: logging.Handler
         if target == "-":
-            handler = logging.StreamHandler(sys.stdout)
+            handler = logs.StreamLog(sys.stdout)
         else:
             handler = self.file = logs.open_log_file(target, options, "--access-log")
+        if self._as_json:
+            handler.setFormatter(_JsonNotices())
         self._handler = handler
 
     def write(self, request: Any, started: float) -> None:
@@ -86,7 +88,17 @@ class AccessLog:
 
     def _write(self, entry: dict[str, Any]) -> None:
         line = logs.to_json(entry) if self._as_json else _format(entry)
-        self._handler.handle(logging.makeLogRecord({"msg": line}))
+        self._handler.handle(logging.makeLogRecord({"name": _LOGGER.name, "msg": line}))
+
+
+class _JsonNotices(logging.Formatter):
+    """Makes an object of what is no connection: how many lines were lost."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if record.name == _LOGGER.name:
+            return text
+        return logs.to_json({"time": logs.format_time(record.created), "message": text})
 
 
 def _entry(peer: Any, resource: str, status: int | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ taken out of them before they reach a terminal, and colours are ours alone.
 """
 
 import argparse
+import contextlib
 import difflib
 import os
 import re
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TextIO
 
-from fastwsh import __version__, listeners
+from fastwsh import __version__, listeners, outlets
 from fastwsh.paths import escape_resource, named_resource
 
 __all__ = ["clean", "handler_file", "listing", "nearest", "show", "write"]
@@ -93,9 +94,10 @@ def show(server: Any, options: argparse.Namespace) -> None:
         for warning in options.dispatcher.source_warnings()
     ]
     lines.append("Press Ctrl-C to stop.")
-    for line in lines:
-        write(stream, line)
-    stream.flush()
+    place = outlets.of(stream)
+    with contextlib.suppress(OSError):
+        for line in lines:
+            place.write(f"{line}\n")
 
 
 def _origins(server: Any, options: argparse.Namespace) -> tuple[str, str]:

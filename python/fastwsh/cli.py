@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import fastwsh.pywebsocket
-from fastwsh import banner, config, listeners, logs, private_files
+from fastwsh import banner, config, listeners, logs, outlets, private_files
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer, load_handlers
@@ -171,7 +171,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
         server.server_close()
         notifier.close()
     started = set(threading.enumerate()) - known_threads
-    if not finished or not all(thread.daemon for thread in started):
+    if not finished or not all(thread.daemon for thread in started) or not _flush():
         _end_now(0)
     return 0
 
@@ -297,14 +297,21 @@ def _fail(sentence: str, options: argparse.Namespace) -> int:
 
 def _end_now(status: int) -> NoReturn:
     """End the process although threads are running: a sleeping handler cannot be told to stop."""
+    _flush()
+    os._exit(status)
+
+
+def _flush() -> bool:
+    """Write what was logged and printed; return whether somebody read it in time."""
 
     def flush() -> None:
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
+            with suppress(AttributeError, OSError, ValueError):
                 stream.flush()
 
-    flusher = threading.Thread(target=flush, daemon=True)
+    flusher = threading.Thread(target=flush, name="fastwsh-flush", daemon=True)
     flusher.start()
     flusher.join(_FLUSH_SECONDS)
-    os._exit(status)
+    is_drained = outlets.drain(_FLUSH_SECONDS)
+    return is_drained and not flusher.is_alive()

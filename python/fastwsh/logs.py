@@ -13,14 +13,16 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
+from fastwsh import outlets
 from fastwsh.config import ConfigError
 
 __all__ = [
     "FINE",
     "LOG_FORMAT",
     "LogFile",
+    "StreamLog",
     "ThreadMonitor",
     "configure",
     "format_time",
@@ -84,43 +86,91 @@ def format_time(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class LogFile(logging.handlers.RotatingFileHandler):
-    """A log file that rotates by size, and that another program may rotate as well.
-
-    When it cannot be written, because the disk is full, one line on standard error says so, and a
-    record in the file tells afterwards how many were lost.
-    """
+class _CountsLost(logging.StreamHandler[Any]):
+    """A handler that tells afterwards how many lines could not be written."""
 
     _lost = 0
+    _reason = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, and what became of those before it."""
         lost = self._lost
         super().emit(record)
         if lost and self._lost == lost:
-            self._lost = 0
-            super().emit(
-                logging.makeLogRecord(
-                    {
-                        "name": "fastwsh.logs",
-                        "levelno": logging.WARNING,
-                        "levelname": "WARNING",
-                        "msg": "%d lines were lost: this file could not be written",
-                        "args": (lost,),
-                    }
-                )
-            )
+            self._tell_of_lost()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Say once that the file cannot be written, instead of a traceback for each record."""
+        """Count what cannot be written, instead of a traceback for each record."""
         error = sys.exception()
         if not isinstance(error, OSError):
             super().handleError(record)
             return
         self._lost += 1
-        if self._lost == 1 and sys.stderr is not None:
+        if self._lost == 1:
+            self._tell_of_failure(error)
+
+    def _tell_of_failure(self, error: OSError) -> None:
+        """Say that lines are being lost; called for the first of them."""
+
+    def _tell_of_lost(self) -> None:
+        lost, self._lost = self._lost, 0
+        if not lost:
+            return
+        super().emit(
+            logging.makeLogRecord(
+                {
+                    "name": "fastwsh.logs",
+                    "levelno": logging.WARNING,
+                    "levelname": "WARNING",
+                    "msg": "%d lines were lost: %s",
+                    "args": (lost, self._reason),
+                }
+            )
+        )
+        if self._lost:  # the notice itself, which is none of the lines
+            self._lost = lost
+
+
+class StreamLog(_CountsLost):
+    """A log on standard error or standard output; nobody waits for its reader.
+
+    Args:
+        stream: Where the lines go.
+    """
+
+    _reason = "they came faster than they were read"
+
+    def __init__(self, stream: TextIO) -> None:
+        outlet = outlets.of(stream)
+        super().__init__(outlet)
+        if isinstance(outlet, outlets.Outlet):
+            outlet.when_empty(self._flows_again)
+
+    def _flows_again(self) -> None:
+        with self.lock or contextlib.nullcontext():
+            self._tell_of_lost()
+
+
+class LogFile(_CountsLost, logging.handlers.RotatingFileHandler):
+    """A log file that rotates by size, and that another program may rotate as well.
+
+    When it cannot be written, because the disk is full, one line on standard error says so, and a
+    record in the file tells afterwards how many were lost. A pipe or a terminal of this name stops
+    nobody.
+    """
+
+    _reason = "this file could not be written"
+
+    def _open(self) -> Any:
+        stream = super()._open()
+        if not outlets.may_block(stream):
+            return stream
+        return outlets.of(stream)
+
+    def _tell_of_failure(self, error: OSError) -> None:
+        if sys.stderr is not None:
             with contextlib.suppress(OSError):
-                sys.stderr.write(
+                outlets.of(sys.stderr).write(
                     f"fastwsh: cannot write the log file {self.baseFilename!r} "
                     f"({error.strerror}); its lines are lost until that is possible again\n"
                 )
@@ -182,7 +232,7 @@ def configure(options: Any) -> None:
     if options.log_file:
         handler = open_log_file(options.log_file, options, "--log-file")
     else:
-        handler = logging.StreamHandler()
+        handler = StreamLog(sys.stderr)
     as_json = getattr(options, "log_format", "text") == "json"
     handler.setFormatter(_JsonFormatter() if as_json else _TextFormatter(LOG_FORMAT))
     root = logging.getLogger()

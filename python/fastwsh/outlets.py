@@ -1,0 +1,179 @@
+"""Text for pipes and terminals, written by a thread of its own.
+
+A reader that does not read stops whoever writes to it. Here that is one thread, which does nothing
+else: connections go on, and what is more than can be kept is refused.
+"""
+
+import atexit
+import collections
+import os
+import select
+import stat
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TextIO
+
+__all__ = ["Outlet", "drain", "may_block", "of"]
+
+# Minutes of a busy log, and little beside what a server needs.
+_MAX_KEPT_BYTES: Final = 1 << 20
+# How long the end of the process may take because of text that nobody reads.
+_LAST_SECONDS: Final = 1.0
+
+_open: Final[dict[TextIO, "Outlet"]] = {}
+
+
+def may_block(stream: TextIO) -> bool:
+    """Tell whether a reader can stop those who write to `stream`; no reader stops a file."""
+    try:
+        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (AttributeError, OSError, ValueError):  # none at all, in memory, or closed
+        return False
+
+
+def of(stream: TextIO) -> "TextIO | Outlet":
+    """Return what to write to instead of `stream`: its outlet if it may block, else itself."""
+    if not may_block(stream):
+        return stream
+    outlet = _open.get(stream)
+    if outlet is None:
+        outlet = _open[stream] = Outlet(stream)
+    return outlet
+
+
+def drain(seconds: float) -> bool:
+    """Wait until all outlets are empty, and return whether they are."""
+    deadline = time.monotonic() + seconds
+    return all(outlet.drain(deadline - time.monotonic()) for outlet in list(_open.values()))
+
+
+class Outlet:
+    """Takes the place of a text stream whose reader may be slow. Thread-safe.
+
+    A child of a fork has no such thread: there every text is written by who brings it.
+
+    Args:
+        stream: What to write to; only its descriptor and its encoding are used.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_closed = False
+        self._encoding = stream.encoding or "utf-8"
+        self._when_empty: list[Callable[[], object]] = []
+        self._reset(is_direct=False)
+
+    def _reset(self, *, is_direct: bool) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._texts: collections.deque[bytes] = collections.deque()
+        self._kept_bytes = 0
+        self._has_refused = False
+        self._has_thread = False
+        self._is_direct = is_direct
+
+    def when_empty(self, call: Callable[[], object]) -> None:
+        """Have `call` called when there is room again after text was refused."""
+        self._when_empty.append(call)
+
+    def write(self, text: str) -> None:
+        """Take text to write.
+
+        Raises:
+            BlockingIOError: Too much waits to be written already.
+            OSError: The text cannot be written; raised only where there is no thread.
+        """
+        data = text.encode(self._encoding, "backslashreplace")
+        with self._changed:
+            if self._is_direct:
+                self._write_out(data, _LAST_SECONDS)
+                return
+            if self._texts and self._kept_bytes + len(data) > _MAX_KEPT_BYTES:
+                self._has_refused = True
+                raise BlockingIOError("nobody reads")
+            self._texts.append(data)
+            self._kept_bytes += len(data)
+            self._changed.notify_all()
+            if not self._has_thread:
+                self._has_thread = True
+                try:
+                    threading.Thread(target=self._run, name="fastwsh-outlet", daemon=True).start()
+                except RuntimeError:  # no more threads, or Python is about to end
+                    self._has_thread = False
+                    self._write_out(self._texts.pop(), _LAST_SECONDS)
+                    self._kept_bytes -= len(data)
+
+    def flush(self) -> None:
+        """Do nothing: who writes here must not wait."""
+
+    def close(self) -> None:
+        """Close the stream; what waits to be written is lost."""
+        with self._changed:
+            self._is_closed = True
+            _open.pop(self._stream, None)
+            self._changed.notify_all()
+        self._stream.close()
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until everything is written, and return whether it is."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._texts or not self._has_thread, max(seconds, 0)
+            )
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._texts or self._is_closed)
+                if self._is_closed:
+                    self._has_thread = False
+                    return
+                data = self._texts[0]
+            # nowhere to report a failure to
+            with suppress(OSError, ValueError):
+                self._write_out(data, None)
+            with self._changed:
+                self._texts.popleft()
+                self._kept_bytes -= len(data)
+                flows_again = self._has_refused and not self._texts
+                if flows_again:
+                    self._has_refused = False
+                self._changed.notify_all()
+            if flows_again:
+                for call in self._when_empty:
+                    call()
+
+    def _write_out(self, data: bytes, seconds: float | None) -> None:
+        """Write all of `data`; who calls holds no lock that others need, or names a limit."""
+        rest = memoryview(data)
+        while rest:
+            descriptor = self._stream.fileno()
+            if seconds is not None:
+                self._await_room(descriptor, seconds)
+            try:
+                # so much a pipe takes whole, once it has said that there is room
+                rest = rest[os.write(descriptor, rest[: select.PIPE_BUF]) :]
+            except BlockingIOError:  # another program may have made the pipe non-blocking
+                self._await_room(descriptor, seconds)
+
+    @staticmethod
+    def _await_room(descriptor: int, seconds: float | None) -> None:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        if not poll.poll(None if seconds is None else seconds * 1000):
+            raise BlockingIOError("nobody reads")
+
+
+def _end() -> None:
+    """Write the last lines; whoever logs after this does without a thread."""
+    drain(_LAST_SECONDS)
+
+
+def _begin_child() -> None:
+    for outlet in list(_open.values()):
+        outlet._reset(is_direct=True)
+
+
+atexit.register(_end)
+os.register_at_fork(after_in_child=_begin_child)

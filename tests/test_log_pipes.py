@@ -1,0 +1,143 @@
+"""Pipes of the log and the access log that nobody reads: the server goes on, and ends when told."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conftest import BOTH_WAYS, WriteHandler, clean_environment
+from wire import DEADLINE_SECONDS, TEXT, Client
+
+# More than a pipe and the server's memory for it take.
+MESSAGES = 3000
+
+CHATTY = """\
+import logging
+while (message := request.ws_stream.receive_message()) is not None:
+    logging.getLogger("chatty").warning("x" * 1000)
+    request.ws_stream.send_message(message)
+"""
+
+
+@contextmanager
+def unread(
+    folder: Path, concurrency: str, *args: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start a server whose standard error and output nobody reads; give it and its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fastwsh", "-w", "handlers", f"--fd={listener.fileno()}", *args],
+            cwd=folder,
+            env=clean_environment(FASTWSH_CONCURRENCY=concurrency.replace("loop", "auto")),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+        )
+        port = listener.getsockname()[1]
+    try:
+        yield process, port
+    finally:
+        process.kill()
+        process.wait(DEADLINE_SECONDS)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+
+
+def read_until(descriptor: int, wanted: bytes) -> bytes:
+    read, deadline = b"", time.monotonic() + DEADLINE_SECONDS
+    while wanted not in read and time.monotonic() < deadline:
+        chunk = os.read(descriptor, 1 << 16)
+        if not chunk:
+            break
+        read += chunk
+    assert wanted in read, read[-2000:]
+    return read
+
+
+def echo(client: Client, count: int) -> None:
+    for number in range(count):
+        client.send_frame(TEXT, str(number).encode())
+        assert client.read_frame().payload == str(number).encode()
+
+
+def open_chatty(port: int) -> Client:
+    client = Client(port)
+    client.send_request("/chatty")
+    assert client.read_response().status == 101
+    return client
+
+
+@BOTH_WAYS
+def test_a_log_that_nobody_reads_stops_nobody(
+    tmp_path: Path, write_handler: WriteHandler, concurrency: str
+):
+    write_handler("chatty", CHATTY)
+    with unread(tmp_path, concurrency) as (process, port):
+        with open_chatty(port) as client:
+            echo(client, MESSAGES)
+            with open_chatty(port) as other:
+                echo(other, 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_a_log_that_is_read_again_tells_how_many_lines_were_lost(
+    tmp_path: Path, write_handler: WriteHandler, concurrency: str
+):
+    write_handler("chatty", CHATTY)
+    with unread(tmp_path, concurrency) as (process, port), open_chatty(port) as client:
+        echo(client, MESSAGES)
+        assert process.stderr is not None
+        read = read_until(process.stderr.fileno(), b"lines were lost")
+        lines = [line for line in read.splitlines() if b" chatty: " in line]
+        # every line is whole
+        assert {len(line) for line in lines} == {len(lines[0])}
+        assert b"[WARNING] fastwsh.logs: " in read
+        lost = int(read.partition(b" lines were lost")[0].rpartition(b" ")[2])
+        assert lost + len(lines) == MESSAGES
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_an_access_log_that_nobody_reads_stops_nobody(
+    tmp_path: Path, write_handler: WriteHandler, concurrency: str, log_format: str
+):
+    write_handler("chatty", "pass")
+    args = "--access-log=-", f"--log-format={log_format}", "--log-level=error"
+    with unread(tmp_path, concurrency, *args) as (process, port):
+        assert process.stdout is not None
+        # more than the pipe and the server's memory for it take
+        path = "/chatty?" + "x" * 7000
+        for _ in range(200):
+            with Client(port) as client:
+                client.send_request(path)
+                assert client.read_response().status == 101
+                client.read_frame()
+        if log_format == "json":
+            read = read_until(process.stdout.fileno(), b"lines were lost")
+            assert [json.loads(line) for line in read.splitlines()[:-1]]
+            assert "lines were lost" in json.loads(read.splitlines()[-1])["message"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_what_a_program_printed_into_a_full_pipe_does_not_keep_the_process(
+    tmp_path: Path, write_handler: WriteHandler, concurrency: str
+):
+    write_handler("chatty", 'request.ws_stream.send_message("here")\nprint("x" * 6000)\n')
+    with unread(tmp_path, concurrency, "--log-level=error") as (process, port):
+        for _ in range(11):
+            with open_chatty(port) as client:
+                client.read_frame()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_SECONDS) == 0
