@@ -21,6 +21,10 @@ Trusted = Network | Literal["unix"]
 """A network whose addresses are believed, or `UNIX`."""
 
 
+# Of an IPv4 address that is written as one of IPv6 (RFC 4291 2.5.5.2).
+_MAPPED_BITS: Final = 96
+
+
 class Settings(TypedDict):
     """What the native half has to know."""
 
@@ -59,6 +63,10 @@ def parse_trusted(text: str) -> list[Trusted]:
 def _parse_one(text: str) -> Trusted:
     if text == UNIX:
         return "unix"
+    if "%" in text:
+        # the system names the zone beside the address, which would never be equal
+        remedy = f"write {text.partition('%')[0]}"
+        raise argparse.ArgumentTypeError(f"{text!r} names a zone, which no peer does; {remedy}")
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -69,6 +77,10 @@ def _parse_one(text: str) -> Trusted:
         # too much trust is not to come from a slip
         remedy = f"write {network} for the network, or {address}"
         raise argparse.ArgumentTypeError(f"{text!r} is an address within a network; {remedy}")
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None and network.prefixlen >= _MAPPED_BITS:
+        # such peers are known by their IPv4 addresses
+        return ipaddress.ip_network((mapped, network.prefixlen - _MAPPED_BITS))
     return network
 
 

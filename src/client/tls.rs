@@ -10,7 +10,7 @@ use rustls::{
 };
 
 use super::error::ConnectError;
-use crate::server::tls::{read_certificates, read_key, TlsError};
+use crate::server::tls::{in_words, read_certificates, read_key, TlsError};
 
 /// How a client uses TLS.
 #[derive(Debug, Clone)]
@@ -137,7 +137,7 @@ pub(super) fn explain(error: &std::io::Error, address: String, host: &str) -> Co
                 reason: "the server wants a client certificate; give one".to_owned(),
             }
         }
-        Some(other) => ConnectError::Tls { address, reason: other.to_string() },
+        Some(other) => ConnectError::Tls { address, reason: in_words(other) },
         None if error.kind() == std::io::ErrorKind::UnexpectedEof => ConnectError::Tls {
             address,
             reason: "it ended the connection; if it does not speak TLS, use ws://".to_owned(),
@@ -156,7 +156,7 @@ fn certificate_reason(error: &rustls::CertificateError) -> String {
             "it is for another name".to_owned()
         }
         E::Revoked => "it has been revoked".to_owned(),
-        other => other.to_string(),
+        other => in_words(other),
     }
 }
 

@@ -139,7 +139,7 @@ impl Inbound {
     ) -> io::Result<usize> {
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
         // growth follows what has come, so that a header alone cannot claim memory
-        let step = target.len().max(4 * READ_AHEAD);
+        let step = target.len().max(READ_AHEAD);
         let step = usize::try_from(missing).map_or(step, |missing| missing.min(step));
         target.try_reserve_exact(step).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let before = target.len();

@@ -28,6 +28,7 @@ use super::{
     shared::{Candidate, Shared},
     socket::Socket,
     stream::Stream,
+    tls::in_words,
     transport::Transport,
 };
 use crate::protocol::{
@@ -136,7 +137,8 @@ async fn open(
                 Ok(stream) => Stream::Tls(Box::new(stream)),
                 Err(error) => {
                     shared.events.line(Level::Info, SERVER_LOG, || {
-                        format!("TLS handshake with {} failed: {error}", describe(guest.address))
+                        let (peer, reason) = (describe(guest.address), in_words(&error));
+                        format!("TLS handshake with {peer} failed: {reason}")
                     });
                     return None;
                 }

@@ -176,10 +176,45 @@ fn pem_error(what: &'static str, path: &Path, error: &PemError) -> TlsError {
     }
 }
 
+/// What is wrong, in words: where TLS's own text has the names of Rust's values, these are taken apart.
+pub fn in_words(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    let Some(start) = text.find("Other(").or_else(|| text.find("OtherError(")) else { return text };
+    let Some(open) = text.rfind('(') else { return text };
+    let name: String = text[open + 1..].chars().take_while(char::is_ascii_alphanumeric).collect();
+    if name.is_empty() {
+        return text;
+    }
+    let mut words = String::new();
+    for (index, c) in name.char_indices() {
+        if c.is_ascii_uppercase() && index > 0 {
+            words.push(' ');
+        }
+        words.push(if index == 0 { c } else { c.to_ascii_lowercase() });
+    }
+    format!("{}{}", &text[..start], words.replace("Ca used", "CA certificate used"))
+}
+
 fn unusable(files: &TlsFiles, error: &rustls::Error) -> TlsError {
     TlsError::Unusable {
         certificate: files.certificate.display().to_string(),
         key: files.private_key.display().to_string(),
         reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_values_become_words() {
+        let text = "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))";
+        assert_eq!(in_words(&text), "invalid peer certificate: CA certificate used as end entity");
+        let text = "invalid peer certificate: Other(OtherError(UnsupportedCertVersion))";
+        assert_eq!(in_words(&text), "invalid peer certificate: Unsupported cert version");
+        for text in ["peer sent no certificates", "Other", "x: Other()"] {
+            assert_eq!(in_words(&text), text);
+        }
     }
 }

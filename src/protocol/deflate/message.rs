@@ -164,6 +164,11 @@ impl MessageInflater {
         let start = output.len();
         let stream = self.stream.get_or_insert_default();
         for data in [payload, &TAIL] {
+            if data == TAIL && stream.is_fresh() {
+                // it ended with a final block and nothing behind it (RFC 7692 7.2.3.4): what was taken
+                // off its end was no empty block, and must not begin the next message
+                break;
+            }
             // one more than is allowed tells that there is more
             let missing = limit.saturating_add(1) - (output.len() - start);
             let left = stream.inflate(data, output, missing)?;
@@ -199,6 +204,12 @@ mod tests {
         // a final block, padded
         let last = b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
         assert_eq!(inflate(&mut inflater, last), Ok(b"Hello".to_vec()));
+        assert_eq!(inflate(&mut inflater, one_block), Ok(b"Hello".to_vec()));
+        // a final block and nothing behind it, again and again
+        let bare = b"\xf3\x48\xcd\xc9\xc9\x07\x00";
+        for _ in 0..3 {
+            assert_eq!(inflate(&mut inflater, bare), Ok(b"Hello".to_vec()));
+        }
         assert_eq!(inflate(&mut inflater, one_block), Ok(b"Hello".to_vec()));
         // two blocks
         let two = b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00";

@@ -181,6 +181,11 @@ impl RawInflater {
         }
     }
 
+    /// Whether nothing was inflated since the beginning, or since a final block.
+    pub fn is_fresh(&self) -> bool {
+        self.stream.total_in() == 0
+    }
+
     /// Forgets the window and what is unfinished.
     pub fn reset(&mut self) {
         self.stream.reset(false);

@@ -20,9 +20,12 @@ const DIRECT_MIN: u64 = 1024;
 /// Below this size what is missing of a payload is copied: quicker than a system call more.
 const LARGE_MIN: u64 = 8 * 1024;
 
-/// Up to this size the header of a message claims the memory for all of it; above, a quarter of the
-/// message must have come.
-const LARGE_AT_ONCE: u64 = 256 * 1024;
+/// Up to this size the header of a message claims the memory for all of it.
+const LARGE_AT_ONCE: u64 = 64 * 1024;
+
+/// Up to this size a quarter of the message must have come before memory for all of it is claimed; above,
+/// half.
+const LARGE_AT_A_QUARTER: u64 = 1024 * 1024;
 
 /// Why no event came.
 pub(super) enum Failure {
@@ -208,7 +211,14 @@ fn next_event(
 /// The length of a message that is to be read straight to where it stays.
 fn direct_length(reader: &MessageReader) -> Option<u64> {
     let (length, received) = reader.direct_length(LARGE_MIN)?;
-    (length <= LARGE_AT_ONCE || received >= length / 4).then_some(length)
+    let needed = if length <= LARGE_AT_ONCE {
+        0
+    } else if length <= LARGE_AT_A_QUARTER {
+        length / 4
+    } else {
+        length / 2
+    };
+    (received >= needed).then_some(length)
 }
 
 /// Reads the payload that [`Waited::Direct`] announced; `false` if somebody else has read of it.
