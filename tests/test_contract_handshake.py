@@ -193,16 +193,18 @@ class TestExtraHeaders:
         assert answer(server).status == 403
         server.log.wait_for("ERROR.*X-A.*--strict-compat")
 
-    def test_line_end_of_the_clients_does_not_pass(self, serve) -> None:
+    @pytest.mark.parametrize("line_end", ["%0d%0a", "%0A", "%250a", "%%30a", "%25%30%61"])
+    def test_line_end_of_the_clients_does_not_pass(self, serve, line_end: str) -> None:
         server = serve(
             extra_handshake(
                 "import urllib.parse\n"
                 "query = request.ws_resource.partition('?')[2]\n"
-                "request.extra_headers.append(('X-A', urllib.parse.unquote(query)))"
+                "for _ in range(3): query = urllib.parse.unquote(query)\n"
+                "request.extra_headers.append(('X-A', query))"
             )
         )
         with server.connect() as client:
-            client.send_request(f"{PATH}?a%0d%0aSet-Cookie:%20b=c")
+            client.send_request(f"{PATH}?a{line_end}Set-Cookie:%20b=c")
             assert client.read_response().status == 403
         server.log.wait_for("ERROR.*X-A.*URI")
 

@@ -54,7 +54,8 @@ fn must_be_escaped(byte: u8) -> bool {
     !is_kept && !byte.is_ascii_control()
 }
 
-fn hex_byte(digits: [u8; 2]) -> Option<u8> {
+/// The byte that two hexadecimal digits stand for.
+pub(super) fn hex_byte(digits: [u8; 2]) -> Option<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
 }
