@@ -79,13 +79,14 @@ def test_module_that_never_was_is_missing_as_usual(installed):
 
 
 def test_names_of_0_7_lead_to_what_does_the_job_today(installed):
-    from mod_pywebsocket import _stream_hybi, extensions, standalone, stream
+    from mod_pywebsocket import _stream_hybi, extensions, server_util, standalone, stream
     from mod_pywebsocket._stream_base import StreamBase
     from mod_pywebsocket.handshake import _base, base
 
     assert _stream_hybi.Stream is stream.Stream is StreamBase
     assert _base.HandshakeException is base.HandshakeException
     assert standalone.WebSocketRequestHandler.__name__ == "WebSocketRequestHandler"
+    assert standalone.ThreadMonitor is server_util.ThreadMonitor
     for name in extensions.__all__:
         if name.endswith(("Processor", "ProcessorBase")) and "PerMessageDeflate" not in name:
             with pytest.raises(NotImplementedError, match=f"{name} is gone.*permessage-deflate"):

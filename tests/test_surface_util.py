@@ -3,6 +3,7 @@
 import hashlib
 import io
 import logging
+import socket
 import zlib
 
 import pytest
@@ -33,6 +34,35 @@ def test_script_names_its_interpreter(tmp_path, first_line, cygwin_path, command
     script = tmp_path / "script"
     script.write_text(f"{first_line}\nrest\n")
     assert util.get_script_interp(str(script), cygwin_path) == command
+
+
+def test_stack_trace_is_that_of_the_exception_being_handled():
+    try:
+        int("seven")
+    except ValueError:
+        trace = util.get_stack_trace()
+    assert trace.startswith("Traceback")
+    assert trace.endswith("ValueError: invalid literal for int() with base 10: 'seven'\n")
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_drained_data_are_what_has_come_until_now(has_ended):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(7)
+        assert util.drain_received_data(ours) == b""
+        theirs.sendall(b"late" * 20_000)
+        if has_ended:
+            theirs.shutdown(socket.SHUT_WR)
+        assert util.drain_received_data(ours) == b"late" * 20_000
+        assert util.drain_received_data(ours) == b""
+        assert ours.gettimeout() == 7
+
+
+@pytest.mark.parametrize("name", ["DeflateConnection", "DeflateRequest", "wrap_popen3_for_win"])
+def test_what_is_gone_since_0_7_says_so_when_it_is_called(name):
+    with pytest.raises(NotImplementedError, match=f"^{name} is gone with .{{20}}"):
+        getattr(util, name)(None)
 
 
 def test_hexify_separates_the_bytes():

@@ -3,7 +3,10 @@
 import hashlib
 import logging
 import re
+import socket as sockets
+import ssl
 import struct
+import traceback
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,21 +15,27 @@ from fastwsh import _core, loggers
 from fastwsh.pywebsocket._signatures import hide_annotations
 
 __all__ = [
+    "DeflateConnection",
+    "DeflateRequest",
     "DeflateSocket",
     "NoopMasker",
     "RepeatedXorMasker",
+    "drain_received_data",
     "get_class_logger",
     "get_script_interp",
+    "get_stack_trace",
     "hexify",
     "md5_hash",
     "pack_byte",
     "prepend_message_to_exception",
     "sha1_hash",
+    "wrap_popen3_for_win",
 ]
 
 # pywebsocket 0.7 had these; clients that vendored it still call them.
 md5_hash = hashlib.md5
 sha1_hash = hashlib.sha1
+get_stack_trace = traceback.format_exc
 
 # Where pywebsocket has the classes that are not under fastwsh.pywebsocket here.
 _HISTORICAL_MODULES = {
@@ -261,6 +270,47 @@ class DeflateSocket:
         """Send all of the bytes; return how many they are."""
         self._socket.sendall(self._deflater.compress_and_flush(bytes))
         return len(bytes)
+
+
+def drain_received_data(raw_socket: sockets.socket) -> bytes:
+    """Return what a socket has received until now, without waiting for more."""
+    pieces = []
+    timeout = raw_socket.gettimeout()
+    raw_socket.settimeout(0)
+    try:
+        while piece := raw_socket.recv(_DRAIN_SIZE):
+            pieces.append(piece)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        pass
+    finally:
+        raw_socket.settimeout(timeout)
+    return b"".join(pieces)
+
+
+# Bytes to ask a socket for at a time.
+_DRAIN_SIZE = 65536
+
+
+class DeflateConnection:
+    """Compressed everything under the frames; no client offers deflate-stream any more."""
+
+    def __init__(self, connection: Any) -> None:
+        raise NotImplementedError(
+            f"{type(self).__name__} is gone with deflate-stream, which never became a standard: "
+            "extensions.PerMessageDeflateExtensionProcessor does permessage-deflate (RFC 7692)"
+        )
+
+
+class DeflateRequest(DeflateConnection):
+    """Was a request whose connection is a `DeflateConnection`."""
+
+
+def wrap_popen3_for_win(cygwin_path: str | None) -> None:
+    """Changed `os.popen3`, which Python 3 does not have."""
+    raise NotImplementedError(
+        "wrap_popen3_for_win is gone with os.popen3: call subprocess.Popen with what "
+        "get_script_interp returns"
+    )
 
 
 hide_annotations(globals())
