@@ -17,6 +17,7 @@ PRINTS = "It prints"
 CLIENT_SENDS = "The client sends"
 SERVER_ANSWERS = "The server answers"
 FRAMES = "Frames"
+SAVE_HAR = "Save all as HAR"
 _TITLES = {
     BROWSER_CONSOLE: "js",
     PAGE_SHOWS: "text",
@@ -24,6 +25,7 @@ _TITLES = {
     CLIENT_SENDS: "http",
     SERVER_ANSWERS: "http",
     FRAMES: "text",
+    SAVE_HAR: "text",
 }
 
 CONTINUES = {"tutorial-2.md": "tutorial.md"}
@@ -74,7 +76,7 @@ class Step:
 
     @property
     def needs_browser(self) -> bool:
-        return self.language == "link" or self.title in (BROWSER_CONSOLE, PAGE_SHOWS)
+        return self.language == "link" or self.title in (BROWSER_CONSOLE, PAGE_SHOWS, SAVE_HAR)
 
 
 _STEP = re.compile(

@@ -8,6 +8,7 @@
   "Frames" are bytes on the same connection: `>` from the client, `<` from the server.
 - A link to localhost is opened in Chromium; "The page shows" waits for the text of `#log`, and
   "In the browser's console" evaluates each line with `> ` and waits for the value below it.
+- "Save all as HAR" is the name under which the developer tools save what the pages have said.
 """
 
 import json
@@ -30,10 +31,13 @@ import docs_markdown as markdown
 from conftest import Server, StartServer, clean_environment
 from docs_markdown import Step
 from metrics_support import metrics_port as find_metrics_port
+from network_panel import NetworkPanel
 from wire import DEADLINE_SECONDS, Client
 
 _SERVER = ["python", "-m", "fastwsh"]
 _METRICS = "--metrics-port"
+# Servers of their own, which run beside the others.
+_RECORDINGS = ["fastwsh.record", "fastwsh.replay"]
 # What the shell says of a program that is not installed.
 _NOT_FOUND = 127
 # pytest-asyncio warns of a setting that a reader without it does not need.
@@ -61,6 +65,9 @@ class Story:
         self._ports: dict[str, int] = {}
         self._printed = ""
         self._client: Client | None = None
+        self._panel: NetworkPanel | None = None
+        self._saves_har = False
+        self._programs: dict[str, subprocess.Popen[str]] = {}
 
     def play(self, page: str) -> None:
         """Do what the page says."""
@@ -68,7 +75,9 @@ class Story:
             for step in markdown.steps_of(markdown.read(before)):
                 if step.is_file:
                     self._write(step)
-        for step in markdown.steps_of(markdown.read(page)):
+        steps = markdown.steps_of(markdown.read(page))
+        self._saves_har = any(step.title == markdown.SAVE_HAR for step in steps)
+        for step in steps:
             what = step.title or step.language
             sys.stdout.write(f"--- docs/{page}, line {step.line}: {what}\n")
             self._method(step)(step)
@@ -78,6 +87,15 @@ class Story:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def close(self) -> None:
+        """End everything that the page has started and `start_server` does not know."""
+        self.end()
+        if self._panel is not None:
+            self._panel.close()
+        for program in self._programs.values():
+            program.kill()
+            program.communicate()
 
     def _method(self, step: Step) -> Callable[[Step], None]:
         problem = markdown.why_unknown(step)
@@ -95,6 +113,7 @@ class Story:
             markdown.CLIENT_SENDS: self._send_head,
             markdown.SERVER_ANSWERS: self._read_head,
             markdown.FRAMES: self._exchange,
+            markdown.SAVE_HAR: self._save_har,
         }[step.title]
 
     # --- ports
@@ -126,6 +145,9 @@ class Story:
             if words[:3] == _SERVER and not _PRINTS_AND_ENDS.intersection(words):
                 self._serve(words[3:])
                 continue
+            if words[:2] == ["python", "-m"] and words[2] in _RECORDINGS:
+                self._start(words)
+                continue
             self._printed = self._call(["sh", "-c", self._real(command)])
             if output.strip():
                 self._compare_output(Step(step.line, "text", "", output))
@@ -146,6 +168,29 @@ class Story:
         self._ports[port] = server.port
         if metrics is not None:
             self._ports[metrics_port] = find_metrics_port(server)
+
+    def _start(self, words: list[str]) -> None:
+        """Start a server that is not `fastwsh`, in place of one on the same port."""
+        place = words.index("-p") + 1
+        port, words[place] = words[place], "0"
+        if port in self._programs:
+            former = self._programs.pop(port)
+            former.send_signal(signal.SIGINT)
+            assert former.wait(DEADLINE_SECONDS) == 0
+            former.communicate()
+        program = self._programs[port] = subprocess.Popen(
+            [sys.executable, *words[1:]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self._folder,
+            env=clean_environment(),
+        )
+        assert program.stdout is not None
+        said = program.stdout.readline()
+        found = re.search(r"clients connect to wss?://[^/]*:(\d+)/", said)
+        assert found, said
+        self._ports[port] = int(found[1])
 
     def _execute(self, step: Step) -> None:
         self._printed = self._call([sys.executable, "-c", self._real(step.code)])
@@ -204,10 +249,16 @@ class Story:
         if step.code.startswith("https:"):
             # The certificate is the reader's own; a test must not make this machine trust it.
             browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": True})
+        if self._saves_har and self._panel is None:
+            self._panel = NetworkPanel(browser)
         browser.get(self._real(step.code))
 
     def _look(self, step: Step) -> None:
         self._wait_for("document.getElementById('log').textContent.trim()", step.code.strip())
+
+    def _save_har(self, step: Step) -> None:
+        assert self._panel is not None
+        self._panel.save(self._folder / step.code.strip())
 
     def _evaluate(self, step: Step) -> None:
         for part in re.split(r"^> ", step.code, flags=re.MULTILINE)[1:]:

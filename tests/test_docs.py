@@ -39,7 +39,7 @@ def test_page_does_what_it_says(page: str, tmp_path: Path, start_server: StartSe
     try:
         story.play(page)
     finally:
-        story.end()
+        story.close()
 
 
 @pytest.mark.parametrize("page", markdown.PAGES)

@@ -26,7 +26,7 @@ def story(
 
     story = Story(tmp_path, start_server, open_browser)
     yield story
-    story.end()
+    story.close()
     if opened:
         opened[0].execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": False})
 

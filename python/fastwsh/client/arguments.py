@@ -127,6 +127,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("-v", "--verbose", action="store_true",
         help="show the heads of the opening handshake on standard error, with "
         "all credentials")  # fmt: skip
+    add("--record", type=Path, metavar="FILE",
+        help="write what is said into a HAR file, without credentials and cookies; one that is "
+        "there goes on")  # fmt: skip
     add_tls(parser)
     add = parser.add_argument_group("running to an end").add_argument
     parser.set_defaults(sending=[])

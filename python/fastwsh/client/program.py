@@ -16,6 +16,7 @@ from fastwsh.client.console import Console
 from fastwsh.client.oneshot import OneShot
 from fastwsh.client.output import Output
 from fastwsh.client.rawshot import RawShot
+from fastwsh.client.recorded import recording
 from fastwsh.client.sending import InputError, StdinLines, messages_of
 from fastwsh.client.status import Status
 from fastwsh.client.terminal import elide, escape
@@ -64,16 +65,24 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     messages = messages_of(options.sending, binary=options.binary)
-    try:
-        connection = connect_sync(options.url, **connect_options(options, _show_head))
-    except ConnectArgumentError as error:
-        _tell(str(error))
-        return Status.USAGE
-    except ConnectError as error:
-        _tell(str(error))
-        if isinstance(error, ConnectRefusedError) and (page := _first_line(error.body)):
-            _tell(f"its page says: {page}")
-        return Status.FAILED
+    with recording(options, connect_options(options, _show_head)) as (url, how, explain):
+        try:
+            connection = connect_sync(url, **how)
+        except ConnectArgumentError as error:
+            _tell(str(error))
+            return Status.USAGE
+        except ConnectError as error:
+            cause = explain(error)
+            _tell(str(cause))
+            if isinstance(cause, ConnectRefusedError) and (page := _first_line(cause.body)):
+                _tell(f"its page says: {page}")
+            return Status.USAGE if isinstance(cause, ConnectArgumentError) else Status.FAILED
+        return _use(connection, options, messages)
+
+
+def _use(
+    connection: ClientConnection, options: argparse.Namespace, messages: list[str | bytes]
+) -> int:
     try:
         return _speak(connection, options, messages)
     except (BrokenPipeError, stdout.OutputError):
