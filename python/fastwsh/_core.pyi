@@ -663,6 +663,12 @@ class Server:
 
         "*" stands for all that have none of their own.
         """
+    def ask_for_admission(self, asks: bool) -> None:
+        """Call the owner's `_admits` with a descriptor of each connection, which it closes."""
+
+    def ask_for_every_request(self, asks: bool) -> None:
+        """Call the owner's `_find_place` for requests without a route that are no upgrades, too."""
+
     def set_credential(self, credential: str | None) -> None:
         """Require this value of the Authorization header."""
     def reload_tls(self) -> None:

@@ -11,12 +11,13 @@ import os
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import (
     _core,
     coroutines,
+    embedding,
     limits,
     listeners,
     loggers,
@@ -34,7 +35,7 @@ from fastwsh.loader import HandlerSuite
 from fastwsh.metrics import MetricsPort
 from fastwsh.paths import resource_bytes
 from fastwsh.pywebsocket._signatures import hide_annotations
-from fastwsh.pywebsocket.dispatch import Dispatcher, alias_handlers
+from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException, alias_handlers
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.reload import Watcher
 from fastwsh.sockets import SocketServer
@@ -97,8 +98,7 @@ class WebSocketServer(SocketServer):
         OSError: The host is not known, or the map file cannot be read.
     """
 
-    # called by the native half with each connection
-    _run_connection = staticmethod(session.run)
+    _run_connection = staticmethod(session.run)  # called with each connection
 
     def __init__(self, options: Any) -> None:
         socketserver.BaseServer.__init__(
@@ -114,6 +114,8 @@ class WebSocketServer(SocketServer):
         self.server_port = options.port
         self.bind_errors = []
         self._sockets = []
+        self._known_dispatcher: Any = None
+        embedding.refuse_overridden(self)
         self._stopped = threading.Event()
         self._serving_thread: int | None = None
         self._not_serving = threading.Event()
@@ -164,6 +166,7 @@ class WebSocketServer(SocketServer):
         with self._lock:
             if self._stopped.is_set():
                 return
+            embedding.refuse_overridden(self)
             core = self._core = self._core or self._make_core()
             self._configure_core(core)
             log_thread = threading.Thread(
@@ -298,18 +301,53 @@ class WebSocketServer(SocketServer):
     def _configure_core(self, core: _core.Server) -> None:
         options = self.websocket_server_options
         private_files.warn(options, self._document_root())
-        options.dispatcher._has_event_loop = True
-        # an alias may be added at any time
-        listeners_of_changes = getattr(options.dispatcher, "_alias_listeners", [])
-        listeners_of_changes.append(lambda: self._set_routes(core))
-        self._set_routes(core)
-        for path, suite in sorted(options.dispatcher._handler_suite_map.items()):
+        core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
+        self._know_dispatcher(core)
+        for path, suite in sorted(self._suites().items()):
             where, reason = self._executor.place(suite)
             _LOGGER.debug("Handler of %s runs in %s: %s", path, _PLACES[where], reason)
         if self.access_log is not None:
             core.report_refusals()
         if getattr(options, "use_basic_auth", False):
             core.set_credential(options.basic_auth_credential)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; an own `verify_request` is asked from the next connection on."""
+        super().__setattr__(name, value)
+        if name == "verify_request" and (core := vars(self).get("_core")) is not None:
+            core.ask_for_admission(True)
+
+    def _know_dispatcher(self, core: _core.Server) -> None:
+        """Follow the dispatcher of the options, which an embedder may have replaced."""
+        with self._routes_lock:
+            dispatcher = self.websocket_server_options.dispatcher
+            if dispatcher is self._known_dispatcher:
+                return
+            self._known_dispatcher = dispatcher
+        dispatcher._has_event_loop = True
+        if self._event_loop is not None:
+            dispatcher._run_coroutine = self._event_loop.run_coroutine
+        getattr(dispatcher, "_alias_listeners", []).append(lambda: self._set_routes(core))
+        self._set_routes(core)
+
+    def _admits(self, descriptor: int, client_address: Any) -> bool:
+        """Ask `verify_request`; called for each connection if it is overridden."""
+        return embedding.admits(self, descriptor, client_address)
+
+    def _find_place(self, resource: str) -> str | None:
+        """Tell where the handler of a resource without a route runs; None if it has none."""
+        if (core := self._core) is None:
+            return None
+        self._know_dispatcher(core)
+        try:
+            suite = self.websocket_server_options.dispatcher.get_handler_suite(resource)
+        except DispatchException:
+            return THREADS  # where it is raised again, and answered
+        if not suite:
+            return None
+        with self._routes_lock:
+            self._start_needed_loop(core, [suite])
+        return self._executor.place(suite).where
 
     def _needs_hub(self) -> bool:
         """Tell whether a handler runs in the hub, or one that is loaded later may."""
@@ -324,18 +362,21 @@ class WebSocketServer(SocketServer):
 
     def _suites(self) -> dict[str, HandlerSuite]:
         # a copy: an alias may be added meanwhile
-        return dict(self.websocket_server_options.dispatcher._handler_suite_map)
+        return dict(getattr(self.websocket_server_options.dispatcher, "_handler_suite_map", {}))
 
     def _set_routes(self, core: _core.Server) -> None:
         """Tell the core of the handlers; the first that needs an event loop has it started."""
         with self._routes_lock:
-            suites = self._suites().values()
-            needs_loop = any(suite.is_async or suite.opens_async for suite in suites)
-            if needs_loop and self._event_loop is None and not self._stopped.is_set():
-                self._start_event_loop(core)
-            core.set_routes(self._routes())
+            self._start_needed_loop(core, self._suites().values())
+            dispatcher = self.websocket_server_options.dispatcher
+            decides = embedding.decides_itself(dispatcher)
+            core.set_routes({} if decides else self._routes())
+            core.ask_for_every_request(decides)
 
-    def _start_event_loop(self, core: _core.Server) -> None:
+    def _start_needed_loop(self, core: _core.Server, suites: Iterable[HandlerSuite]) -> None:
+        needs_loop = any(suite.is_async or suite.opens_async for suite in suites)
+        if not needs_loop or self._event_loop is not None or self._stopped.is_set():
+            return
         from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (asyncio for who needs it)
 
         event_loop = self._event_loop = EventLoopThread(self._event_loop_kind)

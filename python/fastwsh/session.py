@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
-from fastwsh import _core, groups
+from fastwsh import _core, embedding, groups
 from fastwsh.options import DEFAULT_DEFLATE_LEVEL
 from fastwsh.paths import HANDLER_SUFFIX
 from fastwsh.pywebsocket import common
@@ -87,6 +87,13 @@ def report(connection: _core.Connection, error: BaseException) -> None:
         _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
         return
     _note_failure(connection, error)
+    server = connection.server
+    if isinstance(error, Exception) and embedding.is_overridden(server, "handle_error"):
+        try:
+            raise error  # noqa: TRY301 (to be the one that is handled)
+        except Exception:  # noqa: BLE001 (what the method asks `sys.exc_info` for)
+            server.handle_error(connection, connection.remote_addr)
+        return
     _SERVER_LOGGER.error(
         "Exception in processing request from: %r\n%s",
         connection.remote_addr,

@@ -2,14 +2,19 @@
 
 use std::{
     io,
-    sync::{Arc, OnceLock, Weak},
+    net::SocketAddr,
+    os::fd::{BorrowedFd, IntoRawFd},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock, Weak,
+    },
     time::Duration,
 };
 
 use pyo3::{prelude::*, types::PyWeakrefReference};
 
 use super::{
-    connection::{Connection, Settings},
+    connection::{to_python, Connection, Settings},
     event_loop::Shared as EventLoop,
     hub::Hub,
 };
@@ -32,6 +37,10 @@ pub(super) struct Dispatch {
     pub(super) run: Py<PyAny>,
     pub(super) owner: Py<PyWeakrefReference>,
     pub(super) events: Arc<EventSink>,
+    /// Whether Python says which connections are served.
+    pub(super) asks_admission: AtomicBool,
+    /// Whether Python says of every request whether it has a handler, not of upgrades alone.
+    pub(super) asks_always: AtomicBool,
 }
 
 impl Acceptor for Dispatch {
@@ -66,6 +75,35 @@ impl Acceptor for Dispatch {
         let (busy_threads, idle_threads) = self.threads.counts();
         let (slices, stalls) = self.hub.as_ref().map_or((0, 0), |hub| hub.slices.counts());
         Workers { busy_threads, idle_threads, slices, stalls }
+    }
+
+    fn asks_admission(&self) -> bool {
+        self.asks_admission.load(Ordering::Relaxed)
+    }
+
+    fn admits(&self, socket: BorrowedFd<'_>, peer: Option<SocketAddr>) -> bool {
+        let admits = |py: Python<'_>| {
+            let admits = self.owner.bind(py).call0()?.getattr("_admits")?;
+            let peer = to_python(py, peer)?;
+            // the descriptor is the callee's, who closes it
+            let descriptor = socket.try_clone_to_owned()?.into_raw_fd();
+            admits.call1((descriptor, peer))?.is_truthy()
+        };
+        Python::try_attach(|py| admits(py).unwrap_or_else(|error| self.report(py, &error)))
+            .unwrap_or_default()
+    }
+
+    fn find(&self, resource: &str, is_upgrade: bool) -> Option<Concurrency> {
+        if !(is_upgrade || self.asks_always.load(Ordering::SeqCst)) {
+            return None;
+        }
+        Python::try_attach(|py| {
+            let owner = self.owner.bind(py).call0().ok()?;
+            let place = owner.call_method1("_find_place", (resource,));
+            let place = place.and_then(|place| place.extract::<Option<String>>());
+            place.unwrap_or_else(|error| self.report(py, &error)).map(|name| to_concurrency(&name))
+        })
+        .flatten()
     }
 }
 
@@ -128,7 +166,22 @@ impl Job {
     }
 }
 
+/// Reads the name of a place; what is none is a thread, where any handler can run.
+fn to_concurrency(name: &str) -> Concurrency {
+    match name {
+        "hub" => Concurrency::Hub,
+        "loop" => Concurrency::Loop,
+        _ => Concurrency::Threads,
+    }
+}
+
 impl Dispatch {
+    /// Tells of an exception that nobody catches; what counts then is the least.
+    fn report<T: Default>(&self, py: Python<'_>, error: &PyErr) -> T {
+        error.clone_ref(py).write_unraisable(py, Some(self.owner.bind(py).as_any()));
+        T::default()
+    }
+
     fn no_thread(&self, error: &io::Error) {
         self.events.line(Level::Error, SERVER_LOG, || {
             format!("No thread for a connection: {error}; raise the limit of processes")

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
         Arc, Mutex, OnceLock, PoisonError,
     },
@@ -150,6 +151,8 @@ impl Server {
             run,
             owner: PyWeakrefReference::new(owner)?.unbind(),
             events: events.clone(),
+            asks_admission: AtomicBool::new(false),
+            asks_always: AtomicBool::new(false),
         });
         let files = tls.map(to_files);
         let tls = files.as_ref().map(tls::load).transpose().map_err(super::errors::value_error)?;
@@ -186,6 +189,14 @@ impl Server {
         let routes = routes.into_iter().map(|(path, name)| Ok((path, place(&name)?)));
         self.routes.set(routes.collect::<PyResult<_>>()?);
         Ok(())
+    }
+
+    fn ask_for_admission(&self, asks: bool) {
+        self.dispatch.asks_admission.store(asks, Ordering::SeqCst);
+    }
+
+    fn ask_for_every_request(&self, asks: bool) {
+        self.dispatch.asks_always.store(asks, Ordering::SeqCst);
     }
 
     #[pyo3(signature = (credential))]

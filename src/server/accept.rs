@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
+    task::block_in_place,
     time::sleep,
 };
 
@@ -211,7 +212,13 @@ async fn accept_all(listener: Listener, shared: Arc<Shared>, stop: watch::Receiv
                         "Connections are accepted again".to_owned()
                     });
                 }
-                take_in(accepted, &shared, &stop);
+                // may wait for Python; other connections go on meanwhile
+                let acceptor = &shared.acceptor;
+                if !acceptor.asks_admission()
+                    || block_in_place(|| acceptor.admits(accepted.as_fd(), accepted.peer))
+                {
+                    take_in(accepted, &shared, &stop);
+                }
             }
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::PoisonError};
 
+use tokio::task::block_in_place;
+
 use super::{
     answer::Refusal,
     config::Concurrency,
@@ -76,7 +78,11 @@ pub(super) fn decide(
         }
     };
     let (path, fragment) = uri::split_resource(&resource);
-    match shared.routes.find(path) {
+    let found = shared.routes.find(path).or_else(|| {
+        // may wait for Python; other connections go on meanwhile
+        block_in_place(|| shared.acceptor.find(&resource, Opening::is_meant(head)))
+    });
+    match found {
         Some(_) if !fragment.is_empty() => {
             events.line(Level::Info, HANDLER_LOG, || {
                 "Dispatch failed for error: Fragment identifiers MUST NOT be used on WebSocket URIs"

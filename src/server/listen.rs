@@ -3,7 +3,10 @@
 use std::{
     io,
     net::{self, SocketAddr},
-    os::{fd::OwnedFd, unix},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix,
+    },
 };
 
 use rustix::net::{
@@ -79,6 +82,11 @@ impl Accepted {
     /// Sends a last answer, as far as the kernel takes it at once.
     pub(super) fn send_last(&self, answer: &[u8]) {
         let _ = rustix::net::send(&self.socket, answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    }
+
+    /// The socket, while it stays here.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// The socket.

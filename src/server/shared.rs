@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    os::fd::BorrowedFd,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -58,6 +59,21 @@ pub trait Acceptor: Send + Sync {
 
     /// What runs their handlers.
     fn workers(&self) -> Workers;
+
+    /// Whether [`Self::admits`] has to be asked.
+    fn asks_admission(&self) -> bool {
+        false
+    }
+
+    /// Whether a connection may be served; may block.
+    fn admits(&self, _socket: BorrowedFd<'_>, _peer: Option<SocketAddr>) -> bool {
+        true
+    }
+
+    /// Where the handler of a resource without a route runs, if it has one; may block.
+    fn find(&self, _resource: &str, _is_upgrade: bool) -> Option<Concurrency> {
+        None
+    }
 }
 
 /// What all connections of a server have in common.
