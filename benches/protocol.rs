@@ -8,7 +8,7 @@ use fastwsh::protocol::{
     frame::{FrameHeader, Opcode},
     handshake::Opening,
     head::HeadReader,
-    limits::Limits,
+    limits::FrameLimits,
     mask,
     receive::{MessageReader, Rules},
     send,
@@ -33,7 +33,7 @@ const REQUEST: &str = "GET /chat HTTP/1.1\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
 const RULES: Rules =
-    Rules { expect_masked: true, deflate: true, late_rsv1: false, limits: Limits::NONE };
+    Rules { expect_masked: true, deflate: true, late_rsv1: false, limits: FrameLimits::NONE };
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();

@@ -1,15 +1,21 @@
 //! fastwsh: a WebSocket server that runs pywebsocket handlers.
 //!
-//! Layers, imports go down only: [`protocol`] (sans I/O), `server` (tokio, no Python types),
-//! `client` (connecting, over `server`'s sockets) and `python` (`PyO3`, no protocol rule).
+//! Layers, imports go down only: [`protocol`] (sans I/O), `connection` (one connection of a server or a
+//! client), `server` and `client` (tokio, no Python types), and `python` (`PyO3`, no protocol rule).
 
 #[cfg(feature = "server")]
 pub mod client;
 #[cfg(feature = "server")]
+pub mod connection;
+#[cfg(feature = "server")]
 mod locks;
+#[cfg(feature = "server")]
+mod os_error;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+pub mod tls_files;
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

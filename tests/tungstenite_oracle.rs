@@ -15,7 +15,7 @@ use std::{
 use fastwsh::protocol::{
     close::{self, CloseCode},
     frame::Opcode,
-    limits::Limits,
+    limits::FrameLimits,
     receive::{Event, MessageReader, Rules},
     ProtocolError,
 };
@@ -97,7 +97,7 @@ fn ours(pieces: &[&[u8]]) -> Reading {
         expect_masked: true,
         deflate: false,
         late_rsv1: false,
-        limits: Limits::NONE,
+        limits: FrameLimits::NONE,
     });
     let mut said = Vec::new();
     let mut left = Vec::new();

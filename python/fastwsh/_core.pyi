@@ -8,11 +8,12 @@ from typing_extensions import disjoint_base
 from fastwsh.proxies import Settings
 
 __all__ = [
+    "AsyncConnection",
+    "AsyncConnectionGuard",
     "AsyncStream",
     "Connection",
     "DeflateFramer",
     "DeflateOffer",
-    "Departure",
     "EventLoop",
     "HeaderDecoder",
     "IncomingFrameFilter",
@@ -20,7 +21,6 @@ __all__ = [
     "Operation",
     "OutgoingFrameFilter",
     "OutgoingMessageFilter",
-    "Poller",
     "RawDeflater",
     "RawInflater",
     "Server",
@@ -352,7 +352,7 @@ class EventLoop:
     def __new__(
         cls,
         event_loop: Any,
-        start: Callable[[Connection, Departure], object] | None = None,
+        start: Callable[[Connection, AsyncConnectionGuard], object] | None = None,
     ) -> Self: ...
     def fileno(self) -> int:
         """Return the descriptor to watch."""
@@ -380,7 +380,7 @@ class EventLoop:
         """Take no more connections."""
 
 @final
-class Departure:
+class AsyncConnectionGuard:
     """Closes a connection whose handler has ended, when it is called, with whatever."""
 
     def __call__(self, *_arguments: Any) -> None: ...
@@ -408,7 +408,7 @@ class Operation:
     ) -> None: ...
 
 @final
-class Poller:
+class AsyncConnection:
     """A connection as the coroutines of one event loop use it.
 
     Args:
@@ -421,7 +421,7 @@ class Poller:
         """Have this called when the peer has gone while nobody waits for it."""
     def is_end_told(self) -> bool:
         """Whether a call has told the handler that the connection ends, or it closes it itself."""
-    def watch_farewell(self) -> None:
+    def watch_server_close(self) -> None:
         """Have the same called when the peer has answered the close frame of the server's stop."""
     def drain(self) -> Awaitable[None]:
         """Wait until the kernel has all that was sent. Raises OSError if the peer has gone."""
@@ -441,10 +441,10 @@ class AsyncStream:
 
     Args:
         stream: The stream with the blocking names.
-        poller: Its connection in the event loop.
+        connection: Its connection in the event loop.
     """
 
-    def __new__(cls, stream: Stream, poller: Poller) -> Self: ...
+    def __new__(cls, stream: Stream, connection: AsyncConnection) -> Self: ...
     @property
     def blocking(self) -> Stream:
         """The same stream with blocking names, for other threads.

@@ -28,7 +28,7 @@ from fastwsh import (
     tls,
 )
 from fastwsh.access import AccessLog
-from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, Executor
+from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPolicy
 from fastwsh.config import ConfigError
 from fastwsh.events import EventLog
 from fastwsh.loader import HandlerSuite
@@ -134,7 +134,7 @@ class WebSocketServer(SocketServer):
         self._watcher: Watcher | None = None
         self._log_thread: threading.Thread | None = None
         self._reloads = bool(getattr(options, "reload", False))
-        self._executor = Executor(getattr(options, "concurrency", AUTO))
+        self._placement = PlacementPolicy(getattr(options, "concurrency", AUTO))
         self._metrics_port = MetricsPort()
         if getattr(options, "access_log", None):
             self.access_log = AccessLog(options.access_log, options)
@@ -304,7 +304,7 @@ class WebSocketServer(SocketServer):
         core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
         self._know_dispatcher(core)
         for path, suite in sorted(self._suites().items()):
-            where, reason = self._executor.place(suite)
+            where, reason = self._placement.place(suite)
             _LOGGER.debug("Handler of %s runs in %s: %s", path, _PLACES[where], reason)
         if self.access_log is not None:
             core.report_refusals()
@@ -347,16 +347,16 @@ class WebSocketServer(SocketServer):
             return None
         with self._routes_lock:
             self._start_needed_loop(core, [suite])
-        return self._executor.place(suite).where
+        return self._placement.place(suite).where
 
     def _needs_hub(self) -> bool:
         """Tell whether a handler runs in the hub, or one that is loaded later may."""
-        return self._executor.may_use_hub if self._reloads else HUB in self._routes().values()
+        return self._placement.may_use_hub if self._reloads else HUB in self._routes().values()
 
     def _routes(self) -> dict[bytes, str]:
         """Return the resources that have handlers, as bytes, and where each runs."""
         return {
-            resource_bytes(resource): self._executor.place(suite).where
+            resource_bytes(resource): self._placement.place(suite).where
             for resource, suite in self._suites().items()
         }
 
@@ -388,7 +388,7 @@ class WebSocketServer(SocketServer):
         log = EventLog(self.websocket_server_options.dispatcher, self.access_log)
         while not log.has_ended:
             for resource, suite, seconds in log.next(core):
-                self._executor.note_stall(resource, suite, seconds)
+                self._placement.note_stall(resource, suite, seconds)
                 self._set_routes(core)
 
     @contextlib.contextmanager

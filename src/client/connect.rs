@@ -34,8 +34,9 @@ use super::{
     url::{place_of, Place, Target},
 };
 use crate::{
+    connection::Socket,
+    os_error::strerror,
     protocol::{deflate::Agreement, handshake::compute_accept, negotiate},
-    server::{answer::strerror, Socket},
 };
 
 /// An open connection.

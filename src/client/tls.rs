@@ -10,7 +10,7 @@ use rustls::{
 };
 
 use super::error::ConnectError;
-use crate::server::tls::{in_words, read_certificates, read_key, TlsError};
+use crate::tls_files::{in_words, read_certificates, read_key, TlsError};
 
 /// How a client uses TLS.
 #[derive(Debug, Clone)]
@@ -142,7 +142,7 @@ pub(super) fn explain(error: &std::io::Error, address: String, host: &str) -> Co
             address,
             reason: "it ended the connection; if it does not speak TLS, use ws://".to_owned(),
         },
-        None => ConnectError::Tls { address, reason: crate::server::answer::strerror(error) },
+        None => ConnectError::Tls { address, reason: crate::os_error::strerror(error) },
     }
 }
 

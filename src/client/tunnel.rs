@@ -14,7 +14,7 @@ use super::{
     head::{HeadTap, Trace},
     proxy::Proxy,
 };
-use crate::server::answer::strerror;
+use crate::os_error::strerror;
 
 /// Asks an HTTP proxy for a way to `host:port`, a literal IPv6 address in brackets.
 pub(super) async fn http(

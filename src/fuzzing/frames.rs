@@ -4,7 +4,7 @@ use crate::protocol::{
     close::{format_body, parse_body, CloseReason},
     error::ProtocolError,
     frame::{Decoded, Frame, FrameHeader, FrameReader, Opcode, MAX_CONTROL_PAYLOAD},
-    limits::Limits,
+    limits::FrameLimits,
     mask,
     receive::{Event, Front, MessageReader, Rules},
 };
@@ -70,7 +70,8 @@ pub fn close_body(data: &[u8]) {
 /// # Panics
 /// If an invariant is broken.
 pub fn control_front(data: &[u8]) {
-    let rules = Rules { expect_masked: true, deflate: true, late_rsv1: true, limits: Limits::NONE };
+    let rules =
+        Rules { expect_masked: true, deflate: true, late_rsv1: true, limits: FrameLimits::NONE };
     let mut reader = MessageReader::new(rules);
     let mut left = data;
     let read = reader.poll(&mut left);
@@ -108,7 +109,7 @@ pub fn control_front(data: &[u8]) {
 pub fn raw_frames(data: &[u8]) {
     let [flags, limit, cut, stream @ ..] = data else { return };
     let expect_masked = flags & 1 != 0;
-    let limits = Limits { frame_bytes: u64::from(*limit), ..Limits::NONE };
+    let limits = FrameLimits { frame_bytes: u64::from(*limit), ..FrameLimits::NONE };
     let whole = frames(expect_masked, limits, [stream]);
     let (left, right) = stream.split_at(usize::from(*cut).min(stream.len()));
     assert_eq!(frames(expect_masked, limits, [left, right]), whole, "in two pieces");
@@ -137,7 +138,7 @@ pub fn raw_frames(data: &[u8]) {
 /// Everything that a raw reader makes of the pieces.
 fn frames<'a>(
     expect_masked: bool,
-    limits: Limits,
+    limits: FrameLimits,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<Result<Frame, ProtocolError>> {
     let mut reader = FrameReader::default();

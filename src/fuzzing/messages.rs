@@ -1,7 +1,7 @@
 //! Whole messages out of a stream of frames.
 
 use crate::protocol::{
-    limits::Limits,
+    limits::FrameLimits,
     receive::{Event, Message, MessageReader, Rules, Whole},
     ProtocolError,
 };
@@ -17,7 +17,7 @@ pub fn message_assembly(data: &[u8]) {
         expect_masked: flags & 1 != 0,
         deflate: flags & 2 != 0,
         late_rsv1: flags & 4 != 0,
-        limits: Limits {
+        limits: FrameLimits {
             message_bytes: u64::from(*limit),
             // so that each of them is met by short inputs
             frame_bytes: u64::from(*limit / 2).max(1),

@@ -9,7 +9,7 @@ use tungstenite::protocol::frame::{coding::OpCode, FrameHeader as Formatter};
 
 use super::{
     error::{ProtocolError, SendError},
-    limits::{append, Limits},
+    limits::{append, FrameLimits},
     mask::{self, MaskingKey},
 };
 
@@ -202,12 +202,12 @@ impl FrameReader {
     /// Takes bytes from `input`; `None` means that more must come, put behind what was left.
     ///
     /// # Errors
-    /// As [`FrameHeader::decode`], and as [`Limits::check_frame`] before any of a payload is kept.
+    /// As [`FrameHeader::decode`], and as [`FrameLimits::check_frame`] before any of a payload is kept.
     pub fn poll(
         &mut self,
         input: &mut &[u8],
         expect_masked: bool,
-        limits: Limits,
+        limits: FrameLimits,
     ) -> Result<Option<Frame>, ProtocolError> {
         let mut frame = match self.current.take() {
             Some(frame) => frame,
@@ -353,7 +353,10 @@ mod tests {
         let mut reader = FrameReader::default();
         // an unmasked text of one byte; only its header is dropped
         let mut input = &b"\x81\x01x"[..];
-        assert_eq!(reader.poll(&mut input, true, Limits::NONE), Err(ProtocolError::WrongMaskBit));
+        assert_eq!(
+            reader.poll(&mut input, true, FrameLimits::NONE),
+            Err(ProtocolError::WrongMaskBit)
+        );
         assert_eq!(input, b"x");
     }
 
@@ -365,7 +368,7 @@ mod tests {
         for (index, byte) in bytes.iter().enumerate() {
             kept.push(*byte);
             let mut input = &kept[..];
-            let limits = Limits { frame_bytes: 5, ..Limits::NONE };
+            let limits = FrameLimits { frame_bytes: 5, ..FrameLimits::NONE };
             let frame = reader.poll(&mut input, true, limits);
             kept = input.to_vec();
             if index + 1 < bytes.len() {

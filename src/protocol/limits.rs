@@ -5,7 +5,7 @@ use super::error::ProtocolError;
 
 /// Limits; each is the largest number that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct FrameLimits {
     /// Payload bytes of one message, fragments added up, before inflating.
     pub message_bytes: u64,
     /// Payload bytes of one data frame.
@@ -14,7 +14,7 @@ pub struct Limits {
     pub fragments: u64,
 }
 
-impl Limits {
+impl FrameLimits {
     /// No limit.
     pub const NONE: Self =
         Self { message_bytes: u64::MAX, frame_bytes: u64::MAX, fragments: u64::MAX };

@@ -19,7 +19,7 @@ use super::{
     error::ProtocolError,
     fragment::Fragments,
     frame::{self, FrameHeader, Opcode},
-    limits::{append, Limits},
+    limits::{append, FrameLimits},
     mask::{self, MaskingKey},
     utf8::Validator,
 };
@@ -35,7 +35,7 @@ pub struct Rules {
     /// its message is whole, since an earlier fragment may turn out to be compressed.
     pub late_rsv1: bool,
     /// How much of it.
-    pub limits: Limits,
+    pub limits: FrameLimits,
 }
 
 /// A data message.
@@ -132,7 +132,7 @@ impl MessageReader {
     }
 
     /// Changes how much is accepted from the next frame on.
-    pub fn set_limits(&mut self, limits: Limits) {
+    pub fn set_limits(&mut self, limits: FrameLimits) {
         self.rules.limits = limits;
     }
 

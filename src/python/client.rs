@@ -20,7 +20,7 @@ use crate::{
     },
     protocol::{
         deflate::WindowBits,
-        limits::{self, Limits},
+        limits::{self, FrameLimits},
     },
 };
 
@@ -99,9 +99,9 @@ impl Attempt {
         let settings = Settings {
             local_addr: (String::new(), 0),
             strict_compat: false,
-            limits: Limits {
+            limits: FrameLimits {
                 message_bytes: self.max_message_bytes.unwrap_or(u64::MAX),
-                ..limits::Limits::NONE
+                ..limits::FrameLimits::NONE
             },
             max_inflated_bytes: self.max_message_bytes,
             max_pings: MAX_PINGS,

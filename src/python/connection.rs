@@ -24,14 +24,15 @@ use super::{
 };
 use crate::{
     client::Connected,
+    connection::{Flusher, Outcome, Transport, Wait},
     locks::lock,
     protocol::{
         handshake::{Answer, Opening, SWITCHING_PROTOCOLS},
         head::{latin1, HeadLimits, HeadReader, RequestHead},
-        limits::Limits,
+        limits::FrameLimits,
         uri::split_resource,
     },
-    server::{answer::Refusal, EventSink, Flusher, Outcome, Registry, Transport, Wait},
+    server::{EventSink, Refusal, Registry},
 };
 
 /// Bytes that a raw read takes at most: a caller that asks for gigabytes gets them in pieces.
@@ -44,7 +45,7 @@ pub(super) struct Settings {
     pub(super) local_addr: (String, u16),
     pub(super) strict_compat: bool,
     /// Of received messages.
-    pub(super) limits: Limits,
+    pub(super) limits: FrameLimits,
     /// Of received messages that were compressed.
     pub(super) max_inflated_bytes: Option<u64>,
     /// Pings of a handler whose pongs are awaited at most.
@@ -133,8 +134,8 @@ impl Connection {
     }
 
     fn send(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
-        hub::breathe(py)?;
-        hub::spend(bytes.len());
+        hub::yield_if_over_budget(py)?;
+        hub::charge_bytes(bytes.len());
         sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?.map_err(|error| {
             self.transport.note_end_told();
             os_error(&error)
@@ -190,7 +191,7 @@ impl Connection {
     }
 
     fn half_close(&self, py: Python<'_>) -> PyResult<()> {
-        hub::breathe(py)?;
+        hub::yield_if_over_budget(py)?;
         waiting(py, &self.transport, |wait| self.transport.end_sending(wait))?
             .map_err(|error| os_error(&error))
     }
@@ -380,7 +381,7 @@ pub(super) fn to_python(py: Python<'_>, address: Option<SocketAddr>) -> PyResult
 
 /// Reads what is there, at most so much; waits for something, unless the stream ends.
 fn read_some(py: Python<'_>, transport: &Transport, most: usize) -> PyResult<io::Result<Vec<u8>>> {
-    hub::breathe(py)?;
+    hub::yield_if_over_budget(py)?;
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
@@ -400,7 +401,7 @@ fn read_some(py: Python<'_>, transport: &Transport, most: usize) -> PyResult<io:
         }
         Ok(bytes)
     })?;
-    hub::spend(bytes.as_ref().map_or(0, Vec::len));
+    hub::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)
 }
 
@@ -410,7 +411,7 @@ pub(super) fn read_exactly(
     transport: &Transport,
     wanted: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
-    hub::breathe(py)?;
+    hub::yield_if_over_budget(py)?;
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
@@ -438,6 +439,6 @@ pub(super) fn read_exactly(
             }
         }
     })?;
-    hub::spend(bytes.as_ref().map_or(0, Vec::len));
+    hub::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)
 }

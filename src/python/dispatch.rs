@@ -15,12 +15,15 @@ use pyo3::{prelude::*, types::PyWeakrefReference};
 
 use super::{
     connection::{to_python, Connection, Settings},
-    event_loop::Shared as EventLoop,
+    event_loop::LoopState as EventLoop,
     hub::Hub,
 };
-use crate::server::{
-    event::SERVER_LOG, Acceptor, Candidate, Concurrency, Event, EventSink, Executor, Level,
-    Outcome, Registry, Server as Core, Threads, Transport, Workers,
+use crate::{
+    connection::{Outcome, Transport},
+    server::{
+        Acceptor, Candidate, Concurrency, Event, EventSink, Executor, Level, Registry,
+        Server as Core, Threads, Workers, SERVER_LOG,
+    },
 };
 
 /// Takes the candidates of one server.
@@ -46,7 +49,7 @@ pub(super) struct Dispatch {
 impl Acceptor for Dispatch {
     fn accept(self: Arc<Self>, candidate: Candidate) {
         let Some(core) = self.core.get().and_then(Weak::upgrade) else { return };
-        let leave = Leave {
+        let guard = ConnectionGuard {
             registry: core.registry().clone(),
             core,
             transport: candidate.transport.clone(),
@@ -56,7 +59,7 @@ impl Acceptor for Dispatch {
             events: self.events.clone(),
         };
         let concurrency = candidate.concurrency;
-        let job = Job { dispatch: self.clone(), candidate, leave };
+        let job = HandlerJob { dispatch: self.clone(), candidate, guard };
         let job = match (&self.hub, concurrency) {
             (Some(hub), Concurrency::Hub) => hub.submit(job),
             (_, Concurrency::Loop) => {
@@ -121,28 +124,31 @@ impl Dispatch {
 }
 
 /// A connection whose handler has not begun.
-pub(super) struct Job {
+pub(super) struct HandlerJob {
     dispatch: Arc<Dispatch>,
     candidate: Candidate,
-    leave: Leave,
+    guard: ConnectionGuard,
 }
 
-impl std::fmt::Debug for Job {
+impl std::fmt::Debug for HandlerJob {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Job").field("candidate", &self.candidate).finish_non_exhaustive()
+        formatter
+            .debug_struct("HandlerJob")
+            .field("candidate", &self.candidate)
+            .finish_non_exhaustive()
     }
 }
 
-impl Job {
+impl HandlerJob {
     /// Makes what the handler gets; also what to call with it, and what to drop at its end. `None`
     /// if the server is gone.
     pub(super) fn begin(
         self,
         py: Python<'_>,
-    ) -> Option<(Bound<'_, Connection>, Bound<'_, PyAny>, Leave)> {
-        let Self { dispatch, candidate, leave } = self;
-        let connection = dispatch.connect(py, candidate, leave.registry.clone())?;
-        Some((connection, dispatch.run.bind(py).clone(), leave))
+    ) -> Option<(Bound<'_, Connection>, Bound<'_, PyAny>, ConnectionGuard)> {
+        let Self { dispatch, candidate, guard } = self;
+        let connection = dispatch.connect(py, candidate, guard.registry.clone())?;
+        Some((connection, dispatch.run.bind(py).clone(), guard))
     }
 
     /// Runs the handler in a thread of its own.
@@ -151,13 +157,13 @@ impl Job {
         let work = Box::new(move || {
             // nothing can be run in an interpreter that is ending
             Python::try_attach(|py| {
-                let Some((connection, run, mut leave)) = self.begin(py) else { return };
+                let Some((connection, run, mut guard)) = self.begin(py) else { return };
                 if let Err(error) = run.call1((&connection,)) {
                     error.write_unraisable(py, Some(connection.as_any()));
                 }
-                leave.set_outcome(connection.get().outcome());
+                guard.set_outcome(connection.get().outcome());
                 drop(connection);
-                py.detach(|| drop(leave));
+                py.detach(|| drop(guard));
             });
         });
         if let Err(error) = dispatch.threads.spawn(work) {
@@ -190,7 +196,7 @@ impl Dispatch {
 }
 
 /// Leaves the registry and closes the socket, however the handler ended.
-pub(super) struct Leave {
+pub(super) struct ConnectionGuard {
     core: Arc<Core>,
     registry: Arc<Registry>,
     transport: Arc<Transport>,
@@ -200,13 +206,13 @@ pub(super) struct Leave {
     events: Arc<EventSink>,
 }
 
-impl std::fmt::Debug for Leave {
+impl std::fmt::Debug for ConnectionGuard {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Leave").field("id", &self.id).finish_non_exhaustive()
+        formatter.debug_struct("ConnectionGuard").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-impl Leave {
+impl ConnectionGuard {
     /// How the connection is to be closed.
     pub(super) fn set_outcome(&mut self, outcome: Outcome) {
         self.outcome = outcome;
@@ -218,7 +224,7 @@ impl Leave {
     }
 }
 
-impl Drop for Leave {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.transport.note_end();
         self.core.finish(&self.transport, self.outcome);

@@ -13,8 +13,8 @@ use pyo3::{
 };
 
 use crate::{
+    os_error::strerror,
     protocol::{close::CloseCode, ProtocolError, SendError},
-    server::answer::strerror,
 };
 
 const STREAM_EXCEPTIONS: &str = "fastwsh.pywebsocket._stream_exceptions";

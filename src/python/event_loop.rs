@@ -26,17 +26,18 @@ use pyo3::prelude::*;
 pub(super) use self::{
     caller::{here, Hook},
     operation::Operation,
-    poller::Poller,
+    poller::AsyncConnection,
     stream::AsyncStream,
 };
 use super::{
     connection::Connection,
-    dispatch::{Job, Leave},
+    dispatch::{ConnectionGuard, HandlerJob},
     errors::os_error,
 };
 use crate::{
+    connection::{CallerId, Reactor, ReactorToken, Remote, Slice, Transport, Wait},
     locks::lock,
-    server::{CallerId, Place, Reactor, Remote, Slice, Slices, Transport, Wait, Watchdog},
+    server::{Slices, Watchdog},
 };
 
 /// Looks at the sockets in one call, as long as there is something to find: a trip through the
@@ -48,12 +49,12 @@ const LOOKS: usize = 8;
 const BUDGET: usize = 64;
 
 /// What coroutines in one event loop wait for.
-pub(super) struct Shared {
+pub(super) struct LoopState {
     reactor: Mutex<Reactor>,
     remote: Arc<Remote>,
     /// By the number of a connection's place.
     watched: Mutex<Vec<Option<Watched>>>,
-    jobs: Mutex<VecDeque<Job>>,
+    jobs: Mutex<VecDeque<HandlerJob>>,
     /// Nobody takes jobs any more.
     ended: AtomicBool,
     /// What its thread does at a time, for whoever watches it.
@@ -73,16 +74,16 @@ struct Loop {
 
 /// A connection that coroutines use.
 struct Watched {
-    place: Place,
+    token: ReactorToken,
     transport: Arc<Transport>,
     waiters: Vec<Py<Operation>>,
     /// Called when the peer has gone while nobody waits for it.
     on_end: Option<Py<PyAny>>,
 }
 
-impl Shared {
+impl LoopState {
     /// Takes a connection whose handler is a coroutine function; gives it back if nobody is there.
-    pub(super) fn submit(&self, job: Job) -> Option<Job> {
+    pub(super) fn submit(&self, job: HandlerJob) -> Option<HandlerJob> {
         if self.ended.load(Ordering::SeqCst) {
             return Some(job);
         }
@@ -95,24 +96,24 @@ impl Shared {
         lock(&self.reactor)
     }
 
-    fn place(&self, transport: &Transport) -> io::Result<Place> {
-        transport.place(&self.remote, |socket| self.reactor().register(socket))
+    fn token(&self, transport: &Transport) -> io::Result<ReactorToken> {
+        transport.token(&self.remote, |socket| self.reactor().register(socket))
     }
 
     /// Looks after a connection from here on.
-    fn watch(&self, transport: &Arc<Transport>) -> io::Result<Place> {
-        let place = self.place(transport)?;
-        let number = place.number() as usize;
+    fn watch(&self, transport: &Arc<Transport>) -> io::Result<ReactorToken> {
+        let token = self.token(transport)?;
+        let number = token.number() as usize;
         let mut watched = lock(&self.watched);
         if watched.len() <= number {
             watched.resize_with(number + 1, || None);
         }
         let entry =
-            Watched { place, transport: transport.clone(), waiters: Vec::new(), on_end: None };
+            Watched { token, transport: transport.clone(), waiters: Vec::new(), on_end: None };
         let before = watched[number].replace(entry);
         drop(watched);
         drop(before);
-        Ok(place)
+        Ok(token)
     }
 
     fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -125,9 +126,9 @@ impl Shared {
 
     /// Has an operation woken when the connection should be looked at again; `false` if nobody
     /// looks after it any more.
-    fn add_waiter(&self, place: Place, waiter: Py<Operation>) -> bool {
+    fn add_waiter(&self, token: ReactorToken, waiter: Py<Operation>) -> bool {
         let mut given_up = Vec::new();
-        let is_added = self.with(place, |entry| {
+        let is_added = self.with(token, |entry| {
             if entry.waiters.iter().any(|waiter| !waiter.get().is_waiting()) {
                 // cancelled
                 let waiters = std::mem::take(&mut entry.waiters);
@@ -140,24 +141,24 @@ impl Shared {
         is_added.is_some()
     }
 
-    fn forget(&self, place: Place) {
+    fn forget(&self, token: ReactorToken) {
         let mut watched = lock(&self.watched);
-        let entry = watched.get_mut(place.number() as usize);
-        let entry = entry.and_then(|entry| entry.take_if(|entry| entry.place == place));
+        let entry = watched.get_mut(token.number() as usize);
+        let entry = entry.and_then(|entry| entry.take_if(|entry| entry.token == token));
         drop(watched);
         drop(entry);
     }
 
-    fn with<T>(&self, place: Place, change: impl FnOnce(&mut Watched) -> T) -> Option<T> {
+    fn with<T>(&self, token: ReactorToken, change: impl FnOnce(&mut Watched) -> T) -> Option<T> {
         let mut watched = lock(&self.watched);
-        let entry = watched.get_mut(place.number() as usize)?.as_mut();
-        entry.filter(|entry| entry.place == place).map(change)
+        let entry = watched.get_mut(token.number() as usize)?.as_mut();
+        entry.filter(|entry| entry.token == token).map(change)
     }
 
     /// Has whoever waits for the connection look again.
     fn wake_soon(&self, transport: &Transport) {
-        if let Ok(place) = self.place(transport) {
-            self.remote.waker(place.number()).wake();
+        if let Ok(token) = self.token(transport) {
+            self.remote.waker(token.number()).wake();
         }
     }
 
@@ -174,10 +175,10 @@ impl Shared {
                 } else {
                     std::mem::take(&mut entry.waiters)
                 };
-                (entry.place, entry.transport.clone(), first, others)
+                (entry.token, entry.transport.clone(), first, others)
             })
         };
-        let Some((place, transport, first, others)) = found else { return Ok(()) };
+        let Some((token, transport, first, others)) = found else { return Ok(()) };
         if transport.has_held() {
             transport.flush_before_wait(Wait::Park(&caller::Parker::new(py, self, &transport)));
         }
@@ -189,18 +190,23 @@ impl Shared {
         if has_woken {
             outcome
         } else {
-            outcome.and(self.look_after(py, place, &transport))
+            outcome.and(self.look_after(py, token, &transport))
         }
     }
 
     /// Tells the handler if the peer has gone: nobody else would.
-    fn look_after(&self, py: Python<'_>, place: Place, transport: &Transport) -> PyResult<()> {
-        let has_ended = self.reactor().has_ended(place);
+    fn look_after(
+        &self,
+        py: Python<'_>,
+        token: ReactorToken,
+        transport: &Transport,
+    ) -> PyResult<()> {
+        let has_ended = self.reactor().has_ended(token);
         let may_be_done = has_ended || transport.is_going_away();
         if !may_be_done || !transport.is_peer_done(has_ended) {
             return Ok(());
         }
-        match self.with(place, |entry| entry.on_end.take()).flatten() {
+        match self.with(token, |entry| entry.on_end.take()).flatten() {
             Some(on_end) => on_end.call0(py).map(drop),
             None => Ok(()),
         }
@@ -209,10 +215,10 @@ impl Shared {
 
 /// The native half of an asyncio event loop.
 #[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct EventLoop(Arc<Shared>);
+pub(super) struct EventLoop(Arc<LoopState>);
 
 impl EventLoop {
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<LoopState> {
         &self.0
     }
 }
@@ -224,8 +230,8 @@ impl EventLoop {
     fn new(event_loop: Py<PyAny>, start: Option<Py<PyAny>>) -> PyResult<Self> {
         let reactor = Reactor::new().map_err(|error| os_error(&error))?;
         let remote = reactor.remote().clone();
-        reactor.rest();
-        Ok(Self(Arc::new(Shared {
+        reactor.prepare_to_sleep();
+        Ok(Self(Arc::new(LoopState {
             reactor: Mutex::new(reactor),
             remote,
             watched: Mutex::default(),
@@ -251,12 +257,12 @@ impl EventLoop {
         }
         self.0.slices.resume();
         let outcome = self.run_all(py);
-        self.0.slices.rest();
+        self.0.slices.go_idle();
         outcome
     }
 
     fn rest(&self) {
-        self.0.slices.rest();
+        self.0.slices.go_idle();
     }
 
     fn resume(&self) {
@@ -280,7 +286,7 @@ impl EventLoop {
                 }
             });
         };
-        self.0.slices.rest();
+        self.0.slices.go_idle();
         Watchdog::start(self.0.slices.clone(), bark).map_err(|error| os_error(&error))
     }
 
@@ -313,7 +319,7 @@ impl EventLoop {
                 break;
             }
         }
-        if !self.0.reactor().rest() {
+        if !self.0.reactor().prepare_to_sleep() {
             self.0.remote.call();
         }
         outcome
@@ -325,11 +331,11 @@ impl EventLoop {
         while let Some(job) = take() {
             has_started = true;
             self.0.slices.begin();
-            let Some((connection, _, leave)) = job.begin(py) else { continue };
+            let Some((connection, _, guard)) = job.begin(py) else { continue };
             let Some(start) = self.0.start(py) else { continue };
-            let departure = Departure {
+            let departure = AsyncConnectionGuard {
                 connection: connection.clone().unbind(),
-                leave: Mutex::new(Some(leave)),
+                guard: Mutex::new(Some(guard)),
             };
             if let Err(error) = start.call1(py, (&connection, departure)) {
                 error.write_unraisable(py, Some(connection.as_any()));
@@ -341,18 +347,18 @@ impl EventLoop {
 
 /// What is called when the coroutine of a connection has ended; closes the connection.
 #[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct Departure {
+pub(super) struct AsyncConnectionGuard {
     connection: Py<Connection>,
-    leave: Mutex<Option<Leave>>,
+    guard: Mutex<Option<ConnectionGuard>>,
 }
 
 #[pymethods]
-impl Departure {
+impl AsyncConnectionGuard {
     #[pyo3(signature = (*_arguments))]
     fn __call__(&self, py: Python<'_>, _arguments: &Bound<'_, PyAny>) {
-        let Some(mut leave) = lock(&self.leave).take() else { return };
-        leave.set_outcome(self.connection.get().outcome());
-        py.detach(|| drop(leave));
+        let Some(mut guard) = lock(&self.guard).take() else { return };
+        guard.set_outcome(self.connection.get().outcome());
+        py.detach(|| drop(guard));
     }
 }
 

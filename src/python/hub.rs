@@ -26,12 +26,13 @@ pub(super) use self::{
 };
 use super::{
     connection::Connection,
-    dispatch::{Job, Leave},
+    dispatch::{ConnectionGuard, HandlerJob},
     errors::os_error,
 };
 use crate::{
+    connection::{CallerId, Reactor, Slice},
     locks::lock,
-    server::{CallerId, Reactor, Slice, Watchdog},
+    server::Watchdog,
 };
 
 /// Calls of the stream, or KiB through it, after which a handler that never waits lets the others
@@ -105,12 +106,12 @@ fn is_hub_thread() -> bool {
 }
 
 /// Lets the others go on if the calling handler has done much without waiting.
-pub(super) fn breathe(py: Python<'_>) -> PyResult<()> {
-    here().map_or(Ok(()), |hub| hub.breathe(py))
+pub(super) fn yield_if_over_budget(py: Python<'_>) -> PyResult<()> {
+    here().map_or(Ok(()), |hub| hub.yield_if_over_budget(py))
 }
 
 /// Counts bytes that a handler sends or has received.
-pub(super) fn spend(bytes: usize) {
+pub(super) fn charge_bytes(bytes: usize) {
     if let Some(hub) = HERE.get() {
         let cost = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
         hub.budget.set(hub.budget.get().saturating_sub(cost));
@@ -187,16 +188,16 @@ impl HubThread {
 
     /// Begins a connection; comes back when its handler, or another one after it, hands over or
     /// ends.
-    fn start(&self, py: Python<'_>, job: Job) {
+    fn start(&self, py: Python<'_>, job: HandlerJob) {
         self.hub.slices.begin();
-        let Some((connection, run, leave)) = job.begin(py) else { return };
+        let Some((connection, run, guard)) = job.begin(py) else { return };
         let worker = match self.take_worker(py) {
             Ok(worker) => worker,
             Err(error) => return error.write_unraisable(py, Some(connection.as_any())),
         };
         let switch = worker.switch.clone_ref(py);
         let task = Task { worker, connection: connection.clone().unbind() };
-        let Some(id) = self.add(task, leave) else { return };
+        let Some(id) = self.add(task, guard) else { return };
         self.enter(Some(id));
         self.hub.slices.note_turn();
         let result = switch.bind(py).call1((run, connection));
@@ -230,7 +231,7 @@ impl HubThread {
         worker.greenlet.bind(py).call_method0(intern!(py, "throw")).map(drop)
     }
 
-    fn add(&self, task: Task, leave: Leave) -> Option<CallerId> {
+    fn add(&self, task: Task, guard: ConnectionGuard) -> Option<CallerId> {
         let mut tasks = self.tasks.borrow_mut();
         let free = self.free.borrow_mut().pop();
         let id = if let Some(id) = free {
@@ -244,7 +245,7 @@ impl HubThread {
         if owners.len() < tasks.len() {
             owners.resize_with(tasks.len(), || None);
         }
-        owners[id as usize] = Some(leave);
+        owners[id as usize] = Some(guard);
         Some(id)
     }
 
@@ -263,8 +264,8 @@ impl HubThread {
         if let Err(error) = result.and_then(|_| self.keep_worker(py, worker)) {
             error.write_unraisable(py, Some(connection.bind(py).as_any()));
         }
-        if let Some(mut leave) = owner {
-            leave.set_outcome(connection.get().outcome());
+        if let Some(mut guard) = owner {
+            guard.set_outcome(connection.get().outcome());
         }
     }
 
@@ -306,7 +307,7 @@ impl HubThread {
         let polled = if timeout.is_some() {
             reactor.poll(timeout, ready)
         } else {
-            hub.slices.rest();
+            hub.slices.go_idle();
             let polled = py.detach(|| {
                 let polled = reactor.poll(timeout, ready);
                 hub.stop_if_ending();
@@ -351,7 +352,7 @@ impl HubThread {
     }
 
     /// Lets the others go on if the calling handler has used up its share.
-    fn breathe(&self, py: Python<'_>) -> PyResult<()> {
+    fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()> {
         match self.budget.get().checked_sub(1) {
             Some(left) if !self.slice.is_over() => {
                 self.budget.set(left);

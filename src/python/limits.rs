@@ -33,9 +33,9 @@ pub(super) struct Limits {
 
 impl Limits {
     /// For received messages.
-    pub(super) fn of_messages(&self) -> protocol::limits::Limits {
+    pub(super) fn of_messages(&self) -> protocol::limits::FrameLimits {
         let or_none = |limit| if limit == 0 { u64::MAX } else { limit };
-        protocol::limits::Limits {
+        protocol::limits::FrameLimits {
             message_bytes: or_none(self.max_message_bytes),
             frame_bytes: or_none(self.max_frame_bytes),
             fragments: or_none(self.max_fragments),
@@ -53,8 +53,8 @@ impl Limits {
     }
 
     /// For connections.
-    pub(super) fn of_connections(&self) -> PyResult<server::Limits> {
-        Ok(server::Limits {
+    pub(super) fn of_connections(&self) -> PyResult<server::ConnectionLimits> {
+        Ok(server::ConnectionLimits {
             head: protocol::head::HeadLimits {
                 request_line_bytes: count(self.max_request_line_bytes).unwrap_or(usize::MAX),
                 header_bytes: count(self.max_header_bytes).unwrap_or(usize::MAX),

@@ -28,12 +28,13 @@ use super::{
     proxies::Proxies,
 };
 use crate::{
+    connection::ServerClose,
     protocol::close::CloseCode,
     server::{
-        tls::{self, ClientAuth, TlsFiles},
-        CgiConfig, Concurrency, Config, Event, EventSink, Farewell, IsExecutable, Routes,
-        Server as Core, Threads,
+        CgiConfig, Concurrency, Config, Event, EventSink, IsExecutable, Routes, Server as Core,
+        Threads,
     },
+    tls_files::{self, ClientAuth, TlsFiles},
 };
 
 /// The native server.
@@ -155,7 +156,8 @@ impl Server {
             asks_always: AtomicBool::new(false),
         });
         let files = tls.map(to_files);
-        let tls = files.as_ref().map(tls::load).transpose().map_err(super::errors::value_error)?;
+        let tls =
+            files.as_ref().map(tls_files::load).transpose().map_err(super::errors::value_error)?;
         let config = Config {
             document_root,
             private_files,
@@ -206,7 +208,7 @@ impl Server {
 
     fn reload_tls(&self, py: Python<'_>) -> PyResult<()> {
         let Some(files) = &self.files else { return Ok(()) };
-        let config = py.detach(|| tls::load(files)).map_err(super::errors::value_error)?;
+        let config = py.detach(|| tls_files::load(files)).map_err(super::errors::value_error)?;
         self.core.set_tls(config);
         Ok(())
     }
@@ -270,9 +272,9 @@ impl Server {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let farewell =
-            Farewell::new(CloseCode::GOING_AWAY, "").map_err(super::errors::value_error)?;
-        py.detach(|| self.core.close(&farewell));
+        let server_close =
+            ServerClose::new(CloseCode::GOING_AWAY, "").map_err(super::errors::value_error)?;
+        py.detach(|| self.core.close(&server_close));
         Ok(())
     }
 

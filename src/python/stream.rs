@@ -29,7 +29,7 @@ use pyo3::{
 };
 
 use self::link::Link;
-pub(super) use self::wait::Awaited;
+pub(super) use self::wait::ReceiveGoal;
 use super::{
     errors::Kind,
     options::{Direction, StreamOptions},
@@ -39,7 +39,7 @@ use crate::{
     locks::lock,
     protocol::{
         frame::{FrameReader, Opcode},
-        limits::Limits,
+        limits::FrameLimits,
         receive::{MessageReader, Rules},
         send::FrameWriter,
     },
@@ -101,7 +101,8 @@ impl Stream {
             .filter(|attributes| {
                 attributes.contains(intern!(py, "client_terminated")).unwrap_or(false)
             });
-        let rules = Rules { expect_masked, deflate: false, late_rsv1: false, limits: Limits::NONE };
+        let rules =
+            Rules { expect_masked, deflate: false, late_rsv1: false, limits: FrameLimits::NONE };
         let inner = Inner {
             request: request.clone().unbind(),
             options: options.clone().unbind(),
@@ -164,7 +165,7 @@ impl Stream {
 
     #[pyo3(text_signature = "(self)")]
     fn receive_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Self::receive(slf, Awaited::Message)
+        Self::receive(slf, ReceiveGoal::Message)
     }
 
     #[pyo3(signature = (code=1000.into(), reason=None, wait_response=true))]

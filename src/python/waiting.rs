@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use pyo3::prelude::*;
 
 use super::{event_loop, hub};
-use crate::server::{Park, Transport, Wait};
+use crate::connection::{Park, Transport, Wait};
 
 /// Does what may wait to receive from the peer of `transport`, as the caller can.
 ///
@@ -48,7 +48,7 @@ pub(super) fn sending<T: Send>(
 pub(super) fn pause(py: Python<'_>, transport: &Transport) -> PyResult<()> {
     match event_loop::here() {
         Some(here) => here.pause(py, transport),
-        None => hub::breathe(py),
+        None => hub::yield_if_over_budget(py),
     }
 }
 

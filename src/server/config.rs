@@ -9,9 +9,9 @@ use std::{
 use rustls::ServerConfig;
 
 use super::{
-    fallback::CgiConfig,
-    guest::Proxies,
-    limits::{Keepalive, Limits},
+    admission::client_address::Proxies,
+    http::CgiConfig,
+    limits::{ConnectionLimits, Keepalive},
 };
 use crate::protocol::uri;
 
@@ -25,7 +25,7 @@ pub struct Config {
     /// Whether files whose names begin with a dot are served.
     pub serve_dot_files: bool,
     /// What a peer may take.
-    pub limits: Limits,
+    pub limits: ConnectionLimits,
     /// What is done for silent connections.
     pub keepalive: Keepalive,
     /// Who may tell whose connections they pass on.

@@ -6,7 +6,7 @@ use crate::protocol::head::HeadLimits;
 
 /// Limits of a server; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Size of a request head.
     pub head: HeadLimits,
     /// Time for the TLS handshake and a request head.

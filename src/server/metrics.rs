@@ -15,17 +15,18 @@ use self::{
     totals::{Handshake, Totals},
 };
 use super::{
-    arrivals::Arrivals,
+    admission::{arrivals::Arrivals, permit},
     config::Concurrency,
     registry::Survey,
-    seats,
-    shared::{Shared, Workers},
-    transport::{Phase, Side, Traffic, Volume},
+    state::{ServerState, Workers},
 };
-use crate::protocol::handshake::SWITCHING_PROTOCOLS;
+use crate::{
+    connection::{Phase, Side, Traffic, Volume},
+    protocol::handshake::SWITCHING_PROTOCOLS,
+};
 
 /// Writes everything there is to tell.
-pub(super) fn describe(shared: &Shared) -> String {
+pub(super) fn describe(shared: &ServerState) -> String {
     let mut text = Text::default();
     text.gauge("fastwsh_build_info", "The version of the server.")
         .labelled(&[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -45,7 +46,7 @@ fn write_arrivals(text: &mut Text, arrivals: &Arrivals) {
         "fastwsh_connections_refused_total",
         "Connections that were refused because too many were open, by the option that says so.",
     );
-    for limit in [seats::TOTAL, seats::PER_ADDRESS] {
+    for limit in [permit::TOTAL, permit::PER_ADDRESS] {
         let label = limit.trim_start_matches('-');
         family.labelled(&[("limit", label)], arrivals.refused(limit));
     }
@@ -63,7 +64,7 @@ fn write_connections(text: &mut Text, survey: &Survey) {
         }
     }
     text.gauge("fastwsh_http_connections", "Connections on which plain HTTP is spoken.")
-        .value(survey.visitors);
+        .value(survey.http_connections);
 }
 
 const PLACES: [(Concurrency, &str); 3] =
@@ -142,8 +143,11 @@ fn write_workers(text: &mut Text, workers: Workers) {
     text.gauge("fastwsh_handler_threads", "Threads that run handlers, one connection each.")
         .labelled(&[("state", "busy")], workers.busy_threads)
         .labelled(&[("state", "idle")], workers.idle_threads);
-    text.counter("fastwsh_hub_slices_total", "Turns that handlers had in the hub's thread.")
+    text.counter("fastwsh_hub_slices_total", "LockWaiters that handlers had in the hub's thread.")
         .value(workers.slices);
-    text.counter("fastwsh_hub_stalls_total", "Turns in the hub's thread that took 100 ms or more.")
-        .value(workers.stalls);
+    text.counter(
+        "fastwsh_hub_stalls_total",
+        "LockWaiters in the hub's thread that took 100 ms or more.",
+    )
+    .value(workers.stalls);
 }

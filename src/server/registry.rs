@@ -8,11 +8,11 @@ use std::{
 };
 
 use super::{
+    admission::permit::ConnectionPermit,
     config::Concurrency,
     metrics::totals::{Handshake, Totals},
-    seats::Seat,
-    transport::{Farewell, Transport},
 };
+use crate::connection::{ServerClose, Transport};
 
 /// Live connections by number.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ struct State {
     next: u64,
     live: HashMap<u64, Entry>,
     /// Connections on which plain HTTP is spoken.
-    visitors: usize,
+    http_connections: usize,
     closing: bool,
     /// Of those that have ended.
     totals: Totals,
@@ -39,7 +39,7 @@ struct Entry {
     place: Concurrency,
     /// Whether a close frame would be understood.
     established: bool,
-    _seat: Seat,
+    _seat: ConnectionPermit,
 }
 
 /// What there is at a moment.
@@ -48,18 +48,18 @@ pub(super) struct Survey {
     /// Connections of handlers by where those are meant to run, and whether they are open.
     pub(super) connections: BTreeMap<(Concurrency, bool), usize>,
     /// Connections on which plain HTTP is spoken.
-    pub(super) visitors: usize,
+    pub(super) http_connections: usize,
     pub(super) totals: Totals,
 }
 
 /// A connection of the fallback, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Visitor(Arc<Registry>);
+pub(super) struct HttpGuard(Arc<Registry>);
 
-impl Drop for Visitor {
+impl Drop for HttpGuard {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.visitors -= 1;
+        state.http_connections -= 1;
         self.0.tell(&state);
     }
 }
@@ -70,7 +70,7 @@ impl Registry {
         &self,
         transport: Arc<Transport>,
         place: Concurrency,
-        seat: Seat,
+        permit: ConnectionPermit,
     ) -> Option<u64> {
         let mut state = self.lock();
         if state.closing {
@@ -78,7 +78,7 @@ impl Registry {
         }
         let id = state.next;
         state.next += 1;
-        state.live.insert(id, Entry { transport, place, established: false, _seat: seat });
+        state.live.insert(id, Entry { transport, place, established: false, _seat: permit });
         Some(id)
     }
 
@@ -129,7 +129,7 @@ impl Registry {
     /// that have ended.
     pub(super) fn survey(&self) -> Survey {
         let state = self.lock();
-        let (visitors, mut totals) = (state.visitors, state.totals.clone());
+        let (http_connections, mut totals) = (state.http_connections, state.totals.clone());
         let entries = state.live.values();
         let live: Vec<_> = entries
             .map(|entry| (entry.place, entry.established, entry.transport.clone()))
@@ -140,7 +140,7 @@ impl Registry {
             *connections.entry((place, established)).or_default() += 1;
             totals.add_live(&transport.account());
         }
-        Survey { connections, visitors, totals }
+        Survey { connections, http_connections, totals }
     }
 
     /// Wakes whoever waits for the last connection, which nobody does before the server closes: a
@@ -152,18 +152,18 @@ impl Registry {
     }
 
     /// Counts a connection of the fallback, which sees by itself that the server is closing.
-    pub(super) fn visit(self: &Arc<Self>) -> Visitor {
-        self.lock().visitors += 1;
-        Visitor(self.clone())
+    pub(super) fn count_http(self: &Arc<Self>) -> HttpGuard {
+        self.lock().http_connections += 1;
+        HttpGuard(self.clone())
     }
 
     /// Refuses new connections and says good-bye to those that are there.
-    pub fn close(&self, farewell: &Farewell) {
+    pub fn close(&self, server_close: &ServerClose) {
         let mut state = self.lock();
         state.closing = true;
         for entry in state.live.values() {
             if entry.established {
-                entry.transport.go_away(farewell);
+                entry.transport.go_away(server_close);
             } else {
                 entry.transport.cut();
             }
@@ -175,7 +175,7 @@ impl Registry {
     pub fn wait_empty(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
-        while !state.live.is_empty() || state.visitors > 0 {
+        while !state.live.is_empty() || state.http_connections > 0 {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 for entry in state.live.values() {
                     entry.transport.cut();

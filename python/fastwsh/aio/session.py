@@ -33,7 +33,7 @@ class Session:
 
     def __init__(self, event_loop: _core.EventLoop, connection: _core.Connection) -> None:
         self._connection = connection
-        self._poller = _core.Poller(event_loop, connection)
+        self._async_connection = _core.AsyncConnection(event_loop, connection)
         self._task: asyncio.Task[Any] | None = None
         self._server_stops = False
         self._cancelled_for = "the server stops"
@@ -72,7 +72,7 @@ class Session:
     def say_goodbye(self) -> None:
         """Cancel the handler when the client has answered the close frame of a stopping server."""
         self._server_stops = True
-        self._poller.watch_farewell()
+        self._async_connection.watch_server_close()
 
     async def _serve(self, request: Request) -> None:
         connection = self._connection
@@ -81,7 +81,7 @@ class Session:
             if not await self._open(request, dispatcher):
                 return
             request._dispatcher = dispatcher  # type: ignore[attr-defined]
-            self._poller.watch_end(self._cancel)
+            self._async_connection.watch_end(self._cancel)
             await dispatcher.transfer_data_async(request)
         except base.AbortedByUserException as error:
             session.note_aborted(error)
@@ -98,11 +98,11 @@ class Session:
             session.refuse(request, error)
             return False
         stream = vars(request)["ws_stream"]
-        vars(request)["ws_stream"] = _core.AsyncStream(stream, self._poller)
+        vars(request)["ws_stream"] = _core.AsyncStream(stream, self._async_connection)
         return established
 
     def _cancel(self) -> None:
-        if self._poller.is_end_told():
+        if self._async_connection.is_end_told():
             # it cleans up
             return
         if not self._server_stops:
@@ -120,7 +120,7 @@ class Session:
     async def _end(self, request: Request, started: float) -> None:
         # nobody is left to be told
         with contextlib.suppress(OSError, asyncio.CancelledError):
-            await self._poller.drain()
+            await self._async_connection.drain()
         self._task = None
-        self._poller.close()
+        self._async_connection.close()
         session.note_end(request, started)

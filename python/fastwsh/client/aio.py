@@ -97,8 +97,8 @@ class AsyncClientConnection(OpenConnection):
         loop, native = lease.take()
         self._release = weakref.finalize(self, lease.give_back, loop)
         self._release.atexit = False
-        self._poller = _core.Poller(native, self._connection)
-        self._awaitable = _core.AsyncStream(self._stream, self._poller)
+        self._async_connection = _core.AsyncConnection(native, self._connection)
+        self._awaitable = _core.AsyncStream(self._stream, self._async_connection)
         self._receivers = asyncio.Lock()
         self._arrived: weakref.WeakKeyDictionary[Pong, asyncio.Future[None]] = (
             weakref.WeakKeyDictionary()
@@ -276,7 +276,7 @@ class AsyncClientConnection(OpenConnection):
     async def _end_behind(self, cause: str = "") -> None:
         """End the TCP connection behind the server (RFC 6455 7.1.1), which has limited time."""
         over = asyncio.Event()
-        self._poller.watch_end(over.set)
+        self._async_connection.watch_end(over.set)
         with suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
                 await over.wait()
@@ -284,5 +284,5 @@ class AsyncClientConnection(OpenConnection):
 
     def _end(self, cause: str = "") -> None:
         self._note_end(cause)
-        self._poller.close()
+        self._async_connection.close()
         self._release()

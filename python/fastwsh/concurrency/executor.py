@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from fastwsh.loader import AUTO, HUB, LOOP, THREADS, HandlerSuite
 
-__all__ = ["AUTO", "CHOICES", "HUB", "LOOP", "THREADS", "Executor", "Placement"]
+__all__ = ["AUTO", "CHOICES", "HUB", "LOOP", "THREADS", "Placement", "PlacementPolicy"]
 
 CHOICES: Final = (AUTO, THREADS, HUB)
 """The values of --concurrency."""
@@ -30,7 +30,7 @@ class Placement(NamedTuple):
     reason: str
 
 
-class Executor:
+class PlacementPolicy:
     """Decides for the handlers of one server.
 
     Args:

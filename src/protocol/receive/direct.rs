@@ -51,12 +51,12 @@ impl MessageReader {
 mod tests {
     use super::*;
     use crate::protocol::{
-        limits::Limits,
+        limits::FrameLimits,
         receive::{Event, Rules},
     };
 
     const RULES: Rules =
-        Rules { expect_masked: true, deflate: false, late_rsv1: false, limits: Limits::NONE };
+        Rules { expect_masked: true, deflate: false, late_rsv1: false, limits: FrameLimits::NONE };
     const KEY: mask::MaskingKey = [1, 2, 3, 4];
 
     /// A masked frame of 300 bytes with this first octet.

@@ -5,8 +5,8 @@ use crate::protocol::mask;
 
 pub(super) const KEY: MaskingKey = [0x37, 0xfa, 0x21, 0x3d];
 
-pub(super) fn limits(message_bytes: u64) -> Limits {
-    Limits { message_bytes, ..Limits::NONE }
+pub(super) fn limits(message_bytes: u64) -> FrameLimits {
+    FrameLimits { message_bytes, ..FrameLimits::NONE }
 }
 
 pub(super) fn rules() -> Rules {
@@ -165,7 +165,7 @@ fn refuses_a_message_above_the_limit_before_it_comes() {
 
 #[test]
 fn refuses_a_frame_above_the_limit_and_a_message_in_too_many() {
-    let limits = Limits { frame_bytes: 4, fragments: 3, ..Limits::NONE };
+    let limits = FrameLimits { frame_bytes: 4, fragments: 3, ..FrameLimits::NONE };
     let rules = Rules { limits, ..rules() };
     assert_eq!(
         read(rules, &[&frame(0x82, b"12345"), &frame(0x81, b"1234")]),

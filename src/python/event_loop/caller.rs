@@ -15,15 +15,15 @@ use pyo3::{
     prelude::*,
 };
 
-use super::Shared;
+use super::LoopState;
 use crate::{
+    connection::{LockWaiters, Park, ReactorToken, Slice, Transport, Wait},
     locks::try_lock,
-    server::{Park, Place, Slice, Transport, Turns, Wait},
 };
 
 thread_local! {
     /// The event loop of this thread if a server runs it, or of the coroutine whose call this is.
-    static SHARED: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+    static SHARED: RefCell<Option<Arc<LoopState>>> = const { RefCell::new(None) };
     /// Whether the caller comes back for what it cannot wait for.
     static COMES_BACK: Cell<bool> = const { Cell::new(false) };
     /// The call under way has to be made again.
@@ -41,18 +41,18 @@ pub(in crate::python) fn here() -> Option<Here> {
 }
 
 /// Says that this thread is that of a server's event loop, for good.
-pub(super) fn enter_for_good(shared: Arc<Shared>) {
+pub(super) fn enter_for_good(shared: Arc<LoopState>) {
     SHARED.set(Some(shared));
 }
 
 /// A call of a coroutine, until it is dropped.
 pub(super) struct Call {
-    before: Option<Arc<Shared>>,
+    before: Option<Arc<LoopState>>,
     came_back: bool,
 }
 
 impl Call {
-    pub(super) fn begin(shared: &Arc<Shared>) -> Self {
+    pub(super) fn begin(shared: &Arc<LoopState>) -> Self {
         BLOCKED.set(false);
         OTHERS_FIRST.set(false);
         IS_TIMED.set(false);
@@ -95,7 +95,7 @@ impl Drop for Hook {
 }
 
 /// A caller in an event loop.
-pub(in crate::python) struct Here(Arc<Shared>);
+pub(in crate::python) struct Here(Arc<LoopState>);
 
 impl Here {
     pub(in crate::python) fn receiving<T>(
@@ -149,7 +149,7 @@ impl Here {
             return Err(would_hold_up());
         }
         let parker = self.parker(py, transport);
-        if parker.wait_turn(transport.turns(), &|| try_lock(mutex).is_some()).is_ok() {
+        if parker.wait_for_lock(transport.lock_waiters(), &|| try_lock(mutex).is_some()).is_ok() {
             // the next try will tell
             self.0.wake_soon(transport);
         }
@@ -177,7 +177,7 @@ impl Here {
         }
         let parker = self.parker(py, transport);
         let Some(mut inbound) = transport.try_inbound() else { return Ok(()) };
-        if parker.is_readable() || !inbound.is_dry() {
+        if parker.is_readable() || !inbound.is_drained() {
             return Ok(());
         }
         drop(inbound);
@@ -209,19 +209,23 @@ fn would_hold_up() -> PyErr {
 /// Notes what a caller waits for.
 pub(super) struct Parker<'a, 'py> {
     py: Python<'py>,
-    shared: &'a Arc<Shared>,
+    shared: &'a Arc<LoopState>,
     transport: &'a Transport,
     /// The caller has to come back.
     blocked: Cell<bool>,
 }
 
 impl<'a, 'py> Parker<'a, 'py> {
-    pub(super) fn new(py: Python<'py>, shared: &'a Arc<Shared>, transport: &'a Transport) -> Self {
+    pub(super) fn new(
+        py: Python<'py>,
+        shared: &'a Arc<LoopState>,
+        transport: &'a Transport,
+    ) -> Self {
         Self { py, shared, transport, blocked: Cell::new(false) }
     }
 
-    fn place(&self) -> io::Result<Place> {
-        self.shared.place(self.transport)
+    fn token(&self) -> io::Result<ReactorToken> {
+        self.shared.token(self.transport)
     }
 
     fn comes_back(&self) -> io::Result<()> {
@@ -237,12 +241,12 @@ impl Park for Parker<'_, '_> {
 
     fn is_readable(&self) -> bool {
         // reading tells what is wrong with a socket that cannot be watched
-        self.place().map_or(true, |place| self.shared.reactor().is_readable(place))
+        self.token().map_or(true, |token| self.shared.reactor().is_readable(token))
     }
 
-    fn read_dry(&self) {
-        if let Ok(place) = self.place() {
-            self.shared.reactor().read_dry(place);
+    fn mark_drained(&self) {
+        if let Ok(token) = self.token() {
+            self.shared.reactor().mark_drained(token);
         }
     }
 
@@ -264,23 +268,27 @@ impl Park for Parker<'_, '_> {
     }
 
     fn wait_readable(&self) -> io::Result<()> {
-        let place = self.place()?;
-        if self.shared.reactor().wake_reader(place, place.number()) {
+        let token = self.token()?;
+        if self.shared.reactor().wake_reader(token, token.number()) {
             return self.comes_back();
         }
         Ok(())
     }
 
     fn wait_writable(&self) -> io::Result<()> {
-        let place = self.place()?;
-        if self.shared.reactor().wake_writer(place, place.number()) {
+        let token = self.token()?;
+        if self.shared.reactor().wake_writer(token, token.number()) {
             return self.comes_back();
         }
         Ok(())
     }
 
-    fn wait_turn(&self, turns: &Turns, is_free: &dyn Fn() -> bool) -> io::Result<()> {
-        turns.register(self.shared.remote.waker(self.place()?.number()));
+    fn wait_for_lock(
+        &self,
+        lock_waiters: &LockWaiters,
+        is_free: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
+        lock_waiters.register(self.shared.remote.waker(self.token()?.number()));
         if is_free() {
             return Ok(());
         }

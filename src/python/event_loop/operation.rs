@@ -18,7 +18,7 @@ use pyo3::{
 };
 
 use super::{
-    poller::{Poller, Tried},
+    poller::{AsyncConnection, Tried},
     work::Work,
 };
 use crate::locks::{lock, try_lock};
@@ -35,7 +35,7 @@ pub(in crate::python) struct Operation {
 
 #[derive(Default)]
 struct State {
-    poller: Option<Py<Poller>>,
+    poller: Option<Py<AsyncConnection>>,
     phase: Phase,
     work: Work,
     /// Whom to call when it is to be tried again, and in which context.
@@ -55,7 +55,7 @@ enum Phase {
 }
 
 impl Operation {
-    pub(super) fn new(poller: Py<Poller>, work: Work) -> Self {
+    pub(super) fn new(poller: Py<AsyncConnection>, work: Work) -> Self {
         let state = State { poller: Some(poller), work, ..State::default() };
         Self { state: Mutex::new(state), blocking: AtomicBool::new(false) }
     }
@@ -92,7 +92,7 @@ impl Operation {
     }
 
     /// Takes what is to be tried.
-    fn begin(&self, py: Python<'_>) -> PyResult<(Py<Poller>, Work)> {
+    fn begin(&self, py: Python<'_>) -> PyResult<(Py<AsyncConnection>, Work)> {
         let mut state = lock(&self.state);
         match &state.phase {
             Phase::New | Phase::Woken | Phase::Waiting => {}

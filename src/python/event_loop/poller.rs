@@ -1,4 +1,4 @@
-//! `Poller`: a connection as the coroutines of one event loop use it, one try at a time.
+//! `AsyncConnection`: a connection as the coroutines of one event loop use it, one try at a time.
 
 use std::{io, sync::Arc};
 
@@ -8,23 +8,23 @@ use super::{
     caller::{Call, Parker},
     operation::Operation,
     work::Work,
-    Budget, EventLoop, Shared,
+    Budget, EventLoop, LoopState,
 };
 use crate::{
+    connection::{Park, ReactorToken, Transport, Wait},
     python::{
         connection::Connection,
         errors::os_error,
-        stream::{Awaited, Stream},
+        stream::{ReceiveGoal, Stream},
     },
-    server::{Park, Place, Transport, Wait},
 };
 
 /// A connection in an event loop.
 #[pyclass(frozen, module = "fastwsh._core")]
-pub(in crate::python) struct Poller {
-    shared: Arc<Shared>,
+pub(in crate::python) struct AsyncConnection {
+    shared: Arc<LoopState>,
     transport: Arc<Transport>,
-    place: Place,
+    token: ReactorToken,
     budget: Budget,
     event_loop: Py<PyAny>,
 }
@@ -38,23 +38,23 @@ pub(super) enum Tried<'py> {
     OthersFirst,
 }
 
-impl Drop for Poller {
+impl Drop for AsyncConnection {
     fn drop(&mut self) {
-        self.shared.forget(self.place);
+        self.shared.forget(self.token);
     }
 }
 
 #[pymethods]
-impl Poller {
+impl AsyncConnection {
     #[new]
     fn new(event_loop: &EventLoop, connection: &Bound<'_, Connection>) -> PyResult<Self> {
         let shared = event_loop.shared().clone();
         let transport = connection.get().transport.clone();
-        let place = shared.watch(&transport).map_err(|error| os_error(&error))?;
+        let token = shared.watch(&transport).map_err(|error| os_error(&error))?;
         let event_loop = shared
             .event_loop(connection.py())
             .ok_or_else(|| PyRuntimeError::new_err("the event loop has ended"))?;
-        Ok(Self { shared, transport, place, budget: Budget::new(), event_loop })
+        Ok(Self { shared, transport, token, budget: Budget::new(), event_loop })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -62,17 +62,17 @@ impl Poller {
     }
 
     fn watch_end(&self, on_end: Py<PyAny>) {
-        let before = self.shared.with(self.place, |entry| entry.on_end.replace(on_end));
+        let before = self.shared.with(self.token, |entry| entry.on_end.replace(on_end));
         drop(before);
-        self.shared.reactor().watch_end(self.place, self.place.number());
+        self.shared.reactor().watch_end(self.token, self.token.number());
     }
 
     fn is_end_told(&self) -> bool {
         self.transport.is_end_told()
     }
 
-    fn watch_farewell(&self) {
-        self.shared.reactor().wake_reader(self.place, self.place.number());
+    fn watch_server_close(&self) {
+        self.shared.reactor().wake_reader(self.token, self.token.number());
         self.shared.wake_soon(&self.transport);
     }
 
@@ -81,11 +81,11 @@ impl Poller {
     }
 
     fn close(&self) {
-        self.shared.forget(self.place);
+        self.shared.forget(self.token);
     }
 }
 
-impl Poller {
+impl AsyncConnection {
     pub(super) fn event_loop(&self, py: Python<'_>) -> Py<PyAny> {
         self.event_loop.clone_ref(py)
     }
@@ -103,7 +103,7 @@ impl Poller {
     /// looks after it any more.
     pub(super) fn wake_later(&self, operation: &Bound<'_, Operation>) -> bool {
         self.budget.renew();
-        self.shared.add_waiter(self.place, operation.clone().unbind())
+        self.shared.add_waiter(self.token, operation.clone().unbind())
     }
 
     /// Does work as far as it goes.
@@ -182,15 +182,15 @@ impl Poller {
                     return Ok(Tried::Later);
                 }
             }
-            let is_dry = !parker.is_readable()
-                && transport.try_inbound().is_some_and(|mut inbound| inbound.is_dry());
-            if is_dry && parker.wait_readable().is_err() {
+            let is_drained = !parker.is_readable()
+                && transport.try_inbound().is_some_and(|mut inbound| inbound.is_drained());
+            if is_drained && parker.wait_readable().is_err() {
                 self.set_awaits_input(true);
                 return Ok(Tried::Later);
             }
         }
         let call = Call::begin(&self.shared);
-        match Stream::receive(stream, Awaited::Message) {
+        match Stream::receive(stream, ReceiveGoal::Message) {
             Err(_) if call.is_blocked() => {
                 if call.lets_others_go_on() {
                     return Ok(Tried::OthersFirst);

@@ -4,7 +4,7 @@ use pyo3::{intern, prelude::*, types::PyString, PyTraverseError, PyVisit};
 
 use super::{
     operation::Operation,
-    poller::Poller,
+    poller::AsyncConnection,
     work::{Closing, Outgoing, Work},
 };
 use crate::python::stream::{CloseArgument, Stream};
@@ -14,14 +14,14 @@ use crate::python::stream::{CloseArgument, Stream};
 pub(in crate::python) struct AsyncStream {
     #[pyo3(get)]
     blocking: Py<Stream>,
-    poller: Py<Poller>,
+    connection: Py<AsyncConnection>,
 }
 
 #[pymethods]
 impl AsyncStream {
     #[new]
-    fn new(stream: Py<Stream>, poller: Py<Poller>) -> Self {
-        Self { blocking: stream, poller }
+    fn new(stream: Py<Stream>, connection: Py<AsyncConnection>) -> Self {
+        Self { blocking: stream, connection }
     }
 
     fn receive_message(&self, py: Python<'_>) -> Operation {
@@ -76,12 +76,12 @@ impl AsyncStream {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.blocking)?;
-        visit.call(&self.poller)
+        visit.call(&self.connection)
     }
 }
 
 impl AsyncStream {
     fn operation(&self, py: Python<'_>, work: Work) -> Operation {
-        Operation::new(self.poller.clone_ref(py), work)
+        Operation::new(self.connection.clone_ref(py), work)
     }
 }

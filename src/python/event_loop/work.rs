@@ -2,7 +2,7 @@
 
 use pyo3::{prelude::*, PyTraverseError, PyVisit};
 
-use super::poller::Poller;
+use super::poller::AsyncConnection;
 use crate::python::stream::Stream;
 
 /// Steps of an awaitable call. Some turn into others.
@@ -53,7 +53,7 @@ impl Work {
     }
 
     /// It is not gone on with.
-    pub(super) fn abandon(&self, poller: &Poller) {
+    pub(super) fn abandon(&self, poller: &AsyncConnection) {
         match self {
             Self::AwaitClose(_) => poller.set_awaits_close(false),
             Self::Receive(_) | Self::Next(_) => poller.set_awaits_input(false),

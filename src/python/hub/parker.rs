@@ -11,9 +11,9 @@ use pyo3::{prelude::*, sync::MutexExt};
 
 use super::{here, is_hub_thread, os_error, HubThread};
 use crate::{
+    connection::{LockWaiters, Park, ReactorToken, Transport, Wait},
     locks::try_lock,
-    python::patience,
-    server::{Park, Place, Transport, Turns, Wait},
+    python::thread_wait,
 };
 
 /// A handler in the hub that uses a connection, its own or another's.
@@ -36,11 +36,13 @@ pub(in crate::python) fn waiting<T: Send>(
 ) -> PyResult<T> {
     let hub = match (here(), is_hub_thread()) {
         // its reactor knows no deadlines: the others wait meanwhile
-        (Some(_), _) if patience::has_deadline() => return patience::waiting(py, transport, work),
+        (Some(_), _) if thread_wait::has_deadline() => {
+            return thread_wait::waiting(py, transport, work)
+        }
         (Some(hub), _) => hub,
         // whoever runs there between two handlers, such as a finalizer, must not wait for them
         (None, true) => return Ok(work(Wait::Never)),
-        (None, false) => return patience::waiting(py, transport, work),
+        (None, false) => return thread_wait::waiting(py, transport, work),
     };
     let parker = Parker { py, hub, transport, raised: RefCell::new(None) };
     let result = work(Wait::Park(&parker));
@@ -67,10 +69,10 @@ pub(in crate::python) fn wants_input(
     py: Python<'_>,
     transport: &Transport,
 ) -> Option<&'static HubThread> {
-    let hub = here().filter(|_| !patience::has_deadline())?;
+    let hub = here().filter(|_| !thread_wait::has_deadline())?;
     let parker = Parker { py, hub, transport, raised: RefCell::new(None) };
     let mut inbound = transport.try_inbound()?;
-    if parker.is_readable() || !inbound.is_dry() {
+    if parker.is_readable() || !inbound.is_drained() {
         return None;
     }
     // while the half is held: nobody else takes it before this is seen
@@ -89,8 +91,8 @@ fn waits_for_input(parker: &Parker<'_, '_>) -> bool {
     if parker.transport.has_held() {
         return false;
     }
-    let (Ok(place), Ok(caller)) = (parker.place(), parker.hub.caller()) else { return false };
-    parker.hub.reactor.borrow_mut().wake_reader(place, caller)
+    let (Ok(token), Ok(caller)) = (parker.token(), parker.hub.caller()) else { return false };
+    parker.hub.reactor.borrow_mut().wake_reader(token, caller)
 }
 
 /// Takes a lock that others may hold while they wait for the peer of `transport`; they tell its
@@ -114,16 +116,18 @@ pub(in crate::python) fn turn<'a>(
         if let Some(guard) = try_lock(mutex) {
             return Ok(guard);
         }
-        if let Err(error) = parker.wait_turn(transport.turns(), &|| try_lock(mutex).is_some()) {
+        if let Err(error) =
+            parker.wait_for_lock(transport.lock_waiters(), &|| try_lock(mutex).is_some())
+        {
             return Err(parker.raised.into_inner().unwrap_or_else(|| os_error(&error)));
         }
     }
 }
 
 impl Parker<'_, '_> {
-    fn place(&self) -> io::Result<Place> {
+    fn token(&self) -> io::Result<ReactorToken> {
         let reactor = &self.hub.reactor;
-        self.transport.place(&self.hub.hub.remote, |socket| reactor.borrow_mut().register(socket))
+        self.transport.token(&self.hub.hub.remote, |socket| reactor.borrow_mut().register(socket))
     }
 
     fn park(&self) -> io::Result<()> {
@@ -142,41 +146,45 @@ impl Park for Parker<'_, '_> {
 
     fn is_readable(&self) -> bool {
         // reading tells what is wrong with a socket that cannot be watched
-        self.place().map_or(true, |place| self.hub.reactor.borrow().is_readable(place))
+        self.token().map_or(true, |token| self.hub.reactor.borrow().is_readable(token))
     }
 
-    fn read_dry(&self) {
-        if let Ok(place) = self.place() {
-            self.hub.reactor.borrow_mut().read_dry(place);
+    fn mark_drained(&self) {
+        if let Ok(token) = self.token() {
+            self.hub.reactor.borrow_mut().mark_drained(token);
         }
     }
 
     fn pause(&self) -> io::Result<()> {
         if self.raised.borrow().is_none() {
-            let Err(error) = self.hub.breathe(self.py) else { return Ok(()) };
+            let Err(error) = self.hub.yield_if_over_budget(self.py) else { return Ok(()) };
             *self.raised.borrow_mut() = Some(error);
         }
         Err(io::ErrorKind::Interrupted.into())
     }
 
     fn wait_readable(&self) -> io::Result<()> {
-        let (place, caller) = (self.place()?, self.hub.caller()?);
-        if self.hub.reactor.borrow_mut().wake_reader(place, caller) {
+        let (token, caller) = (self.token()?, self.hub.caller()?);
+        if self.hub.reactor.borrow_mut().wake_reader(token, caller) {
             self.park()?;
         }
         Ok(())
     }
 
     fn wait_writable(&self) -> io::Result<()> {
-        let (place, caller) = (self.place()?, self.hub.caller()?);
-        if self.hub.reactor.borrow_mut().wake_writer(place, caller) {
+        let (token, caller) = (self.token()?, self.hub.caller()?);
+        if self.hub.reactor.borrow_mut().wake_writer(token, caller) {
             self.park()?;
         }
         Ok(())
     }
 
-    fn wait_turn(&self, turns: &Turns, is_free: &dyn Fn() -> bool) -> io::Result<()> {
-        turns.register(self.hub.hub.remote.waker(self.hub.caller()?));
+    fn wait_for_lock(
+        &self,
+        lock_waiters: &LockWaiters,
+        is_free: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
+        lock_waiters.register(self.hub.hub.remote.waker(self.hub.caller()?));
         if is_free() {
             return Ok(());
         }
@@ -185,7 +193,7 @@ impl Park for Parker<'_, '_> {
 
     fn detached(&self, work: &mut (dyn FnMut() + Send)) {
         // waiting for the interpreter afterwards is not the handler's doing
-        self.hub.hub.slices.rest();
+        self.hub.hub.slices.go_idle();
         self.py.detach(work);
         self.hub.hub.slices.resume();
     }

@@ -15,12 +15,13 @@ use pyo3::prelude::*;
 
 use super::HubThread;
 use crate::{
+    connection::{CallerId, Reactor, Remote},
     locks::lock,
     python::{
-        dispatch::{Job, Leave},
+        dispatch::{ConnectionGuard, HandlerJob},
         errors::os_error,
     },
-    server::{CallerId, Reactor, Remote, Slices},
+    server::Slices,
 };
 
 /// Stack of the hub's thread: handlers that wait are copied away, so that it is as deep as the
@@ -31,7 +32,7 @@ const STACK_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub(in crate::python) struct Hub {
     process: u32,
-    jobs: Mutex<VecDeque<Job>>,
+    jobs: Mutex<VecDeque<HandlerJob>>,
     /// How many there are, to be seen without the lock.
     waiting_jobs: AtomicUsize,
     pub(super) remote: Arc<Remote>,
@@ -39,7 +40,7 @@ pub(in crate::python) struct Hub {
     /// Whose slice it is.
     pub(super) running: AtomicU32,
     /// Who is told of a long slice, by caller.
-    pub(super) owners: Mutex<Vec<Option<Leave>>>,
+    pub(super) owners: Mutex<Vec<Option<ConnectionGuard>>>,
     /// The interpreter ends: nothing of it may be touched any more.
     ending: AtomicBool,
     /// Nobody takes jobs any more.
@@ -94,7 +95,7 @@ impl Hub {
     }
 
     /// Runs a connection's handler here; gives the job back while somebody keeps the thread.
-    pub(in crate::python) fn submit(&self, job: Job) -> Option<Job> {
+    pub(in crate::python) fn submit(&self, job: HandlerJob) -> Option<HandlerJob> {
         if self.slices.is_stalled() {
             return Some(job);
         }
@@ -120,7 +121,7 @@ impl Hub {
         self.waiting_jobs.load(Ordering::Relaxed) > 0
     }
 
-    pub(super) fn take_job(&self) -> Option<Job> {
+    pub(super) fn take_job(&self) -> Option<HandlerJob> {
         let job = lock(&self.jobs).pop_front()?;
         self.waiting_jobs.fetch_sub(1, Ordering::SeqCst);
         Some(job)

@@ -6,7 +6,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{link::Awaiting, wait::Awaited, Inner, Kind, Link, Stream};
+use super::{link::Awaiting, wait::ReceiveGoal, Inner, Kind, Link, Stream};
 use crate::{
     protocol::{close::CloseCode, frame::Opcode},
     python::functions::closing_body,
@@ -63,7 +63,7 @@ impl Inner {
     /// Waits for the peer's close frame.
     pub(super) fn receive_close(&self, stream: &Bound<'_, Stream>) -> PyResult<()> {
         let py = stream.py();
-        let answer = match self.receive_message(stream, Awaited::CloseAnswer) {
+        let answer = match self.receive_message(stream, ReceiveGoal::CloseAnswer) {
             Ok(answer) => answer,
             Err(error) if Kind::ConnectionTerminated.is(py, &error) => {
                 // another thread, or task, of the handler received the peer's close frame

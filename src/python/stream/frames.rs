@@ -143,7 +143,7 @@ impl Inner {
         match link {
             Link::Native(connection) => {
                 let transport = &connection.get().transport;
-                hub::breathe(py)?;
+                hub::yield_if_over_budget(py)?;
                 waiting(py, transport, |wait| {
                     wait_frame(transport, &self.reader, &self.frames, masked, limits, wait)
                 })?

@@ -6,13 +6,13 @@ use pyo3::{intern, prelude::*, sync::MutexExt};
 
 use super::Inner;
 use crate::{
-    protocol::{limits::Limits, ProtocolError},
+    connection::Transport,
+    protocol::{limits::FrameLimits, ProtocolError},
     python::{
         connection::{Connection, Settings},
         errors::protocol_error,
         waiting,
     },
-    server::Transport,
 };
 
 /// Where bytes come from and go to.
@@ -37,8 +37,8 @@ impl Link<'_> {
         self.settings().is_some_and(|settings| settings.strict_compat)
     }
 
-    pub(super) fn limits(&self) -> Limits {
-        self.settings().map_or(Limits::NONE, |settings| settings.limits)
+    pub(super) fn limits(&self) -> FrameLimits {
+        self.settings().map_or(FrameLimits::NONE, |settings| settings.limits)
     }
 
     pub(super) fn protocol_error(&self, py: Python<'_>, error: &ProtocolError) -> PyErr {
@@ -56,7 +56,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         drop(self.guard.take());
         if let Some(transport) = &self.transport {
-            transport.turns().released();
+            transport.lock_waiters().released();
         }
     }
 }

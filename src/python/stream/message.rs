@@ -5,10 +5,14 @@ use pyo3::{prelude::*, types::PyBytes};
 use super::{
     lock,
     receive::{to_text, warn_non_minimal},
-    wait::{read_direct, take_whole, wait_event, wait_input, Awaited, Received, There, Waited},
+    wait::{
+        read_direct, take_whole, wait_event, wait_input, Buffered, ReadOutcome, ReceiveGoal,
+        Received,
+    },
     Inner, Link,
 };
 use crate::{
+    connection::Transport,
     protocol::{
         frame::Opcode,
         receive::{Event, Message, Rules},
@@ -18,7 +22,6 @@ use crate::{
         deflate::DeflateFramer,
         waiting::{has_own_thread, parked, waiting},
     },
-    server::Transport,
 };
 
 /// The payload of a message or control frame.
@@ -51,7 +54,7 @@ impl Inner {
         py: Python<'py>,
         link: &Link<'_>,
         framer: Option<&Bound<'_, DeflateFramer>>,
-        awaited: Awaited,
+        awaited: ReceiveGoal,
     ) -> PyResult<(Opcode, Payload<'py>)> {
         let rules = Rules {
             expect_masked: self.expect_masked,
@@ -93,7 +96,7 @@ impl Inner {
         link: &Link<'_>,
         connection: &Bound<'_, Connection>,
         rules: Rules,
-        awaited: Awaited,
+        awaited: ReceiveGoal,
     ) -> PyResult<Found<'py>> {
         let transport = &connection.get().transport;
         let reader = &self.reader;
@@ -113,8 +116,8 @@ impl Inner {
             let waited =
                 waiting(py, transport, |wait| wait_event(transport, reader, rules, awaited, wait))?;
             let length = match waited.map_err(told)? {
-                Waited::Received(received) => return Ok(Found::Received(received)),
-                Waited::Direct(length) => usize::try_from(length)?,
+                ReadOutcome::Received(received) => return Ok(Found::Received(received)),
+                ReadOutcome::Direct(length) => usize::try_from(length)?,
             };
             let mut read = Ok(false);
             let payload = PyBytes::new_with(py, length, |target| {
@@ -148,9 +151,9 @@ impl Inner {
             })
         });
         match there.map_err(|failure| self.failure(py, link, failure))? {
-            There::Other => Ok(None),
-            There::Whole(opcode) => Ok(Some(Found::Made(opcode, Payload::Made(made?, size)))),
-            There::Compressed(opcode, payload) => Ok(Some(Found::Received(Received {
+            Buffered::Other => Ok(None),
+            Buffered::Whole(opcode) => Ok(Some(Found::Made(opcode, Payload::Made(made?, size)))),
+            Buffered::Compressed(opcode, payload) => Ok(Some(Found::Received(Received {
                 event: Event::Message(Message { opcode, payload, compressed: true }),
                 non_minimal: None,
             }))),

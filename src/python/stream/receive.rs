@@ -12,10 +12,11 @@ use pyo3::{
 use super::{
     lock,
     message::Payload,
-    wait::{Awaited, Failure},
+    wait::{Failure, ReceiveGoal},
     Direction, Inner, Kind, Link, Stream,
 };
 use crate::{
+    connection::is_own_pong,
     protocol::{
         close::{self, CloseCode},
         frame::{FrameHeader, Opcode},
@@ -28,7 +29,6 @@ use crate::{
         hub,
         waiting::{await_input, pause},
     },
-    server::is_own_pong,
 };
 
 /// How messages pass on their way in.
@@ -45,11 +45,11 @@ impl Inner {
     pub(super) fn receive_message<'py>(
         &self,
         stream: &Bound<'py, Stream>,
-        awaited: Awaited,
+        awaited: ReceiveGoal,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = stream.py();
         let link = self.begin_receiving(py)?;
-        if let (Link::Native(connection), Awaited::Message) = (&link, awaited) {
+        if let (Link::Native(connection), ReceiveGoal::Message) = (&link, awaited) {
             await_input(py, &connection.get().transport)?;
         }
         self.receive(stream, &link, awaited)
@@ -57,7 +57,7 @@ impl Inner {
 
     #[inline(never)]
     fn begin_receiving<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
-        hub::breathe(py)?;
+        hub::yield_if_over_budget(py)?;
         if self.client_terminated(py)? {
             return Err(Kind::BadOperation
                 .with(py, "Requested receive_message after receiving a closing handshake"));
@@ -71,7 +71,7 @@ impl Inner {
         &self,
         stream: &Bound<'py, Stream>,
         link: &Link<'py>,
-        awaited: Awaited,
+        awaited: ReceiveGoal,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = stream.py();
         let mut is_first = true;
@@ -93,7 +93,7 @@ impl Inner {
             if let (Link::Native(connection), Opcode::TEXT | Opcode::BINARY) = (link, opcode) {
                 connection.get().transport.note_message_received(opcode, payload.size());
             }
-            hub::spend(payload.size());
+            hub::charge_bytes(payload.size());
             let payload = match &payload {
                 Payload::Bytes(bytes) => &bytes[..],
                 Payload::Made(object, _) => return Ok(object.clone()),

@@ -11,6 +11,7 @@ use pyo3::{
 
 use super::{bytes_of, lock, Direction, Inner, Kind, Link};
 use crate::{
+    connection::AfterServerClose,
     protocol::{
         frame::{FrameHeader, Opcode},
         mask::MaskingKey,
@@ -22,7 +23,6 @@ use crate::{
         hub,
         waiting::sending,
     },
-    server::AfterFarewell,
 };
 
 impl Inner {
@@ -33,7 +33,7 @@ impl Inner {
         binary: bool,
     ) -> PyResult<()> {
         let py = message.py();
-        hub::breathe(py)?;
+        hub::yield_if_over_budget(py)?;
         let link = self.link(py)?;
         if self.server_terminated(py, &link)? {
             return Err(after_close(py));
@@ -199,7 +199,7 @@ impl Inner {
         };
         let transport = &connection.get().transport;
         if header.masking_key.is_some() {
-            hub::spend(payload.len());
+            hub::charge_bytes(payload.len());
             return sending(py, transport, |wait| {
                 let mut bytes = Vec::new();
                 append_frame(header, payload, &mut bytes);
@@ -211,7 +211,7 @@ impl Inner {
         if transport.hold(&encoded, payload) {
             return Ok(());
         }
-        hub::spend(payload.len());
+        hub::charge_bytes(payload.len());
         sending(py, transport, |wait| transport.send_frame(&encoded, payload, wait))?
             .map_err(|error| self.frame_failure(py, &error))
     }
@@ -274,7 +274,7 @@ impl Inner {
     }
 
     fn frame_failure(&self, py: Python<'_>, error: &io::Error) -> PyErr {
-        if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<AfterFarewell>) {
+        if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<AfterServerClose>) {
             return after_close(py);
         }
         self.write_failure(py, os_error(error))

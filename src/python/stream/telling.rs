@@ -2,13 +2,13 @@
 
 use pyo3::prelude::*;
 
-use super::{Awaited, Inner, Link, Stream};
+use super::{Inner, Link, ReceiveGoal, Stream};
 use crate::python::errors::tells_of_the_end;
 
 impl Stream {
     pub(in crate::python) fn receive<'py>(
         slf: &Bound<'py, Self>,
-        awaited: Awaited,
+        awaited: ReceiveGoal,
     ) -> PyResult<Bound<'py, PyAny>> {
         let inner = slf.get().inner()?;
         inner.telling(slf.py(), inner.receive_message(slf, awaited))

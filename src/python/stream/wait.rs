@@ -4,14 +4,14 @@ use std::{io, sync::Mutex};
 
 use super::lock;
 use crate::{
+    connection::{Inbound, Park, Transport, Wait},
     protocol::{
         close::{self, CloseCode},
         frame::{Frame, FrameHeader, FrameReader, Opcode},
-        limits::Limits,
+        limits::FrameLimits,
         receive::{Event, MessageReader, Rules, Whole},
         ProtocolError,
     },
-    server::{Inbound, Park, Transport, Wait},
 };
 
 /// Below this size a payload goes through the read-ahead buffer, which takes what follows as well.
@@ -45,14 +45,14 @@ pub(super) struct Received {
 
 /// What a caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::python) enum Awaited {
+pub(in crate::python) enum ReceiveGoal {
     Message,
     /// The peer's answer to our close frame, whichever thread gets it.
     CloseAnswer,
 }
 
 /// What came of waiting for an event.
-pub(super) enum Waited {
+pub(super) enum ReadOutcome {
     Received(Received),
     /// A binary message of this length, long enough that its payload should be read straight to
     /// where it will stay: see [`read_direct`].
@@ -63,11 +63,11 @@ pub(super) enum Waited {
 pub(super) fn wait_input(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
-    awaited: Awaited,
+    awaited: ReceiveGoal,
     wait: Wait<'_>,
 ) -> Result<(), Failure> {
     let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
-    if awaited == Awaited::CloseAnswer && transport.is_close_received() {
+    if awaited == ReceiveGoal::CloseAnswer && transport.is_close_received() {
         return Err(Failure::Answered);
     }
     if !inbound.bytes().is_empty() || !lock(reader).is_between_frames() {
@@ -83,7 +83,7 @@ pub(super) fn wait_input(
 }
 
 /// What is there without waiting.
-pub(super) enum There {
+pub(super) enum Buffered {
     /// Nothing, or not a whole message of one frame.
     Other,
     /// A message that `make` has made an object of.
@@ -103,28 +103,28 @@ pub(super) fn take_whole(
     rules: Rules,
     parker: Option<&dyn Park>,
     make: impl FnOnce(Opcode, &[u8]),
-) -> Result<There, Failure> {
+) -> Result<Buffered, Failure> {
     // whoever holds the reader for longer holds this as well
-    let Some(mut inbound) = transport.try_inbound() else { return Ok(There::Other) };
+    let Some(mut inbound) = transport.try_inbound() else { return Ok(Buffered::Other) };
     let mut reader = lock(reader);
     if let Some(parker) = parker.filter(|_| inbound.bytes().is_empty()) {
         let wanted = reader.wanted(&[]);
         match inbound.try_fill(parker) {
-            Ok(None) => return Ok(There::Other),
+            Ok(None) => return Ok(Buffered::Other),
             Ok(Some(0)) => return Err(Failure::End(wanted)),
             Ok(Some(_)) => {}
             Err(error) => return Err(Failure::Io(wanted, error)),
         }
     }
     reader.set_rules(rules);
-    let Some(whole) = reader.take_whole(inbound.bytes_mut()) else { return Ok(There::Other) };
+    let Some(whole) = reader.take_whole(inbound.bytes_mut()) else { return Ok(Buffered::Other) };
     let Whole { opcode, compressed, payload } = whole;
     let end = payload.end;
     let there = if compressed {
-        There::Compressed(opcode, inbound.bytes()[payload].to_vec())
+        Buffered::Compressed(opcode, inbound.bytes()[payload].to_vec())
     } else {
         make(opcode, &inbound.bytes()[payload]);
-        There::Whole(opcode)
+        Buffered::Whole(opcode)
     };
     inbound.consume(end);
     inbound.expect_direct(false);
@@ -163,11 +163,11 @@ pub(super) fn wait_event(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
     rules: Rules,
-    awaited: Awaited,
+    awaited: ReceiveGoal,
     wait: Wait<'_>,
-) -> Result<Waited, Failure> {
+) -> Result<ReadOutcome, Failure> {
     let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
-    if awaited == Awaited::CloseAnswer && transport.is_close_received() {
+    if awaited == ReceiveGoal::CloseAnswer && transport.is_close_received() {
         return Err(Failure::Answered);
     }
     lock(reader).set_rules(rules);
@@ -181,7 +181,7 @@ fn next_event(
     inbound: &mut Inbound,
     reader: &Mutex<MessageReader>,
     wait: Wait<'_>,
-) -> Result<Waited, Failure> {
+) -> Result<ReadOutcome, Failure> {
     let mut event = poll(inbound, &mut lock(reader)).map_err(Failure::Protocol)?;
     if event.is_none() {
         transport.flush_before_wait(wait);
@@ -193,12 +193,17 @@ fn next_event(
         }
         if let Some(event) = event {
             inbound.expect_direct(false);
-            return Ok(Waited::Received(received(transport, inbound, &mut lock(reader), event)));
+            return Ok(ReadOutcome::Received(received(
+                transport,
+                inbound,
+                &mut lock(reader),
+                event,
+            )));
         }
         // a caller that comes back would have it read from the front each time
         let waits = !matches!(wait, Wait::Park(parker) if !parker.waits());
         if let Some(length) = direct_length(&lock(reader)).filter(|_| waits) {
-            return Ok(Waited::Direct(length));
+            return Ok(ReadOutcome::Direct(length));
         }
         event = match fill(inbound, reader, wait)? {
             // what came behind the payload is buffered
@@ -221,7 +226,7 @@ fn direct_length(reader: &MessageReader) -> Option<u64> {
     (received >= needed).then_some(length)
 }
 
-/// Reads the payload that [`Waited::Direct`] announced; `false` if somebody else has read of it.
+/// Reads the payload that [`ReadOutcome::Direct`] announced; `false` if somebody else has read of it.
 pub(super) fn read_direct(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
@@ -319,7 +324,7 @@ pub(super) fn poll_frame(
     reader: &Mutex<MessageReader>,
     frames: &mut FrameReader,
     expect_masked: bool,
-    limits: Limits,
+    limits: FrameLimits,
 ) -> Result<Option<Frame>, ProtocolError> {
     if !lock(reader).skip(input) {
         return Ok(None);
@@ -333,7 +338,7 @@ pub(super) fn wait_frame(
     reader: &Mutex<MessageReader>,
     frames: &Mutex<FrameReader>,
     expect_masked: bool,
-    limits: Limits,
+    limits: FrameLimits,
     wait: Wait<'_>,
 ) -> Result<Frame, Failure> {
     let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;

@@ -19,9 +19,9 @@ use tokio::{
 
 use super::{describe, text};
 use crate::server::{
-    answer::SERVER,
-    listen::{Accepted, Listener},
-    shared::Shared,
+    http::refusal::SERVER,
+    listen::listener::{Accepted, Listener},
+    state::ServerState,
 };
 
 /// Enough for the few who ask; more wait in the kernel.
@@ -39,7 +39,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// end, and says so.
 pub(in crate::server) async fn serve(
     listener: Listener,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -70,7 +70,7 @@ pub(in crate::server) async fn serve(
 
 async fn answer(
     request: &Request<Incoming>,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     is_stopping: bool,
 ) -> Response<Full<Bytes>> {
     let is_known = matches!(*request.method(), Method::GET | Method::HEAD);

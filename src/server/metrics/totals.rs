@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    connection::{Account, Phase, Side, Traffic, Volume},
     protocol::handshake::SWITCHING_PROTOCOLS,
-    server::transport::{Account, Phase, Side, Traffic, Volume},
 };
 
 /// Codes from here on are for everybody to choose (RFC 6455 7.4.2).

@@ -1,0 +1,38 @@
+//! Why the server ends a connection whose time is over, and the pings that find it out.
+
+use std::{fmt, time::Duration};
+
+/// What our pings begin with, and so the pongs that no handler hears of.
+pub(crate) const MARK: &[u8] = b"fastwsh keepalive ";
+
+/// Why the server ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// No answer to our close frame.
+    Close(Duration),
+    /// No answer to a ping.
+    Ping(Duration),
+    /// Nothing was sent or received.
+    Idle(Duration),
+}
+
+impl fmt::Display for Expiry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Close(time) => {
+                write!(formatter, "sent no close frame within {} s", time.as_secs_f64())
+            }
+            Self::Ping(time) => {
+                write!(formatter, "answered no ping within {} s", time.as_secs_f64())
+            }
+            Self::Idle(time) => {
+                write!(formatter, "was idle for {} s", time.as_secs_f64())
+            }
+        }
+    }
+}
+
+/// Whether a pong answers a ping of the server's own.
+pub fn is_own_pong(body: &[u8]) -> bool {
+    body.strip_prefix(MARK).is_some_and(|number| number.iter().all(u8::is_ascii_digit))
+}

@@ -1,0 +1,108 @@
+//! Sends replies that were held back while their handler does something else than receive.
+//!
+//! A reply may be held back while a further message is already buffered, because the next
+//! `receive_message` will come at once and the replies can leave together. A handler that instead
+//! computes or sleeps must not delay its replies: this thread sends them within two milliseconds.
+
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
+    thread,
+    time::Duration,
+};
+
+use super::{outbound::NextLook, transport::Transport};
+
+/// Far below what a person or a protocol timer notices, far above the cost of a look.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Ticks between two looks at a connection whose peer takes nothing.
+const PATIENCE: u32 = 32;
+
+/// Looks after connections with replies held back.
+#[derive(Debug, Default)]
+pub struct Flusher {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    watched: Vec<Weak<Transport>>,
+    /// Those whose peers take nothing.
+    slow: Vec<Weak<Transport>>,
+    stopped: bool,
+}
+
+impl Flusher {
+    /// Starts the thread. It sleeps while no connection is watched and ends on [`Self::stop`].
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn start() -> io::Result<Arc<Self>> {
+        let flusher = Arc::new(Self::default());
+        let own = flusher.clone();
+        thread::Builder::new()
+            .name("fastwsh-flush".to_owned())
+            .stack_size(64 * 1024)
+            .spawn(move || own.run())?;
+        Ok(flusher)
+    }
+
+    /// Ends the thread.
+    pub fn stop(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn watch(&self, transport: &Arc<Transport>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.watched.push(Arc::downgrade(transport));
+        if state.watched.len() == 1 {
+            self.wake.notify_one();
+        }
+    }
+
+    fn run(&self) {
+        let mut ticks = 0_u32;
+        while let Some(has_watched) = self.wait() {
+            if has_watched {
+                thread::sleep(TICK);
+            } else {
+                ticks = 0;
+            }
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut due = std::mem::take(&mut state.watched);
+            if ticks % PATIENCE == 0 {
+                due.append(&mut state.slow);
+            }
+            ticks = ticks.wrapping_add(1);
+            for transport in due {
+                match transport.upgrade().map(|transport| transport.tick()) {
+                    Some(NextLook::Soon) => state.watched.push(transport),
+                    Some(NextLook::Later) => state.slow.push(transport),
+                    Some(NextLook::Never) | None => {}
+                }
+            }
+        }
+    }
+
+    /// Waits until a connection is to be looked at; whether it is one of those that are looked at each
+    /// tick, or `None` at the end.
+    fn wait(&self) -> Option<bool> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.watched.is_empty() && !state.stopped {
+            if state.slow.is_empty() {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.wake.wait_timeout(state, TICK * PATIENCE);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            if timeout.timed_out() {
+                break;
+            }
+        }
+        (!state.stopped).then_some(!state.watched.is_empty())
+    }
+}

@@ -1,0 +1,367 @@
+//! The sending half of a connection: frames held back, and what cannot be held back.
+
+use std::{
+    io,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc,
+    },
+};
+
+use super::{
+    socket::{Mode, SendResult, Socket},
+    wait::Wait,
+};
+use crate::protocol::frame::Opcode;
+
+/// Replies held back are sent when they reach this size.
+const HELD_MAX: usize = 64 * 1024;
+
+/// Payloads below this size are copied behind their header and sent from one buffer.
+const COPY_MAX: usize = 4 * 1024;
+
+/// Frames up to this size are put together on the stack: quicker than telling the kernel of two
+/// pieces.
+const STACK_MAX: usize = 256;
+
+/// From this size on a send keeps other threads from running for longer than letting them run
+/// costs.
+const DETACH_MIN: usize = 32 * 1024;
+
+/// Looks of the flusher after which a connection that holds nothing back is forgotten.
+const FORGET_AFTER: u8 = 20;
+
+/// The server's own close frame has gone out: no message can follow it (RFC 6455 5.5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server has sent a close frame")]
+pub struct AfterServerClose;
+
+/// When the flusher looks at a connection again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextLook {
+    /// At the next tick.
+    Soon,
+    /// After some ticks: the peer takes nothing.
+    Later,
+    /// When it is told of the connection again.
+    Never,
+}
+
+/// The sending half.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    socket: Option<Arc<Socket>>,
+    /// Frames held back, to be sent before anything else.
+    held: Vec<u8>,
+    /// Ticks of the flusher that `held` has seen.
+    age: u8,
+    /// An error that no caller has been told of yet.
+    failed: Option<io::ErrorKind>,
+    /// The server has sent a close frame of its own.
+    has_farewell: bool,
+    /// Whether so much is held back that nothing should be added: the peer takes nothing.
+    backed_up: Arc<AtomicBool>,
+}
+
+impl Outbound {
+    pub(crate) fn new(socket: Arc<Socket>) -> Self {
+        Self {
+            socket: Some(socket),
+            held: Vec::new(),
+            age: 0,
+            failed: None,
+            has_farewell: false,
+            backed_up: Arc::default(),
+        }
+    }
+
+    /// Whether so much is held back that nothing should be added, to be asked without the lock.
+    pub(crate) fn backed_up(&self) -> &Arc<AtomicBool> {
+        &self.backed_up
+    }
+
+    fn note_held(&self) {
+        let is_backed_up = self.held.len() >= HELD_MAX;
+        if self.backed_up.load(Ordering::Relaxed) != is_backed_up {
+            self.backed_up.store(is_backed_up, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps a small frame back; `false`: it must be sent.
+    pub(crate) fn hold(&mut self, header: &[u8], payload: &[u8]) -> bool {
+        let too_much = self.held.len() + payload.len() > HELD_MAX;
+        let must_be_judged = self.failed.is_some() || self.has_farewell;
+        if payload.len() >= COPY_MAX || too_much || must_be_judged {
+            return false;
+        }
+        self.held.extend_from_slice(header);
+        self.held.extend_from_slice(payload);
+        self.age = 0;
+        true
+    }
+
+    /// Whether frames are held back, or records of them.
+    pub(crate) fn has_held(&self) -> bool {
+        !self.held.is_empty() || self.socket.as_ref().is_some_and(|socket| socket.has_unsent())
+    }
+
+    /// Puts frames behind what is held back, to be sent with it. Behind the server's close frame it is
+    /// too late for them: who queued them does not wait, and is told with its next one.
+    pub(crate) fn append(&mut self, frames: &[u8]) {
+        if !self.has_farewell {
+            self.held.extend_from_slice(frames);
+            self.note_held();
+        }
+    }
+
+    /// Tells the caller an error that nobody has been told of.
+    pub(crate) fn check(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    /// Sends a frame behind what was held back.
+    pub(crate) fn send_frame(
+        &mut self,
+        header: &[u8],
+        payload: &[u8],
+        wait: Wait<'_>,
+    ) -> io::Result<()> {
+        self.check()?;
+        if self.has_farewell {
+            return after_server_close(header);
+        }
+        if !self.has_held() {
+            return self.send_at_once(header, payload, wait);
+        }
+        if payload.len() < COPY_MAX {
+            self.held.reserve_exact(header.len() + payload.len());
+            self.held.extend_from_slice(header);
+            self.held.extend_from_slice(payload);
+            return kept(self.flush(wait));
+        }
+        self.send_behind(header, payload, wait)
+    }
+
+    /// Sends bytes in a system call of their own.
+    pub(crate) fn write(&mut self, bytes: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        self.check()?;
+        self.send_behind(bytes, &[], wait)
+    }
+
+    fn send_behind(&mut self, first: &[u8], second: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        kept(self.flush(wait))?;
+        if self.has_held() {
+            // only for a caller that does not wait
+            self.held.extend_from_slice(first);
+            self.held.extend_from_slice(second);
+            self.note_held();
+            return Ok(());
+        }
+        self.send(first, second, wait)
+    }
+
+    /// Sends the server's own close frame, behind which no frame of the handler's goes out.
+    pub(crate) fn send_server_close(&mut self, frame: &[u8]) {
+        self.send_last(frame);
+        self.has_farewell = true;
+    }
+
+    /// Sends a frame of the server's own, as far as the kernel takes it.
+    pub(crate) fn send_last(&mut self, frame: &[u8]) {
+        self.held.extend_from_slice(frame);
+        // nobody is left to be told
+        let _ = self.flush(Wait::Never);
+    }
+
+    /// Sends what was held back for two ticks.
+    pub(crate) fn tick(&mut self) -> NextLook {
+        self.age = self.age.saturating_add(1);
+        if !self.has_held() {
+            return if self.age < FORGET_AFTER { NextLook::Soon } else { NextLook::Never };
+        }
+        if self.age < 2 {
+            return NextLook::Soon;
+        }
+        match self.flush(Wait::Never) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => NextLook::Later,
+            Err(error) => {
+                self.failed = Some(error.kind());
+                self.held = Vec::new();
+                self.note_held();
+                NextLook::Soon
+            }
+            Ok(()) if self.has_held() => NextLook::Later,
+            Ok(()) => NextLook::Soon,
+        }
+    }
+
+    /// Ends our direction behind what was held back.
+    pub(crate) fn end(&mut self, wait: Wait<'_>) -> io::Result<()> {
+        self.check()?;
+        self.flush(wait)?;
+        self.socket()?.end_sending();
+        Ok(())
+    }
+
+    /// Lets go of the socket.
+    pub(crate) fn close(&mut self) {
+        self.socket = None;
+    }
+
+    /// Sends what was held back; an error is told to who sends next.
+    pub(crate) fn flush_and_keep_error(&mut self, wait: Wait<'_>) {
+        match self.flush(wait) {
+            // nothing is lost: what is left is sent by the next call, or by the flusher
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
+            Err(error) => self.failed = Some(error.kind()),
+            Ok(()) => {}
+        }
+    }
+
+    fn socket(&self) -> io::Result<Arc<Socket>> {
+        self.socket.clone().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Sends what was held back.
+    fn flush(&mut self, wait: Wait<'_>) -> io::Result<()> {
+        if !self.has_held() {
+            return Ok(());
+        }
+        let socket = self.socket()?;
+        let (sent, result) = match send(&socket, &self.held, &[], wait) {
+            Ok(()) => (self.held.len(), Ok(())),
+            Err((sent, error)) => (sent, Err(error)),
+        };
+        if sent == self.held.len() {
+            // replies come in bursts: keep a small buffer, give a large one back
+            self.held.clear();
+            self.held.shrink_to(HELD_MAX);
+        } else {
+            self.held.drain(..sent);
+        }
+        self.note_held();
+        result
+    }
+
+    /// Sends a frame at once; a small one from the stack, so that nothing is allocated for it.
+    fn send_at_once(&mut self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        let mut frame = [0; STACK_MAX];
+        let length = header.len() + payload.len();
+        let (Some((first, rest)), true) =
+            (frame.split_at_mut_checked(header.len()), length <= STACK_MAX)
+        else {
+            return self.send(header, payload, wait);
+        };
+        first.copy_from_slice(header);
+        rest[..payload.len()].copy_from_slice(payload);
+        self.send(&frame[..length], &[], wait)
+    }
+
+    /// Sends two pieces one behind the other; for a caller that does not wait, what the kernel does
+    /// not take is held back.
+    fn send(&mut self, first: &[u8], second: &[u8], wait: Wait<'_>) -> io::Result<()> {
+        match send(&*self.socket()?, first, second, wait) {
+            Ok(()) => Ok(()),
+            Err((sent, error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                let (first, second) = remaining(first, second, sent);
+                self.held.extend_from_slice(first);
+                self.held.extend_from_slice(second);
+                Ok(())
+            }
+            Err((_, error)) => Err(error),
+        }
+    }
+}
+
+/// What becomes of a handler's frame behind the server's close frame: a peer has no use for a control
+/// frame there, a message must not get lost without a word.
+fn after_server_close(header: &[u8]) -> io::Result<()> {
+    match header.first().map(|first| Opcode::new(first & 0xf)) {
+        Some(Ok(opcode)) if opcode.is_control() => Ok(()),
+        _ => Err(io::Error::other(AfterServerClose)),
+    }
+}
+
+/// What could not be sent at once is held back: no error for who sends.
+fn kept(flushed: io::Result<()>) -> io::Result<()> {
+    match flushed {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        flushed => flushed,
+    }
+}
+
+/// Sends two pieces one behind the other, waiting as the caller waits.
+fn send(socket: &Socket, first: &[u8], second: &[u8], wait: Wait<'_>) -> SendResult {
+    let parker = match wait {
+        Wait::Never => return send_both(socket, first, second, Mode::NonBlocking),
+        Wait::Long => return send_both(socket, first, second, Mode::Blocking),
+        Wait::Park(parker) => parker,
+    };
+    let total = first.len() + second.len();
+    let mut sent = 0;
+    loop {
+        let mut result = Ok(());
+        let (first, second) = remaining(first, second, sent);
+        if total < DETACH_MIN {
+            result = send_both(socket, first, second, Mode::NonBlocking);
+        } else {
+            parker.detached(&mut || result = send_both(socket, first, second, Mode::NonBlocking));
+        }
+        match result {
+            Ok(()) if !socket.has_unsent() => return Ok(()),
+            Ok(()) => sent = total,
+            Err((count, error)) if error.kind() == io::ErrorKind::WouldBlock => sent += count,
+            Err((count, error)) => return Err((sent + count, error)),
+        }
+        parker.wait_writable().map_err(|error| (sent, error))?;
+    }
+}
+
+fn send_both(socket: &Socket, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
+    if second.is_empty() {
+        socket.send(first, mode)
+    } else {
+        socket.send_both(first, second, mode)
+    }
+}
+
+/// What is left of two pieces when so many bytes of them are done.
+fn remaining<'a>(first: &'a [u8], second: &'a [u8], done: usize) -> (&'a [u8], &'a [u8]) {
+    match first.get(done..) {
+        Some(first) => (first, second),
+        None => (&[], &second[done - first.len()..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::unix::net::UnixStream};
+
+    use super::*;
+
+    const SERVER_CLOSE: &[u8] = b"\x88\x02\x03\xe9";
+
+    #[test]
+    fn behind_the_servers_close_frame_goes_no_frame_and_a_message_is_told() {
+        let (ours, mut peers) = UnixStream::pair().unwrap();
+        let mut outbound = Outbound::new(Arc::new(Socket::plain(ours.into())));
+        assert!(outbound.hold(b"\x81\x01", b"a"));
+        outbound.send_server_close(SERVER_CLOSE);
+
+        // as the one who had found no close frame before and then waited for its turn
+        assert!(!outbound.hold(b"\x81\x01", b"b"));
+        let error = outbound.send_frame(b"\x81\x01", b"b", Wait::Never).unwrap_err();
+        assert!(error.get_ref().unwrap().is::<AfterServerClose>());
+        outbound.send_frame(b"\x8a\x00", b"", Wait::Never).unwrap();
+        outbound.append(b"\x81\x01c");
+        outbound.end(Wait::Never).unwrap();
+
+        let mut sent = Vec::new();
+        peers.read_to_end(&mut sent).unwrap();
+        assert_eq!(sent, [b"\x81\x01a", SERVER_CLOSE].concat());
+    }
+}

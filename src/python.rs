@@ -1,0 +1,94 @@
+//! `fastwsh._core`: the extension module. Thin: no protocol rule, no socket code.
+
+mod client;
+mod connection;
+mod deflate;
+mod descriptor;
+mod dispatch;
+mod errors;
+mod event_loop;
+mod functions;
+mod header;
+mod hub;
+mod limits;
+mod options;
+mod proxies;
+mod server;
+mod stream;
+mod thread_wait;
+mod waiting;
+
+use pyo3::{prelude::*, sync::PyOnceLock, types::PyType};
+
+use crate::protocol::HandshakeError;
+
+/// The native half of fastwsh: protocol rules, sockets and the stream state machine.
+#[pymodule(gil_used = false)]
+mod _core {
+    use pyo3::{
+        prelude::*,
+        types::{PyCFunction, PyDict, PyTuple},
+    };
+
+    use super::hub::Hub;
+    #[pymodule_export]
+    use super::{
+        client::{connect, connect_async},
+        connection::Connection,
+        deflate::{
+            DeflateFramer, DeflateOffer, IncomingFrameFilter, IncomingMessageFilter,
+            OutgoingFrameFilter, OutgoingMessageFilter, RawDeflater, RawInflater,
+        },
+        event_loop::{AsyncConnection, AsyncConnectionGuard, AsyncStream, EventLoop, Operation},
+        functions::{
+            apply_mask, check_header_field, compute_accept, create_closing_handshake_body,
+            create_header, create_length_header, decode_key, parse_extensions, parse_token_list,
+            parse_uri, parse_window_bits, quote_if_necessary, scan_lws, scan_quoted_string,
+            scan_token, unescape_path,
+        },
+        header::HeaderDecoder,
+        options::StreamOptions,
+        server::Server,
+        stream::Stream,
+        thread_wait::call_within,
+    };
+
+    /// Registers what must come last when the interpreter ends.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        let end = PyCFunction::new_closure(
+            py,
+            None,
+            None,
+            |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| Hub::end(),
+        )?;
+        py.import("atexit")?.call_method1("register", (end,)).map(drop)
+    }
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}
+
+/// What `Connection.open` raises for a request that is no acceptable opening handshake.
+fn session_error(py: Python<'_>, error: &HandshakeError) -> PyErr {
+    static HANDSHAKE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static VERSION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    const MODULE: &str = "fastwsh.pywebsocket.handshake.base";
+    let text = error.to_string();
+    let raised = match error.supported_versions() {
+        Some(versions) => VERSION
+            .import(py, MODULE, "VersionException")
+            .map(|class| PyErr::from_type(class.clone(), (text, versions))),
+        None => HANDSHAKE
+            .import(py, MODULE, "HandshakeException")
+            .map(|class| PyErr::from_type(class.clone(), (text, error.status()))),
+    };
+    raised.unwrap_or_else(|error| error)
+}
+
+/// `repr()` of an object, for a message.
+fn repr(object: &Bound<'_, PyAny>) -> String {
+    object.repr().map_or_else(|_| "?".to_owned(), |text| text.to_string_lossy().into_owned())
+}

@@ -1,0 +1,211 @@
+//! Calls that wait as a client does: signals are handled meanwhile, and the time may be limited.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    sync::Arc,
+    task::{Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use pyo3::{
+    exceptions::{PyTimeoutError, PyValueError},
+    prelude::*,
+};
+
+use crate::connection::{LockWaiters, Park, Readiness, Transport, Wait};
+
+/// How long a signal may go unnoticed that comes just before a wait begins, which it then does not
+/// end.
+const SIGNAL_SLICE: Duration = Duration::from_millis(500);
+
+/// Beyond the deadline: for a peer to take the rest of a frame, such as a pong, before the connection
+/// counts as lost.
+const SEND_GRACE: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// How this thread waits now; `None`: in the system call, until it is done.
+    static CURRENT: Cell<Option<Patience>> = const { Cell::new(None) };
+}
+
+/// How a caller waits.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    deadline: Option<Instant>,
+    cuts_sends: bool,
+}
+
+/// Restores how the thread waited before.
+struct Restore(Option<Patience>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (timeout, work, *, cuts_sends=false))]
+pub(super) fn call_within<'py>(
+    timeout: Option<f64>,
+    work: &Bound<'py, PyAny>,
+    cuts_sends: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let _restore = Restore(CURRENT.get());
+    CURRENT.set(Some(Patience { deadline: deadline(timeout)?, cuts_sends }));
+    work.call0()
+}
+
+/// When so many seconds are over; `None`: never.
+fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+    let Some(seconds) = timeout else { return Ok(None) };
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err("timeout is not a number; give seconds, or None"));
+    }
+    // a time so long that it has no end has none
+    let limit = Duration::try_from_secs_f64(seconds.max(0.0)).ok();
+    Ok(limit.and_then(|limit| Instant::now().checked_add(limit)))
+}
+
+/// Whether what the caller waits for must come in time.
+pub(super) fn has_deadline() -> bool {
+    CURRENT.get().is_some_and(|patience| patience.deadline.is_some())
+}
+
+/// Does what may wait for the peer of `transport`, in a thread that may block.
+///
+/// # Errors
+/// What a signal's handler raised, and `TimeoutError`.
+pub(super) fn waiting<T: Send>(
+    py: Python<'_>,
+    transport: &Transport,
+    work: impl FnOnce(Wait<'_>) -> T + Send,
+) -> PyResult<T> {
+    let Some(patience) = CURRENT.get() else { return Ok(py.detach(|| work(Wait::Long))) };
+    let (result, raised) = py.detach(|| {
+        let waiter = Waiter {
+            transport,
+            patience,
+            may_be_readable: Cell::new(false),
+            raised: RefCell::new(None),
+        };
+        let result = work(Wait::Park(&waiter));
+        (result, waiter.raised.into_inner())
+    });
+    raised.map_or(Ok(result), Err)
+}
+
+/// A thread, detached from the interpreter, that waits with poll(2).
+struct Waiter<'a> {
+    transport: &'a Transport,
+    patience: Patience,
+    /// Until a read finds less than it wants.
+    may_be_readable: Cell<bool>,
+    /// What ends the call.
+    raised: RefCell<Option<PyErr>>,
+}
+
+/// Wakes a thread that has parked itself.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Waiter<'_> {
+    /// Looks until `is_done` says so, each time for a while, between which signals are handled;
+    /// `false` when the time is over.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "a path has one lifetime only")]
+    fn wait(
+        &self,
+        deadline: Option<Instant>,
+        mut is_done: impl FnMut(Duration) -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let slice = left.map_or(SIGNAL_SLICE, |left| left.min(SIGNAL_SLICE));
+            match is_done(slice) {
+                Ok(true) => return Ok(true),
+                Ok(false) if left.is_some_and(|left| left <= slice) => return Ok(false),
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            // an interpreter that is ending has no handlers any more
+            if let Some(Err(error)) = Python::try_attach(|py| py.check_signals()) {
+                return Err(self.end(error));
+            }
+        }
+    }
+
+    /// Waits no longer than the caller allows.
+    fn wait_in_time(&self, is_done: impl FnMut(Duration) -> io::Result<bool>) -> io::Result<()> {
+        if self.wait(self.patience.deadline, is_done)? {
+            return Ok(());
+        }
+        Err(self.end(PyTimeoutError::new_err("timed out")))
+    }
+
+    fn end(&self, error: PyErr) -> io::Error {
+        *self.raised.borrow_mut() = Some(error);
+        io::ErrorKind::Interrupted.into()
+    }
+}
+
+impl Park for Waiter<'_> {
+    fn waits(&self) -> bool {
+        true
+    }
+
+    fn is_readable(&self) -> bool {
+        self.may_be_readable.get()
+    }
+
+    fn mark_drained(&self) {
+        self.may_be_readable.set(false);
+    }
+
+    fn pause(&self) -> io::Result<()> {
+        // its thread is its own
+        Ok(())
+    }
+
+    fn wait_readable(&self) -> io::Result<()> {
+        self.wait_in_time(|slice| self.transport.poll(Readiness::Readable, slice))?;
+        self.may_be_readable.set(true);
+        Ok(())
+    }
+
+    fn wait_writable(&self) -> io::Result<()> {
+        let is_writable = |slice| self.transport.poll(Readiness::Writable, slice);
+        if self.patience.cuts_sends {
+            return self.wait_in_time(is_writable);
+        }
+        let deadline = self.patience.deadline.and_then(|deadline| deadline.checked_add(SEND_GRACE));
+        if self.wait(deadline, is_writable)? {
+            return Ok(());
+        }
+        Err(rustix::io::Errno::TIMEDOUT.into())
+    }
+
+    fn wait_for_lock(
+        &self,
+        lock_waiters: &LockWaiters,
+        is_free: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
+        self.wait_in_time(|slice| {
+            lock_waiters.register(Waker::from(Arc::new(Unpark(thread::current()))));
+            if !is_free() {
+                thread::park_timeout(slice);
+            }
+            Ok(is_free())
+        })
+    }
+
+    fn detached(&self, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
+}

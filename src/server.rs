@@ -1,0 +1,35 @@
+//! Sockets: listeners, request heads, connections, the HTTP fallback. No Python types.
+//!
+//! tokio accepts and reads the request head. A connection whose resource has a handler leaves tokio
+//! and becomes a [`crate::connection::Transport`] that the handler's own thread reads and writes; every other one is
+//! answered by the fallback.
+
+mod admission;
+mod config;
+mod http;
+mod keepalive;
+mod limits;
+mod listen;
+mod log;
+mod metrics;
+mod opening;
+mod registry;
+mod run;
+mod state;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::http::fuzzing;
+pub use self::{
+    admission::client_address::Proxies,
+    config::{Concurrency, Config, Routes},
+    http::{refusal::Refusal, CgiConfig, IsExecutable},
+    limits::{ConnectionLimits, Keepalive},
+    listen::accept::Server,
+    log::event::{Event, EventSink, Level, SERVER_LOG},
+    registry::Registry,
+    run::{
+        threads::{Executor, ThreadJob, Threads},
+        watchdog::{Slices, Watchdog},
+    },
+    state::{Acceptor, Candidate, Workers},
+};

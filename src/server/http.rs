@@ -1,0 +1,283 @@
+//! Plain HTTP for everything that has no handler: files of the document root, listings, CGI.
+//!
+//! hyper frames requests and answers and keeps connections open; what a request asks for is read
+//! from the head that [`crate::protocol::head`] parsed, because hyper refuses some of them.
+
+mod answers;
+mod cgi;
+mod file_body;
+mod files;
+mod framing;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
+mod http_stream;
+mod idle_timeout;
+mod listing;
+mod locate;
+mod path;
+mod private;
+pub(super) mod refusal;
+
+use std::{convert::Infallible, fmt::Write, io, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use http::{header, HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{sync::watch, task::spawn_blocking};
+
+pub(super) use self::framing::Framing;
+pub(super) use self::http_stream::{End, HttpRequest};
+pub use self::{cgi::CgiConfig, locate::IsExecutable};
+
+use self::{
+    cgi::{Ran, Runner},
+    files::ContentTypes,
+    http_stream::{Asked, HttpStream, Judge},
+    locate::{Found, Locator},
+    path::Resource,
+    private::Private,
+};
+use super::{
+    config::Config,
+    limits::ConnectionLimits,
+    listen::stream::Stream,
+    log::event::{EventSink, Level, HANDLER_LOG},
+};
+use crate::{
+    protocol::{
+        handshake::Opening,
+        head::{latin1, RequestHead},
+    },
+    server::http::refusal::SERVER,
+};
+
+/// Programs that redirect to each other may do so this often for one request.
+const MAX_LOCAL_REDIRECTS: usize = 10;
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// The HTTP side of the server.
+#[derive(Debug)]
+pub(super) struct HttpServer {
+    locator: Locator,
+    types: ContentTypes,
+    runner: Runner,
+    limits: ConnectionLimits,
+    events: Arc<EventSink>,
+}
+
+/// A connection whose first request is for the fallback.
+pub(super) struct HttpConnection {
+    pub(super) stream: Stream,
+    pub(super) head: RequestHead,
+    pub(super) http_request: HttpRequest,
+    /// What was read behind the head.
+    pub(super) rest: Vec<u8>,
+}
+
+/// What a program may know of its client.
+#[derive(Debug, Clone, Copy)]
+struct Client {
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    tls: bool,
+}
+
+impl HttpServer {
+    pub(super) fn new(config: &Config, events: Arc<EventSink>) -> Self {
+        let locator = Locator::new(
+            &config.document_root,
+            &config.cgi.directories,
+            config.cgi.is_executable.clone(),
+            Private::new(&config.private_files, config.serve_dot_files),
+        );
+        let root = locator.root().to_owned();
+        Self {
+            locator,
+            types: ContentTypes::new(&config.content_types),
+            runner: Runner::new(config.cgi.clone(), root, events.clone()),
+            limits: config.limits,
+            events,
+        }
+    }
+
+    /// Answers requests until the connection ends or one is not the fallback's; `judge` says so.
+    pub(super) async fn serve<V: Send>(
+        &self,
+        connection: HttpConnection,
+        judge: Judge<V>,
+        mut stop: watch::Receiver<bool>,
+    ) -> End<V> {
+        let HttpConnection { stream, head, http_request, rest } = connection;
+        let (local, tls) = (stream.local_addr(), stream.is_tls());
+        let stream = HttpStream::new(stream, head, http_request, rest, judge, &self.limits);
+        {
+            let service = service_fn(|request: Request<Incoming>| {
+                let asked = stream.take_asked();
+                let stream = &stream;
+                async move {
+                    Ok::<_, Infallible>(match asked {
+                        Some(asked) => {
+                            let client = Client { peer: asked.http_request.peer, local, tls };
+                            self.answer(asked, request.into_body(), client, stream).await
+                        }
+                        None => answers::bad_request(),
+                    })
+                }
+            });
+            let mut builder = http1::Builder::new();
+            builder
+                .half_close(true)
+                .title_case_headers(true)
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.limits.head_time);
+            let connection = builder.serve_connection(TokioIo::new(stream.clone()), service);
+            tokio::pin!(connection);
+            let gone = stream.peer_gone();
+            tokio::pin!(gone);
+            let mut stopping = false;
+            loop {
+                tokio::select! {
+                    // an answer that begins in the first must be seen by the second
+                    biased;
+                    // a peer that breaks off needs no answer
+                    _ = connection.as_mut() => break,
+                    () = gone.as_mut() => break,
+                    _ = stop.wait_for(|stop| *stop), if !stopping => {
+                        stopping = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+            }
+        }
+        stream.end()
+    }
+
+    async fn answer<V>(
+        &self,
+        asked: Asked,
+        body: Incoming,
+        client: Client,
+        stream: &HttpStream<V>,
+    ) -> Response<Body> {
+        let line = self.events.wants(Level::Warning).then(|| request_line(&asked.head));
+        let refused = Opening::is_meant(&asked.head).then(|| asked.http_request.resource.clone());
+        let has_body = matches!(asked.framing, Framing::Length(1..));
+        let mut body = Some((asked.framing, body));
+        let mut response = self.respond(asked, &mut body, client, stream).await;
+        if has_body && body.is_some() {
+            // nobody has read what comes before the next request
+            answers::close_behind(&mut response);
+        }
+        response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+        let status = response.status().as_u16();
+        if let Some(line) = &line {
+            self.events.line(Level::Info, HANDLER_LOG, || format!("\"{line}\" {status} -"));
+        }
+        if let (Some(line), 400..) = (line, status) {
+            self.events.warn_refused(client.peer, status, "", || match &refused {
+                Some(resource) => format!("no handler for {}", printable(resource)),
+                None => line,
+            });
+        }
+        if let Some(resource) = refused {
+            self.events.refused(client.peer, &resource, status);
+        }
+        response
+    }
+
+    async fn respond<V>(
+        &self,
+        asked: Asked,
+        body: &mut Option<(Framing, Incoming)>,
+        client: Client,
+        stream: &HttpStream<V>,
+    ) -> Response<Body> {
+        let Asked { mut head, http_request, framing } = asked;
+        let mut target = http_request.resource;
+        if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
+            return answers::not_implemented(&format!("Unsupported method ('{}')", head.method));
+        }
+        match (framing, self.limits.http_body_bytes) {
+            (Framing::Bad, _) => return answers::bad_request(),
+            (Framing::Length(length), Some(limit)) if length > limit => {
+                return answers::page(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large");
+            }
+            _ => {}
+        }
+        for _ in 0..=MAX_LOCAL_REDIRECTS {
+            let Some(resource) = Resource::parse(&target) else { return answers::bad_request() };
+            let script = match self.find(resource.clone()).await {
+                Found::Script(script) => script,
+                Found::Forbidden => return answers::forbidden(),
+                _ if head.method == "POST" => {
+                    return answers::not_implemented("Can only POST to CGI scripts");
+                }
+                Found::File(file) => return files::send(&head, file, &self.types).await,
+                Found::Directory(path) => return self.list(target, path).await,
+                Found::NoSlash => return answers::moved(&resource.with_slash()),
+                Found::Outside => {
+                    self.events.line(Level::Warning, HANDLER_LOG, || {
+                        format!("{target:?} leads out of the document root: not served")
+                    });
+                    return answers::not_found();
+                }
+                Found::Missing => return answers::not_found(),
+                Found::Unreadable => {
+                    let status = StatusCode::INTERNAL_SERVER_ERROR;
+                    return answers::page(status, "Cannot read the file");
+                }
+            };
+            let request =
+                cgi::Request { head: &head, script: &script, resource: &resource, client };
+            match self.runner.run(request, body.take(), stream.busy()).await {
+                Ran::Answer(response) => return response,
+                Ran::LocalRedirect(location) => target = location,
+            }
+            if head.method == "POST" {
+                "GET".clone_into(&mut head.method);
+            }
+        }
+        answers::page(StatusCode::BAD_GATEWAY, "CGI scripts redirect to each other")
+    }
+
+    async fn find(&self, resource: Resource) -> Found {
+        let locator = self.locator.clone();
+        spawn_blocking(move || locator.find(&resource)).await.unwrap_or(Found::Missing)
+    }
+
+    async fn list(&self, target: String, directory: PathBuf) -> Response<Body> {
+        let locator = self.locator.clone();
+        let page = spawn_blocking(move || {
+            locator.list(&directory).map(|entries| listing::page(&target, &entries))
+        });
+        match page.await {
+            Ok(Ok(page)) => answers::html(page),
+            _ => answers::page(StatusCode::NOT_FOUND, "No permission to list directory"),
+        }
+    }
+}
+
+/// The request line, for the log.
+fn request_line(head: &RequestHead) -> String {
+    head.lines().next().map_or_else(String::new, |line| printable(latin1(line).trim_end()))
+}
+
+/// Text from outside for the log: what would disturb a terminal is escaped as Python does it.
+pub(super) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            // a string takes everything
+            let _ = write!(printable, "\\x{:02x}", u32::from(c));
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}

@@ -1,0 +1,154 @@
+//! CGI programs (RFC 3875), where pywebsocket's `--cgi-paths` allows them.
+//!
+//! The response's header is read whole, its body is passed on as it comes. What pywebsocket gives
+//! and does is kept where a program could depend on it: an argument from the query, variables that
+//! are empty instead of missing, the document root as working directory, the user `nobody`.
+
+mod environment;
+mod messages;
+mod output;
+mod process;
+mod relay;
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{header, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, ext::ReasonPhrase};
+
+pub(super) use self::environment::Request;
+use self::{
+    output::ScriptHead,
+    process::{CgiJob, Failure},
+};
+use super::{answers, framing::Framing, http_stream::Busy, locate::IsExecutable, Body};
+use crate::server::log::event::{EventSink, Level, HANDLER_LOG};
+
+/// How programs are run, and which.
+#[derive(Clone, Default)]
+pub struct CgiConfig {
+    /// Paths from the document root; none: there are no programs.
+    pub directories: Vec<String>,
+    /// Time for a program from its start to its end; `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// User and group to become.
+    pub user: Option<(u32, u32)>,
+    /// The server's name; if empty, the address that the client connected to.
+    pub server_name: String,
+    /// Says whether a file is a program, instead of its mode bits.
+    pub is_executable: Option<IsExecutable>,
+}
+
+impl std::fmt::Debug for CgiConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("CgiConfig")
+            .field("directories", &self.directories)
+            .field("timeout", &self.timeout)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of a program.
+pub(super) enum Ran {
+    /// Its answer, or why there is none.
+    Answer(Response<Body>),
+    /// It asks for another resource to be served in its place (RFC 3875 6.2.2).
+    LocalRedirect(String),
+}
+
+/// Runs programs.
+#[derive(Debug)]
+pub(super) struct Runner {
+    config: CgiConfig,
+    /// Free of links; the programs' working directory.
+    document_root: PathBuf,
+    events: Arc<EventSink>,
+}
+
+impl Runner {
+    pub(super) fn new(config: CgiConfig, document_root: PathBuf, events: Arc<EventSink>) -> Self {
+        Self { config, document_root, events }
+    }
+
+    /// Runs a program and waits for the header of its response.
+    pub(super) async fn run(
+        &self,
+        request: Request<'_>,
+        body: Option<(Framing, Incoming)>,
+        busy: Busy,
+    ) -> Ran {
+        let body = match body {
+            // the length must be told before the body is there (RFC 3875 4.1.2)
+            Some((Framing::Chunked, _)) => {
+                return Ran::Answer(answers::page(StatusCode::LENGTH_REQUIRED, "Length Required"));
+            }
+            Some((Framing::Length(length), body)) if length > 0 => Some(body),
+            _ => None,
+        };
+        let name = String::from_utf8_lossy(&request.script.name).into_owned();
+        let job = CgiJob {
+            environment: request.environment(&self.document_root, &self.config.server_name),
+            argument: request.argument(),
+            program: request.script.path.clone(),
+            directory: self.document_root.clone(),
+            user: self.config.user,
+            timeout: self.config.timeout,
+            body,
+            body_wanted: request.head.method != "HEAD",
+            name: name.clone(),
+            events: self.events.clone(),
+            busy,
+        };
+        match job.start().await {
+            Ok((head, _)) if head.local_redirect.is_some() => {
+                Ran::LocalRedirect(head.local_redirect.unwrap_or_default())
+            }
+            Ok((head, output)) => Ran::Answer(respond(head, output.boxed_unsync())),
+            // the log has been told when the process ended
+            Err(Failure::TimedOut) => Ran::Answer(explain(&Failure::TimedOut)),
+            Err(failure) => {
+                self.events.line(Level::Warning, HANDLER_LOG, || {
+                    format!("CGI script {name:?}: {failure}")
+                });
+                Ran::Answer(explain(&failure))
+            }
+        }
+    }
+}
+
+fn respond(head: ScriptHead, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    if let Some(reason) = head.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
+        response.extensions_mut().insert(reason);
+    }
+    for (name, value) in head.headers {
+        response.headers_mut().append(name, value);
+    }
+    // what comes behind a 204 would be taken for the next answer
+    if head.status == StatusCode::NO_CONTENT {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
+}
+
+fn explain(failure: &Failure) -> Response<Body> {
+    let (status, message) = match failure {
+        Failure::Start(error) => match error.kind() {
+            io::ErrorKind::PermissionDenied => return answers::forbidden(),
+            io::ErrorKind::ArgumentListTooLong => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request headers are too large for a CGI script",
+            ),
+            io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => {
+                (StatusCode::SERVICE_UNAVAILABLE, "No process for the CGI script")
+            }
+            _ => (StatusCode::BAD_GATEWAY, "The CGI script cannot be started"),
+        },
+        Failure::Output(_) => (StatusCode::BAD_GATEWAY, "The CGI script gave no valid answer"),
+        Failure::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "The CGI script took too long"),
+    };
+    answers::page(status, message)
+}

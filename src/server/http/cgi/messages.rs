@@ -1,0 +1,46 @@
+//! What a program writes to its standard error, which is for the log.
+
+use tokio::{io::AsyncReadExt, process::ChildStderr};
+
+use crate::server::{
+    http::printable,
+    log::event::{EventSink, Level, HANDLER_LOG},
+};
+
+/// A longer line of the program's messages becomes several, and further ones are left out.
+const MAX_MESSAGE_BYTES: usize = 1000;
+const MAX_MESSAGES: usize = 100;
+
+/// Makes log lines of it, until its end.
+pub(super) async fn log_messages(stderr: Option<ChildStderr>, name: &str, events: &EventSink) {
+    let Some(mut stderr) = stderr else { return };
+    let mut line = Vec::new();
+    let mut left = MAX_MESSAGES;
+    let mut tell = |line: &[u8]| {
+        if let Some(rest) = left.checked_sub(1) {
+            left = rest;
+            let text = String::from_utf8_lossy(line.trim_ascii_end());
+            let more = if rest == 0 { " (further lines are left out)" } else { "" };
+            events.line(Level::Warning, HANDLER_LOG, || {
+                format!("CGI script {name:?}: {}{more}", printable(&text))
+            });
+        }
+    };
+    loop {
+        let ended = stderr.read_buf(&mut line).await.unwrap_or(0) == 0;
+        while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            tell(&line[..end]);
+            line.drain(..=end);
+        }
+        if ended {
+            if !line.is_empty() {
+                tell(&line);
+            }
+            return;
+        }
+        if line.len() > MAX_MESSAGE_BYTES {
+            tell(&line);
+            line.clear();
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A program's process, from start to end: its input, output, messages, time, and death.
+//!
+//! One task owns the process and its pipes. It ends when the output has ended and the process is
+//! reaped. The process group is killed when time is up, when the client has gone, or when the output
+//! is no response; always before the reaping, so that its number cannot be somebody else's.
+
+use std::{
+    ffi::OsString, future::pending, io, path::PathBuf, pin::pin, process::Stdio, sync::Arc,
+    time::Duration,
+};
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use rustix::process::{kill_process_group, waitpid, Pid, Signal, WaitOptions};
+use thiserror::Error;
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, ChildStderr, ChildStdin, Command},
+    time::sleep,
+};
+
+use super::{
+    messages::log_messages,
+    output::{BadOutput, ScriptHead},
+    relay::{Ending, Output, Relay, MAX_OUTPUT_BYTES},
+};
+use crate::{
+    os_error::strerror,
+    server::{
+        http::http_stream::Busy,
+        log::event::{EventSink, Level, HANDLER_LOG},
+    },
+};
+
+const TIME_IS_UP: &str = "stopped: it took too long (see --cgi-timeout)";
+
+/// Why there is no response.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    /// There is no process.
+    #[error("cannot be started: {}", why_not_started(.0))]
+    Start(io::Error),
+    /// It wrote something else.
+    #[error("no valid response: {0}")]
+    Output(BadOutput),
+    /// Its time was up.
+    #[error("{TIME_IS_UP}")]
+    TimedOut,
+}
+
+/// A program to run.
+pub(super) struct CgiJob {
+    pub(super) program: PathBuf,
+    pub(super) argument: Option<OsString>,
+    pub(super) environment: Vec<(String, OsString)>,
+    pub(super) directory: PathBuf,
+    /// User and group to become.
+    pub(super) user: Option<(u32, u32)>,
+    pub(super) timeout: Option<Duration>,
+    /// The request's body.
+    pub(super) body: Option<Incoming>,
+    /// Whether the response's body is for anybody.
+    pub(super) body_wanted: bool,
+    /// For log lines.
+    pub(super) name: String,
+    pub(super) events: Arc<EventSink>,
+    /// Held until the response's body has ended.
+    pub(super) busy: Busy,
+}
+
+impl CgiJob {
+    /// Starts the program and waits for the header of its response.
+    pub(super) async fn start(mut self) -> Result<(ScriptHead, Output), Failure> {
+        let mut child = self.command().spawn().map_err(Failure::Start)?;
+        let Some(stdout) = child.stdout.take() else {
+            return Err(Failure::Start(io::ErrorKind::BrokenPipe.into()));
+        };
+        let (relay, answered, output) = Relay::new(stdout, self.body_wanted, self.busy);
+        let process = Process {
+            stdin: child.stdin.take(),
+            stderr: child.stderr.take(),
+            group: Group::of(&child),
+            child,
+            body: self.body.take(),
+            name: self.name,
+            events: self.events,
+        };
+        tokio::spawn(process.supervise(relay, self.timeout));
+        match answered.await {
+            Ok(Ok(head)) => Ok((head, output)),
+            Ok(Err(bad)) => Err(Failure::Output(bad)),
+            Err(_) => Err(Failure::TimedOut),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.argument)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.directory)
+            .process_group(0)
+            .stdin(if self.body.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+}
+
+/// A running program.
+struct Process {
+    /// First, so that it is killed and reaped before the rest is dropped.
+    group: Group,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stderr: Option<ChildStderr>,
+    body: Option<Incoming>,
+    name: String,
+    events: Arc<EventSink>,
+}
+
+impl Process {
+    async fn supervise(mut self, mut relay: Relay, timeout: Option<Duration>) {
+        let deadline = async {
+            match timeout {
+                Some(timeout) => sleep(timeout).await,
+                None => pending().await,
+            }
+        };
+        let stderr = self.stderr.take();
+        let work = async {
+            let ending = {
+                let mut logging = pin!(log_messages(stderr, &self.name, &self.events));
+                let mut relaying = pin!(relay.run());
+                let mut logged = false;
+                let ending = loop {
+                    tokio::select! {
+                        ending = relaying.as_mut() => break ending,
+                        () = logging.as_mut(), if !logged => logged = true,
+                    }
+                };
+                if ending != Ending::Complete {
+                    self.group.kill();
+                } else if !logged {
+                    logging.await;
+                }
+                ending
+            };
+            let status = self.child.wait().await;
+            (ending, status)
+        };
+        let done = tokio::select! {
+            done = work => Some(done),
+            () = feed(self.stdin.take(), self.body.take()) => None,
+            () = deadline => None,
+        };
+        let Some((ending, status)) = done else {
+            // tells who waits before the pipes are closed
+            drop(relay);
+            self.group.kill();
+            let _ = self.child.wait().await;
+            self.group.reaped();
+            self.log(|| TIME_IS_UP.to_owned());
+            return;
+        };
+        self.group.reaped();
+        let status = match status {
+            Ok(status) if status.success() => None,
+            Ok(status) => Some(status.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        match ending {
+            Ending::TooLong => {
+                self.log(|| format!("stopped: more than {MAX_OUTPUT_BYTES} bytes of output"));
+            }
+            Ending::Complete => {
+                if let Some(status) = &status {
+                    self.log(|| status.clone());
+                }
+                relay.answer_nothing(status);
+            }
+            Ending::Unwanted | Ending::Bad => {}
+        }
+    }
+
+    fn log(&self, text: impl FnOnce() -> String) {
+        self.events.line(Level::Warning, HANDLER_LOG, || {
+            format!("CGI script {:?}: {}", self.name, text())
+        });
+    }
+}
+
+/// Gives a program the request's body, and then the end of its input; never returns.
+async fn feed(stdin: Option<ChildStdin>, body: Option<Incoming>) {
+    if let (Some(mut stdin), Some(mut body)) = (stdin, body) {
+        while let Some(Ok(frame)) = body.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            if stdin.write_all(&data).await.is_err() {
+                break;
+            }
+        }
+    }
+    pending::<()>().await;
+}
+
+fn why_not_started(error: &io::Error) -> String {
+    match error.kind() {
+        // the program itself was found before
+        io::ErrorKind::NotFound => "its interpreter is missing".to_owned(),
+        _ => strerror(error),
+    }
+}
+
+/// A process group, killed and its leader reaped when dropped before it was.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let number = child.id().and_then(|number| i32::try_from(number).ok());
+        Self(number.and_then(Pid::from_raw))
+    }
+
+    fn kill(&self) {
+        if let Some(leader) = self.0 {
+            // nobody may be left, which is as good
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+
+    /// The leader is gone and its number free for others.
+    fn reaped(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+        if self.0.is_some() {
+            // the server has ended; a killed process keeps nobody waiting
+            let _ = waitpid(self.0, WaitOptions::empty());
+        }
+    }
+}

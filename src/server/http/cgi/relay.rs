@@ -1,0 +1,183 @@
+//! A program's output on its way to the client, as fast as the client takes it.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc,
+    },
+    task::{ready, Context, Poll},
+};
+
+use http::StatusCode;
+use hyper::body::{Body, Bytes, Frame};
+use tokio::{
+    io::AsyncReadExt,
+    process::ChildStdout,
+    sync::{mpsc, oneshot},
+};
+
+use super::output::{BadOutput, ScriptHead};
+use crate::server::http::http_stream::Busy;
+
+/// More than this is no answer but a program out of control.
+pub(super) const MAX_OUTPUT_BYTES: u64 = 1 << 30;
+
+/// Output is read and passed on in pieces of this size, two of which may wait for the client.
+const PIECE: usize = 16 * 1024;
+
+/// The body of a program's response. Dropping it early kills the program.
+#[derive(Debug)]
+pub(super) struct Output {
+    receiver: mpsc::Receiver<Bytes>,
+    complete: Arc<AtomicBool>,
+    _busy: Busy,
+}
+
+impl Body for Output {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(match ready!(self.receiver.poll_recv(context)) {
+            Some(piece) => Some(Ok(Frame::data(piece))),
+            None if self.complete.load(Ordering::Acquire) => None,
+            // the client must not take what came for everything
+            None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+        })
+    }
+}
+
+/// The header, or why there is none.
+pub(super) type Answer = Result<ScriptHead, BadOutput>;
+
+/// How the output ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// All of it was passed on.
+    Complete,
+    /// Nobody reads it any more.
+    Unwanted,
+    /// There was more than may be.
+    TooLong,
+    /// It was no response, as the waiting request has been told.
+    Bad,
+}
+
+/// Passes a program's output on.
+pub(super) struct Relay {
+    stdout: ChildStdout,
+    sender: mpsc::Sender<Bytes>,
+    answer: Option<oneshot::Sender<Answer>>,
+    complete: Arc<AtomicBool>,
+    body_wanted: bool,
+}
+
+impl Relay {
+    /// Gives, besides the relay, what tells the header and the body.
+    pub(super) fn new(
+        stdout: ChildStdout,
+        body_wanted: bool,
+        busy: Busy,
+    ) -> (Self, oneshot::Receiver<Answer>, Output) {
+        let (sender, receiver) = mpsc::channel(2);
+        let (answer, answered) = oneshot::channel();
+        let complete = Arc::new(AtomicBool::new(false));
+        let output = Output { receiver, complete: complete.clone(), _busy: busy };
+        (Self { stdout, sender, answer: Some(answer), complete, body_wanted }, answered, output)
+    }
+
+    /// Reads the output to its end.
+    pub(super) async fn run(&mut self) -> Ending {
+        let mut output = Vec::with_capacity(PIECE);
+        let (head, length) = loop {
+            match ScriptHead::parse(&output) {
+                Ok(Some(whole)) => break whole,
+                Ok(None) => {}
+                Err(bad) => return self.give_up(bad),
+            }
+            match self.read(&mut output).await {
+                None => return Ending::Unwanted,
+                Some(0) if output.is_empty() => return Ending::Complete,
+                Some(0) => {
+                    // some programs forget the blank line when nothing follows
+                    output.extend_from_slice(b"\n\n");
+                    match ScriptHead::parse(&output) {
+                        Ok(Some((head, _))) => break (head, output.len()),
+                        Ok(None) => return self.give_up(BadOutput::TooLong),
+                        Err(bad) => return self.give_up(bad),
+                    }
+                }
+                Some(_) => {}
+            }
+        };
+        let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let passed_on = self.body_wanted && !bodiless && head.local_redirect.is_none();
+        self.body_wanted = passed_on;
+        self.complete.store(!passed_on, Ordering::Release);
+        self.answer(Ok(head));
+        output.drain(..length);
+        self.pass_on(output).await
+    }
+
+    async fn pass_on(&mut self, mut piece: Vec<u8>) -> Ending {
+        let mut total = 0;
+        loop {
+            total += piece.len() as u64;
+            if total > MAX_OUTPUT_BYTES {
+                return Ending::TooLong;
+            }
+            let wanted = self.body_wanted && !piece.is_empty();
+            if wanted && self.sender.send(piece.into()).await.is_err() {
+                return Ending::Unwanted;
+            }
+            piece = Vec::with_capacity(PIECE);
+            match self.read(&mut piece).await {
+                None => return Ending::Unwanted,
+                Some(0) => {
+                    self.complete.store(true, Ordering::Release);
+                    return Ending::Complete;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Reads more; 0 at the end, `None` if nobody waits for it any more.
+    async fn read(&mut self, output: &mut Vec<u8>) -> Option<usize> {
+        output.reserve(PIECE);
+        // a program that answers HEAD, or redirects, may finish what it does besides
+        let waited_for = self.answer.is_some() || self.body_wanted;
+        tokio::select! {
+            read = self.stdout.read_buf(output) => Some(read.unwrap_or(0)),
+            () = self.sender.closed(), if waited_for => None,
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        if let Some(sender) = self.answer.take() {
+            // who does not wait for it any more has dropped the body as well
+            let _ = sender.send(answer);
+        }
+    }
+
+    fn give_up(&mut self, bad: BadOutput) -> Ending {
+        self.answer(Err(bad));
+        Ending::Bad
+    }
+
+    /// For a program that wrote nothing: fine if it says so.
+    pub(super) fn answer_nothing(&mut self, failure: Option<String>) {
+        if self.answer.is_some() {
+            self.complete.store(true, Ordering::Release);
+            self.answer(match failure {
+                None => Ok(ScriptHead::of_nothing()),
+                Some(status) => Err(BadOutput::Nothing(status)),
+            });
+        }
+    }
+}

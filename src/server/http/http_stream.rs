@@ -1,0 +1,356 @@
+//! What hyper sees of a connection: one request at a time, and only those meant for the fallback.
+//!
+//! The gate reads request heads itself, each as leniently as the first, and has each judged. A
+//! request for a handler, or a refused one, ends the stream for hyper, which then finishes in
+//! order; the connection and the request go back to who asked.
+
+use std::{
+    io, mem,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+    },
+    task::{ready, Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::sleep,
+};
+
+use super::{
+    framing::{head_for_hyper, Framing},
+    idle_timeout::IdleTimeout,
+};
+use crate::{
+    protocol::head::{empty_lines, HeadError, HeadLimits, HeadReader, RequestHead},
+    server::{limits::ConnectionLimits, listen::stream::Stream},
+};
+
+/// Read at a time; the usual size of a request head, several times.
+const READ_SIZE: usize = 8 * 1024;
+
+/// Read ahead at most, while looking whether the peer is still there.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// How long an answer may take to begin or go on when the peer has ended its direction: it may
+/// have closed the connection, or only have nothing more to ask.
+const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a request of the fallback asks for, and for whom.
+#[derive(Debug)]
+pub(crate) struct HttpRequest {
+    /// The target, or what an absolute `ws:` one contains.
+    pub(crate) resource: String,
+    /// The client's address; `None` on a Unix socket. Requests of one connection may have several
+    /// clients if a proxy sends them.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+/// A request for the fallback.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) head: RequestHead,
+    pub(super) http_request: HttpRequest,
+    pub(super) framing: Framing,
+}
+
+/// Why the fallback's part of a connection is over.
+#[derive(Debug)]
+pub(crate) enum End<V> {
+    /// Everything was answered.
+    Finished(Option<Stream>),
+    /// A request that somebody else answers, and what was read behind its head.
+    Other { stream: Stream, head: RequestHead, verdict: V, rest: Vec<u8> },
+    /// A head that cannot be used.
+    BadHead { stream: Stream, error: HeadError },
+}
+
+/// Judges a request: what it asks for if it is the fallback's.
+pub(super) type Judge<V> = Box<dyn Fn(&RequestHead) -> Result<HttpRequest, V> + Send>;
+
+/// A stream for hyper; clones are the same stream.
+pub(super) struct HttpStream<V> {
+    shared: Arc<Mutex<ServerState<V>>>,
+    busy: Arc<AtomicBool>,
+}
+
+struct ServerState<V> {
+    stream: Option<Stream>,
+    judge: Judge<V>,
+    /// Read from the peer and not yet passed on.
+    buffer: Vec<u8>,
+    /// The peer will send no more.
+    ended: bool,
+    head_limits: HeadLimits,
+    reader: HeadReader,
+    /// The head that hyper reads next.
+    head: Vec<u8>,
+    /// Bytes of the body that hyper may still read.
+    body: u64,
+    asked: Option<Asked>,
+    leaving: Option<Leaving<V>>,
+    /// For the rest of a request's body.
+    sends: IdleTimeout,
+    /// For taking an answer.
+    takes: IdleTimeout,
+}
+
+enum Leaving<V> {
+    Other(Box<RequestHead>, V),
+    BadHead(HeadError),
+}
+
+/// Held while an answer is under way that has to stop when the peer goes.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+impl<V> Clone for HttpStream<V> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), busy: self.busy.clone() }
+    }
+}
+
+impl<V> HttpStream<V> {
+    /// A gate whose first request has been read and judged; `rest` was read behind its head.
+    pub(super) fn new(
+        stream: Stream,
+        head: RequestHead,
+        http_request: HttpRequest,
+        rest: Vec<u8>,
+        judge: Judge<V>,
+        limits: &ConnectionLimits,
+    ) -> Self {
+        let mut shared = ServerState {
+            stream: Some(stream),
+            judge,
+            buffer: rest,
+            ended: false,
+            head_limits: limits.head,
+            reader: HeadReader::new(limits.head),
+            head: Vec::new(),
+            body: 0,
+            asked: None,
+            leaving: None,
+            sends: IdleTimeout::new(limits.http_time),
+            takes: IdleTimeout::new(limits.http_time),
+        };
+        shared.admit(head, http_request);
+        Self { shared: Arc::new(Mutex::new(shared)), busy: Arc::default() }
+    }
+
+    /// The request whose head hyper has just read.
+    pub(super) fn take_asked(&self) -> Option<Asked> {
+        self.lock().asked.take()
+    }
+
+    /// From here on until the guard's end, [`Self::peer_gone`] looks after the peer.
+    pub(super) fn busy(&self) -> Busy {
+        self.busy.store(true, Ordering::Relaxed);
+        Busy(self.busy.clone())
+    }
+
+    /// Ends when the peer has gone while an answer is under way.
+    pub(super) async fn peer_gone(&self) {
+        let look = |context: &mut Context<'_>| {
+            if self.busy.load(Ordering::Relaxed) {
+                self.lock().poll_ahead(context)
+            } else {
+                Poll::Pending
+            }
+        };
+        if std::future::poll_fn(look).await.is_ok() {
+            sleep(HALF_CLOSED_PATIENCE).await;
+            if !self.busy.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Takes the connection back; hyper must be done with it.
+    pub(super) fn end(&self) -> End<V> {
+        let mut shared = self.lock();
+        let (stream, leaving) = (shared.stream.take(), shared.leaving.take());
+        match (stream, leaving) {
+            (Some(stream), Some(Leaving::Other(head, verdict))) => {
+                let rest = mem::take(&mut shared.buffer);
+                End::Other { stream, head: *head, verdict, rest }
+            }
+            (Some(stream), Some(Leaving::BadHead(error))) => End::BadHead { stream, error },
+            (stream, _) => End::Finished(stream),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ServerState<V>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<V> ServerState<V> {
+    fn admit(&mut self, head: RequestHead, http_request: HttpRequest) {
+        let framing = Framing::of(&head);
+        self.head = head_for_hyper(&head, framing);
+        self.body = match framing {
+            Framing::None | Framing::Bad => 0,
+            Framing::Length(length) => length,
+            Framing::Chunked => u64::MAX,
+        };
+        self.asked = Some(Asked { head, http_request, framing });
+    }
+
+    fn judge(&mut self, head: RequestHead) {
+        match (self.judge)(&head) {
+            Ok(http_request) => self.admit(head, http_request),
+            Err(verdict) => self.leaving = Some(Leaving::Other(Box::new(head), verdict)),
+        }
+    }
+
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if !self.head.is_empty() {
+                let count = self.head.len().min(out.remaining());
+                out.put_slice(&self.head[..count]);
+                self.head.drain(..count);
+                return Poll::Ready(Ok(()));
+            }
+            if self.body > 0 {
+                if self.buffer.is_empty() && !self.ended {
+                    let polled = self.poll_fill(context);
+                    ready!(self.sends.judge(polled, context))?;
+                    continue;
+                }
+                let allowed = usize::try_from(self.body).unwrap_or(usize::MAX);
+                let count = self.buffer.len().min(out.remaining()).min(allowed);
+                out.put_slice(&self.buffer[..count]);
+                self.buffer.drain(..count);
+                self.body -= count as u64;
+                return Poll::Ready(Ok(()));
+            }
+            if self.leaving.is_some() || !ready!(self.poll_head(context))? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Reads until the next head is whole or what is there cannot be one; false at the end.
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            // some clients end a body with a line too many (RFC 9112 2.2)
+            let empty = empty_lines(&self.buffer);
+            if empty > 0 {
+                self.buffer.drain(..empty);
+                self.reader = HeadReader::new(self.head_limits);
+            }
+            let read = match self.reader.poll(&self.buffer) {
+                Ok(None) if !self.ended => {
+                    ready!(self.poll_fill(context))?;
+                    continue;
+                }
+                Ok(None) if self.buffer.is_empty() => return Poll::Ready(Ok(false)),
+                Ok(None) => mem::take(&mut self.reader).finish(&self.buffer),
+                Ok(Some(whole)) => Ok(whole),
+                Err(error) => Err(error),
+            };
+            self.reader = HeadReader::new(self.head_limits);
+            match read {
+                Ok((head, length)) => {
+                    self.buffer.drain(..length);
+                    self.judge(head);
+                }
+                Err(error) => self.leaving = Some(Leaving::BadHead(error)),
+            }
+            return Poll::Ready(Ok(true));
+        }
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [0; READ_SIZE];
+        let mut read = ReadBuf::new(&mut bytes);
+        ready!(self.stream()?.poll_read(context, &mut read))?;
+        self.ended = read.filled().is_empty();
+        self.buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads until the peer ends its direction; an error if the connection is broken.
+    fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.ended {
+            if self.buffer.len() >= READ_AHEAD {
+                return Poll::Pending;
+            }
+            ready!(self.poll_fill(context))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes, for as long as the peer takes something.
+    fn poll_send<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        send: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let polled = send(self.stream()?, context);
+        self.takes.judge(polled, context)
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl<V> AsyncRead for HttpStream<V> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.lock().poll_read(context, buffer)
+    }
+}
+
+impl<V> AsyncWrite for HttpStream<V> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.lock().poll_send(context, |stream, context| stream.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let send = |stream: Pin<&mut Stream>, context: &mut Context<'_>| {
+            stream.poll_write_vectored(context, buffers)
+        };
+        self.lock().poll_send(context, send)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().poll_send(context, AsyncWrite::poll_flush)
+    }
+
+    /// Only flushes: who takes the connection back ends it.
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().poll_send(context, AsyncWrite::poll_flush)
+    }
+}

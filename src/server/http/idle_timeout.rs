@@ -1,0 +1,42 @@
+//! Time that a peer has for the next bytes, however many there are in all.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{sleep, Sleep};
+
+/// Runs while a read or a write is pending.
+#[derive(Debug)]
+pub(super) struct IdleTimeout {
+    limit: Option<Duration>,
+    running: Option<Pin<Box<Sleep>>>,
+}
+
+impl IdleTimeout {
+    pub(super) fn new(limit: Option<Duration>) -> Self {
+        Self { limit, running: None }
+    }
+
+    /// What came of polling; an error if it has been pending for too long.
+    pub(super) fn judge<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        let (Poll::Pending, Some(limit)) = (&polled, self.limit) else {
+            self.running = None;
+            return polled;
+        };
+        let running = self.running.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if running.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.running = None;
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}

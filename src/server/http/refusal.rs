@@ -1,0 +1,102 @@
+//! HTTP answers that the server writes itself: refusals, with a page for people.
+
+use std::time::SystemTime;
+
+/// An answer that refuses a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase; the standard one if `None`.
+    pub reason: Option<String>,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// Whether there is a page; what a program reads from the headers needs none.
+    pub page: bool,
+}
+
+impl Refusal {
+    /// A refusal with the standard reason phrase.
+    pub fn new(status: u16) -> Self {
+        Self { status, reason: None, headers: Vec::new(), page: true }
+    }
+
+    /// A refusal that says everything in its headers.
+    pub fn without_page(status: u16) -> Self {
+        Self { page: false, ..Self::new(status) }
+    }
+
+    /// Formats the whole answer; the connection is closed behind it (RFC 9112 9.6).
+    pub fn format(&self, with_body: bool) -> Vec<u8> {
+        let reason = self.reason.as_deref().unwrap_or_else(|| standard_reason(self.status));
+        let body = if self.page { error_page(self.status, reason) } else { String::new() };
+        let mut text = format!(
+            "HTTP/1.1 {} {}\r\nServer: {}\r\nDate: {}\r\nConnection: close\r\n\
+             Content-Length: {}\r\n",
+            self.status,
+            reason.replace(['\r', '\n'], " "),
+            SERVER,
+            httpdate::fmt_http_date(SystemTime::now()),
+            body.len(),
+        );
+        if self.page {
+            text.push_str("Content-Type: text/html;charset=utf-8\r\n");
+        }
+        for (name, value) in &self.headers {
+            text.push_str(name);
+            text.push_str(": ");
+            text.push_str(value);
+            text.push_str("\r\n");
+        }
+        text.push_str("\r\n");
+        if with_body {
+            text.push_str(&body);
+        }
+        text.into_bytes()
+    }
+}
+
+/// The Server header's value.
+pub(in crate::server) const SERVER: &str = concat!("fastwsh/", env!("CARGO_PKG_VERSION"));
+
+/// The page that says why a request was refused, in the words of Python's `http.server`.
+pub(in crate::server) fn error_page(status: u16, message: &str) -> String {
+    let message = escape_text(message);
+    let explanation = explanation(status);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <title>{status} {message}</title>\n</head>\n<body>\n<h1>Error response</h1>\n\
+         <p>Error code: {status}</p>\n<p>Message: {message}.</p>\n\
+         <p>Error code explanation: {status} - {explanation}.</p>\n</body>\n</html>\n"
+    )
+}
+
+/// Text that may stand between tags; quotation marks stand for themselves.
+pub(in crate::server) fn escape_text(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// The reason phrase that goes with a status code.
+pub(in crate::server) fn standard_reason(status: u16) -> &'static str {
+    http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|code| code.canonical_reason())
+        .unwrap_or("Error")
+}
+
+fn explanation(status: u16) -> &'static str {
+    match status {
+        400 => "Bad request syntax or unsupported method",
+        403 => "Request forbidden -- authorization will not help",
+        404 => "Nothing matches the given URI",
+        405 => "Specified method is invalid for this resource",
+        414 => "URI is too long",
+        431 => {
+            "The server is unwilling to process the request because its header fields are too large"
+        }
+        501 => "Server does not support this operation",
+        503 => "The server cannot process the request due to a high load",
+        505 => "Cannot fulfill request",
+        status => standard_reason(status),
+    }
+}

@@ -1,0 +1,300 @@
+//! What becomes of connections as time passes: pings to silent peers, answers to theirs, and the
+//! end of those whose time is over.
+//!
+//! One thread looks at all connections a few times within the shortest of the times it has to keep,
+//! so that nothing that is sent or received has to look at a clock: it only counts bytes. Times are
+//! therefore late by up to a tenth of that shortest one. The thread sends nothing that would block,
+//! and nothing into a connection whose handler reads or writes bytes past the frames.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    limits::{ConnectionLimits, Keepalive},
+    log::event::{describe, EventSink, Level, SERVER_LOG},
+    registry::Registry,
+};
+use crate::{
+    connection::Expiry,
+    connection::MARK,
+    connection::{ServerClose, Transport},
+    protocol::{close::CloseCode, frame::Opcode, send::control_frame},
+};
+
+/// Looks within the shortest time to keep.
+const LOOKS: u32 = 10;
+
+/// Between two looks, at least and at most.
+const PERIODS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// Between two looks for pings: far below the patience of any peer.
+const PING_PERIOD: Duration = Duration::from_millis(250);
+
+/// Time for the closing handshake where none is prescribed.
+const CLOSE_TIME: Duration = Duration::from_secs(10);
+
+/// The thread, until it is stopped.
+#[derive(Debug, Default)]
+pub(super) struct KeepaliveThread {
+    stopped: Mutex<bool>,
+    wake: Condvar,
+}
+
+/// What the thread knows.
+struct Round {
+    registry: Arc<Registry>,
+    events: Arc<EventSink>,
+    close_time: Option<Duration>,
+    keepalive: Keepalive,
+    watched: HashMap<u64, Watched>,
+    pings: u64,
+}
+
+/// What is known of one connection.
+struct Watched {
+    /// Bytes so far, when last looked.
+    received: u64,
+    sent: u64,
+    /// When bytes of the peer were last seen.
+    heard: Instant,
+    /// When anything but our pings and their pongs was last seen.
+    active: Instant,
+    /// A ping that has not been answered.
+    pinged: Option<Pinged>,
+    /// When the handler was first seen to wait for the peer's close frame.
+    closing: Option<Instant>,
+    /// When the connection is cut, whatever the peer does.
+    last_moment: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pinged {
+    at: Instant,
+    /// Bytes of the pong.
+    pong: u64,
+    /// If not, because something else is being sent: that this goes on is as good as a pong.
+    is_sent: bool,
+}
+
+impl KeepaliveThread {
+    /// Starts the thread, if there is anything to keep.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub(super) fn start(
+        registry: Arc<Registry>,
+        events: Arc<EventSink>,
+        limits: &ConnectionLimits,
+        keepalive: Keepalive,
+    ) -> io::Result<Arc<Self>> {
+        let keepalive_thread = Arc::new(Self::default());
+        let times = [
+            limits.close_time,
+            keepalive.ping_interval,
+            keepalive.ping_interval.and(keepalive.ping_timeout),
+            keepalive.idle_timeout,
+            keepalive.answers_pings.then_some(PING_PERIOD * LOOKS),
+        ];
+        let Some(shortest) = times.into_iter().flatten().min() else { return Ok(keepalive_thread) };
+        let period = (shortest / LOOKS).clamp(PERIODS.0, PERIODS.1);
+        let close_time = limits.close_time;
+        let watched = HashMap::new();
+        let mut round = Round { registry, events, close_time, keepalive, watched, pings: 0 };
+        let own = keepalive_thread.clone();
+        thread::Builder::new()
+            .name("fastwsh-keepalive_thread".to_owned())
+            .stack_size(128 * 1024)
+            .spawn(move || {
+            while own.pause(period) {
+                round.look(Instant::now());
+            }
+        })?;
+        Ok(keepalive_thread)
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits; `false` at the end.
+    fn pause(&self, period: Duration) -> bool {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.wake.wait_timeout_while(stopped, period, |stopped| !*stopped);
+        !*waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl Round {
+    fn look(&mut self, now: Instant) {
+        let Keepalive { ping_interval, idle_timeout, answers_pings, .. } = self.keepalive;
+        let looks_at_all = ping_interval.is_some() || idle_timeout.is_some();
+        let wanted =
+            |transport: &Transport| looks_at_all || answers_pings || transport.awaits_close();
+        let live = self.registry.established(wanted);
+        let mut before = std::mem::take(&mut self.watched);
+        for (id, transport) in live {
+            if answers_pings {
+                transport.answer_pings();
+            }
+            if !looks_at_all && !transport.awaits_close() {
+                continue;
+            }
+            let traffic = transport.traffic();
+            let mut watched = before.remove(&id).unwrap_or_else(|| Watched::new(traffic, now));
+            watched.note(traffic, now);
+            self.judge(&transport, &mut watched, now);
+            self.watched.insert(id, watched);
+        }
+    }
+
+    fn judge(&mut self, transport: &Arc<Transport>, watched: &mut Watched, now: Instant) {
+        if watched.last_moment.is_some_and(|moment| now >= moment) {
+            transport.cut();
+            return;
+        }
+        if !transport.awaits_close() {
+            watched.closing = None;
+        } else if let Some(limit) = self.close_time {
+            if now.duration_since(*watched.closing.get_or_insert(now)) >= limit {
+                self.end(transport, Expiry::Close(limit), None);
+            }
+            return;
+        }
+        if transport.is_going_away() {
+            return;
+        }
+        if let Some(limit) = self.keepalive.idle_timeout {
+            if now.duration_since(watched.active) >= limit {
+                let reason = format!("idle for {} s", limit.as_secs_f64());
+                self.end(transport, Expiry::Idle(limit), Some((CloseCode::GOING_AWAY, &reason)));
+                watched.last_moment = Some(now + self.close_time.unwrap_or(CLOSE_TIME));
+                return;
+            }
+        }
+        let Some(interval) = self.keepalive.ping_interval else { return };
+        let is_due = match (watched.pinged, self.keepalive.ping_timeout) {
+            (Some(pinged), Some(limit)) => now.duration_since(pinged.at) >= limit,
+            (Some(_), None) => false,
+            (None, _) => now.duration_since(watched.heard) >= interval,
+        };
+        if !is_due {
+            return;
+        }
+        if transport.has_unread() {
+            // the peer is there, it is the handler that does not listen
+            watched.heard = now;
+            watched.pinged = None;
+            return;
+        }
+        match (watched.pinged, self.keepalive.ping_timeout) {
+            (Some(_), Some(limit)) => {
+                let reason = Some((CloseCode::UNEXPECTED, "keepalive ping timeout"));
+                self.end(transport, Expiry::Ping(limit), reason);
+                transport.cut();
+            }
+            _ => self.ping(transport, watched, now),
+        }
+    }
+
+    fn ping(&mut self, transport: &Arc<Transport>, watched: &mut Watched, now: Instant) {
+        self.pings = self.pings.wrapping_add(1);
+        let body = [MARK, self.pings.to_string().as_bytes()].concat();
+        let Ok(frame) = control_frame(Opcode::PING, &body) else { return };
+        let is_sent = transport.send_between(&frame);
+        if is_sent {
+            watched.sent += frame.len() as u64;
+        }
+        // the peer's frames are masked
+        watched.pinged = Some(Pinged { at: now, pong: frame.len() as u64 + 4, is_sent });
+    }
+
+    /// Ends a connection, with a close frame if the peer may still take one.
+    fn end(&self, transport: &Arc<Transport>, expiry: Expiry, close: Option<(CloseCode, &str)>) {
+        // a handler that is slow to notice is looked at again
+        if transport.expire(expiry) {
+            self.events.line(Level::Info, SERVER_LOG, || {
+                format!("{} {expiry}: connection closed", describe(transport.peer()))
+            });
+        }
+        match close.and_then(|(code, reason)| ServerClose::new(code, reason).ok()) {
+            Some(server_close) => transport.go_away(&server_close),
+            None => transport.cut(),
+        }
+    }
+}
+
+impl Watched {
+    fn new((received, sent): (u64, u64), now: Instant) -> Self {
+        Self {
+            received,
+            sent,
+            heard: now,
+            active: now,
+            pinged: None,
+            closing: None,
+            last_moment: None,
+        }
+    }
+
+    fn note(&mut self, (received, sent): (u64, u64), now: Instant) {
+        let more = received.wrapping_sub(self.received);
+        let is_sending = sent != self.sent;
+        let is_pong = self.pinged.is_some_and(|pinged| pinged.is_sent && pinged.pong == more);
+        if is_sending || (more > 0 && !is_pong) {
+            self.active = now;
+        }
+        let takes = is_sending && self.pinged.is_some_and(|pinged| !pinged.is_sent);
+        if more > 0 || takes {
+            self.heard = now;
+            self.pinged = None;
+        }
+        (self.received, self.sent) = (received, sent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::is_own_pong;
+
+    #[test]
+    fn only_pongs_to_our_own_pings_are_ours() {
+        assert!(is_own_pong(b"fastwsh keepalive 17"));
+        assert!(!is_own_pong(b"fastwsh keepalive x"));
+        assert!(!is_own_pong(b"17"));
+    }
+
+    #[test]
+    fn a_pong_alone_is_no_activity() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let mut watched = Watched::new((100, 10), start);
+        watched.pinged = Some(Pinged { at: start, pong: 26, is_sent: true });
+        watched.note((126, 10), later);
+        assert_eq!((watched.heard, watched.active), (later, start));
+        assert!(watched.pinged.is_none());
+        watched.note((127, 10), later);
+        assert_eq!(watched.active, later);
+    }
+
+    #[test]
+    fn a_peer_that_takes_what_it_is_sent_answers_a_ping_behind_that_later() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let mut watched = Watched::new((0, 0), start);
+        watched.pinged = Some(Pinged { at: start, pong: 26, is_sent: true });
+        watched.note((0, 1000), later);
+        assert!(watched.pinged.is_some());
+        watched.pinged = Some(Pinged { at: start, pong: 26, is_sent: false });
+        watched.note((0, 2000), later);
+        assert!(watched.pinged.is_none());
+        assert_eq!(watched.heard, later);
+    }
+}

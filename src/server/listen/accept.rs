@@ -1,0 +1,345 @@
+//! Listeners, and what becomes of a connection before it is served.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError, RwLock,
+    },
+    time::Duration,
+};
+
+use rustls::ServerConfig;
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::watch,
+    task::block_in_place,
+    time::sleep,
+};
+
+use super::listener::{is_peers_fault, Accepted, Listener};
+use crate::{
+    connection::{drain, Flusher, Outcome, ServerClose, Socket, Transport},
+    protocol::{
+        head::{HeadReader, RequestHead},
+        proxy,
+    },
+    server::{
+        admission::{
+            arrivals::Arrivals,
+            client_address::ClientAddress,
+            permit::{Admission, LimitReached},
+            proxy_header,
+        },
+        config::{Config, Routes},
+        http::HttpServer,
+        keepalive::KeepaliveThread,
+        log::{
+            event::{Event, EventSink, Level, SERVER_LOG},
+            repeated::{and_more, Repeated},
+        },
+        metrics,
+        opening::{
+            decision::{decide, is_for_handler, Decision},
+            serve::{hand_over, refuse, serve, Arrival, Request},
+        },
+        registry::Registry,
+        state::{Acceptor, ServerState},
+    },
+};
+
+/// How long accepting pauses when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A running server.
+pub struct Server {
+    runtime: Mutex<Option<Runtime>>,
+    shared: Arc<ServerState>,
+    stop: watch::Sender<bool>,
+    ended: AtomicBool,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Server")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server without listeners.
+    ///
+    /// # Errors
+    /// If threads cannot be had.
+    pub fn new(
+        config: Config,
+        routes: Arc<Routes>,
+        acceptor: Arc<dyn Acceptor>,
+        events: Arc<EventSink>,
+    ) -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("fastwsh-io")
+            .enable_all()
+            .build()?;
+        let (stop, _) = watch::channel(false);
+        let registry = Arc::new(Registry::default());
+        let keepalive_thread = KeepaliveThread::start(
+            registry.clone(),
+            events.clone(),
+            &config.limits,
+            config.keepalive,
+        )?;
+        let shared = ServerState {
+            http: HttpServer::new(&config, events.clone()),
+            admission: Admission::new(&config.limits),
+            arrivals: Arrivals::default(),
+            refused: Repeated::default(),
+            without_header: Repeated::default(),
+            failing: Repeated::default(),
+            tls: RwLock::new(config.tls.clone()),
+            config,
+            routes,
+            credential: RwLock::new(None),
+            acceptor,
+            events,
+            registry,
+            flusher: Flusher::start()?,
+            keepalive_thread,
+        };
+        Ok(Self {
+            runtime: Mutex::new(Some(runtime)),
+            shared: Arc::new(shared),
+            stop,
+            ended: AtomicBool::new(false),
+        })
+    }
+
+    /// Requires an Authorization header of exactly this value, or none.
+    pub fn set_credential(&self, credential: Option<String>) {
+        *self.shared.credential.write().unwrap_or_else(PoisonError::into_inner) = credential;
+    }
+
+    /// Uses other certificates for connections from here on.
+    pub fn set_tls(&self, config: Arc<ServerConfig>) {
+        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+    }
+
+    /// The live connections.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.shared.registry
+    }
+
+    /// Accepts from a bound and listening TCP or Unix socket.
+    ///
+    /// # Errors
+    /// If it is no socket or cannot be watched.
+    pub fn listen(&self, socket: OwnedFd) -> io::Result<()> {
+        let Some(handle) = self.handle() else { return Ok(()) };
+        let guard = handle.enter();
+        let listener = Listener::new(socket)?;
+        drop(guard);
+        let shared = self.shared.clone();
+        let mut stop = self.stop.subscribe();
+        handle.spawn(async move {
+            tokio::select! {
+                () = accept_all(listener, shared, stop.clone()) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// Answers who asks for metrics, and whether the server runs, on a bound and listening socket.
+    ///
+    /// # Errors
+    /// As [`Self::listen`].
+    pub fn listen_for_metrics(&self, socket: OwnedFd) -> io::Result<()> {
+        let Some(handle) = self.handle() else { return Ok(()) };
+        let guard = handle.enter();
+        let listener = Listener::new(socket)?;
+        drop(guard);
+        handle.spawn(metrics::serve(listener, self.shared.clone(), self.stop.subscribe()));
+        Ok(())
+    }
+
+    /// The metrics as of now, in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        metrics::describe(&self.shared)
+    }
+
+    /// Ends a connection's socket after its handler: see [`Transport::finish`].
+    pub fn finish(&self, transport: &Transport, outcome: Outcome) {
+        if let Some(socket) = transport.finish(outcome) {
+            if let Some(handle) = self.handle() {
+                handle.spawn(drain(socket));
+            }
+        }
+    }
+
+    /// Where tasks run; `None` after [`Self::end`], with which the runtime's descriptors are gone.
+    fn handle(&self) -> Option<Handle> {
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        runtime.as_ref().map(|runtime| runtime.handle().clone())
+    }
+
+    /// Stops accepting and says good-bye to every connection.
+    pub fn close(&self, server_close: &ServerClose) {
+        self.stop.send_replace(true);
+        self.shared.registry.close(server_close);
+    }
+
+    /// Ends all tasks; for after [`Self::close`] and [`Registry::wait_empty`].
+    pub fn end(&self) {
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_timeout(Duration::from_millis(200));
+        }
+        self.shared.flusher.stop();
+        self.shared.keepalive_thread.stop();
+        self.ended.store(true, Ordering::SeqCst);
+        self.shared.events.send(Event::End);
+    }
+
+    /// Whether [`Self::end`] was called: for who waits for [`Event::End`], which may be lost where too
+    /// much happened before it.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+}
+
+async fn accept_all(listener: Listener, shared: Arc<ServerState>, stop: watch::Receiver<bool>) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => {
+                if shared.failing.ended() {
+                    shared.events.line(Level::Warning, SERVER_LOG, || {
+                        "Connections are accepted again".to_owned()
+                    });
+                }
+                // may wait for Python; other connections go on meanwhile
+                let acceptor = &shared.acceptor;
+                if !acceptor.asks_admission()
+                    || block_in_place(|| acceptor.admits(accepted.as_fd(), accepted.peer))
+                {
+                    take_in(accepted, &shared, &stop);
+                }
+            }
+            Err(error) if is_peers_fault(&error) => {}
+            Err(error) => {
+                // connections wait in the kernel until descriptors are free again
+                if let Some(count) = shared.failing.happened() {
+                    shared.events.line(Level::Error, SERVER_LOG, || {
+                        let more = and_more(count);
+                        format!("Cannot accept a connection: {error}; trying again{more}")
+                    });
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Takes a connection in. One whose request for a handler has come already, as most have, need not
+/// be made known to tokio and taken out of it again.
+fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
+    shared.arrivals.note_accepted();
+    let mut client =
+        match ClientAddress::new(accepted.peer, &shared.config.proxies, &shared.admission) {
+            Ok(client) => client,
+            Err(full) => return turn_away(&accepted, accepted.peer, full, shared),
+        };
+    let mut first = Vec::new();
+    if !shared.uses_tls() {
+        match accepted.read_first() {
+            Some(read) => first = read,
+            None => return,
+        }
+        if client.owes_header && !may_stay(&accepted, &mut client, &mut first, shared) {
+            return;
+        }
+        if let Some((head, length)) = first_head(&client, &first, shared) {
+            match decide(&head, &client, shared) {
+                Err(Decision::Handler { resource, concurrency, peer }) => {
+                    let rest = first.split_off(length);
+                    let socket = Socket::plain(accepted.into_socket());
+                    let (tls, permit) = (false, client.into_permit());
+                    let request = Request { head, resource, concurrency, tls, peer, permit };
+                    return hand_over(socket, rest, request, shared);
+                }
+                Err(Decision::Refuse(refusal)) => {
+                    let Ok(stream) = accepted.into_stream() else { return };
+                    let shared = shared.clone();
+                    tokio::spawn(async move {
+                        refuse(stream, &head, &refusal, &client, &shared).await;
+                    });
+                    return;
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+    match accepted.into_stream() {
+        Ok(stream) => {
+            let visit = Arrival { stream, client, first };
+            tokio::spawn(serve(visit, shared.clone(), stop.clone()));
+        }
+        Err(error) => shared
+            .events
+            .line(Level::Error, SERVER_LOG, || format!("Cannot serve a connection: {error}")),
+    }
+}
+
+/// The request that has come already, and the length of its head, if it is one for a handler.
+fn first_head(
+    client: &ClientAddress,
+    first: &[u8],
+    shared: &ServerState,
+) -> Option<(RequestHead, usize)> {
+    if client.owes_header {
+        return None;
+    }
+    let (head, length) = HeadReader::new(shared.config.limits.head).poll(first).ok()??;
+    is_for_handler(&head, shared).then_some((head, length))
+}
+
+/// Takes a PROXY header off `first` if it has come as a whole; `false` if the connection ends with it.
+fn may_stay(
+    accepted: &Accepted,
+    client: &mut ClientAddress,
+    first: &mut Vec<u8>,
+    shared: &ServerState,
+) -> bool {
+    match proxy::read(first) {
+        Ok(None) => true,
+        Ok(Some((source, length))) => {
+            first.drain(..length);
+            let announced = client.announce(source, &shared.config.proxies);
+            announced.map_err(|full| turn_away(accepted, client.address, full, shared)).is_ok()
+        }
+        Err(error) => {
+            proxy_header::tell(&error, client.address, shared);
+            false
+        }
+    }
+}
+
+/// Tells a peer that there are too many connections, as far as it can be told without TLS and
+/// without waiting.
+fn turn_away(
+    accepted: &Accepted,
+    peer: Option<SocketAddr>,
+    full: LimitReached,
+    shared: &ServerState,
+) {
+    shared.tell_refused(peer, full);
+    if !shared.uses_tls() {
+        // what the peer has sent and nobody has read would turn the answer into a reset
+        let _ = accepted.read_first();
+        accepted.send_last(&LimitReached::refusal().format(true));
+    }
+}

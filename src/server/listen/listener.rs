@@ -1,0 +1,123 @@
+//! Listening sockets, TCP and Unix behind one type.
+
+use std::{
+    io,
+    net::{self, SocketAddr},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix,
+    },
+};
+
+use rustix::net::{
+    acceptfrom_with, recv,
+    sockopt::{set_tcp_nodelay, socket_domain},
+    AddressFamily, RecvFlags, SendFlags, SocketFlags,
+};
+use tokio::{
+    io::unix::AsyncFd,
+    net::{TcpStream, UnixStream},
+};
+
+use super::stream::Stream;
+
+/// What usually holds a request head.
+const FIRST_READ: usize = 1024;
+
+/// A listening socket.
+pub(in crate::server) struct Listener {
+    socket: AsyncFd<OwnedFd>,
+    is_unix: bool,
+}
+
+/// A connection of which tokio knows nothing yet, in non-blocking mode.
+pub(in crate::server) struct Accepted {
+    socket: OwnedFd,
+    is_unix: bool,
+    /// The peer's address; `None` on a Unix socket.
+    pub(in crate::server) peer: Option<SocketAddr>,
+}
+
+impl Listener {
+    /// Takes over a bound and listening socket; inside a tokio runtime.
+    ///
+    /// # Errors
+    /// If it is no socket or cannot be watched.
+    pub(in crate::server) fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let is_unix = socket_domain(&socket)? == AddressFamily::UNIX;
+        if !is_unix {
+            set_nodelay(&socket);
+        }
+        #[expect(deprecated, reason = "sound for a descriptor that is owned, which this one is")]
+        let socket = AsyncFd::new(socket)?;
+        Ok(Self { socket, is_unix })
+    }
+
+    /// The next connection.
+    pub(in crate::server) async fn accept(&self) -> io::Result<Accepted> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let accept = |socket: &OwnedFd| acceptfrom_with(socket, flags).map_err(io::Error::from);
+        let (socket, peer) = self.socket.async_io(tokio::io::Interest::READABLE, accept).await?;
+        if !self.is_unix && !cfg!(target_os = "linux") {
+            set_nodelay(&socket);
+        }
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        Ok(Accepted { socket, is_unix: self.is_unix, peer })
+    }
+}
+
+impl Accepted {
+    /// What the peer has sent already; `None` if it has gone.
+    pub(in crate::server) fn read_first(&self) -> Option<Vec<u8>> {
+        let mut first = Vec::with_capacity(FIRST_READ);
+        let buffer = rustix::buffer::spare_capacity(&mut first);
+        match recv(&self.socket, buffer, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => None,
+            Err(error) if error != rustix::io::Errno::WOULDBLOCK => None,
+            _ => Some(first),
+        }
+    }
+
+    /// Sends a last answer, as far as the kernel takes it at once.
+    pub(in crate::server) fn send_last(&self, answer: &[u8]) {
+        let _ = rustix::net::send(&self.socket, answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    }
+
+    /// The socket, while it stays here.
+    pub(in crate::server) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The socket.
+    pub(in crate::server) fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+
+    /// The connection for tokio.
+    pub(in crate::server) fn into_stream(self) -> io::Result<Stream> {
+        Ok(if self.is_unix {
+            let stream = unix::net::UnixStream::from(self.socket);
+            Stream::Unix(UnixStream::from_std(stream)?)
+        } else {
+            Stream::Tcp(TcpStream::from_std(net::TcpStream::from(self.socket))?)
+        })
+    }
+}
+
+/// Without it small replies leave in batches 40 to 200 ms apart. On Linux, connections have it from
+/// the socket that they were accepted from.
+fn set_nodelay(socket: &OwnedFd) {
+    // what fails here is slow, not wrong
+    let _ = set_tcp_nodelay(socket, true);
+}
+
+/// Whether accepting failed because the peer had gone already.
+pub(in crate::server) fn is_peers_fault(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,115 @@
+//! Who answers a request: a handler, the fallback, or nobody.
+
+use std::{net::SocketAddr, sync::PoisonError};
+
+use tokio::task::block_in_place;
+
+use crate::{
+    protocol::{
+        handshake::Opening,
+        head::RequestHead,
+        uri::{self, Target},
+    },
+    server::{
+        admission::{client_address::ClientAddress, permit::LimitReached},
+        config::Concurrency,
+        http::{refusal::Refusal, Framing, HttpRequest},
+        log::event::{Level, HANDLER_LOG},
+        metrics::totals::Handshake,
+        state::ServerState,
+    },
+};
+
+/// What becomes of a request that is not the fallback's.
+pub(in crate::server) enum Decision {
+    Handler { resource: String, concurrency: Concurrency, peer: Option<SocketAddr> },
+    Refuse(Refusal),
+}
+
+/// Decides who answers, and from whom the request is; what is asked for if it is the fallback.
+pub(in crate::server) fn decide(
+    head: &RequestHead,
+    client: &ClientAddress,
+    shared: &ServerState,
+) -> Result<HttpRequest, Decision> {
+    let events = &shared.events;
+    let peer = client.client(head, &shared.config.proxies);
+    if let Err(full) = client.count_for(peer) {
+        shared.tell_refused(peer, full);
+        return Err(Decision::Refuse(LimitReached::refusal()));
+    }
+    if !head.names_one_host() {
+        return Err(Decision::Refuse(Refusal::new(400)));
+    }
+    let to_http = |resource: &str| {
+        events.line(Level::Info, HANDLER_LOG, || "HttpServer to CGIHTTPRequestHandler".to_owned());
+        Ok(HttpRequest { resource: resource.to_owned(), peer })
+    };
+    let credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner);
+    if credential.is_some() && credential.as_deref() != head.header("Authorization") {
+        events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
+        let mut refusal = Refusal::without_page(401);
+        refusal.headers.push(("WWW-Authenticate", "Basic realm=\"Pywebsocket\"".to_owned()));
+        return Err(Decision::Refuse(refusal));
+    }
+    drop(credential);
+    let resource = match uri::parse(&head.target) {
+        Target::Relative => head.target.clone(),
+        Target::BadIpv6 => return Err(Decision::Refuse(Refusal::new(400))),
+        Target::Invalid => {
+            events.line(Level::Info, HANDLER_LOG, || format!("Invalid URI: '{}'", head.target));
+            return to_http(&head.target);
+        }
+        Target::Absolute { host, port, resource } => {
+            let config = &shared.config;
+            if let Some(expected) = config.validation_host.as_ref().filter(|name| **name != host) {
+                events.line(Level::Info, HANDLER_LOG, || {
+                    format!("Invalid host: '{host}' (expected: '{expected}')")
+                });
+                return to_http(&head.target);
+            }
+            if let Some(expected) = config.validation_port.filter(|number| *number != port) {
+                events.line(Level::Info, HANDLER_LOG, || {
+                    format!("Invalid port: {port} (expected: {expected})")
+                });
+                return to_http(&head.target);
+            }
+            resource
+        }
+    };
+    let (path, fragment) = uri::split_resource(&resource);
+    let found = shared.routes.find(path).or_else(|| {
+        // may wait for Python; other connections go on meanwhile
+        block_in_place(|| shared.acceptor.find(&resource, Opening::is_meant(head)))
+    });
+    match found {
+        Some(_) if !fragment.is_empty() => {
+            events.line(Level::Info, HANDLER_LOG, || {
+                "Dispatch failed for error: Fragment identifiers MUST NOT be used on WebSocket URIs"
+                    .to_owned()
+            });
+            Err(Decision::Refuse(Refusal::new(400)))
+        }
+        // the frames that follow could not be told from a body
+        Some(_) if Framing::of(head).has_body() => Err(Decision::Refuse(Refusal::new(400))),
+        Some(concurrency) => Err(Decision::Handler { resource, concurrency, peer }),
+        None => {
+            let upgrade = Opening::is_meant(head);
+            if upgrade {
+                shared.registry.note_handshake(Handshake::NoHandler);
+            }
+            events.no_handler(&resource, upgrade);
+            to_http(&resource)
+        }
+    }
+}
+
+/// Whether a request is for a handler, without a word of the log.
+pub(in crate::server) fn is_for_handler(head: &RequestHead, shared: &ServerState) -> bool {
+    let has_credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner).is_some();
+    !has_credential
+        && head.names_one_host()
+        && !Framing::of(head).has_body()
+        && matches!(uri::parse(&head.target), Target::Relative)
+        && shared.routes.find(uri::split_resource(&head.target).0).is_some()
+}

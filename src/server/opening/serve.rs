@@ -1,0 +1,263 @@
+//! A connection from its first byte to who serves it: the PROXY header, TLS, the request head, the
+//! fallback.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::decision::{decide, Decision};
+use crate::{
+    connection::{drain, Socket, Transport},
+    protocol::{
+        handshake::Opening,
+        head::{empty_lines, HeadError, HeadReader, RequestHead},
+    },
+    server::{
+        admission::{
+            client_address::ClientAddress,
+            permit::{ConnectionPermit, LimitReached},
+            proxy_header,
+        },
+        config::Concurrency,
+        http::{printable, refusal::Refusal, End, HttpConnection},
+        listen::stream::Stream,
+        log::event::{describe, Level, SERVER_LOG},
+        metrics::totals::Handshake,
+        state::{Candidate, ServerState},
+    },
+    tls_files::in_words,
+};
+
+/// A connection of which the beginning may have been read.
+pub(in crate::server) struct Arrival {
+    pub(in crate::server) stream: Stream,
+    pub(in crate::server) client: ClientAddress,
+    pub(in crate::server) first: Vec<u8>,
+}
+
+/// A request for a handler.
+pub(in crate::server) struct Request {
+    pub(in crate::server) head: RequestHead,
+    pub(in crate::server) resource: String,
+    pub(in crate::server) concurrency: Concurrency,
+    pub(in crate::server) tls: bool,
+    pub(in crate::server) peer: Option<SocketAddr>,
+    pub(in crate::server) permit: ConnectionPermit,
+}
+
+/// Gives a connection to who runs its handler.
+pub(in crate::server) fn hand_over(
+    socket: Socket,
+    rest: Vec<u8>,
+    request: Request,
+    shared: &ServerState,
+) {
+    let Request { head, resource, concurrency, tls, peer, permit } = request;
+    let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone(), peer));
+    let Some(id) = shared.registry.add(transport.clone(), concurrency, permit) else { return };
+    let candidate = Candidate { transport, id, head, resource, concurrency, tls };
+    shared.acceptor.clone().accept(candidate);
+}
+
+/// Serves a connection until it is somebody else's, or over.
+pub(in crate::server) async fn serve(
+    arrival: Arrival,
+    shared: Arc<ServerState>,
+    stop: watch::Receiver<bool>,
+) {
+    let Arrival { stream, mut client, first } = arrival;
+    let opening = open(stream, &mut client, first, &shared);
+    let opened = match shared.config.limits.head_time {
+        Some(limit) => timeout(limit, opening).await.unwrap_or(None),
+        None => opening.await,
+    };
+    let Some((stream, mut buffer, read)) = opened else { return };
+    let (head, length) = match read {
+        Ok(whole) => whole,
+        Err(error) => return Box::pin(refuse_head(stream, client.address, &shared, &error)).await,
+    };
+    let mut rest = buffer.split_off(length);
+    let (stream, head, decision) = match decide(&head, &client, &shared) {
+        Err(decision) => (stream, head, decision),
+        Ok(http_request) => {
+            let connection = HttpConnection { stream, head, http_request, rest };
+            let judge = (client.clone(), shared.clone());
+            let judge = Box::new(move |head: &RequestHead| decide(head, &judge.0, &judge.1));
+            let http_guard = shared.registry.count_http();
+            // boxed, as all that few connections need: every task has room for its largest part
+            let end = Box::pin(shared.http.serve(connection, judge, stop)).await;
+            drop(http_guard);
+            match end {
+                End::Other { stream, head, verdict, rest: behind } => {
+                    rest = behind;
+                    (stream, head, verdict)
+                }
+                End::BadHead { stream, error } => {
+                    return Box::pin(refuse_head(stream, client.address, &shared, &error)).await;
+                }
+                End::Finished(Some(stream)) => return Box::pin(send_and_drain(stream, &[])).await,
+                End::Finished(None) => return,
+            }
+        }
+    };
+    match decision {
+        Decision::Handler { resource, concurrency, peer } => {
+            let tls = stream.is_tls();
+            let permit = client.into_permit();
+            let Ok(socket) = stream.into_socket() else { return };
+            let request = Request { head, resource, concurrency, tls, peer, permit };
+            hand_over(socket, rest, request, &shared);
+        }
+        Decision::Refuse(refusal) => {
+            Box::pin(refuse(stream, &head, &refusal, &client, &shared)).await;
+        }
+    }
+}
+
+type HeadResult = Result<(RequestHead, usize), HeadError>;
+
+/// Reads the PROXY header and does the TLS handshake if there are to be any, and reads behind `first`
+/// until the request head is whole; `None` if the connection ends before.
+async fn open(
+    mut stream: Stream,
+    client: &mut ClientAddress,
+    mut first: Vec<u8>,
+    shared: &ServerState,
+) -> Option<(Stream, Vec<u8>, HeadResult)> {
+    if client.owes_header {
+        let first = std::mem::take(&mut first);
+        stream = Box::pin(greet(stream, client, first, shared)).await?;
+    }
+    let config = shared.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut stream = match (stream, config) {
+        (Stream::Tcp(stream), Some(config)) => {
+            if is_plain_text(&stream).await {
+                return Some((Stream::Tcp(stream), first, Err(HeadError::PlainText)));
+            }
+            match Box::pin(TlsAcceptor::from(config).accept(stream)).await {
+                Ok(stream) => Stream::Tls(Box::new(stream)),
+                Err(error) => {
+                    shared.events.line(Level::Info, SERVER_LOG, || {
+                        let (peer, reason) = (describe(client.address), in_words(&error));
+                        format!("TLS handshake with {peer} failed: {reason}")
+                    });
+                    return None;
+                }
+            }
+        }
+        (stream, _) => stream,
+    };
+    let mut buffer = first;
+    buffer.drain(..empty_lines(&buffer));
+    let mut reader = HeadReader::new(shared.config.limits.head);
+    match reader.poll(&buffer) {
+        Ok(None) => {}
+        Ok(Some(whole)) => return Some((stream, buffer, Ok(whole))),
+        Err(error) => return Some((stream, buffer, Err(error))),
+    }
+    loop {
+        buffer.reserve(1024);
+        let read = match stream.read_buf(&mut buffer).await {
+            Ok(0) if buffer.is_empty() => return None,
+            Ok(0) => reader.finish(&buffer),
+            Ok(_) => match poll_behind_empty_lines(&mut reader, &mut buffer, shared) {
+                Ok(None) => continue,
+                Ok(Some(whole)) => Ok(whole),
+                Err(error) => Err(error),
+            },
+            Err(_) => return None,
+        };
+        return Some((stream, buffer, read));
+    }
+}
+
+fn poll_behind_empty_lines(
+    reader: &mut HeadReader,
+    buffer: &mut Vec<u8>,
+    shared: &ServerState,
+) -> Result<Option<(RequestHead, usize)>, HeadError> {
+    let empty = empty_lines(buffer);
+    if empty > 0 {
+        buffer.drain(..empty);
+        *reader = HeadReader::new(shared.config.limits.head);
+    }
+    reader.poll(buffer)
+}
+
+/// Learns from the PROXY header whose connection it is; gives it back unless it ends here.
+async fn greet(
+    mut stream: Stream,
+    client: &mut ClientAddress,
+    first: Vec<u8>,
+    shared: &ServerState,
+) -> Option<Stream> {
+    let source = match proxy_header::read_header(&mut stream, first).await {
+        Ok(source) => source?,
+        Err(error) => {
+            proxy_header::tell(&error, client.address, shared);
+            return None;
+        }
+    };
+    let Err(full) = client.announce(source, &shared.config.proxies) else { return Some(stream) };
+    shared.tell_refused(client.address, full);
+    if !(shared.uses_tls() && matches!(stream, Stream::Tcp(_))) {
+        send_and_drain(stream, &LimitReached::refusal().format(true)).await;
+    }
+    None
+}
+
+/// Whether the peer speaks HTTP where TLS is spoken: its first byte is a letter.
+async fn is_plain_text(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1)) && first[0].is_ascii_alphabetic()
+}
+
+/// Answers a request with a refusal, and ends the connection.
+pub(in crate::server) async fn refuse(
+    stream: Stream,
+    head: &RequestHead,
+    refusal: &Refusal,
+    client: &ClientAddress,
+    shared: &ServerState,
+) {
+    if Opening::is_meant(head) {
+        let status = refusal.status;
+        shared.registry.note_handshake(Handshake::Answered(status));
+        let peer = client.client(head, &shared.config.proxies);
+        shared.events.refused(peer, &head.target, status);
+        // for these two there are lines of their own
+        if !matches!(status, 401 | 503) {
+            shared.events.warn_refused(peer, status, "", || printable(&head.target));
+        }
+    }
+    send_and_drain(stream, &refusal.format(head.method != "HEAD")).await;
+}
+
+async fn refuse_head(
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    shared: &ServerState,
+    error: &HeadError,
+) {
+    let (status, reason) = error.answer();
+    shared.events.warn_refused(peer, status, "", || reason.clone());
+    let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
+    send_and_drain(stream, &refusal.format(true)).await;
+}
+
+async fn send_and_drain(mut stream: Stream, bytes: &[u8]) {
+    if stream.write_all(bytes).await.is_ok() && stream.shutdown().await.is_ok() {
+        if let Ok(socket) = stream.into_socket() {
+            drain(Arc::new(socket)).await;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Notices a caller that keeps a shared thread from the others.
+//!
+//! The thread counts its slices; another one looks at the count a few times a tenth of a second
+//! while there is work, and not at all while there is none. So a slice costs no look at a clock.
+
+use std::{
+    fs, io,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Condvar, Mutex,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::locks::lock;
+
+/// A slice of this length keeps people waiting noticeably.
+const STALL: Duration = Duration::from_millis(100);
+
+const TICK: Duration = Duration::from_millis(25);
+
+/// What the watched thread says of itself.
+#[derive(Debug, Default)]
+pub struct Slices {
+    number: AtomicU64,
+    /// The thread waits for events, or for the interpreter.
+    idle: AtomicBool,
+    /// Somebody looks at the count.
+    watched: AtomicBool,
+    stalled: AtomicBool,
+    /// There is nothing to watch any more.
+    ended: AtomicBool,
+    turns: AtomicU64,
+    stalls: AtomicU64,
+    wake: Condvar,
+    asleep: Mutex<()>,
+}
+
+impl Slices {
+    /// A slice begins.
+    pub fn begin(&self) {
+        // there is one writer
+        let number = self.number.load(Ordering::Relaxed);
+        self.number.store(number.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// The thread is about to wait.
+    pub fn go_idle(&self) {
+        self.idle.store(true, Ordering::Release);
+    }
+
+    /// The thread goes on.
+    pub fn resume(&self) {
+        self.begin();
+        self.idle.store(false, Ordering::SeqCst);
+        if !self.watched.load(Ordering::SeqCst) {
+            self.watched.store(true, Ordering::SeqCst);
+            drop(lock(&self.asleep));
+            self.wake.notify_one();
+        }
+    }
+
+    /// The thread is watched no more.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        drop(lock(&self.asleep));
+        self.wake.notify_one();
+    }
+
+    /// Which slice it is.
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// A caller gets the thread; its turn is one slice or several.
+    pub fn note_turn(&self) {
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.turns.store(turns.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Turns so far, and slices that were long ones.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.turns.load(Ordering::Relaxed), self.stalls.load(Ordering::Relaxed))
+    }
+
+    /// Whether the slice under way is a long one already.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+}
+
+/// Watches a thread.
+#[derive(Debug)]
+pub struct Watchdog;
+
+impl Watchdog {
+    /// Watches the calling thread until [`Slices::end`], for the life of the process if that is not
+    /// called; `bark` is called, once a slice, with the time that it has taken.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn start(
+        slices: Arc<Slices>,
+        mut bark: impl FnMut(Duration) + Send + 'static,
+    ) -> io::Result<()> {
+        let thread = rustix::thread::gettid().as_raw_nonzero();
+        let schedule = format!("/proc/self/task/{thread}/schedstat");
+        thread::Builder::new()
+            .name("fastwsh-watch".to_owned())
+            .stack_size(128 * 1024)
+            .spawn(move || {
+                while slices.wait_for_work() {
+                    slices.watch(&schedule, &mut bark);
+                }
+            })
+            .map(|_| ())
+    }
+}
+
+impl Slices {
+    /// Waits until there is something to watch; `false` if there will be nothing any more.
+    fn wait_for_work(&self) -> bool {
+        let has_ended = || self.ended.load(Ordering::SeqCst);
+        let mut guard = lock(&self.asleep);
+        while !self.watched.load(Ordering::SeqCst) && !has_ended() {
+            guard = self.wake.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        !has_ended()
+    }
+
+    fn watch(&self, schedule: &str, bark: &mut impl FnMut(Duration)) {
+        let mut slice = Slice::new(self.number.load(Ordering::Relaxed), schedule);
+        while !self.ended.load(Ordering::SeqCst) {
+            thread::sleep(TICK);
+            let number = self.number.load(Ordering::Relaxed);
+            if self.idle.load(Ordering::SeqCst) {
+                self.stalled.store(false, Ordering::Relaxed);
+                self.watched.store(false, Ordering::SeqCst);
+                // it may have gone on since, and have seen that it was watched
+                if self.idle.load(Ordering::SeqCst) {
+                    return;
+                }
+                self.watched.store(true, Ordering::SeqCst);
+            }
+            if number != slice.number {
+                self.stalled.store(false, Ordering::Relaxed);
+                slice = Slice::new(number, schedule);
+                continue;
+            }
+            let taken = slice.taken(schedule);
+            let same = self.number.load(Ordering::Relaxed) == number;
+            if taken >= STALL && same && !self.stalled.swap(true, Ordering::Relaxed) {
+                self.stalls.fetch_add(1, Ordering::Relaxed);
+                bark(taken);
+            }
+        }
+    }
+}
+
+/// A slice from when it was first seen.
+struct Slice {
+    number: u64,
+    seen: Instant,
+    kept_waiting: Duration,
+}
+
+impl Slice {
+    fn new(number: u64, schedule: &str) -> Self {
+        Self { number, seen: Instant::now(), kept_waiting: kept_waiting(schedule) }
+    }
+
+    /// How long it has taken, without the time that a busy machine gave it no processor.
+    fn taken(&self, schedule: &str) -> Duration {
+        let waited = kept_waiting(schedule).saturating_sub(self.kept_waiting);
+        self.seen.elapsed().saturating_sub(waited)
+    }
+}
+
+/// How long a thread has waited for a processor; zero where the system does not tell.
+fn kept_waiting(schedule: &str) -> Duration {
+    let nanoseconds = fs::read_to_string(schedule)
+        .ok()
+        .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn barks_once_at_a_long_slice_and_not_at_rest() {
+        let slices = Arc::new(Slices::default());
+        let (barks, heard) = mpsc::channel();
+        Watchdog::start(slices.clone(), move |taken| barks.send(taken).expect("a listener"))
+            .expect("a thread");
+        slices.resume();
+        let taken = heard.recv_timeout(Duration::from_secs(30)).expect("a bark");
+        assert!(taken >= STALL);
+        assert!(slices.is_stalled());
+        slices.go_idle();
+        while slices.is_stalled() {
+            thread::yield_now();
+        }
+        assert!(heard.try_recv().is_err(), "barked twice, or at rest");
+        slices.resume();
+        assert!(heard.recv_timeout(Duration::from_secs(30)).is_ok());
+        slices.end();
+        let after = heard.recv_timeout(Duration::from_secs(30));
+        assert_eq!(after, Err(mpsc::RecvTimeoutError::Disconnected), "it watches on");
+    }
+}

@@ -1,0 +1,122 @@
+//! What the parts of a server share: its settings, its registers, and who takes its connections.
+
+use std::{
+    net::SocketAddr,
+    os::fd::BorrowedFd,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::ServerConfig;
+
+use super::{
+    admission::{
+        arrivals::Arrivals,
+        permit::{Admission, LimitReached},
+    },
+    config::{Concurrency, Config, Routes},
+    http::HttpServer,
+    keepalive::KeepaliveThread,
+    log::{
+        event::{describe, EventSink, Level, SERVER_LOG},
+        repeated::{and_more, Repeated},
+    },
+    registry::Registry,
+};
+use crate::{
+    connection::{Flusher, Transport},
+    protocol::head::RequestHead,
+};
+
+/// What runs handlers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Workers {
+    /// Threads that have a handler.
+    pub busy_threads: usize,
+    /// Threads that wait for one.
+    pub idle_threads: usize,
+    /// Turns that handlers had in the hub.
+    pub slices: u64,
+    /// Turns that took so long that the others waited noticeably.
+    pub stalls: u64,
+}
+
+/// A connection whose resource has a handler; its opening handshake has not been judged.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The connection.
+    pub transport: Arc<Transport>,
+    /// Its number in the server's registry, from which the taker removes it.
+    pub id: u64,
+    /// The request.
+    pub head: RequestHead,
+    /// The path with its query: the request target, or what an absolute one contains.
+    pub resource: String,
+    /// Where its handler runs.
+    pub concurrency: Concurrency,
+    /// Whether it is encrypted.
+    pub tls: bool,
+}
+
+/// Who takes connections whose resource has a handler.
+pub trait Acceptor: Send + Sync {
+    /// Takes a candidate; must not block.
+    fn accept(self: Arc<Self>, candidate: Candidate);
+
+    /// What runs their handlers.
+    fn workers(&self) -> Workers;
+
+    /// Whether [`Self::admits`] has to be asked.
+    fn asks_admission(&self) -> bool {
+        false
+    }
+
+    /// Whether a connection may be served; may block.
+    fn admits(&self, _socket: BorrowedFd<'_>, _peer: Option<SocketAddr>) -> bool {
+        true
+    }
+
+    /// Where the handler of a resource without a route runs, if it has one; may block.
+    fn find(&self, _resource: &str, _is_upgrade: bool) -> Option<Concurrency> {
+        None
+    }
+}
+
+/// What all connections of a server have in common.
+pub(super) struct ServerState {
+    pub(super) config: Config,
+    pub(super) routes: Arc<Routes>,
+    pub(super) credential: RwLock<Option<String>>,
+    pub(super) tls: RwLock<Option<Arc<ServerConfig>>>,
+    pub(super) acceptor: Arc<dyn Acceptor>,
+    pub(super) events: Arc<EventSink>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) flusher: Arc<Flusher>,
+    pub(super) keepalive_thread: Arc<KeepaliveThread>,
+    pub(super) http: HttpServer,
+    pub(super) admission: Arc<Admission>,
+    pub(super) arrivals: Arrivals,
+    /// Connections beyond the limits.
+    pub(super) refused: Repeated,
+    /// Connections that do not begin with the PROXY header that they have to begin with.
+    pub(super) without_header: Repeated,
+    /// Accepting does not work.
+    pub(super) failing: Repeated,
+}
+
+impl ServerState {
+    pub(super) fn uses_tls(&self) -> bool {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Tells the operator of a connection beyond the limits.
+    pub(super) fn tell_refused(&self, peer: Option<SocketAddr>, full: LimitReached) {
+        self.arrivals.note_refused(full.option);
+        if let Some(count) = self.refused.happened() {
+            let LimitReached { option, limit } = full;
+            self.events.line(Level::Warning, SERVER_LOG, || {
+                let (peer, more) = (describe(peer), and_more(count));
+                format!("Connection of {peer} refused: {limit} are open ({option}){more}")
+            });
+        }
+    }
+}
