@@ -33,7 +33,9 @@ CONTINUES = {"tutorial-2.md": "tutorial.md"}
 
 NOT_RUN = {
     "pip install .": "the tests run in an environment where it is installed",
-    "pip install '.[py2]'": "the same",
+    "pip install fissix": "the same",
+    "python3 -m venv .venv": "the same",
+    ". .venv/bin/activate": "the same",
     "mkcert -install": "it changes what this machine trusts",
     "mkcert localhost 127.0.0.1 ::1": "it needs the line before",
     "python3 dev.py run": "the tests are started by dev.py themselves",

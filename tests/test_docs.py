@@ -26,6 +26,8 @@ _README_BLOCKS = {
 _README_COMMANDS = {
     "python3 dev.py run",  # docs_markdown.NOT_RUN says why not
     "python3 dev.py test",
+    "python3 -m venv .venv",
+    ". .venv/bin/activate",
     "pip install .",
     "docker build -f deploy/docker/Dockerfile -t fastwsh .",  # needs a daemon; see test_deploy
     'docker run -p 9998:9998 -v "$PWD/handlers:/srv/handlers:ro" fastwsh',

@@ -142,7 +142,7 @@ def test_python_2_syntax_names_the_extra_that_translates_it(warning, monkeypatch
     monkeypatch.setattr(py2.syntax, "can_translate", lambda: False)
     monkeypatch.setattr(py2, "can_translate", lambda: False)
     line = warning(source)
-    assert 'it looks like Python 2: pip install "fastwsh[py2]" to have it translated' in line
+    assert "it looks like Python 2: pip install fissix to have it translated" in line
     assert "(bad_wsh.py:" in line
 
 

@@ -370,7 +370,7 @@ def _syntax_error(error: SyntaxError) -> LoadError:
         if py2.can_translate():
             message += "; it looks like Python 2, and cannot be translated"
         else:
-            message += '; it looks like Python 2: pip install "fastwsh[py2]" to have it translated'
+            message += "; it looks like Python 2: pip install fissix to have it translated"
     return LoadError(message, error.lineno)
 
 

@@ -3,7 +3,7 @@
 What such a handler needs is worked out from its source, and given to that handler alone: neither
 the process's built-in names nor `sys.modules` change, and a handler that needs nothing runs with
 the plain ones. Names and modules need no help from outside; syntax is translated if `fissix` is
-installed (`pip install "fastwsh[py2]"`).
+installed (`pip install fissix`).
 
 What cannot be repaired from outside stays as it is: text and bytes are two types.
 """
