@@ -1,5 +1,6 @@
 //! `fastwsh._core`: the extension module. Thin: no protocol rule, no socket code.
 
+mod argument;
 mod client;
 mod connection;
 mod deflate;

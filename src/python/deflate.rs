@@ -236,8 +236,14 @@ impl DeflateFramer {
 }
 
 impl DeflateFramer {
-    /// Compresses a piece of a message; gives it as it is while compression is switched off.
-    pub(super) fn deflate(&self, py: Python<'_>, piece: &[u8], end: bool) -> Option<Vec<u8>> {
+    /// Compresses a piece of a message, `None` while compression is switched off; also whether the frame
+    /// with it has to say that its message is compressed (RFC 7692 6).
+    pub(super) fn deflate(
+        &self,
+        py: Python<'_>,
+        piece: &[u8],
+        end: bool,
+    ) -> Option<(Vec<u8>, bool)> {
         let work = || {
             let mut outgoing = lock(&self.outgoing);
             let is_small = end && !outgoing.ongoing && piece.len() < outgoing.min_bytes;
@@ -246,9 +252,9 @@ impl DeflateFramer {
             }
             let bfinal = outgoing.bfinal;
             let output = outgoing.deflater.deflate(piece, end, bfinal);
-            outgoing.mark_next |= !outgoing.ongoing;
+            let is_first = !outgoing.ongoing;
             outgoing.ongoing = !end;
-            Some(output)
+            Some((output, is_first))
         };
         if piece.len() < DETACH_MIN {
             work()
@@ -257,8 +263,8 @@ impl DeflateFramer {
         }
     }
 
-    /// Whether the frame that is sent now begins a compressed message.
-    pub(super) fn take_mark(&self) -> bool {
+    /// For handlers' own filters: whether the data frame that is sent now begins a compressed message.
+    fn take_mark(&self) -> bool {
         std::mem::take(&mut lock(&self.outgoing).mark_next)
     }
 
@@ -295,8 +301,12 @@ impl OutgoingMessageFilter {
             message.call_method1(intern!(py, "encode"), (intern!(py, "utf-8"),))?
         };
         let bytes = super::stream::bytes_of(&message)?;
-        Ok(match self.0.get().deflate(py, bytes.as_bytes(), end) {
-            Some(output) => PyBytes::new(py, &output).into_any(),
+        let framer = self.0.get();
+        Ok(match framer.deflate(py, bytes.as_bytes(), end) {
+            Some((output, is_first)) => {
+                lock(&framer.outgoing).mark_next |= is_first;
+                PyBytes::new(py, &output).into_any()
+            }
             None => message,
         })
     }
@@ -331,7 +341,8 @@ pub(super) struct OutgoingFrameFilter(pub(super) Py<DeflateFramer>);
 #[pymethods]
 impl OutgoingFrameFilter {
     fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.0.get().take_mark() && !is_control(frame)? {
+        // a control frame may be sent in between
+        if !is_control(frame)? && self.0.get().take_mark() {
             frame.setattr(intern!(frame.py(), "rsv1"), 1)?;
         }
         Ok(())

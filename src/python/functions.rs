@@ -2,7 +2,10 @@
 
 use pyo3::{prelude::*, types::PyBytes};
 
-use super::errors::{send_error, value_error};
+use super::{
+    argument::{Number, Truth},
+    errors::{send_error, value_error},
+};
 use crate::protocol::{
     close::{self, CloseCode},
     deflate::WindowBits,
@@ -104,31 +107,31 @@ pub(super) fn parse_window_bits(value: Option<&str>) -> PyResult<u8> {
 #[expect(clippy::too_many_arguments, reason = "pywebsocket's signature")]
 pub(super) fn create_header(
     py: Python<'_>,
-    opcode: i64,
-    payload_length: i128,
-    fin: i64,
-    rsv1: i64,
-    rsv2: i64,
-    rsv3: i64,
-    mask: bool,
+    opcode: Number,
+    payload_length: Number,
+    fin: Number,
+    rsv1: Number,
+    rsv2: Number,
+    rsv3: Number,
+    mask: Truth,
 ) -> PyResult<Bound<'_, PyBytes>> {
-    let opcode = u8::try_from(opcode)
+    let opcode = u8::try_from(opcode.0)
         .map_err(|_| SendError::Opcode)
         .and_then(Opcode::new)
         .map_err(value_error)?;
-    let length = u64::try_from(payload_length)
+    let length = u64::try_from(payload_length.0)
         .ok()
         .filter(|length| length >> 63 == 0)
         .ok_or_else(|| value_error(SendError::PayloadLength))?;
     let mut reserved = 0;
     for bit in [fin, rsv1, rsv2, rsv3] {
-        reserved = (reserved << 1) | bit_of(bit)?;
+        reserved = (reserved << 1) | bit_of(bit.clamped())?;
     }
     let header = FrameHeader {
-        fin: fin == 1,
+        fin: fin.0 == 1,
         reserved: reserved & 0b111,
         opcode,
-        masking_key: mask.then_some([0; 4]),
+        masking_key: mask.0.then_some([0; 4]),
         length,
         length_octets: 1,
     };
@@ -138,9 +141,10 @@ pub(super) fn create_header(
 #[pyfunction]
 pub(super) fn create_length_header(
     py: Python<'_>,
-    length: i128,
-    mask: bool,
+    length: Number,
+    mask: Truth,
 ) -> PyResult<Bound<'_, PyBytes>> {
+    let length = length.0;
     if length < 0 {
         return Err(value_error("length must be non negative integer"));
     }
@@ -152,7 +156,7 @@ pub(super) fn create_length_header(
         fin: true,
         reserved: 0,
         opcode: Opcode::CONTINUATION,
-        masking_key: mask.then_some([0; 4]),
+        masking_key: mask.0.then_some([0; 4]),
         length,
         length_octets: 1,
     };
@@ -163,12 +167,12 @@ pub(super) fn create_length_header(
 #[pyo3(signature = (code, reason))]
 pub(super) fn create_closing_handshake_body<'py>(
     py: Python<'py>,
-    code: Option<i64>,
+    code: Option<Number>,
     reason: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let body = match code {
         None => Vec::new(),
-        Some(code) => closing_body(code, reason)?,
+        Some(code) => closing_body(code.clamped(), reason)?,
     };
     Ok(PyBytes::new(py, &body))
 }

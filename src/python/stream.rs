@@ -31,6 +31,7 @@ use pyo3::{
 use self::link::Link;
 pub(super) use self::wait::ReceiveGoal;
 use super::{
+    argument::{Number, Truth},
     errors::Kind,
     options::{Direction, StreamOptions},
     repr,
@@ -156,11 +157,11 @@ impl Stream {
         Ok((opcode != NO_OPCODE).then_some(opcode))
     }
 
-    #[pyo3(signature = (message, end=true, binary=false))]
+    #[pyo3(signature = (message, end=Truth(true), binary=Truth(false)))]
     #[pyo3(text_signature = "(self, message, end=True, binary=False)")]
-    fn send_message(&self, message: &Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
+    fn send_message(&self, message: &Bound<'_, PyAny>, end: Truth, binary: Truth) -> PyResult<()> {
         let inner = self.inner()?;
-        inner.telling(message.py(), inner.send_message(message, end, binary))
+        inner.telling(message.py(), inner.send_message(message, end.0, binary.0))
     }
 
     #[pyo3(text_signature = "(self)")]
@@ -168,22 +169,22 @@ impl Stream {
         Self::receive(slf, ReceiveGoal::Message)
     }
 
-    #[pyo3(signature = (code=1000.into(), reason=None, wait_response=true))]
+    #[pyo3(signature = (code=1000.into(), reason=None, wait_response=Truth(true)))]
     #[pyo3(text_signature = "(self, code=1000, reason='', wait_response=True)")]
     fn close_connection(
         slf: &Bound<'_, Self>,
         code: CloseArgument,
         reason: Option<&Bound<'_, PyAny>>,
-        wait_response: bool,
+        wait_response: Truth,
     ) -> PyResult<()> {
         let inner = slf.get().inner()?;
-        inner.telling(slf.py(), inner.close_connection(slf, code.0, reason, wait_response))
+        inner.telling(slf.py(), inner.close_connection(slf, code.0, reason, wait_response.0))
     }
 
-    #[pyo3(signature = (body, binary=false), text_signature = "(self, body, binary=False)")]
-    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: bool) -> PyResult<()> {
+    #[pyo3(signature = (body, binary=Truth(false)), text_signature = "(self, body, binary=False)")]
+    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: Truth) -> PyResult<()> {
         let inner = self.inner()?;
-        inner.telling(body.py(), inner.send_ping(body, binary))
+        inner.telling(body.py(), inner.send_ping(body, binary.0))
     }
 
     #[pyo3(text_signature = "(self, length)")]
@@ -262,7 +263,7 @@ impl<'py> FromPyObject<'_, 'py> for CloseArgument {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        object.extract::<Option<i64>>().map(Self)
+        Ok(Self(object.extract::<Option<Number>>()?.map(Number::clamped)))
     }
 }
 

@@ -163,8 +163,8 @@ impl MessageInflater {
     ) -> Result<(), ProtocolError> {
         let start = output.len();
         let stream = self.stream.get_or_insert_default();
-        for data in [payload, &TAIL] {
-            if data == TAIL && stream.is_fresh() {
+        for (data, is_tail) in [(payload, false), (&TAIL[..], true)] {
+            if is_tail && stream.is_fresh() {
                 // it ended with a final block and nothing behind it (RFC 7692 7.2.3.4): what was taken
                 // off its end was no empty block, and must not begin the next message
                 break;

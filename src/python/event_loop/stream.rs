@@ -7,7 +7,10 @@ use super::{
     poller::AsyncConnection,
     work::{Closing, Outgoing, Work},
 };
-use crate::python::stream::{CloseArgument, Stream};
+use crate::python::{
+    argument::Truth,
+    stream::{CloseArgument, Stream},
+};
 
 /// An awaitable stream over a blocking one.
 #[pyclass(frozen, weakref, module = "fastwsh._core")]
@@ -28,37 +31,41 @@ impl AsyncStream {
         self.operation(py, Work::Receive(self.blocking.clone_ref(py)))
     }
 
-    #[pyo3(signature = (message, end=true, binary=None))]
+    #[pyo3(signature = (message, end=Truth(true), binary=None))]
+    #[pyo3(text_signature = "(self, message, end=True, binary=None)")]
     fn send_message(
         &self,
         message: &Bound<'_, PyAny>,
-        end: bool,
-        binary: Option<bool>,
+        end: Truth,
+        binary: Option<Truth>,
     ) -> Operation {
-        let binary = binary.unwrap_or_else(|| !message.is_instance_of::<PyString>());
-        let outgoing = Outgoing { message: message.clone().unbind(), end, binary };
+        let is_text = message.is_instance_of::<PyString>();
+        let binary = binary.map_or(!is_text, |binary| binary.0);
+        let outgoing = Outgoing { message: message.clone().unbind(), end: end.0, binary };
         let py = message.py();
         self.operation(py, Work::Send(self.blocking.clone_ref(py), outgoing))
     }
 
-    #[pyo3(signature = (body, binary=false))]
-    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: bool) -> Operation {
+    #[pyo3(signature = (body, binary=Truth(false)))]
+    #[pyo3(text_signature = "(self, body, binary=False)")]
+    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: Truth) -> Operation {
+        let binary = binary.0;
         let outgoing = Outgoing { message: body.clone().unbind(), end: true, binary };
         let py = body.py();
         self.operation(py, Work::Ping(self.blocking.clone_ref(py), outgoing))
     }
 
-    #[pyo3(signature = (code=1000.into(), reason=None, wait_response=true))]
+    #[pyo3(signature = (code=1000.into(), reason=None, wait_response=Truth(true)))]
     #[pyo3(text_signature = "(self, code=1000, reason='', wait_response=True)")]
     fn close_connection(
         &self,
         py: Python<'_>,
         code: CloseArgument,
         reason: Option<Py<PyAny>>,
-        wait_response: bool,
+        wait_response: Truth,
     ) -> Operation {
         let reason = reason.unwrap_or_else(|| intern!(py, "").clone().into_any().unbind());
-        let closing = Closing { code: code.0, reason, wait_response };
+        let closing = Closing { code: code.0, reason, wait_response: wait_response.0 };
         self.operation(py, Work::Close(self.blocking.clone_ref(py), closing))
     }
 

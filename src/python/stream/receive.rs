@@ -3,7 +3,7 @@
 use std::{io, sync::atomic::Ordering};
 
 use pyo3::{
-    exceptions::{PyAttributeError, PyOSError},
+    exceptions::{PyAttributeError, PyOSError, PyValueError},
     intern,
     prelude::*,
     types::{PyBytes, PyString},
@@ -23,6 +23,7 @@ use crate::{
         ProtocolError,
     },
     python::{
+        argument::Number,
         deflate::{incoming_framer, DeflateFramer},
         errors::{invalid_utf8, os_error},
         event_loop::Hook,
@@ -139,9 +140,10 @@ impl Inner {
             return Ok((Some(CloseCode::NORMAL.0.into()), empty()));
         };
         let _hook = Hook::begin();
-        let (code, reason): (Option<i64>, Bound<'py, PyAny>) = dispatcher
-            .call_method1(intern!(py, "passive_closing_handshake"), (request,))?
-            .extract()?;
+        let answer =
+            dispatcher.call_method1(intern!(py, "passive_closing_handshake"), (request,))?;
+        let [code, reason] = unpack(&answer)?;
+        let code = code.extract::<Option<Number>>()?.map(Number::clamped);
         if reason.is_none() {
             return Ok((code, empty()));
         }
@@ -302,4 +304,18 @@ pub(super) fn to_text<'py>(py: Python<'py>, payload: &[u8]) -> PyResult<Bound<'p
         Ok(text) => Ok(text.into_any()),
         Err(_) => Err(invalid_utf8(py, payload)),
     }
+}
+
+/// Takes two values out of whatever gives two, as an assignment does (Python reference 7.2).
+fn unpack<'py>(values: &Bound<'py, PyAny>) -> PyResult<[Bound<'py, PyAny>; 2]> {
+    let mut values = values.try_iter()?;
+    let wrong = |found| PyValueError::new_err(format!("{found} values to unpack (expected 2)"));
+    let mut next = || values.next().transpose();
+    let (Some(first), Some(second)) = (next()?, next()?) else {
+        return Err(wrong("not enough"));
+    };
+    if next()?.is_some() {
+        return Err(wrong("too many"));
+    }
+    Ok([first, second])
 }

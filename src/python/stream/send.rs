@@ -64,12 +64,15 @@ impl Inner {
             // what is compressed after another piece must be sent after it
             let _turn = self.compressing_turn(py, &link)?;
             let deflated = framer.deflate(py, bytes.as_bytes(), end);
-            let payload = deflated.as_deref().unwrap_or(bytes.as_bytes());
+            let (payload, is_marked) = match &deflated {
+                Some((payload, is_first)) => (&payload[..], *is_first),
+                None => (bytes.as_bytes(), false),
+            };
             let key = self.masking_key()?;
             let header = lock(&self.writer).data(piece, payload.len(), key);
             let mut header = header.map_err(|error| send_error(py, &error))?;
             note_sent(&link, piece, bytes.as_bytes().len());
-            if framer.take_mark() {
+            if is_marked {
                 header.reserved |= crate::protocol::frame::RSV1;
             }
             return self.send_frame(py, &link, &header, payload);
@@ -158,8 +161,7 @@ impl Inner {
             let body = bytes_of(body)?;
             return send(ControlFrame { header, body: &body, filtered: false });
         }
-        if let Some(framer) = outgoing_framer(&frame_filters, &message_filters) {
-            framer.get().take_mark();
+        if outgoing_framer(&frame_filters, &message_filters).is_some() {
             let header = control(opcode, length, self.masking_key()?);
             let header = header.map_err(|error| send_error(py, &error))?;
             let body = bytes_of(body)?;
