@@ -386,3 +386,11 @@ def test_numbers_of_a_server_in_this_process(tmp_path: Path) -> None:
         server.shutdown()
         server.server_close()
         serving.join()
+
+
+def test_silent_peers_keep_no_health_check_waiting(server: Server):
+    port = metrics_port(server)
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert ask(port, "/healthz")[0].status == 200

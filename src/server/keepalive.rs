@@ -106,14 +106,13 @@ impl KeepaliveThread {
         let watched = HashMap::new();
         let mut round = Round { registry, events, close_time, keepalive, watched, pings: 0 };
         let own = keepalive_thread.clone();
-        thread::Builder::new()
-            .name("fastwsh-keepalive_thread".to_owned())
-            .stack_size(128 * 1024)
-            .spawn(move || {
-            while own.pause(period) {
-                round.look(Instant::now());
-            }
-        })?;
+        thread::Builder::new().name("fastwsh-keeper".to_owned()).stack_size(128 * 1024).spawn(
+            move || {
+                while own.pause(period) {
+                    round.look(Instant::now());
+                }
+            },
+        )?;
         Ok(keepalive_thread)
     }
 

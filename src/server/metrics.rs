@@ -143,11 +143,8 @@ fn write_workers(text: &mut Text, workers: Workers) {
     text.gauge("fastwsh_handler_threads", "Threads that run handlers, one connection each.")
         .labelled(&[("state", "busy")], workers.busy_threads)
         .labelled(&[("state", "idle")], workers.idle_threads);
-    text.counter("fastwsh_hub_slices_total", "LockWaiters that handlers had in the hub's thread.")
+    text.counter("fastwsh_hub_slices_total", "Turns that handlers had in the hub's thread.")
         .value(workers.slices);
-    text.counter(
-        "fastwsh_hub_stalls_total",
-        "LockWaiters in the hub's thread that took 100 ms or more.",
-    )
-    .value(workers.stalls);
+    text.counter("fastwsh_hub_stalls_total", "Turns in the hub's thread that took 100 ms or more.")
+        .value(workers.stalls);
 }

@@ -10,7 +10,7 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     sync::{watch, Semaphore},
     task::spawn_blocking,
@@ -24,8 +24,11 @@ use crate::server::{
     state::ServerState,
 };
 
-/// Enough for the few who ask; more wait in the kernel.
-const MAX_CONNECTIONS: usize = 16;
+/// Far more than the few who ask, so that silent peers keep nobody waiting; more wait in the kernel.
+const MAX_CONNECTIONS: usize = 256;
+
+/// Who asks nothing for so long is cut.
+const HEAD_TIME: Duration = Duration::from_secs(1);
 
 /// Who takes longer for a question and its answer is cut, so that the few places are free again.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -59,7 +62,7 @@ pub(in crate::server) async fn serve(
             });
             let mut builder = http1::Builder::new();
             // one answer for each connection: an idle one would keep its place
-            builder.keep_alive(false);
+            builder.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
             let answering = builder.serve_connection(TokioIo::new(stream), service);
             // who breaks off needs no answer
             let _ = timeout(PATIENCE, answering).await;

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::PoisonError};
 
+use subtle::ConstantTimeEq;
 use tokio::task::block_in_place;
 
 use crate::{
@@ -42,11 +43,11 @@ pub(in crate::server) fn decide(
         return Err(Decision::Refuse(Refusal::new(400)));
     }
     let to_http = |resource: &str| {
-        events.line(Level::Info, HANDLER_LOG, || "HttpServer to CGIHTTPRequestHandler".to_owned());
+        events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
         Ok(HttpRequest { resource: resource.to_owned(), peer })
     };
     let credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner);
-    if credential.is_some() && credential.as_deref() != head.header("Authorization") {
+    if credential.as_deref().is_some_and(|wanted| !is_same(wanted, head.header("Authorization"))) {
         events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
         let mut refusal = Refusal::without_page(401);
         refusal.headers.push(("WWW-Authenticate", "Basic realm=\"Pywebsocket\"".to_owned()));
@@ -102,6 +103,11 @@ pub(in crate::server) fn decide(
             to_http(&resource)
         }
     }
+}
+
+/// Compares a secret without telling by the time it takes where the difference is.
+fn is_same(secret: &str, given: Option<&str>) -> bool {
+    given.is_some_and(|given| secret.as_bytes().ct_eq(given.as_bytes()).into())
 }
 
 /// Whether a request is for a handler, without a word of the log.
