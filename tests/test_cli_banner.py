@@ -5,6 +5,7 @@ import io
 import os
 import pty
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from conftest import WriteHandler, clean_environment
 from fastwsh import banner
+from wire import DEADLINE_SECONDS, Client
 
 RESOURCES = ["/echo", "/echo_noext", "/chat", "/close", "/room/Lobby"]
 
@@ -215,3 +217,36 @@ def test_real_terminal_shows_the_handlers(tmp_path: Path, write_handler: WriteHa
     assert re.fullmatch(
         rf"ws://127\.0\.0\.1:\d+/echo +{re.escape(str(tmp_path))}/handlers/echo_wsh\.py", lines[2]
     )
+
+
+def test_a_terminal_is_told_how_to_stop_now(tmp_path: Path, write_handler: WriteHandler):
+    write_handler(
+        "sleeper", "import time\nrequest.ws_stream.send_message('here')\ntime.sleep(3600)\n"
+    )
+    ours, theirs = pty.openpty()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        subprocess.Popen(
+            [sys.executable, "-m", "fastwsh", "-w", "handlers", f"--fd={listener.fileno()}"],
+            cwd=tmp_path,
+            env=clean_environment(NO_COLOR="1"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+            pass_fds=[listener.fileno()],
+        ) as process,
+    ):
+        try:
+            os.close(theirs)
+            with (
+                os.fdopen(ours, encoding="utf-8", newline="\r\n") as terminal,
+                Client(listener.getsockname()[1]) as client,
+            ):
+                client.handshake("/sleeper")
+                assert client.read_frame().payload == b"here"
+                process.send_signal(signal.SIGINT)
+                assert "Stopping; press Ctrl-C again to stop now\r\n" in iter(terminal.readline, "")
+                process.send_signal(signal.SIGINT)
+                assert process.wait(DEADLINE_SECONDS) == 130
+        finally:
+            process.kill()

@@ -141,3 +141,22 @@ def test_what_a_program_printed_into_a_full_pipe_does_not_keep_the_process(
                 client.read_frame()
         process.send_signal(signal.SIGTERM)
         assert process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_a_log_whose_reader_has_gone_is_told_of_once(
+    tmp_path: Path, write_handler: WriteHandler, concurrency: str
+):
+    write_handler("chatty", CHATTY)
+    with unread(tmp_path, concurrency, "--access-log=-") as (process, port):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        for _ in range(5):
+            with Client(port) as client:
+                client.send_request("/nothing")
+                assert client.read_response().status == 404
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_SECONDS) == 0
+        said = process.stderr.read()
+    assert said.count(b"cannot write a log on standard output (Broken pipe)") == 1
+    assert b"Traceback" not in said

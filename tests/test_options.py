@@ -91,6 +91,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["-q", "--queue", "--backlog"], ["7"], "request_queue_size", 7),
     (["--handler-encoding", "--handler_encoding"], ["latin-1"], "handler_encoding", "latin-1"),
     (["--shutdown-timeout", "--shutdown_timeout"], ["1.5"], "shutdown_timeout", 1.5),
+    (["--cleanup-timeout", "--cleanup_timeout"], ["1.5"], "cleanup_timeout", 1.5),
     *(([limit.option, f"--{limit.name}"], ["9"], limit.name, 9) for limit in LIMITS),
     (["--pong-while-busy", "--pong_while_busy"], [], "pong_while_busy", True),
     (["--concurrency"], ["hub"], "concurrency", "hub"),
@@ -177,6 +178,7 @@ def test_agrees_with_pywebsocket3(pywebsocket3_source: Path):
 def test_defaults_of_our_own_options():
     options = parse()
     assert options.shutdown_timeout == 10
+    assert options.cleanup_timeout == 5
     assert options.cgi_timeout == 60
     assert options.max_message_bytes == 64 * 1024 * 1024
     assert options.strict_compat is False

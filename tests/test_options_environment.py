@@ -60,6 +60,7 @@ def test_help_names_every_variable(capsys: pytest.CaptureFixture[str]):
         ("FASTWSH_HOST", "::1", "server_host", "::1"),
         ("FASTWSH_BACKLOG", "5", "request_queue_size", 5),
         ("FASTWSH_SHUTDOWN_TIMEOUT", "0.5", "shutdown_timeout", 0.5),
+        ("FASTWSH_CLEANUP_TIMEOUT", "0.5", "cleanup_timeout", 0.5),
         ("FASTWSH_LOG_LEVEL", "fine", "log_level", "fine"),
         ("FASTWSH_ACCESS_LOG", "-", "access_log", "-"),
         ("FASTWSH_CGI_PATHS", "/a,/b", "cgi_paths", "/a,/b"),

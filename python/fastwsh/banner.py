@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO
 from fastwsh import __version__, listeners, outlets
 from fastwsh.paths import escape_resource, named_resource
 
-__all__ = ["clean", "handler_file", "listing", "nearest", "show", "write"]
+__all__ = ["clean", "handler_file", "listing", "nearest", "say", "show", "write"]
 
 _BOLD: Final = "\x1b[1m"
 _RED: Final = "\x1b[31m"
@@ -71,7 +71,7 @@ def show(server: Any, options: argparse.Namespace) -> None:
     Prints to stderr if that is a terminal, else to stdout if that is one, else nothing, as
     pywebsocket starts silently. Colours are left out if `NO_COLOR` is set (no-color.org).
     """
-    stream = next((s for s in (sys.stderr, sys.stdout) if s is not None and s.isatty()), None)
+    stream = _terminal()
     if stream is None:
         return
     bold, red, plain = ("", "", "") if os.environ.get("NO_COLOR") else (_BOLD, _RED, _PLAIN)
@@ -94,10 +94,21 @@ def show(server: Any, options: argparse.Namespace) -> None:
         for warning in options.dispatcher.source_warnings()
     ]
     lines.append("Press Ctrl-C to stop.")
-    place = outlets.of(stream)
-    with contextlib.suppress(OSError):
-        for line in lines:
-            place.write(f"{line}\n")
+    for line in lines:
+        say(line)
+
+
+def say(line: str) -> None:
+    """Write a line if somebody is watching, and wait for nobody."""
+    stream = _terminal()
+    if stream is not None:
+        with contextlib.suppress(OSError):
+            outlets.of(stream).write(f"{line}\n")
+
+
+def _terminal() -> TextIO | None:
+    streams = (sys.stderr, sys.stdout)
+    return next((stream for stream in streams if stream is not None and stream.isatty()), None)
 
 
 def _origins(server: Any, options: argparse.Namespace) -> tuple[str, str]:

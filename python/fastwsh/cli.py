@@ -5,6 +5,7 @@ sentence on stderr; nothing that an operator can cause ends in a traceback.
 """
 
 import argparse
+import atexit
 import logging
 import math
 import os
@@ -21,7 +22,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import fastwsh.pywebsocket
-from fastwsh import banner, config, listeners, logs, outlets, private_files
+from fastwsh import banner, config, forks, listeners, logs, outlets, private_files
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer, load_handlers
@@ -166,13 +167,15 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
                 case _Done(error=error):
                     _logger.critical("The server failed: %s", error, exc_info=error)
                     return 1
-            finished = _stop(server, options.shutdown_timeout, events, notifier)
+                case signal.Signals.SIGINT:
+                    banner.say("Stopping; press Ctrl-C again to stop now")
+            finished = _stop(server, options, events, notifier)
     finally:
         server.server_close()
         notifier.close()
     started = set(threading.enumerate()) - known_threads
-    if not finished or not all(thread.daemon for thread in started) or not _flush():
-        _end_now(0)
+    if not (finished and _have_ended(started, options.cleanup_timeout) and _flush()):
+        _end_now(0, options.cleanup_timeout)
     return 0
 
 
@@ -227,17 +230,20 @@ def _renew(server: WebSocketServer) -> None:
     server.reload_certificates()
 
 
-def _stop(server: WebSocketServer, timeout: float, events: _Events, notifier: Notifier) -> bool:
+def _stop(
+    server: WebSocketServer, options: argparse.Namespace, events: _Events, notifier: Notifier
+) -> bool:
     """Close every connection; return whether all handlers ended.
 
     Connections that come meanwhile are refused, except by sockets that were inherited, whose owner
     keeps them. A second signal ends the process.
     """
+    timeout, cleanup_timeout = options.shutdown_timeout, options.cleanup_timeout
     _logger.info("Stopping; connections have %g s to close", timeout)
     notifier.stopping(f"Stopping; connections have {timeout:g} s to close")
     started = time.monotonic()
-    deadline = started + timeout + _STOP_MARGIN_SECONDS
-    _run_in_thread("stop", lambda: server.stop(timeout), events)
+    deadline = started + timeout + cleanup_timeout + _STOP_MARGIN_SECONDS
+    _run_in_thread("stop", lambda: server.stop(timeout, cleanup_timeout), events)
     if server._is_listening:
         # until then the thread that serves needs them
         server.server_close()
@@ -280,9 +286,11 @@ def _signals_put_into(events: _Events, *, renewable: bool) -> Iterator[None]:
             if signal.getsignal(number) is default:
                 signal.signal(number, lambda received, _: events.put(signal.Signals(received)))
                 taken.append(number)
+    forks.own_signals({number: _DEFAULT_HANDLERS[number] for number in taken})
     try:
         yield
     finally:
+        forks.own_signals({})
         for number in taken:
             signal.signal(number, _DEFAULT_HANDLERS[number])
 
@@ -295,23 +303,51 @@ def _fail(sentence: str, options: argparse.Namespace) -> int:
     return 1
 
 
-def _end_now(status: int) -> NoReturn:
-    """End the process although threads are running: a sleeping handler cannot be told to stop."""
-    _flush()
-    os._exit(status)
+def _have_ended(threads: set[threading.Thread], seconds: float) -> bool:
+    """Wait for those that Python would wait for, and return whether they have ended."""
+    awaited = [thread for thread in threads if not thread.daemon]
+    deadline = time.monotonic() + seconds
+    pools = sys.modules.get("concurrent.futures.thread")
+    if awaited and pools is not None:
+        # Python tells the threads of pools so before it waits for them
+        _run_within(seconds, pools._python_exit)
+    for thread in awaited:
+        thread.join(max(deadline - time.monotonic(), 0))
+    return not any(thread.is_alive() for thread in awaited)
+
+
+def _end_now(status: int, seconds: float = 0) -> NoReturn:
+    """End the process although threads are running: a sleeping handler cannot be told to stop.
+
+    The hooks of `atexit` have their time, but no more than that.
+    """
+
+    def end() -> NoReturn:
+        _flush()
+        os._exit(status)
+
+    timer = threading.Timer(max(seconds, _FLUSH_SECONDS), end)
+    timer.daemon = True
+    timer.start()
+    with suppress(BaseException):
+        atexit._run_exitfuncs()
+    end()
 
 
 def _flush() -> bool:
     """Write what was logged and printed; return whether somebody read it in time."""
 
     def flush() -> None:
-        logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, OSError, ValueError):
                 stream.flush()
 
-    flusher = threading.Thread(target=flush, name="fastwsh-flush", daemon=True)
-    flusher.start()
-    flusher.join(_FLUSH_SECONDS)
-    is_drained = outlets.drain(_FLUSH_SECONDS)
-    return is_drained and not flusher.is_alive()
+    return _run_within(_FLUSH_SECONDS, flush) and outlets.drain(_FLUSH_SECONDS)
+
+
+def _run_within(seconds: float, work: Callable[[], object]) -> bool:
+    """Run `work` in a thread, and return whether it has ended in time."""
+    thread = threading.Thread(target=work, name="fastwsh-end", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()

@@ -143,8 +143,13 @@ class StreamLog(_CountsLost):
     def __init__(self, stream: TextIO) -> None:
         outlet = outlets.of(stream)
         super().__init__(outlet)
+        self._source = stream
         if isinstance(outlet, outlets.Outlet):
             outlet.when_empty(self._flows_again)
+
+    def _tell_of_failure(self, error: OSError) -> None:
+        if self._source is not sys.stderr:
+            _complain("a log on standard output", error)
 
     def _flows_again(self) -> None:
         with self.lock or contextlib.nullcontext():
@@ -168,12 +173,7 @@ class LogFile(_CountsLost, logging.handlers.RotatingFileHandler):
         return outlets.of(stream)
 
     def _tell_of_failure(self, error: OSError) -> None:
-        if sys.stderr is not None:
-            with contextlib.suppress(OSError):
-                outlets.of(sys.stderr).write(
-                    f"fastwsh: cannot write the log file {self.baseFilename!r} "
-                    f"({error.strerror}); its lines are lost until that is possible again\n"
-                )
+        _complain(f"the log file {self.baseFilename!r}", error)
 
     def reopen(self) -> None:
         """Open the file of this name anew.
@@ -188,6 +188,15 @@ class LogFile(_CountsLost, logging.handlers.RotatingFileHandler):
                 former.close()
         finally:
             self.release()
+
+
+def _complain(log: str, error: OSError) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            outlets.of(sys.stderr).write(
+                f"fastwsh: cannot write {log} ({error.strerror}); "
+                "its lines are lost until that is possible again\n"
+            )
 
 
 def open_log_file(path: str, options: Any, option: str) -> LogFile:

@@ -5,11 +5,10 @@ The numbers, their names and their text format are native; see `_core.Server.met
 
 import argparse
 import logging
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, arguments, config, listeners
+from fastwsh import _core, arguments, config, forks, listeners
 
 if TYPE_CHECKING:
     import socket
@@ -75,7 +74,7 @@ class MetricsPort:
     def serve(self, core: _core.Server) -> None:
         """Have the native server answer, until it ends."""
         for listener, url in zip(self._sockets, self.urls, strict=True):
-            core.listen_for_metrics(os.dup(listener.fileno()))
+            core.listen_for_metrics(forks.duplicate(listener))
             _LOGGER.info("Metrics on %s", url)
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from fastwsh.concurrency.executor import AUTO, CHOICES
 from fastwsh.plain_http import DEFAULT_CGI_TIMEOUT
 
 __all__ = [
+    "DEFAULT_CLEANUP_TIMEOUT",
     "DEFAULT_DEFLATE_LEVEL",
     "DEFAULT_SHUTDOWN_TIMEOUT",
     "build_parser",
@@ -40,6 +41,9 @@ PYWEBSOCKET_DEFLATE_LEVEL: Final = 6
 
 DEFAULT_SHUTDOWN_TIMEOUT: Final = 10.0
 """10 s: what service managers wait at least before they kill."""
+
+DEFAULT_CLEANUP_TIMEOUT: Final = 5.0
+"""As much as a database or a file needs."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -106,6 +110,15 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         default=DEFAULT_SHUTDOWN_TIMEOUT,
         metavar="SECONDS",
         help="time that connections have to close after SIGINT or SIGTERM (default: 10)",
+    )
+    group.add_argument(
+        *spelled("--cleanup-timeout"),
+        dest="cleanup_timeout",
+        type=config.seconds,
+        default=DEFAULT_CLEANUP_TIMEOUT,
+        metavar="SECONDS",
+        help="time that handlers have after --shutdown-timeout, when their connections are cut, to "
+        "clean up before the process ends; atexit hooks have as much (default: 5)",
     )
     group.add_argument(
         *spelled("--deflate-level"),

@@ -6,13 +6,13 @@ else: connections go on, and what is more than can be kept is refused.
 
 import atexit
 import collections
+import errno
 import os
 import select
 import stat
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, TextIO
 
 __all__ = ["Outlet", "drain", "may_block", "of"]
@@ -26,9 +26,10 @@ _open: Final[dict[TextIO, "Outlet"]] = {}
 
 
 def may_block(stream: TextIO) -> bool:
-    """Tell whether a reader can stop those who write to `stream`; no reader stops a file."""
+    """Tell whether a reader can stop those who write to `stream`: a pipe, a socket, a terminal."""
     try:
-        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+        mode = os.fstat(stream.fileno()).st_mode
+        return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stream.isatty()
     except (AttributeError, OSError, ValueError):  # none at all, in memory, or closed
         return False
 
@@ -71,6 +72,7 @@ class Outlet:
         self._kept_bytes = 0
         self._has_refused = False
         self._has_thread = False
+        self._has_failed = False
         self._is_direct = is_direct
 
     def when_empty(self, call: Callable[[], object]) -> None:
@@ -82,16 +84,21 @@ class Outlet:
 
         Raises:
             BlockingIOError: Too much waits to be written already.
-            OSError: The text cannot be written; raised only where there is no thread.
+            OSError: The text cannot be written, or those before it could not.
         """
         data = text.encode(self._encoding, "backslashreplace")
         with self._changed:
             if self._is_direct:
                 self._write_out(data, _LAST_SECONDS)
                 return
+            if self._has_failed and not self._texts:
+                # who writes is told what the thread could tell nobody
+                self._write_out(data, 0)
+                self._has_failed = False
+                return
             if self._texts and self._kept_bytes + len(data) > _MAX_KEPT_BYTES:
                 self._has_refused = True
-                raise BlockingIOError("nobody reads")
+                raise BlockingIOError(errno.EAGAIN, "nobody reads")
             self._texts.append(data)
             self._kept_bytes += len(data)
             self._changed.notify_all()
@@ -130,10 +137,13 @@ class Outlet:
                     self._has_thread = False
                     return
                 data = self._texts[0]
-            # nowhere to report a failure to
-            with suppress(OSError, ValueError):
+            has_failed = False
+            try:
                 self._write_out(data, None)
+            except (OSError, ValueError):  # nobody reads any more, or the stream is closed
+                has_failed = True
             with self._changed:
+                self._has_failed = has_failed
                 self._texts.popleft()
                 self._kept_bytes -= len(data)
                 flows_again = self._has_refused and not self._texts
@@ -162,7 +172,7 @@ class Outlet:
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
         if not poll.poll(None if seconds is None else seconds * 1000):
-            raise BlockingIOError("nobody reads")
+            raise BlockingIOError(errno.EAGAIN, "nobody reads")
 
 
 def _end() -> None:

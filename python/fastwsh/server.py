@@ -18,6 +18,7 @@ from fastwsh import (
     _core,
     coroutines,
     embedding,
+    forks,
     limits,
     listeners,
     loggers,
@@ -136,6 +137,7 @@ class WebSocketServer(SocketServer):
         self._reloads = bool(getattr(options, "reload", False))
         self._placement = PlacementPolicy(getattr(options, "concurrency", AUTO))
         self._metrics_port = MetricsPort()
+        forks.forget_in_children(self)
         if getattr(options, "access_log", None):
             self.access_log = AccessLog(options.access_log, options)
         if listeners.are_named(options):
@@ -175,7 +177,7 @@ class WebSocketServer(SocketServer):
             log_thread.start()
             self._log_thread = log_thread
             for listener, _ in self._sockets:
-                core.listen(os.dup(listener.fileno()))
+                core.listen(forks.duplicate(listener))
             if self._reloads:
                 self._watcher = Watcher(self.websocket_server_options.dispatcher)
                 self._watcher.start()
@@ -209,11 +211,12 @@ class WebSocketServer(SocketServer):
         if threading.get_ident() != self._serving_thread:
             self._not_serving.wait()
 
-    def stop(self, timeout: float) -> bool:
+    def stop(self, timeout: float, cleanup_timeout: float = 0) -> bool:
         """Stop accepting, close every connection with 1001 and wait for the handlers.
 
         Args:
             timeout: Seconds to wait; connections that are still open then are cut.
+            cleanup_timeout: Seconds that handlers have to clean up once they are cut.
 
         Returns:
             Whether all handlers have ended.
@@ -227,7 +230,9 @@ class WebSocketServer(SocketServer):
                 core.close()
                 if self._event_loop is not None:
                     self._event_loop.say_goodbye()
-                finished = core.wait_closed(timeout)
+                finished = core.wait_closed(timeout) or (
+                    cleanup_timeout > 0 and core.wait_closed(cleanup_timeout)
+                )
             with self._routes_lock:
                 self._stopped.set()
                 event_loop, self._event_loop = self._event_loop, None
@@ -256,6 +261,15 @@ class WebSocketServer(SocketServer):
         """Close the listening sockets; those that are closed stay so."""
         self._metrics_port.close()
         super().server_close()
+
+    def _forget(self) -> None:
+        """Have nothing to do with what the parent of this process serves."""
+        self._stopped.set()
+        self._lock, self._routes_lock = threading.Lock(), threading.Lock()
+        self._core = self._event_loop = self._watcher = self._log_thread = None
+        self._sockets = []
+        self._metrics_port = MetricsPort()
+        self._not_serving.set()
 
     def reload_certificates(self) -> None:
         """Read the TLS files again, for connections from here on.

@@ -1,0 +1,189 @@
+"""Processes that handlers fork: they have default signals, and nothing of the server."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
+from wire import DEADLINE_SECONDS, TEXT, Client
+
+HANDLERS = "-w", "handlers", "--shutdown-timeout", "1"
+
+TERMINATES = """\
+import multiprocessing, time
+def web_socket_do_extra_handshake(request):
+    pass
+def web_socket_transfer_data(request):
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
+    child.start()
+    child.terminate()
+    child.join(20)
+    request.ws_stream.send_message(str(child.exitcode))
+    child.kill()
+"""
+
+POOLS = """\
+import multiprocessing
+def web_socket_do_extra_handshake(request):
+    pass
+def web_socket_transfer_data(request):
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        request.ws_stream.send_message(str(pool.map(abs, [-1, -2])))
+    request.ws_stream.send_message("ended")
+"""
+
+# The child tells who it is, and goes when its standard input ends.
+LEAVES = """\
+import os
+def web_socket_do_extra_handshake(request):
+    pass
+def web_socket_transfer_data(request):
+    child = os.fork()
+    if not child:
+        os.read(0, 1)
+        os._exit(0)
+    request.ws_stream.send_message(str(child))
+"""
+
+DAEMONIC = """\
+import multiprocessing, time
+def web_socket_do_extra_handshake(request):
+    pass
+def web_socket_transfer_data(request):
+    child = multiprocessing.get_context("fork").Process(
+        target=time.sleep, args=(3600,), daemon=True
+    )
+    child.start()
+    request.ws_stream.send_message(str(child.pid))
+    request.ws_stream.receive_message()
+"""
+
+
+def ask(server: Server, path: str, *, until_end: bool = False) -> list[bytes]:
+    with server.connect() as client:
+        assert client.handshake(path).status == 101
+        answers = [client.read_frame().payload]
+        if until_end:
+            while (frame := client.read_frame()).opcode == TEXT:
+                answers.append(frame.payload)
+        return answers
+
+
+@BOTH_WAYS
+def test_a_child_ends_at_sigterm(start_server: StartServer, write_handler: WriteHandler):
+    write_handler("terminates", TERMINATES)
+    assert ask(start_server(*HANDLERS), "/terminates") == [b"-15"]
+
+
+@BOTH_WAYS
+def test_a_pool_ends_with_its_block(start_server: StartServer, write_handler: WriteHandler):
+    write_handler("pools", POOLS)
+    assert ask(start_server(*HANDLERS), "/pools", until_end=True) == [b"[1, 2]", b"ended"]
+
+
+def held_sockets(pid: int) -> set[str]:
+    folder = Path(f"/proc/{pid}/fd")
+    names = set()
+    for entry in folder.iterdir():
+        name = str(entry.readlink())
+        if name.startswith("socket:"):
+            names.add(name.removeprefix("socket:[").removesuffix("]"))
+    return names
+
+
+def listening_sockets() -> set[str]:
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                found.add(fields[9])
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+@pytest.mark.parametrize("more", [(), ("--metrics-port", "0")])
+def test_a_child_holds_no_port(
+    start_server: StartServer, write_handler: WriteHandler, more: tuple[str, ...]
+):
+    write_handler("daemonic", DAEMONIC)
+    server = start_server(*HANDLERS, *more)
+    child = int(ask(server, "/daemonic")[0])
+    try:
+        assert held_sockets(server.process.pid) & listening_sockets()
+        assert not held_sockets(child) & listening_sockets()
+    finally:
+        # it would keep the pipes open
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_child_that_lives_on_leaves_the_port_to_others(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler(
+        "leaves",
+        LEAVES.replace("os.read(0, 1)", "signal.pause()").replace("import os", "import os, signal"),
+    )
+    server = start_server(*HANDLERS)
+    child = int(ask(server, "/leaves")[0])
+    try:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+        with socket.create_server(("127.0.0.1", server.port)):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_child_leaves_the_unix_socket_in_place(
+    start_server: StartServer, write_handler: WriteHandler, tmp_path: Path
+):
+    write_handler(
+        "exits",
+        LEAVES.replace("os.read(0, 1)", "gc.collect()").replace("import os", "import gc, os"),
+    )
+    path = tmp_path / "socket"
+    server = start_server(*HANDLERS, "--bind", "127.0.0.1:0", "--uds", str(path))
+    child = int(ask(server, "/exits")[0])
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text():
+        assert time.monotonic() < deadline
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        with Client.over(connection) as client:
+            assert client.handshake("/exits").status == 101
+
+
+def test_a_daemonic_child_ends_with_the_server(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler("daemonic", DAEMONIC)
+    server = start_server(*HANDLERS)
+    with server.connect() as client:
+        client.handshake("/daemonic")
+        child = int(client.read_frame().payload)
+        server.send_signal(signal.SIGTERM)
+        assert client.read_frame().close_code == 1001
+        client.send_close(1001)
+        assert server.wait() == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_a_child_logs_without_the_servers_thread(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler(
+        "logs",
+        LEAVES.replace("os.read(0, 1)", "logging.warning('from the child')").replace(
+            "import os", "import logging, os"
+        ),
+    )
+    server = start_server(*HANDLERS)
+    ask(server, "/logs")
+    server.log.wait_for("from the child")
