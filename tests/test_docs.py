@@ -15,6 +15,7 @@ from conftest import ROOT, StartServer
 from docs_support import Story
 
 _README = (ROOT / "README.md").read_text(encoding="utf-8")
+_CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 # By the heading above them.
 _README_BLOCKS = {
@@ -169,3 +170,22 @@ def test_tls_command_of_the_readme_is_accepted(capsys: pytest.CaptureFixture[str
     (command,) = [line for line in _README_COMMANDS if "--tls" in line]
     options, _ = parse_args_and_config(command.split()[3:])
     assert (options.port, options.use_tls) == (443, True)
+
+
+def test_functions_of_the_journeys_are_where_the_map_says():
+    journeys = _CONTRIBUTING.partition("\n## Four journeys\n")[2].partition("\n## ")[0]
+    steps = re.findall(r"^\d\. (.*?)(?=^\d\. |^$)", journeys, re.DOTALL | re.MULTILINE)
+    assert len(steps) >= 4 * 7
+    missing = []
+    for step in steps:
+        # a name is in one of the files in the next parentheses
+        for sentence in re.findall(r"[^(]*\([^)]*\)", step):
+            names, _, places = sentence.partition("(")
+            files = re.findall(r"`([\w/]+\.(?:rs|py))`", places)
+            text = "".join((ROOT / name).read_text(encoding="utf-8") for name in files)
+            missing += [
+                (name, files)
+                for name in re.findall(r"`(\w+)`", names)
+                if not re.search(rf"\b(?:fn|struct|enum|trait|def|class) {name}\b", text)
+            ]
+    assert missing == [], "mend the map in CONTRIBUTING.md"
