@@ -13,26 +13,16 @@ import docs_markdown as markdown
 import metrics_support
 from conftest import ROOT, StartServer
 from docs_support import Story
+from fastwsh.options import build_parser
 
 _README = (ROOT / "README.md").read_text(encoding="utf-8")
 _CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 # By the heading above them.
-_README_BLOCKS = {
-    "fastwsh": ["python"],  # test_cli_readme
-    "Testing WebSocket clients": ["python", "python"],  # test_cli_readme
-    "Where handlers run": ["python"],  # below
-    "A client": ["python", "python", "sh"],  # test_client_readme
-}
+_README_BLOCKS = {"A handler": ["python"]}  # test_cli_readme
 _README_COMMANDS = {
     "python3 dev.py run",  # docs_markdown.NOT_RUN says why not
     "python3 dev.py test",
-    "python3 -m venv .venv",
-    ". .venv/bin/activate",
-    "pip install .",
-    "docker build -f deploy/docker/Dockerfile -t fastwsh .",  # needs a daemon; see test_deploy
-    'docker run -p 9998:9998 -v "$PWD/handlers:/srv/handlers:ro" fastwsh',
-    "python -m fastwsh -p 443 -w handlers --tls -k ../keys/key.pem -c ../keys/fullchain.pem",
 }
 
 
@@ -72,7 +62,7 @@ def test_a_block_that_no_rule_knows_is_found(block: str):
 
 def test_every_page_is_in_the_navigation():
     config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    pages = re.findall(r"^  - .*: (\S+\.md)$", config, re.MULTILINE)
+    pages = re.findall(r"^ +- .*: (\S+\.md)$", config, re.MULTILINE)
     assert sorted(pages) == markdown.PAGES
 
 
@@ -91,10 +81,23 @@ def _indented(text: str) -> list[str]:
     )
 
 
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", _README)
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_options_are_those_of_the_parser():
     generator = runpy.run_path(str(markdown.DOCS / "generate_options.py"))
     message = "run: python docs/generate_options.py"
     assert markdown.read("options.md") == generator["render"](), message
+
+
+def test_options_that_the_page_about_running_names_exist():
+    named = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", markdown.read("running.md")))
+    clients = {"--send", "--expect"}
+    assert clients < named
+    assert sorted(named - clients - set(build_parser()._option_string_actions)) == []
 
 
 def test_every_block_of_the_readme_has_a_test():
@@ -107,18 +110,6 @@ def test_every_block_of_the_readme_has_a_test():
     }
     assert {title: found for title, found in languages.items() if found} == _README_BLOCKS
     assert set(_indented(_README)) == _README_COMMANDS
-
-
-def test_coroutine_of_the_readme_echoes(start_server: StartServer, handler_root: Path):
-    section = _README.partition("\n## Where handlers run\n")[2]
-    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
-    assert code is not None
-    (handler_root / "echo_wsh.py").write_text(code[1], encoding="utf-8")
-    server = start_server("-w", "handlers")
-    with server.connect() as client:
-        client.handshake("/echo")
-        client.send_frame(0x1, b"hello")
-        assert client.read_frame().payload == b"hello"
 
 
 def test_prometheus_is_told_to_ask_the_port_of_the_page():
@@ -162,14 +153,6 @@ def test_fields_of_the_access_log_are_those_of_the_page(
     table = markdown.read("metrics.md").partition("| field |")[2].partition("\n\n")[0]
     names = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     assert re.findall(r"`(\w+)`", " ".join(names)) == list(entry)
-
-
-def test_tls_command_of_the_readme_is_accepted(capsys: pytest.CaptureFixture[str]):
-    from fastwsh.options import parse_args_and_config
-
-    (command,) = [line for line in _README_COMMANDS if "--tls" in line]
-    options, _ = parse_args_and_config(command.split()[3:])
-    assert (options.port, options.use_tls) == (443, True)
 
 
 def test_functions_of_the_journeys_are_where_the_map_says():

@@ -55,12 +55,12 @@ class TestDefaults:
         )
         assert (options.max_message_bytes, options.max_inflated_bytes) == (7, 9)
 
-    def test_every_limit_has_its_reason_and_its_line_in_the_readme(self) -> None:
-        readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    def test_every_limit_has_its_reason_and_its_line_in_the_docs(self) -> None:
+        page = (Path(__file__).parent.parent / "docs/options.md").read_text(encoding="utf-8")
         for limit in limits.LIMITS:
             assert limit.reason
-            assert f"| `{limit.option}` |" in readme
-        assert "| `--pong-while-busy` |" in readme
+            assert f"| `{limit.option}` |" in page
+        assert "| `--pong-while-busy` |" in page
 
 
 class TestRequestHead:
