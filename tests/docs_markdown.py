@@ -28,7 +28,19 @@ _TITLES = {
     SAVE_HAR: "text",
 }
 
-CONTINUES = {"tutorial-2.md": "tutorial.md"}
+_IN_CHINESE = {
+    "在浏览器控制台中": BROWSER_CONSOLE,
+    "页面显示": PAGE_SHOWS,
+    "输出": PRINTS,
+    "客户端发送": CLIENT_SENDS,
+    "服务器应答": SERVER_ANSWERS,
+    "帧": FRAMES,
+}
+
+TRANSLATED = sorted(path.name for path in (DOCS / "zh").iterdir())
+"""Pages that exist in Chinese as well, by the same name in `zh`."""
+
+CONTINUES = {"tutorial-2.md": "tutorial.md", "zh/tutorial-2.md": "zh/tutorial.md"}
 """Pages that go on with the files of another one."""
 
 NOT_RUN = {
@@ -94,7 +106,7 @@ def steps_of(text: str) -> list[Step]:
         Step(
             line=text.count("\n", 0, match.start()) + 1,
             language="link" if match["link"] else match["language"],
-            title=match["title"] or "",
+            title=_IN_CHINESE.get(match["title"], match["title"] or ""),
             code=match["link"] or _with_included_files(match["code"]),
         )
         for match in _STEP.finditer(text)

@@ -43,6 +43,18 @@ def test_every_block_is_known(page: str):
     assert markdown.stray_code(text) == []
 
 
+@pytest.mark.parametrize("page", markdown.TRANSLATED)
+def test_the_chinese_page_has_the_steps_of_the_english_one(page: str):
+    ours, theirs = (
+        [
+            (step.language, step.title, step.code.count("\n"))
+            for step in markdown.steps_of(markdown.read(path))
+        ]
+        for path in (page, f"zh/{page}")
+    )
+    assert ours == theirs
+
+
 @pytest.mark.parametrize(
     "block",
     [
