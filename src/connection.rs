@@ -2,6 +2,7 @@
 //! the receiving half with its bounded buffer, the sending half, and the ways to wait for them. No
 //! Python types, nothing of listening or of HTTP.
 
+mod closing;
 pub(crate) mod drain;
 mod expiry;
 mod flusher;
@@ -25,7 +26,7 @@ pub use self::{
     slice::Slice,
     socket::Socket,
     transport::{
-        Account, Half, Outcome, Phase, Readiness, ServerClose, Side, Traffic, Transport, Volume,
+        Account, Half, Outcome, Phase, Readiness, ServerClose, Traffic, Transport, Volume,
     },
     wait::{Park, Wait},
 };

@@ -5,6 +5,7 @@
 //! than the limits it was given.
 
 pub mod close;
+pub mod closing;
 pub mod deflate;
 pub mod error;
 pub mod extension;

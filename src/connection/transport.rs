@@ -5,6 +5,7 @@
 //! only tries the other, never waits for it: the peer may read nothing before it has been read.
 //! Whoever shares a thread with others does not block on either, see [`LockWaiters`].
 
+mod closing;
 mod counters;
 mod ending;
 mod keeping;
@@ -23,13 +24,14 @@ use std::{
 };
 
 use self::counters::Counters;
-pub use self::counters::{Account, Phase, Side, Traffic, Volume};
+pub use self::counters::{Account, Phase, Traffic, Volume};
 
 pub use self::{
     ending::{Outcome, ServerClose},
     polling::Readiness,
 };
 use super::{
+    closing::AtomicClosing,
     flusher::Flusher,
     inbound::Inbound,
     lock_waiters::LockWaiters,
@@ -54,14 +56,8 @@ pub struct Transport {
     backed_up: Arc<AtomicBool>,
     /// A further complete message is buffered, so a reply may wait for the next one.
     more_buffered: AtomicBool,
-    /// The server closes this connection on its own account.
-    going_away: AtomicBool,
-    /// The handler has sent a close frame; a second one would be a mistake (RFC 6455 5.5.1).
-    close_sent: AtomicBool,
-    /// The peer has sent a close frame.
-    close_received: AtomicBool,
-    /// A call has failed because the connection is lost, or has to be closed.
-    end_told: AtomicBool,
+    /// Who closes this connection, and how far that has come.
+    closing: AtomicClosing,
     /// Frames of a caller that does not wait, until whoever is sending has sent them.
     queued: Mutex<Vec<u8>>,
     /// Whether there are any.
@@ -71,10 +67,6 @@ pub struct Transport {
     flusher: Arc<Flusher>,
     /// Whether the flusher knows this connection.
     watched: AtomicBool,
-    /// The handler has ended: whoever lets go of a half lets go of its socket as well.
-    finished: AtomicBool,
-    /// The handler waits for the peer's close frame, for which it has limited time.
-    awaits_close: AtomicBool,
     /// The handler waits for the peer, and has let go of the receiving half.
     awaits_input: AtomicBool,
     /// The handler reads or writes bytes past the frames, so that nobody else knows where one ends.
@@ -83,10 +75,6 @@ pub struct Transport {
     mid_frame: AtomicBool,
     /// The handler has a hook for pings.
     hooks_pings: AtomicBool,
-    /// The handler wants a reset for an end.
-    is_reset: AtomicBool,
-    /// The server has ended both directions.
-    is_cut: AtomicBool,
     /// Why the server ended it.
     expiry: OnceLock<Expiry>,
     lock_waiters: LockWaiters,
@@ -121,7 +109,7 @@ impl<T> DerefMut for Half<'_, T> {
 impl<T> Drop for Half<'_, T> {
     fn drop(&mut self) {
         drop(self.guard.take());
-        if self.transport.finished.load(Ordering::SeqCst) {
+        if self.transport.closing().is_gone() {
             self.transport.let_go();
         }
         self.transport.lock_waiters.released();
@@ -145,23 +133,16 @@ impl Transport {
             outbound: Mutex::new(outbound),
             socket: Mutex::new(Some(socket)),
             more_buffered: AtomicBool::new(false),
-            going_away: AtomicBool::new(false),
-            close_sent: AtomicBool::new(false),
-            close_received: AtomicBool::new(false),
-            end_told: AtomicBool::new(false),
+            closing: AtomicClosing::default(),
             queued: Mutex::default(),
             has_queued: AtomicBool::new(false),
             server_close: Mutex::new(None),
             flusher,
             watched: AtomicBool::new(false),
-            finished: AtomicBool::new(false),
-            awaits_close: AtomicBool::new(false),
             awaits_input: AtomicBool::new(false),
             is_raw: AtomicBool::new(false),
             mid_frame: AtomicBool::new(false),
             hooks_pings: AtomicBool::new(false),
-            is_reset: AtomicBool::new(false),
-            is_cut: AtomicBool::new(false),
             expiry: OnceLock::new(),
             lock_waiters: LockWaiters::default(),
             counters: Counters::default(),
@@ -196,36 +177,6 @@ impl Transport {
     /// Whether a further complete message is buffered.
     pub fn is_more_buffered(&self) -> bool {
         self.more_buffered.load(Ordering::Relaxed)
-    }
-
-    /// Whether the server is closing this connection.
-    pub fn is_going_away(&self) -> bool {
-        self.going_away.load(Ordering::SeqCst)
-    }
-
-    /// Says that a close frame is about to be sent for the handler.
-    pub fn closing(&self) {
-        self.close_sent.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether the peer has sent a close frame.
-    pub fn is_close_received(&self) -> bool {
-        self.close_received.load(Ordering::SeqCst)
-    }
-
-    /// Says that the handler has been told, by an exception, that the connection is lost or has to be
-    /// closed.
-    pub fn note_end_told(&self) {
-        self.end_told.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether the handler knows that the connection ends: a call has told it, or it closes the
-    /// connection itself.
-    pub fn is_end_told(&self) -> bool {
-        self.end_told.load(Ordering::SeqCst)
-            || self.is_close_received()
-            || self.is_reset.load(Ordering::SeqCst)
-            || self.close_sent.load(Ordering::SeqCst)
     }
 
     /// Keeps a small frame back if more input is buffered; `false`: the caller must send it.

@@ -4,10 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        Arc, Mutex,
-    },
+    sync::{Arc, Mutex},
 };
 
 use pyo3::{
@@ -65,7 +62,6 @@ pub(super) struct Connection {
     resource: String,
     tls: bool,
     accept: std::sync::OnceLock<String>,
-    clean: AtomicBool,
     /// The server's Python object; embedders find it through `_request_handler`.
     #[pyo3(get)]
     server: Py<PyAny>,
@@ -104,7 +100,6 @@ impl Connection {
             resource: candidate.resource,
             tls: candidate.tls,
             accept: std::sync::OnceLock::new(),
-            clean: AtomicBool::new(false),
             server,
         }
     }
@@ -128,7 +123,6 @@ impl Connection {
             resource,
             tls,
             accept: std::sync::OnceLock::new(),
-            clean: AtomicBool::new(false),
             server: none,
         }
     }
@@ -153,7 +147,7 @@ impl Connection {
     }
 
     pub(super) fn outcome(&self) -> Outcome {
-        if self.clean.load(Ordering::Relaxed) {
+        if self.transport.closing().is_clean() {
             Outcome::Clean
         } else {
             Outcome::Abrupt
@@ -362,7 +356,7 @@ impl Connection {
     }
 
     fn set_clean(&self) {
-        self.clean.store(true, Ordering::Relaxed);
+        self.transport.note_handshake_done();
     }
 }
 

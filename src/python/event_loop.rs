@@ -202,7 +202,7 @@ impl LoopState {
         transport: &Transport,
     ) -> PyResult<()> {
         let has_ended = self.reactor().has_ended(token);
-        let may_be_done = has_ended || transport.is_going_away();
+        let may_be_done = has_ended || transport.closing().is_going_away();
         if !may_be_done || !transport.is_peer_done(has_ended) {
             return Ok(());
         }

@@ -312,8 +312,10 @@ impl Inner {
         if self.attribute(py, name)?.is_truthy()? {
             return Ok(true);
         }
-        let going_away =
-            matches!(link, Link::Native(connection) if connection.get().transport.is_going_away());
+        let going_away = match link {
+            Link::Native(connection) => connection.get().transport.closing().is_going_away(),
+            Link::Duck(_) => false,
+        };
         if going_away {
             self.request.bind(py).setattr(name, true)?;
         }

@@ -134,15 +134,16 @@ impl Round {
     fn look(&mut self, now: Instant) {
         let Keepalive { ping_interval, idle_timeout, answers_pings, .. } = self.keepalive;
         let looks_at_all = ping_interval.is_some() || idle_timeout.is_some();
-        let wanted =
-            |transport: &Transport| looks_at_all || answers_pings || transport.awaits_close();
+        let wanted = |transport: &Transport| {
+            looks_at_all || answers_pings || transport.closing().awaits_close()
+        };
         let live = self.registry.established(wanted);
         let mut before = std::mem::take(&mut self.watched);
         for (id, transport) in live {
             if answers_pings {
                 transport.answer_pings();
             }
-            if !looks_at_all && !transport.awaits_close() {
+            if !looks_at_all && !transport.closing().awaits_close() {
                 continue;
             }
             let traffic = transport.traffic();
@@ -158,7 +159,7 @@ impl Round {
             transport.cut();
             return;
         }
-        if !transport.awaits_close() {
+        if !transport.closing().awaits_close() {
             watched.closing = None;
         } else if let Some(limit) = self.close_time {
             if now.duration_since(*watched.closing.get_or_insert(now)) >= limit {
@@ -166,7 +167,7 @@ impl Round {
             }
             return;
         }
-        if transport.is_going_away() {
+        if transport.closing().is_going_away() {
             return;
         }
         if let Some(limit) = self.keepalive.idle_timeout {

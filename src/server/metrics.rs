@@ -21,8 +21,8 @@ use super::{
     state::{ServerState, Workers},
 };
 use crate::{
-    connection::{Phase, Side, Traffic, Volume},
-    protocol::handshake::SWITCHING_PROTOCOLS,
+    connection::{Phase, Traffic, Volume},
+    protocol::{closing::Side, handshake::SWITCHING_PROTOCOLS},
 };
 
 /// Writes everything there is to tell.

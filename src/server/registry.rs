@@ -37,9 +37,14 @@ struct Entry {
     transport: Arc<Transport>,
     /// Where its handler is meant to run.
     place: Concurrency,
-    /// Whether a close frame would be understood.
-    established: bool,
     _seat: ConnectionPermit,
+}
+
+impl Entry {
+    /// Whether a close frame would be understood.
+    fn is_established(&self) -> bool {
+        self.transport.closing().is_established()
+    }
 }
 
 /// What there is at a moment.
@@ -78,17 +83,18 @@ impl Registry {
         }
         let id = state.next;
         state.next += 1;
-        state.live.insert(id, Entry { transport, place, established: false, _seat: permit });
+        state.live.insert(id, Entry { transport, place, _seat: permit });
         Some(id)
     }
 
     /// The 101 answer has been sent; `false` when the server is closing, which the connection
     /// was cut for.
     pub fn establish(&self, id: u64) -> bool {
-        let mut state = self.lock();
+        let state = self.lock();
         let closing = state.closing;
-        if let Some(entry) = state.live.get_mut(&id) {
-            entry.established = true;
+        if let Some(entry) = state.live.get(&id) {
+            // under the lock: `close` cuts those that are not
+            entry.transport.note_established();
         }
         !closing
     }
@@ -111,7 +117,7 @@ impl Registry {
         wanted: impl Fn(&Transport) -> bool,
     ) -> Vec<(u64, Arc<Transport>)> {
         let state = self.lock();
-        let entries = state.live.iter().filter(|(_, entry)| entry.established);
+        let entries = state.live.iter().filter(|(_, entry)| entry.is_established());
         entries
             .filter(|(_, entry)| wanted(&entry.transport))
             .map(|(id, entry)| (*id, entry.transport.clone()))
@@ -132,7 +138,7 @@ impl Registry {
         let (http_connections, mut totals) = (state.http_connections, state.totals.clone());
         let entries = state.live.values();
         let live: Vec<_> = entries
-            .map(|entry| (entry.place, entry.established, entry.transport.clone()))
+            .map(|entry| (entry.place, entry.is_established(), entry.transport.clone()))
             .collect();
         drop(state);
         let mut connections = BTreeMap::new();
@@ -162,7 +168,7 @@ impl Registry {
         let mut state = self.lock();
         state.closing = true;
         for entry in state.live.values() {
-            if entry.established {
+            if entry.is_established() {
                 entry.transport.go_away(server_close);
             } else {
                 entry.transport.cut();

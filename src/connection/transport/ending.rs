@@ -1,12 +1,7 @@
 //! The end of a connection: the server's own close frame, letting go of the socket, and what a
 //! handler may ask for that the protocol does not know, half a connection and a reset.
 
-use std::{
-    io,
-    sync::{atomic::Ordering, Arc},
-    thread,
-    time::Duration,
-};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use rustix::net::Shutdown;
 
@@ -16,6 +11,7 @@ use crate::{
     locks::{lock, try_lock},
     protocol::{
         close::{self, CloseCode},
+        closing::Closing,
         error::SendError,
         frame::Opcode,
         send::control_frame,
@@ -63,18 +59,17 @@ impl Transport {
     /// what is being sent.
     pub fn go_away(&self, server_close: &ServerClose) {
         let mut unsent = lock(&self.server_close);
-        if !self.close_sent.load(Ordering::SeqCst) && !self.is_going_away() {
+        let before = self.closing.update(|closing| closing.go_away(server_close.code()));
+        if !before.is_going_away() && !before.is_sending_ended() {
             *unsent = Some(server_close.frame().to_vec());
-            self.note_close_sent(server_close.code());
         }
-        self.going_away.store(true, Ordering::SeqCst);
         drop(unsent);
         self.send_server_close();
     }
 
     /// Ends both directions at once; whoever waits inside wakes up.
     pub fn cut(&self) {
-        self.is_cut.store(true, Ordering::SeqCst);
+        self.closing.update(Closing::cut);
         if let Some(socket) = &*lock(&self.socket) {
             socket.shutdown(Shutdown::Both);
         }
@@ -87,8 +82,7 @@ impl Transport {
     /// bytes into a reset (RFC 9112 9.6).
     pub fn finish(&self, outcome: Outcome) -> Option<Arc<Socket>> {
         let socket = self.take_socket()?;
-        self.finished.store(true, Ordering::SeqCst);
-        let is_reset = self.is_reset.load(Ordering::SeqCst);
+        let is_reset = self.closing.update(Closing::let_go).is_reset();
         if let Some(mut outbound) = try_lock(&self.outbound) {
             if !is_reset {
                 self.take_queued(&mut outbound);
@@ -141,14 +135,13 @@ impl Transport {
     /// Sends the server's close frame if there is one and nobody else is sending. Whoever is sends
     /// it: everyone calls this after letting go of `outbound`.
     pub(super) fn send_server_close(&self) {
-        if !self.is_going_away() {
+        if !self.closing().is_going_away() {
             return;
         }
         if let Some(mut outbound) = self.try_outbound() {
             let server_close = lock(&self.server_close).take();
-            // the handler's own close frame may have come first, and is enough
-            let is_wanted = !self.close_sent.load(Ordering::SeqCst);
-            if let Some(frame) = server_close.filter(|_| is_wanted) {
+            let is_owed = self.closing().owes_server_close();
+            if let Some(frame) = server_close.filter(|_| is_owed) {
                 // a peer that takes nothing is cut when the time for closing is over
                 outbound.send_server_close(&frame);
             }
@@ -160,8 +153,7 @@ impl Transport {
     /// # Errors
     /// As [`Self::send_frame`].
     pub fn end_sending(&self, wait: Wait<'_>) -> io::Result<()> {
-        // no close frame can follow
-        self.closing();
+        self.closing.update(Closing::sending_ends);
         self.sending(wait, |outbound| outbound.end(wait))
     }
 
@@ -171,15 +163,14 @@ impl Transport {
     pub fn reset(&self) {
         let Some(socket) = lock(&self.socket).clone() else { return };
         socket.reset_on_close();
-        self.closing();
-        self.is_reset.store(true, Ordering::SeqCst);
+        self.closing.update(Closing::reset);
         if self.registration.get().is_some() {
             // says nothing to the peer
             socket.shutdown(Shutdown::Read);
             return;
         }
         self.take_socket();
-        self.finished.store(true, Ordering::SeqCst);
+        self.closing.update(Closing::let_go);
         socket.shutdown(Shutdown::Read);
         self.let_go();
         self.lock_waiters.released();

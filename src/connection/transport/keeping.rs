@@ -21,15 +21,6 @@ use crate::{
 const FRAMES_AT_A_LOOK: usize = 256;
 
 impl Transport {
-    /// Says whether the handler waits for the peer's close frame.
-    pub fn set_awaits_close(&self, awaits: bool) {
-        self.awaits_close.store(awaits, Ordering::Relaxed);
-    }
-
-    pub(crate) fn awaits_close(&self) -> bool {
-        self.awaits_close.load(Ordering::Relaxed)
-    }
-
     /// Says whether the handler waits for the peer without the receiving half; said by whoever
     /// holds that.
     pub fn set_awaits_input(&self, awaits: bool) {
@@ -94,7 +85,7 @@ impl Transport {
         }
         match Ahead::of(inbound.bytes()) {
             Ahead::Message => false,
-            Ahead::Close => has_ended || self.is_going_away(),
+            Ahead::Close => has_ended || self.closing().is_going_away(),
             Ahead::Nothing => has_ended,
         }
     }
@@ -106,7 +97,7 @@ impl Transport {
     /// Sends a frame of the server's own between those of the handler, without waiting; `false` if
     /// it cannot stand there now.
     pub(crate) fn send_between(self: &Arc<Self>, frame: &[u8]) -> bool {
-        if self.is_raw.load(Ordering::SeqCst) || self.close_sent.load(Ordering::SeqCst) {
+        if self.is_raw.load(Ordering::SeqCst) || self.closing().is_sending_ended() {
             return false;
         }
         let Some(mut outbound) = self.try_outbound() else { return false };
@@ -131,7 +122,7 @@ impl Transport {
     pub(crate) fn answer_pings(self: &Arc<Self>) {
         let is_handlers = self.hooks_pings.load(Ordering::SeqCst)
             || self.is_raw.load(Ordering::SeqCst)
-            || self.is_close_received();
+            || self.closing().is_close_received();
         if is_handlers {
             return;
         }

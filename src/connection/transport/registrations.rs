@@ -1,9 +1,6 @@
 //! Where reactors know a connection's socket.
 
-use std::{
-    io,
-    sync::{atomic::Ordering, Arc},
-};
+use std::{io, sync::Arc};
 
 use super::Transport;
 use crate::{
@@ -53,7 +50,7 @@ impl Transport {
     }
 
     fn unless_finished(&self, registration: &Registration) -> io::Result<ReactorToken> {
-        if self.finished.load(Ordering::SeqCst) {
+        if self.closing().is_gone() {
             // which may not have seen the registration
             registration.end(None);
             return Err(io::ErrorKind::NotConnected.into());

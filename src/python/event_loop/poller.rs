@@ -68,7 +68,7 @@ impl AsyncConnection {
     }
 
     fn is_end_told(&self) -> bool {
-        self.transport.is_end_told()
+        self.transport.closing().is_end_told()
     }
 
     fn watch_server_close(&self) {
@@ -173,7 +173,8 @@ impl AsyncConnection {
         let transport = &*self.transport;
         self.set_awaits_input(false);
         let is_backed_up = transport.is_backed_up();
-        if is_backed_up || !transport.is_more_buffered() && !transport.is_close_received() {
+        if is_backed_up || !transport.is_more_buffered() && !transport.closing().is_close_received()
+        {
             let parker = Parker::new(py, &self.shared, transport);
             if transport.has_held() {
                 transport.flush_before_wait(Wait::Park(&parker));

@@ -91,10 +91,9 @@ impl Inner {
         let link = self.link(py)?;
         self.control_frame(Opcode::CLOSE, body.as_any(), |frame| {
             if let Link::Native(connection) = &link {
-                let transport = &connection.get().transport;
-                transport.closing();
                 let code = code.and_then(|code| u16::try_from(code).ok());
-                transport.note_close_sent(code.map_or(CloseCode::NO_STATUS, CloseCode));
+                let code = code.map_or(CloseCode::NO_STATUS, CloseCode);
+                connection.get().transport.note_close_sent(code);
             }
             self.set(py, intern!(py, "server_terminated"), true)?;
             frame.send(self)

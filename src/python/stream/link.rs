@@ -30,7 +30,10 @@ impl Link<'_> {
     }
 
     pub(super) fn is_close_received(&self) -> bool {
-        matches!(self, Self::Native(connection) if connection.get().transport.is_close_received())
+        match self {
+            Self::Native(connection) => connection.get().transport.closing().is_close_received(),
+            Self::Duck(_) => false,
+        }
     }
 
     pub(super) fn strict_compat(&self) -> bool {

@@ -67,7 +67,7 @@ pub(super) fn wait_input(
     wait: Wait<'_>,
 ) -> Result<(), Failure> {
     let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
-    if awaited == ReceiveGoal::CloseAnswer && transport.is_close_received() {
+    if awaited == ReceiveGoal::CloseAnswer && transport.closing().is_close_received() {
         return Err(Failure::Answered);
     }
     if !inbound.bytes().is_empty() || !lock(reader).is_between_frames() {
@@ -167,7 +167,7 @@ pub(super) fn wait_event(
     wait: Wait<'_>,
 ) -> Result<ReadOutcome, Failure> {
     let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
-    if awaited == ReceiveGoal::CloseAnswer && transport.is_close_received() {
+    if awaited == ReceiveGoal::CloseAnswer && transport.closing().is_close_received() {
         return Err(Failure::Answered);
     }
     lock(reader).set_rules(rules);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    connection::{Account, Phase, Side, Traffic, Volume},
-    protocol::handshake::SWITCHING_PROTOCOLS,
+    connection::{Account, Phase, Traffic, Volume},
+    protocol::{closing::Side, handshake::SWITCHING_PROTOCOLS},
 };
 
 /// Codes from here on are for everybody to choose (RFC 6455 7.4.2).

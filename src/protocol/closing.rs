@@ -1,0 +1,451 @@
+//! The closing handshake as a state machine (RFC 6455 7): which side has sent a close frame with which
+//! code, and what is still allowed. It has no I/O and no clock: whoever waits for the peer keeps the time.
+//!
+//! Each direction ends for itself. Ours:
+//!
+//! ```text
+//!             established              handler_closes, sending_ends, reset
+//!  ┌─────────┐         ┌──────┐                                   ┌────────┐
+//!  │ opening ├────────►│ open ├──────────────────────────────────►│ closed │
+//!  └─────────┘         └──┬───┘                                   └────────┘
+//!                         │ go_away                                    ▲
+//!                         ▼                                            │
+//!                  ┌────────────┐  handler_closes before the server's  │
+//!                  │ going away ├──────────────────────────────────────┘
+//!                  └────────────┘  frame has left: the handler's is the one that goes out
+//! ```
+//!
+//! The peer's, which only it can end:
+//!
+//! ```text
+//!  ┌──────┐ close_received ┌────────┐
+//!  │ open ├───────────────►│ closed │
+//!  └──────┘                └────────┘
+//! ```
+//!
+//! And the stream below both, whose end ends them:
+//!
+//! ```text
+//!  ┌───────────┐   cut, reset  ┌───────┐ let_go ┌──────┐
+//!  │ connected ├──────────────►│ ended ├───────►│ gone │
+//!  └─────┬─────┘               └───────┘        └──────┘
+//!        │                     let_go               ▲
+//!        └──────────────────────────────────────────┘
+//! ```
+//!
+//! No transition is undone, but for [`Closing::await_close`]. Each is allowed in every state, for a
+//! handler, a peer and a server that close at the same time cannot know of each other; one that comes
+//! too late changes nothing that has been said to the peer.
+
+use super::close::CloseCode;
+
+/// Who did something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The peer.
+    Client,
+    /// The server, or its handler.
+    Server,
+}
+
+/// How far a connection's closing has come. Small enough to be kept in one atomic number: see
+/// [`Self::to_bits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Closing {
+    /// From the lowest: sixteen bits for the code of our close frame, sixteen for the first close
+    /// code of either side, two for that side, and the flags below.
+    bits: u64,
+}
+
+const FIRST_CODE: u32 = 16;
+const FIRST_SIDE: u32 = 32;
+/// In the two bits for a side, where 0 stands for none.
+const CLIENT: u64 = 1;
+const SERVER: u64 = 2;
+
+const ESTABLISHED: u64 = 1 << 34;
+const GOING_AWAY: u64 = 1 << 35;
+const SENDING_ENDED: u64 = 1 << 36;
+const CLOSE_RECEIVED: u64 = 1 << 37;
+const END_TOLD: u64 = 1 << 38;
+const AWAITS_CLOSE: u64 = 1 << 39;
+const CLEAN: u64 = 1 << 40;
+const CUT: u64 = 1 << 41;
+const RESET: u64 = 1 << 42;
+const GONE: u64 = 1 << 43;
+
+/// Transitions.
+impl Closing {
+    /// The opening handshake has been answered: the peer understands a close frame from now on.
+    #[must_use]
+    pub fn established(self) -> Self {
+        self.with(ESTABLISHED)
+    }
+
+    /// The server closes the connection of its own accord; [`Self::owes_server_close`] says whether
+    /// its close frame is still wanted.
+    #[must_use]
+    pub fn go_away(self, code: CloseCode) -> Self {
+        let is_first = !self.is_sending_ended() && !self.is_going_away();
+        let closing = if is_first { self.sent(code) } else { self };
+        closing.with(GOING_AWAY)
+    }
+
+    /// The handler's close frame is about to be sent, of its own or as an answer. A handler may insist
+    /// on a second one, whose code is then the one that counts as ours.
+    #[must_use]
+    pub fn handler_closes(self, code: CloseCode) -> Self {
+        self.sent(code).with(SENDING_ENDED)
+    }
+
+    /// Our direction ends without a close frame: none can follow.
+    #[must_use]
+    pub fn sending_ends(self) -> Self {
+        self.with(SENDING_ENDED)
+    }
+
+    /// The peer has sent a close frame. One whose code is `None`, for it may not stand in a close frame,
+    /// is a mistake that our own close frame names.
+    #[must_use]
+    pub fn close_received(self, code: Option<CloseCode>) -> Self {
+        let closing = code.map_or(self, |code| self.first(code, CLIENT));
+        closing.with(CLOSE_RECEIVED)
+    }
+
+    /// A call has told the handler, by an exception, that the connection is lost or has to be closed.
+    #[must_use]
+    pub fn end_told(self) -> Self {
+        self.with(END_TOLD)
+    }
+
+    /// The handler waits for the peer's close frame, or no longer does.
+    #[must_use]
+    pub fn await_close(self, awaits: bool) -> Self {
+        if awaits {
+            self.with(AWAITS_CLOSE)
+        } else {
+            Self { bits: self.bits & !AWAITS_CLOSE }
+        }
+    }
+
+    /// The handler has ended after close frames in both directions.
+    #[must_use]
+    pub fn handshake_done(self) -> Self {
+        self.with(CLEAN)
+    }
+
+    /// The server has ended both directions.
+    #[must_use]
+    pub fn cut(self) -> Self {
+        self.with(CUT)
+    }
+
+    /// The handler wants a reset in place of a close frame and an orderly end.
+    #[must_use]
+    pub fn reset(self) -> Self {
+        self.with(RESET | SENDING_ENDED)
+    }
+
+    /// The stream belongs to nobody any more: whoever still holds a half lets go of it.
+    #[must_use]
+    pub fn let_go(self) -> Self {
+        self.with(GONE)
+    }
+
+    /// The handler has ended. Without a close frame from either side, whoever ended the stream is the
+    /// one who closed the connection, abnormally (RFC 6455 7.1.5).
+    #[must_use]
+    pub fn handler_ended(self, is_peer_gone: bool) -> Self {
+        let is_ours = self.is_sending_ended() || self.is_reset() || self.is_cut() || !is_peer_gone;
+        self.first(CloseCode::ABNORMAL, if is_ours { SERVER } else { CLIENT })
+    }
+}
+
+/// Questions.
+impl Closing {
+    /// Whether a close frame would be understood.
+    pub fn is_established(self) -> bool {
+        self.has(ESTABLISHED)
+    }
+
+    /// Whether the server is closing the connection.
+    pub fn is_going_away(self) -> bool {
+        self.has(GOING_AWAY)
+    }
+
+    /// Whether no frame may follow from our side, for a close frame of the handler's or the end of our
+    /// direction (RFC 6455 5.5.1).
+    pub fn is_sending_ended(self) -> bool {
+        self.has(SENDING_ENDED)
+    }
+
+    /// Whether the server's close frame is to go out if it has not yet: the handler's own may have come
+    /// first, and is enough.
+    pub fn owes_server_close(self) -> bool {
+        self.is_going_away() && !self.is_sending_ended()
+    }
+
+    /// Whether the peer has sent a close frame.
+    pub fn is_close_received(self) -> bool {
+        self.has(CLOSE_RECEIVED)
+    }
+
+    /// Whether the handler knows that the connection ends: a call has told it, or it closes the
+    /// connection itself.
+    pub fn is_end_told(self) -> bool {
+        self.has(END_TOLD | CLOSE_RECEIVED | SENDING_ENDED)
+    }
+
+    /// Whether the handler waits for the peer's close frame, for which it has limited time.
+    pub fn awaits_close(self) -> bool {
+        self.has(AWAITS_CLOSE)
+    }
+
+    /// Whether the server has ended both directions.
+    pub fn is_cut(self) -> bool {
+        self.has(CUT)
+    }
+
+    /// Whether the connection ends by a reset.
+    pub fn is_reset(self) -> bool {
+        self.has(RESET)
+    }
+
+    /// Whether whoever holds a half of the stream lets go of it.
+    pub fn is_gone(self) -> bool {
+        self.has(GONE)
+    }
+
+    /// Whether close frames went both ways, so that nothing more will come.
+    pub fn is_clean(self) -> bool {
+        self.has(CLEAN)
+    }
+
+    /// The code of our close frame, 1005 if it has none; `None` if none was sent.
+    pub fn code_sent(self) -> Option<CloseCode> {
+        match self.code_at(0) {
+            CloseCode(0) => None,
+            code => Some(code),
+        }
+    }
+
+    /// The code of the first close frame and the side that sent it; see [`Self::handler_ended`] for a
+    /// connection without one.
+    pub fn first_close(self) -> Option<(CloseCode, Side)> {
+        let side = match (self.bits >> FIRST_SIDE) & 3 {
+            CLIENT => Side::Client,
+            SERVER => Side::Server,
+            _ => return None,
+        };
+        Some((self.code_at(FIRST_CODE), side))
+    }
+
+    /// The state as a number.
+    pub fn to_bits(self) -> u64 {
+        self.bits
+    }
+
+    /// The state that [`Self::to_bits`] made a number of.
+    pub fn from_bits(bits: u64) -> Self {
+        Self { bits }
+    }
+
+    fn has(self, any_of: u64) -> bool {
+        self.bits & any_of != 0
+    }
+
+    fn with(self, flags: u64) -> Self {
+        Self { bits: self.bits | flags }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "sixteen bits are wanted")]
+    fn code_at(self, shift: u32) -> CloseCode {
+        CloseCode((self.bits >> shift) as u16)
+    }
+
+    fn sent(self, code: CloseCode) -> Self {
+        let bits = self.bits & !u64::from(u16::MAX) | u64::from(code.0);
+        Self { bits }.first(code, SERVER)
+    }
+
+    fn first(self, code: CloseCode, side: u64) -> Self {
+        if self.first_close().is_some() {
+            return self;
+        }
+        self.with(side << FIRST_SIDE | u64::from(code.0) << FIRST_CODE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OPEN: Closing = Closing { bits: ESTABLISHED };
+
+    #[test]
+    fn the_first_close_frame_is_the_one_that_closed_the_connection() {
+        let ours = OPEN.handler_closes(CloseCode(3000)).close_received(Some(CloseCode(3001)));
+        assert_eq!(ours.first_close(), Some((CloseCode(3000), Side::Server)));
+        assert_eq!(ours.code_sent(), Some(CloseCode(3000)));
+
+        let peers = OPEN.close_received(Some(CloseCode(3001))).handler_closes(CloseCode(3000));
+        assert_eq!(peers.first_close(), Some((CloseCode(3001), Side::Client)));
+        assert_eq!(peers.code_sent(), Some(CloseCode(3000)));
+    }
+
+    #[test]
+    fn a_close_frame_with_a_forbidden_code_is_received_but_closes_nothing() {
+        let closing = OPEN.close_received(None);
+        assert!(closing.is_close_received() && closing.is_end_told());
+        let answered = closing.handler_closes(CloseCode::PROTOCOL_ERROR);
+        assert_eq!(answered.first_close(), Some((CloseCode::PROTOCOL_ERROR, Side::Server)));
+    }
+
+    #[test]
+    fn a_server_that_goes_away_owes_a_close_frame_until_the_handler_closes() {
+        let closing = OPEN.go_away(CloseCode::GOING_AWAY);
+        assert!(closing.owes_server_close() && !closing.is_end_told());
+        let closing = closing.handler_closes(CloseCode::NORMAL);
+        assert!(closing.is_going_away() && !closing.owes_server_close());
+        assert_eq!(closing.code_sent(), Some(CloseCode::NORMAL));
+        assert_eq!(closing.first_close(), Some((CloseCode::GOING_AWAY, Side::Server)));
+    }
+
+    #[test]
+    fn going_away_behind_the_handlers_close_frame_or_twice_sends_nothing_more() {
+        let closed = OPEN.handler_closes(CloseCode::NORMAL).go_away(CloseCode::GOING_AWAY);
+        assert!(closed.is_going_away() && !closed.owes_server_close());
+        assert_eq!(closed.code_sent(), Some(CloseCode::NORMAL));
+        let twice = OPEN.go_away(CloseCode::GOING_AWAY).go_away(CloseCode::UNEXPECTED);
+        assert_eq!(twice.code_sent(), Some(CloseCode::GOING_AWAY));
+    }
+
+    #[test]
+    fn without_a_close_frame_whoever_ended_the_stream_closed_the_connection() {
+        let by = |closing: Closing, is_peer_gone| closing.handler_ended(is_peer_gone).first_close();
+        let (peer, server) =
+            ((CloseCode::ABNORMAL, Side::Client), (CloseCode::ABNORMAL, Side::Server));
+        assert_eq!(by(OPEN, true), Some(peer));
+        assert_eq!(by(OPEN, false), Some(server));
+        for ended in [OPEN.cut(), OPEN.reset(), OPEN.sending_ends()] {
+            assert_eq!(by(ended, true), Some(server), "{ended:?}");
+        }
+        let closed = OPEN.close_received(Some(CloseCode::NORMAL));
+        assert_eq!(by(closed, true), Some((CloseCode::NORMAL, Side::Client)));
+    }
+
+    #[test]
+    fn waiting_for_the_peers_close_frame_ends() {
+        let waiting = OPEN.handler_closes(CloseCode::NORMAL).await_close(true);
+        assert!(waiting.awaits_close());
+        assert_eq!(waiting.await_close(false), OPEN.handler_closes(CloseCode::NORMAL));
+    }
+
+    /// A transition, as a handler, a peer and a server may make them in any order.
+    #[derive(Debug, Clone, Copy)]
+    enum Transition {
+        Answer,
+        GoAway(u16),
+        HandlerCloses(u16),
+        SendingEnds,
+        Received(Option<u16>),
+        Told,
+        Await(bool),
+        Done,
+        Cut,
+        Reset,
+        LetGo,
+        HandlerEnded(bool),
+    }
+
+    fn transition() -> impl Strategy<Value = Transition> {
+        use Transition::*;
+        prop_oneof![
+            Just(Answer),
+            (1..=u16::MAX).prop_map(GoAway),
+            (1..=u16::MAX).prop_map(HandlerCloses),
+            Just(SendingEnds),
+            any::<Option<u16>>().prop_map(Received),
+            Just(Told),
+            any::<bool>().prop_map(Await),
+            Just(Done),
+            Just(Cut),
+            Just(Reset),
+            Just(LetGo),
+            any::<bool>().prop_map(HandlerEnded),
+        ]
+    }
+
+    fn apply(closing: Closing, transition: Transition) -> Closing {
+        match transition {
+            Transition::Answer => closing.established(),
+            Transition::GoAway(code) => closing.go_away(CloseCode(code)),
+            Transition::HandlerCloses(code) => closing.handler_closes(CloseCode(code)),
+            Transition::SendingEnds => closing.sending_ends(),
+            Transition::Received(code) => closing.close_received(code.map(CloseCode)),
+            Transition::Told => closing.end_told(),
+            Transition::Await(awaits) => closing.await_close(awaits),
+            Transition::Done => closing.handshake_done(),
+            Transition::Cut => closing.cut(),
+            Transition::Reset => closing.reset(),
+            Transition::LetGo => closing.let_go(),
+            Transition::HandlerEnded(is_peer_gone) => closing.handler_ended(is_peer_gone),
+        }
+    }
+
+    /// What the transitions mean, looked up in all that has happened.
+    fn check(history: &[Transition], closing: Closing) {
+        use Transition::*;
+        let any = |is: fn(&Transition) -> bool| history.iter().any(is);
+        let ended = |t: &Transition| matches!(t, HandlerCloses(_) | SendingEnds | Reset);
+        assert_eq!(closing.is_established(), any(|t| matches!(t, Answer)));
+        assert_eq!(closing.is_going_away(), any(|t| matches!(t, GoAway(_))));
+        assert_eq!(closing.is_sending_ended(), history.iter().any(ended));
+        assert_eq!(closing.is_close_received(), any(|t| matches!(t, Received(_))));
+        assert_eq!(closing.is_cut(), any(|t| matches!(t, Cut)));
+        assert_eq!(closing.is_reset(), any(|t| matches!(t, Reset)));
+        assert_eq!(closing.is_gone(), any(|t| matches!(t, LetGo)));
+        assert_eq!(closing.is_clean(), any(|t| matches!(t, Done)));
+        assert_eq!(
+            closing.is_end_told(),
+            any(|t| matches!(t, Told | Received(_))) || history.iter().any(ended)
+        );
+        let awaits = history.iter().rev().find_map(|t| match t {
+            Await(awaits) => Some(*awaits),
+            _ => None,
+        });
+        assert_eq!(closing.awaits_close(), awaits == Some(true));
+    }
+
+    proptest! {
+        #[test]
+        fn every_order_of_transitions_keeps_what_has_been_said(
+            transitions in proptest::collection::vec(transition(), 0..24),
+        ) {
+            let mut closing = Closing::default();
+            for (index, &transition) in transitions.iter().enumerate() {
+                let before = closing;
+                closing = apply(before, transition);
+                check(&transitions[..=index], closing);
+                prop_assert_eq!(Closing::from_bits(closing.to_bits()), closing);
+                // said once, said for ever
+                if before.first_close().is_some() {
+                    prop_assert_eq!(closing.first_close(), before.first_close());
+                }
+                let sends = match transition {
+                    Transition::GoAway(code) if !before.is_sending_ended() && !before.is_going_away() => Some(code),
+                    Transition::HandlerCloses(code) => Some(code),
+                    _ => None,
+                };
+                prop_assert_eq!(closing.code_sent(), sends.map(CloseCode).or(before.code_sent()));
+                if closing.code_sent().is_some() {
+                    prop_assert!(closing.first_close().is_some());
+                }
+                // the same again changes nothing
+                prop_assert_eq!(apply(closing, transition), closing);
+            }
+        }
+    }
+}
