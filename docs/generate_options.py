@@ -22,25 +22,26 @@ _HEAD = """\
 
 <!-- Written by docs/generate_options.py; change the help of an option instead. -->
 
-Every option of `python -m fastwsh`, as its `--help` describes it. The long spellings are accepted
-with underscores as well: `--log_level` is `--log-level`.
+This page lists every option of `python -m fastwsh`, with the text of `--help`. Underscores may
+replace the dashes in long names: `--log_level` is `--log-level`.
 
-An option is looked for in three places, and the first that has it decides:
+The server looks for an option in three places, and takes the first value that it finds:
 
 1. the command line;
-2. the environment: `FASTWSH_LOG_LEVEL=info` is `--log-level info`. A flag is `1` or `0`, values of
-   a repeatable option are separated by commas, and an empty variable counts as not set;
+2. the environment: `FASTWSH_LOG_LEVEL=info` is `--log-level info`. Write `1` or `0` for a flag,
+   and commas between the values of an option that may be repeated. An empty variable counts as not
+   set;
 3. the file that `--config` names.
 
-A bad option or value ends the program with exit status 2, and a server that cannot start ends
-with 1. One sentence on standard error says why.
+If an option or value is wrong, the program ends with exit status 2. If the server cannot start, it
+ends with exit status 1. One sentence on standard error says why.
 """
 
 _CONFIG = """\
 ## Configuration file
 
-A configuration file has one section, `[pywebsocket]`, and the long names without the dashes in
-front:
+A configuration file has one section, `[pywebsocket]`. In it, options have their long names without
+the leading dashes:
 
 ```ini title="server.ini"
 [pywebsocket]
@@ -58,7 +59,8 @@ $ python -m fastwsh --config server.ini --check
 _OLD = """\
 ## Old names
 
-These are accepted with a warning, for the scripts of older pywebsockets:
+These options are accepted with a warning, for scripts that were written for older versions of
+pywebsocket:
 
 | option | |
 |---|---|
@@ -67,8 +69,8 @@ These are accepted with a warning, for the scripts of older pywebsockets:
 _CLIENT = """\
 ## The client
 
-`python -m fastwsh.client` talks to a server, as a console or in scripts. It reads no environment
-variables and no file.
+`python -m fastwsh.client` connects to a server, as a console or in scripts; see [the
+client](client.md). Its options cannot be set by environment variables or in a file.
 """
 
 _REASONS = """\
