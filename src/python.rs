@@ -2,6 +2,7 @@
 
 mod argument;
 mod client;
+mod clock;
 mod connection;
 mod deflate;
 mod descriptor;
@@ -35,6 +36,7 @@ mod _core {
     #[pymodule_export]
     use super::{
         client::{connect, connect_async},
+        clock::{real_monotonic, real_time},
         connection::Connection,
         deflate::{
             DeflateFramer, DeflateOffer, IncomingFrameFilter, IncomingMessageFilter,

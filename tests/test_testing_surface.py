@@ -1,8 +1,11 @@
 """What `fastwsh.testing` offers is what it says it offers."""
 
+import ast
+import graphlib
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +24,21 @@ def test_a_module_lists_its_public_names(name: str) -> None:
     }
     assert defined <= set(module.__all__)
     assert all(hasattr(module, key) for key in module.__all__)
+
+
+def test_modules_import_each_other_in_one_direction() -> None:
+    """Also for the sake of types."""
+    folder = Path(testing.__path__[0])
+    imports = {
+        name: {
+            node.module.removeprefix("fastwsh.testing.")
+            for node in ast.walk(ast.parse((folder / f"{name}.py").read_text()))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastwsh.testi")
+        }
+        for name in MODULES
+    }
+    assert "recording" in imports["recorded"]
+    graphlib.TopologicalSorter(imports).prepare()
 
 
 def test_the_package_and_the_plugin_list_their_public_names() -> None:

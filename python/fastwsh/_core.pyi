@@ -42,6 +42,8 @@ __all__ = [
     "parse_uri",
     "parse_window_bits",
     "quote_if_necessary",
+    "real_monotonic",
+    "real_time",
     "scan_lws",
     "scan_quoted_string",
     "scan_token",
@@ -337,6 +339,14 @@ class Stream:
     def _send_pong(self, body: Any) -> None: ...
     def _read(self, length: int) -> bytes: ...
     def _write(self, bytes_to_write: Any) -> None: ...
+
+# --- clocks ---------------------------------------------------------------------------------------
+
+def real_monotonic() -> float:
+    """Return seconds since some moment, whatever has become of `time.monotonic`."""
+
+def real_time() -> float:
+    """Return seconds since 1970, whatever has become of `time.time`."""
 
 # --- asyncio -------------------------------------------------------------------------------------
 

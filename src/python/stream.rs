@@ -24,7 +24,7 @@ use pyo3::{
     intern,
     prelude::*,
     sync::MutexExt,
-    types::{PyBytes, PyDict, PyList, PyString, PyTuple},
+    types::{PyBytes, PyDict, PyList, PyMemoryView, PyString, PyTuple},
     PyTraverseError, PyVisit,
 };
 
@@ -363,14 +363,24 @@ impl Inner {
     }
 }
 
-/// The bytes of `bytes`, or of anything that holds bytes.
+/// Raises a `TypeError` for what has no buffer, as concatenating it to bytes does.
+pub(super) fn refuse_unless_bytes_like(object: &Bound<'_, PyAny>) -> PyResult<()> {
+    if object.is_instance_of::<PyBytes>() || PyMemoryView::from(object).is_ok() {
+        return Ok(());
+    }
+    let kind = object.get_type().name()?;
+    Err(PyTypeError::new_err(format!("a bytes-like object is required, not '{kind}'")))
+}
+
+/// The bytes of `bytes`, or of anything that is bytes-like.
 ///
-/// `len()` first: it refuses integers, of which `bytes()` would make zeros.
+/// `bytes()` alone would make zeros of an integer, and bytes of a list of numbers.
 pub(super) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     if let Ok(bytes) = object.cast::<PyBytes>() {
         return Ok(bytes.clone());
     }
     object.len()?;
     let py = object.py();
+    refuse_unless_bytes_like(object)?;
     py.get_type::<PyBytes>().call1((object,))?.cast_into::<PyBytes>().map_err(Into::into)
 }

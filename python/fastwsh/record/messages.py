@@ -1,11 +1,11 @@
 """Messages out of the frames of one direction, decompressed where that was agreed to."""
 
-import time
 from contextlib import suppress
 from typing import Final
 
 from fastwsh import _core
 from fastwsh.record.passage import Frame
+from fastwsh.testing import clock
 from fastwsh.testing.har import BINARY, CLOSE, TEXT, Message
 
 __all__ = ["Assembler"]
@@ -33,7 +33,7 @@ class Assembler:
 
     def add(self, frame: Frame) -> Message | None:
         """Take a frame; return the message that it ends, or the control frame that it is."""
-        now = time.time()
+        now = clock.time()
         if frame.opcode >= CLOSE:
             return Message(self._from_client, now, frame.opcode, frame.payload)
         self._begun.append(frame)

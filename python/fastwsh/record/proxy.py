@@ -7,7 +7,6 @@ answer comes back as it is, and then bytes pass both ways until each way has end
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -20,6 +19,7 @@ from fastwsh.record.passage import Frame, FrameFinder
 from fastwsh.record.redaction import Redaction
 from fastwsh.record.upstream import Answer, Place, open_upstream, read_answer, read_body
 from fastwsh.record.writer import HarWriter
+from fastwsh.testing import clock
 from fastwsh.testing.har import CLOSE, Conversation, End, Headers, Message
 
 __all__ = ["Proxy"]
@@ -72,7 +72,7 @@ class Proxy:
             connection.send_refusal(426, "only WebSocket connections are recorded")
             return
         head, headers = self._place.head_for(connection)
-        started = time.time()
+        started = clock.time()
         url = self._place.url_of(connection.resource)
         begun = Conversation(url, started, request_headers=headers)
         try:
@@ -255,7 +255,7 @@ class _Tunnel:
                 # the first end is the one that counts
                 if not (self._has_closed or self._is_cut):
                     self._has_closed = True
-                    self._recording.add(End(from_client, was_reset, time.time()))
+                    self._recording.add(End(from_client, was_reset, clock.time()))
 
         return note_end
 

@@ -17,6 +17,7 @@ from fastwsh.testing.errors import (
     ScriptError,
     WaitTimeoutError,
 )
+from fastwsh.testing.expectation import Expectation
 from fastwsh.testing.script import Script
 from fastwsh.testing.server import WsServer, running_server
 from fastwsh.testing.tls import TlsFiles, make_tls_files
@@ -25,6 +26,7 @@ __all__ = [
     "CheckError",
     "Connection",
     "Disconnected",
+    "Expectation",
     "HandlerFailure",
     "Script",
     "ScriptError",

@@ -11,11 +11,13 @@ from typing import Any, Self
 
 from fastwsh.aio import AsyncStream
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
-from fastwsh.testing.connection import RecordedConnection
-from fastwsh.testing.errors import WaitTimeoutError
-from fastwsh.testing.expectation import Message
+from fastwsh.testing.arguments import check_close, check_code, check_timeout, to_message
+from fastwsh.testing.clock import monotonic
+from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
+from fastwsh.testing.expectation import CloseExpectation, Message, show
 from fastwsh.testing.frames import encode_frame
-from fastwsh.testing.recording import Recorder
+from fastwsh.testing.recorded import RecordedConnection
+from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
 
 __all__ = ["AsyncConnection", "AsyncRecordingStream", "make_transfer"]
 
@@ -60,7 +62,13 @@ class AsyncConnection(RecordedConnection):
                 yield await self.recv()
 
     async def send(self, message: str | bytes) -> None:
-        """Send a text message, or a binary one. Raises Disconnected if the connection has ended."""
+        """Send a text message, or a binary one.
+
+        Raises:
+            Disconnected: The connection has ended.
+            TypeError: The message is neither str nor bytes-like.
+        """
+        message = to_message(message)
         try:
             await self.request.ws_stream.send_message(message, binary=not isinstance(message, str))
         except (BadOperationException, ConnectionError, ConnectionTerminatedException) as error:
@@ -93,8 +101,51 @@ class AsyncConnection(RecordedConnection):
             raise self._ended()
         return message
 
+    async def expect_close(
+        self,
+        code: int | None = None,
+        reason: str | None = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as Connection)
+    ) -> None:
+        """Wait for the client's close frame: see `Connection.expect_close`."""
+        check_code(code)
+        expectation = CloseExpectation(code, reason)
+        try:
+            message = await self.recv(timeout)
+        except Disconnected as error:
+            self._judge_close(expectation, error)
+        except WaitTimeoutError as error:
+            raise ScriptError(f"expected {expectation}, but {error}") from None
+        else:
+            raise ScriptError(f"expected {expectation}, but got {show(message)}")
+
+    async def wait_closed(
+        self,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as Connection)
+    ) -> None:
+        """Wait until the connection is over: see `Connection.wait_closed`; in any event loop."""
+        check_timeout(timeout)
+        if not self.is_handled_here:
+            await asyncio.to_thread(self._await_handler, timeout)
+            return
+        deadline = None if timeout is None else monotonic() + timeout
+        try:
+            while True:
+                await self.recv(None if deadline is None else max(0.0, deadline - monotonic()))
+        except Disconnected:
+            return
+        except WaitTimeoutError:
+            raise self._still_open(timeout) from None
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame and wait for the client's; nothing if one side has closed before."""
+        """Send a close frame and wait for the client's; nothing if one side has closed before.
+
+        Raises:
+            TypeError, ValueError: Code or reason cannot be sent.
+        """
+        check_close(code, reason)
         if self.request.server_terminated or self.request.client_terminated:
             return
         with contextlib.suppress(ConnectionError, ConnectionTerminatedException):

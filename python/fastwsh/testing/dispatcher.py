@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import coroutines, groups, loader, pywebsocket
 from fastwsh.config import ConfigError
-from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.dispatch import Dispatcher
-from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeException
-from fastwsh.testing.connection import Connection, RecordedConnection, RecordingStream
+from fastwsh.pywebsocket.handshake import AbortedByUserException
+from fastwsh.testing.connection import Connection
 from fastwsh.testing.faults import HandshakeFaults
+from fastwsh.testing.recorded import RecordedConnection
+from fastwsh.testing.recorded_stream import RecordingStream
 from fastwsh.testing.recording import Recorder
+from fastwsh.testing.subprotocols import choose_subprotocol
 
 if TYPE_CHECKING:
     from fastwsh.testing.replaying import Replay
@@ -73,13 +75,19 @@ class RecordingDispatcher(Dispatcher):
         self,
         path: str,
         function: Callable[[Any], Any],
-        subprotocols: tuple[str, ...] | None = None,
+        open_handshake: Callable[[Any], Any] | None = None,
     ) -> None:
         """Serve a path by a function that gets the connection.
 
         A coroutine function gets an `AsyncConnection`.
+
+        Args:
+            path: The path.
+            function: The function.
+            open_handshake: Called with the request of an opening handshake; None: the subprotocol
+                is whatever the client offers first.
         """
-        choose = functools.partial(_choose_subprotocol, known=subprotocols)
+        choose = open_handshake or functools.partial(choose_subprotocol, known=None)
         farewell = loader.default_passive_closing_handshake
         self._add(path, loader.HandlerSuite(choose, function, farewell), function)
 
@@ -156,29 +164,6 @@ def _judging(connection: RecordedConnection, recorder: Recorder) -> Iterator[Non
         raise
     if connection.is_dropped:
         raise AbortedByUserException("the test server has reset it")
-
-
-def _choose_subprotocol(request: Any, known: tuple[str, ...] | None) -> None:
-    """Choose a subprotocol, as pywebsocket demands of handlers whose client offers some.
-
-    Args:
-        request: The request.
-        known: Those that are spoken; None: whatever the client wants most.
-
-    Raises:
-        HandshakeException: The client offers others only; the status is 400.
-    """
-    offered = request.ws_requested_protocols
-    if not offered:
-        return
-    for protocol in offered:
-        if known is None or protocol in known:
-            request.ws_protocol = protocol
-            return
-    raise HandshakeException(
-        f"The client offers {offered!r}, and the handler speaks {list(known or ())!r}",
-        common.HTTP_STATUS_BAD_REQUEST,
-    )
 
 
 def _load(source: Path, encoding: str | None) -> list[loader.HandlerFile]:

@@ -3,13 +3,16 @@
 Owns the comparison, the way messages are shown, and the difference between two of them.
 """
 
+import copy
 import difflib
 import json as json_module
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-__all__ = ["MISSING", "Expectation", "Expected", "Message", "show"]
+from fastwsh.testing.json_values import are_equal, to_keys, without
+
+__all__ = ["MISSING", "CloseExpectation", "Expectation", "Expected", "Message", "show"]
 
 Message = str | bytes
 """A message: text, or the bytes of a binary one."""
@@ -34,13 +37,26 @@ class Expectation:
         expected: A text or bytes to be equal to, a compiled pattern that must match the whole
             message, or a function that gets the message and returns whether it will do; an
             AssertionError that it raises says why not. If left out, any message will do.
-        json: A value that the message must be the JSON of, however it is written.
+        json: A value that the message must be the JSON of, however it is written. It may have
+            objects that decide for themselves, such as `unittest.mock.ANY`.
+        ignore: Keys of JSON objects whose values may differ or be missing: "id" anywhere,
+            "meta.id" from the top on. Lists are looked through.
 
     Raises:
-        TypeError: Both are given, or `expected` is none of these.
+        TypeError: Both are given, `expected` is none of these, or `ignore` is no sequence of keys.
+        ValueError: There is something to ignore, and no JSON.
     """
 
-    def __init__(self, expected: Expected | None = None, *, json: Any = MISSING) -> None:
+    def __init__(
+        self,
+        expected: Expected | None = None,
+        *,
+        json: Any = MISSING,
+        ignore: Iterable[str] = (),
+    ) -> None:
+        self._keys = to_keys(ignore)
+        if self._keys and json is MISSING:
+            raise ValueError("ignore= is for json=; give the value that the message is the JSON of")
         if expected is not None and json is not MISSING:
             raise TypeError("expect a message or json=, not both")
         if not (expected is None or isinstance(expected, str | bytes | re.Pattern)) and (
@@ -51,11 +67,14 @@ class Expectation:
                 "or json="
             )
         self._expected = expected
-        self._json = json
+        # what the test does with its value afterwards does not count
+        self._json = json if json is MISSING else copy.deepcopy(json)
 
     def __str__(self) -> str:
         if self._json is not MISSING:
-            return f"the JSON of {_cut(repr(self._json))}"
+            left_out = ", ".join(".".join(key) for key in self._keys)
+            but = f" (without {left_out})" if left_out else ""
+            return f"the JSON of {_cut(repr(self._json))}{but}"
         if self._expected is None:
             return "any message"
         if isinstance(self._expected, re.Pattern):
@@ -96,14 +115,38 @@ class Expectation:
             value = json_module.loads(message)
         except ValueError as error:
             return f"expected {self}, but got {show(message)}, which is no JSON ({error})"
-        if value == self._json:
+        pair = without(self._json, self._keys), without(value, self._keys)
+        if are_equal(*pair):
             return None
-        wanted, got = (
-            json_module.dumps(item, indent=2, sort_keys=True, default=repr)
-            for item in (self._json, value)
-        )
+        wanted, got = map(_indented, pair)
         came = f"expected {self}, but got {show(message)}"
         return came + _diff(wanted.splitlines(), got.splitlines())
+
+
+class CloseExpectation:
+    """The end of a connection by the client's close frame.
+
+    Args:
+        code: Its code; None: any, or none. 1005: none.
+        reason: Its reason; None: any.
+    """
+
+    def __init__(self, code: int | None = None, reason: str | None = None) -> None:
+        self.code, self.reason = code, reason
+
+    def __str__(self) -> str:
+        parts = [] if self.code is None else [str(self.code)]
+        if self.reason is not None:
+            parts.append(f"the reason {self.reason!r}")
+        return "a close frame" + (f" with {' and '.join(parts)}" if parts else "")
+
+    def mismatch(self, code: int | None, reason: str | None) -> str | None:
+        """Say how a close frame differs from the expected one; None if it does not."""
+        is_reason = self.reason in (None, reason or "")
+        if self.code in (None, code) and is_reason:
+            return None
+        got = f"expected {self}, but got one with {code}"
+        return got if is_reason else f"{got} and the reason {reason or ''!r}"
 
 
 def show(message: Message | None) -> str:
@@ -111,6 +154,14 @@ def show(message: Message | None) -> str:
     if message is None:
         return "nothing"
     return f"{_cut(repr(message))}"
+
+
+def _indented(value: Any) -> str:
+    try:
+        return json_module.dumps(value, indent=2, sort_keys=True, default=repr)
+    except TypeError:
+        # keys that are no str, or of several types
+        return repr(value)
 
 
 def _cut(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fastwsh.testing.expectation import Expectation, Message, show
 from fastwsh.testing.har import REDACTED
+from fastwsh.testing.json_values import Keys, are_equal, to_keys, without
 
 __all__ = ["Match", "Mismatch", "make_mismatch"]
 
@@ -35,9 +36,7 @@ def make_mismatch(match: Match, ignore: Iterable[str]) -> Mismatch:
         TypeError: `match` is none of these, or `ignore` is a str.
         ValueError: `match` is another word, or there are keys to be ignored in what is no JSON.
     """
-    if isinstance(ignore, str):
-        raise TypeError(f"ignore must be a sequence of keys; write [{ignore!r}]")
-    keys = [tuple(key.split(".")) for key in ignore]
+    keys = to_keys(ignore)
     if keys and match not in (_EXACT, _JSON):
         raise ValueError(f"ignore= is for JSON; leave match={match!r} out, or ignore=")
     if match == _JSON or (keys and match == _EXACT):
@@ -96,7 +95,7 @@ def _judged(judge: Callable[[Any, Any], object], expected: Message, got: Message
     return f"{_said(expected, got)}\n{why}"
 
 
-def _json(expected: Message, got: Message, keys: list[tuple[str, ...]]) -> str | None:
+def _json(expected: Message, got: Message, keys: Keys) -> str | None:
     try:
         wanted = json.loads(expected)
     except ValueError:
@@ -107,28 +106,12 @@ def _json(expected: Message, got: Message, keys: list[tuple[str, ...]]) -> str |
         value = json.loads(got)
     except ValueError:
         return _said(expected, got)
-    wanted, value = _without(wanted, keys), _without(value, keys)
+    wanted, value = without(wanted, keys), without(value, keys)
     wanted = _filled(wanted, value)
-    # json.loads makes them equal: True and 1, 1 and 1.0
-    if json.dumps(wanted, sort_keys=True) == json.dumps(value, sort_keys=True) or (
-        wanted == value and not _has_bool(wanted) and not _has_bool(value)
-    ):
+    if are_equal(wanted, value):
         return None
     told = Expectation(json=wanted).mismatch(json.dumps(value, ensure_ascii=False))
     return told or _said(expected, got)
-
-
-def _without(value: Any, keys: list[tuple[str, ...]], place: tuple[str, ...] = ()) -> Any:
-    """Return a value without the members that are to be ignored."""
-    if isinstance(value, list):
-        return [_without(item, keys, place) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: _without(item, keys, (*place, key))
-        for key, item in value.items()
-        if (key,) not in keys and (*place, key) not in keys
-    }
 
 
 def _filled(wanted: Any, value: Any) -> Any:
@@ -140,14 +123,6 @@ def _filled(wanted: Any, value: Any) -> Any:
     if isinstance(wanted, list) and isinstance(value, list) and len(wanted) == len(value):
         return [_filled(one, other) for one, other in zip(wanted, value, strict=True)]
     return wanted
-
-
-def _has_bool(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_bool, value.values()))
-    if isinstance(value, list):
-        return any(map(_has_bool, value))
-    return isinstance(value, bool)
 
 
 def _said(expected: Message, got: Message) -> str:

@@ -4,9 +4,10 @@ Every wait here ends at once when the server lets go of the connection.
 """
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
+
+from fastwsh.testing.clock import monotonic
 
 __all__ = ["Pace"]
 
@@ -83,11 +84,11 @@ class Pace:
             write(data)
             return
         size = max(1, int(rate / _PIECES_PER_SECOND))
-        due = time.monotonic()
+        due = monotonic()
         for start in range(0, len(data), size):
             if self._released:
                 write(data[start:])
                 return
             write(data[start : start + size])
             due += size / rate
-            self.sleep(max(0.0, due - time.monotonic()))
+            self.sleep(max(0.0, due - monotonic()))

@@ -1,7 +1,9 @@
 """What a test server tells of what has happened on it."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from fastwsh.testing.arguments import check_count, check_path, check_timeout
 from fastwsh.testing.errors import HandlerFailure
 from fastwsh.testing.expectation import MISSING, Expectation, Expected, Message
 from fastwsh.testing.log import ServerLog
@@ -56,6 +58,8 @@ class ServerRecord:
         Raises:
             WaitTimeoutError: They were not, in `timeout` seconds; the text says how many.
         """
+        check_count(count, "wait for connection")
+        check_timeout(timeout)
         return self._recorder.wait_for_connection(count, timeout)
 
     def wait_for_message(
@@ -63,6 +67,7 @@ class ServerRecord:
         expected: Expected | None = None,
         *,
         json: Any = MISSING,
+        ignore: Iterable[str] = (),
         path: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Message:
@@ -72,14 +77,37 @@ class ServerRecord:
             expected: A text, bytes, a compiled pattern that matches the whole message, or a
                 function that gets it and returns whether it will do. None: any message.
             json: A value that the message must be the JSON of.
+            ignore: Keys of JSON objects whose values may differ or be missing: "id" anywhere,
+                "meta.id" from the top on.
             path: The path of the connection; None: any.
             timeout: Seconds to wait.
 
         Raises:
             WaitTimeoutError: It did not come; the text says what did.
         """
-        place = None if path is None else "/" + path.removeprefix("/")
-        return self._recorder.wait_for_message(Expectation(expected, json=json), place, timeout)
+        check_timeout(timeout)
+        place = None if path is None else check_path(path)
+        expectation = Expectation(expected, json=json, ignore=ignore)
+        return self._recorder.wait_for_message(expectation, place, timeout)
+
+    def wait_for_messages(
+        self, count: int, *, path: str | None = None, timeout: float = DEFAULT_TIMEOUT
+    ) -> list[Message]:
+        """Wait until so many messages have been received; return the first so many.
+
+        Args:
+            count: How many, of all connections together, those before this call as well.
+            path: The path of the connections; None: any.
+            timeout: Seconds to wait.
+
+        Raises:
+            WaitTimeoutError: They did not come; the text says what did.
+            TypeError, ValueError: An argument cannot be used.
+        """
+        check_count(count, "wait for messages:")
+        check_timeout(timeout)
+        place = None if path is None else check_path(path)
+        return self._recorder.wait_for_messages(count, place, timeout)
 
     def take_errors(self) -> list[HandlerFailure]:
         """Return the errors that `check` would raise, which then does not: they were expected."""

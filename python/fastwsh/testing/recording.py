@@ -5,22 +5,20 @@ Its lock is held for moments only, and never while a handler's code or the netwo
 
 import contextlib
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import fastwsh
+from fastwsh.testing.clock import monotonic
 from fastwsh.testing.errors import CheckError, HandlerFailure, WaitTimeoutError
 from fastwsh.testing.expectation import Expectation, Message, show
 
-if TYPE_CHECKING:
-    from fastwsh.testing.connection import RecordedConnection
-
-__all__ = ["DEFAULT_TIMEOUT", "Recorder"]
+__all__ = ["DEFAULT_TIMEOUT", "Recordable", "Recorder"]
 
 DEFAULT_TIMEOUT: Final = 5.0
 """5 s: on a machine that does a hundred things at once everything here takes a fraction of one;
@@ -31,6 +29,26 @@ _SHOWN_MESSAGES: Final = 10
 # The calls of the server are of no interest in a handler's traceback.
 _PACKAGE: Final = str(Path(fastwsh.__file__).parent)
 _LIBRARY: Final = str(Path(contextlib.__file__))
+
+
+# The connection whose handler runs in this context.
+_HANDLED: Final[ContextVar["Recordable | None"]] = ContextVar("fastwsh_handled", default=None)
+
+
+class Recordable(Protocol):
+    """A connection, as far as its recording is concerned."""
+
+    received: list[Message]
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+
+    def drop(self) -> None:
+        """End it by a reset."""
+
+    def release(self) -> None:
+        """End what waits in it for the pace that a test has given it."""
 
 
 @dataclass
@@ -45,14 +63,14 @@ class Recorder:
     """The record of one server."""
 
     def __init__(self) -> None:
-        self.connections: list[RecordedConnection] = []
+        self.connections: list[Recordable] = []
         self.received: list[Message] = []
         self.errors: list[HandlerFailure] = []
         self.attempts = 0
         self.is_closing = False
         self._changed = threading.Condition()
         self._messages: list[tuple[str, Message]] = []
-        self._running: list[RecordedConnection] = []
+        self._running: list[Recordable] = []
         self._drops: list[_Drop] = []
         self._sessions = 0
 
@@ -77,20 +95,22 @@ class Recorder:
             self._changed.notify_all()
 
     @contextlib.contextmanager
-    def handling(self, connection: "RecordedConnection") -> Iterator[None]:
+    def handling(self, connection: Recordable) -> Iterator[None]:
         """Note that a connection is open, and that its handler runs until the context ends."""
         with self._changed:
             self.connections.append(connection)
             self._running.append(connection)
             self._changed.notify_all()
+        token = _HANDLED.set(connection)
         try:
             yield
         finally:
+            _HANDLED.reset(token)
             with self._changed:
                 self._running.remove(connection)
                 self._changed.notify_all()
 
-    def note_message(self, connection: "RecordedConnection", message: Message) -> None:
+    def note_message(self, connection: Recordable, message: Message) -> None:
         """Note a message; drops the connections if it is the one for that."""
         with self._changed:
             connection.received.append(message)
@@ -101,8 +121,8 @@ class Recorder:
         for other in dropped:
             other.drop()
 
-    def _take_dropped(self, path: str) -> "list[RecordedConnection]":
-        dropped: list[RecordedConnection] = []
+    def _take_dropped(self, path: str) -> list[Recordable]:
+        dropped: list[Recordable] = []
         for drop in list(self._drops):
             if drop.path not in (None, path):
                 continue
@@ -114,8 +134,6 @@ class Recorder:
 
     def drop_at(self, count: int, path: str | None) -> None:
         """Drop the connections at the message after `count - 1` others."""
-        if count < 1:
-            raise ValueError(f"drop at message {count}; the first one is 1")
         with self._changed:
             self._drops.append(_Drop(count, path))
 
@@ -162,7 +180,7 @@ class Recorder:
 
     def wait_for_message(self, expected: Expectation, path: str | None, timeout: float) -> Message:
         """Wait for a message; return the first that is as expected, of those before as well."""
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         seen = 0
         with self._changed:
             while True:
@@ -170,7 +188,7 @@ class Recorder:
                 for place, message in new:
                     if path in (None, place) and expected.accepts(message):
                         return message
-                left = deadline - time.monotonic()
+                left = deadline - monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)
@@ -180,7 +198,29 @@ class Recorder:
             f"{expected} did not come{where} within {timeout:g} s; received: {_list(came)}"
         )
 
-    def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
+    def wait_for_messages(self, count: int, path: str | None, timeout: float) -> list[Message]:
+        """Wait until so many messages have come; return the first of them."""
+
+        def came() -> list[Message]:
+            return [message for place, message in self._messages if path in (None, place)]
+
+        with self._changed:
+            self._changed.wait_for(lambda: len(came()) >= count, timeout)
+            messages = came()
+        if len(messages) >= count:
+            return messages[:count]
+        where = "" if path is None else f" at {path}"
+        raise WaitTimeoutError(
+            f"{_amount(len(messages), 'message')} of {count} came{where} within {timeout:g} s; "
+            f"received: {_list(messages)}"
+        )
+
+    @staticmethod
+    def handled_here() -> Recordable | None:
+        """Return the connection whose handler the calling code is."""
+        return _HANDLED.get()
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for something that is noted here, or tells `note_change`."""
         with self._changed:
             return self._changed.wait_for(condition, timeout)
@@ -190,12 +230,12 @@ class Recorder:
         with self._changed:
             self._changed.notify_all()
 
-    def running(self) -> "list[RecordedConnection]":
+    def running(self) -> list[Recordable]:
         """Return the connections whose handlers run."""
         with self._changed:
             return list(self._running)
 
-    def wait_idle(self, timeout: float) -> "list[RecordedConnection]":
+    def wait_idle(self, timeout: float) -> list[Recordable]:
         """Wait until no session is left; return the connections whose handlers run all the same."""
         with self._changed:
             self._changed.wait_for(lambda: not self._sessions, timeout)

@@ -5,12 +5,12 @@ and an unclean end, are steps that we take. Pings and pongs of the client are no
 is the matter of clocks, and the stream answers them.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from fastwsh.testing.clock import monotonic
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.errors import Disconnected, WaitTimeoutError
 from fastwsh.testing.expectation import Message as Data
@@ -254,8 +254,8 @@ class Player:
 
     def _pause(self, seconds: float) -> None:
         """Let time go by; pings that come meanwhile are answered."""
-        deadline = time.monotonic() + seconds
-        while self._over is None and (left := deadline - time.monotonic()) > 0:
+        deadline = monotonic() + seconds
+        while self._over is None and (left := deadline - monotonic()) > 0:
             try:
                 self._early.append(self._connection.recv(left))
             except WaitTimeoutError:
@@ -299,10 +299,10 @@ class Player:
 
     def _await_answer(self) -> None:
         """Wait for the client to go as well; what it sent before it knew is of no interest."""
-        deadline = time.monotonic() + (self._manner.timeout or 5.0)
+        deadline = monotonic() + (self._manner.timeout or 5.0)
         while self._over is None:
             try:
-                self._connection.recv(max(0.0, deadline - time.monotonic()))
+                self._connection.recv(max(0.0, deadline - monotonic()))
             except (Disconnected, WaitTimeoutError):
                 return
 

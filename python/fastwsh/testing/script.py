@@ -1,60 +1,73 @@
 """What a server says and expects to hear, step by step.
 
-A script is written before the client connects; each connection at its path plays it from the first
-step on. After the last one the server waits for the client to close, and takes whatever else comes
-for a failure.
+A script is written before the client connects; each connection that it is for plays it from the
+first step on. After the last one the server waits for the client to close, and takes whatever else
+comes for a failure.
 """
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from fastwsh.pywebsocket import common
+from fastwsh.testing import steps
+from fastwsh.testing.arguments import (
+    check_close,
+    check_code,
+    check_function,
+    check_timeout,
+    json_text,
+    to_message,
+)
 from fastwsh.testing.connection import Connection
-from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
-from fastwsh.testing.expectation import MISSING, Expectation, Expected, Message, show
+from fastwsh.testing.errors import Disconnected, ScriptError
+from fastwsh.testing.expectation import (
+    MISSING,
+    CloseExpectation,
+    Expectation,
+    Expected,
+    Message,
+    show,
+)
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
+from fastwsh.testing.steps import Step, StepFailed
 
 __all__ = ["Script"]
-
-
-class _StepFailed(Exception):  # noqa: N818 (what has happened)
-    """A step was not as written; the text is what was expected and what came."""
-
-
-@dataclass(frozen=True)
-class _Step:
-    name: str
-    play: Callable[[Connection], None]
-    # what comes behind it has nobody to come from
-    ends: bool = False
 
 
 class Script:
     """The steps of a conversation, in the order in which the methods are called.
 
-    All methods return the script, so that calls can be chained.
+    All methods return the script, so that calls can be chained. Arguments that cannot be used are
+    refused by the call that has them.
 
     Args:
         path: The path that it is played at.
         recorder: Gets the failures.
+        whose: Which connections of the path it is for, as in "connection 2 of ".
     """
 
-    def __init__(self, path: str, recorder: Recorder) -> None:
+    def __init__(self, path: str, recorder: Recorder, whose: str = "") -> None:
         self.path = path
+        self._title = f"script of {whose}{path}"
         self._recorder = recorder
         self._lock = threading.Lock()
-        self._steps: list[_Step] = []
+        self._steps: list[Step] = []
         # Steps that each connection has behind it.
         self._places: list[int] = []
         self._failed = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no step."""
+        return not self._steps
 
     def expect(
         self,
         expected: Expected | None = None,
         *,
         json: Any = MISSING,
+        ignore: Iterable[str] = (),
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Self:
         """Wait for a message, which must be this one.
@@ -62,77 +75,97 @@ class Script:
         Args:
             expected: A text, bytes, a compiled pattern that matches the whole message, or a
                 function that gets it and returns whether it will do. None: any message.
-            json: A value that the message must be the JSON of.
+            json: A value that the message must be the JSON of, however it is written.
+            ignore: Keys of JSON objects whose values may differ or be missing: "id" anywhere,
+                "meta.id" from the top on.
             timeout: Seconds to wait for it.
+
+        Raises:
+            TypeError, ValueError: An argument cannot be used.
         """
-        expectation = Expectation(expected, json=json)
+        check_timeout(timeout)
+        return self._add(steps.expect(Expectation(expected, json=json, ignore=ignore), timeout))
 
-        def play(connection: Connection) -> None:
-            try:
-                message = connection.recv(timeout)
-            except WaitTimeoutError:
-                raise _StepFailed(
-                    f"expected {expectation}, but nothing came within {timeout:g} s"
-                ) from None
-            except Disconnected as error:
-                raise _StepFailed(f"expected {expectation}, but {error}") from None
-            mismatch = expectation.mismatch(message)
-            if mismatch is not None:
-                raise _StepFailed(mismatch)
+    def expect_any_order(
+        self, *expected: Expected | Expectation, timeout: float = DEFAULT_TIMEOUT
+    ) -> Self:
+        """Wait for as many messages, each of which is one of these, in any order.
 
-        return self._add(_Step(f"expect {expectation}", play))
+        Args:
+            *expected: What `expect` takes, or an `Expectation`, as of JSON.
+            timeout: Seconds to wait for all of them.
 
-    def reply(self, message: Message | Callable[[Connection], Message]) -> Self:
-        """Send a message, or what a function makes of the connection when its turn has come."""
+        Raises:
+            TypeError, ValueError: An argument cannot be used.
+        """
+        check_timeout(timeout)
+        if not expected:
+            raise TypeError("expect_any_order() needs the messages that are expected")
+        made = [one if isinstance(one, Expectation) else Expectation(one) for one in expected]
+        return self._add(steps.any_order(made, timeout))
 
-        def play(connection: Connection) -> None:
-            connection.send(message(connection) if callable(message) else message)
+    def reply(
+        self,
+        message: Message | Callable[[Connection], Message] | None = None,
+        *,
+        json: Any = MISSING,
+    ) -> Self:
+        """Send a message.
 
-        shown = "what a function returns" if callable(message) else show(message)
-        return self._add(_Step(f"reply {shown}", play))
+        Args:
+            message: A text, bytes, or a function that makes one of these of the connection when
+                its turn has come.
+            json: A value whose JSON is sent as a text.
+
+        Raises:
+            TypeError, ValueError: It cannot be sent.
+        """
+        if json is not MISSING:
+            message = json_text(json, message)
+        elif not callable(message):
+            message = to_message(message)
+        return self._add(steps.reply(message))
 
     def then(self, function: Callable[[Connection], object]) -> Self:
         """Call a function with the connection: for faults, or what no other step does."""
-        name = getattr(function, "__qualname__", repr(function))
-        return self._add(_Step(f"call {name}", lambda connection: (function(connection), None)[1]))
+        check_function(function, "then")
+        return self._add(steps.then(function))
 
-    def expect_close(self, code: int | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> Self:
+    def expect_close(
+        self,
+        code: int | None = None,
+        reason: str | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> Self:
         """Wait for the client's close frame.
 
         Args:
-            code: Its code; None: any, or none.
+            code: Its code, 1005 for a frame without one; None: any, or none.
+            reason: Its reason; None: any.
             timeout: Seconds to wait for it.
+
+        Raises:
+            TypeError, ValueError: An argument cannot be used.
         """
-        wanted = "a close frame" if code is None else f"a close frame with {code}"
-
-        def play(connection: Connection) -> None:
-            try:
-                message = connection.recv(timeout)
-            except WaitTimeoutError:
-                raise _StepFailed(
-                    f"expected {wanted}, but nothing came within {timeout:g} s"
-                ) from None
-            except Disconnected as error:
-                got = connection.close_code
-                if got is None:
-                    raise _StepFailed(f"expected {wanted}, but {error}") from None
-                if code not in (None, got):
-                    raise _StepFailed(f"expected {wanted}, but got one with {got}") from None
-            else:
-                raise _StepFailed(f"expected {wanted}, but got {show(message)}")
-
-        return self._add(_Step(f"expect {wanted}", play, ends=True))
+        check_code(code)
+        check_timeout(timeout)
+        return self._add(steps.expect_close(CloseExpectation(code, reason), timeout))
 
     def close(self, code: int = 1000, reason: str = "") -> Self:
-        """Send a close frame, and wait for the client's."""
-        step = _Step(f"close with {code}", lambda one: one.close(code, reason), ends=True)
-        return self._add(step)
+        """Send a close frame, and wait for the client's.
 
-    def _add(self, step: _Step) -> Self:
+        Raises:
+            TypeError, ValueError: Code or reason cannot be sent.
+        """
+        check_close(code, reason)
+        return self._add(steps.close(code, reason))
+
+    def _add(self, step: Step) -> Self:
         with self._lock:
             if self._steps and self._steps[-1].ends:
                 raise ValueError(
-                    f"step {len(self._steps)} of the script of {self.path} "
+                    f"step {len(self._steps)} of the {self._title} "
                     f"({self._steps[-1].name}) ends the connection; nothing can come behind it"
                 )
             self._steps.append(step)
@@ -147,12 +180,12 @@ class Script:
             self._places.append(0)
         try:
             self._play(connection, turn)
-        except _StepFailed as failure:
+        except StepFailed as failure:
             if not connection.is_dropped:
                 self._fail(connection, turn, str(failure))
         except Exception as error:
             # recorded as that of any handler
-            error.add_note(f"in {self._where(turn)} of the script of {self.path}")
+            error.add_note(f"in {self._where(turn)} of the {self._title}")
             with self._lock:
                 self._failed = True
             raise
@@ -172,12 +205,12 @@ class Script:
             try:
                 step.play(connection)
             except Disconnected as error:
-                raise _StepFailed(f"wanted to {step.name}, but {error}") from None
+                raise StepFailed(f"wanted to {step.name}, but {error}") from None
             self._note_step(turn)
             if step.ends or connection.is_dropped:
                 return
 
-    def _step(self, turn: int) -> _Step | None:
+    def _step(self, turn: int) -> Step | None:
         with self._lock:
             place = self._places[turn]
             return self._steps[place] if place < len(self._steps) else None
@@ -199,13 +232,13 @@ class Script:
             message = connection.recv()
         except Disconnected:
             return
-        raise _StepFailed(f"expected nothing more, but got {show(message)}")
+        raise StepFailed(f"expected nothing more, but got {show(message)}")
 
     def _fail(self, connection: Connection, turn: int, text: str) -> None:
         where = self._where(turn)
         with self._lock:
             self._failed = True
-        error = ScriptError(f"script of {self.path}: {where} {text}")
+        error = ScriptError(f"{self._title}: {where} {text}")
         self._recorder.note_error(self.path, error, str(error))
         # the client need not wait for what will not come
         connection.close(
@@ -236,9 +269,5 @@ class Script:
                 return None
             count, name = len(self._steps), self._steps[place].name
         if not self._places:
-            return ScriptError(
-                f"script of {self.path}: no client came; step 1 of {count} is: {name}"
-            )
-        return ScriptError(
-            f"script of {self.path}: step {place + 1} of {count} is still to come: {name}"
-        )
+            return ScriptError(f"{self._title}: no client came; step 1 of {count} is: {name}")
+        return ScriptError(f"{self._title}: step {place + 1} of {count} is still to come: {name}")

@@ -1,28 +1,31 @@
 """`WsServer`: a real server in this process, whose handlers, scripts and faults a test chooses."""
 
 import contextlib
+import functools
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from fastwsh.testing.arguments import check_count, check_function, check_path
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.errors import CheckError, HandlerFailure
-from fastwsh.testing.expectation import MISSING, Expected, Message
 from fastwsh.testing.faults import HandshakeFaults
 from fastwsh.testing.log import ServerLog
 from fastwsh.testing.record import ServerRecord
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
 from fastwsh.testing.recordings import Recordings
-from fastwsh.testing.script import Script
+from fastwsh.testing.server_scripts import ServerScripts
 from fastwsh.testing.serving import RecordedServer
 from fastwsh.testing.settings import make_options
+from fastwsh.testing.subprotocols import check_subprotocols, choose_subprotocol
 from fastwsh.testing.tls import TlsFiles
 
 if TYPE_CHECKING:
     from fastwsh.testing.replaying import Replay
+    from fastwsh.testing.script import Script
 
 __all__ = ["Handlers", "WsServer", "running_server"]
 
@@ -39,7 +42,7 @@ _HANDLER_SECONDS: Final = 5.0
 _HandlerT = TypeVar("_HandlerT", bound=Callable[[Any], Any])
 
 
-class WsServer(ServerRecord, Recordings):
+class WsServer(ServerRecord, ServerScripts, Recordings):
     """A WebSocket server for tests of clients; `with` starts and stops it.
 
     It listens on a real port, so that clients in any language can connect. A path without a handler
@@ -74,10 +77,10 @@ class WsServer(ServerRecord, Recordings):
         settings = make_options(options, host=host, port=port, tls=tls)
         self._host, self._tls = host, tls
         ServerRecord.__init__(self, Recorder(), ServerLog())
+        ServerScripts.__init__(self)
         Recordings.__init__(self)
         self._faults = HandshakeFaults()
         self._added: set[str] = set()
-        self._scripts: dict[str, Script] = {}
         with self._log.here():
             self._dispatcher = RecordingDispatcher(
                 _sources(handlers), self._recorder, self._faults, settings.handler_encoding
@@ -164,41 +167,25 @@ class WsServer(ServerRecord, Recordings):
             subprotocols: What it speaks: the first that the client offers of these is chosen, and
                 a client that offers others only is refused with 400. None: whatever the client
                 offers first.
+
+        Raises:
+            TypeError, ValueError: An argument cannot be used.
         """
-        known = None if subprotocols is None else tuple(subprotocols)
+        path = check_path(path)
+        known = check_subprotocols(subprotocols)
+        open_handshake = functools.partial(choose_subprotocol, known=known)
 
         def register(function: _HandlerT) -> _HandlerT:
-            self._serve(path, function, known)
+            check_function(function, f"handler({path!r}) of")
+            self._serve(path, function, open_handshake)
             return function
 
         return register
 
-    def script(self, path: str = "/") -> Script:
-        """Return the script of a path, which plays it for every connection; empty at first."""
-        if path not in self._scripts:
-            self._scripts[path] = Script(_slashed(path), self._recorder)
-            self._serve(path, self._scripts[path].play, None)
-        return self._scripts[path]
-
-    def expect(
-        self,
-        expected: Expected | None = None,
-        *,
-        json: Any = MISSING,
-        timeout: float = DEFAULT_TIMEOUT,
-    ) -> Script:
-        """Add a message that is expected to the script of `/`: see `Script.expect`."""
-        return self.script().expect(expected, json=json, timeout=timeout)
-
-    def reply(self, message: Message | Callable[[Connection], Message]) -> Script:
-        """Add a message that is sent to the script of `/`: see `Script.reply`."""
-        return self.script().reply(message)
-
     def _serve(
-        self, path: str, function: Callable[[Any], Any], subprotocols: tuple[str, ...] | None
+        self, path: str, function: Callable[[Any], Any], open_handshake: Callable[[Any], Any] | None
     ) -> None:
-        path = _slashed(path)
-        self._dispatcher.add_function(path, function, subprotocols)
+        self._dispatcher.add_function(path, function, open_handshake)
         self._added.add(path)
 
     # --- faults of the opening handshake ---
@@ -238,8 +225,9 @@ class WsServer(ServerRecord, Recordings):
         self._add_fault(self._faults.acceptance(count, then), path, None)
 
     def _add_fault(self, fault: Callable[[Any], None], path: str | None, times: int | None) -> None:
-        self._listen_at("/" if path is None else path)
-        self._faults.add(fault, None if path is None else _slashed(path), times)
+        place = None if path is None else check_path(path)
+        self._listen_at(place or "/")
+        self._faults.add(fault, place, times)
 
     def drop_at(self, count: int, *, path: str | None = None) -> None:
         """Reset every connection when the message after `count - 1` others is received.
@@ -251,11 +239,13 @@ class WsServer(ServerRecord, Recordings):
             count: The number of the message, 1 for the next one.
             path: Count messages, and reset connections, of this path only; None: of all.
         """
-        self._listen_at("/" if path is None else path)
-        self._recorder.drop_at(count, None if path is None else _slashed(path))
+        check_count(count, "drop at message")
+        place = None if path is None else check_path(path)
+        self._listen_at(place or "/")
+        self._recorder.drop_at(count, place)
 
     def _listen_at(self, path: str) -> None:
-        if not self._dispatcher.serves(_slashed(path)):
+        if not self._dispatcher.serves(path):
             self._serve(path, _take_everything, None)
 
     def check(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
@@ -272,7 +262,7 @@ class WsServer(ServerRecord, Recordings):
             CheckError: The text names the handlers and the steps.
         """
         __tracebackhide__ = True
-        scripts: list[Script | Replay] = [*self._scripts.values(), *self._replays]
+        scripts: list[Script | Replay] = [*self._all_scripts(), *self._replays]
         if not self._is_stopped:
             self._recorder.wait_until(lambda: all(one.is_settled for one in scripts), timeout)
         errors = self.take_errors()
@@ -322,7 +312,7 @@ class WsServer(ServerRecord, Recordings):
         self._recorder.is_closing = True
         self._faults.clear()
         for connection in self._recorder.running():
-            connection.pace.release()
+            connection.release()
         self._end_recording()
         self._server.end(_CLOSE_SECONDS)
         for connection in self._recorder.wait_idle(_HANDLER_SECONDS):
@@ -368,7 +358,3 @@ def _sources(handlers: Handlers | None) -> list[Path]:
         return []
     several = [handlers] if isinstance(handlers, str | PathLike) else handlers
     return [Path(source) for source in several]
-
-
-def _slashed(path: str) -> str:
-    return "/" + path.removeprefix("/")

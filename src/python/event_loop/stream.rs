@@ -9,7 +9,7 @@ use super::{
 };
 use crate::python::{
     argument::Truth,
-    stream::{CloseArgument, Stream},
+    stream::{refuse_unless_bytes_like, CloseArgument, Stream},
 };
 
 /// An awaitable stream over a blocking one.
@@ -38,12 +38,18 @@ impl AsyncStream {
         message: &Bound<'_, PyAny>,
         end: Truth,
         binary: Option<Truth>,
-    ) -> Operation {
+    ) -> PyResult<Operation> {
         let is_text = message.is_instance_of::<PyString>();
         let binary = binary.map_or(!is_text, |binary| binary.0);
+        // here, where the mistake is, and not where it is awaited
+        match (is_text, binary) {
+            (true, _) => {}
+            (false, true) => refuse_unless_bytes_like(message)?,
+            (false, false) => drop(message.getattr(intern!(message.py(), "encode"))?),
+        }
         let outgoing = Outgoing { message: message.clone().unbind(), end: end.0, binary };
         let py = message.py();
-        self.operation(py, Work::Send(self.blocking.clone_ref(py), outgoing))
+        Ok(self.operation(py, Work::Send(self.blocking.clone_ref(py), outgoing)))
     }
 
     #[pyo3(signature = (body, binary=Truth(false)))]

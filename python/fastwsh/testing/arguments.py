@@ -1,0 +1,127 @@
+"""Arguments of a test server, checked where they are written and not where they are used.
+
+What is wrong with them is a mistake in the test, in the line that has it: found later, it would be
+that of another thread.
+"""
+
+import json as json_module
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastwsh import _core
+from fastwsh.pywebsocket.stream import BadOperationException
+from fastwsh.testing.expectation import Message
+
+__all__ = [
+    "check_close",
+    "check_code",
+    "check_count",
+    "check_function",
+    "check_path",
+    "check_timeout",
+    "json_text",
+    "made_message",
+    "to_message",
+]
+
+_NEVER_SENT: Final = (1005, 1006)
+
+
+def to_message(value: object) -> Message:
+    """Return what is sent for a value: a text, or the bytes that it holds now.
+
+    Raises:
+        TypeError: It is neither str nor bytes-like.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise TypeError(
+        f"{value!r} is no message; give str for a text, bytes for a binary message, or json="
+    )
+
+
+def json_text(value: Any, other: object = None) -> str:
+    """Return the JSON of a value.
+
+    Args:
+        value: The value.
+        other: The message that was given in place of it.
+
+    Raises:
+        TypeError: There is a message as well, or it has no JSON.
+        ValueError: It refers to itself.
+    """
+    if other is not None:
+        raise TypeError("give a message or json=, not both")
+    return json_module.dumps(value, ensure_ascii=False)
+
+
+def check_timeout(timeout: object) -> None:
+    """Raise TypeError for no number of seconds, ValueError for one below 0."""
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout={timeout!r}; give a number of seconds")
+    if not timeout >= 0:
+        raise ValueError(f"timeout={timeout!r}; give seconds from 0 on")
+
+
+def check_count(count: object, what: str) -> None:
+    """Raise TypeError for no whole number, ValueError for one below 1."""
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"{what} {count!r}; give a whole number from 1 on")
+    if count < 1:
+        raise ValueError(f"{what} {count}; the first one is 1")
+
+
+def check_function(function: object, what: str) -> None:
+    """Raise TypeError for what cannot be called."""
+    if not callable(function):
+        raise TypeError(f"{what} {function!r}; give a function")
+
+
+def check_path(path: object) -> str:
+    """Return a path with its slash. Raises TypeError if it is no str, ValueError for a query."""
+    if not isinstance(path, str):
+        raise TypeError(f"path {path!r}; give a str such as '/chat'")
+    if "?" in path or "#" in path:
+        raise ValueError(f"path {path!r}; give it without query and fragment")
+    return "/" + path.removeprefix("/")
+
+
+def check_code(code: object) -> None:
+    """Raise for what cannot be the close code of a client; None is any."""
+    if code is None:
+        return
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise TypeError(f"close code {code!r}; give a number from 1000 to 4999")
+    if not 1000 <= code <= 4999:
+        raise ValueError(f"close code {code}; give a number from 1000 to 4999")
+
+
+def check_close(code: int, reason: object) -> None:
+    """Raise for code and reason of a close frame that cannot be sent."""
+    check_code(code)
+    if not isinstance(reason, str):
+        raise TypeError(f"reason {reason!r}; give a str")
+    if code in _NEVER_SENT:
+        raise ValueError(f"close code {code} stands for none, and cannot be sent")
+    try:
+        body = _core.create_closing_handshake_body(code, reason)
+    except BadOperationException as error:
+        raise ValueError(f"close code {code}: {error}") from error
+    if len(body) > 125:
+        raise ValueError(f"a reason of {len(body) - 2} bytes; a close frame has room for 123")
+
+
+def made_message(function: Callable[..., object], value: object) -> Message:
+    """Return what a function has made for a reply, checked. Raises TypeError."""
+    try:
+        return to_message(value)
+    except TypeError as error:
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(
+            f"{name} returned {value!r} for a reply; str or bytes are needed"
+        ) from error

@@ -1,0 +1,214 @@
+"""What is known of a connection of the test server, and what any thread may do to it.
+
+Owns the recording, and the faults of a connection that is open.
+"""
+
+from http.client import HTTPMessage
+from typing import Any
+
+from fastwsh.pywebsocket import common
+from fastwsh.pywebsocket.handshake import AbortedByUserException
+from fastwsh.pywebsocket.stream import (
+    BadOperationException,
+    ConnectionTerminatedException,
+    InvalidFrameException,
+    InvalidUTF8Exception,
+    UnsupportedFrameException,
+    create_binary_frame,
+    create_text_frame,
+)
+from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
+from fastwsh.testing.expectation import CloseExpectation, Message
+from fastwsh.testing.pace import Pace
+from fastwsh.testing.recording import Recorder
+
+__all__ = ["RecordedConnection"]
+
+# A client that breaks the protocol is what tests are to find.
+_PROTOCOL_ERRORS = (InvalidFrameException, InvalidUTF8Exception, UnsupportedFrameException)
+
+# Ends of a handler that are none of its errors: the connection's, or the handler's own.
+_ENDS = (
+    AbortedByUserException,
+    ConnectionError,
+    ConnectionTerminatedException,
+    GeneratorExit,
+    KeyboardInterrupt,
+    SystemExit,
+)
+
+
+class RecordedConnection:
+    """What is known of a connection, and what any thread may do to it.
+
+    Attributes:
+        request: pywebsocket's request.
+        received: The messages that the handler has received.
+        sent: The messages that it has sent, without frames made by hand.
+    """
+
+    def __init__(self, request: Any, recorder: Recorder) -> None:
+        self.request = request
+        self.received: list[Message] = []
+        self.sent: list[Message] = []
+        self.pace = Pace()
+        self._recorder = recorder
+        self._is_dropped = False
+
+    @property
+    def resource(self) -> str:
+        """The path with the query behind it, as the client asked for it."""
+        return str(self.request.ws_resource)
+
+    @property
+    def path(self) -> str:
+        """The path without the query."""
+        return self.resource.partition("?")[0]
+
+    @property
+    def headers(self) -> HTTPMessage:
+        """The headers of the opening handshake; their names are found in any case."""
+        headers: HTTPMessage = self.request.headers_in
+        return headers
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol, if there is one."""
+        protocol: str | None = self.request.ws_protocol
+        return protocol
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the client's close frame, 1005 if that had none; None before, or without."""
+        code: int | None = self.request.ws_close_code
+        return code
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason in the client's close frame, if it had one."""
+        reason: str | None = self.request.ws_close_reason
+        return reason
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the handler has the connection still."""
+        return self in self._recorder.running()
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it was ended by a reset."""
+        return self._is_dropped
+
+    def drop(self) -> None:
+        """End it by a reset (RST), from any thread; a handler that waits in it is disconnected."""
+        self._is_dropped = True
+        # no close frame could be sent any more
+        self.request.server_terminated = True
+        self.pace.release()
+        self.request.connection.reset()
+
+    def throttle(self, bytes_per_second: float | None) -> None:
+        """Let what is sent from here on trickle, uncompressed; None: no more.
+
+        Pieces of a fragmented message are sent whole.
+
+        Raises:
+            ValueError: The rate is not above 0.
+        """
+        self.pace.throttle(bytes_per_second)
+
+    def pause_reading(self) -> None:
+        """Read nothing until `resume_reading`, as a server does that has too much to do.
+
+        What the client sends waits in the system's buffers; when they are full, after some MiB,
+        sending blocks. A receive that waits already takes its message, and keeps it.
+        """
+        self.pace.pause()
+
+    def resume_reading(self) -> None:
+        """Read on after `pause_reading`."""
+        self.pace.resume()
+
+    def note_received(self, message: Message | None) -> None:
+        """Record what was received; raises Disconnected if that was the one to drop all at."""
+        if message is None:
+            return
+        self._recorder.note_message(self, message)
+        if self._is_dropped:
+            raise Disconnected(f"the connection of {self.path} was dropped at a message")
+
+    def blames_handler(self, error: BaseException) -> bool:
+        """Tell whether what ended the handler is an error for the test.
+
+        It is not if the connection has ended, or the client has met a limit of the server.
+        """
+        if isinstance(error, _PROTOCOL_ERRORS):
+            return not getattr(error, "close_reason", "")
+        if isinstance(error, BadOperationException):
+            is_over = self.request.client_terminated or self._is_dropped
+            return not (is_over or self._recorder.is_closing)
+        # of greenlet and asyncio, neither of which need be there
+        is_killed = type(error).__name__ in {"CancelledError", "GreenletExit"}
+        return not is_killed and not isinstance(error, _ENDS)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes at the connection's pace."""
+        self.pace.send(data, self.request.connection.write)
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether messages trickle."""
+        return self.pace.is_throttled and not self.request.server_terminated
+
+    def write_message(self, message: Any, binary: bool) -> None:
+        """Send a whole message at the connection's pace."""
+        create = create_binary_frame if binary else create_text_frame
+        opcode = common.OPCODE_BINARY if binary else common.OPCODE_TEXT
+        self.write(create(message, opcode))
+
+    def end_sending(self) -> None:
+        """End our direction."""
+        self.request.server_terminated = True
+        self.request.connection.half_close()
+
+    def write_frame(self, frame: bytes, opcode: int) -> None:
+        """Send a frame made by hand; after one that closes no other is sent in its place."""
+        if opcode == common.OPCODE_CLOSE:
+            self.request.server_terminated = True
+        self.write(frame)
+
+    @property
+    def is_handled_here(self) -> bool:
+        """Whether the calling code is its handler."""
+        return self._recorder.handled_here() is self
+
+    def release(self) -> None:
+        """End what waits in it for the pace that a test has given it."""
+        self.pace.release()
+
+    def _judge_close(self, expectation: CloseExpectation, error: Disconnected) -> None:
+        """Raise ScriptError if the connection has not ended as was expected."""
+        if self.close_code is None:
+            raise ScriptError(f"expected {expectation}, but {error}") from None
+        mismatch = expectation.mismatch(self.close_code, self.close_reason)
+        if mismatch is not None:
+            raise ScriptError(mismatch) from None
+
+    def _await_handler(self, timeout: float | None) -> None:
+        if not self._recorder.wait_until(lambda: not self.is_open, timeout):
+            raise self._still_open(timeout)
+
+    def _still_open(self, timeout: float | None) -> WaitTimeoutError:
+        return WaitTimeoutError(f"the connection of {self.path} is open after {timeout:g} s still")
+
+    def _ended(self) -> Disconnected:
+        code = self.close_code
+        if self._is_dropped:
+            how = "it was reset"
+        elif self._recorder.is_closing and code in (None, common.STATUS_GOING_AWAY):
+            how = "the server stops"
+        elif code is not None:
+            how = f"the client has closed it with {code}"
+        else:
+            how = "it ended without a close frame of the client"
+        return Disconnected(f"the connection of {self.path} is over: {how}")

@@ -1,0 +1,47 @@
+"""Which subprotocol a handler of the test server speaks with a client (RFC 6455 4.2.2)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastwsh.pywebsocket import common
+from fastwsh.pywebsocket.handshake import HandshakeException
+
+__all__ = ["check_subprotocols", "choose_subprotocol"]
+
+
+def check_subprotocols(names: object) -> tuple[str, ...] | None:
+    """Return subprotocols as a tuple; None is whatever a client offers.
+
+    Raises:
+        TypeError: They are one str, or hold what is none.
+    """
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise TypeError(f"subprotocols must be a sequence of names; write [{names!r}]")
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"subprotocols={names!r}; give a sequence of names")
+    return tuple(names)
+
+
+def choose_subprotocol(request: Any, known: Sequence[str] | None) -> None:
+    """Choose a subprotocol, as pywebsocket demands of handlers whose client offers some.
+
+    Args:
+        request: The request.
+        known: Those that are spoken; None: whatever the client wants most.
+
+    Raises:
+        HandshakeException: The client offers others only; the status is 400.
+    """
+    offered = request.ws_requested_protocols
+    if not offered:
+        return
+    for protocol in offered:
+        if known is None or protocol in known:
+            request.ws_protocol = protocol
+            return
+    raise HandshakeException(
+        f"The client offers {offered!r}, and the handler speaks {list(known or ())!r}",
+        common.HTTP_STATUS_BAD_REQUEST,
+    )
