@@ -62,22 +62,19 @@ pub enum ProtocolError {
     #[error("compressed message is not valid DEFLATE data")]
     BadDeflate,
     /// A message is larger than the limit (RFC 6455 10.4).
-    #[error("message of more than {limit} bytes; the limit is {limit} (--max-message-bytes)")]
+    #[error("message of more than {limit} bytes; the limit is {limit}")]
     MessageTooBig {
         /// The limit in bytes.
         limit: u64,
     },
     /// A compressed message is larger than the limit when inflated.
-    #[error(
-        "message of more than {limit} bytes when inflated; the limit is {limit} \
-         (--max-inflated-bytes)"
-    )]
+    #[error("message of more than {limit} bytes when inflated; the limit is {limit}")]
     InflatedTooBig {
         /// The limit in bytes.
         limit: u64,
     },
     /// A data frame is larger than the limit (RFC 6455 10.4).
-    #[error("frame of {length} bytes; the limit is {limit} (--max-frame-bytes)")]
+    #[error("frame of {length} bytes; the limit is {limit}")]
     FrameTooBig {
         /// What the frame announced.
         length: u64,
@@ -85,7 +82,7 @@ pub enum ProtocolError {
         limit: u64,
     },
     /// A message comes in more pieces than the limit allows.
-    #[error("message of more than {limit} fragments; the limit is {limit} (--max-fragments)")]
+    #[error("message of more than {limit} fragments; the limit is {limit}")]
     TooManyFragments {
         /// The limit.
         limit: u64,

@@ -84,7 +84,11 @@ pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compa
             (Kind::InvalidFrame, (code != CloseCode::PROTOCOL_ERROR).then_some(code))
         }
     };
-    let raised = kind.with(py, error.to_string());
+    let text = match limit_option(error) {
+        Some(option) => format!("{error} ({option})"),
+        None => error.to_string(),
+    };
+    let raised = kind.with(py, text);
     if let Some(code) = code {
         if let Err(error) = raised.value(py).setattr(intern!(py, "close_code"), code.0) {
             return error;
@@ -96,6 +100,17 @@ pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compa
         }
     }
     mark_mid_frame(py, raised, error)
+}
+
+/// The command-line option that sets the limit which a peer has exceeded.
+fn limit_option(error: &ProtocolError) -> Option<&'static str> {
+    match error {
+        ProtocolError::MessageTooBig { .. } => Some("--max-message-bytes"),
+        ProtocolError::InflatedTooBig { .. } => Some("--max-inflated-bytes"),
+        ProtocolError::FrameTooBig { .. } => Some("--max-frame-bytes"),
+        ProtocolError::TooManyFragments { .. } => Some("--max-fragments"),
+        _ => None,
+    }
 }
 
 /// Tells who closes the connection because of it not to wait for the peer's close frame.
