@@ -25,7 +25,7 @@ REQUEST = (
 # What scanners and mistaken programs send: name, bytes, and what the log says if anything.
 SCANS = {
     "nothing": (b"", None),
-    "a line end": (b"\r\n", "Bad request syntax"),
+    "a line end": (b"\r\n", None),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500), "does not speak TLS"),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "Invalid HTTP version"),
     "SSH": (b"SSH-2.0-OpenSSH_9.6\r\n", "Bad request"),
