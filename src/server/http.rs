@@ -31,7 +31,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::watch, task::spawn_blocking};
 
 pub(super) use self::framing::Framing;
-pub(super) use self::http_stream::{End, HttpRequest};
+pub(super) use self::http_stream::{End, HttpRequest, Verdict};
 pub use self::{cgi::CgiConfig, locate::IsExecutable};
 
 use self::{

@@ -64,13 +64,22 @@ pub(crate) enum End<V> {
     /// Everything was answered.
     Finished(Option<Stream>),
     /// A request that somebody else answers, and what was read behind its head.
-    Other { stream: Stream, head: RequestHead, verdict: V, rest: Vec<u8> },
+    Other { stream: Stream, head: RequestHead, decision: V, rest: Vec<u8> },
     /// A head that cannot be used.
     BadHead { stream: Stream, error: HeadError },
 }
 
-/// Judges a request: what it asks for if it is the fallback's.
-pub(super) type Judge<V> = Box<dyn Fn(&RequestHead) -> Result<HttpRequest, V> + Send>;
+/// Who answers a request.
+#[derive(Debug)]
+pub(crate) enum Verdict<V> {
+    /// The HTTP server.
+    Http(HttpRequest),
+    /// Somebody else, as `V` says.
+    Other(V),
+}
+
+/// Judges a request.
+pub(super) type Judge<V> = Box<dyn Fn(&RequestHead) -> Verdict<V> + Send>;
 
 /// A stream for hyper; clones are the same stream.
 pub(super) struct HttpStream<V> {
@@ -181,9 +190,9 @@ impl<V> HttpStream<V> {
         let mut shared = self.lock();
         let (stream, leaving) = (shared.stream.take(), shared.leaving.take());
         match (stream, leaving) {
-            (Some(stream), Some(Leaving::Other(head, verdict))) => {
+            (Some(stream), Some(Leaving::Other(head, decision))) => {
                 let rest = mem::take(&mut shared.buffer);
-                End::Other { stream, head: *head, verdict, rest }
+                End::Other { stream, head: *head, decision, rest }
             }
             (Some(stream), Some(Leaving::BadHead(error))) => End::BadHead { stream, error },
             (stream, _) => End::Finished(stream),
@@ -209,8 +218,10 @@ impl<V> ServerState<V> {
 
     fn judge(&mut self, head: RequestHead) {
         match (self.judge)(&head) {
-            Ok(http_request) => self.admit(head, http_request),
-            Err(verdict) => self.leaving = Some(Leaving::Other(Box::new(head), verdict)),
+            Verdict::Http(http_request) => self.admit(head, http_request),
+            Verdict::Other(decision) => {
+                self.leaving = Some(Leaving::Other(Box::new(head), decision));
+            }
         }
     }
 

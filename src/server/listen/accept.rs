@@ -22,19 +22,16 @@ use tokio::{
 use super::listener::{is_peers_fault, Accepted, Listener};
 use crate::{
     connection::{drain, Flusher, Outcome, ServerClose, Socket, Transport},
-    protocol::{
-        head::{HeadReader, RequestHead},
-        proxy,
-    },
+    protocol::head::{empty_lines, HeadReader, RequestHead},
     server::{
         admission::{
             arrivals::Arrivals,
             client_address::ClientAddress,
             permit::{Admission, LimitReached},
-            proxy_header,
+            proxy_header::{self, Header},
         },
         config::{Config, Routes},
-        http::HttpServer,
+        http::{HttpServer, Verdict},
         keepalive::KeepaliveThread,
         log::{
             event::{Event, EventSink, Level, SERVER_LOG},
@@ -42,8 +39,8 @@ use crate::{
         },
         metrics,
         opening::{
-            decision::{decide, is_for_handler, Decision},
-            serve::{hand_over, refuse, serve, Arrival, Request},
+            decision::{decide, Decision, Route},
+            serve::{hand_over, serve, Arrival, Beginning, Progress, Request},
         },
         registry::Registry,
         state::{Acceptor, ServerState},
@@ -259,34 +256,39 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
             Some(read) => first = read,
             None => return,
         }
-        if client.owes_header && !may_stay(&accepted, &mut client, &mut first, shared) {
-            return;
-        }
-        if let Some((head, length)) = first_head(&client, &first, shared) {
-            match decide(&head, &client, shared) {
-                Err(Decision::Handler { resource, concurrency, peer }) => {
-                    let rest = first.split_off(length);
-                    let socket = Socket::plain(accepted.into_socket());
-                    let (tls, permit) = (false, client.into_permit());
-                    let request = Request { head, resource, concurrency, tls, peer, permit };
-                    return hand_over(socket, rest, request, shared);
-                }
-                Err(Decision::Refuse(refusal)) => {
-                    let Ok(stream) = accepted.into_stream() else { return };
-                    let shared = shared.clone();
-                    tokio::spawn(async move {
-                        refuse(stream, &head, &refusal, &client, &shared).await;
-                    });
-                    return;
-                }
-                Ok(_) => {}
+        if client.owes_header {
+            match proxy_header::take(&mut first, &mut client, shared) {
+                Header::Taken | Header::Incomplete => {}
+                Header::Bad => return,
+                Header::Full(full) => return turn_away(&accepted, client.address, full, shared),
             }
         }
     }
+    let beginning = match first_head(&client, &first, shared) {
+        None => Beginning::Bytes(first),
+        Some((head, length)) => {
+            let rest = first.split_off(length);
+            let route = Route::find(&head, shared);
+            let progress = if route.has_handler() {
+                match decide(&head, route, &client, shared) {
+                    Verdict::Other(Decision::Handler { resource, concurrency, peer }) => {
+                        let socket = Socket::plain(accepted.into_socket());
+                        let (tls, permit) = (false, client.into_permit());
+                        let request = Request { head, resource, concurrency, tls, peer, permit };
+                        return hand_over(socket, rest, request, shared);
+                    }
+                    verdict => Progress::Decided(verdict),
+                }
+            } else {
+                Progress::Routed(route)
+            };
+            Beginning::Request { head, rest, progress }
+        }
+    };
     match accepted.into_stream() {
         Ok(stream) => {
-            let visit = Arrival { stream, client, first };
-            tokio::spawn(serve(visit, shared.clone(), stop.clone()));
+            let arrival = Arrival { stream, client, beginning };
+            tokio::spawn(serve(arrival, shared.clone(), stop.clone()));
         }
         Err(error) => shared
             .events
@@ -294,38 +296,16 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
     }
 }
 
-/// The request that has come already, and the length of its head, if it is one for a handler.
+/// The request that has come already, and the length of its head.
 fn first_head(
     client: &ClientAddress,
     first: &[u8],
     shared: &ServerState,
 ) -> Option<(RequestHead, usize)> {
-    if client.owes_header {
+    if client.owes_header || first.is_empty() || empty_lines(first) > 0 {
         return None;
     }
-    let (head, length) = HeadReader::new(shared.config.limits.head).poll(first).ok()??;
-    is_for_handler(&head, shared).then_some((head, length))
-}
-
-/// Takes a PROXY header off `first` if it has come as a whole; `false` if the connection ends with it.
-fn may_stay(
-    accepted: &Accepted,
-    client: &mut ClientAddress,
-    first: &mut Vec<u8>,
-    shared: &ServerState,
-) -> bool {
-    match proxy::read(first) {
-        Ok(None) => true,
-        Ok(Some((source, length))) => {
-            first.drain(..length);
-            let announced = client.announce(source, &shared.config.proxies);
-            announced.map_err(|full| turn_away(accepted, client.address, full, shared)).is_ok()
-        }
-        Err(error) => {
-            proxy_header::tell(&error, client.address, shared);
-            false
-        }
-    }
+    HeadReader::new(shared.config.limits.head).poll(first).ok()?
 }
 
 /// Tells a peer that there are too many connections, as far as it can be told without TLS and

@@ -14,7 +14,7 @@ use crate::{
     server::{
         admission::{client_address::ClientAddress, permit::LimitReached},
         config::Concurrency,
-        http::{refusal::Refusal, Framing, HttpRequest},
+        http::{refusal::Refusal, Framing, HttpRequest, Verdict},
         log::event::{Level, HANDLER_LOG},
         metrics::totals::Handshake,
         state::ServerState,
@@ -27,36 +27,63 @@ pub(in crate::server) enum Decision {
     Refuse(Refusal),
 }
 
-/// Decides who answers, and from whom the request is; what is asked for if it is the fallback.
+/// Where a request's target leads, as far as that is known without asking Python.
+pub(in crate::server) struct Route {
+    target: Target,
+    concurrency: Option<Concurrency>,
+}
+
+impl Route {
+    pub(in crate::server) fn find(head: &RequestHead, shared: &ServerState) -> Self {
+        let target = uri::parse(&head.target);
+        let resource = match &target {
+            Target::Relative => Some(&head.target),
+            Target::Absolute { resource, .. } => Some(resource),
+            Target::Invalid | Target::BadIpv6 => None,
+        };
+        let concurrency =
+            resource.and_then(|resource| shared.routes.find(uri::split_resource(resource).0));
+        Self { target, concurrency }
+    }
+
+    /// Whether it leads to a handler: [`decide`] does not wait then.
+    pub(in crate::server) fn has_handler(&self) -> bool {
+        self.concurrency.is_some()
+    }
+}
+
+/// Decides who answers a request, and from whom it is. May wait for Python, in a thread of the runtime.
 pub(in crate::server) fn decide(
     head: &RequestHead,
+    route: Route,
     client: &ClientAddress,
     shared: &ServerState,
-) -> Result<HttpRequest, Decision> {
+) -> Verdict<Decision> {
+    let refuse = |refusal| Verdict::Other(Decision::Refuse(refusal));
     let events = &shared.events;
     let peer = client.client(head, &shared.config.proxies);
     if let Err(full) = client.count_for(peer) {
         shared.tell_refused(peer, full);
-        return Err(Decision::Refuse(LimitReached::refusal()));
+        return refuse(LimitReached::refusal());
     }
     if !head.names_one_host() {
-        return Err(Decision::Refuse(Refusal::new(400)));
+        return refuse(Refusal::new(400));
     }
     let to_http = |resource: &str| {
         events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
-        Ok(HttpRequest { resource: resource.to_owned(), peer })
+        Verdict::Http(HttpRequest { resource: resource.to_owned(), peer })
     };
     let credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner);
     if credential.as_deref().is_some_and(|wanted| !is_same(wanted, head.header("Authorization"))) {
         events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
         let mut refusal = Refusal::without_page(401);
         refusal.headers.push(("WWW-Authenticate", "Basic realm=\"Pywebsocket\"".to_owned()));
-        return Err(Decision::Refuse(refusal));
+        return refuse(refusal);
     }
     drop(credential);
-    let resource = match uri::parse(&head.target) {
+    let resource = match route.target {
         Target::Relative => head.target.clone(),
-        Target::BadIpv6 => return Err(Decision::Refuse(Refusal::new(400))),
+        Target::BadIpv6 => return refuse(Refusal::new(400)),
         Target::Invalid => {
             events.line(Level::Info, HANDLER_LOG, || format!("Invalid URI: '{}'", head.target));
             return to_http(&head.target);
@@ -78,8 +105,8 @@ pub(in crate::server) fn decide(
             resource
         }
     };
-    let (path, fragment) = uri::split_resource(&resource);
-    let found = shared.routes.find(path).or_else(|| {
+    let (_, fragment) = uri::split_resource(&resource);
+    let found = route.concurrency.or_else(|| {
         // may wait for Python; other connections go on meanwhile
         block_in_place(|| shared.acceptor.find(&resource, Opening::is_meant(head)))
     });
@@ -89,11 +116,11 @@ pub(in crate::server) fn decide(
                 "Dispatch failed for error: Fragment identifiers MUST NOT be used on WebSocket URIs"
                     .to_owned()
             });
-            Err(Decision::Refuse(Refusal::new(400)))
+            refuse(Refusal::new(400))
         }
         // the frames that follow could not be told from a body
-        Some(_) if Framing::of(head).has_body() => Err(Decision::Refuse(Refusal::new(400))),
-        Some(concurrency) => Err(Decision::Handler { resource, concurrency, peer }),
+        Some(_) if Framing::of(head).has_body() => refuse(Refusal::new(400)),
+        Some(concurrency) => Verdict::Other(Decision::Handler { resource, concurrency, peer }),
         None => {
             let upgrade = Opening::is_meant(head);
             if upgrade {
@@ -108,14 +135,4 @@ pub(in crate::server) fn decide(
 /// Compares a secret without telling by the time it takes where the difference is.
 fn is_same(secret: &str, given: Option<&str>) -> bool {
     given.is_some_and(|given| secret.as_bytes().ct_eq(given.as_bytes()).into())
-}
-
-/// Whether a request is for a handler, without a word of the log.
-pub(in crate::server) fn is_for_handler(head: &RequestHead, shared: &ServerState) -> bool {
-    let has_credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner).is_some();
-    !has_credential
-        && head.names_one_host()
-        && !Framing::of(head).has_body()
-        && matches!(uri::parse(&head.target), Target::Relative)
-        && shared.routes.find(uri::split_resource(&head.target).0).is_some()
 }

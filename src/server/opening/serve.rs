@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::decision::{decide, Decision};
+use super::decision::{decide, Decision, Route};
 use crate::{
     connection::{drain, Socket, Transport},
     protocol::{
@@ -25,10 +25,10 @@ use crate::{
         admission::{
             client_address::ClientAddress,
             permit::{ConnectionPermit, LimitReached},
-            proxy_header,
+            proxy_header::{self, Header},
         },
         config::Concurrency,
-        http::{printable, refusal::Refusal, End, HttpConnection},
+        http::{printable, refusal::Refusal, End, HttpConnection, Verdict},
         listen::stream::Stream,
         log::event::{describe, Level, SERVER_LOG},
         metrics::totals::Handshake,
@@ -41,7 +41,21 @@ use crate::{
 pub(in crate::server) struct Arrival {
     pub(in crate::server) stream: Stream,
     pub(in crate::server) client: ClientAddress,
-    pub(in crate::server) first: Vec<u8>,
+    pub(in crate::server) beginning: Beginning,
+}
+
+/// What has been read of a connection.
+pub(in crate::server) enum Beginning {
+    /// Some bytes, or none.
+    Bytes(Vec<u8>),
+    /// A request, and what came behind its head.
+    Request { head: RequestHead, rest: Vec<u8>, progress: Progress },
+}
+
+/// How far a request has come.
+pub(in crate::server) enum Progress {
+    Routed(Route),
+    Decided(Verdict<Decision>),
 }
 
 /// A request for a handler.
@@ -74,32 +88,47 @@ pub(in crate::server) async fn serve(
     shared: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 ) {
-    let Arrival { stream, mut client, first } = arrival;
-    let opening = open(stream, &mut client, first, &shared);
-    let opened = match shared.config.limits.head_time {
-        Some(limit) => timeout(limit, opening).await.unwrap_or(None),
-        None => opening.await,
+    let Arrival { stream, mut client, beginning } = arrival;
+    let (stream, head, mut rest, progress) = match beginning {
+        Beginning::Request { head, rest, progress } => (stream, head, rest, progress),
+        Beginning::Bytes(first) => {
+            let opening = open(stream, &mut client, first, &shared);
+            let opened = match shared.config.limits.head_time {
+                Some(limit) => timeout(limit, opening).await.unwrap_or(None),
+                None => opening.await,
+            };
+            let Some((stream, mut buffer, read)) = opened else { return };
+            let (head, length) = match read {
+                Ok(whole) => whole,
+                Err(error) => {
+                    return Box::pin(refuse_head(stream, client.address, &shared, &error)).await;
+                }
+            };
+            let rest = buffer.split_off(length);
+            let route = Route::find(&head, &shared);
+            (stream, head, rest, Progress::Routed(route))
+        }
     };
-    let Some((stream, mut buffer, read)) = opened else { return };
-    let (head, length) = match read {
-        Ok(whole) => whole,
-        Err(error) => return Box::pin(refuse_head(stream, client.address, &shared, &error)).await,
+    let verdict = match progress {
+        Progress::Routed(route) => decide(&head, route, &client, &shared),
+        Progress::Decided(verdict) => verdict,
     };
-    let mut rest = buffer.split_off(length);
-    let (stream, head, decision) = match decide(&head, &client, &shared) {
-        Err(decision) => (stream, head, decision),
-        Ok(http_request) => {
+    let (stream, head, decision) = match verdict {
+        Verdict::Other(decision) => (stream, head, decision),
+        Verdict::Http(http_request) => {
             let connection = HttpConnection { stream, head, http_request, rest };
             let judge = (client.clone(), shared.clone());
-            let judge = Box::new(move |head: &RequestHead| decide(head, &judge.0, &judge.1));
+            let judge = Box::new(move |head: &RequestHead| {
+                decide(head, Route::find(head, &judge.1), &judge.0, &judge.1)
+            });
             let http_guard = shared.registry.count_http();
             // boxed, as all that few connections need: every task has room for its largest part
             let end = Box::pin(shared.http.serve(connection, judge, stop)).await;
             drop(http_guard);
             match end {
-                End::Other { stream, head, verdict, rest: behind } => {
+                End::Other { stream, head, decision, rest: behind } => {
                     rest = behind;
-                    (stream, head, verdict)
+                    (stream, head, decision)
                 }
                 End::BadHead { stream, error } => {
                     return Box::pin(refuse_head(stream, client.address, &shared, &error)).await;
@@ -200,19 +229,17 @@ async fn greet(
     first: Vec<u8>,
     shared: &ServerState,
 ) -> Option<Stream> {
-    let source = match proxy_header::read_header(&mut stream, first).await {
-        Ok(source) => source?,
-        Err(error) => {
-            proxy_header::tell(&error, client.address, shared);
-            return None;
+    match proxy_header::receive(&mut stream, first, client, shared).await {
+        Header::Taken => Some(stream),
+        Header::Incomplete | Header::Bad => None,
+        Header::Full(full) => {
+            shared.tell_refused(client.address, full);
+            if !(shared.uses_tls() && matches!(stream, Stream::Tcp(_))) {
+                send_and_drain(stream, &LimitReached::refusal().format(true)).await;
+            }
+            None
         }
-    };
-    let Err(full) = client.announce(source, &shared.config.proxies) else { return Some(stream) };
-    shared.tell_refused(client.address, full);
-    if !(shared.uses_tls() && matches!(stream, Stream::Tcp(_))) {
-        send_and_drain(stream, &LimitReached::refusal().format(true)).await;
     }
-    None
 }
 
 /// Whether the peer speaks HTTP where TLS is spoken: its first byte is a letter.
