@@ -1,6 +1,6 @@
-//! A connection with the peer, as the server and the client use it: the socket with or without TLS,
-//! the receiving half with its bounded buffer, the sending half, and the ways to wait for them. No
-//! Python types, nothing of listening or of HTTP.
+//! A connection, as the server and the client use it: the socket with or without TLS, the receiving
+//! half with its bounded buffer, the sending half, and the ways to wait for them. This module knows
+//! nothing of Python, listening or HTTP.
 
 mod closing;
 pub(crate) mod drain;

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::protocol::closing::Closing;
 
-/// A [`Closing`] that threads share. Sequentially consistent: whoever lets go of a lock and then looks
-/// here, and whoever writes here and then tries the lock, do not miss each other.
+/// A [`Closing`] that threads share. All accesses are sequentially consistent. So of two threads,
+/// one of which releases a lock and then reads this state while the other writes the state and then
+/// tries the lock, at least one notices the other.
 #[derive(Debug, Default)]
 pub(super) struct AtomicClosing(AtomicU64);
 
@@ -14,7 +15,7 @@ impl AtomicClosing {
         Closing::from_bits(self.0.load(Ordering::SeqCst))
     }
 
-    /// Makes a transition; gives the state before it.
+    /// Makes a transition and returns the state before it.
     pub(super) fn update(&self, transition: impl Fn(Closing) -> Closing) -> Closing {
         let mut before = self.get();
         loop {

@@ -1,5 +1,6 @@
-//! Letting a peer finish (RFC 9112 9.6): our direction is closed, the peer's is read and thrown
-//! away for a while, so that its unread bytes do not turn our last ones into a reset.
+//! Lets a peer finish (RFC 9112 9.6): our direction is closed, and for a while everything from the
+//! peer is read and discarded. Closing a socket with unread bytes resets the connection, and the
+//! peer might lose our last bytes.
 
 use std::{io, net, sync::Arc, time::Duration};
 
@@ -7,20 +8,21 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::socket::Socket;
 
-/// A browser closes within a round trip; whoever takes longer is cut.
+/// A browser closes within a round trip. The server cuts peers that take longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// More than this is not the end of something but something else.
+/// A peer that sends more than this is not finishing but goes on sending.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Reads until the peer closes, the time is over or too much came; then drops the socket.
+/// Reads until the peer closes, the time is over or the peer has sent too much; then drops the
+/// socket.
 pub(crate) async fn drain(socket: Arc<Socket>) {
-    // what fails here fails after the connection's end
+    // nobody needs to know of an error: the connection has ended already
     let _ = timeout(PATIENCE, read_to_end(socket)).await;
 }
 
 async fn read_to_end(socket: Arc<Socket>) -> io::Result<()> {
-    // a thread of the handler may still hold it for a moment
+    // a thread of the handler may still use the socket for a moment
     let socket = match Arc::try_unwrap(socket) {
         Ok(socket) => socket.into_descriptor(),
         Err(socket) => socket.duplicate()?,

@@ -1,8 +1,9 @@
-//! Why the server ends a connection whose time is over, and the pings that find it out.
+//! Why the server ends a connection that has run out of time, and how to recognise the server's own
+//! pings.
 
 use std::{fmt, time::Duration};
 
-/// What our pings begin with, and so the pongs that no handler hears of.
+/// The server's own pings begin with this, and so do their pongs. Handlers do not see these pongs.
 pub(crate) const MARK: &[u8] = b"fastwsh keepalive ";
 
 /// Why the server ended a connection.

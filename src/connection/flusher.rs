@@ -1,8 +1,9 @@
-//! Sends replies that were held back while their handler does something else than receive.
+//! Sends replies that were held back, if the handler does something else than receive.
 //!
-//! A reply may be held back while a further message is already buffered, because the next
-//! `receive_message` will come at once and the replies can leave together. A handler that instead
-//! computes or sleeps must not delay its replies: this thread sends them within two milliseconds.
+//! A reply may be held back while another message is already buffered: the handler will probably
+//! call `receive_message` at once, and then several replies leave in one system call. If the
+//! handler computes or sleeps instead, its replies must not wait for it: this thread sends them
+//! within two milliseconds.
 
 use std::{
     io,
@@ -13,13 +14,14 @@ use std::{
 
 use super::{outbound::NextLook, transport::Transport};
 
-/// Far below what a person or a protocol timer notices, far above the cost of a look.
+/// Time between two looks: short enough that no person or protocol timer notices the delay, and
+/// long compared with the cost of a look.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Ticks between two looks at a connection whose peer takes nothing.
+/// Ticks between two looks at a connection with a peer that does not read.
 const PATIENCE: u32 = 32;
 
-/// Looks after connections with replies held back.
+/// Watches connections that hold replies back.
 #[derive(Debug, Default)]
 pub struct Flusher {
     state: Mutex<State>,
@@ -29,7 +31,7 @@ pub struct Flusher {
 #[derive(Debug, Default)]
 struct State {
     watched: Vec<Weak<Transport>>,
-    /// Those whose peers take nothing.
+    /// Connections with peers that do not read.
     slow: Vec<Weak<Transport>>,
     stopped: bool,
 }
@@ -38,7 +40,7 @@ impl Flusher {
     /// Starts the thread. It sleeps while no connection is watched and ends on [`Self::stop`].
     ///
     /// # Errors
-    /// If no thread can be had.
+    /// If the system has no thread for it.
     pub fn start() -> io::Result<Arc<Self>> {
         let flusher = Arc::new(Self::default());
         let own = flusher.clone();
@@ -87,8 +89,8 @@ impl Flusher {
         }
     }
 
-    /// Waits until a connection is to be looked at; whether it is one of those that are looked at each
-    /// tick, or `None` at the end.
+    /// Waits until it is time to look at a connection. Returns whether there are connections to
+    /// look at in each tick (if not, only slow ones are due), or `None` at the end.
     fn wait(&self) -> Option<bool> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.watched.is_empty() && !state.stopped {

@@ -7,43 +7,44 @@ use super::{
     wait::{Park, Wait},
 };
 
-/// Bytes that are read ahead at most. pywebsocket reads 8 KiB ahead; a larger bound saves system
-/// calls and still lets TCP hold a fast peer back.
+/// The most bytes to read ahead of the handler. pywebsocket reads 8 KiB ahead; a larger bound saves
+/// system calls and still lets TCP hold a fast peer back.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// Capacity of a buffer that has not seen much: a page.
+/// Capacity of a buffer that has not received much: a page.
 const SMALL: usize = 4 * 1024;
 
 /// Capacity of the buffer that a thread holds while it waits for a peer that sends little at a time.
 const LEAST: usize = 1024;
 
-/// Reads of this size and above keep other threads from running for longer than letting them run
-/// costs.
+/// From this size on, a read takes longer than it costs to release the interpreter, so the read is
+/// made with the interpreter released.
 const DETACH_MIN: usize = 32 * 1024;
 
 thread_local! {
-    /// The buffer that callers who share this thread read into, one after the other: a connection
-    /// without unread bytes needs none.
+    /// The buffer into which all callers in this thread read, one after the other. A connection
+    /// without unread bytes needs no buffer of its own.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Received bytes that nobody has taken yet.
+/// Received bytes that no reader has taken yet.
 #[derive(Debug)]
 pub struct Inbound {
     /// `None` once the connection is closed.
     socket: Option<Arc<Socket>>,
     buffer: Vec<u8>,
-    /// Where the bytes that are left begin.
+    /// Index of the first byte that has not been taken.
     start: usize,
-    /// The last message was read past the buffer, and so will the next one be: little is read into
-    /// the buffer, from where it would have to be copied.
+    /// The last message was read straight into its destination, and so will the next one probably
+    /// be. Meanwhile only little is read into the buffer, because the bytes would have to be copied
+    /// from there.
     expects_direct: bool,
-    /// Bytes that were read last.
+    /// Number of bytes that the last read returned.
     last_read: usize,
 }
 
 impl Inbound {
-    /// A buffer that begins with the bytes that came with the request head.
+    /// A buffer that begins with the bytes that were received together with the request head.
     pub fn new(socket: Arc<Socket>, first: Vec<u8>) -> Self {
         Self { socket: Some(socket), buffer: first, start: 0, expects_direct: false, last_read: 0 }
     }
@@ -53,12 +54,12 @@ impl Inbound {
         &self.buffer[self.start..]
     }
 
-    /// What has not been taken, to be unmasked in place.
+    /// The bytes that have not been taken, to unmask them in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..]
     }
 
-    /// Takes bytes off the front.
+    /// Removes bytes from the front.
     pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.buffer.len());
         if self.start == self.buffer.len() {
@@ -67,7 +68,7 @@ impl Inbound {
         }
     }
 
-    /// Reads more behind what is there; 0 at the end of the stream.
+    /// Reads more bytes and appends them to the buffer; returns 0 at the end of the stream.
     ///
     /// # Errors
     /// Those of `recv(2)`; [`io::ErrorKind::NotConnected`] after [`Self::close`].
@@ -98,12 +99,12 @@ impl Inbound {
         }
     }
 
-    /// Reads what is there; `None` if nothing is.
+    /// Reads without waiting; `None` if the socket has nothing to read.
     ///
     /// # Errors
     /// As [`Self::fill`].
     pub fn try_fill(&mut self, parker: &dyn Park) -> io::Result<Option<usize>> {
-        // rustls may hold bytes of which the socket knows nothing
+        // with TLS there may be decrypted bytes although the socket has none
         if !parker.is_readable() && !self.is_tls() {
             return Ok(None);
         }
@@ -125,12 +126,12 @@ impl Inbound {
         }
     }
 
-    /// Reads straight behind the end of `target`, at most `missing` bytes, by-passing the buffer,
-    /// which must be empty.
+    /// Reads at most `missing` bytes and appends them to `target`, without going through the
+    /// buffer, which must be empty.
     ///
     /// # Errors
-    /// As [`Self::fill`]; if others run meanwhile, [`io::ErrorKind::WouldBlock`]: wait with
-    /// [`Self::wait_readable`] first, and again after this.
+    /// As [`Self::fill`]. A caller that shares its thread gets [`io::ErrorKind::WouldBlock`]
+    /// instead of waiting here: it waits with [`Self::wait_readable`] and tries again.
     pub fn fill_target(
         &mut self,
         target: &mut Vec<u8>,
@@ -138,7 +139,8 @@ impl Inbound {
         wait: Wait<'_>,
     ) -> io::Result<usize> {
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
-        // growth follows what has come, so that a header alone cannot claim memory
+        // at most as many bytes again as have been received: a frame header alone must not make us
+        // allocate its announced length
         let step = target.len().max(READ_AHEAD);
         let step = usize::try_from(missing).map_or(step, |missing| missing.min(step));
         target.try_reserve_exact(step).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -162,7 +164,8 @@ impl Inbound {
             }
         };
         if count > step {
-            // the allocator gave more room than was asked for
+            // the allocator gave more room than `step`, and bytes of the next frame were read into
+            // it
             self.buffer.extend_from_slice(&target[before + step..]);
             target.truncate(before + step);
             count = step;
@@ -170,15 +173,16 @@ impl Inbound {
         Ok(count)
     }
 
-    /// Gives a large buffer back and tells whether nothing is left to read but what the socket has.
+    /// Gives a large buffer back and returns whether the buffer is empty, so that only the socket
+    /// can have more.
     pub fn is_drained(&mut self) -> bool {
         self.release_buffer();
-        // rustls may hold more
+        // rustls may hold decrypted bytes
         self.bytes().is_empty() && self.socket.is_some() && !self.is_tls()
     }
 
-    /// Reads to the front of `target`, by-passing the buffer, which must be empty; 0 at the end of
-    /// the stream.
+    /// Reads to the front of `target`, without going through the buffer, which must be empty.
+    /// Returns 0 at the end of the stream.
     ///
     /// # Errors
     /// As [`Self::fill_target`].
@@ -204,12 +208,14 @@ impl Inbound {
         result
     }
 
-    /// Says whether the next message is likely to be read past the buffer.
+    /// Sets whether the next message will probably be read straight into its destination, see
+    /// [`Self::fill_direct`].
     pub fn expect_direct(&mut self, expect: bool) {
         self.expects_direct = expect;
     }
 
-    /// Waits for the peer, if it is others that run meanwhile; holds no buffer while it does.
+    /// Waits until the socket is readable, if the caller shares its thread; holds no buffer
+    /// meanwhile. Other callers wait in the read itself.
     ///
     /// # Errors
     /// If the caller is to end instead.
@@ -222,7 +228,7 @@ impl Inbound {
         parker.wait_readable()
     }
 
-    /// Lets go of the socket; what was buffered can still be read.
+    /// Drops the socket. What is buffered can still be read.
     pub fn close(&mut self) {
         self.socket = None;
     }
@@ -244,7 +250,7 @@ impl Inbound {
         }
     }
 
-    /// About to wait: an idle connection holds no large buffer.
+    /// Shrinks the buffer before the caller waits: an idle connection holds no large buffer.
     fn shrink(&mut self) {
         let enough = if self.last_read < LEAST { LEAST } else { SMALL };
         if self.buffer.is_empty() && self.buffer.capacity() > enough {
@@ -252,7 +258,8 @@ impl Inbound {
         }
     }
 
-    /// About to let others run: the large buffer is theirs, and what is unread moves out of it.
+    /// Gives the thread's large buffer back before other callers run, and moves unread bytes to a
+    /// small one.
     fn release_buffer(&mut self) {
         if self.buffer.capacity() < READ_AHEAD {
             return;
@@ -269,7 +276,8 @@ impl Inbound {
     }
 }
 
-/// Tells the parker that everything was read that was there. With TLS a short read does not say so.
+/// Tells the parker if a read has emptied the socket: it found less than there was room for. With
+/// TLS a short read does not prove that.
 fn note_drained(result: &io::Result<usize>, room: usize, socket: &Socket, parker: &dyn Park) {
     let is_drained = match result {
         Ok(count) => *count < room && !socket.is_tls(),

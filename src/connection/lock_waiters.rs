@@ -1,4 +1,5 @@
-//! Waking those who wait for their turn with a part of a connection and must not block on its lock.
+//! Wakes callers that wait for a half of a connection but must not block on its lock, because they
+//! share their thread.
 
 use std::{
     sync::{
@@ -10,7 +11,7 @@ use std::{
 
 use crate::locks::lock;
 
-/// Who waits for a lock of one connection.
+/// The callers that wait for a lock of one connection.
 #[derive(Debug, Default)]
 pub struct LockWaiters {
     contended: AtomicBool,
@@ -18,16 +19,17 @@ pub struct LockWaiters {
 }
 
 impl LockWaiters {
-    /// Asks to be woken when a lock is let go of. The caller tries the lock once more before it
-    /// waits.
+    /// Registers a caller to be woken when a lock is released. The caller must try the lock once
+    /// more before it waits, as the lock may have been released in between.
     pub fn register(&self, waker: Waker) {
         lock(&self.waiting).push(waker);
         self.contended.store(true, Ordering::SeqCst);
     }
 
-    /// A lock has been let go of.
+    /// Wakes the waiters; to be called after releasing a lock.
     pub fn released(&self) {
-        // behind the unlocking, which is sequentially consistent with the waiter's second try
+        // either this load sees the waiter, or the waiter's second try comes after the unlocking
+        // and succeeds: both are sequentially consistent
         if self.contended.load(Ordering::SeqCst) && self.contended.swap(false, Ordering::SeqCst) {
             for waker in std::mem::take(&mut *lock(&self.waiting)) {
                 waker.wake();

@@ -1,4 +1,5 @@
-//! The sending half of a connection: frames held back, and what cannot be held back.
+//! The sending half of a connection. Small frames may be held back for a moment and leave together;
+//! all others are sent at once.
 
 use std::{
     io,
@@ -20,18 +21,19 @@ const HELD_MAX: usize = 64 * 1024;
 /// Payloads below this size are copied behind their header and sent from one buffer.
 const COPY_MAX: usize = 4 * 1024;
 
-/// Frames up to this size are put together on the stack: quicker than telling the kernel of two
+/// Frames up to this size are assembled on the stack, which is quicker than a system call with two
 /// pieces.
 const STACK_MAX: usize = 256;
 
-/// From this size on a send keeps other threads from running for longer than letting them run
-/// costs.
+/// From this size on, a send takes longer than it costs to release the interpreter, so the send is
+/// made with the interpreter released.
 const DETACH_MIN: usize = 32 * 1024;
 
-/// Looks of the flusher after which a connection that holds nothing back is forgotten.
+/// The flusher stops watching a connection that has held nothing back for this many looks.
 const FORGET_AFTER: u8 = 20;
 
-/// The server's own close frame has gone out: no message can follow it (RFC 6455 5.5.1).
+/// The error for a message after the server's own close frame: no data frame may follow it (RFC
+/// 6455 5.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the server has sent a close frame")]
 pub struct AfterServerClose;
@@ -41,9 +43,9 @@ pub struct AfterServerClose;
 pub(crate) enum NextLook {
     /// At the next tick.
     Soon,
-    /// After some ticks: the peer takes nothing.
+    /// After some ticks: the peer does not read.
     Later,
-    /// When it is told of the connection again.
+    /// Not before the connection asks to be watched again.
     Never,
 }
 
@@ -53,13 +55,13 @@ pub(crate) struct Outbound {
     socket: Option<Arc<Socket>>,
     /// Frames held back, to be sent before anything else.
     held: Vec<u8>,
-    /// Ticks of the flusher that `held` has seen.
+    /// Ticks of the flusher since the last frame was held back.
     age: u8,
-    /// An error that no caller has been told of yet.
+    /// An error of a send that no caller waited for; the next caller that sends gets it.
     failed: Option<io::ErrorKind>,
     /// The server has sent a close frame of its own.
     has_farewell: bool,
-    /// Whether so much is held back that nothing should be added: the peer takes nothing.
+    /// Whether so much is held back that nothing should be added, because the peer does not read.
     backed_up: Arc<AtomicBool>,
 }
 
@@ -75,7 +77,8 @@ impl Outbound {
         }
     }
 
-    /// Whether so much is held back that nothing should be added, to be asked without the lock.
+    /// Whether so much is held back that nothing should be added. Callers can read this without
+    /// taking the lock.
     pub(crate) fn backed_up(&self) -> &Arc<AtomicBool> {
         &self.backed_up
     }
@@ -87,7 +90,7 @@ impl Outbound {
         }
     }
 
-    /// Keeps a small frame back; `false`: it must be sent.
+    /// Holds a small frame back. Returns `false` if the caller must send it instead.
     pub(crate) fn hold(&mut self, header: &[u8], payload: &[u8]) -> bool {
         let too_much = self.held.len() + payload.len() > HELD_MAX;
         let must_be_judged = self.failed.is_some() || self.has_farewell;
@@ -100,13 +103,13 @@ impl Outbound {
         true
     }
 
-    /// Whether frames are held back, or records of them.
+    /// Whether frames are held back, or TLS records of frames.
     pub(crate) fn has_held(&self) -> bool {
         !self.held.is_empty() || self.socket.as_ref().is_some_and(|socket| socket.has_unsent())
     }
 
-    /// Puts frames behind what is held back, to be sent with it. Behind the server's close frame it is
-    /// too late for them: who queued them does not wait, and is told with its next one.
+    /// Appends frames to what is held back. After the server's close frame they are dropped: the
+    /// caller that queued them does not wait, and gets the error with its next frame.
     pub(crate) fn append(&mut self, frames: &[u8]) {
         if !self.has_farewell {
             self.held.extend_from_slice(frames);
@@ -114,12 +117,12 @@ impl Outbound {
         }
     }
 
-    /// Tells the caller an error that nobody has been told of.
+    /// Returns the error of an earlier send that no caller has got yet.
     pub(crate) fn check(&mut self) -> io::Result<()> {
         self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
     }
 
-    /// Sends a frame behind what was held back.
+    /// Sends what was held back, and then a frame.
     pub(crate) fn send_frame(
         &mut self,
         header: &[u8],
@@ -151,7 +154,7 @@ impl Outbound {
     fn send_behind(&mut self, first: &[u8], second: &[u8], wait: Wait<'_>) -> io::Result<()> {
         kept(self.flush(wait))?;
         if self.has_held() {
-            // only for a caller that does not wait
+            // the kernel took not all of it, and this caller does not wait
             self.held.extend_from_slice(first);
             self.held.extend_from_slice(second);
             self.note_held();
@@ -160,16 +163,16 @@ impl Outbound {
         self.send(first, second, wait)
     }
 
-    /// Sends the server's own close frame, behind which no frame of the handler's goes out.
+    /// Sends the server's own close frame. From then on no frame of the handler is sent.
     pub(crate) fn send_server_close(&mut self, frame: &[u8]) {
         self.send_last(frame);
         self.has_farewell = true;
     }
 
-    /// Sends a frame of the server's own, as far as the kernel takes it.
+    /// Sends a frame of the server's own without waiting; the flusher sends the rest.
     pub(crate) fn send_last(&mut self, frame: &[u8]) {
         self.held.extend_from_slice(frame);
-        // nobody is left to be told
+        // no caller waits for the result; the next send fails in the same way
         let _ = self.flush(Wait::Never);
     }
 
@@ -195,7 +198,7 @@ impl Outbound {
         }
     }
 
-    /// Ends our direction behind what was held back.
+    /// Sends what was held back, then ends our direction.
     pub(crate) fn end(&mut self, wait: Wait<'_>) -> io::Result<()> {
         self.check()?;
         self.flush(wait)?;
@@ -208,10 +211,10 @@ impl Outbound {
         self.socket = None;
     }
 
-    /// Sends what was held back; an error is told to who sends next.
+    /// Sends what was held back, and keeps an error for the next caller that sends.
     pub(crate) fn flush_and_keep_error(&mut self, wait: Wait<'_>) {
         match self.flush(wait) {
-            // nothing is lost: what is left is sent by the next call, or by the flusher
+            // nothing is lost: the next call or the flusher sends the rest
             Err(error)
                 if matches!(
                     error.kind(),
@@ -237,7 +240,8 @@ impl Outbound {
             Err((sent, error)) => (sent, Err(error)),
         };
         if sent == self.held.len() {
-            // replies come in bursts: keep a small buffer, give a large one back
+            // replies come in bursts: keep a small buffer for the next burst, but give a large one
+            // back
             self.held.clear();
             self.held.shrink_to(HELD_MAX);
         } else {
@@ -247,7 +251,8 @@ impl Outbound {
         result
     }
 
-    /// Sends a frame at once; a small one from the stack, so that nothing is allocated for it.
+    /// Sends a frame at once. A small frame is assembled on the stack, so that nothing is
+    /// allocated.
     fn send_at_once(&mut self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
         let mut frame = [0; STACK_MAX];
         let length = header.len() + payload.len();
@@ -261,8 +266,8 @@ impl Outbound {
         self.send(&frame[..length], &[], wait)
     }
 
-    /// Sends two pieces one behind the other; for a caller that does not wait, what the kernel does
-    /// not take is held back.
+    /// Sends two pieces in order. If the caller does not wait, what the kernel does not take is
+    /// held back.
     fn send(&mut self, first: &[u8], second: &[u8], wait: Wait<'_>) -> io::Result<()> {
         match send(&*self.socket()?, first, second, wait) {
             Ok(()) => Ok(()),
@@ -277,8 +282,9 @@ impl Outbound {
     }
 }
 
-/// What becomes of a handler's frame behind the server's close frame: a peer has no use for a control
-/// frame there, a message must not get lost without a word.
+/// The result for a handler's frame after the server's close frame. A control frame is silently
+/// dropped, since the peer has no use for it; a message is an error, since it must not get lost
+/// unnoticed.
 fn after_server_close(header: &[u8]) -> io::Result<()> {
     match header.first().map(|first| Opcode::new(first & 0xf)) {
         Some(Ok(opcode)) if opcode.is_control() => Ok(()),
@@ -286,7 +292,7 @@ fn after_server_close(header: &[u8]) -> io::Result<()> {
     }
 }
 
-/// What could not be sent at once is held back: no error for who sends.
+/// Turns "would block" into success: what was not sent is held back and leaves later.
 fn kept(flushed: io::Result<()>) -> io::Result<()> {
     match flushed {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -294,7 +300,7 @@ fn kept(flushed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Sends two pieces one behind the other, waiting as the caller waits.
+/// Sends two pieces in order, waiting in the way of the caller.
 fn send(socket: &Socket, first: &[u8], second: &[u8], wait: Wait<'_>) -> SendResult {
     let parker = match wait {
         Wait::Never => return send_both(socket, first, second, Mode::NonBlocking),
@@ -329,7 +335,7 @@ fn send_both(socket: &Socket, first: &[u8], second: &[u8], mode: Mode) -> SendRe
     }
 }
 
-/// What is left of two pieces when so many bytes of them are done.
+/// The rest of two pieces of which `done` bytes have been sent.
 fn remaining<'a>(first: &'a [u8], second: &'a [u8], done: usize) -> (&'a [u8], &'a [u8]) {
     match first.get(done..) {
         Some(first) => (first, second),

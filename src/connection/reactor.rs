@@ -1,9 +1,9 @@
-//! Which of many callers on one thread can go on: readiness of their sockets, and wake-ups from
-//! elsewhere.
+//! Finds out which of many callers in one thread can go on: by the readiness of their sockets, and
+//! by wake-ups from other threads.
 //!
-//! mio and not a tokio runtime, whose `block_on` is not told that a socket is ready except by a
-//! write to an event descriptor, and wakes once more for that: two system calls a message where one
-//! connection is busy.
+//! This uses mio and not a tokio runtime. `block_on` of a runtime learns that a socket is ready
+//! only by a write to an event descriptor, and wakes up once more for that. With one busy
+//! connection, that would be two more system calls for each message.
 
 use std::{
     io,
@@ -21,15 +21,16 @@ use mio::{unix::SourceFd, Events, Interest, Poll, Token};
 use super::socket::Socket;
 use crate::locks::lock;
 
-/// A caller that may wait. Numbers are used again: whoever is woken looks whether it was meant.
+/// A caller that may wait. Numbers are reused, so a caller that wakes up must check whether the
+/// wake-up was meant for it.
 pub type CallerId = u32;
 
-/// Events taken at a time; more wait in the kernel.
+/// The most events to take in one system call; others wait in the kernel.
 const EVENTS: usize = 1024;
 
 const WAKE: Token = Token(usize::MAX);
 
-/// Waits for sockets, on one thread.
+/// Waits for sockets, in one thread.
 #[derive(Debug)]
 pub struct Reactor {
     poll: Poll,
@@ -39,18 +40,19 @@ pub struct Reactor {
     remote: Arc<Remote>,
 }
 
-/// What is known of one socket.
+/// The state of one socket.
 #[derive(Debug, Default)]
 struct Slot {
-    /// Tells an event for an earlier user of the slot.
+    /// Distinguishes this socket from earlier ones in the same slot, for which an event may still
+    /// arrive.
     generation: u32,
     readable: bool,
     writable: bool,
-    /// Nothing more will be told: reading must go on to the end.
+    /// The kernel will send no further event, so the caller must read to the end.
     ended: bool,
     reader: Option<CallerId>,
     writer: Option<CallerId>,
-    /// Who is told when the peer has gone.
+    /// The caller to wake when the peer has gone.
     watcher: Option<CallerId>,
 }
 
@@ -62,7 +64,7 @@ pub struct ReactorToken {
 }
 
 impl ReactorToken {
-    /// A number that no other socket of the reactor has meanwhile.
+    /// A number that is unique among the current sockets of the reactor.
     pub fn number(self) -> u32 {
         self.index
     }
@@ -77,7 +79,7 @@ impl ReactorToken {
     }
 }
 
-/// Keeps a connection's place; given back when the connection ends.
+/// A connection's place in a reactor. Dropping it frees the place.
 #[derive(Debug)]
 pub struct Registration {
     token: ReactorToken,
@@ -94,10 +96,11 @@ impl Registration {
         Arc::ptr_eq(&self.remote, reactor)
     }
 
-    /// The connection has ended. A socket that lives on must be given, to be watched no more.
+    /// Ends the registration with the connection. A socket that lives on must be passed, so that it
+    /// is no longer watched.
     pub(crate) fn end(&self, socket: Option<&Arc<Socket>>) {
         if let Some(socket) = socket {
-            // what cannot be taken out is thrown away when it comes
+            // if this fails, events of the socket are ignored when they arrive
             let _ = self.remote.registry.deregister(&mut SourceFd(&socket.descriptor()));
         }
         self.remote.tell(|told| told.gone.push(self.token));
@@ -110,12 +113,12 @@ impl Drop for Registration {
     }
 }
 
-/// The reactor as other threads see it.
+/// The part of a reactor that other threads use.
 #[derive(Debug)]
 pub struct Remote {
     registry: mio::Registry,
     waker: mio::Waker,
-    /// The reactor waits, or is about to: telling it something is not enough.
+    /// The reactor waits or is about to wait, so that other threads must also wake it.
     asleep: AtomicBool,
     /// There is something in `told`.
     pending: AtomicBool,
@@ -129,11 +132,12 @@ struct Told {
 }
 
 impl Remote {
-    /// Ends the reactor's wait, or the next one: its thread has something to look at.
+    /// Ends the current wait of the reactor, or the next one.
     pub fn call(&self) {
         self.pending.store(true, Ordering::SeqCst);
         if self.asleep.swap(false, Ordering::SeqCst) {
-            // the event descriptor cannot fail but by overflow, which wakes as well
+            // writing to the event descriptor fails only when it is full, and then the reactor
+            // wakes up as well
             let _ = self.waker.wake();
         }
     }
@@ -164,7 +168,7 @@ impl Reactor {
     /// A reactor that knows no socket.
     ///
     /// # Errors
-    /// If the system gives no descriptors for it.
+    /// If the system has no descriptors for it.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let remote = Remote {
@@ -183,7 +187,7 @@ impl Reactor {
         })
     }
 
-    /// This reactor, for other threads.
+    /// The part of this reactor that other threads use.
     pub fn remote(&self) -> &Arc<Remote> {
         &self.remote
     }
@@ -191,7 +195,7 @@ impl Reactor {
     /// Watches a socket from here on.
     ///
     /// # Errors
-    /// If the system does not let it be watched.
+    /// If the system cannot watch it.
     pub fn register(&mut self, socket: &Socket) -> io::Result<Registration> {
         let index = if let Some(index) = self.free.pop() {
             index
@@ -216,15 +220,15 @@ impl Reactor {
         self.slot(token).is_none_or(|slot| slot.readable || slot.ended)
     }
 
-    /// Everything was read that was there.
+    /// Notes that everything was read, so that the socket is not readable before the next event.
     pub fn mark_drained(&mut self, token: ReactorToken) {
         if let Some(slot) = self.slot_mut(token) {
             slot.readable = false;
         }
     }
 
-    /// Wakes `caller` when there may be something to read; `false` if there may be by now. Who was
-    /// to be woken before is woken now.
+    /// Registers `caller` to be woken when there may be something to read. Returns `false` if there
+    /// may be something already. A caller that was registered before is woken at once.
     pub fn wake_reader(&mut self, token: ReactorToken, caller: CallerId) -> bool {
         let Some(slot) = self.slot_mut(token) else { return false };
         if slot.readable || slot.ended {
@@ -237,19 +241,20 @@ impl Reactor {
         true
     }
 
-    /// The kernel took no more bytes; wakes `caller` when it does again. `false` if the connection
-    /// has ended.
+    /// Registers `caller` to be woken when the kernel accepts bytes again, after it has just
+    /// refused some. Returns `false` if the caller should try again at once.
     pub fn wake_writer(&mut self, token: ReactorToken, caller: CallerId) -> bool {
         let Some(slot) = self.slot_mut(token) else { return false };
         if !std::mem::take(&mut slot.writable) {
             slot.writer = Some(caller);
             return true;
         }
-        // an event since the last look; the next try will tell
+        // there was an event since the last try, so the caller should try again
         false
     }
 
-    /// Wakes `caller` when the peer has closed its direction, or the connection is broken; once.
+    /// Registers `caller` to be woken once, when the peer closes its direction or the connection
+    /// breaks.
     pub fn watch_end(&mut self, token: ReactorToken, caller: CallerId) {
         let Some(slot) = self.slot_mut(token) else { return };
         if slot.ended {
@@ -264,19 +269,20 @@ impl Reactor {
         self.slot(token).is_none_or(|slot| slot.ended)
     }
 
-    /// About to wait elsewhere, for the descriptor of this reactor: from here on it is woken for
-    /// what other threads tell it. `false` if they have told it something by now.
+    /// Prepares for waiting elsewhere until the descriptor of this reactor is readable: from now on
+    /// other threads make it readable. Returns `false` if they have something for the reactor
+    /// already.
     pub fn prepare_to_sleep(&self) -> bool {
         self.remote.asleep.store(true, Ordering::SeqCst);
         !self.remote.pending.load(Ordering::SeqCst)
     }
 
-    /// The descriptor that is readable when [`Self::poll`] has something to tell.
+    /// A descriptor that is readable when [`Self::poll`] would find something.
     pub fn descriptor(&self) -> RawFd {
         self.poll.as_raw_fd()
     }
 
-    /// Adds to `woken` who can go on, waiting for at most `timeout` if there is nobody yet.
+    /// Adds to `woken` the callers that can go on. If there are none, waits for at most `timeout`.
     ///
     /// # Errors
     /// Those of the system's call.
@@ -325,7 +331,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Adds to `woken` whom other threads have woken.
+    /// Adds to `woken` the callers that other threads have woken.
     pub fn take_told(&mut self, woken: &mut impl Extend<CallerId>) {
         if !self.remote.pending.load(Ordering::Relaxed) {
             return;
@@ -356,5 +362,5 @@ impl Reactor {
     }
 }
 
-/// Generations stay below what would make a token the one for wake-ups.
+/// Generations stay below this, so that no token equals the token for wake-ups.
 const GENERATIONS: u32 = 0x7fff_ffff;

@@ -1,25 +1,26 @@
-//! How long a caller that shares its thread has gone on: a clock that is cheap enough to be asked for
-//! each message.
+//! Measures how long a caller has used the thread that it shares, with a clock that is cheap enough
+//! to be read for each message.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::time::{clock_gettime, ClockId};
 
-/// A share of the thread: others wait that long, and a tick of the clock more, for each caller before
-/// them. Switching costs microseconds.
+/// The time for which a caller may use the thread before it must let others run. Switching costs
+/// microseconds, so this is long compared with the cost and short compared with what a peer
+/// notices.
 const SLICE_NS: u64 = 3_000_000;
 
-/// When a share of a thread began.
+/// The time when the slice of a caller began.
 #[derive(Debug)]
 pub struct Slice(AtomicU64);
 
 impl Slice {
-    /// Begins one.
+    /// Begins a slice.
     pub fn begin() -> Self {
         Self(AtomicU64::new(now()))
     }
 
-    /// Begins the next one.
+    /// Begins the next slice.
     pub fn begin_again(&self) {
         self.0.store(now(), Ordering::Relaxed);
     }
@@ -30,8 +31,8 @@ impl Slice {
     }
 }
 
-/// The time of the last timer interrupt, some milliseconds ago at most, in nanoseconds: a fifth of the
-/// price of the exact time.
+/// The time of the last timer interrupt in nanoseconds. It is at most some milliseconds old, and
+/// costs a fifth of the exact time.
 fn now() -> u64 {
     let time = clock_gettime(ClockId::MonotonicCoarse);
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()

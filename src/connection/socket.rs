@@ -1,9 +1,10 @@
-//! The socket of a connection that has a handler: plain or TLS, used from any thread. Who must not
-//! block says so with each call; the first that may block puts it into blocking mode.
+//! The socket of a connection that has a handler: plain or TLS, used from any thread. Each call
+//! says whether it may block; the first call that may block puts the socket into blocking mode.
 //!
-//! With TLS, records must leave in the order in which they were made, whoever made them: they go
-//! through `wire`, whose holder alone sends. A reader that owes the peer something (a key update)
-//! sends it if nobody is sending; otherwise the next sender does.
+//! With TLS, records must be sent in the order in which they were made, by whichever thread. They
+//! go through `wire`, and only the thread that has locked `wire` sends. If a reader has to send
+//! something (a key update, RFC 8446 4.6.3), it does so unless another thread is sending; then that
+//! thread, or the next one that sends, does it.
 
 mod tls;
 
@@ -25,17 +26,17 @@ use self::tls::Tls;
 /// Whether a system call may block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// It fails with [`io::ErrorKind::WouldBlock`] instead.
+    /// No: it fails with [`io::ErrorKind::WouldBlock`] instead.
     NonBlocking,
-    /// Until it can be done.
+    /// Yes, until it is done.
     Blocking,
 }
 
-/// Plain text that is encrypted at a time: a few records, so that memory stays small.
+/// The most plain text to encrypt at a time: a few records, so that memory stays small.
 const ENCRYPT_AT_ONCE: usize = 64 * 1024;
 
-/// Bytes that are given to the kernel at a time: it may block until the peer has taken most of them,
-/// and that they go on is only seen between two calls.
+/// The most bytes to pass to the kernel at a time. A call may block until the peer has taken most
+/// of them, and the keepalive thread sees progress only between two calls.
 const SEND_AT_ONCE: usize = 512 * 1024;
 
 /// The plain text of a record is at most this long (RFC 8446 5.1).
@@ -45,7 +46,8 @@ const MAX_PLAIN: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Socket {
     descriptor: OwnedFd,
-    /// In blocking mode; until somebody wants to block, the system call for that is saved.
+    /// Whether the socket is in blocking mode. It is switched only when a call needs it, which
+    /// often saves the system call.
     blocks: AtomicBool,
     /// Bytes of plain text so far.
     received: Count,
@@ -53,7 +55,7 @@ pub struct Socket {
     tls: Option<Tls>,
 }
 
-/// A number that one thread at a time adds to.
+/// A counter to which only one thread at a time adds.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
 
@@ -73,7 +75,7 @@ impl Socket {
         Self::new(descriptor, None)
     }
 
-    /// A connection whose TLS handshake is done, in non-blocking mode.
+    /// A connection after its TLS handshake, in non-blocking mode.
     pub fn encrypted(descriptor: OwnedFd, connection: Connection) -> Self {
         Self::new(descriptor, Some(Tls::new(connection)))
     }
@@ -88,18 +90,18 @@ impl Socket {
         }
     }
 
-    /// Bytes received and sent so far, TLS's own left out.
+    /// Bytes received and sent so far, without the overhead of TLS.
     pub(crate) fn traffic(&self) -> (u64, u64) {
         (self.received.0.load(Ordering::Relaxed), self.sent.0.load(Ordering::Relaxed))
     }
 
-    /// Whether there are bytes that nobody has read.
+    /// Whether there are unread bytes.
     pub(crate) fn has_unread(&self) -> bool {
         self.tls.as_ref().is_some_and(Tls::has_unread)
             || rustix::io::ioctl_fionread(&self.descriptor).is_ok_and(|count| count > 0)
     }
 
-    /// Whether the peer has ended its direction, or reset the connection, and all is read.
+    /// Whether everything is read and the peer has ended its direction or reset the connection.
     pub(crate) fn is_peer_gone(&self) -> bool {
         if self.tls.as_ref().is_some_and(Tls::has_unread) {
             return false;
@@ -177,7 +179,8 @@ impl Socket {
         }
     }
 
-    /// Gets the socket into the mode that a call needs: every call that must not block says so.
+    /// Puts the socket into blocking mode if the call may block. Calls that must not block say so
+    /// by a flag.
     fn prepare(&self, mode: Mode) -> io::Result<()> {
         if mode == Mode::Blocking && !self.blocks.load(Ordering::Relaxed) {
             rustix::io::ioctl_fionbio(&self.descriptor, false)?;
@@ -186,12 +189,12 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether bytes that count as sent wait for the kernel to take them.
+    /// Whether bytes that count as sent are still waiting for room in the kernel.
     pub(crate) fn has_unsent(&self) -> bool {
         self.tls.as_ref().is_some_and(Tls::has_unsent)
     }
 
-    /// Ends our direction, with TLS's own good-bye if there is TLS.
+    /// Ends our direction. With TLS, sends `close_notify` first (RFC 8446 6.1).
     pub(crate) fn end_sending(&self) {
         if let Some(tls) = &self.tls {
             tls.end_sending(&self.descriptor);
@@ -199,20 +202,20 @@ impl Socket {
         self.shutdown(Shutdown::Write);
     }
 
-    /// Ends directions at once; whoever waits inside wakes up.
+    /// Ends one direction or both at once. Threads that wait in a system call on the socket wake
+    /// up.
     pub(crate) fn shutdown(&self, how: Shutdown) {
-        // a socket that the peer has reset is no longer connected, which is as good
+        // this fails if the peer has reset the connection, and then there is nothing left to end
         let _ = rustix::net::shutdown(&self.descriptor, how);
     }
 
-    /// Has the kernel answer the last close with a reset in place of what is unsent and an orderly
-    /// end.
+    /// Makes the kernel send a reset when the socket is closed, and discard what is unsent.
     pub(crate) fn reset_on_close(&self) {
-        // a Unix socket has no reset, and its end is as abrupt
+        // a Unix socket has no reset, and its end is as abrupt as one
         let _ = rustix::net::sockopt::set_socket_linger(&self.descriptor, Some(Duration::ZERO));
     }
 
-    /// The descriptor, for who goes on without TLS.
+    /// The descriptor, for a caller that goes on without TLS.
     pub(crate) fn into_descriptor(self) -> OwnedFd {
         self.descriptor
     }

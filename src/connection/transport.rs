@@ -1,9 +1,10 @@
 //! One connection as its handler sees it: a socket with a bounded read-ahead buffer, and writes
 //! that leave in call order.
 //!
-//! Locks: `inbound` and `outbound` may each be held while waiting for the socket. Whoever holds one
-//! only tries the other, never waits for it: the peer may read nothing before it has been read.
-//! Whoever shares a thread with others does not block on either, see [`LockWaiters`].
+//! Locks: a thread may hold `inbound` or `outbound` while it waits for the socket. A thread that
+//! holds one of them only tries the other and never waits for it: the peer may read nothing until
+//! we have read from it, and then both would wait for ever. A caller that shares its thread blocks
+//! on neither, see [`LockWaiters`].
 
 mod closing;
 mod counters;
@@ -46,45 +47,50 @@ use crate::locks::{lock, try_lock};
 /// A connection.
 #[derive(Debug)]
 pub struct Transport {
-    /// Whose it is: the peer, or whom a trusted proxy told. `None` on a Unix socket.
+    /// The client's address: the peer's, or the one that a trusted proxy has reported. `None` on a
+    /// Unix socket.
     peer: Option<SocketAddr>,
-    /// For shutting down from outside, whoever is waiting inside.
+    /// For shutting down from other threads while one waits with a half locked.
     socket: Mutex<Option<Arc<Socket>>>,
     inbound: Mutex<Inbound>,
     outbound: Mutex<Outbound>,
-    /// The peer takes so little that nothing should be added to what is held back.
+    /// The peer reads so slowly that nothing should be added to what is held back.
     backed_up: Arc<AtomicBool>,
-    /// A further complete message is buffered, so a reply may wait for the next one.
+    /// Another complete message is buffered, so a reply may be held back until the handler has
+    /// answered that as well.
     more_buffered: AtomicBool,
     /// Who closes this connection, and how far that has come.
     closing: AtomicClosing,
-    /// Frames of a caller that does not wait, until whoever is sending has sent them.
+    /// Frames of callers that do not wait, queued while another thread sends; that thread sends
+    /// them.
     queued: Mutex<Vec<u8>>,
-    /// Whether there are any.
+    /// Whether `queued` has frames.
     has_queued: AtomicBool,
-    /// The server's close frame, until somebody has sent it.
+    /// The server's close frame, until a thread has sent it.
     server_close: Mutex<Option<Vec<u8>>>,
     flusher: Arc<Flusher>,
     /// Whether the flusher knows this connection.
     watched: AtomicBool,
     /// The handler waits for the peer, and has let go of the receiving half.
     awaits_input: AtomicBool,
-    /// The handler reads or writes bytes past the frames, so that nobody else knows where one ends.
+    /// The handler reads or writes raw bytes, so the server does not know where a frame ends and
+    /// must not send frames of its own.
     is_raw: AtomicBool,
-    /// What is received next may be the rest of a frame.
+    /// The next bytes may be the rest of a frame.
     mid_frame: AtomicBool,
     /// The handler has a hook for pings.
     hooks_pings: AtomicBool,
-    /// Why the server ended it.
+    /// Why the server ended the connection.
     expiry: OnceLock<Expiry>,
     lock_waiters: LockWaiters,
     counters: Counters,
-    /// In the reactor that asked first, and in others.
+    /// The connection's place in the first reactor that asked, and in others.
     registration: OnceLock<Registration>,
     registrations: Mutex<Vec<Arc<Registration>>>,
 }
 
-/// A half of a connection, for as long as this is kept.
+/// A locked half of a connection. Dropping it releases the lock and wakes the callers that wait for
+/// it.
 pub struct Half<'a, T> {
     guard: Option<MutexGuard<'a, T>>,
     transport: &'a Transport,
@@ -117,7 +123,8 @@ impl<T> Drop for Half<'_, T> {
 }
 
 impl Transport {
-    /// Takes over a connected socket of `peer`, and the bytes that came with its head.
+    /// Takes over a connected socket of `peer`, and the bytes that were received together with the
+    /// request head.
     pub fn new(
         socket: Socket,
         first: Vec<u8>,
@@ -151,12 +158,12 @@ impl Transport {
         }
     }
 
-    /// The receiving half, if nobody is waiting in it.
+    /// The receiving half, unless another caller uses it.
     pub fn try_inbound(&self) -> Option<Half<'_, Inbound>> {
         try_lock(&self.inbound).map(|guard| self.half(guard))
     }
 
-    /// The receiving half; waits for whoever is in it.
+    /// The receiving half; waits while another caller uses it.
     ///
     /// # Errors
     /// If the caller is to end instead.
@@ -164,22 +171,23 @@ impl Transport {
         self.take(&self.inbound, wait)
     }
 
-    /// Who waits for a part of this connection.
+    /// The callers that wait for a half of this connection.
     pub fn lock_waiters(&self) -> &LockWaiters {
         &self.lock_waiters
     }
 
-    /// Says whether a further complete message is buffered.
+    /// Sets whether another complete message is buffered.
     pub fn set_more_buffered(&self, more: bool) {
         self.more_buffered.store(more, Ordering::Relaxed);
     }
 
-    /// Whether a further complete message is buffered.
+    /// Whether another complete message is buffered.
     pub fn is_more_buffered(&self) -> bool {
         self.more_buffered.load(Ordering::Relaxed)
     }
 
-    /// Keeps a small frame back if more input is buffered; `false`: the caller must send it.
+    /// Holds a small frame back if another message is buffered. Returns `false` if the caller must
+    /// send the frame.
     pub fn hold(self: &Arc<Self>, header: &[u8], payload: &[u8]) -> bool {
         if !self.is_more_buffered() {
             return false;
@@ -194,24 +202,23 @@ impl Transport {
         true
     }
 
-    /// Has what is held back looked after.
+    /// Makes the flusher watch this connection.
     fn watch(self: &Arc<Self>) {
         if !self.watched.swap(true, Ordering::Relaxed) {
             self.flusher.watch(self);
         }
     }
 
-    /// Sends one frame, and what was held back before it; returns when all of it is in the
-    /// kernel's hands.
+    /// Sends what was held back, and then one frame. Returns when the kernel has taken all of it.
     ///
     /// # Errors
-    /// Those of `send(2)`, also one that an earlier held-back frame met.
+    /// Those of `send(2)`, including an error of a frame that was held back earlier.
     pub fn send_frame(&self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
         let sent = self.sending(wait, |outbound| outbound.send_frame(header, payload, wait));
         self.or_queue(sent, wait, &[header, payload])
     }
 
-    /// Sends bytes in a `send(2)` of their own, after what was held back.
+    /// Sends what was held back, and then bytes in a `send(2)` of their own.
     ///
     /// # Errors
     /// As [`Self::send_frame`].
@@ -222,8 +229,8 @@ impl Transport {
 
     /// Sends what was held back, for a caller that is about to wait for the peer.
     ///
-    /// Does not wait for another thread that is sending: that one sends what was held back first,
-    /// and the peer may take nothing before this caller has read.
+    /// Does not wait for another thread that is sending. That thread sends what was held back
+    /// before its own frame, and the peer may read nothing until this caller has read from it.
     pub fn flush_before_wait(&self, wait: Wait<'_>) {
         if let Some(mut outbound) = self.try_outbound() {
             outbound.flush_and_keep_error(wait);
@@ -232,7 +239,8 @@ impl Transport {
         }
     }
 
-    /// Whether frames are held back that could not be sent yet, or by whom is not known.
+    /// Whether frames are held back because they could not be sent yet; also `true` if another
+    /// thread is sending, since then it is not known.
     pub fn has_held(&self) -> bool {
         if self.has_queued.load(Ordering::SeqCst) {
             return true;
@@ -244,7 +252,7 @@ impl Transport {
         has_held
     }
 
-    /// Whether the peer takes so little that nothing should be added to what is held back.
+    /// Whether the peer reads so slowly that nothing should be added to what is held back.
     pub fn is_backed_up(&self) -> bool {
         self.backed_up.load(Ordering::Relaxed)
     }
@@ -253,7 +261,8 @@ impl Transport {
     pub(crate) fn tick(&self) -> NextLook {
         let Some(mut outbound) = self.try_outbound() else { return NextLook::Soon };
         let next = outbound.tick();
-        // under the lock: whoever holds a frame back next asks to be watched again
+        // while `outbound` is locked, so that the next thread that holds a frame back sees this and
+        // asks to be watched again
         self.watched.store(next != NextLook::Never, Ordering::Relaxed);
         drop(outbound);
         self.send_server_close();

@@ -1,5 +1,6 @@
 //! How a caller waits for a peer: not at all, in a thread of its own, by letting others run in its
-//! thread meanwhile, or by coming back later. Who calls decides; the connection does not know.
+//! thread meanwhile, or by trying again later. The caller decides; the connection does not know
+//! where it runs.
 
 use std::io;
 
@@ -12,46 +13,46 @@ pub enum Wait<'a> {
     Never,
     /// In the system call, until it can be done.
     Long,
-    /// By letting others run, or by coming back: see [`Park::waits`].
+    /// By letting others run, or by trying again later: see [`Park::waits`].
     Park(&'a dyn Park),
 }
 
 /// A caller that shares its thread with others: nothing that it calls may block.
 ///
-/// It may be woken without a reason; whoever parks looks again at what it waited for.
+/// It may be woken without a reason, so it must check again what it waited for.
 pub trait Park {
-    /// Whether its `wait_` methods wait. Those of a coroutine's caller cannot: they note what the
-    /// caller is to be woken for and fail with [`io::ErrorKind::WouldBlock`], and the caller tries
-    /// again then. What it has begun to send is kept and sent by the connection.
+    /// Whether its `wait_` methods wait. Those of a coroutine cannot: they register the coroutine
+    /// to be woken and fail with [`io::ErrorKind::WouldBlock`], and the coroutine tries again when
+    /// it is woken. The connection keeps what the coroutine has begun to send, and sends it.
     fn waits(&self) -> bool;
 
-    /// Whether there was something to read when last looked.
+    /// Whether there was something to read at the last look.
     fn is_readable(&self) -> bool;
 
-    /// Says that reading found less than there was room for, or nothing.
+    /// Notes that a read found nothing, or less than there was room for.
     fn mark_drained(&self);
 
-    /// Lets others go on if the caller has gone on for long: for loops that go on as long as a peer
-    /// sends.
+    /// Lets others run if the caller has used the thread for long. Loops that last as long as a
+    /// peer sends call this.
     ///
     /// # Errors
     /// If the caller is to end instead, or to come back.
     fn pause(&self) -> io::Result<()>;
 
-    /// Waits until there may be something to read, or the end.
+    /// Waits until there may be something to read, or the stream may have ended.
     ///
     /// # Errors
     /// If the caller is to end instead.
     fn wait_readable(&self) -> io::Result<()>;
 
-    /// Waits until the kernel takes bytes again, which it just did not.
+    /// Waits until the kernel accepts bytes again, after it has just refused some.
     ///
     /// # Errors
     /// If the caller is to end instead.
     fn wait_writable(&self) -> io::Result<()>;
 
-    /// Waits until somebody has let go of a part of the connection, unless `is_free` is true by
-    /// now.
+    /// Waits until another caller has released a half of the connection. Returns at once if
+    /// `is_free` is true by now.
     ///
     /// # Errors
     /// If the caller is to end instead.
@@ -61,6 +62,6 @@ pub trait Park {
         is_free: &dyn Fn() -> bool,
     ) -> io::Result<()>;
 
-    /// Does what takes long but does not wait, without keeping other threads from running.
+    /// Runs `work`, which takes long but does not wait, while other threads may run Python.
     fn detached(&self, work: &mut (dyn FnMut() + Send));
 }

@@ -1,4 +1,4 @@
-//! TLS on a connected socket: records made and read, in the order of the wire.
+//! TLS on a connected socket: makes records, sends them in order, and reads them.
 
 use std::{
     io::{self, BufRead, Write},
@@ -15,9 +15,9 @@ use crate::locks::{lock, try_lock};
 #[derive(Debug)]
 pub(super) struct Tls {
     connection: Mutex<Box<Connection>>,
-    /// Records that the kernel did not take at once.
+    /// Records that the kernel has not taken yet.
     wire: Mutex<Vec<u8>>,
-    /// Received bytes behind those that made the plain text that is there; for the one reader.
+    /// Received bytes that are not decrypted yet. Only one reader at a time uses them.
     records: Mutex<Vec<u8>>,
 }
 
@@ -30,12 +30,12 @@ impl Tls {
         }
     }
 
-    /// Whether records wait for the kernel to take them.
+    /// Whether records are waiting for room in the kernel.
     pub(super) fn has_unsent(&self) -> bool {
         !lock(&self.wire).is_empty()
     }
 
-    /// Whether there are received bytes that nobody has read; `false` while somebody reads.
+    /// Whether there are unread bytes; `false` while another thread reads.
     pub(super) fn has_unread(&self) -> bool {
         let Some(records) = try_lock(&self.records) else { return false };
         let mut connection = lock(&self.connection);
@@ -43,10 +43,10 @@ impl Tls {
         has_plain || !records.is_empty()
     }
 
-    /// Says TLS's own good-bye.
+    /// Sends `close_notify` (RFC 8446 6.1).
     pub(super) fn end_sending(&self, socket: &OwnedFd) {
         lock(&self.connection).send_close_notify();
-        // a peer that takes nothing does not get it
+        // a peer that does not read does not get it
         let _ = self.send(socket, &[], Mode::NonBlocking, &Count::default());
     }
 
@@ -60,8 +60,8 @@ impl Tls {
         loop {
             let mut connection = lock(&self.connection);
             let mut read = take_plain(&mut connection, buffer);
-            // rustls keeps little plain text, and takes no record while it holds more than that: what it
-            // holds is handed out first, and records are decrypted no further than to some plain text
+            // rustls buffers only little plain text, and accepts no record while it holds more. So
+            // take the plain text out first, and then decrypt only until there is some again.
             if matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
                 let decrypted = decrypt(&mut connection, &mut records);
                 read = decrypted.and_then(|()| take_plain(&mut connection, buffer));
@@ -69,12 +69,13 @@ impl Tls {
             let owes = connection.wants_write();
             drop(connection);
             if owes {
-                // an alert, if the peer has broken the rules
+                // if the peer has broken the rules of TLS, rustls has an alert to send
                 self.send_owed(socket);
             }
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // a peer that ends TCP without a good-bye has ended all the same
+                // many peers end TCP without `close_notify`; for us that is the end of the stream
+                // as well
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 other => return other,
             }
@@ -107,7 +108,8 @@ impl Tls {
                 connection.write_tls(&mut *wire).map_err(|error| (sent, error))?;
             }
             drop(connection);
-            // what is encrypted counts as sent: it cannot be taken back
+            // bytes count as sent as soon as they are encrypted, because a record cannot be taken
+            // back
             sent += taken;
             count.add(taken);
             match push_wire(socket, &mut wire, mode) {
@@ -129,12 +131,12 @@ impl Tls {
             }
         }
         drop(connection);
-        // what is left goes with what is sent next
+        // the next send takes the rest along
         let _ = push_wire(socket, &mut wire, Mode::NonBlocking);
     }
 }
 
-/// Takes plain text that is there; 0 if the peer has said good-bye.
+/// Takes decrypted plain text; 0 if the peer has sent `close_notify`.
 fn take_plain(connection: &mut Connection, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let mut reader = connection.reader();
     let plain = reader.fill_buf()?;
@@ -144,7 +146,7 @@ fn take_plain(connection: &mut Connection, buffer: &mut Vec<u8>) -> io::Result<u
     Ok(count)
 }
 
-/// Decrypts records until there is plain text, or no whole record is left.
+/// Decrypts records until there is plain text, or no complete record is left.
 fn decrypt(connection: &mut Connection, records: &mut Vec<u8>) -> io::Result<()> {
     let mut unread = &records[..];
     let mut decrypted = Ok(0);

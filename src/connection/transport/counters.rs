@@ -1,4 +1,4 @@
-//! What went over a connection, for those who account for it.
+//! Counts what was sent and received on a connection, for metrics and the access log.
 
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicU8, Ordering};
 
@@ -10,19 +10,19 @@ use crate::protocol::{closing::Side, frame::Opcode, handshake::SWITCHING_PROTOCO
 pub struct Volume {
     /// Whole messages.
     pub messages: u64,
-    /// Bytes of their payloads, as the handler has them.
+    /// Bytes of their payloads, uncompressed.
     pub bytes: u64,
 }
 
-/// What went one way.
+/// The traffic in one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Text messages.
     pub text: Volume,
     /// Binary messages.
     pub binary: Volume,
-    /// Bytes on the wire: frames, and the answer to the opening handshake; TLS's own, and the
-    /// request's head, left out.
+    /// Bytes on the wire: frames and the answer to the opening handshake, without the request's
+    /// head and without the overhead of TLS.
     pub wire: u64,
 }
 
@@ -36,25 +36,26 @@ impl Traffic {
 /// What a handler was doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Its extra handshake.
+    /// The extra handshake.
     Handshake,
-    /// Everything behind that.
+    /// Everything after that.
     Transfer,
 }
 
-/// What has become of a connection so far.
+/// The account of a connection so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
-    /// What the handler got.
+    /// What was received.
     pub received: Traffic,
     /// What was sent, or is held back.
     pub sent: Traffic,
-    /// The status that the opening handshake was answered with.
+    /// The status of the answer to the opening handshake.
     pub answer: Option<u16>,
     /// The code of our close frame, 1005 if it had none; `None` if none was sent.
     pub close_sent: Option<u16>,
-    /// The code of the first close frame and who sent it; [`CloseCode::ABNORMAL`](crate::protocol::close::CloseCode::ABNORMAL) and who ended the
-    /// connection if there was none, which is known once it is over.
+    /// The code of the first close frame and the side that sent it;
+    /// [`CloseCode::ABNORMAL`](crate::protocol::close::CloseCode::ABNORMAL) and the side that ended
+    /// the connection if there was none. The latter is known once the connection has ended.
     pub closed: Option<(u16, Side)>,
     /// Where the handler failed.
     pub failure: Option<Phase>,
@@ -65,7 +66,7 @@ pub struct Account {
 pub(super) struct Counters {
     received: Meters,
     sent: Meters,
-    /// What the socket had counted when it was let go of.
+    /// Bytes that the socket had counted when it was closed.
     wire: [AtomicU64; 2],
     answer: AtomicU16,
     failure: AtomicU8,
@@ -106,7 +107,7 @@ impl Meter {
     }
 }
 
-/// In the atomic numbers, where 0 stands for none.
+/// Values of the atomic numbers; 0 stands for "none".
 const IN_HANDSHAKE: u8 = 1;
 const IN_TRANSFER: u8 = 2;
 
@@ -122,29 +123,30 @@ impl Counters {
 }
 
 impl Transport {
-    /// The opening handshake has been answered.
+    /// Notes the status of the answer to the opening handshake.
     pub fn note_answer(&self, status: u16) {
         self.counters.answer.store(status, Ordering::Relaxed);
     }
 
-    /// A handler has got a message.
+    /// Counts a message that a handler has received.
     pub fn note_message_received(&self, opcode: Opcode, bytes: usize) {
         self.counters.received.note(opcode, bytes, true);
     }
 
-    /// A piece of a message is about to be sent; `is_last`: the message is whole then.
+    /// Counts a piece of a message that is about to be sent; `is_last` says whether it completes
+    /// the message.
     pub fn note_piece_sent(&self, opcode: Opcode, bytes: usize, is_last: bool) {
         self.counters.sent.note(opcode, bytes, is_last);
     }
 
-    /// The handler has failed, in what it was doing.
+    /// Notes that the handler has failed, and in which phase.
     pub fn note_failure(&self) {
         let was_open = self.counters.answer.load(Ordering::Relaxed) == SWITCHING_PROTOCOLS;
         let phase = if was_open { IN_TRANSFER } else { IN_HANDSHAKE };
         self.counters.failure.store(phase, Ordering::Relaxed);
     }
 
-    /// What has become of the connection so far.
+    /// Returns the account of the connection so far.
     pub fn account(&self) -> Account {
         let (bytes_received, bytes_sent) = self.traffic();
         let closing = self.closing();

@@ -1,5 +1,5 @@
-//! The end of a connection: the server's own close frame, letting go of the socket, and what a
-//! handler may ask for that the protocol does not know, half a connection and a reset.
+//! The end of a connection: the server's own close frame, closing the socket, and two ends that the
+//! protocol does not have but handlers may ask for: a half-closed connection and a reset.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -18,13 +18,13 @@ use crate::{
     },
 };
 
-/// Whoever is sending is done with it by then, unless the peer takes nothing.
+/// A thread that is sending has finished after this time, unless the peer does not read.
 const SENDING_MS: u64 = 50;
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Close frames went both ways: nothing more will come.
+    /// Close frames were exchanged in both directions, so nothing more will come.
     Clean,
     /// The peer may still be sending.
     Abrupt,
@@ -55,8 +55,8 @@ impl ServerClose {
 }
 
 impl Transport {
-    /// Sends a close frame of the server's own. If a handler is in the middle of sending, it follows
-    /// what is being sent.
+    /// Sends a close frame of the server's own. If a handler is sending, the close frame follows
+    /// what it sends.
     pub fn go_away(&self, server_close: &ServerClose) {
         let mut unsent = lock(&self.server_close);
         let before = self.closing.update(|closing| closing.go_away(server_close.code()));
@@ -67,7 +67,7 @@ impl Transport {
         self.send_server_close();
     }
 
-    /// Ends both directions at once; whoever waits inside wakes up.
+    /// Ends both directions at once. Callers that wait for the connection wake up.
     pub fn cut(&self) {
         self.closing.update(Closing::cut);
         if let Some(socket) = &*lock(&self.socket) {
@@ -75,10 +75,10 @@ impl Transport {
         }
     }
 
-    /// Ends our direction and lets go of the socket. Does not wait: who has frames held back sends
+    /// Ends our direction and drops the socket. Does not wait: a caller with frames held back sends
     /// them before, with [`Self::flush_before_wait`].
     ///
-    /// Gives the socket back if the peer may still be sending: closing it now could turn our last
+    /// Returns the socket if the peer may still be sending: closing it now could turn our last
     /// bytes into a reset (RFC 9112 9.6).
     pub fn finish(&self, outcome: Outcome) -> Option<Arc<Socket>> {
         let socket = self.take_socket()?;
@@ -87,18 +87,19 @@ impl Transport {
             if !is_reset {
                 self.take_queued(&mut outbound);
                 outbound.flush_and_keep_error(Wait::Never);
-                // closing it would say as much, but not while a child process has it as well
+                // dropping the socket would end it too, but not if a child process has inherited it
                 socket.end_sending();
             }
             outbound.close();
         } else {
-            // another thread of the handler is sending to a peer that takes nothing
+            // another thread of the handler is sending to a peer that does not read; this wakes it
             socket.shutdown(Shutdown::Write);
         }
         if let Some(mut inbound) = try_lock(&self.inbound) {
             inbound.close();
         } else {
-            // another thread of the handler still waits for a message that cannot come
+            // another thread of the handler waits for a message, which cannot come any more; this
+            // wakes it
             socket.shutdown(Shutdown::Read);
         }
         self.counters.keep_wire(socket.traffic());
@@ -115,14 +116,15 @@ impl Transport {
         lives_on.then_some(socket)
     }
 
-    /// Takes the socket away from those who look at it; what it has counted stays.
+    /// Removes the socket for callers that look at it from outside, and keeps what it has counted.
     fn take_socket(&self) -> Option<Arc<Socket>> {
         let mut socket = lock(&self.socket);
         self.counters.keep_wire(socket.as_ref()?.traffic());
         socket.take()
     }
 
-    /// Lets go of the socket in the halves that nobody holds; whoever holds one does it later.
+    /// Drops the socket in the halves that are not locked. A caller that has locked one drops it
+    /// when it releases the lock.
     pub(super) fn let_go(&self) {
         if let Some(mut outbound) = try_lock(&self.outbound) {
             outbound.close();
@@ -132,8 +134,8 @@ impl Transport {
         }
     }
 
-    /// Sends the server's close frame if there is one and nobody else is sending. Whoever is sends
-    /// it: everyone calls this after letting go of `outbound`.
+    /// Sends the server's close frame if there is one, unless another thread is sending. That
+    /// thread sends it then: every thread calls this after releasing `outbound`.
     pub(super) fn send_server_close(&self) {
         if !self.closing().is_going_away() {
             return;
@@ -142,13 +144,14 @@ impl Transport {
             let server_close = lock(&self.server_close).take();
             let is_owed = self.closing().owes_server_close();
             if let Some(frame) = server_close.filter(|_| is_owed) {
-                // a peer that takes nothing is cut when the time for closing is over
+                // if the peer does not read, the keepalive thread cuts the connection after
+                // `--close-timeout`
                 outbound.send_server_close(&frame);
             }
         }
     }
 
-    /// Ends our direction behind what was held back; the peer may go on sending.
+    /// Sends what was held back and ends our direction. The peer may go on sending.
     ///
     /// # Errors
     /// As [`Self::send_frame`].
@@ -157,15 +160,16 @@ impl Transport {
         self.sending(wait, |outbound| outbound.end(wait))
     }
 
-    /// Ends the connection by a reset: no close frame, no orderly end, nothing that was held back.
-    /// Whoever waits inside wakes up, and lets go of the socket. In the hub, where the socket is
-    /// watched, the reset leaves when the handler ends.
+    /// Ends the connection by a reset: without a close frame, without an orderly end, and without
+    /// sending what was held back. Callers that wait for the connection wake up and drop the
+    /// socket. In the hub the reactor watches the socket, and the reset is sent when the handler
+    /// ends.
     pub fn reset(&self) {
         let Some(socket) = lock(&self.socket).clone() else { return };
         socket.reset_on_close();
         self.closing.update(Closing::reset);
         if self.registration.get().is_some() {
-            // says nothing to the peer
+            // this wakes the reader and sends nothing to the peer
             socket.shutdown(Shutdown::Read);
             return;
         }
@@ -180,7 +184,8 @@ impl Transport {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        // wakes who is sending; the peer does not get to know, behind what it does not take
+        // this wakes the thread that is sending. The peer never sees the end: it is queued behind
+        // unread data.
         socket.shutdown(Shutdown::Write);
     }
 }

@@ -1,4 +1,5 @@
-//! What the keeper sees of a connection and does to it, and what the handler's side tells it.
+//! What the keepalive thread reads of a connection and does with it, and what the handler's side
+//! reports to that thread.
 
 use std::{
     net::SocketAddr,
@@ -16,29 +17,28 @@ use crate::{
     },
 };
 
-/// Control frames of one connection that are taken at one look: the others are not to wait for a peer
-/// that sends them without end.
+/// The most control frames to handle at one look at a connection. Other connections must not wait
+/// for a peer that sends control frames without end.
 const FRAMES_AT_A_LOOK: usize = 256;
 
 impl Transport {
-    /// Says whether the handler waits for the peer without the receiving half; said by whoever
-    /// holds that.
+    /// Sets whether the handler waits for the peer after it has released the receiving half. The
+    /// caller holds the receiving half.
     pub fn set_awaits_input(&self, awaits: bool) {
         self.awaits_input.store(awaits, Ordering::SeqCst);
     }
 
-    /// Says that the handler reads or writes bytes past the frames.
+    /// Notes that the handler reads or writes raw bytes.
     pub fn note_raw(&self) {
         self.is_raw.store(true, Ordering::SeqCst);
     }
 
-    /// Says whether what is received next may be the rest of a frame; said by whoever holds the
-    /// receiving half.
+    /// Sets whether the next bytes may be the rest of a frame. The caller holds the receiving half.
     pub fn set_mid_frame(&self, mid_frame: bool) {
         self.mid_frame.store(mid_frame, Ordering::Relaxed);
     }
 
-    /// Says whether the handler has a hook for pings.
+    /// Sets whether the handler has a hook for pings.
     pub fn set_hooks_pings(&self, hooks: bool) {
         self.hooks_pings.store(hooks, Ordering::SeqCst);
     }
@@ -48,23 +48,24 @@ impl Transport {
         self.look(Socket::traffic).unwrap_or_else(|| self.counters.wire())
     }
 
-    /// The address of whose connection it is; `None` on a Unix socket.
+    /// The client's address; `None` on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// Whether the peer has ended the connection, or reset it, and nothing it sent is unread.
+    /// Whether the peer has ended or reset the connection, and everything that it sent has been
+    /// read.
     pub fn is_peer_gone(&self) -> bool {
         self.look(Socket::is_peer_gone).unwrap_or(true)
     }
 
-    /// Whether the peer has sent what nobody has read.
+    /// Whether the peer has sent something that is unread.
     pub(crate) fn has_unread(&self) -> bool {
         self.look(Socket::has_unread).unwrap_or(false)
     }
 
-    /// Says why the server ends the connection; `false` if that has been said: the first reason is
-    /// the reason.
+    /// Sets why the server ends the connection. Returns `false` if there is a reason already: the
+    /// first one counts.
     pub(crate) fn expire(&self, expiry: Expiry) -> bool {
         self.expiry.set(expiry).is_ok()
     }
@@ -74,13 +75,13 @@ impl Transport {
         self.expiry.get().copied()
     }
 
-    /// Whether nothing more can come for the handler: the peer has gone, as `has_ended` says, or has
-    /// answered the server's close frame, and no message is unread. `false` also while somebody
+    /// Whether nothing more can come for the handler: no message is unread, and the peer has gone
+    /// (`has_ended`) or has answered the server's close frame. Also `false` while another caller
     /// reads.
     pub fn is_peer_done(&self, has_ended: bool) -> bool {
         let Some(mut inbound) = self.try_inbound() else { return false };
         if inbound.bytes().is_empty() {
-            // an error is the end of what can be read
+            // after an error there is nothing more to read, so it needs no handling
             let _ = inbound.fill(Wait::Never);
         }
         match Ahead::of(inbound.bytes()) {
@@ -94,8 +95,8 @@ impl Transport {
         lock(&self.socket).as_deref().map(at)
     }
 
-    /// Sends a frame of the server's own between those of the handler, without waiting; `false` if
-    /// it cannot stand there now.
+    /// Sends a frame of the server's own between frames of the handler, without waiting. Returns
+    /// `false` if that is not possible now.
     pub(crate) fn send_between(self: &Arc<Self>, frame: &[u8]) -> bool {
         if self.is_raw.load(Ordering::SeqCst) || self.closing().is_sending_ended() {
             return false;
@@ -103,7 +104,7 @@ impl Transport {
         let Some(mut outbound) = self.try_outbound() else { return false };
         outbound.flush_and_keep_error(Wait::Never);
         if outbound.has_held() {
-            // the peer takes nothing
+            // do not queue more frames for a peer that is not reading
             return false;
         }
         outbound.send_last(frame);
@@ -116,9 +117,9 @@ impl Transport {
         true
     }
 
-    /// Answers pings that stand before everything else that is unread, while the handler does
-    /// something else than receive. What a reader has to judge is left to it, as are pings that
-    /// the handler wants to see or that it may be in the middle of.
+    /// Answers pings at the front of the unread bytes, while the handler does something else than
+    /// receive. Everything else is left to the reader, as are pings that the handler wants to see
+    /// or may have read in part.
     pub(crate) fn answer_pings(self: &Arc<Self>) {
         let is_handlers = self.hooks_pings.load(Ordering::SeqCst)
             || self.is_raw.load(Ordering::SeqCst)
@@ -142,7 +143,7 @@ impl Transport {
                 Front::Control { body, length, .. } if is_own_pong(&body) => {
                     inbound.consume(length);
                 }
-                // an error is for the handler to meet
+                // an error is left for the handler's next read
                 Front::Unfinished if self.has_unread() => {
                     if !matches!(inbound.fill(Wait::Never), Ok(1..)) {
                         return;

@@ -1,4 +1,4 @@
-//! Waiting for a connection's socket with a deadline, in the caller's own thread.
+//! Waits for a connection's socket with a deadline, in the caller's own thread.
 
 use std::{io, time::Duration};
 
@@ -13,21 +13,21 @@ use crate::locks::lock;
 /// What a caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// Bytes, or the end.
+    /// Until there are bytes to read, or the end.
     Readable,
-    /// Room for bytes, or the end.
+    /// Until there is room for bytes, or the end.
     Writable,
 }
 
 impl Transport {
-    /// Waits with poll(2); `false` when the time is over first. What TLS has decrypted already is
-    /// not seen: read before. A connection closed on this side is ready: the read or write that
-    /// follows tells.
+    /// Waits with poll(2); returns `false` if the time is over first. It does not see bytes that
+    /// TLS has decrypted already, so read those before. A connection that is closed on this side
+    /// counts as ready: the read or write that follows fails.
     ///
     /// # Errors
     /// [`io::ErrorKind::Interrupted`] when a signal came, and others of poll(2).
     pub fn poll(&self, readiness: Readiness, timeout: Duration) -> io::Result<bool> {
-        // kept meanwhile, so that its number is not another socket's
+        // keep the socket while waiting, so that its number is not given to another socket
         let Some(socket) = lock(&self.socket).clone() else { return Ok(true) };
         let flags = match readiness {
             Readiness::Readable => PollFlags::IN,

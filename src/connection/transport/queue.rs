@@ -1,5 +1,5 @@
-//! Sending for callers that do not wait: what the kernel does not take, and what comes while
-//! somebody else is sending, is kept and sent later.
+//! Sends for callers that do not wait. What the kernel does not take, and frames that come while
+//! another caller is sending, are kept and sent later.
 
 use std::{io, sync::atomic::Ordering};
 
@@ -10,11 +10,11 @@ use crate::{
 };
 
 impl Transport {
-    /// Sends what is held back, as far as the kernel takes it; whether all of it is sent. A caller
-    /// that has to come back is woken for it.
+    /// Sends as much of what is held back as the kernel takes. Returns whether all of it was sent;
+    /// if not, the caller is woken to try again.
     ///
     /// # Errors
-    /// One that was met since the last call that sends.
+    /// An error since the last call that sent.
     pub fn drain(&self, wait: Wait<'_>) -> io::Result<bool> {
         let mut outbound = match self.take(&self.outbound, wait) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -29,8 +29,8 @@ impl Transport {
         Ok(is_sent)
     }
 
-    /// Keeps what a caller that does not wait could not send because somebody else is sending; the
-    /// caller is woken when that one lets go.
+    /// Queues what a caller that does not wait could not send because another caller is sending.
+    /// The caller is woken when that one has finished.
     pub(super) fn or_queue(
         &self,
         sent: io::Result<()>,
@@ -52,7 +52,7 @@ impl Transport {
         }
     }
 
-    /// Puts what was queued behind what is held back.
+    /// Appends queued frames to what is held back.
     pub(super) fn take_queued(&self, outbound: &mut Outbound) {
         if self.has_queued.load(Ordering::SeqCst) {
             let mut queued = lock(&self.queued);

@@ -1,4 +1,4 @@
-//! Where reactors know a connection's socket.
+//! The places of a connection's socket in reactors.
 
 use std::{io, sync::Arc};
 
@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Transport {
-    /// Where a reactor knows this connection's socket; `register` makes it known when it is first
-    /// asked for, with the socket if it is still there.
+    /// The place of this connection's socket in a reactor. The first call for a reactor makes it by
+    /// `register`, if the socket still exists.
     pub fn token(
         &self,
         reactor: &Arc<Remote>,
@@ -29,7 +29,8 @@ impl Transport {
         self.unless_finished(registration)
     }
 
-    /// The handler runs in one reactor's thread, and somebody in another's uses its connection.
+    /// For a caller in another reactor's thread than the handler's, for instance a task of another
+    /// event loop.
     fn place_in_another(
         &self,
         reactor: &Arc<Remote>,
@@ -51,15 +52,15 @@ impl Transport {
 
     fn unless_finished(&self, registration: &Registration) -> io::Result<ReactorToken> {
         if self.closing().is_gone() {
-            // which may not have seen the registration
+            // the socket was closed in the meantime, perhaps before it was registered
             registration.end(None);
             return Err(io::ErrorKind::NotConnected.into());
         }
         Ok(registration.token())
     }
 
-    /// Whether this is the reactor that asked for a place first: the one in whose thread the
-    /// handler runs.
+    /// Whether this reactor was the first to register the connection, which means that the handler
+    /// runs in its thread.
     pub fn is_at_home(&self, reactor: &Arc<Remote>) -> bool {
         self.registration.get().is_some_and(|registration| registration.is_in(reactor))
     }
