@@ -1,4 +1,4 @@
-//! What a server is told when it is made: settings, and which resources have handlers.
+//! The settings of a server, and the routes to its handlers.
 
 use std::{
     collections::HashMap,
@@ -15,26 +15,26 @@ use super::{
 };
 use crate::protocol::uri;
 
-/// What a server needs to know.
+/// The settings of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Root of the files that the fallback serves.
     pub document_root: PathBuf,
-    /// Files that the server uses itself: never served, whatever their names.
+    /// Files that the server uses itself. They are never served, under any name.
     pub private_files: Vec<PathBuf>,
-    /// Whether files whose names begin with a dot are served.
+    /// Whether files with names that begin with a dot are served.
     pub serve_dot_files: bool,
-    /// What a peer may take.
+    /// Limits on what a peer may use.
     pub limits: ConnectionLimits,
-    /// What is done for silent connections.
+    /// Pings and timeouts for silent connections.
     pub keepalive: Keepalive,
-    /// Who may tell whose connections they pass on.
+    /// The proxies that may report the addresses of their clients.
     pub proxies: Proxies,
     /// The host that an absolute request target must name.
     pub validation_host: Option<String>,
     /// The port that an absolute request target must name.
     pub validation_port: Option<u16>,
-    /// Encrypts every TCP connection.
+    /// If set, every TCP connection is encrypted.
     pub tls: Option<Arc<ServerConfig>>,
     /// Content types by file name extension, with its dot.
     pub content_types: HashMap<String, String>,
@@ -47,16 +47,17 @@ pub struct Config {
 pub enum Concurrency {
     /// In a thread of its own: it may block.
     Threads,
-    /// In the thread that it shares with others, while nobody blocks that.
+    /// In the thread that many handlers share, as long as none of them blocks it.
     Hub,
     /// In the thread of the server's event loop: it is a coroutine function.
     Loop,
 }
 
-/// Stands for every path without a handler of its own; no path of a URL is like it.
+/// The route for every path without a handler of its own. No path of a URL equals it.
 const ANY_PATH: &[u8] = b"*";
 
-/// Which resources have handlers. They are bytes, since names of files may be any.
+/// Maps resources to the places of their handlers. Resources are bytes, since file names may be any
+/// bytes.
 #[derive(Debug, Default)]
 pub struct Routes(RwLock<HashMap<Vec<u8>, Concurrency>>);
 

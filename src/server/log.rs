@@ -1,4 +1,4 @@
-//! What the server tells its operator.
+//! Events and log lines for the operator.
 
 pub(super) mod event;
 pub(super) mod repeated;

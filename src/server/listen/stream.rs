@@ -1,4 +1,4 @@
-//! A connection while tokio has it: TCP, Unix or TLS behind one type.
+//! A connection while it belongs to tokio: TCP, Unix or TLS behind one type.
 
 use std::{
     io,
@@ -46,10 +46,10 @@ impl Stream {
         }
     }
 
-    /// Looks at what has come without taking it; 0 at the end of the stream.
+    /// Reads bytes without removing them from the socket; returns 0 at the end of the stream.
     ///
     /// # Errors
-    /// Those of `recv(2)`; with TLS there is nothing to look at.
+    /// Those of `recv(2)`; with TLS this is not supported.
     pub(in crate::server) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.peek(buffer).await,
@@ -62,7 +62,7 @@ impl Stream {
         }
     }
 
-    /// Whether the peer's bytes came encrypted.
+    /// Whether the connection is encrypted.
     pub(in crate::server) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }

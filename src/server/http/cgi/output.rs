@@ -6,11 +6,11 @@ use thiserror::Error;
 /// Longest header; pywebsocket's users set large cookies.
 pub(super) const MAX_HEADER_BYTES: usize = 256 * 1024;
 
-/// What pywebsocket calls every response.
+/// The reason phrase that pywebsocket gives to every response of a program.
 const USUAL_REASON: &str = "Script output follows";
 
-/// Headers of the connection, which is not the program's, and a length of which nothing is known
-/// to be true.
+/// Headers of the program that are not passed on: those for the connection, which belongs to the
+/// server, and the length, which may be wrong.
 const NOT_PASSED: [HeaderName; 6] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -26,11 +26,11 @@ pub(super) struct ScriptHead {
     pub(super) status: StatusCode,
     pub(super) reason: Option<String>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    /// A path on this server to answer with instead.
+    /// A path on this server with which to answer instead.
     pub(super) local_redirect: Option<String>,
 }
 
-/// Output that is no response.
+/// Why the output is not a response.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum BadOutput {
     /// No output, and an exit status that says why.
@@ -48,7 +48,7 @@ pub(super) enum BadOutput {
 }
 
 impl ScriptHead {
-    /// The header of a program that writes nothing and is content.
+    /// The header for a program that writes nothing and ends successfully.
     pub(super) fn of_nothing() -> Self {
         Self {
             status: StatusCode::OK,
@@ -58,10 +58,10 @@ impl ScriptHead {
         }
     }
 
-    /// Reads a header and its length; `None` if its end is not there yet.
+    /// Reads a header and its length. Returns `None` if the header is incomplete.
     ///
     /// # Errors
-    /// If it is no header.
+    /// If the output is not a header.
     pub(super) fn parse(output: &[u8]) -> Result<Option<(Self, usize)>, BadOutput> {
         let mut lines = Vec::new();
         let mut start = 0;
@@ -119,7 +119,7 @@ fn parse_status(value: &HeaderValue) -> Result<(StatusCode, Option<String>), Bad
     let text = value.to_str().map_err(|_| bad())?;
     let (code, reason) = text.split_once(' ').unwrap_or((text, ""));
     let status = StatusCode::from_bytes(code.as_bytes()).map_err(|_| bad())?;
-    // an interim answer has another one behind it, which a program cannot give
+    // an interim answer (1xx) must be followed by a final one, which a program cannot give
     if !(200..600).contains(&status.as_u16()) {
         return Err(bad());
     }
