@@ -5,6 +5,7 @@
 //! than the limits it was given.
 
 pub mod close;
+pub mod close_code;
 pub mod closing;
 pub mod deflate;
 pub mod error;

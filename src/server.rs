@@ -22,8 +22,8 @@ mod state;
 pub(crate) use self::http::fuzzing;
 pub use self::{
     admission::client_address::Proxies,
-    config::{Concurrency, Config, Routes},
-    http::{refusal::Refusal, CgiConfig, IsExecutable},
+    config::{CgiConfig, Concurrency, Config, IsExecutable, Routes},
+    http::refusal::Refusal,
     limits::{ConnectionLimits, Keepalive},
     listen::accept::Server,
     log::event::{Event, EventSink, Level, SERVER_LOG},

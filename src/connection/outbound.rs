@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    flusher::NextLook,
     socket::{Mode, SendResult, Socket},
     wait::Wait,
 };
@@ -38,17 +39,6 @@ const FORGET_AFTER: u8 = 20;
 #[error("the server has sent a close frame")]
 pub struct AfterServerClose;
 
-/// When the flusher looks at a connection again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NextLook {
-    /// At the next tick.
-    Soon,
-    /// After some ticks: the peer does not read.
-    Later,
-    /// Not before the connection asks to be watched again.
-    Never,
-}
-
 /// The sending half.
 #[derive(Debug)]
 pub(crate) struct Outbound {
@@ -60,7 +50,7 @@ pub(crate) struct Outbound {
     /// An error of a send that no caller waited for; the next caller that sends gets it.
     failed: Option<io::ErrorKind>,
     /// The server has sent a close frame of its own.
-    has_farewell: bool,
+    server_close_sent: bool,
     /// Whether so much is held back that nothing should be added, because the peer does not read.
     backed_up: Arc<AtomicBool>,
 }
@@ -72,7 +62,7 @@ impl Outbound {
             held: Vec::new(),
             age: 0,
             failed: None,
-            has_farewell: false,
+            server_close_sent: false,
             backed_up: Arc::default(),
         }
     }
@@ -93,7 +83,7 @@ impl Outbound {
     /// Holds a small frame back. Returns `false` if the caller must send it instead.
     pub(crate) fn hold(&mut self, header: &[u8], payload: &[u8]) -> bool {
         let too_much = self.held.len() + payload.len() > HELD_MAX;
-        let must_be_judged = self.failed.is_some() || self.has_farewell;
+        let must_be_judged = self.failed.is_some() || self.server_close_sent;
         if payload.len() >= COPY_MAX || too_much || must_be_judged {
             return false;
         }
@@ -111,7 +101,7 @@ impl Outbound {
     /// Appends frames to what is held back. After the server's close frame they are dropped: the
     /// caller that queued them does not wait, and gets the error with its next frame.
     pub(crate) fn append(&mut self, frames: &[u8]) {
-        if !self.has_farewell {
+        if !self.server_close_sent {
             self.held.extend_from_slice(frames);
             self.note_held();
         }
@@ -130,7 +120,7 @@ impl Outbound {
         wait: Wait<'_>,
     ) -> io::Result<()> {
         self.check()?;
-        if self.has_farewell {
+        if self.server_close_sent {
             return after_server_close(header);
         }
         if !self.has_held() {
@@ -166,7 +156,7 @@ impl Outbound {
     /// Sends the server's own close frame. From then on no frame of the handler is sent.
     pub(crate) fn send_server_close(&mut self, frame: &[u8]) {
         self.send_last(frame);
-        self.has_farewell = true;
+        self.server_close_sent = true;
     }
 
     /// Sends a frame of the server's own without waiting; the flusher sends the rest.

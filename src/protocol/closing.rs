@@ -37,7 +37,7 @@
 //! handler, a peer and a server that close at the same time cannot know of each other; one that comes
 //! too late changes nothing that has been said to the peer.
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// Who did something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@
 
 use thiserror::Error;
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// The peer broke a rule of RFC 6455 or RFC 7692, or a limit.
 ///

@@ -2,15 +2,15 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use rustls::ServerConfig;
 
 use super::{
     admission::client_address::Proxies,
-    http::CgiConfig,
     limits::{ConnectionLimits, Keepalive},
 };
 use crate::protocol::uri;
@@ -40,6 +40,35 @@ pub struct Config {
     pub content_types: HashMap<String, String>,
     /// Programs that answer requests.
     pub cgi: CgiConfig,
+}
+
+/// Decides whether a file is a program. Embedders may use another rule than the mode bits.
+pub type IsExecutable = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
+
+/// How programs are run, and which.
+#[derive(Clone, Default)]
+pub struct CgiConfig {
+    /// Paths from the document root of folders with programs; empty means that no program is run.
+    pub directories: Vec<String>,
+    /// Time for a program from its start to its end; `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// User and group to become.
+    pub user: Option<(u32, u32)>,
+    /// The server's name; if empty, the address that the client connected to.
+    pub server_name: String,
+    /// Decides whether a file is a program, instead of its mode bits.
+    pub is_executable: Option<IsExecutable>,
+}
+
+impl std::fmt::Debug for CgiConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("CgiConfig")
+            .field("directories", &self.directories)
+            .field("timeout", &self.timeout)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a handler runs.

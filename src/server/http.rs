@@ -5,6 +5,7 @@
 //! heads that pywebsocket accepts.
 
 mod answers;
+mod body;
 mod cgi;
 mod file_body;
 mod files;
@@ -19,23 +20,18 @@ mod path;
 mod private;
 pub(super) mod refusal;
 
-use std::{convert::Infallible, fmt::Write, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{header, HeaderValue, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use hyper::{
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::watch, task::spawn_blocking};
 
 pub(super) use self::framing::Framing;
 pub(super) use self::http_stream::{End, HttpRequest, Verdict};
-pub use self::{cgi::CgiConfig, locate::IsExecutable};
 
 use self::{
+    body::Body,
     cgi::{Ran, Runner},
     files::ContentTypes,
     http_stream::{Asked, HttpStream, Judge},
@@ -47,7 +43,10 @@ use super::{
     config::Config,
     limits::ConnectionLimits,
     listen::stream::Stream,
-    log::event::{EventSink, Level, HANDLER_LOG},
+    log::{
+        escape::printable,
+        event::{EventSink, Level, HANDLER_LOG},
+    },
 };
 use crate::{
     protocol::{
@@ -59,8 +58,6 @@ use crate::{
 
 /// The most local redirects of CGI programs for one request.
 const MAX_LOCAL_REDIRECTS: usize = 10;
-
-type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// The HTTP side of the server.
 #[derive(Debug)]
@@ -269,18 +266,4 @@ impl HttpServer {
 /// The request line, for the log.
 fn request_line(head: &RequestHead) -> String {
     head.lines().next().map_or_else(String::new, |line| printable(latin1(line).trim_end()))
-}
-
-/// Prepares text from outside for the log: control characters are escaped as in Python.
-pub(super) fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            // writing to a string does not fail
-            let _ = write!(printable, "\\x{:02x}", u32::from(c));
-        } else {
-            printable.push(c);
-        }
-    }
-    printable
 }

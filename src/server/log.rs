@@ -1,4 +1,5 @@
 //! Events and log lines for the operator.
 
+pub(super) mod escape;
 pub(super) mod event;
 pub(super) mod repeated;

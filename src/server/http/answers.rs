@@ -4,7 +4,7 @@ use http::{header, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{body::Bytes, ext::ReasonPhrase};
 
-use super::{refusal::error_page, Body};
+use super::{body::Body, refusal::error_page};
 
 /// A page with this message, which is also the reason phrase.
 pub(super) fn page(status: StatusCode, message: &str) -> Response<Body> {

@@ -11,7 +11,7 @@ mod output;
 mod process;
 mod relay;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc};
 
 use http::{header, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -22,34 +22,11 @@ use self::{
     output::ScriptHead,
     process::{CgiJob, Failure},
 };
-use super::{answers, framing::Framing, http_stream::Busy, locate::IsExecutable, Body};
-use crate::server::log::event::{EventSink, Level, HANDLER_LOG};
-
-/// How programs are run, and which.
-#[derive(Clone, Default)]
-pub struct CgiConfig {
-    /// Paths from the document root of folders with programs; empty means that no program is run.
-    pub directories: Vec<String>,
-    /// Time for a program from its start to its end; `None`: no limit.
-    pub timeout: Option<Duration>,
-    /// User and group to become.
-    pub user: Option<(u32, u32)>,
-    /// The server's name; if empty, the address that the client connected to.
-    pub server_name: String,
-    /// Decides whether a file is a program, instead of its mode bits.
-    pub is_executable: Option<IsExecutable>,
-}
-
-impl std::fmt::Debug for CgiConfig {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("CgiConfig")
-            .field("directories", &self.directories)
-            .field("timeout", &self.timeout)
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
+use super::{answers, body::Body, framing::Framing, http_stream::Busy};
+use crate::server::{
+    config::CgiConfig,
+    log::event::{EventSink, Level, HANDLER_LOG},
+};
 
 /// The result of running a program.
 pub(super) enum Ran {

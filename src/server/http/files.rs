@@ -14,9 +14,9 @@ use tower_http::services::ServeFile;
 
 use super::{
     answers,
+    body::Body,
     file_body::FileBody,
     locate::{opened_path, PlainFile},
-    Body,
 };
 use crate::protocol::head::RequestHead;
 

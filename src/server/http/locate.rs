@@ -12,7 +12,6 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use rustix::fs::OFlags;
@@ -22,6 +21,7 @@ use super::{
     path::Resource,
     private::{FileId, Private},
 };
+use crate::server::config::IsExecutable;
 
 /// The files that are served for a directory, in this order.
 const INDEX_FILES: [&str; 2] = ["index.html", "index.htm"];
@@ -30,10 +30,7 @@ const INDEX_FILES: [&str; 2] = ["index.html", "index.htm"];
 /// are programs, too.
 const SCRIPT_EXTENSIONS: [&str; 8] = ["cgi", "lua", "php", "pl", "py", "rb", "sh", "tcl"];
 
-/// Decides whether a file is a program. Embedders may use another rule than the mode bits.
-pub type IsExecutable = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
-
-/// What a path names.
+/// What a path leads to.
 #[derive(Debug)]
 pub(super) enum Found {
     /// A file to send.

@@ -2,9 +2,9 @@
 
 use tokio::{io::AsyncReadExt, process::ChildStderr};
 
-use crate::server::{
-    http::printable,
-    log::event::{EventSink, Level, HANDLER_LOG},
+use crate::server::log::{
+    escape::printable,
+    event::{EventSink, Level, HANDLER_LOG},
 };
 
 /// A message longer than this is split into several lines, and after some lines the rest is left
