@@ -1,5 +1,6 @@
-//! From Rust's errors to the exception classes that pywebsocket's handlers catch. The classes are
-//! Python's own, in `fastwsh.pywebsocket`, and imported when first raised.
+//! Converts Rust's errors to the exception classes that pywebsocket's handlers catch. The classes
+//! are written in Python, in `fastwsh.pywebsocket`, and are imported when the first exception is
+//! raised.
 
 use std::io;
 
@@ -63,10 +64,10 @@ impl Kind {
     }
 }
 
-/// What a stream raises when the peer broke a rule.
+/// The exception of a stream when the peer has broken a rule.
 ///
-/// The attribute `close_code` is set where the code differs from the one that goes with the class,
-/// `close_reason` where there is more to say.
+/// If the close code is not the usual one of the class, the attribute `close_code` has it.
+/// `close_reason` has a text if there is one.
 pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compat: bool) -> PyErr {
     let (kind, code) = match error {
         ProtocolError::BadText { text, .. } => {
@@ -113,7 +114,8 @@ fn limit_option(error: &ProtocolError) -> Option<&'static str> {
     }
 }
 
-/// Tells who closes the connection because of it not to wait for the peer's close frame.
+/// Marks the exception, so that the code that closes the connection does not wait for the peer's
+/// close frame.
 fn mark_mid_frame(py: Python<'_>, raised: PyErr, error: &ProtocolError) -> PyErr {
     if error.is_mid_frame() {
         if let Err(error) = raised.value(py).setattr(intern!(py, "awaits_close"), false) {
@@ -132,11 +134,11 @@ pub(super) fn invalid_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
     }
 }
 
-/// Whether an exception says that a connection is lost, or that it has to be closed because of what
-/// the peer has sent.
+/// Whether an exception means that the connection is lost, or that it must be closed because of
+/// what the peer has sent.
 pub(super) fn tells_of_the_end(py: Python<'_>, error: &PyErr) -> bool {
     if error.is_instance_of::<PyOSError>(py) {
-        // how a call ends that is made again
+        // not the end: a call that will be repeated raises this
         return !error.is_instance_of::<PyBlockingIOError>(py);
     }
     [Kind::ConnectionTerminated, Kind::InvalidFrame, Kind::InvalidUtf8, Kind::UnsupportedFrame]
@@ -144,12 +146,12 @@ pub(super) fn tells_of_the_end(py: Python<'_>, error: &PyErr) -> bool {
         .any(|kind| kind.class(py).is_ok_and(|class| error.matches(py, class).unwrap_or(false)))
 }
 
-/// A mistake of our own user while sending.
+/// The exception for a mistake of our own user in sending.
 pub(super) fn send_error(py: Python<'_>, error: &SendError) -> PyErr {
     Kind::BadOperation.with(py, error.to_string())
 }
 
-/// A value that a function cannot take.
+/// The exception for a value that a function cannot accept.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn value_error(error: impl ToString) -> PyErr {
     PyValueError::new_err(error.to_string())
@@ -159,7 +161,7 @@ pub(super) fn value_error(error: impl ToString) -> PyErr {
 pub(super) fn os_error(error: &io::Error) -> PyErr {
     match error.raw_os_error() {
         Some(number) => PyOSError::new_err((number, strerror(error))),
-        // ours: the connection has been closed on this side
+        // our own error: the connection was closed on this side
         None if error.kind() == io::ErrorKind::BrokenPipe => {
             PyOSError::new_err((rustix::io::Errno::PIPE.raw_os_error(), "Broken pipe"))
         }
