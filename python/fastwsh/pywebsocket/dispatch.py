@@ -80,17 +80,11 @@ class Dispatcher:
         # a server with an event loop of its own has coroutine functions run there
         self._has_event_loop = False
         self._run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] = coroutines.run
-        for file in self._load_handlers(
-            root_dir, scan_dir, allow_handlers_outside_root_dir, handler_encoding
-        ):
+        for file in self._load_handlers():
             self._register(file)
 
-    def _load_handlers(
-        self, root_dir: str, scan_dir: str, allow_outside_root: bool, encoding: str | None
-    ) -> list[loader.HandlerFile]:
-        return loader.load_handlers(
-            root_dir, scan_dir, allow_outside_root=allow_outside_root, encoding=encoding
-        )
+    def _load_handlers(self) -> list[loader.HandlerFile]:
+        return self._folder.load_all()
 
     def _register(self, file: loader.HandlerFile) -> None:
         self._table.take(file)
