@@ -4,10 +4,10 @@ pub use super::close_code::CloseCode;
 use super::error::{ProtocolError, SendError};
 
 impl CloseCode {
-    /// Whether our user may put it into a close frame.
+    /// Whether our user may send this code in a close frame.
     ///
-    /// Wider than [`Self::is_receivable`]: handlers test clients with unassigned codes, so only
-    /// what pywebsocket refuses is refused.
+    /// This allows more than [`Self::is_receivable`]: handlers test clients with unassigned codes,
+    /// so only codes that pywebsocket refuses are refused.
     ///
     /// # Errors
     /// [`SendError::CloseCodeOutOfRange`] or [`SendError::PseudoCloseCode`].
@@ -22,7 +22,7 @@ impl CloseCode {
     }
 }
 
-/// What a close frame says.
+/// The content of a close frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseReason {
     /// `None` for an empty body.
@@ -55,7 +55,7 @@ pub fn parse_body(body: &[u8]) -> Result<CloseReason, ProtocolError> {
 /// Formats the body of a close frame that our side sends.
 ///
 /// # Errors
-/// If the code may not be sent. The length is the frame's business.
+/// If the code may not be sent. The frame checks the length.
 pub fn format_body(code: CloseCode, reason: &str) -> Result<Vec<u8>, SendError> {
     code.check_sendable()?;
     Ok([&code.0.to_be_bytes()[..], reason.as_bytes()].concat())

@@ -2,12 +2,12 @@
 
 use tungstenite::protocol::frame::coding::CloseCode as Registry;
 
-/// A close code as a number; what may be sent and what may be received are questions to it.
+/// A close code, which may be any number. Its methods say whether it may be sent or received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
-    /// The purpose of the connection is fulfilled.
+    /// The connection has fulfilled its purpose.
     pub const NORMAL: Self = Self(1000);
     /// The server is going down.
     pub const GOING_AWAY: Self = Self(1001);
@@ -26,9 +26,9 @@ impl CloseCode {
     /// Pseudo code: the TLS handshake failed.
     pub const TLS_HANDSHAKE: Self = Self(1015);
 
-    /// Whether a peer may put it into a close frame (RFC 6455 7.4, and the registry it founds).
+    /// Whether a peer may send this code in a close frame (RFC 6455 7.4 and the IANA registry).
     pub fn is_receivable(self) -> bool {
-        // 1014, bad gateway, has been registered since, and tungstenite does not know it
+        // 1014, bad gateway, was registered later, and tungstenite does not know it
         self.0 == 1014 || Registry::from(self.0).is_allowed()
     }
 
