@@ -1,23 +1,22 @@
 //! The path of a plain HTTP request: percent-decoding, dot segments, query.
 //!
-//! This module handles text only; `locate` finds what a path names on disk. Targets are read as by
-//! Python's `http.server`: everything is a path, even an `http:` URI, and a fragment is removed.
+//! Pure text; what the path names on disk is `locate`'s business. Targets are read as Python's
+//! `http.server` reads them: everything is a path, an `http:` URI too, and a fragment is left out.
 
 use std::fmt::Write;
 
-/// The resource of a request target, relative to the document root.
+/// What a request target asks for, seen from the document root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resource {
-    /// The names in the path, decoded. None is empty, `.` or `..`, and none contains a slash or
-    /// NUL.
+    /// The names on the way, decoded; none is empty, `.`, `..` or contains a slash or NUL.
     pub(super) segments: Vec<Vec<u8>>,
-    /// Whether the path ends in a slash, so that it can only name a directory.
+    /// Whether it can only be a directory.
     pub(super) slash: bool,
     /// Whether there were `..` segments.
     pub(super) climbs: bool,
-    /// The text after the question mark, undecoded.
+    /// What stands behind the question mark, as it came.
     pub(super) query: Option<String>,
-    /// The path, undecoded.
+    /// The path as it came.
     path: String,
 }
 
@@ -47,7 +46,7 @@ impl Resource {
         Some(Self { segments, slash, climbs, query, path: path.to_owned() })
     }
 
-    /// The location of a directory that was requested without its slash.
+    /// Where a directory is found that was asked for without its slash.
     pub(super) fn with_slash(&self) -> String {
         let mut location = String::new();
         if !self.path.starts_with('/') {
@@ -99,7 +98,7 @@ pub(super) fn encode(name: &[u8]) -> String {
     encoded
 }
 
-/// Appends text to a header value, and encodes characters that a header must not contain.
+/// Appends text to a header value: what may not stand there is encoded.
 fn push_printable(value: &mut String, text: &str) {
     for c in text.chars() {
         match c {
@@ -110,7 +109,7 @@ fn push_printable(value: &mut String, text: &str) {
 }
 
 fn push_code(text: &mut String, byte: u8) {
-    // writing to a string does not fail
+    // a string takes everything
     let _ = write!(text, "%{byte:02X}");
 }
 
