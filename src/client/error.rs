@@ -1,5 +1,4 @@
-//! The errors of opening a connection. The text of each is a sentence with the remedy, which the
-//! user sees.
+//! Why there is no connection; each a sentence with the remedy, as the user gets to see it.
 
 use std::time::Duration;
 
@@ -26,18 +25,18 @@ pub enum Kind {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is not one that a WebSocket client can use.
+    /// The URL is none that a WebSocket client can use.
     #[error("cannot use the URL {url}: {reason}")]
     Url {
-        /// The URL as it was given.
+        /// As it was given.
         url: String,
         /// What is wrong, and the remedy.
         reason: String,
     },
-    /// The URL of a proxy cannot be used.
+    /// The URL of a proxy is none that can be used.
     #[error("cannot use the proxy{of}: {reason}")]
     ProxyUrl {
-        /// The environment variable that contains the URL, or nothing.
+        /// The variable of the environment that has it, or nothing.
         of: String,
         /// What is wrong, and the remedy.
         reason: String,
@@ -48,11 +47,11 @@ pub enum ConnectError {
     /// The proxy does not lead to the server.
     #[error("the proxy {proxy} {reason}")]
     Proxy {
-        /// Host and port, and where they were set.
+        /// Host and port, and where it is from.
         proxy: String,
-        /// What the proxy did, and the remedy.
+        /// What it did, and the remedy.
         reason: String,
-        /// The status of its answer to CONNECT.
+        /// What it answered to CONNECT.
         status: Option<u16>,
     },
     /// A header cannot be sent.
@@ -72,7 +71,7 @@ pub enum ConnectError {
     /// A client certificate cannot be used.
     #[error("cannot use the client certificate: {0}")]
     ClientCertificate(String),
-    /// There are no CA certificates to check the server's certificate.
+    /// There are no CA certificates to judge the server by.
     #[error(
         "no CA certificates on this system to check the server's certificate with; install the \
          package ca-certificates, set SSL_CERT_FILE, or name a CA file"
@@ -86,13 +85,13 @@ pub enum ConnectError {
         /// The system's words.
         reason: String,
     },
-    /// No program listens on the address.
+    /// Nobody listens.
     #[error("{address} refused the connection; is the server running, and on this port?")]
     Refused {
         /// Host and port.
         address: String,
     },
-    /// The network cannot reach the address.
+    /// The network says no.
     #[error("cannot connect to {address}: {reason}")]
     Unreachable {
         /// Host and port, or path.
@@ -100,17 +99,17 @@ pub enum ConnectError {
         /// The system's words.
         reason: String,
     },
-    /// A step took too long.
+    /// It took too long.
     #[error("{address} did not {step} within {:?}", .limit)]
     TimedOut {
         /// Host and port, or path.
         address: String,
-        /// The step.
+        /// What it was to do.
         step: &'static str,
-        /// The time limit.
+        /// The time that it had.
         limit: Duration,
     },
-    /// The server does not speak TLS.
+    /// What answers does not speak TLS.
     #[error("{address} does not speak TLS; use ws:// there")]
     NotTls {
         /// Host and port.
@@ -119,14 +118,14 @@ pub enum ConnectError {
     /// The server's certificate is not accepted.
     #[error("the certificate of {host} is not accepted: {reason}; {remedy}")]
     Certificate {
-        /// The server's name.
+        /// Whose.
         host: String,
         /// What is wrong.
         reason: String,
         /// What to do.
         remedy: &'static str,
     },
-    /// TLS failed for another reason.
+    /// TLS failed otherwise.
     #[error("TLS with {address} failed: {reason}")]
     Tls {
         /// Host and port.
@@ -139,10 +138,10 @@ pub enum ConnectError {
     Ended {
         /// Host and port, or path.
         address: String,
-        /// How it ended.
+        /// How.
         reason: String,
     },
-    /// The status of the answer is not 101 (RFC 6455 4.1 item 1).
+    /// The answer is another status than 101 (RFC 6455 4.1 item 1).
     #[error("{address} answered {status} {phrase} instead of opening a WebSocket{hint}")]
     Status {
         /// Host and port, or path.
@@ -158,7 +157,7 @@ pub enum ConnectError {
         /// The beginning of the body.
         body: Vec<u8>,
     },
-    /// The answer is not an acceptable opening handshake (RFC 6455 4.1).
+    /// The answer is no acceptable opening handshake (RFC 6455 4.1).
     #[error("{address} answered no acceptable WebSocket handshake: {reason}")]
     Answer {
         /// Host and port, or path.

@@ -7,26 +7,24 @@ use http::{HeaderName, HeaderValue, Request, Uri};
 use super::{error::ConnectError, head::Trace, proxy::Proxy, tls::TlsOptions, url::Target};
 use crate::protocol::{grammar::is_token, negotiate};
 
-/// The options for opening a connection.
+/// What a client asks for, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Headers to add to the request, in order.
+    /// Added to the request, in order.
     pub headers: Vec<(String, String)>,
-    /// Subprotocols to offer, in order of preference.
+    /// In order of preference.
     pub subprotocols: Vec<String>,
-    /// Whether to offer permessage-deflate.
+    /// Whether permessage-deflate is offered.
     pub compression: bool,
-    /// The time limit for connecting, TLS and the opening handshake together; `None` means no
-    /// limit.
+    /// For connecting, TLS and the opening handshake together; `None`: no limit.
     pub open_timeout: Option<Duration>,
-    /// TLS options, for `wss://`.
+    /// For `wss://`.
     pub tls: TlsOptions,
-    /// The proxy to connect through.
+    /// Leads to the server.
     pub proxy: Option<Proxy>,
-    /// Is called with each head that is sent or received.
+    /// Gets to see the heads.
     pub trace: Option<Trace>,
-    /// A request that the caller has written. If it is set, nothing is read: the caller reads and
-    /// checks the answer.
+    /// The request as the caller has written it, who judges the answer as well: nothing is read.
     pub head: Option<Vec<u8>>,
 }
 
@@ -41,13 +39,13 @@ const OWN: [&str; 7] = [
     "sec-websocket-protocol",
 ];
 
-/// Makes the opening request.
+/// Makes the request.
 ///
 /// # Errors
 /// [`ConnectError::Url`], [`ConnectError::Header`] or [`ConnectError::Subprotocol`].
 pub(super) fn make(target: &Target, options: &Options) -> Result<Request<()>, ConnectError> {
     let bad = |reason: String| ConnectError::Url { url: target.resource.clone(), reason };
-    // tungstenite reads the scheme, and sends path and query
+    // tungstenite looks at the scheme and sends the resource
     let uri = Uri::builder()
         .scheme("ws")
         .authority(target.host_header.as_str())

@@ -1,5 +1,5 @@
-//! `Connection`: the object that a handler sees as `request.connection`, with the methods that the
-//! session needs. A client's connection is the same class, without a server.
+//! `Connection`: what a handler sees as `request.connection`, and what the session asks of it. A
+//! client's connection is the same, without a server.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use pyo3::{
 };
 
 use super::{
-    errors::os_error,
+    errors::connection_error,
     hub,
     waiting::{sending, waiting},
 };
@@ -32,22 +32,22 @@ use crate::{
     server::{EventSink, Refusal, Registry},
 };
 
-/// The most bytes for one raw read: a caller that asks for gigabytes gets them in pieces.
+/// Bytes that a raw read takes at most: a caller that asks for gigabytes gets them in pieces.
 const READ_AT_ONCE: usize = 64 * 1024;
 
-/// The settings of a server for all its connections.
+/// What a server prescribes for all of its connections.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     /// `server_name` and `server_port` as handlers see them.
     pub(super) local_addr: (String, u16),
     pub(super) strict_compat: bool,
-    /// Limits on received messages.
+    /// Of received messages.
     pub(super) limits: FrameLimits,
-    /// The most bytes of a received message after decompression.
+    /// Of received messages that were compressed.
     pub(super) max_inflated_bytes: Option<u64>,
-    /// The most pings of a handler to remember until their pongs arrive.
+    /// Pings of a handler whose pongs are awaited at most.
     pub(super) max_pings: usize,
-    /// Where log lines go; `None` for a client.
+    /// For the log; `None`: a client's.
     pub(super) events: Option<Arc<EventSink>>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Settings {
 pub(super) struct Connection {
     pub(super) transport: Arc<Transport>,
     pub(super) settings: Arc<Settings>,
-    /// The connection's place in the server's registry; `None` for a client.
+    /// Where the server knows it; `None`: a client's.
     seat: Option<(Arc<Registry>, u64)>,
     head: Mutex<Head>,
     resource: String,
@@ -67,10 +67,10 @@ pub(super) struct Connection {
     server: Py<PyAny>,
 }
 
-/// The request. Few handlers look at it after the handshake.
+/// The request, which few handlers look at once the connection is open.
 enum Head {
     Parsed(RequestHead),
-    /// The bytes as received, which need a fifth of the memory.
+    /// As it came: a fifth of the memory.
     Packed(Box<[u8]>),
 }
 
@@ -82,7 +82,7 @@ impl Head {
     }
 }
 
-/// The offers of the opening handshake: subprotocols, and extensions with their parameters.
+/// What the opening handshake asks for: subprotocols, and extensions with their parameters.
 type Offers = (Option<Vec<String>>, Option<Vec<(String, Vec<(String, Option<String>)>)>>);
 
 impl Connection {
@@ -104,7 +104,7 @@ impl Connection {
         }
     }
 
-    /// A client's connection after its opening handshake; its request is not needed any more.
+    /// A client's, which is open: its request is of no further interest.
     pub(super) fn of_client(
         connected: Connected,
         resource: String,
@@ -112,7 +112,7 @@ impl Connection {
         none: Py<PyAny>,
     ) -> Self {
         let tls = connected.socket.is_tls();
-        // a client holds nothing back: masked frames are sent at once
+        // nothing is held back for it: masked frames are sent at once
         let flusher = Arc::new(Flusher::default());
         let Connected { socket, rest, peer, .. } = connected;
         Self {
@@ -132,7 +132,7 @@ impl Connection {
         hub::charge_bytes(bytes.len());
         sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?.map_err(|error| {
             self.transport.note_end_told();
-            os_error(&error)
+            connection_error(py, &error)
         })
     }
 
@@ -157,7 +157,7 @@ impl Connection {
 
 #[pymethods]
 impl Connection {
-    /// The server may refer back to objects of this connection.
+    /// The server may keep what has been its connection's.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.server)
     }
@@ -180,14 +180,14 @@ impl Connection {
             Ok(most) => read_some(py, &self.transport, most)?,
             Err(_) => read_exactly(py, &self.transport, usize::MAX)?,
         };
-        let bytes = bytes.map_err(|error| os_error(&error))?;
+        let bytes = bytes.map_err(|error| connection_error(py, &error))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     fn half_close(&self, py: Python<'_>) -> PyResult<()> {
         hub::yield_if_over_budget(py)?;
-        waiting(py, &self.transport, |wait| self.transport.end_sending(wait))?
-            .map_err(|error| os_error(&error))
+        sending(py, &self.transport, |wait| self.transport.end_sending(wait))?
+            .map_err(|error| connection_error(py, &error))
     }
 
     fn reset(&self, py: Python<'_>) {
@@ -272,7 +272,7 @@ impl Connection {
     fn open(&self, py: Python<'_>) -> PyResult<Offers> {
         let Some(checked) = self.head(Opening::check) else { return Ok((None, None)) };
         let opening = checked.map_err(|error| super::session_error(py, &error))?;
-        // a second call would set the same value
+        // a second call would find the same
         let _ = self.accept.set(opening.accept);
         let extensions = opening.extensions.map(|extensions| {
             extensions.into_iter().map(|item| (item.name, item.parameters)).collect()
@@ -373,7 +373,7 @@ pub(super) fn to_python(py: Python<'_>, address: Option<SocketAddr>) -> PyResult
     Ok(address.into_any())
 }
 
-/// Reads at most `most` bytes. Waits until there are some, or the stream ends.
+/// Reads what is there, at most so much; waits for something, unless the stream ends.
 fn read_some(py: Python<'_>, transport: &Transport, most: usize) -> PyResult<io::Result<Vec<u8>>> {
     hub::yield_if_over_budget(py)?;
     transport.note_raw();
@@ -399,7 +399,7 @@ fn read_some(py: Python<'_>, transport: &Transport, most: usize) -> PyResult<io:
     Ok(bytes)
 }
 
-/// Reads until it has `wanted` bytes or the stream ends.
+/// Reads until `wanted` bytes are there or the stream ends.
 pub(super) fn read_exactly(
     py: Python<'_>,
     transport: &Transport,

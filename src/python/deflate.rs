@@ -1,8 +1,7 @@
-//! DEFLATE for Python, and the filters by which streams of pywebsocket use permessage-deflate.
+//! DEFLATE for Python, and the filters that pywebsocket's streams know permessage-deflate by.
 //!
-//! If the filter lists of a stream are exactly the four filters of one [`DeflateFramer`], the
-//! stream calls the framer directly. The methods of the filters are for handlers that call the
-//! filters or move them to other lists.
+//! A stream whose filter lists hold exactly the four filters of one [`DeflateFramer`] calls the
+//! framer directly; the filters' own methods are for handlers that call or move them.
 
 use std::sync::Mutex;
 
@@ -93,7 +92,7 @@ pub(super) struct RawInflater(Mutex<InflaterState>);
 struct InflaterState {
     stream: Inflater,
     input: Vec<u8>,
-    /// Decompressed bytes that the caller has not taken yet.
+    /// Decompressed, and not asked for yet.
     output: Vec<u8>,
 }
 
@@ -101,7 +100,7 @@ struct InflaterState {
 impl RawInflater {
     #[new]
     fn new(window_bits: i64) -> PyResult<Self> {
-        // inflating always uses the largest window, which works for all streams
+        // inflating always takes the largest window, which every stream fits
         WindowBits::new(window_bits).map_err(value_error)?;
         Ok(Self(Mutex::default()))
     }
@@ -149,21 +148,21 @@ struct Outgoing {
     deflater: MessageDeflater,
     window: Option<WindowBits>,
     no_context_takeover: bool,
-    /// Messages below this size are sent uncompressed.
+    /// Messages below this size are sent as they are.
     min_bytes: usize,
     bfinal: bool,
     enabled: bool,
     /// A compressed message has begun and not ended.
     ongoing: bool,
-    /// The next data frame has RSV1 set.
+    /// The next data frame carries RSV1.
     mark_next: bool,
 }
 
 struct Incoming {
     inflater: MessageInflater,
-    /// The most bytes of an inflated message.
+    /// Bytes of an inflated message at most.
     max_bytes: u64,
-    /// The current message is compressed; for the filters only.
+    /// The message under way is compressed; for the filters only.
     inflate_next: bool,
 }
 
@@ -237,8 +236,8 @@ impl DeflateFramer {
 }
 
 impl DeflateFramer {
-    /// Compresses a piece of a message. Also returns whether its frame must have RSV1 set, to mark
-    /// the message as compressed (RFC 7692 6). Returns `None` while compression is switched off.
+    /// Compresses a piece of a message, `None` while compression is switched off; also whether the frame
+    /// with it has to say that its message is compressed (RFC 7692 6).
     pub(super) fn deflate(
         &self,
         py: Python<'_>,
@@ -264,7 +263,7 @@ impl DeflateFramer {
         }
     }
 
-    /// Whether the next data frame begins a compressed message; for filters of handlers.
+    /// For handlers' own filters: whether the data frame that is sent now begins a compressed message.
     fn take_mark(&self) -> bool {
         std::mem::take(&mut lock(&self.outgoing).mark_next)
     }
@@ -365,7 +364,7 @@ impl IncomingFrameFilter {
     }
 }
 
-/// The framer, if its two filters are the only ones for receiving.
+/// The framer whose two filters are the only ones on the way in.
 pub(super) fn incoming_framer<'py>(
     frame_filters: &Bound<'py, PyList>,
     message_filters: &Bound<'py, PyList>,
@@ -376,7 +375,7 @@ pub(super) fn incoming_framer<'py>(
     framer.is(&message_filter.get().0).then(|| framer.bind(frame_filters.py()).clone())
 }
 
-/// The framer, if its two filters are the only ones for sending.
+/// The framer whose two filters are the only ones on the way out.
 pub(super) fn outgoing_framer<'py>(
     frame_filters: &Bound<'py, PyList>,
     message_filters: &Bound<'py, PyList>,

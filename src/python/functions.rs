@@ -1,4 +1,4 @@
-//! Protocol rules for Python: each function calls `protocol` and converts the result.
+//! Protocol rules for Python: each function asks `protocol` and translates the answer.
 
 use pyo3::{prelude::*, types::PyBytes};
 
@@ -25,7 +25,7 @@ pub(super) fn scan_token(data: &str, start: usize) -> usize {
     let chars: Vec<char> = data.chars().collect();
     let mut scanner = Scanner::new(&chars, start);
     scanner.token();
-    // a position behind the end stays there
+    // who stands behind the end stays there
     scanner.head().max(start)
 }
 
@@ -35,7 +35,7 @@ pub(super) fn scan_lws(data: &str, start: usize) -> usize {
     let chars: Vec<char> = data.chars().collect();
     let mut scanner = Scanner::new(&chars, start);
     scanner.lws();
-    // a position behind the end stays there
+    // who stands behind the end stays there
     scanner.head().max(start)
 }
 
@@ -177,8 +177,7 @@ pub(super) fn create_closing_handshake_body<'py>(
     Ok(PyBytes::new(py, &body))
 }
 
-/// The body of a close frame. A reason that is not text has no `encode`, which raises the same
-/// error as in pywebsocket.
+/// The body of a close frame; what is no text has no `encode`, which is pywebsocket's error too.
 pub(super) fn closing_body(code: i64, reason: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let py = reason.py();
     let code = u16::try_from(code).map_err(|_| SendError::CloseCodeOutOfRange);

@@ -1,10 +1,10 @@
 //! The hub: handlers that wait only in calls of this module share one thread, each in a greenlet.
 //!
-//! A handler that has to wait switches directly to the next handler that can go on. Only new and
-//! ended connections pass through the thread's main greenlet. If no handler can go on, the one that
-//! has noticed it waits for the sockets of all.
+//! A handler that has to wait hands the thread on to the next one that can go on, straight from its
+//! own stack; only new connections and ended ones pass through the thread's main greenlet. When
+//! nobody can go on, whoever noticed waits for all.
 //!
-//! While a greenlet waits, its stack is copied elsewhere, so nothing outside may point into it.
+//! Stacks are copied away while a greenlet waits: nothing outside of it may point into them.
 
 mod parker;
 mod shared;
@@ -35,43 +35,42 @@ use crate::{
     server::Watchdog,
 };
 
-/// The most calls of the stream, or KiB through it, for a handler that never waits, before it lets
-/// others run, unless its slice ends earlier.
+/// Calls of the stream, or KiB through it, after which a handler that never waits lets the others
+/// go on, if it has not used up its slice before.
 const BUDGET: u32 = 512;
 
-/// The most handlers that run between two looks at sockets and new connections, unless a slice ends
-/// earlier.
+/// Handlers that go on between two looks at sockets and new connections, if that takes no longer than
+/// a slice.
 const LOOK_EVERY: u32 = 64;
 
-/// The most idle greenlets to keep, enough for a burst of short connections.
+/// Greenlets without a connection that are kept: what a burst of short connections needs.
 const MAX_IDLE: usize = 64;
 
 thread_local! {
-    /// Set in the hub's thread, which runs as long as the process.
+    /// Set on the hub's thread, which lives as long as the process.
     static HERE: Cell<Option<&'static HubThread>> = const { Cell::new(None) };
 }
 
-/// The state that only the hub's thread uses.
+/// What only the hub's thread touches.
 pub(super) struct HubThread {
     hub: Arc<Hub>,
     reactor: RefCell<Reactor>,
     ready: RefCell<VecDeque<CallerId>>,
     tasks: RefCell<Vec<Option<Task>>>,
     free: RefCell<Vec<CallerId>>,
-    /// The handler that runs now; `None` for the main greenlet.
+    /// Whose stack we are on; `None`: the main greenlet's.
     current: Cell<Option<CallerId>>,
-    /// Whether the main greenlet goes on because a handler has switched to it, and not because one
-    /// has ended.
+    /// The main greenlet goes on because a handler handed over, not because one ended.
     handed_over: Cell<bool>,
     budget: Cell<u32>,
     slice: Slice,
     until_look: Cell<u32>,
     last_look: Slice,
-    /// Greenlets of handlers that have ended, to be reused. Making one costs more than everything
-    /// else that Python does for a connection, because of the memory for its frames.
+    /// Greenlets whose handler has ended, for the next ones: making one costs more than all else
+    /// that Python does for a connection, for the memory of its frames.
     idle: RefCell<Vec<Worker>>,
     new_greenlet: Py<PyAny>,
-    /// The function that a greenlet runs: one connection after the other.
+    /// What a greenlet runs: one connection after the other.
     work: Py<PyAny>,
     switch_to_main: Py<PyAny>,
 }
@@ -82,21 +81,21 @@ struct Worker {
     switch: Py<PyAny>,
 }
 
-/// A connection with a running handler.
+/// A connection whose handler runs.
 struct Task {
     worker: Worker,
     connection: Py<Connection>,
 }
 
-/// The caller that goes on.
+/// Who goes on.
 enum Next {
-    /// The caller that has asked.
+    /// Who asked.
     Same,
     Main,
     Task(CallerId, Py<PyAny>),
 }
 
-/// The hub's thread, if the caller is a handler in it.
+/// The hub's thread, if the caller is a handler on it.
 pub(super) fn here() -> Option<&'static HubThread> {
     HERE.get().filter(|hub| hub.current.get().is_some())
 }
@@ -106,7 +105,7 @@ fn is_hub_thread() -> bool {
     HERE.get().is_some()
 }
 
-/// Lets others run if the calling handler has done much without waiting.
+/// Lets the others go on if the calling handler has done much without waiting.
 pub(super) fn yield_if_over_budget(py: Python<'_>) -> PyResult<()> {
     here().map_or(Ok(()), |hub| hub.yield_if_over_budget(py))
 }
@@ -119,8 +118,7 @@ pub(super) fn charge_bytes(bytes: usize) {
     }
 }
 
-/// Dropped when the hub's thread ends. That should not happen; if it does, connections go to
-/// threads.
+/// Dropped when the hub's thread ends, which it should not: connections go to threads then.
 struct Alive(Arc<Hub>);
 
 impl Drop for Alive {
@@ -132,10 +130,10 @@ impl Drop for Alive {
 impl HubThread {
     fn run(hub: Arc<Hub>, reactor: Reactor) {
         let _alive = Alive(hub.clone());
-        // an interpreter that is ending can run nothing
+        // nothing can be run in an interpreter that is ending
         let _ = Python::try_attach(|py| match Self::new(py, hub, reactor) {
             Ok(here) => {
-                // leaked on purpose: greenlets that wait refer to it
+                // for good: greenlets that wait refer to it
                 let here: &'static Self = Box::leak(Box::new(here));
                 HERE.set(Some(here));
                 here.serve(py);
@@ -173,7 +171,7 @@ impl HubThread {
     }
 
     fn serve(&self, py: Python<'_>) {
-        // the first connection may have arrived already, and its handler may block
+        // the first connection may be there already, and its handler may be one that blocks
         self.hub.slices.resume();
         loop {
             for _ in 0..LOOK_EVERY {
@@ -188,7 +186,7 @@ impl HubThread {
         }
     }
 
-    /// Begins a connection. Returns when its handler, or another one after it, switches back or
+    /// Begins a connection; comes back when its handler, or another one after it, hands over or
     /// ends.
     fn start(&self, py: Python<'_>, job: HandlerJob) {
         self.hub.slices.begin();
@@ -215,8 +213,8 @@ impl HubThread {
         Ok(Worker { greenlet: greenlet.unbind(), switch })
     }
 
-    /// Keeps the greenlet of a handler that has ended, if it can be reused: it must be like a new
-    /// one, without context variables.
+    /// Keeps a greenlet whose handler has ended, if it can be used again: as good as new, with no
+    /// context variable set.
     fn keep_worker(&self, py: Python<'_>, worker: Worker) -> PyResult<()> {
         let greenlet = worker.greenlet.bind(py);
         if greenlet.getattr(intern!(py, "dead"))?.is_truthy()? {
@@ -229,7 +227,7 @@ impl HubThread {
             return Ok(());
         }
         drop(idle);
-        // end it by an exception where it waits
+        // ends it: it sees an exception of its own where it waits
         worker.greenlet.bind(py).call_method0(intern!(py, "throw")).map(drop)
     }
 
@@ -271,14 +269,14 @@ impl HubThread {
         }
     }
 
-    /// Decides which handler goes on. If none can, waits for the sockets of all.
+    /// Decides who goes on; waits for the peers of all if nobody can.
     fn next(&self, py: Python<'_>, asking: Option<CallerId>) -> Next {
         loop {
             let ready = self.ready.borrow_mut().pop_front();
             let is_due = self.until_look.get() == 0 || self.last_look.is_over();
             if self.hub.has_jobs() && (ready.is_none() || is_due) {
                 self.ready.borrow_mut().extend(ready);
-                // look in between, so that many new connections do not keep the old ones waiting
+                // many new connections must not keep the old ones waiting
                 self.look(py, Some(Duration::ZERO));
                 return Next::Main;
             }
@@ -293,14 +291,14 @@ impl HubThread {
             if asking == Some(id) {
                 return Next::Same;
             }
-            // the number may belong to a handler that has ended
+            // a number may be that of a handler that has ended
             if let Some(Some(task)) = self.tasks.borrow().get(id as usize) {
                 return Next::Task(id, task.worker.switch.clone_ref(py));
             }
         }
     }
 
-    /// Looks for sockets that are ready.
+    /// Looks whose sockets are ready.
     fn look(&self, py: Python<'_>, timeout: Option<Duration>) {
         self.until_look.set(LOOK_EVERY);
         let mut reactor = self.reactor.borrow_mut();
@@ -320,12 +318,12 @@ impl HubThread {
         };
         self.last_look.begin_again();
         if polled.is_err() {
-            // this can fail only if the kernel has no memory; try again later
+            // out of memory in the kernel, at most: better late than never
             py.detach(|| thread::sleep(Duration::from_millis(10)));
         }
     }
 
-    /// Lets others run until the calling handler is woken, which may happen without a reason.
+    /// Hands the thread on until the calling handler is woken, which may be for no reason.
     pub(super) fn park(&self, py: Python<'_>) -> PyResult<()> {
         let current = self.current.get();
         let switched = match self.next(py, current) {
@@ -344,16 +342,16 @@ impl HubThread {
         switched
     }
 
-    /// A function of its own, for its stack frame: greenlet needs 64 bytes of stack less to reach
-    /// the main greenlet than to reach another one. If a handler's stack were larger at its second
-    /// wait than at its first, the memory for the first copy could not be reused, which would cost
-    /// 2.3 KiB per connection.
+    /// A frame of its own: what greenlet does to reach the main greenlet takes 64 bytes of stack
+    /// less than to reach another one. A handler's stack must not be larger when it waits for the
+    /// second time, else the memory that it left the first time is of no use to it (2.3 KiB lost
+    /// per connection).
     #[inline(never)]
     fn switch_to_main(&self, py: Python<'_>) -> PyResult<()> {
         self.switch_to_main.call0(py).map(drop)
     }
 
-    /// Lets others run if the calling handler has used up its budget.
+    /// Lets the others go on if the calling handler has used up its share.
     fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()> {
         match self.budget.get().checked_sub(1) {
             Some(left) if !self.slice.is_over() => {

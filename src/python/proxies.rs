@@ -1,4 +1,4 @@
-//! The trusted proxies of a server from Python: a dict.
+//! Whom a server believes about its clients, as Python gives it: a dict.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::{
     server,
 };
 
-/// The dict; `fastwsh.proxies` describes each entry.
+/// The dict; `fastwsh.proxies` says what each entry means.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(super) struct Proxies {

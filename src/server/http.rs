@@ -1,11 +1,9 @@
 //! Plain HTTP for everything that has no handler: files of the document root, listings, CGI.
 //!
-//! hyper does the framing of requests and answers and keeps connections open. The server reads
-//! requests from the head that [`crate::protocol::head`] has parsed, because hyper refuses some
-//! heads that pywebsocket accepts.
+//! hyper frames requests and answers and keeps connections open; what a request asks for is read
+//! from the head that [`crate::protocol::head`] parsed, because hyper refuses some of them.
 
 mod answers;
-mod body;
 mod cgi;
 mod file_body;
 mod files;
@@ -20,18 +18,23 @@ mod path;
 mod private;
 pub(super) mod refusal;
 
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{convert::Infallible, fmt::Write, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{header, HeaderValue, Request, Response, StatusCode};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::watch, task::spawn_blocking};
 
 pub(super) use self::framing::Framing;
 pub(super) use self::http_stream::{End, HttpRequest, Verdict};
+pub use self::{cgi::CgiConfig, locate::IsExecutable};
 
 use self::{
-    body::Body,
     cgi::{Ran, Runner},
     files::ContentTypes,
     http_stream::{Asked, HttpStream, Judge},
@@ -43,10 +46,7 @@ use super::{
     config::Config,
     limits::ConnectionLimits,
     listen::stream::Stream,
-    log::{
-        escape::printable,
-        event::{EventSink, Level, HANDLER_LOG},
-    },
+    log::event::{EventSink, Level, HANDLER_LOG},
 };
 use crate::{
     protocol::{
@@ -56,8 +56,10 @@ use crate::{
     server::http::refusal::SERVER,
 };
 
-/// The most local redirects of CGI programs for one request.
+/// Programs that redirect to each other may do so this often for one request.
 const MAX_LOCAL_REDIRECTS: usize = 10;
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// The HTTP side of the server.
 #[derive(Debug)]
@@ -69,16 +71,16 @@ pub(super) struct HttpServer {
     events: Arc<EventSink>,
 }
 
-/// A connection with a first request for the fallback.
+/// A connection whose first request is for the fallback.
 pub(super) struct HttpConnection {
     pub(super) stream: Stream,
     pub(super) head: RequestHead,
     pub(super) http_request: HttpRequest,
-    /// Bytes that were read after the head.
+    /// What was read behind the head.
     pub(super) rest: Vec<u8>,
 }
 
-/// What a CGI program may know about its client.
+/// What a program may know of its client.
 #[derive(Debug, Clone, Copy)]
 struct Client {
     peer: Option<SocketAddr>,
@@ -104,8 +106,7 @@ impl HttpServer {
         }
     }
 
-    /// Answers requests until the connection ends, or until `judge` says that a request is not for
-    /// the fallback.
+    /// Answers requests until the connection ends or one is not the fallback's; `judge` says so.
     pub(super) async fn serve<V: Send>(
         &self,
         connection: HttpConnection,
@@ -142,8 +143,7 @@ impl HttpServer {
             let mut stopping = false;
             loop {
                 tokio::select! {
-                    // poll the connection first, so that `gone` sees an answer that begins in the
-                    // same round
+                    // an answer that begins in the first must be seen by the second
                     biased;
                     // a peer that breaks off needs no answer
                     _ = connection.as_mut() => break,
@@ -171,7 +171,7 @@ impl HttpServer {
         let mut body = Some((asked.framing, body));
         let mut response = self.respond(asked, &mut body, client, stream).await;
         if has_body && body.is_some() {
-            // the body is unread, so the server does not know where the next request begins
+            // nobody has read what comes before the next request
             answers::close_behind(&mut response);
         }
         response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
@@ -266,4 +266,18 @@ impl HttpServer {
 /// The request line, for the log.
 fn request_line(head: &RequestHead) -> String {
     head.lines().next().map_or_else(String::new, |line| printable(latin1(line).trim_end()))
+}
+
+/// Text from outside for the log: what would disturb a terminal is escaped as Python does it.
+pub(super) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            // a string takes everything
+            let _ = write!(printable, "\\x{:02x}", u32::from(c));
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
 }

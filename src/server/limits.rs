@@ -1,4 +1,4 @@
-//! Limits on how much of the server's time and memory a peer may use.
+//! How much of the server's time and memory a peer may take.
 
 use std::time::Duration;
 
@@ -19,19 +19,20 @@ pub struct ConnectionLimits {
     pub close_time: Option<Duration>,
     /// Bytes of a request's body.
     pub http_body_bytes: Option<u64>,
-    /// Time for which an HTTP client may send nothing of its request or read nothing of an answer.
+    /// Time for which a peer of the fallback may neither send what it owes nor take what it asked
+    /// for.
     pub http_time: Option<Duration>,
 }
 
-/// Settings for connections with a silent peer or handler.
+/// What is done for connections whose peer or handler is silent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Keepalive {
-    /// Send a ping to a peer that has sent nothing for this time.
+    /// A ping goes to a peer that has sent nothing for so long.
     pub ping_interval: Option<Duration>,
-    /// Cut a peer that has sent nothing for this time after a ping.
+    /// A peer that has sent nothing for so long after it is gone.
     pub ping_timeout: Option<Duration>,
-    /// Close a connection on which nothing was sent or received for this time.
+    /// A connection on which nothing is sent or received for so long is closed.
     pub idle_timeout: Option<Duration>,
-    /// Answer pings also while the handler does not receive.
+    /// Pings are answered also while the handler does not receive.
     pub answers_pings: bool,
 }

@@ -1,5 +1,4 @@
-//! Events and log lines for the operator.
+//! What the server tells its operator.
 
-pub(super) mod escape;
 pub(super) mod event;
 pub(super) mod repeated;

@@ -1,5 +1,4 @@
-//! The state that all parts of a server share: settings, the registry, and the acceptor of
-//! connections with a handler.
+//! What the parts of a server share: its settings, its registers, and who takes its connections.
 
 use std::{
     net::SocketAddr,
@@ -28,25 +27,25 @@ use crate::{
     protocol::head::RequestHead,
 };
 
-/// Counts of the threads and turns that run handlers.
+/// What runs handlers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Workers {
     /// Threads that have a handler.
     pub busy_threads: usize,
     /// Threads that wait for one.
     pub idle_threads: usize,
-    /// Turns of handlers in the hub.
+    /// Turns that handlers had in the hub.
     pub slices: u64,
-    /// Turns that took so long that others had to wait noticeably.
+    /// Turns that took so long that the others waited noticeably.
     pub stalls: u64,
 }
 
-/// A connection for which there is a handler. Its opening handshake has not been checked yet.
+/// A connection whose resource has a handler; its opening handshake has not been judged.
 #[derive(Debug)]
 pub struct Candidate {
     /// The connection.
     pub transport: Arc<Transport>,
-    /// Its number in the server's registry, from which the acceptor must remove it.
+    /// Its number in the server's registry, from which the taker removes it.
     pub id: u64,
     /// The request.
     pub head: RequestHead,
@@ -54,19 +53,19 @@ pub struct Candidate {
     pub resource: String,
     /// Where its handler runs.
     pub concurrency: Concurrency,
-    /// Whether the connection is encrypted.
+    /// Whether it is encrypted.
     pub tls: bool,
 }
 
-/// Takes connections for which there is a handler.
+/// Who takes connections whose resource has a handler.
 pub trait Acceptor: Send + Sync {
     /// Takes a candidate; must not block.
     fn accept(self: Arc<Self>, candidate: Candidate);
 
-    /// Counts of what runs the handlers.
+    /// What runs their handlers.
     fn workers(&self) -> Workers;
 
-    /// Whether the server must call [`Self::admits`].
+    /// Whether [`Self::admits`] has to be asked.
     fn asks_admission(&self) -> bool {
         false
     }
@@ -76,13 +75,13 @@ pub trait Acceptor: Send + Sync {
         true
     }
 
-    /// The place of the handler for a resource without a route, if there is one; may block.
+    /// Where the handler of a resource without a route runs, if it has one; may block.
     fn find(&self, _resource: &str, _is_upgrade: bool) -> Option<Concurrency> {
         None
     }
 }
 
-/// The state that all connections of a server share.
+/// What all connections of a server have in common.
 pub(super) struct ServerState {
     pub(super) config: Config,
     pub(super) routes: Arc<Routes>,
@@ -98,9 +97,9 @@ pub(super) struct ServerState {
     pub(super) arrivals: Arrivals,
     /// Connections beyond the limits.
     pub(super) refused: Repeated,
-    /// Connections without the PROXY header with which they must begin.
+    /// Connections that do not begin with the PROXY header that they have to begin with.
     pub(super) without_header: Repeated,
-    /// Errors of accepting.
+    /// Accepting does not work.
     pub(super) failing: Repeated,
 }
 

@@ -14,7 +14,6 @@ mod message;
 mod process;
 mod reply;
 mod report;
-mod sender;
 mod worker;
 
 use std::{process::ExitCode, time::Duration};

@@ -1,11 +1,11 @@
-//! The work of an `Operation`.
+//! What an `Operation` has to do.
 
 use pyo3::{prelude::*, PyTraverseError, PyVisit};
 
 use super::poller::AsyncConnection;
 use crate::python::stream::Stream;
 
-/// The steps of an awaitable call. Some turn into others.
+/// Steps of an awaitable call. Some turn into others.
 #[derive(Default)]
 pub(super) enum Work {
     #[default]
@@ -41,7 +41,7 @@ impl Work {
         matches!(self, Self::Next(_))
     }
 
-    /// The name of the method that began the work.
+    /// Which method began it.
     pub(super) fn name(&self) -> Option<&'static str> {
         match self {
             Self::Nothing | Self::Next(_) | Self::AwaitClose(_) | Self::Drain => None,
@@ -52,7 +52,7 @@ impl Work {
         }
     }
 
-    /// Gives the work up.
+    /// It is not gone on with.
     pub(super) fn abandon(&self, poller: &AsyncConnection) {
         match self {
             Self::AwaitClose(_) => poller.set_awaits_close(false),

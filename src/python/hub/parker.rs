@@ -1,5 +1,5 @@
-//! How a call of a handler waits: in the hub by letting other handlers run, elsewhere in its own
-//! thread with the interpreter released.
+//! The one way in which a call of a handler waits: in the hub by handing the thread on, elsewhere
+//! in its own thread, with the interpreter detached.
 
 use std::{
     cell::RefCell,
@@ -16,17 +16,16 @@ use crate::{
     python::thread_wait,
 };
 
-/// A handler in the hub that uses a connection, which may be that of another handler.
+/// A handler in the hub that uses a connection, its own or another's.
 struct Parker<'a, 'py> {
     py: Python<'py>,
     hub: &'static HubThread,
     transport: &'a Transport,
-    /// The exception that was raised in the handler while it waited.
+    /// What was raised in the handler while it waited.
     raised: RefCell<Option<PyErr>>,
 }
 
-/// Runs `work`, which may wait for the peer of `transport`, in the way in which the caller can
-/// wait.
+/// Does what may wait for the peer of `transport`, as the caller can.
 ///
 /// # Errors
 /// What was thrown into the caller while it waited.
@@ -36,12 +35,12 @@ pub(in crate::python) fn waiting<T: Send>(
     work: impl FnOnce(Wait<'_>) -> T + Send,
 ) -> PyResult<T> {
     let hub = match (here(), is_hub_thread()) {
-        // the reactor has no deadlines, so the other handlers have to wait meanwhile
+        // its reactor knows no deadlines: the others wait meanwhile
         (Some(_), _) if thread_wait::has_deadline() => {
             return thread_wait::waiting(py, transport, work)
         }
         (Some(hub), _) => hub,
-        // code that runs between two handlers, such as a finalizer, must not wait for handlers
+        // whoever runs there between two handlers, such as a finalizer, must not wait for them
         (None, true) => return Ok(work(Wait::Never)),
         (None, false) => return thread_wait::waiting(py, transport, work),
     };
@@ -53,7 +52,7 @@ pub(in crate::python) fn waiting<T: Send>(
     }
 }
 
-/// Runs `work`, which does not wait; in the hub, with the reactor's knowledge of the sockets.
+/// Does what does not wait; in the hub, with what is known there of the sockets.
 pub(in crate::python) fn parked<T>(
     py: Python<'_>,
     transport: &Transport,
@@ -63,8 +62,8 @@ pub(in crate::python) fn parked<T>(
     work(Some(&Parker { py, hub, transport, raised: RefCell::new(None) }))
 }
 
-/// Returns the hub if the caller is in it, has no deadline, and there is no input. The caller is
-/// then registered to be woken by input. In all other cases the reading code decides how to wait.
+/// The hub if the caller is in it, has no deadline, and nothing has been received: the caller is
+/// woken when something is. What a caller waits for otherwise is for who takes it apart to decide.
 #[inline(never)]
 pub(in crate::python) fn wants_input(
     py: Python<'_>,
@@ -76,7 +75,7 @@ pub(in crate::python) fn wants_input(
     if parker.is_readable() || !inbound.is_drained() {
         return None;
     }
-    // while the half is locked, so that no other thread takes it before it can see this
+    // while the half is held: nobody else takes it before this is seen
     transport.set_awaits_input(true);
     drop(inbound);
     let waits = waits_for_input(&parker);
@@ -86,7 +85,7 @@ pub(in crate::python) fn wants_input(
     waits.then_some(hub)
 }
 
-/// Whether the caller is registered to be woken by input.
+/// Whether the caller is going to be woken when something has been received.
 fn waits_for_input(parker: &Parker<'_, '_>) -> bool {
     parker.transport.flush_before_wait(Wait::Never);
     if parker.transport.has_held() {
@@ -96,8 +95,8 @@ fn waits_for_input(parker: &Parker<'_, '_>) -> bool {
     parker.hub.reactor.borrow_mut().wake_reader(token, caller)
 }
 
-/// Takes a lock that others may hold while they wait for the peer of `transport`. They notify its
-/// [`LockWaiters`](crate::connection::LockWaiters) when they release it.
+/// Takes a lock that others may hold while they wait for the peer of `transport`; they tell its
+/// turns when they let go.
 ///
 /// # Errors
 /// What was thrown into the caller while it waited.
@@ -146,7 +145,7 @@ impl Park for Parker<'_, '_> {
     }
 
     fn is_readable(&self) -> bool {
-        // if the socket cannot be watched, the read will report the error
+        // reading tells what is wrong with a socket that cannot be watched
         self.token().map_or(true, |token| self.hub.reactor.borrow().is_readable(token))
     }
 
@@ -193,7 +192,7 @@ impl Park for Parker<'_, '_> {
     }
 
     fn detached(&self, work: &mut (dyn FnMut() + Send)) {
-        // the handler is not to blame if it has to wait for the interpreter afterwards
+        // waiting for the interpreter afterwards is not the handler's doing
         self.hub.hub.slices.go_idle();
         self.py.detach(work);
         self.hub.hub.slices.resume();

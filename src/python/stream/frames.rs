@@ -1,4 +1,4 @@
-//! Raw bytes and single frames of a `Stream`, for handlers that do not use messages or have filters
+//! Raw bytes and single frames of a `Stream`, for handlers that look below messages or have filters
 //! of their own.
 
 use std::sync::atomic::Ordering;
@@ -25,8 +25,7 @@ use crate::{
 };
 
 impl Inner {
-    /// Notes that the handler reads raw frames, so that the keepalive thread must not read in its
-    /// place.
+    /// Says that the handler reads what others must not take in its place.
     pub(super) fn note_raw(&self, py: Python<'_>) -> PyResult<()> {
         if let Link::Native(connection) = self.link(py)? {
             connection.get().transport.note_raw();
@@ -137,7 +136,7 @@ impl Inner {
         }
     }
 
-    /// The next frame, unchanged.
+    /// The next frame as it came.
     pub(super) fn next_frame(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<Frame> {
         let masked = self.expect_masked;
         let limits = link.limits();
@@ -169,7 +168,7 @@ impl Inner {
         }
     }
 
-    /// The next message or control frame after the handler's own filters; `None` for a fragment.
+    /// The next message or control frame through a handler's own filters; `None`: a fragment.
     pub(super) fn next_filtered(
         &self,
         py: Python<'_>,

@@ -1,5 +1,4 @@
-//! The connection below a stream, which is native or a Python object, and the settings that follow
-//! from that.
+//! Where a stream's bytes come from and go to, and what follows from that.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -16,7 +15,7 @@ use crate::{
     },
 };
 
-/// The connection below a stream.
+/// Where bytes come from and go to.
 pub(super) enum Link<'py> {
     Native(Bound<'py, Connection>),
     Duck(Bound<'py, PyAny>),
@@ -65,7 +64,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// While this exists, the time limit for the peer's close frame runs.
+/// While it exists, the time for the peer's close frame runs.
 pub(super) struct Awaiting(Option<Arc<Transport>>);
 
 impl Awaiting {
@@ -94,7 +93,7 @@ impl Inner {
         })
     }
 
-    /// Waits while another caller compresses and sends a piece of a message.
+    /// Waits for whoever compresses and sends a piece of a message.
     pub(super) fn compressing_turn<'a>(
         &'a self,
         py: Python<'_>,

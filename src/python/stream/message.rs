@@ -1,5 +1,4 @@
-//! Receives the next message of a `Stream`, in the cheapest way for what has arrived: a short
-//! message straight from the buffer, a long one straight from the socket.
+//! The next message of a `Stream`: in the way that costs least for what has come.
 
 use pyo3::{prelude::*, types::PyBytes};
 
@@ -28,12 +27,12 @@ use crate::{
 /// The payload of a message or control frame.
 pub(super) enum Payload<'py> {
     Bytes(Vec<u8>),
-    /// The object for the handler, and the number of bytes from which it was made.
+    /// What the handler gets, and of how many bytes it was made.
     Made(Bound<'py, PyAny>, usize),
 }
 
 impl Payload<'_> {
-    /// The size in bytes.
+    /// Bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -44,7 +43,7 @@ impl Payload<'_> {
 
 enum Found<'py> {
     Received(Received),
-    /// The object for the handler.
+    /// What the handler gets.
     Made(Opcode, Payload<'py>),
 }
 
@@ -132,7 +131,7 @@ impl Inner {
         }
     }
 
-    /// The next message, if all of it is buffered in one frame.
+    /// The next message if it is there, in one frame.
     fn take_whole<'py>(
         &self,
         py: Python<'py>,

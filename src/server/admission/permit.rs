@@ -1,4 +1,4 @@
-//! Counts open connections against their limits.
+//! Connections that are there, counted against the limits on them.
 
 use std::{
     collections::HashMap,
@@ -11,11 +11,11 @@ use crate::{
     server::{http::refusal::Refusal, limits::ConnectionLimits},
 };
 
-/// The options that set the limits, for error messages.
+/// The options that set the limits.
 pub(in crate::server) const TOTAL: &str = "--max-connections";
 pub(in crate::server) const PER_ADDRESS: &str = "--max-connections-per-address";
 
-/// Why a connection is refused: the option that sets the limit, and its value.
+/// Why a connection is refused: the option that says so, and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) struct LimitReached {
     pub(in crate::server) option: &'static str,
@@ -47,15 +47,14 @@ struct Taken {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// A connection's permit, which counts until all its clones are dropped. Empty if there is no
-/// limit.
+/// A connection's place, until all clones of it are dropped. Nothing where nothing is counted.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct ConnectionPermit(Option<Arc<Held>>);
 
 #[derive(Debug)]
 struct Held {
     admission: Arc<Admission>,
-    /// The address that it counts for. Lock this before the lock of the counts.
+    /// For whom it counts; taken before the lock of the seats.
     address: Mutex<Option<IpAddr>>,
 }
 
@@ -68,10 +67,10 @@ impl Admission {
         })
     }
 
-    /// Takes a permit for a connection, which counts for no address yet.
+    /// Takes a place for a connection, which counts for no address yet.
     ///
     /// # Errors
-    /// If the limit is reached.
+    /// If there are as many as there may be.
     pub(in crate::server) fn take(self: &Arc<Self>) -> Result<ConnectionPermit, LimitReached> {
         if self.total == usize::MAX && self.per_address == usize::MAX {
             return Ok(ConnectionPermit(None));
@@ -89,11 +88,11 @@ impl Admission {
 }
 
 impl ConnectionPermit {
-    /// Counts the connection for an address instead of the one before. Peers of a Unix socket have
-    /// no address and count in the total only.
+    /// Counts the connection for an address, in place of the one for which it counted before. A
+    /// Unix socket's peers have none and count in the total alone.
     ///
     /// # Errors
-    /// If the limit for that address is reached. Nothing is changed then.
+    /// If as many as there may be count for that address; nothing is changed then.
     pub(in crate::server) fn assign(&self, peer: Option<SocketAddr>) -> Result<(), LimitReached> {
         let Some(Held { admission, address }) = self.0.as_deref() else { return Ok(()) };
         if admission.per_address == usize::MAX {
@@ -119,7 +118,7 @@ impl ConnectionPermit {
 }
 
 impl Taken {
-    /// Removes one connection of an address.
+    /// One connection less counts for an address.
     fn leave(&mut self, address: Option<IpAddr>) {
         let Some(address) = address else { return };
         if let Some(count) = self.by_address.get_mut(&address) {
@@ -140,8 +139,7 @@ impl Drop for Held {
     }
 }
 
-/// What counts as one address: for IPv6 the /64 network, since one host may use all addresses of
-/// it.
+/// What counts as one address: of IPv6 the network, since a host has all of its addresses.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

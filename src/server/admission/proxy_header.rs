@@ -15,24 +15,24 @@ use crate::{
     },
 };
 
-/// Enough for a header with addresses and a few more values.
+/// What a header with addresses and a few further values has at most.
 const USUAL_SIZE: usize = 512;
 
-/// The result of reading a header.
+/// What has become of a header.
 #[derive(Debug)]
 pub(in crate::server) enum Header {
-    /// The header was complete, and its address is the client's from now on.
+    /// It was whole, and the client is known by what it says.
     Taken,
-    /// The header is incomplete; the peer may have gone.
+    /// More has to come, which it will not if the peer has gone.
     Incomplete,
-    /// There is no valid header; the log says so. The peer gets no answer, because a proxy has no
-    /// use for one (section 2 of the specification).
+    /// It is none; the operator has been told. The peer is not: a proxy has no use for an answer
+    /// (section 2 of the specification).
     Bad,
-    /// The limit of connections from this address is reached.
+    /// As many connections as there may be are open from where this one comes.
     Full(LimitReached),
 }
 
-/// Takes a header from the front of `first` if it is complete.
+/// Takes a header off the front of `first` if it is whole.
 pub(in crate::server) fn take(
     first: &mut Vec<u8>,
     client: &mut ClientAddress,
@@ -51,8 +51,7 @@ pub(in crate::server) fn take(
     }
 }
 
-/// Reads until the header, which begins with `first`, is complete, and not one byte more: the next
-/// bytes may belong to TLS.
+/// Reads behind `first` until the header is whole, and not a byte more: what follows may be TLS's.
 pub(in crate::server) async fn receive(
     stream: &mut Stream,
     mut first: Vec<u8>,

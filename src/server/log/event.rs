@@ -1,8 +1,7 @@
-//! Events for the operator, as data: Python makes log lines of them.
+//! What the server has to tell its operator, as data: Python makes log lines of it.
 //!
 //! tokio's threads never enter the interpreter, so events go through a bounded channel to one
-//! thread that does. When the channel is full, events are counted instead of queued, and the count
-//! is logged later.
+//! thread that does. When it is full, events are counted instead of queued, and the count is told.
 
 use std::{
     collections::HashMap,
@@ -21,24 +20,24 @@ use crate::{locks::lock, server::http::refusal::standard_reason};
 /// Enough for a burst of some thousand connections; usually about 1 MiB when full.
 const CAPACITY: usize = 8192;
 
-/// The most bytes of an event's text, so that a full channel needs at most 16 MiB.
+/// Bytes of an event's text at most, so that a full channel has 16 MiB.
 const MAX_TEXT: usize = 2048;
 
-/// The most kinds of refusals to count separately; a server with many handlers has fewer.
+/// Kinds of refusals that are counted apart: more are than a server with many handlers has.
 const MAX_KINDS: usize = 1024;
 
 /// The end of the name of the logger that pywebsocket used for requests.
 pub(in crate::server) const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
 
-/// The same for the server's logger.
+/// That of the one for the server.
 pub const SERVER_LOG: &str = "websocket_server.WebSocketServer";
 
 /// How important an event is; the numbers are those of Python's `logging` divided by ten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Details for tracing.
+    /// For tracing.
     Debug = 1,
-    /// The normal course of things.
+    /// Normal course.
     Info = 2,
     /// A peer did something odd.
     Warning = 3,
@@ -67,37 +66,37 @@ pub enum Event {
     },
     /// A request for a WebSocket connection that came to no handler has been answered.
     Refused {
-        /// The client; `None` on a Unix socket.
+        /// Who asked; `None` on a Unix socket.
         peer: Option<SocketAddr>,
-        /// The requested resource.
+        /// For what.
         resource: String,
-        /// The status of the answer.
+        /// With this status.
         status: u16,
     },
-    /// The server has ended: this is the last event.
+    /// The server has ended: nothing comes after this.
     End,
-    /// A handler has kept the other handlers of its thread waiting.
+    /// A handler has kept those that share its thread waiting.
     Stall {
-        /// The handler's resource.
+        /// Its resource.
         resource: String,
-        /// How long the others have waited so far.
+        /// How long it has so far.
         taken: Duration,
     },
 }
 
-/// The sending end of the channel. Asking whether an event is wanted is cheap.
+/// The sending end; cheap to ask whether anybody listens.
 #[derive(Debug)]
 pub struct EventSink {
     sender: SyncSender<Event>,
     least: AtomicU8,
     wants_refusals: AtomicBool,
     lost: AtomicU64,
-    /// Refusals by status and handler; "" means no handler.
+    /// By the status and the handler; "" is none.
     refusals: Mutex<HashMap<(u16, String), Repeated>>,
 }
 
 impl EventSink {
-    /// Creates a channel that passes on all events.
+    /// A channel that passes everything on.
     pub fn channel() -> (Self, Receiver<Event>) {
         let (sender, receiver) = sync_channel(CAPACITY);
         let least = AtomicU8::new(Level::Debug as u8);
@@ -106,7 +105,7 @@ impl EventSink {
         (Self { sender, least, wants_refusals, lost, refusals }, receiver)
     }
 
-    /// Drops events below `level` (10 per step, as in Python's `logging`).
+    /// Drops what is less important than `level` (10 per step, as in Python's `logging`).
     pub fn set_level(&self, level: u8) {
         self.least.store(level.div_ceil(10), Ordering::Relaxed);
     }
@@ -123,7 +122,7 @@ impl EventSink {
         }
     }
 
-    /// Starts to pass on refusals, see [`Event::Refused`].
+    /// Passes refusals on from here on, see [`Event::Refused`].
     pub fn want_refusals(&self) {
         self.wants_refusals.store(true, Ordering::Relaxed);
     }
@@ -135,8 +134,8 @@ impl EventSink {
         }
     }
 
-    /// Passes on a warning that a request was refused, and why, in pywebsocket's words. The first
-    /// warning of a kind is passed on at once, others as [`Repeated`] decides.
+    /// Passes on a warning that a request was refused, as pywebsocket has it, and why; the first one
+    /// of its kind at once, others as [`Repeated`] says.
     pub fn warn_refused(
         &self,
         peer: Option<SocketAddr>,
@@ -183,7 +182,7 @@ impl EventSink {
     }
 }
 
-/// Text from a peer, cut to a length for the log: it may be as long as a request line.
+/// Text of a peer's, which may be as long as a request line, cut to what an operator reads.
 fn shortened(mut text: String) -> String {
     if text.len() > MAX_TEXT {
         let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Decides what answers a request: a handler, the HTTP server (the "fallback"), or a refusal.
+//! Who answers a request: a handler, the fallback, or nobody.
 
 use std::{net::SocketAddr, sync::PoisonError};
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// The decision about a request that the fallback does not answer.
+/// What becomes of a request that is not the fallback's.
 pub(in crate::server) enum Decision {
     Handler { resource: String, concurrency: Concurrency, peer: Option<SocketAddr> },
     Refuse(Refusal),
@@ -46,14 +46,13 @@ impl Route {
         Self { target, concurrency }
     }
 
-    /// Whether it leads to a handler. If so, [`decide`] does not wait.
+    /// Whether it leads to a handler: [`decide`] does not wait then.
     pub(in crate::server) fn has_handler(&self) -> bool {
         self.concurrency.is_some()
     }
 }
 
-/// Decides what answers a request, and finds the client's address. May wait for Python, and then
-/// blocks a thread of the runtime.
+/// Decides who answers a request, and from whom it is. May wait for Python, in a thread of the runtime.
 pub(in crate::server) fn decide(
     head: &RequestHead,
     route: Route,
@@ -108,7 +107,7 @@ pub(in crate::server) fn decide(
     };
     let (_, fragment) = uri::split_resource(&resource);
     let found = route.concurrency.or_else(|| {
-        // this may wait for Python; `block_in_place` lets other connections go on
+        // may wait for Python; other connections go on meanwhile
         block_in_place(|| shared.acceptor.find(&resource, Opening::is_meant(head)))
     });
     match found {
@@ -119,7 +118,7 @@ pub(in crate::server) fn decide(
             });
             refuse(Refusal::new(400))
         }
-        // the server could not tell whether the next bytes are the body or frames
+        // the frames that follow could not be told from a body
         Some(_) if Framing::of(head).has_body() => refuse(Refusal::new(400)),
         Some(concurrency) => Verdict::Other(Decision::Handler { resource, concurrency, peer }),
         None => {
@@ -133,7 +132,7 @@ pub(in crate::server) fn decide(
     }
 }
 
-/// Compares a secret in constant time, so that the time does not reveal where the difference is.
+/// Compares a secret without telling by the time it takes where the difference is.
 fn is_same(secret: &str, given: Option<&str>) -> bool {
     given.is_some_and(|given| secret.as_bytes().ct_eq(given.as_bytes()).into())
 }

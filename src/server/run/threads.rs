@@ -1,7 +1,6 @@
-//! Runs handlers in threads, one per connection. Their number is not limited, since handlers may
-//! wait for each other.
+//! Handlers in threads: one per connection, no cap, since handlers wait for each other.
 //!
-//! When a connection has ended, its thread waits a while for the next one. This saves starting a
+//! A thread whose connection has ended waits a while for the next one, which saves making a
 //! thread for each of many short connections.
 
 use std::{
@@ -12,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a thread waits for work before it ends.
+/// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Work for one connection, from the opening handshake to the end.
@@ -23,7 +22,7 @@ pub trait Executor: Send + Sync {
     /// Takes a job and returns at once.
     ///
     /// # Errors
-    /// If the job cannot be run; it is dropped then.
+    /// If it cannot be run at all; the job is dropped then.
     fn spawn(&self, job: ThreadJob) -> io::Result<()>;
 }
 
@@ -56,8 +55,7 @@ impl std::fmt::Debug for Threads {
 }
 
 impl Threads {
-    /// Threads with stacks of `stack_size` bytes of address space. The system allocates memory only
-    /// as it is used.
+    /// Threads with stacks of `stack_size` bytes of address space; memory is taken as it is used.
     pub fn new(stack_size: usize) -> Self {
         let shared = Pool { queue: Mutex::default(), ready: Condvar::new() };
         Self { shared: Arc::new(shared), stack_size }

@@ -1,8 +1,7 @@
-//! Notices a caller that blocks a thread which it shares with others.
+//! Notices a caller that keeps a shared thread from the others.
 //!
-//! The shared thread counts its slices. While it has work, the watchdog thread looks at the count
-//! every few tens of milliseconds, and notices when it does not change. So a slice need not read a
-//! clock.
+//! The thread counts its slices; another one looks at the count a few times a tenth of a second
+//! while there is work, and not at all while there is none. So a slice costs no look at a clock.
 
 use std::{
     fs, io,
@@ -21,16 +20,16 @@ const STALL: Duration = Duration::from_millis(100);
 
 const TICK: Duration = Duration::from_millis(25);
 
-/// The state that the watched thread publishes.
+/// What the watched thread says of itself.
 #[derive(Debug, Default)]
 pub struct Slices {
     number: AtomicU64,
     /// The thread waits for events, or for the interpreter.
     idle: AtomicBool,
-    /// The watchdog looks at the count.
+    /// Somebody looks at the count.
     watched: AtomicBool,
     stalled: AtomicBool,
-    /// The watched thread has ended.
+    /// There is nothing to watch any more.
     ended: AtomicBool,
     turns: AtomicU64,
     stalls: AtomicU64,
@@ -39,19 +38,19 @@ pub struct Slices {
 }
 
 impl Slices {
-    /// Begins a slice.
+    /// A slice begins.
     pub fn begin(&self) {
-        // only this thread writes the number
+        // there is one writer
         let number = self.number.load(Ordering::Relaxed);
         self.number.store(number.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Notes that the thread is about to wait.
+    /// The thread is about to wait.
     pub fn go_idle(&self) {
         self.idle.store(true, Ordering::Release);
     }
 
-    /// Notes that the thread goes on.
+    /// The thread goes on.
     pub fn resume(&self) {
         self.begin();
         self.idle.store(false, Ordering::SeqCst);
@@ -62,30 +61,30 @@ impl Slices {
         }
     }
 
-    /// Ends watching the thread.
+    /// The thread is watched no more.
     pub fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         drop(lock(&self.asleep));
         self.wake.notify_one();
     }
 
-    /// The number of the current slice.
+    /// Which slice it is.
     pub fn number(&self) -> u64 {
         self.number.load(Ordering::Relaxed)
     }
 
-    /// Counts the turn of a caller, which is one slice or several.
+    /// A caller gets the thread; its turn is one slice or several.
     pub fn note_turn(&self) {
         let turns = self.turns.load(Ordering::Relaxed);
         self.turns.store(turns.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// The number of turns so far, and of slices that took too long.
+    /// Turns so far, and slices that were long ones.
     pub fn counts(&self) -> (u64, u64) {
         (self.turns.load(Ordering::Relaxed), self.stalls.load(Ordering::Relaxed))
     }
 
-    /// Whether the current slice takes too long already.
+    /// Whether the slice under way is a long one already.
     pub fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
     }
@@ -96,11 +95,11 @@ impl Slices {
 pub struct Watchdog;
 
 impl Watchdog {
-    /// Watches the calling thread until [`Slices::end`]. When a slice takes too long, calls `bark`
-    /// once, with the time that it has taken so far.
+    /// Watches the calling thread until [`Slices::end`], for the life of the process if that is not
+    /// called; `bark` is called, once a slice, with the time that it has taken.
     ///
     /// # Errors
-    /// If the system has no thread for it.
+    /// If no thread can be had.
     pub fn start(
         slices: Arc<Slices>,
         mut bark: impl FnMut(Duration) + Send + 'static,
@@ -120,7 +119,7 @@ impl Watchdog {
 }
 
 impl Slices {
-    /// Waits until the thread has work. Returns `false` if the thread has ended.
+    /// Waits until there is something to watch; `false` if there will be nothing any more.
     fn wait_for_work(&self) -> bool {
         let has_ended = || self.ended.load(Ordering::SeqCst);
         let mut guard = lock(&self.asleep);
@@ -138,8 +137,7 @@ impl Slices {
             if self.idle.load(Ordering::SeqCst) {
                 self.stalled.store(false, Ordering::Relaxed);
                 self.watched.store(false, Ordering::SeqCst);
-                // check again: the thread may have gone on in between, and have seen that it was
-                // watched
+                // it may have gone on since, and have seen that it was watched
                 if self.idle.load(Ordering::SeqCst) {
                     return;
                 }
@@ -160,7 +158,7 @@ impl Slices {
     }
 }
 
-/// A slice, and the time when the watchdog first saw it.
+/// A slice from when it was first seen.
 struct Slice {
     number: u64,
     seen: Instant,
@@ -172,15 +170,14 @@ impl Slice {
         Self { number, seen: Instant::now(), kept_waiting: kept_waiting(schedule) }
     }
 
-    /// How long the slice has taken, without the time in which the thread had to wait for a
-    /// processor.
+    /// How long it has taken, without the time that a busy machine gave it no processor.
     fn taken(&self, schedule: &str) -> Duration {
         let waited = kept_waiting(schedule).saturating_sub(self.kept_waiting);
         self.seen.elapsed().saturating_sub(waited)
     }
 }
 
-/// How long a thread has waited for a processor; zero if the system does not say.
+/// How long a thread has waited for a processor; zero where the system does not tell.
 fn kept_waiting(schedule: &str) -> Duration {
     let nanoseconds = fs::read_to_string(schedule)
         .ok()
