@@ -1,8 +1,9 @@
-//! The client half: connecting, TLS and the opening handshake. No Python types, no frames.
+//! The client: connecting, TLS and the opening handshake. This module knows nothing of Python or
+//! frames.
 //!
 //! tokio-tungstenite does the opening handshake. The socket then leaves tokio and becomes a
-//! [`crate::connection::Transport`], on which frames are read and written as the server's are, in the
-//! other role.
+//! [`crate::connection::Transport`], which reads and writes frames as on the server, in the other
+//! role.
 
 mod answer;
 mod connect;

@@ -1,5 +1,5 @@
-//! Mutexes whose poison says nothing: what they guard is consistent at every point where its holder
-//! could panic.
+//! Mutexes that ignore poisoning: the guarded data is consistent at every point where the holder of
+//! the lock could panic.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -8,7 +8,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the lock if nobody holds it.
+/// Takes the lock if it is free.
 pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {
         Ok(guard) => Some(guard),

@@ -1,10 +1,11 @@
 //! The WebSocket protocol without I/O, clock or interpreter: RFC 6455 and RFC 7692 as pywebsocket
-//! speaks them, and what proxies put in front of it.
+//! implements them, and the headers of proxies.
 //!
-//! Bytes go in as slices, events and bytes come out. Nothing here blocks, sleeps or allocates more
-//! than the limits it was given.
+//! Input is slices of bytes; output is events and bytes. Nothing here blocks or sleeps, and nothing
+//! allocates more than its limits allow.
 
 pub mod close;
+pub mod close_code;
 pub mod closing;
 pub mod deflate;
 pub mod error;

@@ -1,4 +1,4 @@
-//! `fastwsh._core`: the extension module. Thin: no protocol rule, no socket code.
+//! `fastwsh._core`: the extension module. It is thin: it has no protocol rule and no socket code.
 
 mod argument;
 mod client;
@@ -56,7 +56,7 @@ mod _core {
         thread_wait::call_within,
     };
 
-    /// Registers what must come last when the interpreter ends.
+    /// Registers the function that must run last when the interpreter ends.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
@@ -74,7 +74,7 @@ mod _core {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 }
 
-/// What `Connection.open` raises for a request that is no acceptable opening handshake.
+/// The exception that `Connection.open` raises if the opening handshake is not acceptable.
 fn session_error(py: Python<'_>, error: &HandshakeError) -> PyErr {
     static HANDSHAKE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static VERSION: PyOnceLock<Py<PyType>> = PyOnceLock::new();

@@ -1,4 +1,5 @@
-//! Sockets: listeners, request heads, connections, the HTTP fallback. No Python types.
+//! The server: listeners, request heads, connections, and plain HTTP as the fallback for requests
+//! without a handler. No Python types.
 //!
 //! tokio accepts and reads the request head. A connection whose resource has a handler leaves tokio
 //! and becomes a [`crate::connection::Transport`] that the handler's own thread reads and writes; every other one is
@@ -21,8 +22,8 @@ mod state;
 pub(crate) use self::http::fuzzing;
 pub use self::{
     admission::client_address::Proxies,
-    config::{Concurrency, Config, Routes},
-    http::{refusal::Refusal, CgiConfig, IsExecutable},
+    config::{CgiConfig, Concurrency, Config, IsExecutable, Routes},
+    http::refusal::Refusal,
     limits::{ConnectionLimits, Keepalive},
     listen::accept::Server,
     log::event::{Event, EventSink, Level, SERVER_LOG},

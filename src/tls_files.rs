@@ -1,4 +1,4 @@
-//! TLS: certificates and keys from PEM files, and sentences for what is wrong with them.
+//! TLS: reads certificates and keys from PEM files, and describes errors in sentences.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use rustls::{
 };
 use thiserror::Error;
 
-/// Which files to use, and whom to ask for a certificate.
+/// The files for TLS, and whether to ask clients for a certificate.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
     /// PEM; may be the same file as the certificate's.
@@ -30,11 +30,11 @@ pub struct TlsFiles {
 /// Client certificates.
 #[derive(Debug, Clone)]
 pub enum ClientAuth {
-    /// Not asked for.
+    /// Clients are not asked for a certificate.
     None,
-    /// Asked for; whoever has none may go on.
+    /// Clients are asked for a certificate, and may connect without one.
     Optional(PathBuf),
-    /// Asked for; whoever has none is refused.
+    /// Clients are asked for a certificate, and are refused without one.
     Required(PathBuf),
 }
 
@@ -52,7 +52,7 @@ pub enum TlsError {
         /// The system's words.
         reason: String,
     },
-    /// The file has none of what is looked for.
+    /// The file does not contain the wanted item.
     #[error("no {what} in {path}; a PEM file with a \"BEGIN ...\" line for it is needed")]
     Missing {
         /// Private key, certificate or CA certificate.
@@ -176,7 +176,7 @@ fn pem_error(what: &'static str, path: &Path, error: &PemError) -> TlsError {
     }
 }
 
-/// What is wrong, in words: where TLS's own text has the names of Rust's values, these are taken apart.
+/// An error of TLS in words. Names of Rust values in the error's own text are split into words.
 pub fn in_words(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
     let Some(start) = text.find("Other(").or_else(|| text.find("OtherError(")) else { return text };

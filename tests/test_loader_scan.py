@@ -154,12 +154,6 @@ def test_file_is_executed_once_for_each_dispatcher(tmp_path):
     assert second.get_handler_suite("/a").transfer_data(None) is not state
 
 
-def test_handler_sees_the_names_that_exec_gives_it(tmp_path):
-    names = "(__name__, '__file__' in globals(), sorted(k for k in globals() if k[:2] == '__'))"
-    write(tmp_path / "a_wsh.py", names)
-    assert resources(tmp_path) == {"/a": ("builtins", False, ["__builtins__"])}
-
-
 def test_traceback_names_the_real_file_and_line(tmp_path):
     path = write(tmp_path / "a_wsh.py", "1 / 0")
     [file] = loader.load_handlers(str(tmp_path))

@@ -273,9 +273,8 @@ class Stream:
     """A WebSocket stream (pywebsocket's `stream.Stream`) over a native or a Python connection.
 
     Works from any thread; sends leave in call order. Every method raises
-    ConnectionTerminatedException when the connection has ended, which is also a BrokenPipeError
-    and a ConnectionResetError when a send met that. May be subclassed; `__init__` is where the work
-    is done.
+    ConnectionTerminatedException when the connection has ended, and an OSError when a send met
+    that. May be subclassed; `__init__` is where the work is done.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
@@ -537,7 +536,8 @@ class Connection:
     def reset(self) -> None:
         """End the connection by a reset (an RST) instead of a close frame and an orderly end.
 
-        Whoever waits in the connection meets its end.
+        Whoever waits in the connection meets its end. In the hub the reset leaves when the handler
+        ends.
         """
     @property
     def remote_addr(self) -> tuple[Any, ...]:
@@ -659,7 +659,7 @@ class Server:
         strict_compat: bool = False,
         tls: tuple[str, str, str | None, bool] | None = None,
         content_types: dict[str, str] = ...,
-        cgi_directories: list[bytes] = ...,
+        cgi_directories: list[str] = ...,
         cgi_timeout: float | None = None,
         cgi_user: tuple[int, int] | None = None,
         cgi_is_executable: Callable[[str], object] | None = None,

@@ -22,12 +22,21 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import fastwsh.pywebsocket
-from fastwsh import banner, config, forks, listeners, logs, outlets, private_files
+from fastwsh import (
+    banner,
+    config,
+    forks,
+    handler_modules,
+    listeners,
+    logs,
+    outlets,
+    private_files,
+)
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer, load_handlers
 
-__all__ = ["main"]
+__all__ = ["main", "script"]
 
 _DROPIN_PATH: Final = Path(__file__).resolve().parent / "dropin"
 _INTERRUPTED: Final = 128 + signal.SIGINT
@@ -97,18 +106,30 @@ def main(args: Sequence[str] | None = None) -> int:
             _logger.warning("%s", warning)
         config.check_options(options)
         fastwsh.pywebsocket.install()
-        if options.check:
-            return _check(options)
-        options.fd = [*(options.fd or ()), *listeners.take_inherited(os.environ)]
-        if options.thread_monitor_interval_in_sec > 0:
-            logs.ThreadMonitor(options.thread_monitor_interval_in_sec).start()
-        return _serve(options, Notifier.take_from(os.environ))
+        with handler_modules.importable([os.path.realpath(options.websock_handlers)]):
+            return _check(options) if options.check else _listen(options)
     except config.ConfigError as error:
         return _fail(str(error), options)
     except KeyboardInterrupt:
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             raise
         return _INTERRUPTED
+
+
+def script() -> int:
+    """Run the command `fastwsh`; handlers import from the current folder, as for `python -m`."""
+    folder = os.getcwd()  # noqa: PTH109 (a string, as in sys.path)
+    if not sys.flags.safe_path and folder not in sys.path:
+        sys.path.insert(0, folder)
+    return main()
+
+
+def _listen(options: argparse.Namespace) -> int:
+    """Serve at the places of the options and the environment."""
+    options.fd = [*(options.fd or ()), *listeners.take_inherited(os.environ)]
+    if options.thread_monitor_interval_in_sec > 0:
+        logs.ThreadMonitor(options.thread_monitor_interval_in_sec).start()
+    return _serve(options, Notifier.take_from(os.environ))
 
 
 def _start(options: argparse.Namespace) -> WebSocketServer:
@@ -122,7 +143,7 @@ def _start(options: argparse.Namespace) -> WebSocketServer:
         raise config.ConfigError(config.explain(error, options)) from error
     if not server._sockets:
         server.server_close()
-        reasons = [config.explain_bind(error, options) for error in server.bind_errors]
+        reasons = [config.explain(error, options) for error in server.bind_errors]
         raise config.ConfigError(reasons[0] if reasons else "no address to listen on")
     return server
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 import weakref
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -23,6 +24,8 @@ _servers: Final[weakref.WeakSet[_Forgetful]] = weakref.WeakSet()
 # Descriptors and what they were; whoever has them now may have closed them.
 _listening: Final[dict[int, tuple[int, int]]] = {}
 _own_signals: Final[dict[signal.Signals, Any]] = {}
+# The signals that the forking thread blocked before; a thread forks once at a time.
+_mask: Final = threading.local()
 
 
 def forget_in_children(server: _Forgetful) -> None:
@@ -49,10 +52,21 @@ def _identity(descriptor: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def _hold_signals() -> None:
+    # A signal that the child gets before it has its default actions would be taken by Python's own
+    # handler there, and forgotten. Blocked, it waits.
+    _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, _own_signals.keys())
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.before)
+
+
 def _begin_child() -> None:
     for number, handler in _own_signals.items():
         signal.signal(number, handler)
     _own_signals.clear()
+    _release_signals()
     # by number: an object of a Unix socket would take the file along that the parent needs
     for descriptor, identity in _listening.items():
         with contextlib.suppress(OSError):
@@ -64,4 +78,6 @@ def _begin_child() -> None:
     _servers.clear()
 
 
-os.register_at_fork(after_in_child=_begin_child)
+os.register_at_fork(
+    before=_hold_signals, after_in_parent=_release_signals, after_in_child=_begin_child
+)

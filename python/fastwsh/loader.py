@@ -1,28 +1,22 @@
 """Finding and loading handler files, `*_wsh.py`.
 
-A handler file is not imported: its source is executed in a namespace of its own, once. This module
-owns the decoding, the execution and the account of what failed; `paths` owns the scan, and `py2`
-what handlers of Python 2 need. What is done with the handlers is the dispatcher's business.
+A handler file is executed as a module of its own, once. This module owns the account of what
+failed; `paths` owns the scan, `source` the decoding and compiling, `handler_modules` the modules,
+and `py2` what handlers of Python 2 need. What is done with the handlers is the dispatcher's
+business.
 """
 
-import ast
 import codecs
 import contextlib
-import functools
 import logging
 import os
-import tokenize
 import traceback
 import urllib.parse  # noqa: F401 (handlers that `import urllib` find it there)
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import CodeType
 from typing import Any, Final
 
-from fastwsh import loggers, py2, pywebsocket
-from fastwsh.concurrency import why_threads
+from fastwsh import handler_modules, loggers, py2, pywebsocket, source
 from fastwsh.coroutines import is_coroutine_function
 from fastwsh.paths import (
     Stamp,
@@ -33,6 +27,7 @@ from fastwsh.paths import (
     stamp,
 )
 from fastwsh.pywebsocket import common
+from fastwsh.source import LoadError
 
 __all__ = [
     "AUTO",
@@ -44,6 +39,7 @@ __all__ = [
     "HandlerSuite",
     "LoadError",
     "find_handler_files",
+    "load_file",
     "load_handlers",
     "load_source",
     "make_resource_converter",
@@ -63,18 +59,6 @@ _PASSIVE_CLOSING_HANDSHAKE: Final = "web_socket_passive_closing_handshake"
 _CONCURRENCY: Final = "web_socket_concurrency"
 
 
-class LoadError(Exception):
-    """A handler file cannot be used; `str()` is the sentence for the log.
-
-    Attributes:
-        line: The line of the handler file that the error is about, if there is one.
-    """
-
-    def __init__(self, message: str, line: int | None = None) -> None:
-        super().__init__(message)
-        self.line = line
-
-
 def default_passive_closing_handshake(request: Any) -> tuple[int, str]:  # noqa: ARG001 (a handler)
     """Answer a close frame with status 1000, as handlers without a function for it do."""
     return common.STATUS_NORMAL_CLOSURE, ""
@@ -90,6 +74,7 @@ class HandlerSuite:
             status code and the reason to answer.
         path: The handler's file, or "" if it was loaded from a text.
         namespace: The handler's global variables.
+        package: The package of its module, or None if it was loaded from a text.
         concurrency: Where the handler says that it runs: "threads", "hub" or, by default, "auto".
         why_threads: Why it needs a thread of its own if it does not say, or None if it can share
             one.
@@ -115,6 +100,7 @@ class HandlerSuite:
         self.namespace = {} if namespace is None else namespace
         self.concurrency = concurrency
         self.why_threads = why_threads
+        self.package: handler_modules.HandlerPackage | None = None
         self.stall: str | None = None
         self.is_async = is_coroutine_function(transfer_data)
         self.opens_async = is_coroutine_function(do_extra_handshake)
@@ -171,7 +157,7 @@ def load_handlers(
     folder = HandlerFolder(
         root_dir, scan_dir, allow_outside_root=allow_outside_root, encoding=encoding
     )
-    return [file for path in folder.find() if (file := folder.load(path)) is not None]
+    return folder.load_all()
 
 
 class HandlerFolder:
@@ -182,6 +168,7 @@ class HandlerFolder:
         scan_dir: The folder in it to scan; by default all of it.
         allow_outside_root: Whether to load a file that is a link to one outside `root_dir`.
         encoding: As for `load_handlers`.
+        package: What the modules are in; by default a package of its own.
 
     Raises:
         LookupError: There is no such encoding.
@@ -194,6 +181,7 @@ class HandlerFolder:
         *,
         allow_outside_root: bool = True,
         encoding: str | None = None,
+        package: handler_modules.HandlerPackage | None = None,
     ) -> None:
         if encoding is not None:
             codecs.lookup(encoding)
@@ -202,60 +190,96 @@ class HandlerFolder:
         self._real_root = os.path.realpath(root_dir)
         self._allow_outside_root = allow_outside_root
         self._to_resource = make_resource_converter(root_dir)
+        self._package = package
 
     def find(self) -> Iterator[str]:
         """Yield the paths of the handler files, sorted."""
         return find_handler_files(self._scan_dir)
 
+    def load_all(self) -> list[HandlerFile]:
+        """Load all of them; see `load`."""
+        return [file for path in self.find() if (file := self.load(path)) is not None]
+
     def load(self, path: str) -> HandlerFile | None:
         """Load one of them; None if it is a link that leads out of the folder, and may not."""
         pywebsocket.install()
         if self._allow_outside_root or is_inside(path, self._real_root):
-            return _load_file(path, self._to_resource(path), self._encoding)
+            if self._package is None:
+                self._package = handler_modules.HandlerPackage(self._real_root, self._encoding)
+            return load_file(path, self._to_resource(path), self._package)
         _LOGGER.debug("%s is passed over: it is a link that leads out of %s", path, self._real_root)
         return None
 
 
-def load_source(source: str, path: str = "") -> HandlerSuite:
+def load_source(text: str, path: str = "") -> HandlerSuite:
     """Execute the source of a handler and take its functions.
 
     Makes `pywebsocket3` and `mod_pywebsocket` importable for the whole process, because handlers
-    import them also while they run.
+    import them also while they run. Without a path it becomes no module, as in pywebsocket.
 
     Args:
-        source: The text.
-        path: Its file, for tracebacks.
+        text: The source.
+        path: Its file, for tracebacks and as its module.
 
     Raises:
         LoadError: The source cannot be compiled, raises, or lacks a function.
     """
     pywebsocket.install()
-    return _load(source, path)
+    if not path:
+        return _load(text, "", None)
+    folder = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 (a string as given)
+    return _load(text, path, handler_modules.HandlerPackage(folder))
 
 
-def _load(source: str, path: str) -> HandlerSuite:
-    file_name = path or "<string>"
-    if "\0" in source:
-        # Python does not say where
-        line = source.count("\n", 0, source.index("\0")) + 1
-        raise LoadError(
-            f"SyntaxError: source code cannot contain null bytes ({_place(file_name, line)})", line
-        )
+def load_file(
+    path: str, resource: str | None, package: handler_modules.HandlerPackage
+) -> HandlerFile:
+    """Load a handler file as a module of a package; see `HandlerFolder`."""
+    before = stamp(path)
     try:
-        code, needs, why = _compile(source, file_name)
+        suite = _load(source.read(path, package.encoding), path, package)
+    except LoadError as error:
+        return HandlerFile(path, resource, None, error, before)
+    return HandlerFile(path, resource, suite, None, before)
+
+
+def _load(text: str, path: str, package: handler_modules.HandlerPackage | None) -> HandlerSuite:
+    file_name = path or "<string>"
+    try:
+        code, needs, why = source.compile_source(text, file_name)
     except SyntaxError as error:
         raise _syntax_error(error) from error
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise LoadError(f"{type(error).__name__}: {error}") from error
-    # The handler's __name__ is that of the built-in names, and it has no __file__.
-    namespace: dict[str, Any] = {"__builtins__": py2.make_builtins(needs)} if needs else {}
     loggers.keep_enabled()
+    if package is None:
+        # as in pywebsocket, its __name__ is that of the built-in names
+        namespace: dict[str, Any] = {"__builtins__": py2.make_builtins(needs)} if needs else {}
+        with _failures_told(file_name):
+            exec(code, namespace)  # noqa: S102 (what handlers are for)
+        return _make_suite(namespace, "", why)
+    with package.loading(path) as (module, is_executed):
+        if not is_executed:
+            with _failures_told(file_name):
+                handler_modules.execute(module, code, needs)
+        suite = _make_suite(vars(module), path, why)
+    suite.package = package
+    handler_modules.forget_with(suite, module)
+    return suite
+
+
+@contextlib.contextmanager
+def _failures_told(file_name: str) -> Iterator[None]:
+    """Make a LoadError of whatever a handler raises."""
     try:
-        exec(code, namespace)  # noqa: S102 (what handlers are for)
+        yield
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit() in a handler must not end the server
         raise _execution_error(error, file_name) from error
+
+
+def _make_suite(namespace: dict[str, Any], path: str, why: str | None) -> HandlerSuite:
     try:
         passive_closing_handshake = _function(namespace, _PASSIVE_CLOSING_HANDSHAKE)
     except LoadError:
@@ -274,84 +298,6 @@ def _load(source: str, path: str) -> HandlerSuite:
         _concurrency(namespace),
         why,
     )
-
-
-def _load_file(path: str, resource: str | None, encoding: str | None) -> HandlerFile:
-    before = stamp(path)
-    try:
-        suite = _load(_read(path, encoding), path)
-    except LoadError as error:
-        return HandlerFile(path, resource, None, error, before)
-    return HandlerFile(path, resource, suite, None, before)
-
-
-def _read(path: str, encoding: str | None) -> str:
-    try:
-        try:
-            # Without an encoding this is the locale's, as for every text file.
-            text = Path(path).read_text(encoding=encoding)
-        except UnicodeDecodeError:
-            if encoding is not None:
-                raise
-            with tokenize.open(path) as file:
-                text = file.read()
-    except OSError as error:
-        raise LoadError(f"cannot be read: {error.strerror}") from error
-    except (UnicodeError, SyntaxError) as error:
-        raise LoadError(f"cannot be decoded: {error}; see --handler-encoding") from error
-    return text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
-
-
-# web-platform-tests load all handlers anew for each HTTP/2 connection.
-@functools.lru_cache(maxsize=1024)
-def _compile(source: str, file_name: str) -> tuple[CodeType, py2.Needs, str | None]:
-    with _warning_once(file_name):
-        tree, is_translated = _parse(source, file_name)
-        why = why_threads(tree)
-        if is_translated:
-            tree = py2.apply_old_meaning(tree)
-        code = compile(tree, file_name, "exec", dont_inherit=True)
-        return code, py2.find_needs(tree, code), why
-
-
-def _parse(source: str, file_name: str) -> tuple[ast.Module, bool]:
-    """Parse a handler, translated if it is Python 2; whether it was."""
-    try:
-        tree = ast.parse(source, file_name)
-        old = py2.find_old_except(tree)
-        if old is not None:
-            raise _old_except(source, file_name, old)
-    except SyntaxError:
-        translation = py2.translate(source, file_name)
-        if translation is None:
-            raise
-        return translation, True
-    translation = py2.translate(source, file_name) if py2.prints_to_file(tree) else None
-    return (tree, False) if translation is None else (translation, True)
-
-
-@contextlib.contextmanager
-def _warning_once(file_name: str) -> Iterator[None]:
-    """Let what warns of a line do so once, whatever is parsed on the way."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    told = dict.fromkeys(
-        (str(item.message), item.category, item.filename, item.lineno) for item in caught
-    )
-    for message, category, name, line in told:
-        try:
-            warnings.warn_explicit(message, category, name, line)
-        except category as error:
-            # as the parser does where warnings are errors
-            raise SyntaxError(message, (file_name, line, None, None)) from error
-
-
-def _old_except(source: str, file_name: str, variable: ast.expr) -> SyntaxError:
-    """Return what Python before 3.14 raises for `except Error, variable:`."""
-    line = source.splitlines()[variable.lineno - 1]
-    place = (file_name, variable.lineno, variable.col_offset + 1, line)
-    return SyntaxError("multiple exception types must be parenthesized", place)
 
 
 def _function(namespace: dict[str, Any], name: str) -> Callable[[Any], Any]:

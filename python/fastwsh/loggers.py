@@ -7,6 +7,8 @@ from typing import Final
 __all__ = ["get", "keep_enabled"]
 
 _ROOTS: Final = frozenset({"fastwsh", "pywebsocket3"})
+# The loggers of handlers, which are named after their modules.
+_HANDLERS: Final = "fastwsh.handlers."
 
 
 class _Kept(logging.Logger):
@@ -31,7 +33,8 @@ class _Kept(logging.Logger):
 def get(name: str) -> logging.Logger:
     """Return a logger, which is kept enabled if it is the server's."""
     logger = logging.getLogger(name)
-    if type(logger) is logging.Logger and name.partition(".")[0] in _ROOTS:
+    is_ours = name.partition(".")[0] in _ROOTS and not name.startswith(_HANDLERS)
+    if type(logger) is logging.Logger and is_ours:
         was_disabled = vars(logger).pop("disabled", False)
         logger.__class__ = _Kept
         logger.disabled = was_disabled

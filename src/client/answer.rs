@@ -1,4 +1,4 @@
-//! What an answer that opens nothing says, of a server or of a proxy.
+//! Explains an answer of a server or a proxy that does not open the connection.
 
 use std::time::Duration;
 
@@ -9,27 +9,28 @@ use tokio::{
 
 use crate::protocol::head::latin1;
 
-/// Of the body of an answer that opens nothing, so much is told.
+/// The most bytes of the body of such an answer to show.
 const MAX_BODY: usize = 4096;
 
-/// For that body, which may never end.
+/// The time limit for reading that body, which may never end.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// More than any server sends; the bytes of a head are limited as well.
+/// The most headers in an answer: more than any server sends. The bytes of a head are limited as
+/// well.
 const MAX_HEADERS: usize = 512;
 
-/// Status and headers of an answer of whatever version of HTTP/1.
+/// Status and headers of an answer in any version of HTTP/1.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// What the server calls the status.
+    /// The server's reason phrase.
     pub(super) phrase: String,
     /// Names, in lower case, and values in order; bytes beyond ASCII are Latin-1.
     pub(super) headers: Vec<(String, String)>,
 }
 
 impl Answer {
-    /// Reads a head; `None` if it is none.
+    /// Reads a head; `None` if the bytes are not a head.
     pub(super) fn parse(head: &[u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
@@ -50,9 +51,10 @@ impl Answer {
         list(&self.headers, name)
     }
 
-    /// What to do about it.
+    /// A hint what the user can do about the answer.
     ///
-    /// `is_plain`: the request went without TLS; `had_credentials`: it had an Authorization header.
+    /// `is_plain`: the request was sent without TLS; `had_credentials`: it had an Authorization
+    /// header.
     pub(super) fn hint(&self, body: &[u8], is_plain: bool, had_credentials: bool) -> String {
         match self.status {
             _ if is_plain && self.wants_tls(body) => "; it expects TLS: use wss://".to_owned(),
@@ -89,15 +91,15 @@ impl Answer {
     }
 }
 
-/// How servers answer a request in plain text where they speak TLS: with 400, and these words.
+/// The texts by which servers answer a plain request on a TLS port, with the status 400.
 const SAID_FOR_PLAIN_TEXT: [&str; 6] = [
     // ours
     "this port speaks tls; use https: or wss:",
-    // nginx and its kin
+    // nginx and its relatives
     "the plain http request was sent to https port",
     // Apache
     "speaking plain http to an ssl-enabled server port",
-    // Go, with Caddy and Traefik
+    // Go, so also Caddy and Traefik
     "client sent an http request to an https server",
     // Tomcat
     "this combination of host and port requires tls",
@@ -112,7 +114,7 @@ pub(super) fn list(headers: &[(String, String)], name: &str) -> Option<String> {
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-/// Reads the beginning of a body behind what came with its head.
+/// Reads the beginning of a body; `body` has what was received with the head.
 pub(super) async fn read_body(
     mut stream: impl AsyncRead + Unpin,
     answer: &Answer,
@@ -125,12 +127,12 @@ pub(super) async fn read_body(
         while body.len() < wanted {
             match stream.read(&mut chunk).await {
                 Ok(count @ 1..) => body.extend_from_slice(&chunk[..count]),
-                // what came is what there is to tell
+                // show what has been received so far
                 Ok(0) | Err(_) => return,
             }
         }
     };
-    // who does not end the body in time has said enough
+    // if the body does not end in time, what has been received is enough
     let _ = timeout(BODY_PATIENCE, reading).await;
     body.truncate(wanted);
 }

@@ -1,4 +1,4 @@
-//! From a target to an open connection.
+//! Opens a connection to a target.
 
 use std::{
     future::Future,
@@ -42,9 +42,9 @@ use crate::{
 /// An open connection.
 #[derive(Debug)]
 pub struct Connected {
-    /// Out of tokio.
+    /// The socket, no longer registered with tokio.
     pub socket: Socket,
-    /// What came behind the head of the answer.
+    /// Bytes that were received after the head of the answer.
     pub rest: Vec<u8>,
     /// The server's address; `None` on a Unix socket.
     pub peer: Option<SocketAddr>,
@@ -90,7 +90,7 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
             Ok(opened.over(Socket::plain(stream.into()), peer))
         }
         Place::Tcp { host, port, tls: true } => {
-            // before connecting: what is wrong with a file needs no server
+            // load the files before connecting, so that a wrong file is reported without a server
             let config = tls::load(&options.tls)?;
             let name = options.tls.server_name.as_deref().unwrap_or(host);
             let server = ServerName::try_from(name.to_owned()).map_err(|_| ConnectError::Url {
@@ -110,7 +110,7 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
     }
 }
 
-/// What the answer said.
+/// The result of the opening handshake.
 struct Opened {
     rest: Vec<u8>,
     headers: Vec<(String, String)>,
@@ -205,7 +205,8 @@ impl Attempt<'_> {
             };
             match connected {
                 Ok(Ok(stream)) => {
-                    // frames are small and awaited; a socket that cannot is only slower
+                    // small frames must not wait for Nagle's algorithm; if this fails, the
+                    // connection is only slower
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
@@ -216,7 +217,7 @@ impl Attempt<'_> {
         Err(last)
     }
 
-    /// Does the opening handshake and judges the answer.
+    /// Does the opening handshake and checks the answer.
     async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
@@ -229,14 +230,17 @@ impl Attempt<'_> {
         let key = request.headers().get("sec-websocket-key").cloned();
         let step = "answer the opening handshake";
         let outcome = self.within(step, client_async_with_config(request, &mut tap, None)).await?;
-        // whether tungstenite has judged the Connection header and what it looks at behind that
+        // whether tungstenite has accepted the Connection header and everything that it checks
+        // after that
         let judged = match outcome.map(drop) {
             Ok(())
-            // a server may choose none of those offered (RFC 6455 4.1 item 6)
+            // not an error: a server may choose none of the offered subprotocols (RFC 6455 4.1 item
+            // 6)
             | Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
                 SubProtocolError::NoSubProtocol,
             ))) => true,
-            // it may say more than Upgrade (RFC 6455 4.1 item 3)
+            // the header may contain more than `Upgrade` (RFC 6455 4.1 item 3), so it is checked
+            // below
             Err(Error::Protocol(ProtocolError::MissingConnectionUpgradeHeader)) => false,
             Err(error) => return Err(self.refused(error, tap).await),
         };
@@ -267,7 +271,7 @@ impl Attempt<'_> {
         Ok((stream, Opened { rest, headers, subprotocol, deflate }))
     }
 
-    /// Sends a request that the caller has written, and leaves the answer to the caller.
+    /// Sends a request that the caller has written. The caller reads the answer.
     async fn send_head<S: AsyncWrite + Unpin>(
         &self,
         mut stream: S,
@@ -287,7 +291,7 @@ impl Attempt<'_> {
         Ok((stream, opened))
     }
 
-    /// What an answer that opens nothing is for the user.
+    /// The error for an answer that does not open the connection.
     async fn refused<S: AsyncRead + Unpin>(
         &self,
         error: Error,
@@ -296,7 +300,7 @@ impl Attempt<'_> {
         let address = self.target.address();
         let answer = tap.head().and_then(Answer::parse);
         match (error, answer) {
-            // of HTTP/1.0 as well, which tungstenite does not read
+            // this includes HTTP/1.0, which tungstenite does not read
             (_, Some(answer)) if answer.status != 101 => {
                 let (stream, _, mut body) = tap.into_parts();
                 read_body(stream, &answer, &mut body).await;
@@ -313,11 +317,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// What the end of the opening handshake without an answer is for the user.
+    /// The error for an opening handshake that ends without an answer.
     fn no_answer<S>(&self, error: Error, tap: &HeadTap<'_, S>) -> ConnectError {
         let address = self.target.address();
         match error {
-            // the alert that a TLS server sends to who does not greet it (RFC 8446 6)
+            // the alert of a TLS server to a client that does not begin with a ClientHello (RFC
+            // 8446 6)
             _ if tap.bytes().starts_with(b"\x15\x03") => {
                 self.answer("it speaks TLS; use wss:// there".to_owned())
             }
@@ -392,7 +397,7 @@ fn no_address(host: &str) -> ConnectError {
     ConnectError::UnknownHost { host: host.to_owned(), reason: "it has no address".to_owned() }
 }
 
-/// getaddrinfo(3)'s words without what the standard library puts before them.
+/// The text of getaddrinfo(3), without the words that the standard library puts before it.
 fn resolving(error: &io::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(": ").map_or(text.as_str(), |(_, reason)| reason).to_owned()

@@ -1,4 +1,5 @@
-//! Why there is no connection; each a sentence with the remedy, as the user gets to see it.
+//! The errors of opening a connection. The text of each is a sentence with the remedy, which the
+//! user sees.
 
 use std::time::Duration;
 
@@ -25,18 +26,18 @@ pub enum Kind {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is none that a WebSocket client can use.
+    /// The URL is not one that a WebSocket client can use.
     #[error("cannot use the URL {url}: {reason}")]
     Url {
-        /// As it was given.
+        /// The URL as it was given.
         url: String,
         /// What is wrong, and the remedy.
         reason: String,
     },
-    /// The URL of a proxy is none that can be used.
+    /// The URL of a proxy cannot be used.
     #[error("cannot use the proxy{of}: {reason}")]
     ProxyUrl {
-        /// The variable of the environment that has it, or nothing.
+        /// The environment variable that contains the URL, or nothing.
         of: String,
         /// What is wrong, and the remedy.
         reason: String,
@@ -47,11 +48,11 @@ pub enum ConnectError {
     /// The proxy does not lead to the server.
     #[error("the proxy {proxy} {reason}")]
     Proxy {
-        /// Host and port, and where it is from.
+        /// Host and port, and where they were set.
         proxy: String,
-        /// What it did, and the remedy.
+        /// What the proxy did, and the remedy.
         reason: String,
-        /// What it answered to CONNECT.
+        /// The status of its answer to CONNECT.
         status: Option<u16>,
     },
     /// A header cannot be sent.
@@ -71,7 +72,7 @@ pub enum ConnectError {
     /// A client certificate cannot be used.
     #[error("cannot use the client certificate: {0}")]
     ClientCertificate(String),
-    /// There are no CA certificates to judge the server by.
+    /// There are no CA certificates to check the server's certificate.
     #[error(
         "no CA certificates on this system to check the server's certificate with; install the \
          package ca-certificates, set SSL_CERT_FILE, or name a CA file"
@@ -85,13 +86,13 @@ pub enum ConnectError {
         /// The system's words.
         reason: String,
     },
-    /// Nobody listens.
+    /// No program listens on the address.
     #[error("{address} refused the connection; is the server running, and on this port?")]
     Refused {
         /// Host and port.
         address: String,
     },
-    /// The network says no.
+    /// The network cannot reach the address.
     #[error("cannot connect to {address}: {reason}")]
     Unreachable {
         /// Host and port, or path.
@@ -99,17 +100,17 @@ pub enum ConnectError {
         /// The system's words.
         reason: String,
     },
-    /// It took too long.
+    /// A step took too long.
     #[error("{address} did not {step} within {:?}", .limit)]
     TimedOut {
         /// Host and port, or path.
         address: String,
-        /// What it was to do.
+        /// The step.
         step: &'static str,
-        /// The time that it had.
+        /// The time limit.
         limit: Duration,
     },
-    /// What answers does not speak TLS.
+    /// The server does not speak TLS.
     #[error("{address} does not speak TLS; use ws:// there")]
     NotTls {
         /// Host and port.
@@ -118,14 +119,14 @@ pub enum ConnectError {
     /// The server's certificate is not accepted.
     #[error("the certificate of {host} is not accepted: {reason}; {remedy}")]
     Certificate {
-        /// Whose.
+        /// The server's name.
         host: String,
         /// What is wrong.
         reason: String,
         /// What to do.
         remedy: &'static str,
     },
-    /// TLS failed otherwise.
+    /// TLS failed for another reason.
     #[error("TLS with {address} failed: {reason}")]
     Tls {
         /// Host and port.
@@ -138,10 +139,10 @@ pub enum ConnectError {
     Ended {
         /// Host and port, or path.
         address: String,
-        /// How.
+        /// How it ended.
         reason: String,
     },
-    /// The answer is another status than 101 (RFC 6455 4.1 item 1).
+    /// The status of the answer is not 101 (RFC 6455 4.1 item 1).
     #[error("{address} answered {status} {phrase} instead of opening a WebSocket{hint}")]
     Status {
         /// Host and port, or path.
@@ -157,7 +158,7 @@ pub enum ConnectError {
         /// The beginning of the body.
         body: Vec<u8>,
     },
-    /// The answer is no acceptable opening handshake (RFC 6455 4.1).
+    /// The answer is not an acceptable opening handshake (RFC 6455 4.1).
     #[error("{address} answered no acceptable WebSocket handshake: {reason}")]
     Answer {
         /// Host and port, or path.

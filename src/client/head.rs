@@ -1,5 +1,5 @@
-//! The stream that tungstenite reads an answer from: it gets the head of the final answer and nothing
-//! behind it, so that a frame that came along is left for our own reader.
+//! The stream from which tungstenite reads an answer. It shows only the head of the final answer,
+//! so that frames which arrive with it are left for our own reader.
 
 use std::{
     fmt, io,
@@ -12,29 +12,30 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::Answer;
 
-/// Bytes of the heads of an answer at most, interim ones with them; servers that send large cookies
-/// stay far below.
+/// The most bytes of the heads of an answer, including interim answers. Servers that send large
+/// cookies stay far below.
 const MAX_HEAD: usize = 64 * 1024;
 
 const CHUNK: usize = 4096;
 
-/// Which way a head goes.
+/// The direction of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// To the server or the proxy.
     Sent,
-    /// From it.
+    /// From the server or the proxy.
     Received,
 }
 
-/// Gets to see every head that is sent or received, also those of proxies and interim answers.
+/// Is called with every head that is sent or received, including those of proxies and interim
+/// answers.
 #[derive(Clone)]
 pub struct Trace(Arc<Show>);
 
 type Show = dyn Fn(Way, &[u8]) + Send + Sync;
 
 impl Trace {
-    /// Calls `show` with each head as its bytes are.
+    /// Calls `show` with the bytes of each head.
     pub fn new(show: impl Fn(Way, &[u8]) + Send + Sync + 'static) -> Self {
         Self(Arc::new(show))
     }
@@ -46,24 +47,24 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// Reads a head, hands it on when it is whole, and then ends. Interim answers (RFC 9110 15.2), which
-/// may come before it, are passed over.
+/// Reads a head, passes it on when it is complete, and then ends. It skips interim answers (RFC
+/// 9110 15.2) before the final one.
 #[derive(Debug)]
 pub(super) struct HeadTap<'a, S> {
     stream: S,
     trace: Option<&'a Trace>,
-    /// What was written, until it is flushed.
+    /// Written bytes that have not been flushed.
     written: Vec<u8>,
     /// Bytes of interim answers.
     interim: usize,
     buffer: Vec<u8>,
-    /// Where the head ends, once that has come.
+    /// Where the head ends, once its end has been received.
     end: Option<usize>,
-    /// Where the line under way begins.
+    /// Where the current line begins.
     line: usize,
-    /// Whether a line with something in it has come: empty ones before are passed over.
+    /// Whether a non-empty line has been received: empty lines before it are skipped.
     begun: bool,
-    /// Bytes of the head that have been handed on.
+    /// Bytes of the head that have been passed on.
     given: usize,
 }
 
@@ -82,7 +83,7 @@ impl<'a, S> HeadTap<'a, S> {
         }
     }
 
-    /// The head, if all of it has come, and what came behind it.
+    /// The head, if it is complete, and the bytes after it.
     pub(super) fn into_parts(mut self) -> (S, Option<Vec<u8>>, Vec<u8>) {
         match self.end {
             None => (self.stream, None, self.buffer),
@@ -98,12 +99,12 @@ impl<'a, S> HeadTap<'a, S> {
         self.end.map(|end| &self.buffer[..end])
     }
 
-    /// What came, for an answer that is no head.
+    /// All received bytes, for an answer that is not a head.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.buffer
     }
 
-    /// Looks for the end of the final head, behind what was looked at before.
+    /// Looks for the end of the final head from the given position.
     fn look(&mut self, mut from: usize) {
         while let Some(end) = self.end_of_head(from) {
             self.show(Way::Received, &self.buffer[..end]);
@@ -138,7 +139,7 @@ impl<'a, S> HeadTap<'a, S> {
     }
 }
 
-/// Whether another head follows (RFC 9110 15.2): behind 101 there are frames.
+/// Whether another head follows (RFC 9110 15.2). After 101, frames follow.
 fn is_interim(head: &[u8]) -> bool {
     Answer::parse(head)
         .is_some_and(|answer| matches!(answer.status, 100..=199 if answer.status != 101))
@@ -153,7 +154,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadTap<'_, S> {
         let tap = self.get_mut();
         loop {
             if let Some(end) = tap.end {
-                // all at once: tungstenite takes many small pieces for an attack
+                // pass on as much as possible at once: tungstenite takes many small pieces for an
+                // attack
                 let count = (end - tap.given).min(target.remaining());
                 target.put_slice(&tap.buffer[tap.given..tap.given + count]);
                 tap.given += count;
@@ -167,7 +169,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadTap<'_, S> {
             let mut read = ReadBuf::new(&mut chunk);
             ready!(Pin::new(&mut tap.stream).poll_read(context, &mut read))?;
             if read.filled().is_empty() {
-                // a head without end, or no head at all
+                // the head is too long or has no end, or the bytes are not a head
                 if !tap.buffer.is_empty() {
                     tap.show(Way::Received, &tap.buffer);
                 }
@@ -188,7 +190,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadTap<'_, S> {
     ) -> Poll<io::Result<usize>> {
         let tap = self.get_mut();
         match ready!(Pin::new(&mut tap.stream).poll_write(context, bytes)) {
-            // which tungstenite asserts not to happen
+            // tungstenite asserts that this does not happen
             Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Ok(count) => {
                 if tap.trace.is_some() {

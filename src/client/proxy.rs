@@ -1,4 +1,4 @@
-//! Which proxy leads to a server: its URL, and what the environment says.
+//! Chooses the proxy for a server, from a URL or from environment variables.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -15,25 +15,25 @@ pub struct Proxy {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) credentials: Option<Credentials>,
-    /// The variable of the environment that named it.
+    /// The environment variable that named it.
     variable: Option<String>,
 }
 
-/// What a proxy speaks.
+/// The protocol of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// CONNECT (RFC 9110 9.3.6).
     Http,
     /// SOCKS 5 (RFC 1928).
     Socks {
-        /// Whether the names of servers are looked up here, not by the proxy.
+        /// Whether we look up the names of servers, and not the proxy.
         resolves_here: bool,
     },
 }
 
 impl Proxy {
-    /// Takes the URL of a proxy apart: `http://`, `socks5://` or `socks5h://`, with credentials if
-    /// it wants some. Without a scheme, it is a host and a port that speak HTTP.
+    /// Parses the URL of a proxy: `http://`, `socks5://` or `socks5h://`, with credentials if the
+    /// proxy needs them. Without a scheme, it is the host and port of an HTTP proxy.
     ///
     /// # Errors
     /// [`ConnectError::ProxyUrl`].
@@ -41,11 +41,11 @@ impl Proxy {
         Self::named(url, None)
     }
 
-    /// The proxy that variables such as `https_proxy` and `no_proxy`, in lower case here, name for a
-    /// server.
+    /// The proxy for a server according to variables such as `https_proxy` and `no_proxy`, which
+    /// are in lower case here.
     ///
-    /// A proxy for HTTPS is preferred to one for HTTP also for `ws://`, since the former is known to
-    /// do CONNECT (RFC 6455 4.1).
+    /// A proxy for HTTPS is preferred to one for HTTP also for `ws://`, since it certainly supports
+    /// CONNECT (RFC 6455 4.1).
     ///
     /// # Errors
     /// [`ConnectError::ProxyUrl`].
@@ -69,7 +69,7 @@ impl Proxy {
 
     fn named(url: &str, variable: Option<String>) -> Result<Self, ConnectError> {
         let bad = |reason: &str| ConnectError::ProxyUrl {
-            // nothing of the URL: it may have a password
+            // do not show the URL: it may contain a password
             of: variable.as_ref().map_or(String::new(), |name| format!(" of {name}")),
             reason: reason.to_owned(),
         };
@@ -108,7 +108,7 @@ impl Proxy {
         Ok(Self { kind, host, port, credentials, variable })
     }
 
-    /// What it is called in messages.
+    /// The name of the proxy in messages.
     pub(super) fn name(&self) -> String {
         let place = place_of(&self.host, self.port);
         match &self.variable {
@@ -118,8 +118,8 @@ impl Proxy {
     }
 }
 
-/// Whether the value of `no_proxy` has a server: by `*`, a domain, which stands for those below it as
-/// well, an address or a network, each with a port or for all of them.
+/// Whether the value of `no_proxy` includes a server. Its entries are `*`, domains (which include
+/// their subdomains), addresses or networks, each with a port or for all ports.
 fn is_exempt(host: &str, port: u16, list: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let address: Option<IpAddr> = host.parse().ok();
@@ -150,7 +150,7 @@ fn is_exempt(host: &str, port: u16, list: &str) -> bool {
     })
 }
 
-/// An address, or one and how many of its bits count.
+/// Parses an address, or an address and the number of its bits that count.
 fn network(text: &str) -> Option<Network> {
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits.parse().ok()?)),

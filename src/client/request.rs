@@ -7,24 +7,26 @@ use http::{HeaderName, HeaderValue, Request, Uri};
 use super::{error::ConnectError, head::Trace, proxy::Proxy, tls::TlsOptions, url::Target};
 use crate::protocol::{grammar::is_token, negotiate};
 
-/// What a client asks for, and how.
+/// The options for opening a connection.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Added to the request, in order.
+    /// Headers to add to the request, in order.
     pub headers: Vec<(String, String)>,
-    /// In order of preference.
+    /// Subprotocols to offer, in order of preference.
     pub subprotocols: Vec<String>,
-    /// Whether permessage-deflate is offered.
+    /// Whether to offer permessage-deflate.
     pub compression: bool,
-    /// For connecting, TLS and the opening handshake together; `None`: no limit.
+    /// The time limit for connecting, TLS and the opening handshake together; `None` means no
+    /// limit.
     pub open_timeout: Option<Duration>,
-    /// For `wss://`.
+    /// TLS options, for `wss://`.
     pub tls: TlsOptions,
-    /// Leads to the server.
+    /// The proxy to connect through.
     pub proxy: Option<Proxy>,
-    /// Gets to see the heads.
+    /// Is called with each head that is sent or received.
     pub trace: Option<Trace>,
-    /// The request as the caller has written it, who judges the answer as well: nothing is read.
+    /// A request that the caller has written. If it is set, nothing is read: the caller reads and
+    /// checks the answer.
     pub head: Option<Vec<u8>>,
 }
 
@@ -39,13 +41,13 @@ const OWN: [&str; 7] = [
     "sec-websocket-protocol",
 ];
 
-/// Makes the request.
+/// Makes the opening request.
 ///
 /// # Errors
 /// [`ConnectError::Url`], [`ConnectError::Header`] or [`ConnectError::Subprotocol`].
 pub(super) fn make(target: &Target, options: &Options) -> Result<Request<()>, ConnectError> {
     let bad = |reason: String| ConnectError::Url { url: target.resource.clone(), reason };
-    // tungstenite looks at the scheme and sends the resource
+    // tungstenite reads the scheme, and sends path and query
     let uri = Uri::builder()
         .scheme("ws")
         .authority(target.host_header.as_str())

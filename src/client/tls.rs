@@ -1,4 +1,4 @@
-//! TLS of a client: whom it trusts, and who it is.
+//! TLS of a client: how it checks the server, and its own certificate.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -26,10 +26,10 @@ pub struct TlsOptions {
 /// How the server's certificate is judged.
 #[derive(Debug, Clone)]
 pub enum Verification {
-    /// By the CA certificates of this file, or else by those of the system, for which
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR` may name others.
+    /// By the CA certificates in this file, or without a file by those of the system, which
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR` may replace.
     Authorities(Option<PathBuf>),
-    /// Not at all: whoever is on the way can read and write everything.
+    /// Not at all. Anybody between client and server can read and change everything.
     Off,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn load(options: &TlsOptions) -> Result<Arc<ClientConfig>, ConnectErr
 fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, ConnectError> {
     let mut roots = RootCertStore::empty();
     let Some(file) = file else {
-        // what cannot be read or parsed is not trusted
+        // certificates that cannot be read or parsed are not trusted
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return if roots.is_empty() { Err(ConnectError::NoAuthorities) } else { Ok(roots) };
     };
@@ -73,7 +73,7 @@ fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, ConnectError> {
     Ok(roots)
 }
 
-/// Accepts every certificate; that the server has its key is still checked.
+/// Accepts every certificate, but still checks that the server has its private key.
 #[derive(Debug)]
 struct Trusting(Arc<CryptoProvider>);
 
@@ -114,13 +114,13 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
-/// Whether it is TLS that failed.
+/// Whether the error comes from TLS.
 pub(super) fn is_cause(error: &std::io::Error) -> bool {
     error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
-/// What a failed TLS handshake is for the user; with TLS 1.3 a server may refuse a client's
-/// certificate behind it.
+/// The error for a failed TLS handshake. With TLS 1.3, a server may also refuse the client's
+/// certificate after the handshake.
 pub(super) fn explain(error: &std::io::Error, address: String, host: &str) -> ConnectError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
@@ -129,7 +129,7 @@ pub(super) fn explain(error: &std::io::Error, address: String, host: &str) -> Co
             reason: certificate_reason(reason),
             remedy: remedy(reason),
         },
-        // the first bytes of an HTTP answer are no record
+        // the first bytes of an HTTP answer are not a TLS record
         Some(rustls::Error::InvalidMessage(_)) => ConnectError::NotTls { address },
         Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
             ConnectError::Tls {

@@ -1,4 +1,4 @@
-//! The way through a proxy: CONNECT (RFC 9110 9.3.6) and SOCKS 5 (RFC 1928).
+//! Connects through a proxy: CONNECT (RFC 9110 9.3.6) and SOCKS 5 (RFC 1928).
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::os_error::strerror;
 
-/// Asks an HTTP proxy for a way to `host:port`, a literal IPv6 address in brackets.
+/// Asks an HTTP proxy to connect to `host:port`; an IPv6 address is in brackets.
 pub(super) async fn http(
     stream: TcpStream,
     proxy: &Proxy,
@@ -38,7 +38,7 @@ pub(super) async fn http(
     let exchange = async {
         tap.write_all(head.as_bytes()).await?;
         tap.flush().await?;
-        // the head, and no byte behind it
+        // read the head and no byte after it
         tap.read_to_end(&mut Vec::new()).await
     };
     if let Err(error) = exchange.await {
@@ -55,7 +55,7 @@ pub(super) async fn http(
     };
     match Answer::parse(&head) {
         None => refused("does not answer CONNECT in HTTP".to_owned(), None),
-        // the server speaks second, with TLS and without
+        // bytes after the head are wrong: the client speaks first, with TLS and without
         Some(Answer { status: 200..=299, .. }) if !rest.is_empty() => {
             refused("sent something that cannot be the server's".to_owned(), None)
         }
@@ -77,14 +77,14 @@ pub(super) async fn http(
     }
 }
 
-/// What a SOCKS proxy is asked for.
+/// The destination in a request to a SOCKS proxy.
 pub(super) enum Asked<'a> {
     /// A name that the proxy looks up.
     Name(&'a str, u16),
     Address(SocketAddr),
 }
 
-/// Asks a SOCKS proxy for a way to a server, which messages call `place`.
+/// Asks a SOCKS proxy to connect to a server, which messages call `place`.
 pub(super) async fn socks(
     stream: TcpStream,
     proxy: &Proxy,
@@ -108,7 +108,7 @@ pub(super) async fn socks(
     })
 }
 
-/// What a SOCKS proxy did (RFC 1928 3 and 6).
+/// The error of a SOCKS proxy in words (RFC 1928 3 and 6).
 fn reason(error: &Error, place: &str, had_credentials: bool) -> String {
     let unreached = match error {
         Error::GeneralSocksServerFailure => "it failed, and does not say why",

@@ -1,4 +1,4 @@
-//! Where a URL leads (RFC 6455 3), and `ws+unix:` for sockets in the file system.
+//! Parses URLs (RFC 6455 3), and `ws+unix:` for Unix sockets.
 
 use std::{borrow::Cow, fmt, path::PathBuf};
 
@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use super::error::ConnectError;
 
-/// What a URL says.
+/// The parts of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub(super) place: Place,
@@ -49,8 +49,8 @@ pub(super) enum Place {
 }
 
 impl Target {
-    /// Takes a URL apart: `ws://`, `wss://`, or `ws+unix:///path/of.sock`, behind which `:/resource`
-    /// may stand. A user name and a password may stand before the host.
+    /// Parses a URL: `ws://`, `wss://`, or `ws+unix:///path/of.sock`, which may be followed by
+    /// `:/resource`. A user name and a password may precede the host.
     ///
     /// # Errors
     /// [`ConnectError::Url`].
@@ -115,7 +115,7 @@ impl Target {
         })
     }
 
-    /// The path and query that are asked for.
+    /// The path and query of the request.
     pub fn resource(&self) -> &str {
         &self.resource
     }
@@ -129,11 +129,11 @@ impl Target {
     }
 }
 
-/// The part before the host, and the URL without it, which may be shown.
+/// The user information before the host, and the URL without it, which may be shown.
 fn split_userinfo(url: &str) -> (Option<&str>, Cow<'_, str>) {
     let Some((scheme, rest)) = url.split_once("://") else { return (None, url.into()) };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    // of a Unix socket, the path is all
+    // the URL of a Unix socket has only a path
     match rest[..end].rsplit_once('@') {
         Some((userinfo, _)) => {
             let rest = &rest[userinfo.len() + 1..];

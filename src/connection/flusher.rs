@@ -12,7 +12,22 @@ use std::{
     time::Duration,
 };
 
-use super::{outbound::NextLook, transport::Transport};
+/// When the flusher looks at a connection again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextLook {
+    /// At the next tick.
+    Soon,
+    /// After some ticks: the peer does not read.
+    Later,
+    /// Not before the connection asks to be watched again.
+    Never,
+}
+
+/// What may hold frames back.
+pub(crate) trait HoldsFrames: std::fmt::Debug + Send + Sync {
+    /// Sends what was held back for two ticks.
+    fn tick(&self) -> NextLook;
+}
 
 /// Time between two looks: short enough that no person or protocol timer notices the delay, and
 /// long compared with the cost of a look.
@@ -30,9 +45,9 @@ pub struct Flusher {
 
 #[derive(Debug, Default)]
 struct State {
-    watched: Vec<Weak<Transport>>,
+    watched: Vec<Weak<dyn HoldsFrames>>,
     /// Connections with peers that do not read.
-    slow: Vec<Weak<Transport>>,
+    slow: Vec<Weak<dyn HoldsFrames>>,
     stopped: bool,
 }
 
@@ -57,9 +72,9 @@ impl Flusher {
         self.wake.notify_one();
     }
 
-    pub(crate) fn watch(&self, transport: &Arc<Transport>) {
+    pub(crate) fn watch(&self, holder: Weak<dyn HoldsFrames>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.watched.push(Arc::downgrade(transport));
+        state.watched.push(holder);
         if state.watched.len() == 1 {
             self.wake.notify_one();
         }
@@ -79,10 +94,10 @@ impl Flusher {
                 due.append(&mut state.slow);
             }
             ticks = ticks.wrapping_add(1);
-            for transport in due {
-                match transport.upgrade().map(|transport| transport.tick()) {
-                    Some(NextLook::Soon) => state.watched.push(transport),
-                    Some(NextLook::Later) => state.slow.push(transport),
+            for holder in due {
+                match holder.upgrade().map(|holder| holder.tick()) {
+                    Some(NextLook::Soon) => state.watched.push(holder),
+                    Some(NextLook::Later) => state.slow.push(holder),
                     Some(NextLook::Never) | None => {}
                 }
             }

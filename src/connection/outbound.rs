@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    flusher::NextLook,
     socket::{Mode, SendResult, Socket},
     wait::Wait,
 };
@@ -38,26 +39,6 @@ const FORGET_AFTER: u8 = 20;
 #[error("the server has sent a close frame")]
 pub struct AfterServerClose;
 
-/// When the flusher looks at a connection again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NextLook {
-    /// At the next tick.
-    Soon,
-    /// After some ticks: the peer does not read.
-    Later,
-    /// Not before the connection asks to be watched again.
-    Never,
-}
-
-/// The end of our direction, which the handler may ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Open,
-    /// It follows what is held back.
-    Wanted,
-    Sent,
-}
-
 /// The sending half.
 #[derive(Debug)]
 pub(crate) struct Outbound {
@@ -69,8 +50,7 @@ pub(crate) struct Outbound {
     /// An error of a send that no caller waited for; the next caller that sends gets it.
     failed: Option<io::ErrorKind>,
     /// The server has sent a close frame of its own.
-    has_farewell: bool,
-    end: End,
+    server_close_sent: bool,
     /// Whether so much is held back that nothing should be added, because the peer does not read.
     backed_up: Arc<AtomicBool>,
 }
@@ -82,8 +62,7 @@ impl Outbound {
             held: Vec::new(),
             age: 0,
             failed: None,
-            has_farewell: false,
-            end: End::Open,
+            server_close_sent: false,
             backed_up: Arc::default(),
         }
     }
@@ -104,7 +83,7 @@ impl Outbound {
     /// Holds a small frame back. Returns `false` if the caller must send it instead.
     pub(crate) fn hold(&mut self, header: &[u8], payload: &[u8]) -> bool {
         let too_much = self.held.len() + payload.len() > HELD_MAX;
-        let must_be_judged = self.failed.is_some() || self.has_farewell || self.is_over();
+        let must_be_judged = self.failed.is_some() || self.server_close_sent;
         if payload.len() >= COPY_MAX || too_much || must_be_judged {
             return false;
         }
@@ -122,7 +101,7 @@ impl Outbound {
     /// Appends frames to what is held back. After the server's close frame they are dropped: the
     /// caller that queued them does not wait, and gets the error with its next frame.
     pub(crate) fn append(&mut self, frames: &[u8]) {
-        if !self.has_farewell && !self.is_over() {
+        if !self.server_close_sent {
             self.held.extend_from_slice(frames);
             self.note_held();
         }
@@ -133,21 +112,6 @@ impl Outbound {
         self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
     }
 
-    /// Whether nothing can be sent any more.
-    fn is_over(&self) -> bool {
-        self.socket.is_none() || self.end != End::Open
-    }
-
-    /// Tells the caller why nothing can be sent, if that is so.
-    fn check_open(&mut self) -> io::Result<()> {
-        self.check()?;
-        if self.end == End::Open {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-    }
-
     /// Sends what was held back, and then a frame.
     pub(crate) fn send_frame(
         &mut self,
@@ -155,8 +119,8 @@ impl Outbound {
         payload: &[u8],
         wait: Wait<'_>,
     ) -> io::Result<()> {
-        self.check_open()?;
-        if self.has_farewell {
+        self.check()?;
+        if self.server_close_sent {
             return after_server_close(header);
         }
         if !self.has_held() {
@@ -173,7 +137,7 @@ impl Outbound {
 
     /// Sends bytes in a system call of their own.
     pub(crate) fn write(&mut self, bytes: &[u8], wait: Wait<'_>) -> io::Result<()> {
-        self.check_open()?;
+        self.check()?;
         self.send_behind(bytes, &[], wait)
     }
 
@@ -192,7 +156,7 @@ impl Outbound {
     /// Sends the server's own close frame. From then on no frame of the handler is sent.
     pub(crate) fn send_server_close(&mut self, frame: &[u8]) {
         self.send_last(frame);
-        self.has_farewell = true;
+        self.server_close_sent = true;
     }
 
     /// Sends a frame of the server's own without waiting; the flusher sends the rest.
@@ -224,40 +188,17 @@ impl Outbound {
         }
     }
 
-    /// Sends what was held back, then ends our direction; later if the caller does not wait.
+    /// Sends what was held back, then ends our direction.
     pub(crate) fn end(&mut self, wait: Wait<'_>) -> io::Result<()> {
         self.check()?;
-        self.want_end()?;
-        kept(self.flush(wait))
-    }
-
-    /// Has our direction end when what is held back has been sent.
-    pub(crate) fn want_end(&mut self) -> io::Result<()> {
-        let socket = self.socket()?;
-        if self.end == End::Open {
-            self.end = End::Wanted;
-            self.end_behind_held(&socket);
-        }
+        self.flush(wait)?;
+        self.socket()?.end_sending();
         Ok(())
-    }
-
-    fn end_behind_held(&mut self, socket: &Socket) {
-        if self.end == End::Wanted && !self.has_held() {
-            socket.end_sending();
-            self.end = End::Sent;
-        }
     }
 
     /// Lets go of the socket.
     pub(crate) fn close(&mut self) {
         self.socket = None;
-    }
-
-    /// Lets go of the socket, and of what was held back.
-    pub(crate) fn abandon(&mut self) {
-        self.close();
-        self.held = Vec::new();
-        self.note_held();
     }
 
     /// Sends what was held back, and keeps an error for the next caller that sends.
@@ -297,7 +238,6 @@ impl Outbound {
             self.held.drain(..sent);
         }
         self.note_held();
-        self.end_behind_held(&socket);
         result
     }
 

@@ -6,6 +6,7 @@
 //! we have read from it, and then both would wait for ever. A caller that shares its thread blocks
 //! on neither, see [`LockWaiters`].
 
+mod accounting;
 mod closing;
 mod counters;
 mod ending;
@@ -20,7 +21,7 @@ use std::{
     ops::{Deref, DerefMut},
     sync::{
         atomic::{AtomicBool, Ordering},
-        Arc, Mutex, MutexGuard, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, Weak,
     },
 };
 
@@ -33,10 +34,10 @@ pub use self::{
 };
 use super::{
     closing::AtomicClosing,
-    flusher::Flusher,
+    flusher::{Flusher, HoldsFrames, NextLook},
     inbound::Inbound,
     lock_waiters::LockWaiters,
-    outbound::{NextLook, Outbound},
+    outbound::Outbound,
     reactor::Registration,
     socket::Socket,
     wait::Wait,
@@ -64,9 +65,7 @@ pub struct Transport {
     /// Frames of callers that do not wait, queued while another thread sends; that thread sends
     /// them.
     queued: Mutex<Vec<u8>>,
-    /// Whether our direction is to end after `queued`.
-    end_is_queued: AtomicBool,
-    /// Whether `queued` has frames, or an end.
+    /// Whether `queued` has frames.
     has_queued: AtomicBool,
     /// The server's close frame, until a thread has sent it.
     server_close: Mutex<Option<Vec<u8>>>,
@@ -144,7 +143,6 @@ impl Transport {
             more_buffered: AtomicBool::new(false),
             closing: AtomicClosing::default(),
             queued: Mutex::default(),
-            end_is_queued: AtomicBool::new(false),
             has_queued: AtomicBool::new(false),
             server_close: Mutex::new(None),
             flusher,
@@ -208,7 +206,8 @@ impl Transport {
     /// Makes the flusher watch this connection.
     fn watch(self: &Arc<Self>) {
         if !self.watched.swap(true, Ordering::Relaxed) {
-            self.flusher.watch(self);
+            let holder: Weak<Self> = Arc::downgrade(self);
+            self.flusher.watch(holder);
         }
     }
 
@@ -260,18 +259,6 @@ impl Transport {
         self.backed_up.load(Ordering::Relaxed)
     }
 
-    /// Sends what was held back for two ticks.
-    pub(crate) fn tick(&self) -> NextLook {
-        let Some(mut outbound) = self.try_outbound() else { return NextLook::Soon };
-        let next = outbound.tick();
-        // while `outbound` is locked, so that the next thread that holds a frame back sees this and
-        // asks to be watched again
-        self.watched.store(next != NextLook::Never, Ordering::Relaxed);
-        drop(outbound);
-        self.send_server_close();
-        next
-    }
-
     fn sending<T>(
         &self,
         wait: Wait<'_>,
@@ -307,5 +294,18 @@ impl Transport {
         let mut outbound = try_lock(&self.outbound).map(|guard| self.half(guard))?;
         self.take_queued(&mut outbound);
         Some(outbound)
+    }
+}
+
+impl HoldsFrames for Transport {
+    fn tick(&self) -> NextLook {
+        let Some(mut outbound) = self.try_outbound() else { return NextLook::Soon };
+        let next = outbound.tick();
+        // while `outbound` is locked, so that the next thread that holds a frame back sees this and
+        // asks to be watched again
+        self.watched.store(next != NextLook::Never, Ordering::Relaxed);
+        drop(outbound);
+        self.send_server_close();
+        next
     }
 }

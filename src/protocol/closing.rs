@@ -1,7 +1,8 @@
-//! The closing handshake as a state machine (RFC 6455 7): which side has sent a close frame with which
-//! code, and what is still allowed. It has no I/O and no clock: whoever waits for the peer keeps the time.
+//! The closing handshake as a state machine (RFC 6455 7): which side has sent a close frame with
+//! which code, and what is still allowed. It has no I/O and no clock: the code that waits for the
+//! peer measures the time.
 //!
-//! Each direction ends for itself. Ours:
+//! Each direction ends on its own. Our direction:
 //!
 //! ```text
 //!             established              handler_closes, sending_ends, reset
@@ -15,7 +16,7 @@
 //!                  └────────────┘  frame has left: the handler's is the one that goes out
 //! ```
 //!
-//! The peer's, which only it can end:
+//! The peer's direction, which only the peer can end:
 //!
 //! ```text
 //!  ┌──────┐ close_received ┌────────┐
@@ -23,7 +24,7 @@
 //!  └──────┘                └────────┘
 //! ```
 //!
-//! And the stream below both, whose end ends them:
+//! And the stream below; when it ends, both directions end:
 //!
 //! ```text
 //!  ┌───────────┐   cut, reset  ┌───────┐ let_go ┌──────┐
@@ -33,13 +34,13 @@
 //!        └──────────────────────────────────────────┘
 //! ```
 //!
-//! No transition is undone, but for [`Closing::await_close`]. Each is allowed in every state, for a
-//! handler, a peer and a server that close at the same time cannot know of each other; one that comes
-//! too late changes nothing that has been said to the peer.
+//! No transition is undone, except for [`Closing::await_close`]. Each transition is allowed in
+//! every state, because handler, peer and server may close at the same time without knowing of each
+//! other. A transition that comes too late does not change what the peer has already been told.
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
-/// Who did something.
+/// A side of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
     /// The peer.
@@ -48,7 +49,7 @@ pub enum Side {
     Server,
 }
 
-/// How far a connection's closing has come. Small enough to be kept in one atomic number: see
+/// The state of closing a connection. It is small enough for one atomic number, see
 /// [`Self::to_bits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Closing {
@@ -59,7 +60,7 @@ pub struct Closing {
 
 const FIRST_CODE: u32 = 16;
 const FIRST_SIDE: u32 = 32;
-/// In the two bits for a side, where 0 stands for none.
+/// Values of the two bits for a side; 0 stands for "none".
 const CLIENT: u64 = 1;
 const SERVER: u64 = 2;
 
@@ -91,28 +92,29 @@ impl Closing {
         closing.with(GOING_AWAY)
     }
 
-    /// The handler's close frame is about to be sent, of its own or as an answer. A handler may insist
-    /// on a second one, whose code is then the one that counts as ours.
+    /// A close frame of the handler is about to be sent, on its own or as an answer. If a handler
+    /// sends a second one, its code counts as ours.
     #[must_use]
     pub fn handler_closes(self, code: CloseCode) -> Self {
         self.sent(code).with(SENDING_ENDED)
     }
 
-    /// Our direction ends without a close frame: none can follow.
+    /// Our direction ends without a close frame, and none can follow.
     #[must_use]
     pub fn sending_ends(self) -> Self {
         self.with(SENDING_ENDED)
     }
 
-    /// The peer has sent a close frame. One whose code is `None`, for it may not stand in a close frame,
-    /// is a mistake that our own close frame names.
+    /// The peer has sent a close frame. `None` as the code means a code that may not be sent. That
+    /// is an error of the peer, which our own close frame reports.
     #[must_use]
     pub fn close_received(self, code: Option<CloseCode>) -> Self {
         let closing = code.map_or(self, |code| self.first(code, CLIENT));
         closing.with(CLOSE_RECEIVED)
     }
 
-    /// A call has told the handler, by an exception, that the connection is lost or has to be closed.
+    /// A call of the handler has raised an exception because the connection is lost or must be
+    /// closed.
     #[must_use]
     pub fn end_told(self) -> Self {
         self.with(END_TOLD)
@@ -140,20 +142,20 @@ impl Closing {
         self.with(CUT)
     }
 
-    /// The handler wants a reset in place of a close frame and an orderly end.
+    /// The handler wants a reset instead of a close frame and an orderly end.
     #[must_use]
     pub fn reset(self) -> Self {
         self.with(RESET | SENDING_ENDED)
     }
 
-    /// The stream belongs to nobody any more: whoever still holds a half lets go of it.
+    /// The stream is released: a caller that still holds a half drops its socket.
     #[must_use]
     pub fn let_go(self) -> Self {
         self.with(GONE)
     }
 
-    /// The handler has ended. Without a close frame from either side, whoever ended the stream is the
-    /// one who closed the connection, abnormally (RFC 6455 7.1.5).
+    /// The handler has ended. If neither side has sent a close frame, the side that ended the
+    /// stream has closed the connection, abnormally (RFC 6455 7.1.5).
     #[must_use]
     pub fn handler_ended(self, is_peer_gone: bool) -> Self {
         let is_ours = self.is_sending_ended() || self.is_reset() || self.is_cut() || !is_peer_gone;
@@ -163,7 +165,7 @@ impl Closing {
 
 /// Questions.
 impl Closing {
-    /// Whether a close frame would be understood.
+    /// Whether the peer would understand a close frame.
     pub fn is_established(self) -> bool {
         self.has(ESTABLISHED)
     }
@@ -173,14 +175,14 @@ impl Closing {
         self.has(GOING_AWAY)
     }
 
-    /// Whether no frame may follow from our side, for a close frame of the handler's or the end of our
-    /// direction (RFC 6455 5.5.1).
+    /// Whether no frame may follow from our side, because of a close frame of the handler or the
+    /// end of our direction (RFC 6455 5.5.1).
     pub fn is_sending_ended(self) -> bool {
         self.has(SENDING_ENDED)
     }
 
-    /// Whether the server's close frame is to go out if it has not yet: the handler's own may have come
-    /// first, and is enough.
+    /// Whether the server's close frame should still be sent. If the handler has sent one first,
+    /// that is enough.
     pub fn owes_server_close(self) -> bool {
         self.is_going_away() && !self.is_sending_ended()
     }
@@ -190,8 +192,8 @@ impl Closing {
         self.has(CLOSE_RECEIVED)
     }
 
-    /// Whether the handler knows that the connection ends: a call has told it, or it closes the
-    /// connection itself.
+    /// Whether the handler knows that the connection ends: a call has raised an exception, or the
+    /// handler closes the connection itself.
     pub fn is_end_told(self) -> bool {
         self.has(END_TOLD | CLOSE_RECEIVED | SENDING_ENDED)
     }
@@ -211,12 +213,12 @@ impl Closing {
         self.has(RESET)
     }
 
-    /// Whether whoever holds a half of the stream lets go of it.
+    /// Whether a caller that holds a half of the stream must drop its socket.
     pub fn is_gone(self) -> bool {
         self.has(GONE)
     }
 
-    /// Whether close frames went both ways, so that nothing more will come.
+    /// Whether close frames were exchanged in both directions, so that nothing more will come.
     pub fn is_clean(self) -> bool {
         self.has(CLEAN)
     }
@@ -245,7 +247,7 @@ impl Closing {
         self.bits
     }
 
-    /// The state that [`Self::to_bits`] made a number of.
+    /// The state for a number from [`Self::to_bits`].
     pub fn from_bits(bits: u64) -> Self {
         Self { bits }
     }

@@ -1,18 +1,19 @@
-//! Who is to blame, and what the wire gets to see.
+//! Errors, by who is to blame and what the peer sees.
 //!
 //! * [`ProtocolError`]: the peer broke a rule; knows its close code.
 //! * [`HandshakeError`]: the request is not an acceptable opening handshake; knows its status.
-//! * [`AnswerError`]: a server's answer agrees to what it must not; the client fails the connection.
+//! * [`AnswerError`]: a server's answer has extensions that it must not have; the client fails the
+//!   connection.
 //! * [`SendError`]: our user asked for something that may not be sent.
 
 use thiserror::Error;
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// The peer broke a rule of RFC 6455 or RFC 7692, or a limit.
 ///
-/// The texts are those that pywebsocket's exceptions carry, so that handlers that print them, and
-/// tests that compare them, see no difference.
+/// The texts are those of pywebsocket's exceptions, so that handlers that print them and tests that
+/// compare them see no difference.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -55,7 +56,7 @@ pub enum ProtocolError {
         text: Vec<u8>,
         /// Bytes of it that are valid.
         valid_up_to: usize,
-        /// Whether the rest of its frame has not come yet.
+        /// Whether the rest of the frame has not been received yet.
         mid_frame: bool,
     },
     /// RFC 7692 7.2.2: the payload is not DEFLATE data.
@@ -105,7 +106,7 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The code that our close frame carries because of it (RFC 6455 7.4.1).
+    /// The code of our close frame for this error (RFC 6455 7.4.1).
     pub fn close_code(&self) -> CloseCode {
         match self {
             Self::BadText { .. } | Self::BadDeflate | Self::BadCloseReason(_) => {
@@ -120,15 +121,15 @@ impl ProtocolError {
         }
     }
 
-    /// What our close frame says besides its code. pywebsocket says nothing; it has no limits
-    /// either, of which a peer cannot know.
+    /// The reason in our close frame. pywebsocket sends none. We send one for limits, which
+    /// pywebsocket does not have and which a peer cannot know.
     pub fn close_reason(&self) -> Option<String> {
         let is_limit = self.close_code() == CloseCode::TOO_BIG;
         is_limit.then(|| self.to_string().split(';').next().unwrap_or_default().to_owned())
     }
 
-    /// Whether the peer is in the middle of a frame, so that its close frame may never be told
-    /// from the payload: the connection is then failed without waiting (RFC 6455 7.1.7).
+    /// Whether the peer is in the middle of a frame. Then we might never find its close frame after
+    /// the rest of the payload, so the connection is failed without waiting (RFC 6455 7.1.7).
     pub fn is_mid_frame(&self) -> bool {
         matches!(
             self,
@@ -151,7 +152,7 @@ pub enum HandshakeError {
     /// RFC 6455 4.2.1 item 1.
     #[error("Version is not HTTP/1.1: '{0}'")]
     HttpVersion(String),
-    /// A header that must be there is not.
+    /// A required header is missing.
     #[error("Header {0} is not defined")]
     Missing(&'static str),
     /// RFC 6455 4.2.1 item 3.
@@ -163,7 +164,7 @@ pub enum HandshakeError {
     /// A header that is a list of tokens is not one.
     #[error("Failed to parse {header}: {reason}")]
     TokenList {
-        /// Whose value it is.
+        /// The header's name.
         header: &'static str,
         /// What is wrong with it.
         reason: String,
@@ -174,7 +175,7 @@ pub enum HandshakeError {
     /// RFC 6455 4.4: answered with the versions that we speak.
     #[error("Unsupported version '{0}' for header Sec-WebSocket-Version")]
     Version(String),
-    /// The handshake of the draft that browsers spoke in 2010, whose keys have other names.
+    /// The handshake of the draft that browsers used in 2010, which has other headers for keys.
     #[error(
         "Header Sec-WebSocket-Version is not defined: the client speaks draft 76 of the protocol, of \
          2010, and needs an update to RFC 6455"
@@ -218,7 +219,7 @@ pub enum AnswerError {
     Parameters(String),
 }
 
-/// A frame that our side may not build; the texts are pywebsocket's.
+/// A frame that our side may not send; the texts are pywebsocket's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SendError {

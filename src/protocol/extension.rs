@@ -2,8 +2,8 @@
 
 use super::grammar::{quote_if_necessary, Scanner};
 
-/// Offers in one header, and parameters of one offer, at most. Browsers send one offer with one
-/// parameter, test suites some dozens; each costs an object of Python's.
+/// The most offers in one header, and the most parameters of one offer. Browsers send one offer
+/// with one parameter, and test suites some dozens. Each needs a Python object.
 const MAX_ENTRIES: usize = 64;
 
 /// One extension with its parameters, as offered or as agreed.
@@ -18,7 +18,7 @@ pub struct Extension {
 /// Parses a header value.
 ///
 /// # Errors
-/// The sentence that pywebsocket's exception carries.
+/// The text of pywebsocket's exception.
 pub fn parse(data: &str) -> Result<Vec<Extension>, String> {
     let chars: Vec<char> = data.chars().collect();
     let mut scanner = Scanner::new(&chars, 0);

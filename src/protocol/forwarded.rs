@@ -1,15 +1,17 @@
-//! `X-Forwarded-For`: which of its addresses is the client's.
+//! Finds the client's address in `X-Forwarded-For`.
 //!
-//! No standard defines the header. Each proxy puts the address of its own peer behind what it got,
-//! so that only the entries of proxies that are believed say something, read from the right.
+//! No standard defines the header. Each proxy appends the address of its own peer to what it has
+//! received. So only the entries of trusted proxies are reliable, and the header is read from the
+//! right.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// The client's address by a header value of whoever is believed: the rightmost one that is not
-/// itself believed, or the leftmost if all are. An entry that is no address ends the walk, as what
-/// is left of it has come through somebody without a name; `None` if not even the rightmost is one.
+/// The client's address in a header from a trusted proxy: the rightmost address that is not itself
+/// trusted, or the leftmost if all are. An entry that is not an address ends the search, because
+/// everything on its left has passed through an unknown proxy. Returns `None` if the rightmost
+/// entry is not an address.
 ///
-/// The port is 0 where none is told, which is usual.
+/// The port is 0 if the entry has none, which is usual.
 pub fn client(value: &str, is_believed: impl Fn(IpAddr) -> bool) -> Option<SocketAddr> {
     let mut found = None;
     for entry in value.rsplit(',') {
@@ -36,7 +38,7 @@ fn parse(entry: &str) -> Option<SocketAddr> {
         return Some(SocketAddr::new(address, 0));
     }
     if let Ok(address) = entry.parse::<SocketAddr>() {
-        // a zone, which such an address may have, is one of the proxy's
+        // drop the zone of the address: it has a meaning only on the proxy's machine
         return Some(SocketAddr::new(address.ip(), address.port()));
     }
     let bare = entry.strip_prefix('[')?.strip_suffix(']')?;

@@ -1,11 +1,11 @@
-//! Fragmentation (RFC 6455 5.4): which frame may follow which, on both directions.
+//! Fragmentation (RFC 6455 5.4): which frame may follow which, in both directions.
 
 use super::{
     error::{ProtocolError, SendError},
     frame::Opcode,
 };
 
-/// The type of the message that a sender or receiver is in the middle of.
+/// The type of the unfinished message of a sender or receiver.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Fragments {
     open: Option<Opcode>,
@@ -17,12 +17,12 @@ impl Fragments {
         self.open.is_some()
     }
 
-    /// Takes a received frame; gives the opcode of its message.
+    /// Takes a received frame and returns the opcode of its message.
     ///
     /// Control frames may stand between fragments and are their own messages.
     ///
     /// # Errors
-    /// If the frame may not stand here; the state is then as if it had not come.
+    /// If the frame may not come here. The state is then unchanged.
     pub fn receive(&mut self, opcode: Opcode, fin: bool) -> Result<Opcode, ProtocolError> {
         if opcode.is_control() {
             return if fin { Ok(opcode) } else { Err(ProtocolError::FragmentedControlFrame) };

@@ -1,9 +1,9 @@
-//! Frame headers (RFC 6455 5.2) and whole frames as a raw reader sees them.
+//! Frame headers (RFC 6455 5.2), and whole frames for callers that read frames instead of messages.
 //!
-//! Formatting is tungstenite's. Parsing is our own, because three lines of the contract cannot be
-//! met with tungstenite's parser: a reserved opcode must leave the rest of the stream readable
-//! (handlers catch the exception and go on), a length of 2^63 and above is refused before its
-//! masking key has come, and a length in more octets than it needs is told apart.
+//! tungstenite formats frames. We parse them ourselves, because tungstenite's parser cannot do
+//! three things that pywebsocket does: leave the rest of the stream readable after a reserved
+//! opcode (handlers catch the exception and go on), refuse a length of 2^63 and above before the
+//! masking key has been received, and notice a length in more octets than necessary.
 
 use tungstenite::protocol::frame::{coding::OpCode, FrameHeader as Formatter};
 
@@ -21,7 +21,7 @@ pub const MAX_CONTROL_PAYLOAD: u64 = 125;
 pub struct Opcode(u8);
 
 impl Opcode {
-    /// Goes on with a fragmented message.
+    /// A further frame of a fragmented message.
     pub const CONTINUATION: Self = Self(0x0);
     /// UTF-8 text.
     pub const TEXT: Self = Self(0x1);
@@ -48,12 +48,13 @@ impl Opcode {
         self.0
     }
 
-    /// Whether the frame is a control frame, those of no meaning yet included (RFC 6455 5.5).
+    /// Whether the frame is a control frame, including those without a meaning so far (RFC 6455
+    /// 5.5).
     pub fn is_control(self) -> bool {
         self.0 >= 0x8
     }
 
-    /// Whether RFC 6455 gives it a meaning.
+    /// Whether the opcode has a meaning in RFC 6455.
     pub fn is_known(self) -> bool {
         matches!(self.0, 0x0..=0x2 | 0x8..=0xa)
     }
@@ -66,7 +67,7 @@ pub struct FrameHeader {
     pub fin: bool,
     /// RSV1, RSV2, RSV3 as the bits 4, 2, 1.
     pub reserved: u8,
-    /// What the frame is.
+    /// The type of the frame.
     pub opcode: Opcode,
     /// `None`: the payload is not masked.
     pub masking_key: Option<MaskingKey>,
@@ -76,15 +77,15 @@ pub struct FrameHeader {
     pub length_octets: u8,
 }
 
-/// RSV1 as it stands in [`FrameHeader::reserved`].
+/// The bit of RSV1 in [`FrameHeader::reserved`].
 pub const RSV1: u8 = 0b100;
 
-/// What decoding gave.
+/// The result of decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decoded {
     /// A header, and the number of bytes that it took.
     Header(FrameHeader, usize),
-    /// At least so many more bytes are needed.
+    /// At least this many more bytes are needed.
     Short(usize),
 }
 
@@ -92,9 +93,9 @@ impl FrameHeader {
     /// Decodes the header at the beginning of `input`.
     ///
     /// # Errors
-    /// [`ProtocolError::WrongMaskBit`] as soon as two bytes are there and
-    /// [`ProtocolError::LengthOutOfRange`] as soon as the length is; the second number says how
-    /// many bytes they took, which a reader that goes on must drop.
+    /// [`ProtocolError::WrongMaskBit`] as soon as there are two bytes, and
+    /// [`ProtocolError::LengthOutOfRange`] as soon as the length is complete. The second value is
+    /// the number of bytes to drop for a reader that goes on.
     pub fn decode(input: &[u8], expect_masked: bool) -> Result<Decoded, (ProtocolError, usize)> {
         let [first, second, rest @ ..] = input else { return Ok(Decoded::Short(1)) };
         let masked = second & 0x80 != 0;
@@ -131,7 +132,7 @@ impl FrameHeader {
         Ok(Decoded::Header(header, input.len() - rest.len()))
     }
 
-    /// Whether the length stands in the fewest octets (RFC 6455 5.2). pywebsocket only warns.
+    /// Whether the length is encoded in the fewest octets (RFC 6455 5.2). pywebsocket only warns.
     pub fn is_minimal(&self) -> bool {
         match self.length_octets {
             2 => self.length >= 126,
@@ -157,7 +158,7 @@ impl FrameHeader {
             opcode: OpCode::from(self.opcode.value()),
             mask: self.masking_key,
         };
-        // there is room for the longest
+        // this does not fail: there is room for the longest header
         let _ = formatter.format(self.length, &mut room);
         let left = room.len();
         encoded.length = MAX_HEADER - left;
@@ -183,7 +184,7 @@ impl std::ops::Deref for EncodedHeader {
 /// Two octets, a length in eight more, and a masking key.
 const MAX_HEADER: usize = 14;
 
-/// A frame as it came, its payload unmasked.
+/// A received frame with its payload unmasked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// The header.
@@ -192,14 +193,15 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// Reads whole frames and judges nothing but the mask bit, the length's range and the limit.
+/// Reads whole frames, and checks only the mask bit, the range of the length, and the limit.
 #[derive(Debug, Default)]
 pub struct FrameReader {
     current: Option<Frame>,
 }
 
 impl FrameReader {
-    /// Takes bytes from `input`; `None` means that more must come, put behind what was left.
+    /// Takes bytes from `input`. `None` means that it needs more bytes, appended to those that it
+    /// has left.
     ///
     /// # Errors
     /// As [`FrameHeader::decode`], and as [`FrameLimits::check_frame`] before any of a payload is kept.
@@ -245,7 +247,7 @@ impl FrameReader {
     }
 }
 
-/// Takes a header off the front of `input`, or nothing.
+/// Takes a header from the front of `input`, or nothing.
 pub(super) fn take_header(
     input: &mut &[u8],
     expect_masked: bool,
@@ -263,7 +265,7 @@ pub(super) fn take_header(
     }
 }
 
-/// Takes at most `count` bytes off the front of `input`.
+/// Takes at most `count` bytes from the front of `input`.
 pub(super) fn take<'a>(input: &mut &'a [u8], count: u64) -> &'a [u8] {
     let count = usize::try_from(count).map_or(input.len(), |count| count.min(input.len()));
     let (piece, rest) = input.split_at(count);

@@ -1,11 +1,11 @@
 //! HTTP header grammar: tokens, quoted strings, lists (RFC 9110 5.6), and linear white space as
 //! RFC 2616 2.2 had it, since folded headers still arrive.
 //!
-//! Works on characters, because pywebsocket's Python API counts positions in them.
+//! This works on characters, because pywebsocket's Python API counts positions in characters.
 
 const SEPARATORS: &str = "()<>@,;:\\\"/[]?={} \t";
 
-/// Whether a character may stand in a token.
+/// Whether a token may contain a character.
 pub fn is_token_char(c: char) -> bool {
     matches!(c, '!'..='~') && !SEPARATORS.contains(c)
 }
@@ -23,12 +23,12 @@ pub struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// A scanner that stands at character `head`.
+    /// A scanner at character `head`.
     pub fn new(data: &'a [char], head: usize) -> Self {
         Self { data, head: head.min(data.len()) }
     }
 
-    /// Where it stands.
+    /// The current position.
     pub fn head(&self) -> usize {
         self.head
     }
@@ -123,7 +123,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Tokens in a list at most. Clients name a few subprotocols; each costs an object of Python's.
+/// The most tokens in a list. Clients name a few subprotocols, and each needs a Python object.
 const MAX_TOKENS: usize = 256;
 
 /// Parses `1#token`.
@@ -156,7 +156,7 @@ pub fn parse_token_list(data: &str) -> Result<Vec<String>, String> {
     Ok(tokens)
 }
 
-/// Gives a value as a token if it is one, else as a quoted-string.
+/// Returns a value as a token if it is one, otherwise as a quoted-string.
 pub fn quote_if_necessary(value: &str) -> String {
     if is_token(value) {
         return value.to_owned();

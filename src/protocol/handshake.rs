@@ -1,4 +1,4 @@
-//! The opening handshake, server's side (RFC 6455 4.2).
+//! The opening handshake on the server's side (RFC 6455 4.2).
 
 use base64::{engine::general_purpose::STANDARD, Engine};
 use sha1::{Digest, Sha1};
@@ -14,7 +14,7 @@ use super::{
 /// RFC 6455 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A request that is an acceptable opening handshake, before any handler saw it.
+/// An acceptable opening handshake, before a handler has seen it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
     /// The Sec-WebSocket-Accept value to answer with.
@@ -26,13 +26,13 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Whether a request asks for a WebSocket connection, however badly.
+    /// Whether a request is meant to open a WebSocket connection, even if it is not valid.
     pub fn is_meant(head: &RequestHead) -> bool {
         let is_ours = |value: &str| value.to_ascii_lowercase().contains("websocket");
         head.header("Upgrade").is_some_and(is_ours)
     }
 
-    /// Judges a request head, in pywebsocket's order.
+    /// Checks a request head, in pywebsocket's order.
     ///
     /// # Errors
     /// The first rule that it breaks.
@@ -70,7 +70,7 @@ impl Opening {
 /// The status of an opening handshake that succeeds (RFC 6455 1.3).
 pub const SWITCHING_PROTOCOLS: u16 = 101;
 
-/// What our 101 answer says.
+/// The content of our answer 101.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
     /// See [`Opening::accept`].
@@ -84,7 +84,7 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Formats the answer. Extra headers are not judged here: see [`is_header_safe`].
+    /// Formats the answer. This does not check extra headers: see [`is_header_safe`].
     pub fn format(&self) -> Vec<u8> {
         let mut text = String::with_capacity(160);
         text.push_str("HTTP/1.1 101 Switching Protocols\r\n");
@@ -111,7 +111,7 @@ impl Answer<'_> {
     }
 }
 
-/// Whether a header's name or value cannot end its line (RFC 9110 5.5).
+/// Whether a header's name or value contains nothing that could end its line (RFC 9110 5.5).
 pub fn is_header_safe(text: &str) -> bool {
     !text.contains(['\r', '\n', '\0'])
 }
@@ -120,23 +120,23 @@ pub fn is_header_safe(text: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderFault {
-    /// No header may have one (RFC 9110 5.5).
+    /// No header may contain a NUL (RFC 9110 5.5).
     #[error("has a NUL character")]
     Nul,
-    /// What follows the line end is not a header; an empty line would end the answer's head.
+    /// The text after the line end is not a header. An empty line would end the head of the answer.
     #[error("has a line end that is not followed by another header line")]
     LineEnd,
-    /// The line end may be the client's: a handler that copies a part of the URI into a header would
-    /// let clients add headers (CWE-113).
+    /// The line end may come from the client: a handler that copies a part of the URI into a header
+    /// would let clients add headers (CWE-113).
     #[error("has a line end, and so has the request's URI: the client may have put it there")]
     FromUri,
 }
 
-/// Judges a header that a handler adds to the answer. pywebsocket writes it as it is, and current
-/// handlers put a second header behind a line end in the value of the first one: that passes.
+/// Checks a header that a handler adds to the answer. pywebsocket writes it unchanged, and some
+/// handlers put a second header after a line end in the value of the first: that is allowed.
 ///
 /// # Errors
-/// If the header would not end up as one or more whole header lines.
+/// If the header would not become one or more complete header lines.
 pub fn check_header(name: &str, value: &str, target: &str) -> Result<(), HeaderFault> {
     if is_header_safe(name) && is_header_safe(value) {
         return Ok(());
@@ -150,7 +150,7 @@ pub fn check_header(name: &str, value: &str, target: &str) -> Result<(), HeaderF
         let name = line.split_once(':').map(|(name, _)| name);
         !line.contains('\r') && name.is_some_and(grammar::is_token)
     };
-    // a CR without LF is no line end for some clients and one for others
+    // some clients take a CR without LF for a line end, others do not
     if value.ends_with('\r') || !lines.all(is_line) {
         return Err(HeaderFault::LineEnd);
     }
@@ -160,10 +160,11 @@ pub fn check_header(name: &str, value: &str, target: &str) -> Result<(), HeaderF
     Ok(())
 }
 
-/// Whether a URI has a line end, however often it must be decoded for it.
+/// Whether a URI contains a line end after decoding it any number of times.
 ///
-/// What is decoded may complete another escape, of `%%30a` for instance. Escapes cannot overlap, for
-/// `%` is no hexadecimal digit, so that one pass over a stack finds what any number of passes would.
+/// A decoded character may complete another escape, for instance in `%%30a`. Escapes cannot
+/// overlap, because `%` is not a hexadecimal digit. So one pass with a stack finds the same as any
+/// number of passes.
 fn has_line_end(target: &str) -> bool {
     let mut decoded: Vec<u8> = Vec::with_capacity(target.len());
     for byte in target.bytes() {
@@ -188,7 +189,7 @@ pub fn compute_accept(key: &[u8]) -> String {
     STANDARD.encode(hash.finalize())
 }
 
-/// The 16 bytes that a Sec-WebSocket-Key value stands for, if it is canonical base64 of 16 bytes.
+/// The 16 bytes of a Sec-WebSocket-Key, if its value is the canonical base64 of 16 bytes.
 pub fn decode_key(key: &str) -> Option<[u8; 16]> {
     STANDARD.decode(key).ok()?.try_into().ok()
 }

@@ -8,23 +8,23 @@ use std::{borrow::Cow, ops::Range};
 
 pub use limits::{HeadError, HeadLimits, MAX_HEADER_LINE};
 
-/// A request head, its bytes taken as Latin-1.
+/// A request head, with its bytes decoded as Latin-1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
     /// Such as `GET`.
     pub method: String,
-    /// The request target as it came, but for repeated slashes at its beginning.
+    /// The request target, unchanged except for repeated slashes at its beginning.
     pub target: String,
     /// Such as `HTTP/1.1`.
     pub version: String,
-    /// Names and values in order; values trimmed, folded lines still in one value.
+    /// Names and values in order. Values are trimmed; a folded value keeps its line ends.
     pub headers: Vec<(String, String)>,
-    /// All of it as it came, line ends included.
+    /// The whole head as received, including line ends.
     pub bytes: Box<[u8]>,
 }
 
 impl RequestHead {
-    /// The lines as they came, line ends included.
+    /// The lines as received, including line ends.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.split_inclusive(|byte| *byte == b'\n')
     }
@@ -54,8 +54,8 @@ impl RequestHead {
 }
 
 impl RequestHead {
-    /// Whether the request has the Host header that it must have, and no second one: whoever is in
-    /// between may have believed the other (RFC 9112 3.2).
+    /// Whether the request has exactly one Host header if it must have one. With two, a proxy in
+    /// between may have used the other one (RFC 9112 3.2).
     pub fn names_one_host(&self) -> bool {
         let hosts = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Host"));
         match hosts.count() {
@@ -64,7 +64,7 @@ impl RequestHead {
         }
     }
 
-    /// Whether the client speaks HTTP/1.1; what it calls 1.2 is no less.
+    /// Whether the client supports HTTP/1.1; a later HTTP/1 version counts as well.
     pub fn is_http_1_1(&self) -> bool {
         let numbers = self.version.strip_prefix("HTTP/").and_then(|text| text.split_once('.'));
         let parse = |digits: &str| digits.parse::<u64>().unwrap_or(0);
@@ -72,8 +72,8 @@ impl RequestHead {
     }
 }
 
-/// How many bytes of empty lines come before a request, which some clients send behind a body; they are
-/// passed over (RFC 9112 2.2).
+/// The number of bytes of empty lines before a request. Some clients send them after a body, and a
+/// server ignores them (RFC 9112 2.2).
 pub fn empty_lines(buffer: &[u8]) -> usize {
     let mut rest = buffer;
     while let [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..] = rest {
@@ -90,23 +90,23 @@ pub struct HeadReader {
     lines: Vec<Range<usize>>,
     /// Where the next line begins.
     line_start: usize,
-    /// Where the search for its end goes on.
+    /// Where to continue the search for the end of that line.
     searched: usize,
 }
 
 impl HeadReader {
-    /// A reader with limits of the operator's.
+    /// A reader with the operator's limits.
     pub fn new(limits: HeadLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    /// Looks at `buffer`, which begins with the bytes of the last call; gives the head and its
-    /// length when it is whole.
+    /// Reads `buffer`, which begins with the bytes of the last call. Returns the head and its
+    /// length when it is complete.
     ///
     /// # Errors
-    /// If it is too large or its request line makes no sense.
+    /// If the head is too large or its request line is invalid.
     pub fn poll(&mut self, buffer: &[u8]) -> Result<Option<(RequestHead, usize)>, HeadError> {
-        // the beginning of every ClientHello (RFC 8446 5.1)
+        // these bytes begin every ClientHello (RFC 8446 5.1)
         if self.lines.is_empty() && matches!(buffer, [0x16, 3, 0..=4, ..]) {
             return Err(HeadError::Tls);
         }
@@ -127,7 +127,7 @@ impl HeadReader {
         Ok(None)
     }
 
-    /// Takes what there is as the whole head: the peer will send no more.
+    /// Takes the bytes so far as the whole head, because the peer will send no more.
     ///
     /// # Errors
     /// As [`Self::poll`].
@@ -150,7 +150,7 @@ impl HeadReader {
         Ok(())
     }
 
-    /// Judges a line, or what has come of it; the first is the request line.
+    /// Checks a line, which may be incomplete; the first one is the request line.
     fn check_line(&self, index: usize, line: Range<usize>) -> Result<(), HeadError> {
         let Some(first) = self.lines.first().filter(|_| index > 0) else {
             let is_too_long = line.len() > self.limits.request_line_bytes;
@@ -167,7 +167,7 @@ impl HeadReader {
 
     fn parse(&self, buffer: &[u8]) -> Result<RequestHead, HeadError> {
         let bytes = &buffer[..self.lines.last().map_or(0, |line| line.end)];
-        // nearly every head is ASCII, and then text as it is
+        // nearly every head is ASCII, which needs no decoding
         let text = std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii());
         let text = text.map_or_else(|| Cow::Owned(latin1(bytes)), Cow::Borrowed);
         let mut lines = text.split_inclusive('\n');
@@ -191,7 +191,7 @@ fn parse_request_line(line: &str) -> Result<(String, String, String), HeadError>
         return Err(HeadError::BadSyntax(printable(line)));
     };
     let Some(version) = rest.last() else {
-        // HTTP/0.9 has no version; nothing that speaks it can be a WebSocket client
+        // HTTP/0.9 has no version, and no WebSocket client uses it
         return Err(HeadError::BadSyntax(printable(line)));
     };
     check_version(version)?;
@@ -220,8 +220,8 @@ fn check_version(version: &str) -> Result<(), HeadError> {
     }
 }
 
-/// Splits header lines as Python's `email` parser does: the first line that is no header ends
-/// them; a line that begins with white space goes on with the one before.
+/// Splits header lines as Python's `email` parser does: the first line that is not a header ends
+/// them, and a line that begins with white space continues the one before.
 fn parse_headers<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
     let mut headers: Vec<(String, String)> = Vec::new();
     // `email` ends a line at a bare CR as well
@@ -249,7 +249,7 @@ fn parse_headers<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, Strin
     headers
 }
 
-/// Splits behind every CR that is not part of a CRLF.
+/// Splits after every CR that is not part of a CRLF.
 fn split_at_cr(line: &str) -> impl Iterator<Item = &str> {
     let mut rest = line;
     std::iter::from_fn(move || {
@@ -264,7 +264,7 @@ fn split_at_cr(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A text for an answer or a log line: no control characters, not long.
+/// Prepares a text for an answer or a log line: without control characters, and not too long.
 fn printable(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_default).collect()
 }

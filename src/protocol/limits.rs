@@ -1,5 +1,5 @@
-//! How much a peer may send as one message (RFC 6455 10.4), judged from headers, before any of the
-//! payload is kept.
+//! Limits on the size of a message (RFC 6455 10.4). They are checked when a header is read, before
+//! any of the payload is stored.
 
 use super::error::ProtocolError;
 
@@ -19,7 +19,7 @@ impl FrameLimits {
     pub const NONE: Self =
         Self { message_bytes: u64::MAX, frame_bytes: u64::MAX, fragments: u64::MAX };
 
-    /// Judges a frame of this length.
+    /// Checks a frame of this length.
     ///
     /// # Errors
     /// [`ProtocolError::FrameTooBig`], or [`ProtocolError::MessageTooBig`] if no message may be so
@@ -31,7 +31,7 @@ impl FrameLimits {
         self.check_message(length, 1)
     }
 
-    /// Judges a message of so many bytes in so many frames.
+    /// Checks the size of a message and the number of its frames.
     ///
     /// # Errors
     /// [`ProtocolError::MessageTooBig`] or [`ProtocolError::TooManyFragments`].
@@ -46,8 +46,8 @@ impl FrameLimits {
     }
 }
 
-/// Puts a piece of a peer's message behind what came so far. `Vec` alone would end the process for
-/// want of memory, and the peer chooses how much is wanted.
+/// Appends a piece of a peer's message to what has been received. `Vec` alone would end the process
+/// if there is not enough memory, and the peer chooses how much is needed.
 ///
 /// # Errors
 /// [`ProtocolError::NoMemory`].

@@ -1,18 +1,18 @@
 //! Masking (RFC 6455 5.3): XOR with a four-byte key, repeated.
 
-/// A masking key as it stands in the frame header.
+/// A masking key, in the order of the frame header.
 pub type MaskingKey = [u8; 4];
 
-/// XORs `data` with `key`, whose first byte used is number `offset % 4`.
+/// XORs `data` with `key`, beginning with byte `offset % 4` of the key.
 ///
 /// The caller keeps the offset when a payload comes in pieces. Masking and unmasking are the same.
 pub fn apply(data: &mut [u8], key: MaskingKey, offset: usize) {
-    // as a number: to rotate an array takes longer than to mask a short message
+    // rotate a number: rotating an array takes longer than masking a short message
     let word = u32::from_le_bytes(key).rotate_right([0, 8, 16, 24][offset % 4]);
     let wide = (u64::from(word) << 32) | u64::from(word);
 
-    // the compiler makes this as wide as the machine is; were the chunks any larger, what they
-    // leave would take longer than a short message
+    // the compiler uses instructions as wide as the machine has. With larger chunks, the remainder
+    // of a short message would take longer.
     let mut chunks = data.chunks_exact_mut(8);
     for chunk in &mut chunks {
         let mut block = [0_u8; 8];

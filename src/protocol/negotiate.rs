@@ -1,5 +1,5 @@
-//! What a server agreed to in its answer, as the client must judge it (RFC 6455 4.1, RFC 7692 5.1
-//! and 7.1).
+//! Checks on the client's side what a server has agreed to in its answer (RFC 6455 4.1, RFC 7692
+//! 5.1 and 7.1).
 
 use super::{
     deflate::Agreement,
@@ -8,10 +8,10 @@ use super::{
     grammar,
 };
 
-/// The only extension that we speak.
+/// The only extension that we support.
 pub const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
 
-/// What a client offers: permessage-deflate, its own window to be chosen by the server.
+/// The client's offer: permessage-deflate, and the server may choose the client's window.
 pub fn offer() -> String {
     extension::format(&[Extension {
         name: PERMESSAGE_DEFLATE.to_owned(),
@@ -26,7 +26,7 @@ pub fn upgrades(connection: &str) -> bool {
         .is_ok_and(|tokens| tokens.iter().any(|token| token.eq_ignore_ascii_case("Upgrade")))
 }
 
-/// Judges the Sec-WebSocket-Extensions header of an answer; several of them are one list.
+/// Checks the Sec-WebSocket-Extensions header of an answer; several headers form one list.
 ///
 /// # Errors
 /// The client must fail the connection: the header is malformed, names what was not offered or the

@@ -1,8 +1,8 @@
-//! The PROXY protocol, by which a proxy tells whose connection it passes on: its header, in text
+//! The PROXY protocol, by which a proxy reports the address of its client: a header in text
 //! (version 1) or in binary (version 2), before the first byte of the client.
 //!
-//! Sections are those of the specification that `HAProxy` publishes as `proxy-protocol.txt`. Who may
-//! send a header is not known here.
+//! Sections are those of the specification that `HAProxy` publishes as `proxy-protocol.txt`. This
+//! module does not know who may send a header.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,8 +11,8 @@ use thiserror::Error;
 /// A header of version 1 is at most this long, its line end included (2.1).
 const MAX_LINE: usize = 107;
 
-/// What is taken of a header of version 2: nginx's limit. Addresses have 216 bytes at most; what
-/// proxies put behind them is usually below 536 in all (2.2).
+/// The longest header of version 2, which is nginx's limit. Addresses have at most 216 bytes, and
+/// with the values that proxies add, a header is usually shorter than 536 bytes (2.2).
 const MAX_BINARY: usize = 4096;
 
 const LINE_START: &[u8] = b"PROXY ";
@@ -23,16 +23,16 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The signature, version and command, family and transport, and the length of the rest.
 const BINARY_START: usize = SIGNATURE.len() + 4;
 
-/// Whose connection a header announces.
+/// The source of a connection according to its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The proxy's own, a health check for instance: the connection's peer is its source.
+    /// The proxy itself, for instance for a health check: the source is the peer.
     Peer,
-    /// Somebody's for whose address the proxy has no name.
+    /// Unknown: the proxy cannot express the address.
     Unknown,
     /// A client's.
     Client(SocketAddr),
-    /// A client's that has reached the proxy by a Unix socket.
+    /// A client that has reached the proxy by a Unix socket.
     Unix,
 }
 
@@ -40,13 +40,13 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// It begins with something else.
+    /// The connection begins with something else.
     #[error("no PROXY protocol header")]
     Missing,
-    /// It ends within the header.
+    /// The connection ends within the header.
     #[error("PROXY protocol header cut short")]
     CutShort,
-    /// The header does not end where it has to.
+    /// The header is too long.
     #[error("PROXY protocol header of more than {0} bytes")]
     TooLong(usize),
     /// A line that breaks the grammar (2.1).
@@ -63,8 +63,8 @@ pub enum ProxyError {
     ShortAddresses(usize, usize),
 }
 
-/// Looks at the first bytes of a connection; gives the source and the header's length when the
-/// header is whole. While it is not, all of `buffer` belongs to it.
+/// Reads the first bytes of a connection. Returns the source and the header's length when the
+/// header is complete. Until then, all of `buffer` belongs to the header.
 ///
 /// # Errors
 /// As soon as the bytes cannot become a header.
@@ -78,7 +78,7 @@ pub fn read(buffer: &[u8]) -> Result<Option<(Source, usize)>, ProxyError> {
     }
 }
 
-/// Whether `buffer` begins as `start` does, as far as both go.
+/// Whether `buffer` and `start` agree up to the length of the shorter one.
 fn begins(buffer: &[u8], start: &[u8]) -> bool {
     buffer.iter().zip(start).all(|(byte, expected)| byte == expected)
 }
@@ -95,8 +95,8 @@ fn read_line(buffer: &[u8]) -> Result<Option<(Source, usize)>, ProxyError> {
     Ok(Some((source, end + 1)))
 }
 
-/// `PROXY TCP4 source destination source-port destination-port`, with single spaces; what follows
-/// `UNKNOWN` is for nobody.
+/// `PROXY TCP4 source destination source-port destination-port`, with single spaces. Everything
+/// after `UNKNOWN` is ignored.
 fn parse_line(line: &str) -> Option<Source> {
     let mut words = line.split(' ').skip(1);
     let is_ipv6 = match words.next()? {
@@ -114,7 +114,7 @@ fn parse_line(line: &str) -> Option<Source> {
     words.next().is_none().then_some(Source::Client(SocketAddr::new(source, port)))
 }
 
-/// A decimal number without a sign or zeroes in front.
+/// A decimal number without a sign or leading zeroes.
 fn parse_port(word: &str) -> Option<u16> {
     let is_plain = word.bytes().all(|byte| byte.is_ascii_digit());
     let is_short = word == "0" || !word.starts_with('0');
@@ -139,9 +139,9 @@ fn read_binary(buffer: &[u8]) -> Result<Option<(Source, usize)>, ProxyError> {
     Ok(Some((source, BINARY_START + length)))
 }
 
-/// Addresses of source and destination, then their ports; behind those come type-length-values,
-/// which tell nothing of the source. HTTP/3 reaches a proxy by datagrams, so that the transport is
-/// of no importance where there is one.
+/// Addresses of source and destination, then their ports. Type-length-values may follow, which say
+/// nothing about the source. The transport does not matter: with HTTP/3, clients reach a proxy by
+/// datagrams.
 fn parse_addresses(family: u8, addresses: &[u8]) -> Result<Source, ProxyError> {
     let needed = match family >> 4 {
         1 => 12,

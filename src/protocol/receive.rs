@@ -1,8 +1,8 @@
 //! The receive path: bytes in, messages and control frames out.
 //!
-//! A reader is pulled: it parses only when asked, and stops behind the first event, so that what
-//! follows stays in the caller's buffer for whoever reads next. After an error it can be asked
-//! again: the offending frame, or the rest of the offending message, is passed over.
+//! A reader parses only when it is called, and stops after the first event, so that the bytes after
+//! it stay in the caller's buffer for the next reader. It can be called again after an error: it
+//! then skips the offending frame, or the rest of the offending message.
 
 mod direct;
 mod front;
@@ -31,10 +31,10 @@ pub struct Rules {
     pub expect_masked: bool,
     /// Whether permessage-deflate gives RSV1 a meaning (RFC 7692 6).
     pub deflate: bool,
-    /// Accept RSV1 on a continuation as well, as pywebsocket does; text is then checked only when
-    /// its message is whole, since an earlier fragment may turn out to be compressed.
+    /// Accept RSV1 on a continuation frame as well, as pywebsocket does. Text is then checked only
+    /// when the message is complete, because a later frame may mark it as compressed.
     pub late_rsv1: bool,
-    /// How much of it.
+    /// Limits on sizes.
     pub limits: FrameLimits,
 }
 
@@ -56,7 +56,7 @@ pub enum Event {
     Message(Message),
     /// Wants a pong with the same payload.
     Ping(Vec<u8>),
-    /// Answers a ping, or comes unasked.
+    /// Answers a ping, or is unsolicited (RFC 6455 5.5.3).
     Pong(Vec<u8>),
     /// The body of a close frame, unparsed.
     Close(Vec<u8>),
@@ -67,7 +67,7 @@ pub enum Event {
 pub struct MessageReader {
     rules: Rules,
     fragments: Fragments,
-    /// How many frames the message under way has so far.
+    /// How many frames of the current message have been received.
     frames: u64,
     frame: Option<Current>,
     /// Payload of the data message so far.
@@ -77,26 +77,27 @@ pub struct MessageReader {
     text: Validator,
     /// Payload of a control frame so far.
     control: Vec<u8>,
-    /// The rest of the current data message is of no interest.
+    /// The rest of the current data message is discarded.
     discard: bool,
-    /// The opcode of the message under way, if it has no meaning (RFC 6455 5.2).
+    /// The opcode of the current message, if it has no meaning (RFC 6455 5.2).
     unknown: Option<Opcode>,
-    /// The last header whose length took more octets than it needs.
+    /// The last header with a length in more octets than necessary.
     non_minimal: Option<FrameHeader>,
-    /// Why the frame under way is refused; told when all of it has come, as pywebsocket does.
+    /// Why the current frame is refused. The error is returned when the whole frame has been
+    /// received, as in pywebsocket.
     refusal: Option<ProtocolError>,
 }
 
-/// The frame whose payload is coming in.
+/// The frame of which the payload is being received.
 #[derive(Debug, Clone, Copy)]
 struct Current {
     opcode: Opcode,
     fin: bool,
     masking_key: Option<MaskingKey>,
     remaining: u64,
-    /// Where the next payload byte stands relative to the masking key.
+    /// The position of the next payload byte relative to the masking key.
     offset: usize,
-    /// Passed over: the frame itself was refused.
+    /// The payload is skipped, because the frame itself was refused.
     skip: bool,
 }
 
@@ -120,8 +121,8 @@ impl MessageReader {
         }
     }
 
-    /// A header since the last call whose length took more octets than it needs. RFC 6455 5.2
-    /// forbids that, and pywebsocket only warns.
+    /// A header since the last call with a length in more octets than necessary. RFC 6455 5.2
+    /// forbids that, but pywebsocket only warns.
     pub fn take_non_minimal(&mut self) -> Option<FrameHeader> {
         self.non_minimal.take()
     }
@@ -138,10 +139,10 @@ impl MessageReader {
 
     /// Takes bytes from the front of `input` up to and including the next event.
     ///
-    /// `None` means that more bytes must come, put behind those that were left.
+    /// `None` means that it needs more bytes, appended to those that it has left.
     ///
     /// # Errors
-    /// If the peer broke a rule; the reader can go on behind it.
+    /// If the peer has broken a rule. The reader can go on after it.
     pub fn poll(&mut self, input: &mut &[u8]) -> Result<Option<Event>, ProtocolError> {
         loop {
             if self.frame.is_none() {
@@ -161,10 +162,12 @@ impl MessageReader {
         }
     }
 
-    /// Where the payload of a data message may be read to directly, and how much of it is missing.
+    /// The vector into which the payload of a data message may be read directly, and how much of it
+    /// is missing.
     ///
-    /// Only between `poll` calls that returned `None` and left nothing. Bytes put behind the
-    /// vector's end, up to the number given, are then told by [`Self::payload_added`].
+    /// To be called only between `poll` calls that returned `None` and left nothing. The caller
+    /// appends bytes to the vector, at most the given number, and then calls
+    /// [`Self::payload_added`].
     pub fn payload_target(&mut self) -> Option<(&mut Vec<u8>, u64)> {
         let current = self.frame.as_ref()?;
         if current.skip || self.discard || current.opcode.is_control() {
@@ -173,7 +176,7 @@ impl MessageReader {
         Some((&mut self.message, current.remaining))
     }
 
-    /// Takes the bytes that were read into [`Self::payload_target`].
+    /// Processes the bytes that were read into [`Self::payload_target`].
     ///
     /// # Errors
     /// As [`Self::poll`].
@@ -192,22 +195,22 @@ impl MessageReader {
         }
     }
 
-    /// Passes over what is left of a refused frame; `true` when nothing is.
+    /// Skips the rest of a refused frame. Returns `true` when nothing is left of it.
     pub fn skip(&mut self, input: &mut &[u8]) -> bool {
         let Some(mut current) = self.frame else { return true };
         if !current.skip && !self.discard {
             return true;
         }
         let piece = frame::take(input, current.remaining);
-        // what is passed over has been told, or is of no interest to who reads frames
+        // the error was returned before, or does not matter to a caller that reads frames
         let _ = self.take_payload(&mut current, piece);
         current.remaining == 0
     }
 
-    /// Takes a frame that was read by other means into the message that it belongs to.
+    /// Adds a frame that was read by other means to its message.
     ///
     /// # Errors
-    /// If the frame may not stand here.
+    /// If the frame may not come here.
     pub fn push_frame(
         &mut self,
         opcode: Opcode,
@@ -239,7 +242,7 @@ impl MessageReader {
             masking_key: header.masking_key,
             remaining: header.length,
             offset: 0,
-            // the frame alone is refused, unless its message was given up with it
+            // skip the payload if only the frame is refused, not the whole message
             skip: verdict.is_err() && self.discard == discarding,
         });
         match verdict {
@@ -307,7 +310,7 @@ impl MessageReader {
         current.offset = (current.offset + piece.len()) % 4;
     }
 
-    /// Data stands unmasked in the message from byte `from` on.
+    /// Handles data that stands unmasked in the message from byte `from` on.
     fn data_came(
         &mut self,
         current: &mut Current,
@@ -353,7 +356,7 @@ impl MessageReader {
         })))
     }
 
-    /// Drops the message; its remaining frames will be passed over.
+    /// Drops the message, and makes the reader skip its remaining frames.
     fn give_up_message(&mut self) -> Vec<u8> {
         self.discard = true;
         self.text = Validator::default();

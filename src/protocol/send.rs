@@ -1,5 +1,5 @@
-//! Frames that our side sends. What a handler builds by hand is not judged here: tests of clients
-//! need illegal frames.
+//! Frames that our side sends. Frames that a handler builds itself are not checked: tests of
+//! clients need illegal frames.
 
 use super::{
     error::SendError,
@@ -8,7 +8,7 @@ use super::{
     mask::{self, MaskingKey},
 };
 
-/// The frames of one direction of one stream.
+/// Makes the headers of the frames that a stream sends.
 #[derive(Debug, Default)]
 pub struct FrameWriter {
     fragments: Fragments,
@@ -19,14 +19,14 @@ pub struct FrameWriter {
 pub struct Piece {
     /// Text or binary.
     pub kind: Opcode,
-    /// Whether the message ends with it.
+    /// Whether this piece ends the message.
     pub end: bool,
-    /// Whether it is the first piece of a compressed message.
+    /// Whether this is the first piece of a compressed message.
     pub compressed: bool,
 }
 
 impl FrameWriter {
-    /// Decides the header of a piece of a message.
+    /// Makes the header of a piece of a message.
     ///
     /// # Errors
     /// [`SendError::MixedTypes`].
@@ -42,7 +42,7 @@ impl FrameWriter {
     }
 }
 
-/// Decides the header of a control frame.
+/// Makes the header of a control frame.
 ///
 /// # Errors
 /// [`SendError::ControlFrameTooLong`].

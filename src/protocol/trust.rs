@@ -1,20 +1,20 @@
-//! Whose word about the address of a client is believed: networks, and peers of Unix sockets.
+//! The proxies that may report the address of a client: networks, and peers of Unix sockets.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// All addresses that agree with one in their first bits.
+/// All addresses with the same first bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
     bits: u8,
 }
 
-/// The prefix of IPv6 under which IPv4 addresses are (RFC 4291 2.5.5.2).
+/// The length of the IPv6 prefix for IPv4 addresses (RFC 4291 2.5.5.2).
 const MAPPED_BITS: u8 = 96;
 
 impl Network {
-    /// The network of `address` whose addresses have their first `bits` bits in common; `None` if
-    /// an address has fewer. What is behind them is of no importance.
+    /// The network of all addresses with the first `bits` bits of `address`, whatever its other
+    /// bits are. Returns `None` if an address has fewer bits.
     pub fn new(address: IpAddr, bits: u8) -> Option<Self> {
         let width = if address.is_ipv4() { 32 } else { 128 };
         if bits > width {
@@ -28,8 +28,8 @@ impl Network {
         })
     }
 
-    /// Whether an address is in it. An IPv4 address that is written as one of IPv6, as sockets for
-    /// both show it, is the same.
+    /// Whether the network contains an address. An IPv4 address in IPv6 notation, as sockets for
+    /// both versions report it, counts as the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -43,27 +43,27 @@ impl Network {
     }
 }
 
-/// Whether two numbers are the same but for their last bits.
+/// Whether two numbers are equal except for their last bits.
 fn agree(one: u128, other: u128, last: u8) -> bool {
     (one ^ other).checked_shr(last.into()).unwrap_or(0) == 0
 }
 
-/// The peers that are believed; by default nobody.
+/// The trusted peers; by default none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trusted {
-    /// Those of these networks.
+    /// Peers in these networks.
     pub networks: Vec<Network>,
-    /// Those of Unix sockets.
+    /// Peers of Unix sockets.
     pub unix: bool,
 }
 
 impl Trusted {
-    /// Whether an address is believed.
+    /// Whether an address is trusted.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
 
-    /// Whether a peer is believed; `None` is that of a Unix socket.
+    /// Whether a peer is trusted; `None` is a peer of a Unix socket.
     pub fn contains_peer(&self, peer: Option<SocketAddr>) -> bool {
         peer.map_or(self.unix, |peer| self.contains(peer.ip()))
     }

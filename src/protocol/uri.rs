@@ -3,7 +3,7 @@
 /// What a request target names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// No `ws:` or `wss:` URI: the target is the resource.
+    /// Not a `ws:` or `wss:` URI: the whole target is the resource.
     Relative,
     /// An absolute URI.
     Absolute {
@@ -27,11 +27,12 @@ pub fn split_resource(resource: &str) -> (&str, &str) {
     (rest.split_once('?').map_or(rest, |(path, _)| path), fragment)
 }
 
-/// The bytes that a path stands for as the name of a handler, if it does not name one as it is: clients
-/// escape what no URI may contain (RFC 3986 2.1), such as a space or a letter beyond ASCII.
+/// Decodes a path to the name of a handler, for a path that does not name one unchanged. Clients
+/// escape characters that a URI must not contain (RFC 3986 2.1), such as spaces and letters beyond
+/// ASCII.
 ///
-/// An escape of an unreserved character stays, since `/%65cho` is not `/echo` to pywebsocket, and so does
-/// one that would change how the path is split, or begin an escape.
+/// It keeps escapes of unreserved characters, because for pywebsocket `/%65cho` is not `/echo`. It
+/// also keeps escapes that would change how the path is split, or that would begin another escape.
 pub fn unescape_path(path: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -54,7 +55,7 @@ fn must_be_escaped(byte: u8) -> bool {
     !is_kept && !byte.is_ascii_control()
 }
 
-/// The byte that two hexadecimal digits stand for.
+/// The byte for two hexadecimal digits.
 pub(super) fn hex_byte(digits: [u8; 2]) -> Option<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
     u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
@@ -90,7 +91,7 @@ pub fn parse(target: &str) -> Target {
     Target::Absolute { host: host.to_lowercase(), port, resource: resource(path) }
 }
 
-/// Path, query and fragment; an empty one is left out with its mark, as `urlunsplit` would.
+/// Path, query and fragment. An empty one is omitted together with its mark, as by `urlunsplit`.
 fn resource(text: &str) -> String {
     let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));

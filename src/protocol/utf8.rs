@@ -1,11 +1,11 @@
 //! Incremental UTF-8 validation (RFC 6455 8.1): the first byte that cannot be part of a valid text
-//! is an error, also when the rest of the text has not come yet.
+//! is an error, even if the rest of the text has not been received yet.
 
-/// Below this size the standard library's check is the quicker one (it needs no dispatch), and for
-/// ASCII, asking for that alone takes a third of its time (3 ns instead of 9 for 32 bytes).
+/// Below this size the standard library's check is quicker, since it needs no dispatch. Checking
+/// for ASCII only is quicker still, by two thirds (3 ns instead of 9 for 32 bytes).
 const SIMD_MIN: usize = 64;
 
-/// Whether a text that is there in one piece is valid.
+/// Whether a complete text is valid.
 pub fn is_valid(text: &[u8]) -> bool {
     if text.len() < SIMD_MIN {
         text.is_ascii() || std::str::from_utf8(text).is_ok()
@@ -14,20 +14,20 @@ pub fn is_valid(text: &[u8]) -> bool {
     }
 }
 
-/// Says where a text stopped being UTF-8: the number of bytes before the first bad sequence.
+/// The position where a text is not valid UTF-8: the number of bytes before the first bad sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadUtf8 {
     /// Bytes of the whole text, from its beginning, that are valid.
     pub valid_up_to: usize,
 }
 
-/// Checks a text that comes in pieces.
+/// Checks a text that is received in pieces.
 #[derive(Debug, Default, Clone)]
 pub struct Validator {
-    /// The beginning of a sequence whose end has not come yet.
+    /// The beginning of an incomplete sequence.
     partial: [u8; 4],
     partial_len: usize,
-    /// Valid bytes so far, those of `partial` not counted.
+    /// The number of valid bytes so far, without those in `partial`.
     valid: usize,
 }
 
@@ -35,7 +35,7 @@ impl Validator {
     /// Takes the next piece.
     ///
     /// # Errors
-    /// At the first byte that no continuation could make valid.
+    /// At the first byte that makes the text invalid, whatever follows.
     pub fn push(&mut self, mut piece: &[u8]) -> Result<(), BadUtf8> {
         while self.partial_len > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
@@ -82,7 +82,7 @@ impl Validator {
     }
 }
 
-/// The number of valid bytes, and whether what follows them is only an unfinished sequence.
+/// On error, the number of valid bytes, and whether only an incomplete sequence follows them.
 fn check(piece: &[u8]) -> Result<(), (usize, bool)> {
     if piece.len() < SIMD_MIN {
         if piece.is_ascii() {

@@ -1,9 +1,10 @@
-//! Arguments as Python takes them: truth instead of `bool`, and numbers of any size. pywebsocket is
-//! Python, where a handler may pass whatever a condition or a comparison understands.
+//! Arguments as Python functions accept them: any object as a truth value, and numbers of any size.
+//! pywebsocket is written in Python, so handlers may pass any object that a condition or a
+//! comparison accepts.
 
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyInt};
 
-/// What counts is whether it is true (Python reference 6.11).
+/// An argument of which only the truth value counts (Python reference 6.11).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Truth(pub(super) bool);
 
@@ -15,12 +16,13 @@ impl<'py> FromPyObject<'_, 'py> for Truth {
     }
 }
 
-/// A number that is compared with bounds: one beyond the range of `i128` is beyond them all.
+/// A number that is compared with bounds. A number outside of the range of `i128` is outside of all
+/// bounds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Number(pub(super) i128);
 
 impl Number {
-    /// For bounds within the range of `i64`.
+    /// The number, limited to the range of `i64`, for bounds within that range.
     pub(super) fn clamped(self) -> i64 {
         i64::try_from(self.0).unwrap_or(if self.0 < 0 { i64::MIN } else { i64::MAX })
     }
@@ -31,7 +33,7 @@ impl<'py> FromPyObject<'_, 'py> for Number {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         if let Ok(number) = object.extract() {
-            // an object that has an index, but cannot be compared, is no number
+            // an object with `__index__` that cannot be compared is not a number
             object.lt(0)?;
             return Ok(Self(number));
         }

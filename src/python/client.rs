@@ -27,10 +27,10 @@ use crate::{
 /// How long a signal may go unnoticed while connecting.
 const SIGNAL_SLICE: Duration = Duration::from_millis(100);
 
-/// Pings whose pongs are awaited are kept up to this number.
+/// The most pings to remember until their pongs arrive.
 const MAX_PINGS: usize = 1024;
 
-/// The dict; `fastwsh.client.options` says what each means.
+/// The dict of options; `fastwsh.client.options` describes each.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(super) struct Options {
@@ -45,14 +45,15 @@ pub(super) struct Options {
     server_hostname: Option<String>,
     /// The URL of a proxy.
     proxy: Option<String>,
-    /// Variables of the environment that name proxies.
+    /// Environment variables that name proxies.
     proxy_variables: HashMap<String, String>,
     on_head: Option<Py<PyAny>>,
     head: Option<Vec<u8>>,
 }
 
-/// The connection, the subprotocol, the answer's headers, and of permessage-deflate, if it was
-/// agreed to, our largest window and whether we deflate every message on its own.
+/// The connection, the subprotocol, the headers of the answer, and the parameters of
+/// permessage-deflate if it was negotiated: our largest window, and whether we compress every
+/// message on its own.
 type Opened<'py> =
     (Bound<'py, Connection>, Option<String>, Vec<(String, String)>, Option<(Option<u8>, bool)>);
 
@@ -121,7 +122,7 @@ impl Attempt {
 #[pyfunction]
 pub(super) fn connect<'py>(py: Python<'py>, url: &str, options: Options) -> PyResult<Opened<'py>> {
     let attempt = Attempt::new(py, url, options)?;
-    // of its own, so that a program without asyncio has no thread of ours
+    // a runtime for this call only, so that a program without asyncio has no thread of ours
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| os_error(&error))?;
     let outcome = {
@@ -137,7 +138,7 @@ pub(super) fn connect<'py>(py: Python<'py>, url: &str, options: Options) -> PyRe
             }
         }
     };
-    // does not wait for a name service that does not answer
+    // do not wait for a name service that does not answer
     runtime.shutdown_background();
     let connected = outcome?.map_err(|error| raised(py, error))?;
     attempt.opened(py, connected)
@@ -151,7 +152,7 @@ pub(super) fn connect_async<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     static RUNTIME: Once = Once::new();
     RUNTIME.call_once(|| {
-        // it does nothing but open connections
+        // it only opens connections
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).thread_name("fastwsh-connect").enable_all();
         pyo3_async_runtimes::tokio::init(builder);

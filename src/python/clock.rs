@@ -1,5 +1,5 @@
-//! Clocks that nobody can stop: tests of clients replace Python's, and what waits for those clients
-//! must go on.
+//! Clocks that tests cannot replace. Tests of clients often replace Python's clocks, and the server
+//! that waits for those clients must not be affected.
 
 use std::{
     sync::LazyLock,

@@ -1,5 +1,5 @@
-//! `Connection`: what a handler sees as `request.connection`, and what the session asks of it. A
-//! client's connection is the same, without a server.
+//! `Connection`: the object that a handler sees as `request.connection`, with the methods that the
+//! session needs. A client's connection is the same class, without a server.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use pyo3::{
 };
 
 use super::{
-    errors::connection_error,
+    errors::os_error,
     hub,
     waiting::{sending, waiting},
 };
@@ -32,22 +32,22 @@ use crate::{
     server::{EventSink, Refusal, Registry},
 };
 
-/// Bytes that a raw read takes at most: a caller that asks for gigabytes gets them in pieces.
+/// The most bytes for one raw read: a caller that asks for gigabytes gets them in pieces.
 const READ_AT_ONCE: usize = 64 * 1024;
 
-/// What a server prescribes for all of its connections.
+/// The settings of a server for all its connections.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     /// `server_name` and `server_port` as handlers see them.
     pub(super) local_addr: (String, u16),
     pub(super) strict_compat: bool,
-    /// Of received messages.
+    /// Limits on received messages.
     pub(super) limits: FrameLimits,
-    /// Of received messages that were compressed.
+    /// The most bytes of a received message after decompression.
     pub(super) max_inflated_bytes: Option<u64>,
-    /// Pings of a handler whose pongs are awaited at most.
+    /// The most pings of a handler to remember until their pongs arrive.
     pub(super) max_pings: usize,
-    /// For the log; `None`: a client's.
+    /// Where log lines go; `None` for a client.
     pub(super) events: Option<Arc<EventSink>>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Settings {
 pub(super) struct Connection {
     pub(super) transport: Arc<Transport>,
     pub(super) settings: Arc<Settings>,
-    /// Where the server knows it; `None`: a client's.
+    /// The connection's place in the server's registry; `None` for a client.
     seat: Option<(Arc<Registry>, u64)>,
     head: Mutex<Head>,
     resource: String,
@@ -67,10 +67,10 @@ pub(super) struct Connection {
     server: Py<PyAny>,
 }
 
-/// The request, which few handlers look at once the connection is open.
+/// The request. Few handlers look at it after the handshake.
 enum Head {
     Parsed(RequestHead),
-    /// As it came: a fifth of the memory.
+    /// The bytes as received, which need a fifth of the memory.
     Packed(Box<[u8]>),
 }
 
@@ -82,7 +82,7 @@ impl Head {
     }
 }
 
-/// What the opening handshake asks for: subprotocols, and extensions with their parameters.
+/// The offers of the opening handshake: subprotocols, and extensions with their parameters.
 type Offers = (Option<Vec<String>>, Option<Vec<(String, Vec<(String, Option<String>)>)>>);
 
 impl Connection {
@@ -104,7 +104,7 @@ impl Connection {
         }
     }
 
-    /// A client's, which is open: its request is of no further interest.
+    /// A client's connection after its opening handshake; its request is not needed any more.
     pub(super) fn of_client(
         connected: Connected,
         resource: String,
@@ -112,7 +112,7 @@ impl Connection {
         none: Py<PyAny>,
     ) -> Self {
         let tls = connected.socket.is_tls();
-        // nothing is held back for it: masked frames are sent at once
+        // a client holds nothing back: masked frames are sent at once
         let flusher = Arc::new(Flusher::default());
         let Connected { socket, rest, peer, .. } = connected;
         Self {
@@ -132,7 +132,7 @@ impl Connection {
         hub::charge_bytes(bytes.len());
         sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?.map_err(|error| {
             self.transport.note_end_told();
-            connection_error(py, &error)
+            os_error(&error)
         })
     }
 
@@ -157,7 +157,7 @@ impl Connection {
 
 #[pymethods]
 impl Connection {
-    /// The server may keep what has been its connection's.
+    /// The server may refer back to objects of this connection.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.server)
     }
@@ -180,14 +180,14 @@ impl Connection {
             Ok(most) => read_some(py, &self.transport, most)?,
             Err(_) => read_exactly(py, &self.transport, usize::MAX)?,
         };
-        let bytes = bytes.map_err(|error| connection_error(py, &error))?;
+        let bytes = bytes.map_err(|error| os_error(&error))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     fn half_close(&self, py: Python<'_>) -> PyResult<()> {
         hub::yield_if_over_budget(py)?;
-        sending(py, &self.transport, |wait| self.transport.end_sending(wait))?
-            .map_err(|error| connection_error(py, &error))
+        waiting(py, &self.transport, |wait| self.transport.end_sending(wait))?
+            .map_err(|error| os_error(&error))
     }
 
     fn reset(&self, py: Python<'_>) {
@@ -272,7 +272,7 @@ impl Connection {
     fn open(&self, py: Python<'_>) -> PyResult<Offers> {
         let Some(checked) = self.head(Opening::check) else { return Ok((None, None)) };
         let opening = checked.map_err(|error| super::session_error(py, &error))?;
-        // a second call would find the same
+        // a second call would set the same value
         let _ = self.accept.set(opening.accept);
         let extensions = opening.extensions.map(|extensions| {
             extensions.into_iter().map(|item| (item.name, item.parameters)).collect()
@@ -373,7 +373,7 @@ pub(super) fn to_python(py: Python<'_>, address: Option<SocketAddr>) -> PyResult
     Ok(address.into_any())
 }
 
-/// Reads what is there, at most so much; waits for something, unless the stream ends.
+/// Reads at most `most` bytes. Waits until there are some, or the stream ends.
 fn read_some(py: Python<'_>, transport: &Transport, most: usize) -> PyResult<io::Result<Vec<u8>>> {
     hub::yield_if_over_budget(py)?;
     transport.note_raw();
@@ -399,7 +399,7 @@ fn read_some(py: Python<'_>, transport: &Transport, most: usize) -> PyResult<io:
     Ok(bytes)
 }
 
-/// Reads until `wanted` bytes are there or the stream ends.
+/// Reads until it has `wanted` bytes or the stream ends.
 pub(super) fn read_exactly(
     py: Python<'_>,
     transport: &Transport,

@@ -1,7 +1,8 @@
-//! DEFLATE for Python, and the filters that pywebsocket's streams know permessage-deflate by.
+//! DEFLATE for Python, and the filters by which streams of pywebsocket use permessage-deflate.
 //!
-//! A stream whose filter lists hold exactly the four filters of one [`DeflateFramer`] calls the
-//! framer directly; the filters' own methods are for handlers that call or move them.
+//! If the filter lists of a stream are exactly the four filters of one [`DeflateFramer`], the
+//! stream calls the framer directly. The methods of the filters are for handlers that call the
+//! filters or move them to other lists.
 
 use std::sync::Mutex;
 
@@ -92,7 +93,7 @@ pub(super) struct RawInflater(Mutex<InflaterState>);
 struct InflaterState {
     stream: Inflater,
     input: Vec<u8>,
-    /// Decompressed, and not asked for yet.
+    /// Decompressed bytes that the caller has not taken yet.
     output: Vec<u8>,
 }
 
@@ -100,7 +101,7 @@ struct InflaterState {
 impl RawInflater {
     #[new]
     fn new(window_bits: i64) -> PyResult<Self> {
-        // inflating always takes the largest window, which every stream fits
+        // inflating always uses the largest window, which works for all streams
         WindowBits::new(window_bits).map_err(value_error)?;
         Ok(Self(Mutex::default()))
     }
@@ -148,21 +149,21 @@ struct Outgoing {
     deflater: MessageDeflater,
     window: Option<WindowBits>,
     no_context_takeover: bool,
-    /// Messages below this size are sent as they are.
+    /// Messages below this size are sent uncompressed.
     min_bytes: usize,
     bfinal: bool,
     enabled: bool,
     /// A compressed message has begun and not ended.
     ongoing: bool,
-    /// The next data frame carries RSV1.
+    /// The next data frame has RSV1 set.
     mark_next: bool,
 }
 
 struct Incoming {
     inflater: MessageInflater,
-    /// Bytes of an inflated message at most.
+    /// The most bytes of an inflated message.
     max_bytes: u64,
-    /// The message under way is compressed; for the filters only.
+    /// The current message is compressed; for the filters only.
     inflate_next: bool,
 }
 
@@ -236,8 +237,8 @@ impl DeflateFramer {
 }
 
 impl DeflateFramer {
-    /// Compresses a piece of a message, `None` while compression is switched off; also whether the frame
-    /// with it has to say that its message is compressed (RFC 7692 6).
+    /// Compresses a piece of a message. Also returns whether its frame must have RSV1 set, to mark
+    /// the message as compressed (RFC 7692 6). Returns `None` while compression is switched off.
     pub(super) fn deflate(
         &self,
         py: Python<'_>,
@@ -263,7 +264,7 @@ impl DeflateFramer {
         }
     }
 
-    /// For handlers' own filters: whether the data frame that is sent now begins a compressed message.
+    /// Whether the next data frame begins a compressed message; for filters of handlers.
     fn take_mark(&self) -> bool {
         std::mem::take(&mut lock(&self.outgoing).mark_next)
     }
@@ -364,7 +365,7 @@ impl IncomingFrameFilter {
     }
 }
 
-/// The framer whose two filters are the only ones on the way in.
+/// The framer, if its two filters are the only ones for receiving.
 pub(super) fn incoming_framer<'py>(
     frame_filters: &Bound<'py, PyList>,
     message_filters: &Bound<'py, PyList>,
@@ -375,7 +376,7 @@ pub(super) fn incoming_framer<'py>(
     framer.is(&message_filter.get().0).then(|| framer.bind(frame_filters.py()).clone())
 }
 
-/// The framer whose two filters are the only ones on the way out.
+/// The framer, if its two filters are the only ones for sending.
 pub(super) fn outgoing_framer<'py>(
     frame_filters: &Bound<'py, PyList>,
     message_filters: &Bound<'py, PyList>,

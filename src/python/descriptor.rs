@@ -1,4 +1,5 @@
-//! Sockets that Python has bound. Unsafe, for a number is all that Python can hand down.
+//! Takes over sockets that Python has bound. This is the only unsafe code of the crate: Python can
+//! pass nothing but the number of a descriptor.
 #![allow(unsafe_code)]
 
 use std::os::fd::{FromRawFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! Gives each connection that has a handler to where the handler runs.
+//! Gives each connection to the place where its handler runs.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ use crate::{
 
 /// Takes the candidates of one server.
 pub(super) struct Dispatch {
-    /// Set once, before any listener.
+    /// Set once, before the first listener.
     pub(super) core: OnceLock<Weak<Core>>,
     pub(super) threads: Threads,
     /// `None` where handlers cannot share a thread.
@@ -40,9 +40,9 @@ pub(super) struct Dispatch {
     pub(super) run: Py<PyAny>,
     pub(super) owner: Py<PyWeakrefReference>,
     pub(super) events: Arc<EventSink>,
-    /// Whether Python says which connections are served.
+    /// Whether to ask Python which connections to serve.
     pub(super) asks_admission: AtomicBool,
-    /// Whether Python says of every request whether it has a handler, not of upgrades alone.
+    /// Whether to ask Python about handlers for every request, not only for upgrades.
     pub(super) asks_always: AtomicBool,
 }
 
@@ -63,7 +63,7 @@ impl Acceptor for Dispatch {
         let job = match (&self.hub, concurrency) {
             (Some(hub), Concurrency::Hub) => hub.submit(job),
             (_, Concurrency::Loop) => {
-                // without its loop the connection ends here
+                // without an event loop the connection ends here
                 let _ = self.event_loop.get().and_then(|event_loop| event_loop.submit(job));
                 return;
             }
@@ -88,7 +88,7 @@ impl Acceptor for Dispatch {
         let admits = |py: Python<'_>| {
             let admits = self.owner.bind(py).call0()?.getattr("_admits")?;
             let peer = to_python(py, peer)?;
-            // the descriptor is the callee's, who closes it
+            // the callee owns the descriptor and closes it
             let descriptor = socket.try_clone_to_owned()?.into_raw_fd();
             admits.call1((descriptor, peer))?.is_truthy()
         };
@@ -123,7 +123,7 @@ impl Dispatch {
     }
 }
 
-/// A connection whose handler has not begun.
+/// A connection before its handler begins.
 pub(super) struct HandlerJob {
     dispatch: Arc<Dispatch>,
     candidate: Candidate,
@@ -140,8 +140,8 @@ impl std::fmt::Debug for HandlerJob {
 }
 
 impl HandlerJob {
-    /// Makes what the handler gets; also what to call with it, and what to drop at its end. `None`
-    /// if the server is gone.
+    /// Returns the connection object, the function to call with it, and the guard to drop when the
+    /// handler has ended. Returns `None` if the server is gone.
     pub(super) fn begin(
         self,
         py: Python<'_>,
@@ -155,7 +155,7 @@ impl HandlerJob {
     pub(super) fn run_in_a_thread(self) {
         let dispatch = self.dispatch.clone();
         let work = Box::new(move || {
-            // nothing can be run in an interpreter that is ending
+            // an interpreter that is ending can run nothing
             Python::try_attach(|py| {
                 let Some((connection, run, mut guard)) = self.begin(py) else { return };
                 if let Err(error) = run.call1((&connection,)) {
@@ -172,7 +172,7 @@ impl HandlerJob {
     }
 }
 
-/// Reads the name of a place; what is none is a thread, where any handler can run.
+/// Converts the name of a place. An unknown name means a thread, where any handler can run.
 fn to_concurrency(name: &str) -> Concurrency {
     match name {
         "hub" => Concurrency::Hub,
@@ -182,7 +182,7 @@ fn to_concurrency(name: &str) -> Concurrency {
 }
 
 impl Dispatch {
-    /// Tells of an exception that nobody catches; what counts then is the least.
+    /// Reports an exception that nobody catches, and returns the default value instead of a result.
     fn report<T: Default>(&self, py: Python<'_>, error: &PyErr) -> T {
         error.clone_ref(py).write_unraisable(py, Some(self.owner.bind(py).as_any()));
         T::default()
@@ -195,7 +195,8 @@ impl Dispatch {
     }
 }
 
-/// Leaves the registry and closes the socket, however the handler ended.
+/// When dropped, removes the connection from the registry and closes the socket, however the
+/// handler ended.
 pub(super) struct ConnectionGuard {
     core: Arc<Core>,
     registry: Arc<Registry>,
@@ -213,12 +214,12 @@ impl std::fmt::Debug for ConnectionGuard {
 }
 
 impl ConnectionGuard {
-    /// How the connection is to be closed.
+    /// Sets how to close the connection.
     pub(super) fn set_outcome(&mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
 
-    /// Tells the operator that the handler keeps others waiting.
+    /// Logs that the handler keeps others waiting.
     pub(super) fn report_stall(&self, taken: Duration) {
         self.events.send(Event::Stall { resource: self.resource.clone(), taken });
     }

@@ -1,17 +1,17 @@
-//! From Rust's errors to the exception classes that pywebsocket's handlers catch. The classes are
-//! Python's own, in `fastwsh.pywebsocket`, and imported when first raised.
+//! Converts Rust's errors to the exception classes that pywebsocket's handlers catch. The classes
+//! are written in Python, in `fastwsh.pywebsocket`, and are imported when the first exception is
+//! raised.
 
 use std::io;
 
 use pyo3::{
-    exceptions::{PyBlockingIOError, PyConnectionError, PyOSError, PyValueError},
+    exceptions::{PyBlockingIOError, PyOSError, PyValueError},
     intern,
     prelude::*,
     sync::PyOnceLock,
-    types::{PyBytes, PyTuple, PyType},
+    types::{PyBytes, PyType},
     BoundObject,
 };
-use rustix::io::Errno;
 
 use crate::{
     os_error::strerror,
@@ -25,8 +25,6 @@ const STREAM_EXCEPTIONS: &str = "fastwsh.pywebsocket._stream_exceptions";
 pub(super) enum Kind {
     BadOperation,
     ConnectionTerminated,
-    ConnectionLost,
-    ConnectionTimedOut,
     InvalidFrame,
     InvalidUtf8,
     UnsupportedFrame,
@@ -34,12 +32,10 @@ pub(super) enum Kind {
 
 impl Kind {
     fn class(self, py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-        static CLASSES: [PyOnceLock<Py<PyType>>; 7] = [const { PyOnceLock::new() }; 7];
+        static CLASSES: [PyOnceLock<Py<PyType>>; 5] = [const { PyOnceLock::new() }; 5];
         let name = match self {
             Self::BadOperation => "BadOperationException",
             Self::ConnectionTerminated => "ConnectionTerminatedException",
-            Self::ConnectionLost => "ConnectionLostException",
-            Self::ConnectionTimedOut => "ConnectionTimedOutException",
             Self::InvalidFrame => "InvalidFrameException",
             Self::InvalidUtf8 => "InvalidUTF8Exception",
             Self::UnsupportedFrame => "UnsupportedFrameException",
@@ -68,10 +64,10 @@ impl Kind {
     }
 }
 
-/// What a stream raises when the peer broke a rule.
+/// The exception of a stream when the peer has broken a rule.
 ///
-/// The attribute `close_code` is set where the code differs from the one that goes with the class,
-/// `close_reason` where there is more to say.
+/// If the close code is not the usual one of the class, the attribute `close_code` has it.
+/// `close_reason` has a text if there is one.
 pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compat: bool) -> PyErr {
     let (kind, code) = match error {
         ProtocolError::BadText { text, .. } => {
@@ -118,7 +114,8 @@ fn limit_option(error: &ProtocolError) -> Option<&'static str> {
     }
 }
 
-/// Tells who closes the connection because of it not to wait for the peer's close frame.
+/// Marks the exception, so that the code that closes the connection does not wait for the peer's
+/// close frame.
 fn mark_mid_frame(py: Python<'_>, raised: PyErr, error: &ProtocolError) -> PyErr {
     if error.is_mid_frame() {
         if let Err(error) = raised.value(py).setattr(intern!(py, "awaits_close"), false) {
@@ -137,11 +134,11 @@ pub(super) fn invalid_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
     }
 }
 
-/// Whether an exception says that a connection is lost, or that it has to be closed because of what
-/// the peer has sent.
+/// Whether an exception means that the connection is lost, or that it must be closed because of
+/// what the peer has sent.
 pub(super) fn tells_of_the_end(py: Python<'_>, error: &PyErr) -> bool {
     if error.is_instance_of::<PyOSError>(py) {
-        // how a call ends that is made again
+        // not the end: a call that will be repeated raises this
         return !error.is_instance_of::<PyBlockingIOError>(py);
     }
     [Kind::ConnectionTerminated, Kind::InvalidFrame, Kind::InvalidUtf8, Kind::UnsupportedFrame]
@@ -149,12 +146,12 @@ pub(super) fn tells_of_the_end(py: Python<'_>, error: &PyErr) -> bool {
         .any(|kind| kind.class(py).is_ok_and(|class| error.matches(py, class).unwrap_or(false)))
 }
 
-/// A mistake of our own user while sending.
+/// The exception for a mistake of our own user in sending.
 pub(super) fn send_error(py: Python<'_>, error: &SendError) -> PyErr {
     Kind::BadOperation.with(py, error.to_string())
 }
 
-/// A value that a function cannot take.
+/// The exception for a value that a function cannot accept.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn value_error(error: impl ToString) -> PyErr {
     PyValueError::new_err(error.to_string())
@@ -162,68 +159,12 @@ pub(super) fn value_error(error: impl ToString) -> PyErr {
 
 /// An `OSError` of the right subclass, with its number.
 pub(super) fn os_error(error: &io::Error) -> PyErr {
-    match number_and_text(error) {
-        Some(arguments) => PyOSError::new_err(arguments),
+    match error.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, strerror(error))),
+        // our own error: the connection was closed on this side
+        None if error.kind() == io::ErrorKind::BrokenPipe => {
+            PyOSError::new_err((rustix::io::Errno::PIPE.raw_os_error(), "Broken pipe"))
+        }
         None => PyOSError::new_err(error.to_string()),
     }
-}
-
-/// What a call raises that met an error of its connection. If that is lost, pywebsocket's exception
-/// and Python's own are one.
-pub(super) fn connection_error(py: Python<'_>, error: &io::Error) -> PyErr {
-    let kind = match error.kind() {
-        io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::NotConnected
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::NetworkDown => Kind::ConnectionLost,
-        io::ErrorKind::TimedOut => Kind::ConnectionTimedOut,
-        _ => return os_error(error),
-    };
-    let Some(arguments) = number_and_text(error) else { return os_error(error) };
-    match kind.class(py) {
-        Ok(class) => PyErr::from_type(class.clone(), arguments),
-        Err(error) => error,
-    }
-}
-
-/// The same for what a connection in Python raises.
-pub(super) fn as_connection_error(py: Python<'_>, error: PyErr) -> PyErr {
-    let is_told = Kind::ConnectionTerminated
-        .class(py)
-        .is_ok_and(|class| error.matches(py, class).unwrap_or(false));
-    if is_told || !error.is_instance_of::<PyConnectionError>(py) {
-        return error;
-    }
-    let told = || -> PyResult<PyErr> {
-        let class = Kind::ConnectionLost.class(py)?;
-        let arguments = error.value(py).getattr(intern!(py, "args"))?;
-        let told = class.call1(arguments.cast_into::<PyTuple>()?)?;
-        Ok(PyErr::from_value(told))
-    };
-    match told() {
-        Ok(told) => {
-            told.set_cause(py, Some(error));
-            told
-        }
-        Err(_) => error,
-    }
-}
-
-fn number_and_text(error: &io::Error) -> Option<(i32, String)> {
-    let error = match (error.raw_os_error(), error.kind()) {
-        (Some(number), _) => io::Error::from_raw_os_error(number),
-        // ours: the connection has been closed on this side, or the number was lost on the way
-        (None, io::ErrorKind::BrokenPipe) => Errno::PIPE.into(),
-        (None, io::ErrorKind::ConnectionReset) => Errno::CONNRESET.into(),
-        (None, io::ErrorKind::ConnectionAborted) => Errno::CONNABORTED.into(),
-        (None, io::ErrorKind::NotConnected) => Errno::NOTCONN.into(),
-        (None, io::ErrorKind::HostUnreachable) => Errno::HOSTUNREACH.into(),
-        (None, io::ErrorKind::TimedOut) => Errno::TIMEDOUT.into(),
-        _ => return None,
-    };
-    let number = error.raw_os_error()?;
-    Some((number, strerror(&error)))
 }

@@ -1,9 +1,9 @@
 //! asyncio: coroutines that use connections, woken in batches.
 //!
-//! The sockets of an event loop's coroutines are watched by a reactor of their own, whose
-//! descriptor the event loop watches. When it is readable, one call of [`EventLoop::run`] asks for
-//! all sockets that are ready and lets the coroutines that wait for them go on, one after the
-//! other, without a trip through the event loop's queue for each.
+//! A reactor watches the sockets of all coroutines, and the asyncio event loop watches only the
+//! descriptor of the reactor. When it is readable, one call of [`EventLoop::run`] finds all sockets
+//! that are ready, and resumes the coroutines that wait for them one after the other. This saves a
+//! trip through the event loop's queue for each of them.
 
 mod caller;
 mod operation;
@@ -40,53 +40,50 @@ use crate::{
     server::{Slices, Watchdog},
 };
 
-/// Looks at the sockets in one call, as long as there is something to find: a trip through the
-/// event loop costs as much as some messages, and others in the loop are not to wait for long.
+/// The most looks at the sockets in one call, as long as each finds something. A trip through the
+/// event loop costs as much as some messages, but other tasks of the loop must not wait for long.
 const LOOKS: usize = 8;
 
-/// Messages that a coroutine receives or sends without waiting until the others have their turn, if it
-/// has not used up its slice before.
+/// The most messages that a coroutine receives or sends without waiting before others have their
+/// turn, unless its slice ends earlier.
 const BUDGET: usize = 64;
 
-/// What coroutines in one event loop wait for.
+/// The state of one event loop: what its coroutines wait for.
 pub(super) struct LoopState {
     reactor: Mutex<Reactor>,
     remote: Arc<Remote>,
-    /// By the number of a connection's place.
+    /// Connections, by the number of their place in the reactor.
     watched: Mutex<Vec<Option<Watched>>>,
     jobs: Mutex<VecDeque<HandlerJob>>,
-    /// Nobody takes jobs any more.
+    /// The event loop accepts no more jobs.
     ended: AtomicBool,
-    /// What its thread does at a time, for whoever watches it.
+    /// The slices of its thread, for the watchdog.
     slices: Arc<Slices>,
-    /// Nobody else says when it waits.
+    /// Whether this code must report when the thread waits, because nothing else does.
     says_when_it_waits: AtomicBool,
-    /// Dropped at the end: it refers back to whoever has this.
+    /// Cleared at the end, because these objects refer back to the owner of this one.
     python: Mutex<Option<Loop>>,
 }
 
-/// The event loop as Python has it.
+/// The Python objects of the event loop.
 struct Loop {
     event_loop: Py<PyAny>,
-    /// Called with each connection that a server hands in, and what to call at its end.
+    /// Called with each connection from a server, and with the function to call at the connection's
+    /// end.
     start: Option<Py<PyAny>>,
 }
 
-/// A connection that coroutines use.
+/// A connection that coroutines use, and the operations that wait for it.
 struct Watched {
     token: ReactorToken,
     transport: Arc<Transport>,
     waiters: Vec<Py<Operation>>,
-    /// Operations that go on when others have had their turn: they will meet what there is to tell.
-    turns: usize,
-    /// There was something to tell meanwhile.
-    has_missed: bool,
-    /// Called when the peer has gone while nobody waits for it.
+    /// Called when the peer goes away while no operation waits for it.
     on_end: Option<Py<PyAny>>,
 }
 
 impl LoopState {
-    /// Takes a connection whose handler is a coroutine function; gives it back if nobody is there.
+    /// Accepts a connection for a coroutine function. Returns the job if the event loop has ended.
     pub(super) fn submit(&self, job: HandlerJob) -> Option<HandlerJob> {
         if self.ended.load(Ordering::SeqCst) {
             return Some(job);
@@ -104,7 +101,7 @@ impl LoopState {
         transport.token(&self.remote, |socket| self.reactor().register(socket))
     }
 
-    /// Looks after a connection from here on.
+    /// Starts to watch a connection.
     fn watch(&self, transport: &Arc<Transport>) -> io::Result<ReactorToken> {
         let token = self.token(transport)?;
         let number = token.number() as usize;
@@ -112,14 +109,8 @@ impl LoopState {
         if watched.len() <= number {
             watched.resize_with(number + 1, || None);
         }
-        let entry = Watched {
-            token,
-            transport: transport.clone(),
-            waiters: Vec::new(),
-            turns: 0,
-            has_missed: false,
-            on_end: None,
-        };
+        let entry =
+            Watched { token, transport: transport.clone(), waiters: Vec::new(), on_end: None };
         let before = watched[number].replace(entry);
         drop(watched);
         drop(before);
@@ -134,8 +125,8 @@ impl LoopState {
         lock(&self.python).as_ref()?.start.as_ref().map(|start| start.clone_ref(py))
     }
 
-    /// Has an operation woken when the connection should be looked at again; `false` if nobody
-    /// looks after it any more.
+    /// Registers an operation to be woken when it should try again. Returns `false` if the
+    /// connection is not watched any more.
     fn add_waiter(&self, token: ReactorToken, waiter: Py<Operation>) -> bool {
         let mut given_up = Vec::new();
         let is_added = self.with(token, |entry| {
@@ -165,20 +156,20 @@ impl LoopState {
         entry.filter(|entry| entry.token == token).map(change)
     }
 
-    /// Has whoever waits for the connection look again.
+    /// Wakes the operations that wait for the connection, so that they try again.
     fn wake_soon(&self, transport: &Transport) {
         if let Ok(token) = self.token(transport) {
             self.remote.waker(token.number()).wake();
         }
     }
 
-    /// Lets those who wait for a connection look again.
+    /// Resumes the operations that wait for a connection.
     fn wake(self: &Arc<Self>, py: Python<'_>, caller: CallerId) -> PyResult<()> {
         let found = {
             let mut watched = lock(&self.watched);
             let entry = watched.get_mut(caller as usize).and_then(Option::as_mut);
             entry.map(|entry| {
-                // nearly always there is one, whose place is used again
+                // nearly always there is one waiter, so keep the memory of the list for the next
                 let first = entry.waiters.pop();
                 let others = if entry.waiters.is_empty() {
                     Vec::new()
@@ -204,23 +195,7 @@ impl LoopState {
         }
     }
 
-    /// Notes that an operation lets others have their turn.
-    fn begin_turn(&self, token: ReactorToken) {
-        self.with(token, |entry| entry.turns += 1);
-    }
-
-    /// Notes that it goes on, or is given up.
-    fn end_turn(&self, token: ReactorToken) {
-        let must_look = self.with(token, |entry| {
-            entry.turns = entry.turns.saturating_sub(1);
-            entry.turns == 0 && std::mem::take(&mut entry.has_missed)
-        });
-        if must_look == Some(true) {
-            self.remote.waker(token.number()).wake();
-        }
-    }
-
-    /// Tells the handler if the peer has gone: nobody else would.
+    /// Tells the handler if the peer has gone, as no operation waits that would notice it.
     fn look_after(
         &self,
         py: Python<'_>,
@@ -232,15 +207,7 @@ impl LoopState {
         if !may_be_done || !transport.is_peer_done(has_ended) {
             return Ok(());
         }
-        let on_end = self.with(token, |entry| {
-            entry.has_missed = entry.turns > 0;
-            if entry.has_missed {
-                None
-            } else {
-                entry.on_end.take()
-            }
-        });
-        match on_end.flatten() {
+        match self.with(token, |entry| entry.on_end.take()).flatten() {
             Some(on_end) => on_end.call0(py).map(drop),
             None => Ok(()),
         }
@@ -313,7 +280,7 @@ impl EventLoop {
         let slices = self.0.slices.clone();
         let bark = move |taken: Duration| {
             let number = slices.number();
-            // nothing can be run in an interpreter that is ending
+            // an interpreter that is ending can run nothing
             Python::try_attach(|py| {
                 if let Err(error) = on_stall.call1(py, (number, taken.as_secs_f64())) {
                     error.write_unraisable(py, None);
@@ -379,7 +346,7 @@ impl EventLoop {
     }
 }
 
-/// What is called when the coroutine of a connection has ended; closes the connection.
+/// Called when the coroutine of a connection has ended; closes the connection.
 #[pyclass(frozen, module = "fastwsh._core")]
 pub(super) struct AsyncConnectionGuard {
     connection: Py<Connection>,
@@ -396,7 +363,7 @@ impl AsyncConnectionGuard {
     }
 }
 
-/// How much a coroutine may do before the others have their turn. One thread uses it.
+/// How much a coroutine may do before others have their turn. Only one thread uses it.
 struct Budget {
     left: AtomicUsize,
     slice: Slice,
@@ -411,8 +378,8 @@ impl Budget {
         self.left.store(BUDGET, Ordering::Relaxed);
     }
 
-    /// Whether there was something left. Most coroutines wait after a message or two: the clock runs from
-    /// the third one on.
+    /// Uses a part of the budget, and returns whether something was left. Most coroutines wait
+    /// after a message or two, so the clock is read only from the third message on.
     fn spend(&self) -> bool {
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Protocol rules for Python: each function asks `protocol` and translates the answer.
+//! Protocol rules for Python: each function calls `protocol` and converts the result.
 
 use pyo3::{prelude::*, types::PyBytes};
 
@@ -25,7 +25,7 @@ pub(super) fn scan_token(data: &str, start: usize) -> usize {
     let chars: Vec<char> = data.chars().collect();
     let mut scanner = Scanner::new(&chars, start);
     scanner.token();
-    // who stands behind the end stays there
+    // a position behind the end stays there
     scanner.head().max(start)
 }
 
@@ -35,7 +35,7 @@ pub(super) fn scan_lws(data: &str, start: usize) -> usize {
     let chars: Vec<char> = data.chars().collect();
     let mut scanner = Scanner::new(&chars, start);
     scanner.lws();
-    // who stands behind the end stays there
+    // a position behind the end stays there
     scanner.head().max(start)
 }
 
@@ -177,7 +177,8 @@ pub(super) fn create_closing_handshake_body<'py>(
     Ok(PyBytes::new(py, &body))
 }
 
-/// The body of a close frame; what is no text has no `encode`, which is pywebsocket's error too.
+/// The body of a close frame. A reason that is not text has no `encode`, which raises the same
+/// error as in pywebsocket.
 pub(super) fn closing_body(code: i64, reason: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let py = reason.py();
     let code = u16::try_from(code).map_err(|_| SendError::CloseCodeOutOfRange);

@@ -1,10 +1,10 @@
 //! The hub: handlers that wait only in calls of this module share one thread, each in a greenlet.
 //!
-//! A handler that has to wait hands the thread on to the next one that can go on, straight from its
-//! own stack; only new connections and ended ones pass through the thread's main greenlet. When
-//! nobody can go on, whoever noticed waits for all.
+//! A handler that has to wait switches directly to the next handler that can go on. Only new and
+//! ended connections pass through the thread's main greenlet. If no handler can go on, the one that
+//! has noticed it waits for the sockets of all.
 //!
-//! Stacks are copied away while a greenlet waits: nothing outside of it may point into them.
+//! While a greenlet waits, its stack is copied elsewhere, so nothing outside may point into it.
 
 mod parker;
 mod shared;
@@ -35,42 +35,43 @@ use crate::{
     server::Watchdog,
 };
 
-/// Calls of the stream, or KiB through it, after which a handler that never waits lets the others
-/// go on, if it has not used up its slice before.
+/// The most calls of the stream, or KiB through it, for a handler that never waits, before it lets
+/// others run, unless its slice ends earlier.
 const BUDGET: u32 = 512;
 
-/// Handlers that go on between two looks at sockets and new connections, if that takes no longer than
-/// a slice.
+/// The most handlers that run between two looks at sockets and new connections, unless a slice ends
+/// earlier.
 const LOOK_EVERY: u32 = 64;
 
-/// Greenlets without a connection that are kept: what a burst of short connections needs.
+/// The most idle greenlets to keep, enough for a burst of short connections.
 const MAX_IDLE: usize = 64;
 
 thread_local! {
-    /// Set on the hub's thread, which lives as long as the process.
+    /// Set in the hub's thread, which runs as long as the process.
     static HERE: Cell<Option<&'static HubThread>> = const { Cell::new(None) };
 }
 
-/// What only the hub's thread touches.
+/// The state that only the hub's thread uses.
 pub(super) struct HubThread {
     hub: Arc<Hub>,
     reactor: RefCell<Reactor>,
     ready: RefCell<VecDeque<CallerId>>,
     tasks: RefCell<Vec<Option<Task>>>,
     free: RefCell<Vec<CallerId>>,
-    /// Whose stack we are on; `None`: the main greenlet's.
+    /// The handler that runs now; `None` for the main greenlet.
     current: Cell<Option<CallerId>>,
-    /// The main greenlet goes on because a handler handed over, not because one ended.
+    /// Whether the main greenlet goes on because a handler has switched to it, and not because one
+    /// has ended.
     handed_over: Cell<bool>,
     budget: Cell<u32>,
     slice: Slice,
     until_look: Cell<u32>,
     last_look: Slice,
-    /// Greenlets whose handler has ended, for the next ones: making one costs more than all else
-    /// that Python does for a connection, for the memory of its frames.
+    /// Greenlets of handlers that have ended, to be reused. Making one costs more than everything
+    /// else that Python does for a connection, because of the memory for its frames.
     idle: RefCell<Vec<Worker>>,
     new_greenlet: Py<PyAny>,
-    /// What a greenlet runs: one connection after the other.
+    /// The function that a greenlet runs: one connection after the other.
     work: Py<PyAny>,
     switch_to_main: Py<PyAny>,
 }
@@ -81,21 +82,21 @@ struct Worker {
     switch: Py<PyAny>,
 }
 
-/// A connection whose handler runs.
+/// A connection with a running handler.
 struct Task {
     worker: Worker,
     connection: Py<Connection>,
 }
 
-/// Who goes on.
+/// The caller that goes on.
 enum Next {
-    /// Who asked.
+    /// The caller that has asked.
     Same,
     Main,
     Task(CallerId, Py<PyAny>),
 }
 
-/// The hub's thread, if the caller is a handler on it.
+/// The hub's thread, if the caller is a handler in it.
 pub(super) fn here() -> Option<&'static HubThread> {
     HERE.get().filter(|hub| hub.current.get().is_some())
 }
@@ -105,7 +106,7 @@ fn is_hub_thread() -> bool {
     HERE.get().is_some()
 }
 
-/// Lets the others go on if the calling handler has done much without waiting.
+/// Lets others run if the calling handler has done much without waiting.
 pub(super) fn yield_if_over_budget(py: Python<'_>) -> PyResult<()> {
     here().map_or(Ok(()), |hub| hub.yield_if_over_budget(py))
 }
@@ -118,7 +119,8 @@ pub(super) fn charge_bytes(bytes: usize) {
     }
 }
 
-/// Dropped when the hub's thread ends, which it should not: connections go to threads then.
+/// Dropped when the hub's thread ends. That should not happen; if it does, connections go to
+/// threads.
 struct Alive(Arc<Hub>);
 
 impl Drop for Alive {
@@ -130,10 +132,10 @@ impl Drop for Alive {
 impl HubThread {
     fn run(hub: Arc<Hub>, reactor: Reactor) {
         let _alive = Alive(hub.clone());
-        // nothing can be run in an interpreter that is ending
+        // an interpreter that is ending can run nothing
         let _ = Python::try_attach(|py| match Self::new(py, hub, reactor) {
             Ok(here) => {
-                // for good: greenlets that wait refer to it
+                // leaked on purpose: greenlets that wait refer to it
                 let here: &'static Self = Box::leak(Box::new(here));
                 HERE.set(Some(here));
                 here.serve(py);
@@ -171,7 +173,7 @@ impl HubThread {
     }
 
     fn serve(&self, py: Python<'_>) {
-        // the first connection may be there already, and its handler may be one that blocks
+        // the first connection may have arrived already, and its handler may block
         self.hub.slices.resume();
         loop {
             for _ in 0..LOOK_EVERY {
@@ -186,7 +188,7 @@ impl HubThread {
         }
     }
 
-    /// Begins a connection; comes back when its handler, or another one after it, hands over or
+    /// Begins a connection. Returns when its handler, or another one after it, switches back or
     /// ends.
     fn start(&self, py: Python<'_>, job: HandlerJob) {
         self.hub.slices.begin();
@@ -213,8 +215,8 @@ impl HubThread {
         Ok(Worker { greenlet: greenlet.unbind(), switch })
     }
 
-    /// Keeps a greenlet whose handler has ended, if it can be used again: as good as new, with no
-    /// context variable set.
+    /// Keeps the greenlet of a handler that has ended, if it can be reused: it must be like a new
+    /// one, without context variables.
     fn keep_worker(&self, py: Python<'_>, worker: Worker) -> PyResult<()> {
         let greenlet = worker.greenlet.bind(py);
         if greenlet.getattr(intern!(py, "dead"))?.is_truthy()? {
@@ -227,7 +229,7 @@ impl HubThread {
             return Ok(());
         }
         drop(idle);
-        // ends it: it sees an exception of its own where it waits
+        // end it by an exception where it waits
         worker.greenlet.bind(py).call_method0(intern!(py, "throw")).map(drop)
     }
 
@@ -269,14 +271,14 @@ impl HubThread {
         }
     }
 
-    /// Decides who goes on; waits for the peers of all if nobody can.
+    /// Decides which handler goes on. If none can, waits for the sockets of all.
     fn next(&self, py: Python<'_>, asking: Option<CallerId>) -> Next {
         loop {
             let ready = self.ready.borrow_mut().pop_front();
             let is_due = self.until_look.get() == 0 || self.last_look.is_over();
             if self.hub.has_jobs() && (ready.is_none() || is_due) {
                 self.ready.borrow_mut().extend(ready);
-                // many new connections must not keep the old ones waiting
+                // look in between, so that many new connections do not keep the old ones waiting
                 self.look(py, Some(Duration::ZERO));
                 return Next::Main;
             }
@@ -291,14 +293,14 @@ impl HubThread {
             if asking == Some(id) {
                 return Next::Same;
             }
-            // a number may be that of a handler that has ended
+            // the number may belong to a handler that has ended
             if let Some(Some(task)) = self.tasks.borrow().get(id as usize) {
                 return Next::Task(id, task.worker.switch.clone_ref(py));
             }
         }
     }
 
-    /// Looks whose sockets are ready.
+    /// Looks for sockets that are ready.
     fn look(&self, py: Python<'_>, timeout: Option<Duration>) {
         self.until_look.set(LOOK_EVERY);
         let mut reactor = self.reactor.borrow_mut();
@@ -318,12 +320,12 @@ impl HubThread {
         };
         self.last_look.begin_again();
         if polled.is_err() {
-            // out of memory in the kernel, at most: better late than never
+            // this can fail only if the kernel has no memory; try again later
             py.detach(|| thread::sleep(Duration::from_millis(10)));
         }
     }
 
-    /// Hands the thread on until the calling handler is woken, which may be for no reason.
+    /// Lets others run until the calling handler is woken, which may happen without a reason.
     pub(super) fn park(&self, py: Python<'_>) -> PyResult<()> {
         let current = self.current.get();
         let switched = match self.next(py, current) {
@@ -342,16 +344,16 @@ impl HubThread {
         switched
     }
 
-    /// A frame of its own: what greenlet does to reach the main greenlet takes 64 bytes of stack
-    /// less than to reach another one. A handler's stack must not be larger when it waits for the
-    /// second time, else the memory that it left the first time is of no use to it (2.3 KiB lost
-    /// per connection).
+    /// A function of its own, for its stack frame: greenlet needs 64 bytes of stack less to reach
+    /// the main greenlet than to reach another one. If a handler's stack were larger at its second
+    /// wait than at its first, the memory for the first copy could not be reused, which would cost
+    /// 2.3 KiB per connection.
     #[inline(never)]
     fn switch_to_main(&self, py: Python<'_>) -> PyResult<()> {
         self.switch_to_main.call0(py).map(drop)
     }
 
-    /// Lets the others go on if the calling handler has used up its share.
+    /// Lets others run if the calling handler has used up its budget.
     fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()> {
         match self.budget.get().checked_sub(1) {
             Some(left) if !self.slice.is_over() => {

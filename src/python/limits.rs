@@ -1,4 +1,4 @@
-//! The limits of a server as Python gives them: a dict of numbers, of which 0 is no limit.
+//! The limits of a server from Python: a dict of numbers, in which 0 means no limit.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use super::errors::value_error;
 use crate::{protocol, server};
 
-/// The dict; `fastwsh.limits` says what each means.
+/// The dict; `fastwsh.limits` describes each entry.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(super) struct Limits {

@@ -1,5 +1,5 @@
-//! `StreamOptions`: how a stream treats frames and messages, quick to ask for what nearly every
-//! stream has, no filters at all.
+//! `StreamOptions`: how a stream treats frames and messages. Asking whether there are no filters is
+//! quick, because nearly every stream has none.
 
 use std::sync::Mutex;
 
@@ -13,11 +13,12 @@ use crate::locks::{lock, try_lock};
 
 /// The attributes of pywebsocket's class of this name.
 ///
-/// Zeroed memory must be valid for a traversal, see `Stream`: it is an open lock around nothing.
+/// A garbage collection may traverse zeroed memory, see `Stream`. Zeroes here are an unlocked lock
+/// around nothing.
 #[pyclass(frozen, subclass, module = "fastwsh._core")]
 pub(super) struct StreamOptions(Mutex<Attributes>);
 
-/// What an attribute was set to; made when it is first asked for.
+/// The values of the attributes; each is made when it is first read.
 #[derive(Default)]
 struct Attributes {
     outgoing_frame_filters: Option<Py<PyAny>>,
@@ -29,7 +30,7 @@ struct Attributes {
     unmask_receive: Option<Py<PyAny>>,
 }
 
-/// Which way frames go.
+/// The direction of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Outgoing,
@@ -37,9 +38,9 @@ pub(super) enum Direction {
 }
 
 impl StreamOptions {
-    /// Whether no filter changes what passes; `false` also if that is not known.
+    /// Whether there is no filter in this direction; `false` also if that is not known.
     pub(super) fn is_plain(&self, py: Python<'_>, direction: Direction) -> bool {
-        // taken at once: whoever holds it does nothing but copy a reference
+        // this hardly ever fails: the lock is held only to copy a reference
         let Some(attributes) = try_lock(&self.0) else { return false };
         let is_empty = |filters: &Option<Py<PyAny>>| {
             filters.as_ref().is_none_or(|filters| {
@@ -86,7 +87,7 @@ macro_rules! attributes {
                     if let Some(value) = &lock(&self.0).$name {
                         return value.clone_ref(py);
                     }
-                    // made without the lock: making it may run a collection
+                    // made without holding the lock, because this may start a garbage collection
                     let default = $default(py);
                     lock(&self.0).$name.get_or_insert(default).clone_ref(py)
                 }
@@ -94,7 +95,7 @@ macro_rules! attributes {
                 #[setter]
                 fn $set(&self, value: Py<PyAny>) {
                     let old = lock(&self.0).$name.replace(value);
-                    // what it was may run code when it goes
+                    // dropping the old value may run Python code
                     drop(old);
                 }
             )*

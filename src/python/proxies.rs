@@ -1,4 +1,4 @@
-//! Whom a server believes about its clients, as Python gives it: a dict.
+//! The trusted proxies of a server from Python: a dict.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::{
     server,
 };
 
-/// The dict; `fastwsh.proxies` says what each entry means.
+/// The dict; `fastwsh.proxies` describes each entry.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(super) struct Proxies {

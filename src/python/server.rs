@@ -60,7 +60,7 @@ fn to_files((private_key, certificate, client_ca, optional): TlsArguments) -> Tl
     TlsFiles { private_key, certificate, client_auth }
 }
 
-/// An embedder's answer to whether a file is a program; an exception is none.
+/// Asks an embedder's function whether a file is a program. An exception means no.
 fn asking(is_executable: Py<PyAny>) -> IsExecutable {
     Arc::new(move |path| {
         let answer = Python::try_attach(|py| {
@@ -116,7 +116,7 @@ impl Server {
         strict_compat: bool,
         tls: Option<TlsArguments>,
         content_types: HashMap<String, String>,
-        cgi_directories: Vec<Vec<u8>>,
+        cgi_directories: Vec<String>,
         cgi_timeout: Option<f64>,
         cgi_user: Option<(u32, u32)>,
         cgi_is_executable: Option<Py<PyAny>>,

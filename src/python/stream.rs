@@ -1,7 +1,8 @@
 //! `Stream`: pywebsocket's `stream.Stream`, one state machine over two transports.
 //!
-//! Over a connection of this server it reads and writes the socket itself, with the interpreter
-//! detached whenever it may wait. Over any other object it calls that object's `read` and `write`.
+//! Over a connection of this server it reads and writes the socket itself, and releases the
+//! interpreter whenever it may wait. Over any other object it calls that object's `read` and
+//! `write`.
 //!
 //! No lock is held while Python code runs: handlers' hooks may call the stream again.
 
@@ -53,27 +54,27 @@ const NO_OPCODE: u8 = 0xff;
 #[pyclass(frozen, subclass, weakref, dict, module = "fastwsh._core")]
 pub(super) struct Stream {
     inner: OnceLock<Inner>,
-    /// Whether `inner` may be looked at. Python 3.11 and 3.12 make the instance's dict before the
-    /// native part is written, and a collection that this starts traverses zeroed memory: zero
-    /// must mean that there is nothing to visit, which it does not for a `OnceLock`.
+    /// Whether `inner` may be read. Python 3.11 and 3.12 make the instance's dict before the native
+    /// part is written. This may start a garbage collection, which then traverses zeroed memory. So
+    /// zero must mean that there is nothing to visit, which is not true for a `OnceLock`.
     ready: AtomicBool,
 }
 
 struct Inner {
     request: Py<PyAny>,
     options: Py<PyAny>,
-    /// The same, if they are of our own class: quicker to read.
+    /// The same options if they are of our own class, which is quicker to read.
     own_options: Option<Py<StreamOptions>>,
-    /// The request's own attributes, if it keeps them in a dict: quicker to read.
+    /// The dict of the request's attributes, if it has one, which is quicker to read.
     attributes: Option<Py<PyDict>>,
     mask_send: bool,
     expect_masked: bool,
     reader: Mutex<MessageReader>,
     frames: Mutex<FrameReader>,
     writer: Mutex<FrameWriter>,
-    /// Held from compressing a piece of a message to sending it.
+    /// Locked from compressing a piece of a message until it is sent.
     compressing: Mutex<()>,
-    /// Bytes of a Python connection that no frame has taken yet.
+    /// Bytes from a Python connection that do not belong to a frame yet.
     duck_input: Mutex<Vec<u8>>,
     /// Bodies of pings that have not been answered.
     pings: Mutex<Vec<Vec<u8>>>,
@@ -85,7 +86,7 @@ impl Stream {
     #[new]
     #[pyo3(signature = (*args, **kwargs), text_signature = "(request, options)")]
     fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        // a subclass may take other arguments; `__init__` gets those that count
+        // a subclass may have other arguments; only those of `__init__` count
         let _ = (args, kwargs);
         Self { inner: OnceLock::new(), ready: AtomicBool::new(false) }
     }
@@ -249,7 +250,7 @@ impl Stream {
     }
 }
 
-/// A close code that may be `None` without being left out.
+/// A close code, which may be `None` explicitly.
 #[derive(Clone, Copy)]
 pub(super) struct CloseArgument(pub(super) Option<i64>);
 
@@ -272,7 +273,7 @@ impl Stream {
         self.get().ok_or_else(|| PyRuntimeError::new_err("Stream.__init__ was not called"))
     }
 
-    /// For a handler that reads below messages.
+    /// The state, for a handler that reads frames or bytes itself.
     fn raw_inner(&self, py: Python<'_>) -> PyResult<&Inner> {
         let inner = self.inner()?;
         inner.note_raw(py)?;
@@ -306,7 +307,8 @@ impl Inner {
         self.attribute(py, intern!(py, "client_terminated"))?.is_truthy()
     }
 
-    /// Whether our side has sent a close frame; one that the server sent is told here first.
+    /// Whether our side has sent a close frame. If the server has sent one on its own, sets
+    /// `request.server_terminated` first.
     fn server_terminated(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<bool> {
         let name = intern!(py, "server_terminated");
         if self.attribute(py, name)?.is_truthy()? {
@@ -331,7 +333,7 @@ impl Inner {
         self.request.bind(py).setattr(name, value)
     }
 
-    /// Whether no filter changes what passes.
+    /// Whether there is no filter in this direction.
     fn is_plain(&self, py: Python<'_>, direction: Direction) -> bool {
         self.own_options.as_ref().is_some_and(|options| options.get().is_plain(py, direction))
     }
@@ -357,13 +359,13 @@ impl Inner {
         Ok(repr(&connection.getattr(intern!(py, "remote_addr"))?))
     }
 
-    /// The reader; another thread may hold it while it waits for the peer.
+    /// Locks the reader; another thread may hold it while it waits for the peer.
     fn reader(&self, py: Python<'_>) -> MutexGuard<'_, MessageReader> {
         self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Raises a `TypeError` for what has no buffer, as concatenating it to bytes does.
+/// Raises a `TypeError` for an object without a buffer, as concatenating it to bytes would.
 pub(super) fn refuse_unless_bytes_like(object: &Bound<'_, PyAny>) -> PyResult<()> {
     if object.is_instance_of::<PyBytes>() || PyMemoryView::from(object).is_ok() {
         return Ok(());

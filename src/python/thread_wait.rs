@@ -1,4 +1,4 @@
-//! Calls that wait as a client does: signals are handled meanwhile, and the time may be limited.
+//! How the calls of a client wait: they handle signals meanwhile, and may have a deadline.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,16 +16,16 @@ use pyo3::{
 
 use crate::connection::{LockWaiters, Park, Readiness, Transport, Wait};
 
-/// How long a signal may go unnoticed that comes just before a wait begins, which it then does not
-/// end.
+/// A signal that arrives just before a wait begins does not end the wait; it is noticed after this
+/// time.
 const SIGNAL_SLICE: Duration = Duration::from_millis(500);
 
-/// Beyond the deadline: for a peer to take the rest of a frame, such as a pong, before the connection
-/// counts as lost.
+/// The time after the deadline in which the peer may still take the rest of a frame, such as a
+/// pong, before the connection counts as lost.
 const SEND_GRACE: Duration = Duration::from_secs(10);
 
 thread_local! {
-    /// How this thread waits now; `None`: in the system call, until it is done.
+    /// How this thread waits now; `None` means in the system call, without a deadline.
     static CURRENT: Cell<Option<Patience>> = const { Cell::new(None) };
 }
 
@@ -57,26 +57,26 @@ pub(super) fn call_within<'py>(
     work.call0()
 }
 
-/// When so many seconds are over; `None`: never.
+/// The time when the seconds are over; `None` means never.
 fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
     let Some(seconds) = timeout else { return Ok(None) };
     if seconds.is_nan() {
         return Err(PyValueError::new_err("timeout is not a number; give seconds, or None"));
     }
-    // a time so long that it has no end has none
+    // a time that is too long to express counts as no limit
     let limit = Duration::try_from_secs_f64(seconds.max(0.0)).ok();
     Ok(limit.and_then(|limit| Instant::now().checked_add(limit)))
 }
 
-/// Whether what the caller waits for must come in time.
+/// Whether the caller has a deadline.
 pub(super) fn has_deadline() -> bool {
     CURRENT.get().is_some_and(|patience| patience.deadline.is_some())
 }
 
-/// Does what may wait for the peer of `transport`, in a thread that may block.
+/// Runs `work`, which may wait for the peer of `transport`, in a thread that may block.
 ///
 /// # Errors
-/// What a signal's handler raised, and `TimeoutError`.
+/// The exception of a signal handler, or `TimeoutError`.
 pub(super) fn waiting<T: Send>(
     py: Python<'_>,
     transport: &Transport,
@@ -96,13 +96,13 @@ pub(super) fn waiting<T: Send>(
     raised.map_or(Ok(result), Err)
 }
 
-/// A thread, detached from the interpreter, that waits with poll(2).
+/// A thread that has released the interpreter and waits with poll(2).
 struct Waiter<'a> {
     transport: &'a Transport,
     patience: Patience,
-    /// Until a read finds less than it wants.
+    /// Whether the socket may be readable; false after a read that found less than it wanted.
     may_be_readable: Cell<bool>,
-    /// What ends the call.
+    /// The exception that ends the call.
     raised: RefCell<Option<PyErr>>,
 }
 
@@ -116,8 +116,8 @@ impl Wake for Unpark {
 }
 
 impl Waiter<'_> {
-    /// Looks until `is_done` says so, each time for a while, between which signals are handled;
-    /// `false` when the time is over.
+    /// Calls `is_done` with short waits until it returns `true`, and handles signals in between.
+    /// Returns `false` when the time is over.
     #[expect(clippy::redundant_closure_for_method_calls, reason = "a path has one lifetime only")]
     fn wait(
         &self,
@@ -134,7 +134,7 @@ impl Waiter<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            // an interpreter that is ending has no handlers any more
+            // an interpreter that is ending has no signal handlers any more
             if let Some(Err(error)) = Python::try_attach(|py| py.check_signals()) {
                 return Err(self.end(error));
             }
@@ -169,7 +169,7 @@ impl Park for Waiter<'_> {
     }
 
     fn pause(&self) -> io::Result<()> {
-        // its thread is its own
+        // the caller has its thread to itself
         Ok(())
     }
 

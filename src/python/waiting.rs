@@ -1,6 +1,6 @@
-//! The one way in which a call of Python's waits. Who calls decides: a handler in the hub hands the
-//! thread on, a coroutine comes back later, anybody else waits in its own thread with the
-//! interpreter detached.
+//! The one place that decides how a call from Python waits. A handler in the hub lets other
+//! handlers run, a coroutine repeats the call later, and every other caller waits in its own thread
+//! with the interpreter released.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -9,10 +9,12 @@ use pyo3::prelude::*;
 use super::{event_loop, hub};
 use crate::connection::{Park, Transport, Wait};
 
-/// Does what may wait to receive from the peer of `transport`, as the caller can.
+/// Runs `work`, which may wait for bytes from the peer of `transport`, in the way in which the
+/// caller can wait.
 ///
 /// # Errors
-/// What was thrown into the caller while it waited; for a coroutine also that it has to come back.
+/// The exception that was raised in the caller while it waited, or, in a coroutine, the one that
+/// says that the call must be repeated.
 pub(super) fn waiting<T: Send>(
     py: Python<'_>,
     transport: &Transport,
@@ -24,8 +26,8 @@ pub(super) fn waiting<T: Send>(
     }
 }
 
-/// Does what may wait for the peer of `transport` to take something. A coroutine never comes back
-/// for that: what is left is sent later.
+/// Runs `work`, which may wait until the peer of `transport` reads. A coroutine does not repeat the
+/// call: what the kernel does not take is sent later.
 ///
 /// # Errors
 /// As [`waiting`].
@@ -40,8 +42,8 @@ pub(super) fn sending<T: Send>(
     }
 }
 
-/// Lets others go on if the caller shares its thread and has gone on for long: for loops that go on as
-/// long as a peer sends.
+/// Lets others run if the caller shares its thread and has used it for long. Loops that last as
+/// long as a peer sends call this.
 ///
 /// # Errors
 /// As [`waiting`].
@@ -52,7 +54,7 @@ pub(super) fn pause(py: Python<'_>, transport: &Transport) -> PyResult<()> {
     }
 }
 
-/// Does what does not wait, with what is known of the sockets where the caller runs.
+/// Runs `work`, which does not wait, with the knowledge of the reactor where the caller runs.
 pub(super) fn parked<T>(
     py: Python<'_>,
     transport: &Transport,
@@ -64,8 +66,8 @@ pub(super) fn parked<T>(
     }
 }
 
-/// Takes a lock that others may hold while they wait for the peer of `transport`; they tell its
-/// turns when they let go.
+/// Takes a lock that others may hold while they wait for the peer of `transport`. They notify its
+/// [`LockWaiters`](crate::connection::LockWaiters) when they release it.
 ///
 /// # Errors
 /// As [`waiting`].
@@ -85,8 +87,8 @@ pub(super) fn has_own_thread() -> bool {
     hub::here().is_none() && event_loop::here().is_none()
 }
 
-/// Waits until something has been received, with little on the stack: most handlers in the hub wait
-/// here.
+/// Waits for input with little on the stack: most handlers in the hub wait here, and their stacks
+/// are copied.
 ///
 /// # Errors
 /// As [`waiting`].

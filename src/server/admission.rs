@@ -1,5 +1,5 @@
-//! Whether a connection may stay: the limits on connections, and the address that each one counts
-//! for, which a trusted proxy may tell.
+//! Decides whether a connection may stay: limits on the number of connections, and the address for
+//! which each connection counts, which a trusted proxy may report.
 
 pub(super) mod arrivals;
 pub(super) mod client_address;

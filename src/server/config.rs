@@ -1,40 +1,40 @@
-//! What a server is told when it is made: settings, and which resources have handlers.
+//! The settings of a server, and the routes to its handlers.
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use rustls::ServerConfig;
 
 use super::{
     admission::client_address::Proxies,
-    http::CgiConfig,
     limits::{ConnectionLimits, Keepalive},
 };
 use crate::protocol::uri;
 
-/// What a server needs to know.
+/// The settings of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Root of the files that the fallback serves.
     pub document_root: PathBuf,
-    /// Files that the server uses itself: never served, whatever their names.
+    /// Files that the server uses itself. They are never served, under any name.
     pub private_files: Vec<PathBuf>,
-    /// Whether files whose names begin with a dot are served.
+    /// Whether files with names that begin with a dot are served.
     pub serve_dot_files: bool,
-    /// What a peer may take.
+    /// Limits on what a peer may use.
     pub limits: ConnectionLimits,
-    /// What is done for silent connections.
+    /// Pings and timeouts for silent connections.
     pub keepalive: Keepalive,
-    /// Who may tell whose connections they pass on.
+    /// The proxies that may report the addresses of their clients.
     pub proxies: Proxies,
     /// The host that an absolute request target must name.
     pub validation_host: Option<String>,
     /// The port that an absolute request target must name.
     pub validation_port: Option<u16>,
-    /// Encrypts every TCP connection.
+    /// If set, every TCP connection is encrypted.
     pub tls: Option<Arc<ServerConfig>>,
     /// Content types by file name extension, with its dot.
     pub content_types: HashMap<String, String>,
@@ -42,21 +42,51 @@ pub struct Config {
     pub cgi: CgiConfig,
 }
 
+/// Decides whether a file is a program. Embedders may use another rule than the mode bits.
+pub type IsExecutable = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
+
+/// How programs are run, and which.
+#[derive(Clone, Default)]
+pub struct CgiConfig {
+    /// Paths from the document root of folders with programs; empty means that no program is run.
+    pub directories: Vec<String>,
+    /// Time for a program from its start to its end; `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// User and group to become.
+    pub user: Option<(u32, u32)>,
+    /// The server's name; if empty, the address that the client connected to.
+    pub server_name: String,
+    /// Decides whether a file is a program, instead of its mode bits.
+    pub is_executable: Option<IsExecutable>,
+}
+
+impl std::fmt::Debug for CgiConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("CgiConfig")
+            .field("directories", &self.directories)
+            .field("timeout", &self.timeout)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Where a handler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Concurrency {
     /// In a thread of its own: it may block.
     Threads,
-    /// In the thread that it shares with others, while nobody blocks that.
+    /// In the thread that many handlers share, as long as none of them blocks it.
     Hub,
     /// In the thread of the server's event loop: it is a coroutine function.
     Loop,
 }
 
-/// Stands for every path without a handler of its own; no path of a URL is like it.
+/// The route for every path without a handler of its own. No path of a URL equals it.
 const ANY_PATH: &[u8] = b"*";
 
-/// Which resources have handlers. They are bytes, since names of files may be any.
+/// Maps resources to the places of their handlers. Resources are bytes, since file names may be any
+/// bytes.
 #[derive(Debug, Default)]
 pub struct Routes(RwLock<HashMap<Vec<u8>, Concurrency>>);
 

@@ -1,9 +1,11 @@
 //! Plain HTTP for everything that has no handler: files of the document root, listings, CGI.
 //!
-//! hyper frames requests and answers and keeps connections open; what a request asks for is read
-//! from the head that [`crate::protocol::head`] parsed, because hyper refuses some of them.
+//! hyper does the framing of requests and answers and keeps connections open. The server reads
+//! requests from the head that [`crate::protocol::head`] has parsed, because hyper refuses some
+//! heads that pywebsocket accepts.
 
 mod answers;
+mod body;
 mod cgi;
 mod file_body;
 mod files;
@@ -18,23 +20,18 @@ mod path;
 mod private;
 pub(super) mod refusal;
 
-use std::{convert::Infallible, fmt::Write, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{header, HeaderValue, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use hyper::{
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::watch, task::spawn_blocking};
 
 pub(super) use self::framing::Framing;
 pub(super) use self::http_stream::{End, HttpRequest, Verdict};
-pub use self::{cgi::CgiConfig, locate::IsExecutable};
 
 use self::{
+    body::Body,
     cgi::{Ran, Runner},
     files::ContentTypes,
     http_stream::{Asked, HttpStream, Judge},
@@ -46,7 +43,10 @@ use super::{
     config::Config,
     limits::ConnectionLimits,
     listen::stream::Stream,
-    log::event::{EventSink, Level, HANDLER_LOG},
+    log::{
+        escape::printable,
+        event::{EventSink, Level, HANDLER_LOG},
+    },
 };
 use crate::{
     protocol::{
@@ -56,10 +56,8 @@ use crate::{
     server::http::refusal::SERVER,
 };
 
-/// Programs that redirect to each other may do so this often for one request.
+/// The most local redirects of CGI programs for one request.
 const MAX_LOCAL_REDIRECTS: usize = 10;
-
-type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// The HTTP side of the server.
 #[derive(Debug)]
@@ -71,16 +69,16 @@ pub(super) struct HttpServer {
     events: Arc<EventSink>,
 }
 
-/// A connection whose first request is for the fallback.
+/// A connection with a first request for the fallback.
 pub(super) struct HttpConnection {
     pub(super) stream: Stream,
     pub(super) head: RequestHead,
     pub(super) http_request: HttpRequest,
-    /// What was read behind the head.
+    /// Bytes that were read after the head.
     pub(super) rest: Vec<u8>,
 }
 
-/// What a program may know of its client.
+/// What a CGI program may know about its client.
 #[derive(Debug, Clone, Copy)]
 struct Client {
     peer: Option<SocketAddr>,
@@ -106,7 +104,8 @@ impl HttpServer {
         }
     }
 
-    /// Answers requests until the connection ends or one is not the fallback's; `judge` says so.
+    /// Answers requests until the connection ends, or until `judge` says that a request is not for
+    /// the fallback.
     pub(super) async fn serve<V: Send>(
         &self,
         connection: HttpConnection,
@@ -143,7 +142,8 @@ impl HttpServer {
             let mut stopping = false;
             loop {
                 tokio::select! {
-                    // an answer that begins in the first must be seen by the second
+                    // poll the connection first, so that `gone` sees an answer that begins in the
+                    // same round
                     biased;
                     // a peer that breaks off needs no answer
                     _ = connection.as_mut() => break,
@@ -171,7 +171,7 @@ impl HttpServer {
         let mut body = Some((asked.framing, body));
         let mut response = self.respond(asked, &mut body, client, stream).await;
         if has_body && body.is_some() {
-            // nobody has read what comes before the next request
+            // the body is unread, so the server does not know where the next request begins
             answers::close_behind(&mut response);
         }
         response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
@@ -266,18 +266,4 @@ impl HttpServer {
 /// The request line, for the log.
 fn request_line(head: &RequestHead) -> String {
     head.lines().next().map_or_else(String::new, |line| printable(latin1(line).trim_end()))
-}
-
-/// Text from outside for the log: what would disturb a terminal is escaped as Python does it.
-pub(super) fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            // a string takes everything
-            let _ = write!(printable, "\\x{:02x}", u32::from(c));
-        } else {
-            printable.push(c);
-        }
-    }
-    printable
 }

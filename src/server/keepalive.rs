@@ -1,10 +1,10 @@
-//! What becomes of connections as time passes: pings to silent peers, answers to theirs, and the
-//! end of those whose time is over.
+//! Everything about connections that depends on time: pings to silent peers, answers to their
+//! pings, and the end of connections that have exceeded a time limit.
 //!
-//! One thread looks at all connections a few times within the shortest of the times it has to keep,
-//! so that nothing that is sent or received has to look at a clock: it only counts bytes. Times are
-//! therefore late by up to a tenth of that shortest one. The thread sends nothing that would block,
-//! and nothing into a connection whose handler reads or writes bytes past the frames.
+//! One thread looks at all connections, ten times within the shortest time limit. So sending and
+//! receiving need not read a clock: they only count bytes. For the same reason a time limit is
+//! exceeded by up to a tenth of the shortest one. The thread never blocks, and sends nothing on a
+//! connection where the handler reads or writes raw bytes.
 
 use std::{
     collections::HashMap,
@@ -26,16 +26,16 @@ use crate::{
     protocol::{close::CloseCode, frame::Opcode, send::control_frame},
 };
 
-/// Looks within the shortest time to keep.
+/// Looks within the shortest time limit.
 const LOOKS: u32 = 10;
 
-/// Between two looks, at least and at most.
+/// The shortest and the longest time between two looks.
 const PERIODS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// Between two looks for pings: far below the patience of any peer.
+/// Time between two looks for pings of peers: far shorter than any peer waits for a pong.
 const PING_PERIOD: Duration = Duration::from_millis(250);
 
-/// Time for the closing handshake where none is prescribed.
+/// Time for the closing handshake if no option sets it.
 const CLOSE_TIME: Duration = Duration::from_secs(10);
 
 /// The thread, until it is stopped.
@@ -45,7 +45,7 @@ pub(super) struct KeepaliveThread {
     wake: Condvar,
 }
 
-/// What the thread knows.
+/// The state of the thread.
 struct Round {
     registry: Arc<Registry>,
     events: Arc<EventSink>,
@@ -55,20 +55,20 @@ struct Round {
     pings: u64,
 }
 
-/// What is known of one connection.
+/// The state of one connection.
 struct Watched {
-    /// Bytes so far, when last looked.
+    /// Bytes so far, at the last look.
     received: u64,
     sent: u64,
-    /// When bytes of the peer were last seen.
+    /// When the thread last noticed bytes from the peer.
     heard: Instant,
-    /// When anything but our pings and their pongs was last seen.
+    /// When the thread last noticed anything but our pings and their pongs.
     active: Instant,
     /// A ping that has not been answered.
     pinged: Option<Pinged>,
-    /// When the handler was first seen to wait for the peer's close frame.
+    /// When the thread first noticed that the handler waits for the peer's close frame.
     closing: Option<Instant>,
-    /// When the connection is cut, whatever the peer does.
+    /// When to cut the connection, whatever the peer does.
     last_moment: Option<Instant>,
 }
 
@@ -77,15 +77,16 @@ struct Pinged {
     at: Instant,
     /// Bytes of the pong.
     pong: u64,
-    /// If not, because something else is being sent: that this goes on is as good as a pong.
+    /// Whether the ping was sent. If not, other bytes are being sent, and if that goes on it proves
+    /// as much as a pong.
     is_sent: bool,
 }
 
 impl KeepaliveThread {
-    /// Starts the thread, if there is anything to keep.
+    /// Starts the thread, if any time limit is set.
     ///
     /// # Errors
-    /// If no thread can be had.
+    /// If the system has no thread for it.
     pub(super) fn start(
         registry: Arc<Registry>,
         events: Arc<EventSink>,
@@ -188,7 +189,7 @@ impl Round {
             return;
         }
         if transport.has_unread() {
-            // the peer is there, it is the handler that does not listen
+            // unread bytes: the peer is alive, only the handler does not receive
             watched.heard = now;
             watched.pinged = None;
             return;
@@ -211,13 +212,14 @@ impl Round {
         if is_sent {
             watched.sent += frame.len() as u64;
         }
-        // the peer's frames are masked
+        // plus the masking key, as frames from a client are masked
         watched.pinged = Some(Pinged { at: now, pong: frame.len() as u64 + 4, is_sent });
     }
 
-    /// Ends a connection, with a close frame if the peer may still take one.
+    /// Ends a connection, with a close frame if the peer may still accept one.
     fn end(&self, transport: &Arc<Transport>, expiry: Expiry, close: Option<(CloseCode, &str)>) {
-        // a handler that is slow to notice is looked at again
+        // log the reason only once: if the handler is slow to notice, the next look comes here
+        // again
         if transport.expire(expiry) {
             self.events.line(Level::Info, SERVER_LOG, || {
                 format!("{} {expiry}: connection closed", describe(transport.peer()))

@@ -1,4 +1,4 @@
-//! How much of the server's time and memory a peer may take.
+//! Limits on how much of the server's time and memory a peer may use.
 
 use std::time::Duration;
 
@@ -19,20 +19,19 @@ pub struct ConnectionLimits {
     pub close_time: Option<Duration>,
     /// Bytes of a request's body.
     pub http_body_bytes: Option<u64>,
-    /// Time for which a peer of the fallback may neither send what it owes nor take what it asked
-    /// for.
+    /// Time for which an HTTP client may send nothing of its request or read nothing of an answer.
     pub http_time: Option<Duration>,
 }
 
-/// What is done for connections whose peer or handler is silent.
+/// Settings for connections with a silent peer or handler.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Keepalive {
-    /// A ping goes to a peer that has sent nothing for so long.
+    /// Send a ping to a peer that has sent nothing for this time.
     pub ping_interval: Option<Duration>,
-    /// A peer that has sent nothing for so long after it is gone.
+    /// Cut a peer that has sent nothing for this time after a ping.
     pub ping_timeout: Option<Duration>,
-    /// A connection on which nothing is sent or received for so long is closed.
+    /// Close a connection on which nothing was sent or received for this time.
     pub idle_timeout: Option<Duration>,
-    /// Pings are answered also while the handler does not receive.
+    /// Answer pings also while the handler does not receive.
     pub answers_pings: bool,
 }

@@ -1,4 +1,5 @@
-//! What the server tells its operator.
+//! Events and log lines for the operator.
 
+pub(super) mod escape;
 pub(super) mod event;
 pub(super) mod repeated;

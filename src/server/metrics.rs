@@ -1,8 +1,8 @@
-//! What an operator watches: numbers in Prometheus' text format, on a port of their own.
+//! Metrics for the operator, in Prometheus' text format, on a port of their own.
 //!
-//! Nothing that is sent or received does more than count in its own connection. The sums are made
-//! when somebody asks: over the connections that live, and what those that ended have left in the
-//! registry.
+//! Sending and receiving only increment counters of their connection. When somebody asks, the
+//! server adds up the counters of all open connections, and the sums that ended connections have
+//! left in the registry.
 
 mod http;
 mod process;
@@ -25,7 +25,7 @@ use crate::{
     protocol::{closing::Side, handshake::SWITCHING_PROTOCOLS},
 };
 
-/// Writes everything there is to tell.
+/// Writes all metrics.
 pub(super) fn describe(shared: &ServerState) -> String {
     let mut text = Text::default();
     text.gauge("fastwsh_build_info", "The version of the server.")

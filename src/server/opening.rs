@@ -1,5 +1,5 @@
-//! From an accepted connection to its first request's answer: TLS, the request head, and the decision
-//! who answers, a handler or the HTTP server.
+//! From an accepted connection to its first request's answer: TLS, the request head, and the
+//! decision whether a handler or the HTTP server answers.
 
 pub(super) mod decision;
 pub(super) mod serve;

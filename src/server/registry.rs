@@ -1,5 +1,5 @@
-//! The connections that are alive, so that a server that stops can say good-bye to all of them; and
-//! what those that ended have left for the metrics.
+//! All open connections, so that a server that stops can close them, and the sums of ended
+//! connections for the metrics.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::connection::{ServerClose, Transport};
 
-/// Live connections by number.
+/// Open connections by number.
 #[derive(Debug, Default)]
 pub struct Registry {
     state: Mutex<State>,
@@ -25,39 +25,39 @@ pub struct Registry {
 struct State {
     next: u64,
     live: HashMap<u64, Entry>,
-    /// Connections on which plain HTTP is spoken.
+    /// Open connections with plain HTTP.
     http_connections: usize,
     closing: bool,
-    /// Of those that have ended.
+    /// The sums over connections that have ended.
     totals: Totals,
 }
 
 #[derive(Debug)]
 struct Entry {
     transport: Arc<Transport>,
-    /// Where its handler is meant to run.
+    /// The place where its handler should run.
     place: Concurrency,
     _seat: ConnectionPermit,
 }
 
 impl Entry {
-    /// Whether a close frame would be understood.
+    /// Whether the peer would understand a close frame.
     fn is_established(&self) -> bool {
         self.transport.closing().is_established()
     }
 }
 
-/// What there is at a moment.
+/// The connections at one moment.
 #[derive(Debug)]
 pub(super) struct Survey {
-    /// Connections of handlers by where those are meant to run, and whether they are open.
+    /// Connections of handlers, by the place of the handler and by whether they are open.
     pub(super) connections: BTreeMap<(Concurrency, bool), usize>,
-    /// Connections on which plain HTTP is spoken.
+    /// Open connections with plain HTTP.
     pub(super) http_connections: usize,
     pub(super) totals: Totals,
 }
 
-/// A connection of the fallback, until it is dropped.
+/// Counts a connection of the fallback until it is dropped.
 #[derive(Debug)]
 pub(super) struct HttpGuard(Arc<Registry>);
 
@@ -70,7 +70,8 @@ impl Drop for HttpGuard {
 }
 
 impl Registry {
-    /// Adds a connection whose opening handshake is under way; `None` when the server is closing.
+    /// Adds a connection at the start of its opening handshake. Returns `None` if the server is
+    /// closing.
     pub(super) fn add(
         &self,
         transport: Arc<Transport>,
@@ -87,19 +88,19 @@ impl Registry {
         Some(id)
     }
 
-    /// The 101 answer has been sent; `false` when the server is closing, which the connection
-    /// was cut for.
+    /// Notes that the answer 101 has been sent. Returns `false` if the server is closing; then it
+    /// has cut the connection.
     pub fn establish(&self, id: u64) -> bool {
         let state = self.lock();
         let closing = state.closing;
         if let Some(entry) = state.live.get(&id) {
-            // under the lock: `close` cuts those that are not
+            // while the registry is locked: `close` cuts connections that are not established
             entry.transport.note_established();
         }
         !closing
     }
 
-    /// The handler of a resource has returned.
+    /// Removes a connection after its handler has returned.
     pub fn remove(&self, id: u64, resource: &str) {
         let mut state = self.lock();
         let gone = state.live.remove(&id);
@@ -111,7 +112,7 @@ impl Registry {
         drop(gone);
     }
 
-    /// The open connections that are of interest.
+    /// The established connections for which `wanted` is true.
     pub(super) fn established(
         &self,
         wanted: impl Fn(&Transport) -> bool,
@@ -124,15 +125,15 @@ impl Registry {
             .collect()
     }
 
-    /// A request for a WebSocket connection has come to no handler.
+    /// Counts a request for a WebSocket connection that has reached no handler.
     pub(super) fn note_handshake(&self, result: Handshake) {
         self.lock().totals.add_handshake(result);
     }
 
-    /// The connections that are alive, and what went over them and over all that were before.
+    /// The open connections, and the sums over these and all earlier ones.
     ///
-    /// The sums are made when everybody else can go on: who ends meanwhile is not yet among those
-    /// that have ended.
+    /// The sums are made without the lock, so that other threads can go on. Connections that end
+    /// meanwhile count as open.
     pub(super) fn survey(&self) -> Survey {
         let state = self.lock();
         let (http_connections, mut totals) = (state.http_connections, state.totals.clone());
@@ -149,21 +150,22 @@ impl Registry {
         Survey { connections, http_connections, totals }
     }
 
-    /// Wakes whoever waits for the last connection, which nobody does before the server closes: a
-    /// system call saved.
+    /// Wakes the threads that wait for the last connection. Nobody waits before the server closes,
+    /// which saves a system call.
     fn tell(&self, state: &State) {
         if state.closing {
             self.changed.notify_all();
         }
     }
 
-    /// Counts a connection of the fallback, which sees by itself that the server is closing.
+    /// Counts a connection of the fallback. Such a connection notices by itself that the server is
+    /// closing.
     pub(super) fn count_http(self: &Arc<Self>) -> HttpGuard {
         self.lock().http_connections += 1;
         HttpGuard(self.clone())
     }
 
-    /// Refuses new connections and says good-bye to those that are there.
+    /// Refuses new connections and sends a close frame to the open ones.
     pub fn close(&self, server_close: &ServerClose) {
         let mut state = self.lock();
         state.closing = true;
@@ -176,8 +178,8 @@ impl Registry {
         }
     }
 
-    /// Waits, after [`Self::close`], until no handler and no visitor is left; `false` if some are
-    /// when the time is over. The connections of handlers are then cut.
+    /// Waits, after [`Self::close`], until no connection is left. If some are left when the time is
+    /// over, cuts those of handlers and returns `false`.
     pub fn wait_empty(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();

@@ -1,5 +1,5 @@
-//! Where handlers run, as far as it has to do with no interpreter: threads, and the watch over a
-//! thread that handlers share.
+//! The part of running handlers that needs no interpreter: threads, and a watchdog for a thread
+//! that handlers share.
 
 pub(super) mod threads;
 pub(super) mod watchdog;

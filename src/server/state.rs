@@ -1,4 +1,5 @@
-//! What the parts of a server share: its settings, its registers, and who takes its connections.
+//! The state that all parts of a server share: settings, the registry, and the acceptor of
+//! connections with a handler.
 
 use std::{
     net::SocketAddr,
@@ -27,25 +28,25 @@ use crate::{
     protocol::head::RequestHead,
 };
 
-/// What runs handlers.
+/// Counts of the threads and turns that run handlers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Workers {
     /// Threads that have a handler.
     pub busy_threads: usize,
     /// Threads that wait for one.
     pub idle_threads: usize,
-    /// Turns that handlers had in the hub.
+    /// Turns of handlers in the hub.
     pub slices: u64,
-    /// Turns that took so long that the others waited noticeably.
+    /// Turns that took so long that others had to wait noticeably.
     pub stalls: u64,
 }
 
-/// A connection whose resource has a handler; its opening handshake has not been judged.
+/// A connection for which there is a handler. Its opening handshake has not been checked yet.
 #[derive(Debug)]
 pub struct Candidate {
     /// The connection.
     pub transport: Arc<Transport>,
-    /// Its number in the server's registry, from which the taker removes it.
+    /// Its number in the server's registry, from which the acceptor must remove it.
     pub id: u64,
     /// The request.
     pub head: RequestHead,
@@ -53,19 +54,19 @@ pub struct Candidate {
     pub resource: String,
     /// Where its handler runs.
     pub concurrency: Concurrency,
-    /// Whether it is encrypted.
+    /// Whether the connection is encrypted.
     pub tls: bool,
 }
 
-/// Who takes connections whose resource has a handler.
+/// Takes connections for which there is a handler.
 pub trait Acceptor: Send + Sync {
     /// Takes a candidate; must not block.
     fn accept(self: Arc<Self>, candidate: Candidate);
 
-    /// What runs their handlers.
+    /// Counts of what runs the handlers.
     fn workers(&self) -> Workers;
 
-    /// Whether [`Self::admits`] has to be asked.
+    /// Whether the server must call [`Self::admits`].
     fn asks_admission(&self) -> bool {
         false
     }
@@ -75,13 +76,13 @@ pub trait Acceptor: Send + Sync {
         true
     }
 
-    /// Where the handler of a resource without a route runs, if it has one; may block.
+    /// The place of the handler for a resource without a route, if there is one; may block.
     fn find(&self, _resource: &str, _is_upgrade: bool) -> Option<Concurrency> {
         None
     }
 }
 
-/// What all connections of a server have in common.
+/// The state that all connections of a server share.
 pub(super) struct ServerState {
     pub(super) config: Config,
     pub(super) routes: Arc<Routes>,
@@ -97,9 +98,9 @@ pub(super) struct ServerState {
     pub(super) arrivals: Arrivals,
     /// Connections beyond the limits.
     pub(super) refused: Repeated,
-    /// Connections that do not begin with the PROXY header that they have to begin with.
+    /// Connections without the PROXY header with which they must begin.
     pub(super) without_header: Repeated,
-    /// Accepting does not work.
+    /// Errors of accepting.
     pub(super) failing: Repeated,
 }
 

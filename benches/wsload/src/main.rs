@@ -14,6 +14,7 @@ mod message;
 mod process;
 mod reply;
 mod report;
+mod sender;
 mod worker;
 
 use std::{process::ExitCode, time::Duration};

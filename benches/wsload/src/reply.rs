@@ -9,7 +9,7 @@ use crate::{
     frame::{client_frame, op, Sink},
     message::Messages,
     report::{Errors, Latency},
-    worker::Sender,
+    sender::Sender,
 };
 
 /// When to count, in the time of [`crate::process::now_ns`].

@@ -15,6 +15,7 @@ use crate::{
     process::now_ns,
     reply::{Counts, Progress, Replies, Window},
     report::Errors,
+    sender::Sender,
 };
 
 const READ_BUFFER: usize = 256 * 1024;
@@ -40,18 +41,6 @@ struct Peer {
     sender: Sender,
     decoder: Decoder,
     progress: Progress,
-}
-
-/// The sending side. Frames are not stored: all are alike but for the tag, so the number of the next
-/// one and how much of it is written is enough.
-#[derive(Default)]
-pub struct Sender {
-    next: u64,
-    /// Messages that are due and not written in full.
-    pub waiting: u64,
-    written: usize,
-    /// Control frames, written between messages.
-    pub control: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
@@ -267,17 +256,5 @@ impl Peer {
     fn new(conn: Conn, messages: &Messages) -> Result<Self> {
         let progress = Progress::new(conn.id, conn.accepted.extensions.as_deref(), messages)?;
         Ok(Self { conn, sender: Sender::default(), decoder: Decoder::new(), progress })
-    }
-}
-
-impl Sender {
-    /// Notes that `n` more bytes are written.
-    fn wrote(&mut self, n: usize, messages: &Messages) {
-        self.written += n;
-        while self.waiting > 0 && self.written >= messages.frame_len(self.next) {
-            self.written -= messages.frame_len(self.next);
-            self.next += 1;
-            self.waiting -= 1;
-        }
     }
 }

@@ -4,16 +4,14 @@ A group of exceptions, as `asyncio.TaskGroup` raises them, is judged by what is 
 the stream's or the handshake's exceptions if it has no others, else by the others.
 """
 
-import contextlib
 import logging
 import traceback
-from collections.abc import Iterator
 from typing import Any, Final
 
 from fastwsh import groups
 from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
 
-__all__ = ["closing", "judge", "refusal"]
+__all__ = ["judge", "refusal"]
 
 # What a stream raises, and the code to close with; None: the connection has ended. In a group the
 # first of these counts.
@@ -86,15 +84,6 @@ def judge(
         logger.debug("%s", first)
         break
     return ()
-
-
-@contextlib.contextmanager
-def closing(logger: logging.Logger) -> Iterator[None]:
-    """Close a connection because of an exception; that its peer has gone meanwhile is no other."""
-    try:
-        yield
-    except msgutil.ConnectionTerminatedException as error:
-        logger.debug("%s", error)
 
 
 def _closing(

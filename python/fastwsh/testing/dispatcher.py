@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import coroutines, groups, loader, pywebsocket
 from fastwsh.config import ConfigError
+from fastwsh.handler_modules import HandlerPackage, importable
 from fastwsh.pywebsocket.dispatch import Dispatcher
 from fastwsh.pywebsocket.handshake import AbortedByUserException
 from fastwsh.testing.connection import Connection
@@ -52,18 +53,37 @@ class RecordingDispatcher(Dispatcher):
         self._faults = faults
         # What served a path before a function of the test did.
         self._replaced: dict[str, loader.HandlerSuite | None] = {}
-        # no folder is scanned but those of the sources
-        super().__init__(os.curdir, handler_encoding=encoding)
+        self._encoding = encoding
+        self._packages: dict[str, HandlerPackage] = {}
+        self._imports = contextlib.ExitStack()
+        try:
+            # no folder is scanned but those of the sources
+            super().__init__(os.curdir, handler_encoding=encoding)
+        except BaseException:
+            self.close()
+            raise
         if failures := self.source_warnings():
+            self.close()
             raise ConfigError(
                 f"handlers of the test server cannot be loaded: {'; '.join(failures)}"
             )
 
-    def _load_handlers(
-        self, root_dir: str, scan_dir: str, allow_outside_root: bool, encoding: str | None
-    ) -> list[loader.HandlerFile]:
-        del root_dir, scan_dir, allow_outside_root
-        return [file for source in self._sources for file in _load(source, encoding)]
+    def _load_handlers(self) -> list[loader.HandlerFile]:
+        return [file for source in self._sources for file in self._load_source(source)]
+
+    def _load_source(self, source: Path) -> list[loader.HandlerFile]:
+        folder = os.path.realpath(source if source.is_dir() else source.parent)
+        package = self._packages.get(folder)
+        if package is None:
+            package = self._packages[folder] = HandlerPackage(folder, self._encoding)
+            self._imports.enter_context(importable([folder]))
+        return _load(source, package)
+
+    def close(self) -> None:
+        """Forget the modules of the handlers."""
+        self._imports.close()
+        for package in self._packages.values():
+            package.release()
 
     def _register(self, file: loader.HandlerFile) -> None:
         if file.suite is not None:
@@ -166,9 +186,10 @@ def _judging(connection: RecordedConnection, recorder: Recorder) -> Iterator[Non
         raise AbortedByUserException("the test server has reset it")
 
 
-def _load(source: Path, encoding: str | None) -> list[loader.HandlerFile]:
+def _load(source: Path, package: HandlerPackage) -> list[loader.HandlerFile]:
     if source.is_dir():
-        return loader.load_handlers(os.fspath(source), encoding=encoding)
+        folder = loader.HandlerFolder(os.fspath(source), package=package)
+        return folder.load_all()
     resource = loader.make_resource_converter(os.fspath(source.parent))(
         loader.normalize_path(os.fspath(source))
     )
@@ -178,4 +199,4 @@ def _load(source: Path, encoding: str | None) -> list[loader.HandlerFile]:
             "a file whose name ends in _wsh.py"
         )
     pywebsocket.install()
-    return [loader._load_file(os.fspath(source), resource, encoding)]
+    return [loader.load_file(os.fspath(source), resource, package)]

@@ -90,6 +90,7 @@ class WsServer(ServerRecord, ServerScripts, Recordings):
             self._server = RecordedServer(settings, self._dispatcher, self._recorder, self._log)
         except BaseException:
             self._log.detach()
+            self._dispatcher.close()
             raise
         self._port = self._server.port
         self._is_stopped = False
@@ -321,6 +322,7 @@ class WsServer(ServerRecord, ServerScripts, Recordings):
                 "connection did; it must not wait for anything else for so long"
             )
             self._recorder.note_error(connection.path, TimeoutError(sentence), sentence)
+        self._dispatcher.close()
         self._log.detach()
 
 

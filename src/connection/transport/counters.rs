@@ -2,8 +2,11 @@
 
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicU8, Ordering};
 
-use super::Transport;
-use crate::protocol::{closing::Side, frame::Opcode, handshake::SWITCHING_PROTOCOLS};
+use crate::protocol::{
+    closing::{Closing, Side},
+    frame::Opcode,
+    handshake::SWITCHING_PROTOCOLS,
+};
 
 /// Messages and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,8 +56,7 @@ pub struct Account {
     pub answer: Option<u16>,
     /// The code of our close frame, 1005 if it had none; `None` if none was sent.
     pub close_sent: Option<u16>,
-    /// The code of the first close frame and the side that sent it;
-    /// [`CloseCode::ABNORMAL`](crate::protocol::close::CloseCode::ABNORMAL) and the side that ended
+    /// The code of the first close frame and the side that sent it; 1006 and the side that ended
     /// the connection if there was none. The latter is known once the connection has ended.
     pub closed: Option<(u16, Side)>,
     /// Where the handler failed.
@@ -120,46 +122,36 @@ impl Counters {
     pub(super) fn wire(&self) -> (u64, u64) {
         (self.wire[0].load(Ordering::Relaxed), self.wire[1].load(Ordering::Relaxed))
     }
-}
 
-impl Transport {
-    /// Notes the status of the answer to the opening handshake.
-    pub fn note_answer(&self, status: u16) {
-        self.counters.answer.store(status, Ordering::Relaxed);
+    pub(super) fn note_answer(&self, status: u16) {
+        self.answer.store(status, Ordering::Relaxed);
     }
 
-    /// Counts a message that a handler has received.
-    pub fn note_message_received(&self, opcode: Opcode, bytes: usize) {
-        self.counters.received.note(opcode, bytes, true);
+    pub(super) fn note_received(&self, opcode: Opcode, bytes: usize) {
+        self.received.note(opcode, bytes, true);
     }
 
-    /// Counts a piece of a message that is about to be sent; `is_last` says whether it completes
-    /// the message.
-    pub fn note_piece_sent(&self, opcode: Opcode, bytes: usize, is_last: bool) {
-        self.counters.sent.note(opcode, bytes, is_last);
+    pub(super) fn note_sent(&self, opcode: Opcode, bytes: usize, is_last: bool) {
+        self.sent.note(opcode, bytes, is_last);
     }
 
-    /// Notes that the handler has failed, and in which phase.
-    pub fn note_failure(&self) {
-        let was_open = self.counters.answer.load(Ordering::Relaxed) == SWITCHING_PROTOCOLS;
+    pub(super) fn note_failure(&self) {
+        let was_open = self.answer.load(Ordering::Relaxed) == SWITCHING_PROTOCOLS;
         let phase = if was_open { IN_TRANSFER } else { IN_HANDSHAKE };
-        self.counters.failure.store(phase, Ordering::Relaxed);
+        self.failure.store(phase, Ordering::Relaxed);
     }
 
-    /// Returns the account of the connection so far.
-    pub fn account(&self) -> Account {
-        let (bytes_received, bytes_sent) = self.traffic();
-        let closing = self.closing();
+    pub(super) fn account(&self, (received, sent): (u64, u64), closing: Closing) -> Account {
         Account {
-            received: self.counters.received.read(bytes_received),
-            sent: self.counters.sent.read(bytes_sent),
-            answer: match self.counters.answer.load(Ordering::Relaxed) {
+            received: self.received.read(received),
+            sent: self.sent.read(sent),
+            answer: match self.answer.load(Ordering::Relaxed) {
                 0 => None,
                 status => Some(status),
             },
             close_sent: closing.code_sent().map(|code| code.0),
             closed: closing.first_close().map(|(code, side)| (code.0, side)),
-            failure: match self.counters.failure.load(Ordering::Relaxed) {
+            failure: match self.failure.load(Ordering::Relaxed) {
                 IN_HANDSHAKE => Some(Phase::Handshake),
                 IN_TRANSFER => Some(Phase::Transfer),
                 _ => None,

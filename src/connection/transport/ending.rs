@@ -157,22 +157,19 @@ impl Transport {
     /// As [`Self::send_frame`].
     pub fn end_sending(&self, wait: Wait<'_>) -> io::Result<()> {
         self.closing.update(Closing::sending_ends);
-        let ended = self.sending(wait, |outbound| outbound.end(wait));
-        self.or_queue_end(ended, wait)
+        self.sending(wait, |outbound| outbound.end(wait))
     }
 
     /// Ends the connection by a reset: without a close frame, without an orderly end, and without
     /// sending what was held back. Callers that wait for the connection wake up and drop the
-    /// socket.
+    /// socket. In the hub the reactor watches the socket, and the reset is sent when the handler
+    /// ends.
     pub fn reset(&self) {
         let Some(socket) = lock(&self.socket).clone() else { return };
+        socket.reset_on_close();
         self.closing.update(Closing::reset);
-        socket.reset();
         if self.registration.get().is_some() {
-            // the reactor watches the socket until the handler ends
-            if let Some(mut outbound) = try_lock(&self.outbound) {
-                outbound.abandon();
-            }
+            // this wakes the reader and sends nothing to the peer
             socket.shutdown(Shutdown::Read);
             return;
         }

@@ -1,14 +1,14 @@
-//! How hard a compressor tries.
+//! The compression level.
 
 /// zlib's compression level: 0 to 9, from no compression to the fewest bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeflateLevel(u8);
 
 impl DeflateLevel {
-    /// The quickest that compresses. It uses the fixed code of RFC 1951 3.2.6, where the levels
-    /// above make one for every message; what does not compress grows by 5 %.
+    /// The quickest level that compresses. It uses the fixed code of RFC 1951 3.2.6, while higher
+    /// levels make a code for every message. Data that cannot be compressed grows by 5 %.
     pub const FASTEST: Self = Self(1);
-    /// What pywebsocket compresses with.
+    /// The level of pywebsocket.
     pub const PYWEBSOCKET: Self = Self(6);
 
     /// # Errors
@@ -27,9 +27,9 @@ impl DeflateLevel {
 }
 
 impl Default for DeflateLevel {
-    /// The quickest: an eighth of the time of level 6 for two fifths more bytes. Whoever pays for
-    /// bytes and not for time chooses a higher one. For a text like JSON of 1 KiB in a stream of
-    /// such texts:
+    /// The quickest level. It takes an eighth of the time of level 6, and produces two fifths more
+    /// bytes. If bytes cost more than time, choose a higher level. For texts of 1 KiB that are like
+    /// JSON, in a stream of such texts:
     ///
     /// | level | time | bytes |
     /// |---|---|---|

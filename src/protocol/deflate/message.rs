@@ -3,17 +3,17 @@
 use super::{spares, DeflateLevel, Flush, RawDeflater, RawInflater, WindowBits};
 use crate::protocol::error::ProtocolError;
 
-/// What RFC 7692 7.2.1 cuts off the end of a message, and 7.2.2 puts back.
+/// The bytes that RFC 7692 7.2.1 removes from the end of a message, and 7.2.2 appends again.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// Room for a message's bytes is made in advance up to this size; beyond it, as they come.
+/// Memory for a message is reserved in advance up to this size, and beyond it only as bytes come.
 const EXPECTED_MAX: usize = 64 * 1024;
 
-/// Room behind a message: with less than 260 bytes left, zlib-rs leaves its quick loop. A text of
-/// 1 KiB takes a tenth longer then.
+/// Extra room after a message. With less than 260 bytes of room, zlib-rs leaves its fast loop, and
+/// a text of 1 KiB takes a tenth longer.
 const QUICK_ROOM: usize = 320;
 
-/// What a piece of a message ends.
+/// What ends with a piece of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// Nothing: the message goes on.
@@ -40,7 +40,7 @@ impl MessageDeflater {
         Self::with_level(window, no_context_takeover, DeflateLevel::PYWEBSOCKET)
     }
 
-    /// Compresses at a level of the caller's.
+    /// Compresses at a level that the caller chooses.
     pub fn with_level(
         window: Option<WindowBits>,
         no_context_takeover: bool,
@@ -50,7 +50,7 @@ impl MessageDeflater {
         Self { window, level, no_context_takeover, stream: None }
     }
 
-    /// As [`Self::deflate_into`], to a vector of its own; with `bfinal` the piece ends with a final
+    /// As [`Self::deflate_into`], into a new vector; with `bfinal` the piece ends with a final
     /// block, whether the message ends or not.
     pub fn deflate(&mut self, piece: &[u8], end: bool, bfinal: bool) -> Vec<u8> {
         let mut output = Vec::new();
@@ -101,13 +101,13 @@ impl MessageDeflater {
 pub struct MessageInflater {
     no_context_takeover: bool,
     stream: Option<RawInflater>,
-    /// Bytes of the last message.
+    /// The size of the last message.
     last_bytes: usize,
 }
 
 impl MessageInflater {
-    /// An inflater that lets go of its memory after every message if the peer promised that no
-    /// message refers to an earlier one.
+    /// An inflater. If the peer has promised that no message refers to an earlier one, it frees its
+    /// memory after every message.
     pub fn new(no_context_takeover: bool) -> Self {
         Self { no_context_takeover, ..Self::default() }
     }
@@ -125,12 +125,13 @@ impl MessageInflater {
     /// Inflates a whole message to the end of `output`.
     ///
     /// A payload of no bytes at all is an empty message (Mojolicious sends it) and leaves the
-    /// stream as it is. Room for as many bytes as the last message had is made in advance, up to
-    /// 64 KiB; beyond it, half as much again as came so far. A peer can make us reserve no more.
+    /// stream as it is. Memory for as many bytes as the last message had is reserved in advance, up
+    /// to 64 KiB, and beyond that half as much again as has been inflated. A peer cannot make us
+    /// reserve more.
     ///
     /// # Errors
     /// [`ProtocolError::BadDeflate`]; [`ProtocolError::InflatedTooBig`] before `output` grows by
-    /// more than `max_bytes` and a few hundred. It is then as it was.
+    /// more than `max_bytes` and a few hundred bytes. After an error, `output` is unchanged.
     pub fn inflate_into(
         &mut self,
         payload: &[u8],
@@ -165,11 +166,12 @@ impl MessageInflater {
         let stream = self.stream.get_or_insert_default();
         for (data, is_tail) in [(payload, false), (&TAIL[..], true)] {
             if is_tail && stream.is_fresh() {
-                // it ended with a final block and nothing behind it (RFC 7692 7.2.3.4): what was taken
-                // off its end was no empty block, and must not begin the next message
+                // the message has ended with a final block and nothing after it (RFC 7692 7.2.3.4).
+                // So the sender has removed no empty block, and the tail must not become the
+                // beginning of the next message.
                 break;
             }
-            // one more than is allowed tells that there is more
+            // inflate one byte more than allowed, to notice that there is more
             let missing = limit.saturating_add(1) - (output.len() - start);
             let left = stream.inflate(data, output, missing)?;
             if output.len() - start > limit {

@@ -1,5 +1,5 @@
-//! The parameters of permessage-deflate (RFC 7692 7.1): offers as the server judges them, agreements
-//! as the client does.
+//! The parameters of permessage-deflate (RFC 7692 7.1): the server checks offers, the client checks
+//! agreements.
 
 /// LZ77 window size as an exponent of two (RFC 7692 7.1.2): 8 to 15.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,8 +36,8 @@ impl WindowBits {
         self.0
     }
 
-    /// The exponent to compress with. zlib has no 256-byte window; what it compresses with 512
-    /// never refers back further than 250 bytes, so every peer with 256 can inflate it.
+    /// The exponent to compress with. zlib has no window of 256 bytes. With one of 512, it never
+    /// refers back further than 250 bytes, so a peer with a window of 256 can inflate the result.
     pub(super) fn for_compressor(self) -> u8 {
         self.0.max(9)
     }
@@ -57,7 +57,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Judges the parameters of an offer. A repeated parameter counts once, the first time, as in
+    /// Checks the parameters of an offer. A repeated parameter counts once, the first time, as in
     /// pywebsocket.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Judges the parameters of an agreement to an offer that had `client_max_window_bits`.
+    /// Checks the parameters of an agreement to an offer that had `client_max_window_bits`.
     ///
     /// # Errors
     /// A sentence that names the parameter for which the connection must be failed (RFC 7692 7.1:

@@ -1,15 +1,15 @@
-//! Compressors between two messages of connections whose messages do not refer to each other.
+//! Keeps compressors for connections with `no_context_takeover`, between two messages.
 //!
-//! Such a compressor remembers nothing, so that it may serve any connection next. One that is kept
-//! needs a reset, which clears a hash table of 128 KiB in 1.6 µs; a new one takes 4.1 µs from an
-//! allocator that has the memory at hand, and 190 µs from one that has to ask the kernel for it.
+//! Such a compressor remembers nothing, so any connection may use it next. Reusing one needs a
+//! reset, which clears a hash table of 128 KiB in 1.6 µs; a new one takes 4.1 µs from an allocator
+//! that has the memory at hand, and 190 µs from one that has to ask the kernel for it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{DeflateLevel, RawDeflater, WindowBits};
 
-/// How many are kept, by the whole process: 1.5 MiB at most. More are of use only while more
-/// threads than this compress at the same moment.
+/// How many compressors the process keeps, which is at most 1.5 MiB. More would help only if more
+/// threads than this compressed at the same moment.
 const KEPT: usize = 4;
 
 static SPARES: Mutex<Vec<RawDeflater>> = Mutex::new(Vec::new());
@@ -23,7 +23,7 @@ pub(super) fn take(window: WindowBits, level: DeflateLevel) -> RawDeflater {
     spare.unwrap_or_else(|| RawDeflater::with_level(window, level))
 }
 
-/// Takes back what [`take`] gave; the one that nobody wanted for longest makes room.
+/// Takes a compressor back. If there are too many, drops the one that was unused for longest.
 pub(super) fn give_back(mut deflater: RawDeflater) {
     deflater.reset();
     let mut spares = spares();
@@ -33,7 +33,7 @@ pub(super) fn give_back(mut deflater: RawDeflater) {
     drop(unwanted);
 }
 
-/// A holder cannot panic between two changes of the list, so that poison says nothing.
+/// A holder of the lock cannot panic between two changes of the list, so poisoning is ignored.
 fn spares() -> MutexGuard<'static, Vec<RawDeflater>> {
     SPARES.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ use crate::protocol::error::ProtocolError;
 /// memory.
 const GROWTH: usize = 16 * 1024;
 
-/// What zlib holds back of its output at most until a flush (`pending_buf_size`).
+/// The most output that zlib holds back until a flush (`pending_buf_size`).
 const HELD_MAX: usize = 64 * 1024;
 
 /// How the output of a compression step ends.
@@ -68,15 +68,15 @@ impl RawDeflater {
         output
     }
 
-    /// Compresses `data` to the end of `output`, for which it reserves an eighth more than `data`
-    /// has bytes. A compressor that runs out of room forgets a match, and flushes twice if that
-    /// happens at the end of a message.
+    /// Compresses `data` to the end of `output`, and reserves an eighth more than `data` has bytes
+    /// for it. If a compressor runs out of room, it forgets a match, and at the end of a message it
+    /// flushes twice.
     pub fn compress_into(&mut self, data: &[u8], flush: Flush, output: &mut Vec<u8>) {
         // the fixed code has at most nine bits for a byte; then come a block's header and a flush
         let bytes = self.unflushed.min(HELD_MAX) + data.len();
         output.reserve(bytes + bytes / 8 + 64);
         if data.is_empty() {
-            // a step of its own: zlib takes a second flush without one in between for a mistake,
+            // a separate step: without it, zlib would take a second flush in a row for a mistake,
             // and an empty message would have no bytes at all
             self.step(&[], FlushCompress::None, output);
         }
@@ -98,7 +98,7 @@ impl RawDeflater {
     fn step(&mut self, mut data: &[u8], flush: FlushCompress, output: &mut Vec<u8>) {
         loop {
             let (before_in, before_out) = (self.stream.total_in(), output.len());
-            // a raw compressor has no error but "no progress", which ends the loop below
+            // the only error of a raw compressor is "no progress", which ends the loop below
             let status = self.stream.compress_vec(data, output, flush);
             data = advance(data, self.stream.total_in() - before_in);
             let full = output.len() == output.capacity();
@@ -115,7 +115,7 @@ impl RawDeflater {
     }
 }
 
-/// A raw DEFLATE decompressor that goes on behind a final block.
+/// A raw DEFLATE decompressor that goes on after a final block.
 pub struct RawInflater {
     stream: Decompress,
 }
@@ -133,8 +133,8 @@ impl Default for RawInflater {
 }
 
 impl RawInflater {
-    /// Inflates `data` to the end of `output`, which grows by at most `limit` bytes; gives what of
-    /// `data` was not used. If `output` has room for more than `limit`, more may come.
+    /// Inflates `data` to the end of `output`, which grows by at most `limit` bytes, or by more if
+    /// it already has room for more. Returns the part of `data` that was not used.
     ///
     /// # Errors
     /// [`ProtocolError::BadDeflate`].

@@ -1,4 +1,4 @@
-//! How large a request head may be, and the answers to heads that cannot be used.
+//! Limits on the size of a request head, and the answers to invalid heads.
 
 /// Longest header line, its line end included (as `http.client`).
 pub const MAX_HEADER_LINE: usize = 65536;
@@ -15,7 +15,7 @@ pub struct HeadLimits {
 }
 
 impl HeadLimits {
-    /// For what has been judged before.
+    /// No limits, for heads that have been checked before.
     pub const NONE: Self =
         Self { request_line_bytes: usize::MAX, header_bytes: usize::MAX, header_lines: usize::MAX };
 }
@@ -27,7 +27,7 @@ impl Default for HeadLimits {
     }
 }
 
-/// Why a head cannot be used, with the answer that says so.
+/// Why a head is refused, and with which answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeadError {
     /// 414.
@@ -38,9 +38,9 @@ pub enum HeadError {
     TooManyHeaders,
     /// 431.
     HeadersTooLarge,
-    /// 400: TLS where it is not spoken.
+    /// 400: TLS on a port without TLS.
     Tls,
-    /// 400: no TLS where it is spoken.
+    /// 400: plain HTTP on a TLS port.
     PlainText,
     /// 400, with the version found.
     BadVersion(String),

@@ -1,15 +1,15 @@
-//! The way past the reader for long binary messages: the caller reads the payload straight to where
-//! it stays, and only has it unmasked here.
+//! Receives long binary messages without the reader's buffer: the caller reads the payload straight
+//! into its destination, and the reader only unmasks it.
 
 use super::MessageReader;
 use crate::protocol::{frame::Opcode, mask};
 
 impl MessageReader {
-    /// The length of the binary message whose only frame is under way, and how much of it has come,
-    /// if at least so much of it is missing: its payload may be read past this reader, see
-    /// [`Self::begin_direct`].
+    /// The length of the current binary message and how much of it has been received, if it has
+    /// only one frame and at least `least_missing` bytes are missing. Then the caller may read the
+    /// payload itself, see [`Self::begin_direct`].
     ///
-    /// Only between `poll` calls that returned `None` and left nothing.
+    /// To be called only between `poll` calls that returned `None` and left nothing.
     pub fn direct_length(&self, least_missing: u64) -> Option<(u64, u64)> {
         let current = self.frame.as_ref()?;
         let whole = current.fin && current.opcode == Opcode::BINARY && !self.compressed;
@@ -20,13 +20,14 @@ impl MessageReader {
         Some((received + current.remaining, received))
     }
 
-    /// Gives what has come of the message of [`Self::direct_length`]; the caller reads the rest.
+    /// Returns what has been received of the message of [`Self::direct_length`]. The caller reads
+    /// the rest.
     pub fn begin_direct(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.message)
     }
 
-    /// Unmasks the rest of the message, which the caller has read behind what it was given, and
-    /// is ready for the next frame; or, if it is not the whole rest, for what is missing of it.
+    /// Unmasks the rest of the message, which the caller has read. The reader is then ready for the
+    /// next frame, or for the missing bytes if the caller has not read the whole rest.
     pub fn end_direct(&mut self, rest: &mut [u8]) {
         let Some(current) = &mut self.frame else { return };
         if let Some(key) = current.masking_key {
@@ -41,7 +42,7 @@ impl MessageReader {
 }
 
 impl MessageReader {
-    /// Takes back what was given and read of a message that could not be read to its end.
+    /// Takes back the beginning of a message that could not be read to its end.
     pub fn take_back(&mut self, message: &[u8]) {
         self.message = message.to_vec();
     }

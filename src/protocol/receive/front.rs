@@ -1,12 +1,12 @@
-//! Control frames at the front of what has been received, for who may answer them while nobody
-//! receives.
+//! Finds control frames at the front of received bytes, so that pings can be answered while the
+//! handler does not receive.
 
 use crate::protocol::{
     frame::{Decoded, FrameHeader, Opcode, MAX_CONTROL_PAYLOAD},
     mask,
 };
 
-/// What stands at the front of received bytes, at the beginning of a frame.
+/// What is at the front of received bytes, which begin with a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Front {
     /// A whole ping or pong.
@@ -15,12 +15,12 @@ pub enum Front {
         opcode: Opcode,
         /// Its payload.
         body: Vec<u8>,
-        /// How many of the bytes it takes.
+        /// The number of bytes of the frame.
         length: usize,
     },
-    /// Nothing, or what may become a ping or pong.
+    /// Nothing, or the beginning of a ping or pong.
     Unfinished,
-    /// Something that only a receiver may take: data, a close frame, what breaks a rule.
+    /// Something that only a receiver may take: data, a close frame, or a frame that breaks a rule.
     Other,
 }
 
@@ -52,14 +52,14 @@ impl Front {
     }
 }
 
-/// What a receiver will meet first, pings and pongs left out.
+/// What a receiver will receive first, ignoring pings and pongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ahead {
     /// Nothing yet.
     Nothing,
     /// A close frame (RFC 6455 5.5.1).
     Close,
-    /// Data, or what breaks a rule.
+    /// Data, or a frame that breaks a rule.
     Message,
 }
 

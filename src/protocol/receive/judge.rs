@@ -1,4 +1,4 @@
-//! Whether a frame may come, decided from its header.
+//! Decides from its header whether a frame is allowed.
 
 use super::MessageReader;
 use crate::protocol::{
@@ -25,7 +25,7 @@ impl MessageReader {
             self.opcode = kind;
             self.compressed = false;
             if !opcode.is_known() {
-                // told at the end of the message, as pywebsocket does
+                // the error is returned at the end of the message, as in pywebsocket
                 self.discard = true;
                 self.unknown = Some(opcode);
             }
@@ -41,7 +41,7 @@ impl MessageReader {
         Ok(())
     }
 
-    /// Judges the reserved bits: RSV1 marks a compressed message (RFC 7692 6).
+    /// Checks the reserved bits. RSV1 marks a compressed message (RFC 7692 6).
     pub(super) fn is_compressed(&self, header: &FrameHeader) -> Result<bool, ProtocolError> {
         let compressed = header.reserved & RSV1 != 0
             && self.rules.deflate
@@ -59,7 +59,7 @@ impl MessageReader {
             if opcode == Opcode::CONTINUATION { self.frames.saturating_add(1) } else { 1 };
     }
 
-    /// Judges what the message becomes with a frame of this length.
+    /// Checks the size of the message with a further frame of this length.
     pub(super) fn check_limits(&self, length: u64) -> Result<(), ProtocolError> {
         self.rules.limits.check_frame(length)?;
         self.check_message(length)

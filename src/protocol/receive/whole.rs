@@ -1,4 +1,4 @@
-//! The short way for what most input is: whole messages of one frame, already in the buffer.
+//! The fast path for most input: complete messages in one frame that are already in the buffer.
 
 use std::ops::Range;
 
@@ -8,24 +8,24 @@ use crate::protocol::{
     mask, utf8,
 };
 
-/// A data message that stands in its reader's input, unmasked.
+/// An unmasked data message inside the input of its reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whole {
     /// Text or binary.
     pub opcode: Opcode,
     /// Whether the payload must be inflated first (RFC 7692 7.2.2).
     pub compressed: bool,
-    /// Where in the input the payload stands; what follows it is the next frame. Valid UTF-8 for a
-    /// text that is not compressed.
+    /// The position of the payload in the input. After it comes the next frame. An uncompressed
+    /// text is valid UTF-8.
     pub payload: Range<usize>,
 }
 
 impl MessageReader {
-    /// Takes a data message of one frame that stands whole at the front of `input`, and unmasks it
-    /// in place. The caller drops the input up to the end of the payload.
+    /// Takes a data message if it is complete and in one frame at the front of `input`, and unmasks
+    /// it in place. The caller then drops the input up to the end of the payload.
     ///
-    /// `None` says nothing about what comes: [`Self::poll`] knows, and tells what is wrong with it.
-    /// Reader and input are then as they were.
+    /// `None` says nothing about the input: [`Self::poll`] must be called, which also finds errors.
+    /// Reader and input are then unchanged.
     pub fn take_whole(&self, input: &mut [u8]) -> Option<Whole> {
         if self.frame.is_some() || self.discard {
             return None;
@@ -46,7 +46,7 @@ impl MessageReader {
         }
         let end = start.checked_add(usize::try_from(header.length).ok()?)?;
         let payload = input.get_mut(start..end)?;
-        // a whole message leaves the fragments as they are, if it may stand here
+        // a message in one frame does not change this state, but is it allowed here (RFC 6455 5.4)?
         let mut fragments = self.fragments;
         fragments.receive(opcode, header.fin).ok()?;
         let compressed = self.is_compressed(&header).ok()?;
@@ -68,7 +68,7 @@ impl MessageReader {
         self.frame.is_none()
     }
 
-    /// Whether a whole data message stands at the front of `input`, so that reading it will not
+    /// Whether a complete data message is at the front of `input`, so that receiving it will not
     /// wait.
     pub fn has_message(&self, input: &[u8]) -> bool {
         if self.frame.is_some() {

@@ -1,8 +1,9 @@
-//! Calls that come from a coroutine, or from other code in the thread of a server's event loop.
+//! Calls from a coroutine, or from other code in the thread of a server's event loop.
 //!
-//! A coroutine cannot wait in a call: the call notes what it waits for, ends with an exception that
-//! only [`Call::is_blocked`] knows of, and is made again when the event loop says so. Whatever can
-//! end so has changed nothing by then that the second try does not know of.
+//! A coroutine cannot wait inside a call. Instead the call registers what it waits for, and ends
+//! with an exception that only [`Call::is_blocked`] sees. The event loop then repeats the call. So
+//! code that may end in this way must not have changed anything that the second try does not know
+//! of.
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,15 +23,16 @@ use crate::{
 };
 
 thread_local! {
-    /// The event loop of this thread if a server runs it, or of the coroutine whose call this is.
+    /// The event loop that a server runs in this thread, or the one of the coroutine that makes the
+    /// current call.
     static SHARED: RefCell<Option<Arc<LoopState>>> = const { RefCell::new(None) };
-    /// Whether the caller comes back for what it cannot wait for.
+    /// Whether the caller repeats a call that would have to wait.
     static COMES_BACK: Cell<bool> = const { Cell::new(false) };
-    /// The call under way has to be made again.
+    /// The current call must be repeated.
     static BLOCKED: Cell<bool> = const { Cell::new(false) };
-    /// For it, nothing needs to happen but that others have had their turn.
+    /// The current call must be repeated only to let others have their turn first.
     static OTHERS_FIRST: Cell<bool> = const { Cell::new(false) };
-    /// When the call under way began to take long, as far as it has asked.
+    /// The slice of the current call, which begins when the call first asks for it.
     static SLICE: Slice = Slice::begin();
     static IS_TIMED: Cell<bool> = const { Cell::new(false) };
 }
@@ -40,7 +42,7 @@ pub(in crate::python) fn here() -> Option<Here> {
     SHARED.with_borrow(Clone::clone).map(Here)
 }
 
-/// Says that this thread is that of a server's event loop, for good.
+/// Marks this thread as that of a server's event loop, for good.
 pub(super) fn enter_for_good(shared: Arc<LoopState>) {
     SHARED.set(Some(shared));
 }
@@ -59,13 +61,13 @@ impl Call {
         Self { before: SHARED.replace(Some(shared.clone())), came_back: COMES_BACK.replace(true) }
     }
 
-    /// Whether the exception that came out of the call says that it is to be made again.
+    /// Whether the exception of the call means that the call must be repeated.
     #[expect(clippy::unused_self, reason = "during the call only")]
     pub(super) fn is_blocked(&self) -> bool {
         BLOCKED.take()
     }
 
-    /// Whether that is only to let others have their turn.
+    /// Whether the call must be repeated only to let others have their turn.
     #[expect(clippy::unused_self, reason = "during the call only")]
     pub(super) fn lets_others_go_on(&self) -> bool {
         OTHERS_FIRST.take()
@@ -79,7 +81,7 @@ impl Drop for Call {
     }
 }
 
-/// While it exists, code of a handler's own runs that does not come back: its hooks.
+/// While this exists, a hook of the handler runs, which does not repeat its calls.
 pub(in crate::python) struct Hook(bool);
 
 impl Hook {
@@ -150,14 +152,14 @@ impl Here {
         }
         let parker = self.parker(py, transport);
         if parker.wait_for_lock(transport.lock_waiters(), &|| try_lock(mutex).is_some()).is_ok() {
-            // the next try will tell
+            // the next try will find out
             self.0.wake_soon(transport);
         }
         Err(blocked())
     }
 
-    /// Ends the call, to be made again, if it has taken long, or if the peer takes nothing of what is
-    /// sent to it meanwhile.
+    /// Ends the call, so that it is repeated, if it has taken long, or if the peer does not read
+    /// what is sent to it meanwhile.
     pub(in crate::python) fn pause(&self, py: Python<'_>, transport: &Transport) -> PyResult<()> {
         let parker = self.parker(py, transport);
         if COMES_BACK.get() && parker.pause().is_err() {
@@ -166,7 +168,7 @@ impl Here {
         Ok(())
     }
 
-    /// Notes that the caller waits for input, if there is none.
+    /// Registers the caller to wait for input, if there is none.
     pub(in crate::python) fn await_input(
         &self,
         py: Python<'_>,
@@ -193,7 +195,7 @@ impl Here {
     }
 }
 
-/// What only [`Call::is_blocked`] looks at.
+/// The exception that only [`Call::is_blocked`] sees.
 fn blocked() -> PyErr {
     BLOCKED.set(true);
     PyBlockingIOError::new_err(())
@@ -206,12 +208,12 @@ fn would_hold_up() -> PyErr {
     )
 }
 
-/// Notes what a caller waits for.
+/// Registers what a caller waits for.
 pub(super) struct Parker<'a, 'py> {
     py: Python<'py>,
     shared: &'a Arc<LoopState>,
     transport: &'a Transport,
-    /// The caller has to come back.
+    /// The caller must repeat the call.
     blocked: Cell<bool>,
 }
 
@@ -240,7 +242,7 @@ impl Park for Parker<'_, '_> {
     }
 
     fn is_readable(&self) -> bool {
-        // reading tells what is wrong with a socket that cannot be watched
+        // if the socket cannot be watched, the read will report the error
         self.token().map_or(true, |token| self.shared.reactor().is_readable(token))
     }
 
@@ -257,7 +259,7 @@ impl Park for Parker<'_, '_> {
                 return self.comes_back();
             }
         }
-        // the clock runs from the first time on: most calls end before
+        // the slice begins with the first pause: most calls end before
         if !IS_TIMED.replace(true) {
             SLICE.with(Slice::begin_again);
         } else if SLICE.with(Slice::is_over) {

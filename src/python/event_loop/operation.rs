@@ -1,6 +1,6 @@
-//! `Operation`: what a coroutine awaits. It is a coroutine itself, which tries its work again each
-//! time it is sent on; while it waits it is also the future that asyncio's task has to see, so that
-//! the task goes on without a trip through the event loop's queue.
+//! `Operation`: the awaitable of a call of a stream. It acts as a coroutine that tries its work
+//! again each time it is resumed. While it waits, it also acts as the future that asyncio's task
+//! waits for, so that waking it resumes the task without a trip through the event loop's queue.
 
 use std::sync::{
     atomic::{AtomicBool, Ordering},
@@ -25,11 +25,13 @@ use crate::locks::{lock, try_lock};
 
 /// An awaitable call of a stream. It does nothing before it is awaited.
 ///
-/// Zeroed memory must be valid for a traversal, see `Stream`: it is an open lock around nothing.
+/// A garbage collection may traverse zeroed memory, see `Stream`. Zeroes here are an unlocked lock
+/// around nothing.
 #[pyclass(frozen, weakref, module = "fastwsh._core")]
 pub(in crate::python) struct Operation {
     state: Mutex<State>,
-    /// asyncio's mark: yielded by the coroutine that a task runs, and not otherwise.
+    /// `_asyncio_future_blocking`, by which asyncio recognises a future that a coroutine has
+    /// yielded.
     blocking: AtomicBool,
 }
 
@@ -38,19 +40,17 @@ struct State {
     poller: Option<Py<AsyncConnection>>,
     phase: Phase,
     work: Work,
-    /// Whom to call when it is to be tried again, and in which context.
+    /// The functions to call when the work should be tried again, each with its context.
     callbacks: Vec<(Py<PyAny>, Option<Py<PyAny>>)>,
 }
 
 #[derive(Default)]
 enum Phase {
-    /// Nobody has awaited it.
+    /// Not awaited yet.
     #[default]
     New,
     Waiting,
-    /// Lets others have their turn.
-    Aside,
-    /// To be tried again.
+    /// The work should be tried again.
     Woken,
     Done,
     Cancelled(Option<Py<PyAny>>),
@@ -62,10 +62,10 @@ impl Operation {
         Self { state: Mutex::new(state), blocking: AtomicBool::new(false) }
     }
 
-    /// Says that the work can be tried again; whoever awaits it goes on before this returns.
+    /// Marks the work to be tried again. The coroutine that awaits it goes on before this returns.
     ///
     /// # Errors
-    /// What asyncio lets through, `KeyboardInterrupt` for instance.
+    /// Exceptions that asyncio passes on, such as `KeyboardInterrupt`.
     pub(super) fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let callbacks = {
@@ -93,11 +93,11 @@ impl Operation {
         matches!(lock(&self.state).phase, Phase::Waiting)
     }
 
-    /// Takes what is to be tried.
+    /// Takes the work out for a try.
     fn begin(&self, py: Python<'_>) -> PyResult<(Py<AsyncConnection>, Work)> {
         let mut state = lock(&self.state);
         match &state.phase {
-            Phase::New | Phase::Woken | Phase::Waiting | Phase::Aside => {}
+            Phase::New | Phase::Woken | Phase::Waiting => {}
             Phase::Cancelled(message) => {
                 let message = message.as_ref().map(|message| message.clone_ref(py));
                 drop(state);
@@ -112,27 +112,18 @@ impl Operation {
             drop(state);
             return Err(PyRuntimeError::new_err("this has been closed"));
         };
-        let phase = std::mem::replace(&mut state.phase, Phase::Waiting);
-        let work = std::mem::take(&mut state.work);
-        drop(state);
-        if matches!(phase, Phase::Aside) {
-            poller.get().end_turn();
-        }
-        Ok((poller, work))
+        state.phase = Phase::Waiting;
+        Ok((poller, std::mem::take(&mut state.work)))
     }
 
-    /// Ends it, whatever it was doing.
+    /// Ends the operation in whatever state it is.
     fn end(&self, py: Python<'_>) {
         let kept = {
             let mut state = lock(&self.state);
             std::mem::replace(&mut *state, State { phase: Phase::Done, ..State::default() })
         };
         if let Some(poller) = &kept.poller {
-            let poller = poller.bind(py).get();
-            kept.work.abandon(poller);
-            if matches!(kept.phase, Phase::Aside) {
-                poller.end_turn();
-            }
+            kept.work.abandon(poller.bind(py).get());
         }
     }
 
@@ -184,21 +175,17 @@ impl Operation {
                     own.blocking.store(true, Ordering::Relaxed);
                     return Ok(Some(slf.clone().into_any().unbind()));
                 }
-                // the connection has ended: the next try will tell
+                // the connection has ended, as the next try will find out
                 Ok(Some(py.None()))
             }
             Tried::OthersFirst => {
-                let mut state = lock(&own.state);
-                state.work = work;
-                state.phase = Phase::Aside;
-                drop(state);
-                poller.get().begin_turn();
+                lock(&own.state).work = work;
                 Ok(Some(py.None()))
             }
             Tried::Done(result) => {
                 own.end(py);
                 if result.is_none() {
-                    // the end of a coroutine without a result needs no exception
+                    // a coroutine that ends without a result needs no exception object
                     return if is_iteration {
                         Err(PyStopAsyncIteration::new_err(()))
                     } else {
@@ -237,8 +224,8 @@ impl Operation {
         self.end(py);
     }
 
-    /// `None`, which is no future's, but while a task has to look at it: whoever else awaits it is
-    /// to take it for a coroutine.
+    /// `None` unless a task has to see this as a future. A future never has `None` here, so all
+    /// other code takes this for a coroutine.
     #[getter(_asyncio_future_blocking)]
     fn is_blocking(&self) -> Option<bool> {
         self.blocking.load(Ordering::Relaxed).then_some(true)
@@ -297,7 +284,8 @@ impl Operation {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // whoever holds it does nothing that collects
+        // if it is locked, the holder does nothing that starts a collection, so there is nothing to
+        // visit
         let Some(state) = try_lock(&self.state) else { return Ok(()) };
         visit.call(&state.poller)?;
         state.work.traverse(&visit)?;
@@ -324,7 +312,7 @@ impl Drop for Operation {
             return;
         };
         Python::try_attach(|py| {
-            // this may happen while an exception is on its way
+            // this may be called while an exception is being raised, which must not be lost
             let raised = PyErr::take(py);
             let text = format!("{name}() was never awaited, so that it has done nothing\0");
             let text = std::ffi::CString::from_vec_with_nul(text.into_bytes()).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! `AsyncConnection`: a connection as the coroutines of one event loop use it, one try at a time.
+//! `AsyncConnection`: a connection for the coroutines of one event loop, which make one try at a
+//! time.
 
 use std::{io, sync::Arc};
 
@@ -14,7 +15,7 @@ use crate::{
     connection::{Park, ReactorToken, Transport, Wait},
     python::{
         connection::Connection,
-        errors::{connection_error, os_error},
+        errors::os_error,
         stream::{ReceiveGoal, Stream},
     },
 };
@@ -29,12 +30,12 @@ pub(in crate::python) struct AsyncConnection {
     event_loop: Py<PyAny>,
 }
 
-/// What came of a try.
+/// The result of a try.
 pub(super) enum Tried<'py> {
     Done(Bound<'py, PyAny>),
-    /// The event loop says when to try again.
+    /// The event loop will say when to try again.
     Later,
-    /// To be tried again when others have had their turn.
+    /// Try again after others have had their turn.
     OthersFirst,
 }
 
@@ -90,7 +91,8 @@ impl AsyncConnection {
         self.event_loop.clone_ref(py)
     }
 
-    /// Says whether an operation waits for input, so that nobody else answers pings meanwhile.
+    /// Sets whether an operation waits for input. While one does, the keepalive thread does not
+    /// answer pings.
     pub(super) fn set_awaits_input(&self, awaits: bool) {
         self.transport.set_awaits_input(awaits);
     }
@@ -99,24 +101,14 @@ impl AsyncConnection {
         self.transport.set_awaits_close(awaits);
     }
 
-    /// Says that an operation goes on when others have had their turn.
-    pub(super) fn begin_turn(&self) {
-        self.shared.begin_turn(self.token);
-    }
-
-    /// Says that it goes on now, or is given up.
-    pub(super) fn end_turn(&self) {
-        self.shared.end_turn(self.token);
-    }
-
-    /// Has an operation woken when the connection should be looked at again; `false` if nobody
-    /// looks after it any more.
+    /// Registers an operation to be woken when it should try again. Returns `false` if the
+    /// connection is not watched any more.
     pub(super) fn wake_later(&self, operation: &Bound<'_, Operation>) -> bool {
         self.budget.renew();
         self.shared.add_waiter(self.token, operation.clone().unbind())
     }
 
-    /// Does work as far as it goes.
+    /// Does the work as far as possible without waiting.
     pub(super) fn attempt<'py>(&self, py: Python<'py>, work: &mut Work) -> PyResult<Tried<'py>> {
         let takes_turns = matches!(work, Work::Receive(_) | Work::Next(_) | Work::Send(..));
         if takes_turns && !self.budget.spend() {
@@ -166,7 +158,7 @@ impl AsyncConnection {
                 Work::Drain => {
                     let is_sent = self.flush(py).map_err(|error| {
                         self.transport.note_end_told();
-                        connection_error(py, &error)
+                        os_error(&error)
                     })?;
                     return Ok(if is_sent {
                         Tried::Done(py.None().into_bound(py))
@@ -189,7 +181,8 @@ impl AsyncConnection {
             if transport.has_held() {
                 transport.flush_before_wait(Wait::Park(&parker));
                 if transport.has_held() {
-                    // what the peer does not take, pongs for instance, is not to grow
+                    // do not receive more, and so do not queue more pongs, for a peer that is not
+                    // reading
                     return Ok(Tried::Later);
                 }
             }
@@ -213,7 +206,7 @@ impl AsyncConnection {
         }
     }
 
-    /// Makes a call of a stream; `None` if it has to be made again.
+    /// Makes a call of a stream. Returns `None` if the call must be repeated.
     fn call<T>(&self, work: impl FnOnce() -> PyResult<T>) -> PyResult<Option<T>> {
         let call = Call::begin(&self.shared);
         match work() {
@@ -222,9 +215,9 @@ impl AsyncConnection {
         }
     }
 
-    /// Sends what the kernel has not taken; whether it has all of it now.
+    /// Sends what the kernel has not taken yet. Returns whether everything has been sent.
     fn flush(&self, py: Python<'_>) -> io::Result<bool> {
-        // replies are held back on purpose while more input is buffered, but not without bound
+        // while more input is buffered, replies are held back on purpose, up to a limit
         let transport = &self.transport;
         let may_wait = transport.is_more_buffered() && !transport.is_backed_up();
         if may_wait || !transport.has_held() {

@@ -1,4 +1,4 @@
-//! `AsyncStream`: a stream whose methods are awaited.
+//! `AsyncStream`: a stream with awaitable methods.
 
 use pyo3::{intern, prelude::*, types::PyString, PyTraverseError, PyVisit};
 
@@ -41,7 +41,7 @@ impl AsyncStream {
     ) -> PyResult<Operation> {
         let is_text = message.is_instance_of::<PyString>();
         let binary = binary.map_or(!is_text, |binary| binary.0);
-        // here, where the mistake is, and not where it is awaited
+        // raise the error here, where the mistake is, and not where the result is awaited
         match (is_text, binary) {
             (true, _) => {}
             (false, true) => refuse_unless_bytes_like(message)?,

@@ -1,11 +1,11 @@
-//! What an `Operation` has to do.
+//! The work of an `Operation`.
 
 use pyo3::{prelude::*, PyTraverseError, PyVisit};
 
 use super::poller::AsyncConnection;
 use crate::python::stream::Stream;
 
-/// Steps of an awaitable call. Some turn into others.
+/// The steps of an awaitable call. Some turn into others.
 #[derive(Default)]
 pub(super) enum Work {
     #[default]
@@ -41,7 +41,7 @@ impl Work {
         matches!(self, Self::Next(_))
     }
 
-    /// Which method began it.
+    /// The name of the method that began the work.
     pub(super) fn name(&self) -> Option<&'static str> {
         match self {
             Self::Nothing | Self::Next(_) | Self::AwaitClose(_) | Self::Drain => None,
@@ -52,7 +52,7 @@ impl Work {
         }
     }
 
-    /// It is not gone on with.
+    /// Gives the work up.
     pub(super) fn abandon(&self, poller: &AsyncConnection) {
         match self {
             Self::AwaitClose(_) => poller.set_awaits_close(false),

@@ -1,5 +1,5 @@
-//! The one way in which a call of a handler waits: in the hub by handing the thread on, elsewhere
-//! in its own thread, with the interpreter detached.
+//! How a call of a handler waits: in the hub by letting other handlers run, elsewhere in its own
+//! thread with the interpreter released.
 
 use std::{
     cell::RefCell,
@@ -16,16 +16,17 @@ use crate::{
     python::thread_wait,
 };
 
-/// A handler in the hub that uses a connection, its own or another's.
+/// A handler in the hub that uses a connection, which may be that of another handler.
 struct Parker<'a, 'py> {
     py: Python<'py>,
     hub: &'static HubThread,
     transport: &'a Transport,
-    /// What was raised in the handler while it waited.
+    /// The exception that was raised in the handler while it waited.
     raised: RefCell<Option<PyErr>>,
 }
 
-/// Does what may wait for the peer of `transport`, as the caller can.
+/// Runs `work`, which may wait for the peer of `transport`, in the way in which the caller can
+/// wait.
 ///
 /// # Errors
 /// What was thrown into the caller while it waited.
@@ -35,12 +36,12 @@ pub(in crate::python) fn waiting<T: Send>(
     work: impl FnOnce(Wait<'_>) -> T + Send,
 ) -> PyResult<T> {
     let hub = match (here(), is_hub_thread()) {
-        // its reactor knows no deadlines: the others wait meanwhile
+        // the reactor has no deadlines, so the other handlers have to wait meanwhile
         (Some(_), _) if thread_wait::has_deadline() => {
             return thread_wait::waiting(py, transport, work)
         }
         (Some(hub), _) => hub,
-        // whoever runs there between two handlers, such as a finalizer, must not wait for them
+        // code that runs between two handlers, such as a finalizer, must not wait for handlers
         (None, true) => return Ok(work(Wait::Never)),
         (None, false) => return thread_wait::waiting(py, transport, work),
     };
@@ -52,7 +53,7 @@ pub(in crate::python) fn waiting<T: Send>(
     }
 }
 
-/// Does what does not wait; in the hub, with what is known there of the sockets.
+/// Runs `work`, which does not wait; in the hub, with the reactor's knowledge of the sockets.
 pub(in crate::python) fn parked<T>(
     py: Python<'_>,
     transport: &Transport,
@@ -62,8 +63,8 @@ pub(in crate::python) fn parked<T>(
     work(Some(&Parker { py, hub, transport, raised: RefCell::new(None) }))
 }
 
-/// The hub if the caller is in it, has no deadline, and nothing has been received: the caller is
-/// woken when something is. What a caller waits for otherwise is for who takes it apart to decide.
+/// Returns the hub if the caller is in it, has no deadline, and there is no input. The caller is
+/// then registered to be woken by input. In all other cases the reading code decides how to wait.
 #[inline(never)]
 pub(in crate::python) fn wants_input(
     py: Python<'_>,
@@ -75,7 +76,7 @@ pub(in crate::python) fn wants_input(
     if parker.is_readable() || !inbound.is_drained() {
         return None;
     }
-    // while the half is held: nobody else takes it before this is seen
+    // while the half is locked, so that no other thread takes it before it can see this
     transport.set_awaits_input(true);
     drop(inbound);
     let waits = waits_for_input(&parker);
@@ -85,7 +86,7 @@ pub(in crate::python) fn wants_input(
     waits.then_some(hub)
 }
 
-/// Whether the caller is going to be woken when something has been received.
+/// Whether the caller is registered to be woken by input.
 fn waits_for_input(parker: &Parker<'_, '_>) -> bool {
     parker.transport.flush_before_wait(Wait::Never);
     if parker.transport.has_held() {
@@ -95,8 +96,8 @@ fn waits_for_input(parker: &Parker<'_, '_>) -> bool {
     parker.hub.reactor.borrow_mut().wake_reader(token, caller)
 }
 
-/// Takes a lock that others may hold while they wait for the peer of `transport`; they tell its
-/// turns when they let go.
+/// Takes a lock that others may hold while they wait for the peer of `transport`. They notify its
+/// [`LockWaiters`](crate::connection::LockWaiters) when they release it.
 ///
 /// # Errors
 /// What was thrown into the caller while it waited.
@@ -145,7 +146,7 @@ impl Park for Parker<'_, '_> {
     }
 
     fn is_readable(&self) -> bool {
-        // reading tells what is wrong with a socket that cannot be watched
+        // if the socket cannot be watched, the read will report the error
         self.token().map_or(true, |token| self.hub.reactor.borrow().is_readable(token))
     }
 
@@ -192,7 +193,7 @@ impl Park for Parker<'_, '_> {
     }
 
     fn detached(&self, work: &mut (dyn FnMut() + Send)) {
-        // waiting for the interpreter afterwards is not the handler's doing
+        // the handler is not to blame if it has to wait for the interpreter afterwards
         self.hub.hub.slices.go_idle();
         self.py.detach(work);
         self.hub.hub.slices.resume();

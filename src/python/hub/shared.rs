@@ -1,4 +1,5 @@
-//! The hub as every thread sees it: where connections are handed in, and its watchdog's view.
+//! The part of the hub that all threads use: they submit connections here, and the watchdog
+//! watches.
 
 use std::{
     collections::VecDeque,
@@ -24,35 +25,36 @@ use crate::{
     server::Slices,
 };
 
-/// Stack of the hub's thread: handlers that wait are copied away, so that it is as deep as the
-/// deepest of them. Memory is taken as it is used.
+/// The stack size of the hub's thread. Stacks of handlers that wait are copied elsewhere, so it
+/// need only be as deep as the deepest of them. The system allocates memory only as it is used.
 const STACK_BYTES: usize = 16 << 20;
 
-/// The hub as every thread sees it.
+/// The part of the hub that all threads use.
 #[derive(Debug)]
 pub(in crate::python) struct Hub {
     process: u32,
     jobs: Mutex<VecDeque<HandlerJob>>,
-    /// How many there are, to be seen without the lock.
+    /// The number of waiting jobs, which can be read without the lock.
     waiting_jobs: AtomicUsize,
     pub(super) remote: Arc<Remote>,
     pub(in crate::python) slices: Arc<Slices>,
-    /// Whose slice it is.
+    /// The handler that has the current slice.
     pub(super) running: AtomicU32,
-    /// Who is told of a long slice, by caller.
+    /// The guards of connections, by caller, through which a long slice is reported.
     pub(super) owners: Mutex<Vec<Option<ConnectionGuard>>>,
-    /// The interpreter ends: nothing of it may be touched any more.
+    /// The interpreter ends, so that it must not be used any more.
     ending: AtomicBool,
-    /// Nobody takes jobs any more.
+    /// The hub accepts no more jobs.
     dead: AtomicBool,
 }
 
 static SHARED: Mutex<Option<Arc<Hub>>> = Mutex::new(None);
 
 impl Hub {
-    /// The process's only one, started when it is first wanted; also after a fork.
+    /// The only hub of the process, started at its first use; after a fork, the child starts its
+    /// own.
     pub(in crate::python) fn shared(py: Python<'_>) -> PyResult<Arc<Self>> {
-        // what it needs of Python is there before a lock is held
+        // import before the lock is taken, since an import may run any code
         py.import("greenlet")?;
         py.import("fastwsh.session")?;
         let process = std::process::id();
@@ -86,15 +88,16 @@ impl Hub {
         Ok(hub)
     }
 
-    /// Keeps the hub's thread out of an interpreter that is ending. Called by `atexit`, and
-    /// registered when the module is imported, so that whatever else is called there comes first.
+    /// Keeps the hub's thread out of an interpreter that is ending. `atexit` calls this. It is
+    /// registered when the module is imported, so that functions that were registered later run
+    /// before.
     pub(in crate::python) fn end() {
         if let Some(hub) = &*lock(&SHARED) {
             hub.ending.store(true, Ordering::SeqCst);
         }
     }
 
-    /// Runs a connection's handler here; gives the job back while somebody keeps the thread.
+    /// Runs a connection's handler in the hub. Returns the job if a handler is blocking the hub.
     pub(in crate::python) fn submit(&self, job: HandlerJob) -> Option<HandlerJob> {
         if self.slices.is_stalled() {
             return Some(job);
@@ -102,14 +105,14 @@ impl Hub {
         lock(&self.jobs).push_back(job);
         self.waiting_jobs.fetch_add(1, Ordering::SeqCst);
         if self.slices.is_stalled() || self.dead.load(Ordering::SeqCst) {
-            // whoever moved the jobs to threads may not have seen this one
+            // the watchdog may have moved the jobs to threads just before this one was added
             return self.take_job();
         }
         self.remote.call();
         None
     }
 
-    /// Runs what waits, and what will come, in threads.
+    /// Runs all waiting jobs, and all future ones, in threads.
     pub(super) fn give_up(&self) {
         self.dead.store(true, Ordering::SeqCst);
         while let Some(job) = self.take_job() {
@@ -127,8 +130,8 @@ impl Hub {
         Some(job)
     }
 
-    /// The slice under way is a long one: the operator is told, and who has not begun yet gets a
-    /// thread.
+    /// Handles a slice that takes too long: logs it, and moves the jobs that have not begun to
+    /// threads.
     pub(super) fn stalled(&self, taken: Duration) {
         let running = self.running.load(Ordering::Relaxed) as usize;
         if let Some(Some(owner)) = lock(&self.owners).get(running) {

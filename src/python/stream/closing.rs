@@ -31,7 +31,7 @@ impl Inner {
         answered
     }
 
-    /// Sends a close frame; whether the peer's is to be waited for.
+    /// Sends a close frame. Returns whether to wait for the peer's.
     pub(super) fn begin_close(
         &self,
         py: Python<'_>,

@@ -1,4 +1,4 @@
-//! Raw bytes and single frames of a `Stream`, for handlers that look below messages or have filters
+//! Raw bytes and single frames of a `Stream`, for handlers that do not use messages or have filters
 //! of their own.
 
 use std::sync::atomic::Ordering;
@@ -25,7 +25,8 @@ use crate::{
 };
 
 impl Inner {
-    /// Says that the handler reads what others must not take in its place.
+    /// Notes that the handler reads raw frames, so that the keepalive thread must not read in its
+    /// place.
     pub(super) fn note_raw(&self, py: Python<'_>) -> PyResult<()> {
         if let Link::Native(connection) = self.link(py)? {
             connection.get().transport.note_raw();
@@ -136,7 +137,7 @@ impl Inner {
         }
     }
 
-    /// The next frame as it came.
+    /// The next frame, unchanged.
     pub(super) fn next_frame(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<Frame> {
         let masked = self.expect_masked;
         let limits = link.limits();
@@ -168,7 +169,7 @@ impl Inner {
         }
     }
 
-    /// The next message or control frame through a handler's own filters; `None`: a fragment.
+    /// The next message or control frame after the handler's own filters; `None` for a fragment.
     pub(super) fn next_filtered(
         &self,
         py: Python<'_>,

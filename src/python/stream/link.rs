@@ -1,4 +1,5 @@
-//! Where a stream's bytes come from and go to, and what follows from that.
+//! The connection below a stream, which is native or a Python object, and the settings that follow
+//! from that.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 
-/// Where bytes come from and go to.
+/// The connection below a stream.
 pub(super) enum Link<'py> {
     Native(Bound<'py, Connection>),
     Duck(Bound<'py, PyAny>),
@@ -64,7 +65,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// While it exists, the time for the peer's close frame runs.
+/// While this exists, the time limit for the peer's close frame runs.
 pub(super) struct Awaiting(Option<Arc<Transport>>);
 
 impl Awaiting {
@@ -93,7 +94,7 @@ impl Inner {
         })
     }
 
-    /// Waits for whoever compresses and sends a piece of a message.
+    /// Waits while another caller compresses and sends a piece of a message.
     pub(super) fn compressing_turn<'a>(
         &'a self,
         py: Python<'_>,

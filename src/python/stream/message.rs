@@ -1,4 +1,5 @@
-//! The next message of a `Stream`: in the way that costs least for what has come.
+//! Receives the next message of a `Stream`, in the cheapest way for what has arrived: a short
+//! message straight from the buffer, a long one straight from the socket.
 
 use pyo3::{prelude::*, types::PyBytes};
 
@@ -27,12 +28,12 @@ use crate::{
 /// The payload of a message or control frame.
 pub(super) enum Payload<'py> {
     Bytes(Vec<u8>),
-    /// What the handler gets, and of how many bytes it was made.
+    /// The object for the handler, and the number of bytes from which it was made.
     Made(Bound<'py, PyAny>, usize),
 }
 
 impl Payload<'_> {
-    /// Bytes.
+    /// The size in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -43,7 +44,7 @@ impl Payload<'_> {
 
 enum Found<'py> {
     Received(Received),
-    /// What the handler gets.
+    /// The object for the handler.
     Made(Opcode, Payload<'py>),
 }
 
@@ -131,7 +132,7 @@ impl Inner {
         }
     }
 
-    /// The next message if it is there, in one frame.
+    /// The next message, if all of it is buffered in one frame.
     fn take_whole<'py>(
         &self,
         py: Python<'py>,

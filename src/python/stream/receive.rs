@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// How messages pass on their way in.
+/// How received messages are processed.
 enum Incoming<'py> {
     /// No extension.
     Plain,
@@ -66,7 +66,7 @@ impl Inner {
         self.link(py)
     }
 
-    /// Not inlined: the stack of a handler that waits in the hub is kept, and is to be small.
+    /// Not inlined: the stack of a handler that waits in the hub is copied, so it should be small.
     #[inline(never)]
     fn receive<'py>(
         &self,
@@ -78,7 +78,7 @@ impl Inner {
         let mut is_first = true;
         loop {
             if let (false, Link::Native(connection)) = (is_first, link) {
-                // control frames, which a peer may send without end
+                // a peer may send control frames without end, so let others run in between
                 pause(py, &connection.get().transport)?;
             }
             is_first = false;
@@ -132,7 +132,8 @@ impl Inner {
         self.send_closing_handshake(code, &reason)
     }
 
-    /// What to answer a close frame with; the handler's passive hook decides if there is one.
+    /// The code and reason of the answer to a close frame. The handler's passive closing function
+    /// decides, if there is one.
     fn passive_close<'py>(&self, py: Python<'py>) -> PyResult<(Option<i64>, Bound<'py, PyAny>)> {
         let empty = || PyString::new(py, "").into_any();
         let request = self.request.bind(py);
@@ -169,7 +170,7 @@ impl Inner {
         }
         let mut pings = lock(&self.pings);
         if let Some(answered) = pings.iter().position(|ping| ping == body) {
-            // those before it were ignored by the peer (RFC 6455 5.5.3)
+            // the peer need not answer the pings before it (RFC 6455 5.5.3)
             pings.drain(..=answered);
         }
         drop(pings);
@@ -177,8 +178,8 @@ impl Inner {
         self.call_hook(py, intern!(py, "on_pong_handler"), &body).map(|_| ())
     }
 
-    /// Calls a hook of the request; `false` if there is none. An `AttributeError` that comes out
-    /// of it counts as none, as in pywebsocket.
+    /// Calls a hook of the request. Returns `false` if there is none, or if the hook raises an
+    /// `AttributeError`, as in pywebsocket.
     fn call_hook(
         &self,
         py: Python<'_>,
@@ -246,7 +247,7 @@ impl Inner {
         match failure {
             Failure::Protocol(error) => link.protocol_error(py, &error),
             Failure::Io(wanted, error) if error.kind() == io::ErrorKind::NotConnected => {
-                // closed on this side, by the end of the handler or of the server
+                // the connection was closed on this side, when the handler or the server ended
                 self.end_of_stream(py, wanted)
             }
             Failure::Io(wanted, error) => {
@@ -287,7 +288,7 @@ pub(super) fn warn_non_minimal(py: Python<'_>, header: &FrameHeader) -> PyResult
     )
 }
 
-/// A line of the logger that pywebsocket's class had.
+/// Logs a warning with the logger of pywebsocket's class.
 fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
     let logging = py.import("logging")?;
     let logger = logging.call_method1("getLogger", ("pywebsocket3.stream.Stream",))?;
@@ -306,7 +307,7 @@ pub(super) fn to_text<'py>(py: Python<'py>, payload: &[u8]) -> PyResult<Bound<'p
     }
 }
 
-/// Takes two values out of whatever gives two, as an assignment does (Python reference 7.2).
+/// Unpacks two values from an iterable, as an assignment does (Python reference 7.2).
 fn unpack<'py>(values: &Bound<'py, PyAny>) -> PyResult<[Bound<'py, PyAny>; 2]> {
     let mut values = values.try_iter()?;
     let wrong = |found| PyValueError::new_err(format!("{found} values to unpack (expected 2)"));

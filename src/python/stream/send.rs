@@ -19,7 +19,7 @@ use crate::{
     },
     python::{
         deflate::outgoing_framer,
-        errors::{as_connection_error, connection_error, os_error, send_error, value_error},
+        errors::{os_error, send_error, value_error},
         hub,
         waiting::sending,
     },
@@ -61,7 +61,7 @@ impl Inner {
         if let Some(framer) = outgoing_framer(&frame_filters, &message_filters) {
             let bytes = encoded(message, binary)?;
             let framer = framer.get();
-            // what is compressed after another piece must be sent after it
+            // pieces must be sent in the order in which they were compressed (RFC 7692 7.2)
             let _turn = self.compressing_turn(py, &link)?;
             let deflated = framer.deflate(py, bytes.as_bytes(), end);
             let (payload, is_marked) = match &deflated {
@@ -122,7 +122,7 @@ impl Inner {
         let body = bytes_of(&body)?.as_bytes().to_vec();
         let mut pings = lock(&self.pings);
         pings.push(body);
-        // a peer that never answers must not make us remember everything
+        // a peer that never answers must not make the list grow without limit
         let surplus = pings.len().saturating_sub(max_pings);
         pings.drain(..surplus);
         Ok(())
@@ -132,13 +132,13 @@ impl Inner {
         self.control_frame(opcode, body, |frame| frame.send(self))
     }
 
-    /// Sends bytes as they are; an exception tells the peer's address.
+    /// Sends raw bytes. The text of an exception has the peer's address.
     pub(super) fn write_raw(&self, bytes: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = bytes.py();
         let connection = self.attribute(py, intern!(py, "connection"))?;
         match connection.call_method1(intern!(py, "write"), (bytes,)) {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.write_failure(py, as_connection_error(py, error))),
+            Err(error) => Err(self.write_failure(py, error)),
         }
     }
 
@@ -167,7 +167,7 @@ impl Inner {
             let body = bytes_of(body)?;
             return send(ControlFrame { header, body: &body, filtered: false });
         }
-        // the filters may change the length, which is judged behind them
+        // the filters may change the length, so it is checked after them
         let header = control(opcode, 0, None).map_err(|error| send_error(py, &error))?;
         let body = bytes_of(body)?;
         send(ControlFrame { header, body: &body, filtered: true })
@@ -264,8 +264,8 @@ impl Inner {
         self.send_frame(py, &self.link(py)?, &header, payload.as_bytes())
     }
 
-    /// A fresh key for every frame that a client sends, from the system's generator: whoever wrote
-    /// the payload must not be able to guess it (RFC 6455 5.3 and 10.3).
+    /// A new key for every frame that a client sends, from the system's random number generator:
+    /// the author of the payload must not be able to guess it (RFC 6455 5.3 and 10.3).
     fn masking_key(&self) -> PyResult<Option<MaskingKey>> {
         if !self.mask_send {
             return Ok(None);
@@ -279,10 +279,10 @@ impl Inner {
         if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<AfterServerClose>) {
             return after_close(py);
         }
-        self.write_failure(py, connection_error(py, error))
+        self.write_failure(py, os_error(error))
     }
 
-    /// Puts the peer's address in front of what a write raised.
+    /// Puts the peer's address into the text of an exception from a write.
     fn write_failure(&self, py: Python<'_>, error: PyErr) -> PyErr {
         let prefixed = || -> PyResult<()> {
             let value = error.value(py);
@@ -300,19 +300,19 @@ impl Inner {
     }
 }
 
-/// Accounts for a piece of a message.
+/// Counts a piece of a message.
 fn note_sent(link: &Link<'_>, piece: Piece, bytes: usize) {
     if let Link::Native(connection) = link {
         connection.get().transport.note_piece_sent(piece.kind, bytes, piece.end);
     }
 }
 
-/// A message behind our own close frame (RFC 6455 5.5.1).
+/// The exception for a message after our own close frame (RFC 6455 5.5.1).
 fn after_close(py: Python<'_>) -> PyErr {
     Kind::BadOperation.with(py, "Requested send_message after sending out a closing handshake")
 }
 
-/// A control frame that is ready but for a handler's filters.
+/// A control frame before a handler's own filters, if there are any.
 pub(super) struct ControlFrame<'a, 'py> {
     header: FrameHeader,
     body: &'a Bound<'py, PyBytes>,
@@ -329,7 +329,7 @@ impl ControlFrame<'_, '_> {
     }
 }
 
-/// The bytes of a message; text is whatever has an `encode` method, as in pywebsocket.
+/// The bytes of a message. Any object with an `encode` method counts as text, as in pywebsocket.
 fn encoded<'py>(message: &Bound<'py, PyAny>, binary: bool) -> PyResult<Bound<'py, PyBytes>> {
     if binary {
         return bytes_of(message);
@@ -339,7 +339,7 @@ fn encoded<'py>(message: &Bound<'py, PyAny>, binary: bool) -> PyResult<Bound<'py
     bytes_of(&bytes)
 }
 
-/// pywebsocket turns what is a `ValueError` while a frame is built into a `BadOperationException`.
+/// Like pywebsocket, turns a `ValueError` in building a frame into a `BadOperationException`.
 fn bad_operation(py: Python<'_>, error: PyErr) -> PyErr {
     if error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyUnicodeEncodeError>(py)
     {

@@ -1,4 +1,5 @@
-//! The calls of a `Stream`, and which of them tell the handler that its connection ends.
+//! Wraps the calls of a `Stream`, to note when one of them tells the handler that its connection
+//! ends.
 
 use pyo3::prelude::*;
 
@@ -41,7 +42,7 @@ impl Stream {
 }
 
 impl Inner {
-    /// Passes on what came of a call, and notes if it tells the handler that the connection ends.
+    /// Returns the result of a call, and notes if it tells the handler that the connection ends.
     pub(super) fn telling<T>(&self, py: Python<'_>, outcome: PyResult<T>) -> PyResult<T> {
         outcome.inspect_err(|error| self.note_told(py, error))
     }

@@ -1,4 +1,4 @@
-//! Waiting for frames and messages on a native connection.
+//! Waits for frames and messages on a native connection.
 
 use std::{io, sync::Mutex};
 
@@ -14,30 +14,32 @@ use crate::{
     },
 };
 
-/// Below this size a payload goes through the read-ahead buffer, which takes what follows as well.
+/// Below this size a payload is read through the read-ahead buffer, which may read the next frames
+/// in the same system call.
 const DIRECT_MIN: u64 = 1024;
 
-/// Below this size what is missing of a payload is copied: quicker than a system call more.
+/// If less than this is missing of a payload, it is copied from the buffer, which is quicker than
+/// another system call.
 const LARGE_MIN: u64 = 8 * 1024;
 
-/// Up to this size the header of a message claims the memory for all of it.
+/// Up to this size, memory for the whole message is allocated as soon as its header is there.
 const LARGE_AT_ONCE: u64 = 64 * 1024;
 
-/// Up to this size a quarter of the message must have come before memory for all of it is claimed; above,
-/// half.
+/// Up to this size, a quarter of the message must have arrived before memory for all of it is
+/// allocated; above, half.
 const LARGE_AT_A_QUARTER: u64 = 1024 * 1024;
 
-/// Why no event came.
+/// Why there is no event.
 pub(super) enum Failure {
     Protocol(ProtocolError),
-    /// The stream ended where so many bytes were wanted.
+    /// The stream ended where this number of bytes was expected.
     End(u64),
     Io(u64, io::Error),
     /// Another thread has received the peer's close frame.
     Answered,
 }
 
-/// An event, and what is odd about how it came.
+/// An event, and the header if its length was not encoded in the shortest form.
 pub(super) struct Received {
     pub(super) event: Event,
     pub(super) non_minimal: Option<FrameHeader>,
@@ -47,19 +49,19 @@ pub(super) struct Received {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::python) enum ReceiveGoal {
     Message,
-    /// The peer's answer to our close frame, whichever thread gets it.
+    /// The peer's answer to our close frame, whichever thread receives it.
     CloseAnswer,
 }
 
-/// What came of waiting for an event.
+/// The result of waiting for an event.
 pub(super) enum ReadOutcome {
     Received(Received),
-    /// A binary message of this length, long enough that its payload should be read straight to
-    /// where it will stay: see [`read_direct`].
+    /// A binary message of this length. It is so long that its payload should be read straight into
+    /// its Python object, see [`read_direct`].
     Direct(u64),
 }
 
-/// Waits for the beginning of a frame, if nothing of it is buffered yet.
+/// Waits for the beginning of the next frame, unless a part of it is buffered.
 pub(super) fn wait_input(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
@@ -82,21 +84,21 @@ pub(super) fn wait_input(
     }
 }
 
-/// What is there without waiting.
+/// What can be received without waiting.
 pub(super) enum Buffered {
-    /// Nothing, or not a whole message of one frame.
+    /// Nothing, or no complete message in one frame.
     Other,
-    /// A message that `make` has made an object of.
+    /// A message for which `make` has made an object.
     Whole(Opcode),
-    /// One that must be inflated first.
+    /// A message that must be inflated first.
     Compressed(Opcode, Vec<u8>),
 }
 
-/// Takes the next message if all of it has come in one frame, as most have, and hands its payload
-/// to `make`, which must not run code of Python's: locks are held.
+/// Takes the next message if it is complete and in one frame, as most are, and passes its payload
+/// to `make`. `make` must not run Python code, because locks are held.
 ///
-/// The socket is asked only if it has said that there is something: asking otherwise costs a system
-/// call that finds nothing for every message of a peer that waits for its answers.
+/// The socket is read only if the reactor has reported it as readable. If a peer waits for each
+/// answer, a read would find nothing and cost a system call for each message.
 pub(super) fn take_whole(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
@@ -104,7 +106,7 @@ pub(super) fn take_whole(
     parker: Option<&dyn Park>,
     make: impl FnOnce(Opcode, &[u8]),
 ) -> Result<Buffered, Failure> {
-    // whoever holds the reader for longer holds this as well
+    // a thread that holds the reader for long holds this half as well
     let Some(mut inbound) = transport.try_inbound() else { return Ok(Buffered::Other) };
     let mut reader = lock(reader);
     if let Some(parker) = parker.filter(|_| inbound.bytes().is_empty()) {
@@ -146,7 +148,7 @@ fn received(
     Received { event, non_minimal: reader.take_non_minimal() }
 }
 
-/// Takes the next event out of what has been received.
+/// Takes the next event from the received bytes.
 fn poll(inbound: &mut Inbound, reader: &mut MessageReader) -> Result<Option<Event>, ProtocolError> {
     let mut input = inbound.bytes();
     let before = input.len();
@@ -158,7 +160,7 @@ fn poll(inbound: &mut Inbound, reader: &mut MessageReader) -> Result<Option<Even
 
 /// Waits for the next event.
 ///
-/// The reader is not held while others run: they may look at it.
+/// The reader is not locked while others run, because they may use it.
 pub(super) fn wait_event(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
@@ -188,7 +190,8 @@ fn next_event(
     }
     loop {
         if let (None, Wait::Park(parker)) = (&event, wait) {
-            // the reader keeps what it has of a message, which may have fragments without end
+            // a message may have fragments without end, so let others run; the reader keeps what it
+            // has
             parker.pause().map_err(|error| Failure::Io(1, error))?;
         }
         if let Some(event) = event {
@@ -200,20 +203,21 @@ fn next_event(
                 event,
             )));
         }
-        // a caller that comes back would have it read from the front each time
+        // not for a caller that repeats its call: it would begin to read the payload again each
+        // time
         let waits = !matches!(wait, Wait::Park(parker) if !parker.waits());
         if let Some(length) = direct_length(&lock(reader)).filter(|_| waits) {
             return Ok(ReadOutcome::Direct(length));
         }
         event = match fill(inbound, reader, wait)? {
-            // what came behind the payload is buffered
+            // the bytes after the payload are buffered
             None => poll(inbound, &mut lock(reader)).map_err(Failure::Protocol)?,
             event => event,
         };
     }
 }
 
-/// The length of a message that is to be read straight to where it stays.
+/// The length of the current message, if it should be read straight into its object.
 fn direct_length(reader: &MessageReader) -> Option<u64> {
     let (length, received) = reader.direct_length(LARGE_MIN)?;
     let needed = if length <= LARGE_AT_ONCE {
@@ -226,7 +230,8 @@ fn direct_length(reader: &MessageReader) -> Option<u64> {
     (received >= needed).then_some(length)
 }
 
-/// Reads the payload that [`ReadOutcome::Direct`] announced; `false` if somebody else has read of it.
+/// Reads the payload that [`ReadOutcome::Direct`] announced. Returns `false` if another caller has
+/// read a part of it in the meantime.
 pub(super) fn read_direct(
     transport: &Transport,
     reader: &Mutex<MessageReader>,
@@ -275,8 +280,8 @@ pub(super) fn read_direct(
     outcome
 }
 
-/// Waits for more bytes, and takes those that belong to a long payload straight there; an event if
-/// that makes it whole.
+/// Waits for more bytes, and reads the bytes of a long payload straight into it. Returns an event
+/// if that completes the message.
 fn fill(
     inbound: &mut Inbound,
     reader: &Mutex<MessageReader>,
@@ -343,7 +348,7 @@ pub(super) fn wait_frame(
 ) -> Result<Frame, Failure> {
     let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
     loop {
-        // not held while others run
+        // not locked while others run
         let mut frames = lock(frames);
         let mut input = inbound.bytes();
         let before = input.len();

@@ -1,4 +1,4 @@
-//! Connections before anything is known of them, counted for the metrics.
+//! Counts connections when they are accepted, for the metrics.
 
 use std::{
     collections::BTreeMap,
@@ -10,11 +10,11 @@ use std::{
 
 use crate::locks::lock;
 
-/// Counts connections before anything is known of them.
+/// Counts connections when they are accepted.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Arrivals {
     accepted: AtomicU64,
-    /// By the option that sets the limit.
+    /// Refused connections, by the option that sets the limit.
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -27,7 +27,7 @@ impl Arrivals {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// How many were too many for a limit.
+    /// How many connections were refused because of a limit.
     pub(in crate::server) fn refused(&self, option: &str) -> u64 {
         lock(&self.refused).get(option).copied().unwrap_or_default()
     }

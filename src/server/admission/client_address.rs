@@ -1,35 +1,35 @@
-//! Whose connection it is, as far as that is known: the peer's, or that of a client about whom a
-//! trusted proxy tells; and the place that it takes.
+//! The address of a connection's client, as far as it is known: the peer's address, or the one that
+//! a trusted proxy reports. Also the connection's permit, which counts for that address.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use super::permit::{Admission, ConnectionPermit, LimitReached};
 use crate::protocol::{forwarded, head::RequestHead, proxy::Source, trust::Trusted};
 
-/// Whom the server believes about the addresses of its clients.
+/// The proxies that may report the addresses of their clients.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
-    /// Their own addresses.
+    /// The proxies' own addresses.
     pub trusted: Trusted,
     /// Whether their connections begin with a header of the PROXY protocol.
     pub send_header: bool,
 }
 
-/// Who is at the other end of a connection; clones share its place.
+/// The client of a connection. Clones share its permit.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct ClientAddress {
     /// The peer's address, or the one of its PROXY header; `None` on a Unix socket.
     pub(in crate::server) address: Option<SocketAddr>,
-    /// Whether that is a proxy, whose requests say whom they are from.
+    /// Whether that is a trusted proxy, so that the requests name their client.
     is_proxy: bool,
-    /// Whether its PROXY header is still to come.
+    /// Whether the PROXY header has not been received yet.
     pub(in crate::server) owes_header: bool,
     permit: ConnectionPermit,
 }
 
 impl ClientAddress {
-    /// Takes a place for a connection. It counts for the peer's address unless that is a proxy's,
-    /// whose client is not yet known.
+    /// Takes a permit for a connection. The connection counts for the peer's address, unless the
+    /// peer is a proxy and its client is not known yet.
     ///
     /// # Errors
     /// If a limit is reached.
@@ -47,18 +47,18 @@ impl ClientAddress {
         Ok(Self { address: peer, is_proxy, owes_header, permit })
     }
 
-    /// Takes the word of a PROXY header.
+    /// Uses the address of a PROXY header.
     ///
     /// # Errors
-    /// If as many connections as there may be are open from where this one comes.
+    /// If the limit of connections from this address is reached.
     pub(in crate::server) fn announce(
         &mut self,
         source: Source,
         proxies: &Proxies,
     ) -> Result<(), LimitReached> {
         self.owes_header = false;
-        // without an address it may be anybody, and to believe that one's X-Forwarded-For would be to
-        // let clients say who they are
+        // without an address the client is unknown, and if we believed its X-Forwarded-For, clients
+        // could choose their own address
         (self.address, self.is_proxy) = match source {
             Source::Peer => return Ok(()),
             Source::Client(address) => (Some(address), proxies.trusted.contains(address.ip())),
@@ -72,7 +72,7 @@ impl ClientAddress {
         }
     }
 
-    /// Whom a request is from.
+    /// The address of the client that a request comes from.
     pub(in crate::server) fn client(
         &self,
         head: &RequestHead,
@@ -86,11 +86,11 @@ impl ClientAddress {
         told.and_then(|told| forwarded::client(&told, is_believed)).or(self.address)
     }
 
-    /// Counts the connection for the client of its request, in place of the one before: a proxy may
-    /// use a connection for the requests of several.
+    /// Counts the connection for the client of its current request instead of the one before: a
+    /// proxy may use one connection for requests of several clients.
     ///
     /// # Errors
-    /// If as many connections as there may be are open from there.
+    /// If the limit of connections from that address is reached.
     pub(in crate::server) fn count_for(
         &self,
         client: Option<SocketAddr>,
@@ -102,7 +102,7 @@ impl ClientAddress {
         }
     }
 
-    /// The connection's place, for who keeps it from here on.
+    /// The connection's permit, for the next owner of the connection.
     pub(in crate::server) fn into_permit(self) -> ConnectionPermit {
         self.permit
     }

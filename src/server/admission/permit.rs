@@ -1,4 +1,4 @@
-//! Connections that are there, counted against the limits on them.
+//! Counts open connections against their limits.
 
 use std::{
     collections::HashMap,
@@ -11,11 +11,11 @@ use crate::{
     server::{http::refusal::Refusal, limits::ConnectionLimits},
 };
 
-/// The options that set the limits.
+/// The options that set the limits, for error messages.
 pub(in crate::server) const TOTAL: &str = "--max-connections";
 pub(in crate::server) const PER_ADDRESS: &str = "--max-connections-per-address";
 
-/// Why a connection is refused: the option that says so, and its value.
+/// Why a connection is refused: the option that sets the limit, and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) struct LimitReached {
     pub(in crate::server) option: &'static str,
@@ -47,14 +47,15 @@ struct Taken {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// A connection's place, until all clones of it are dropped. Nothing where nothing is counted.
+/// A connection's permit, which counts until all its clones are dropped. Empty if there is no
+/// limit.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct ConnectionPermit(Option<Arc<Held>>);
 
 #[derive(Debug)]
 struct Held {
     admission: Arc<Admission>,
-    /// For whom it counts; taken before the lock of the seats.
+    /// The address that it counts for. Lock this before the lock of the counts.
     address: Mutex<Option<IpAddr>>,
 }
 
@@ -67,10 +68,10 @@ impl Admission {
         })
     }
 
-    /// Takes a place for a connection, which counts for no address yet.
+    /// Takes a permit for a connection, which counts for no address yet.
     ///
     /// # Errors
-    /// If there are as many as there may be.
+    /// If the limit is reached.
     pub(in crate::server) fn take(self: &Arc<Self>) -> Result<ConnectionPermit, LimitReached> {
         if self.total == usize::MAX && self.per_address == usize::MAX {
             return Ok(ConnectionPermit(None));
@@ -88,11 +89,11 @@ impl Admission {
 }
 
 impl ConnectionPermit {
-    /// Counts the connection for an address, in place of the one for which it counted before. A
-    /// Unix socket's peers have none and count in the total alone.
+    /// Counts the connection for an address instead of the one before. Peers of a Unix socket have
+    /// no address and count in the total only.
     ///
     /// # Errors
-    /// If as many as there may be count for that address; nothing is changed then.
+    /// If the limit for that address is reached. Nothing is changed then.
     pub(in crate::server) fn assign(&self, peer: Option<SocketAddr>) -> Result<(), LimitReached> {
         let Some(Held { admission, address }) = self.0.as_deref() else { return Ok(()) };
         if admission.per_address == usize::MAX {
@@ -118,7 +119,7 @@ impl ConnectionPermit {
 }
 
 impl Taken {
-    /// One connection less counts for an address.
+    /// Removes one connection of an address.
     fn leave(&mut self, address: Option<IpAddr>) {
         let Some(address) = address else { return };
         if let Some(count) = self.by_address.get_mut(&address) {
@@ -139,7 +140,8 @@ impl Drop for Held {
     }
 }
 
-/// What counts as one address: of IPv6 the network, since a host has all of its addresses.
+/// What counts as one address: for IPv6 the /64 network, since one host may use all addresses of
+/// it.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -15,24 +15,24 @@ use crate::{
     },
 };
 
-/// What a header with addresses and a few further values has at most.
+/// Enough for a header with addresses and a few more values.
 const USUAL_SIZE: usize = 512;
 
-/// What has become of a header.
+/// The result of reading a header.
 #[derive(Debug)]
 pub(in crate::server) enum Header {
-    /// It was whole, and the client is known by what it says.
+    /// The header was complete, and its address is the client's from now on.
     Taken,
-    /// More has to come, which it will not if the peer has gone.
+    /// The header is incomplete; the peer may have gone.
     Incomplete,
-    /// It is none; the operator has been told. The peer is not: a proxy has no use for an answer
-    /// (section 2 of the specification).
+    /// There is no valid header; the log says so. The peer gets no answer, because a proxy has no
+    /// use for one (section 2 of the specification).
     Bad,
-    /// As many connections as there may be are open from where this one comes.
+    /// The limit of connections from this address is reached.
     Full(LimitReached),
 }
 
-/// Takes a header off the front of `first` if it is whole.
+/// Takes a header from the front of `first` if it is complete.
 pub(in crate::server) fn take(
     first: &mut Vec<u8>,
     client: &mut ClientAddress,
@@ -51,7 +51,8 @@ pub(in crate::server) fn take(
     }
 }
 
-/// Reads behind `first` until the header is whole, and not a byte more: what follows may be TLS's.
+/// Reads until the header, which begins with `first`, is complete, and not one byte more: the next
+/// bytes may belong to TLS.
 pub(in crate::server) async fn receive(
     stream: &mut Stream,
     mut first: Vec<u8>,

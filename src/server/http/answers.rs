@@ -1,10 +1,10 @@
-//! Answers of the fallback that are no file: pages that say why not, redirects.
+//! Answers of the fallback other than files: error pages and redirects.
 
 use http::{header, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{body::Bytes, ext::ReasonPhrase};
 
-use super::{refusal::error_page, Body};
+use super::{body::Body, refusal::error_page};
 
 /// A page with this message, which is also the reason phrase.
 pub(super) fn page(status: StatusCode, message: &str) -> Response<Body> {
@@ -19,7 +19,8 @@ pub(super) fn page(status: StatusCode, message: &str) -> Response<Body> {
     response
 }
 
-/// The page for a request that makes no sense; nothing behind it is believed either.
+/// The page for an invalid request. The connection ends, as the bytes after such a request cannot
+/// be trusted either.
 pub(super) fn bad_request() -> Response<Body> {
     let mut response = page(StatusCode::BAD_REQUEST, "Bad Request");
     close_behind(&mut response);
@@ -36,7 +37,7 @@ pub(super) fn forbidden() -> Response<Body> {
     page(StatusCode::FORBIDDEN, "Forbidden")
 }
 
-/// 501: the connection ends, because what the request's body was for is unknown.
+/// 501. The connection ends, because the request's body, if any, is unread.
 pub(super) fn not_implemented(message: &str) -> Response<Body> {
     let mut response = page(StatusCode::NOT_IMPLEMENTED, message);
     close_behind(&mut response);
@@ -67,7 +68,7 @@ pub(super) fn empty() -> Response<Body> {
     Response::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync())
 }
 
-/// Makes it the last answer of its connection.
+/// Makes this the last answer of its connection.
 pub(super) fn close_behind(response: &mut Response<Body>) {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
 }

@@ -1,18 +1,17 @@
 //! CGI programs (RFC 3875), where pywebsocket's `--cgi-paths` allows them.
 //!
-//! The response's header is read whole, its body is passed on as it comes. What pywebsocket gives
-//! and does is kept where a program could depend on it: an argument from the query, variables that
-//! are empty instead of missing, the document root as working directory, the user `nobody`.
+//! The server reads the complete header of a response, and then passes the body on as it arrives.
+//! It keeps pywebsocket's behaviour where a program could depend on it: an argument from the query,
+//! variables that are empty instead of missing, the document root as working directory, the user
+//! `nobody`.
 
 mod environment;
 mod messages;
 mod output;
 mod process;
 mod relay;
-mod shebang;
-mod signals;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc};
 
 use http::{header, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -23,40 +22,17 @@ use self::{
     output::ScriptHead,
     process::{CgiJob, Failure},
 };
-use super::{answers, framing::Framing, http_stream::Busy, locate::IsExecutable, Body};
-use crate::server::log::event::{EventSink, Level, HANDLER_LOG};
+use super::{answers, body::Body, framing::Framing, http_stream::Busy};
+use crate::server::{
+    config::CgiConfig,
+    log::event::{EventSink, Level, HANDLER_LOG},
+};
 
-/// How programs are run, and which.
-#[derive(Clone, Default)]
-pub struct CgiConfig {
-    /// Paths from the document root; none: there are no programs.
-    pub directories: Vec<Vec<u8>>,
-    /// Time for a program from its start to its end; `None`: no limit.
-    pub timeout: Option<Duration>,
-    /// User and group to become.
-    pub user: Option<(u32, u32)>,
-    /// The server's name; if empty, the address that the client connected to.
-    pub server_name: String,
-    /// Says whether a file is a program, instead of its mode bits.
-    pub is_executable: Option<IsExecutable>,
-}
-
-impl std::fmt::Debug for CgiConfig {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("CgiConfig")
-            .field("directories", &self.directories)
-            .field("timeout", &self.timeout)
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What came of a program.
+/// The result of running a program.
 pub(super) enum Ran {
-    /// Its answer, or why there is none.
+    /// The program's answer, or an error page that says why there is none.
     Answer(Response<Body>),
-    /// It asks for another resource to be served in its place (RFC 3875 6.2.2).
+    /// The program asks the server to answer with another resource (RFC 3875 6.2.2).
     LocalRedirect(String),
 }
 
@@ -64,7 +40,7 @@ pub(super) enum Ran {
 #[derive(Debug)]
 pub(super) struct Runner {
     config: CgiConfig,
-    /// Free of links; the programs' working directory.
+    /// The document root with all links resolved, which is the programs' working directory.
     document_root: PathBuf,
     events: Arc<EventSink>,
 }
@@ -82,7 +58,8 @@ impl Runner {
         busy: Busy,
     ) -> Ran {
         let body = match body {
-            // the length must be told before the body is there (RFC 3875 4.1.2)
+            // the program must get the length before the body (RFC 3875 4.1.2), and of a chunked
+            // body it is unknown
             Some((Framing::Chunked, _)) => {
                 return Ran::Answer(answers::page(StatusCode::LENGTH_REQUIRED, "Length Required"));
             }
@@ -108,14 +85,11 @@ impl Runner {
                 Ran::LocalRedirect(head.local_redirect.unwrap_or_default())
             }
             Ok((head, output)) => Ran::Answer(respond(head, output.boxed_unsync())),
-            // the log has been told when the process ended
+            // the log has a line already, from the end of the process
             Err(Failure::TimedOut) => Ran::Answer(explain(&Failure::TimedOut)),
             Err(failure) => {
-                let fault =
-                    failure.may_be_the_shebang().then(|| shebang::fault(&request.script.path));
-                let fault = fault.flatten().map_or_else(String::new, |fault| format!("; {fault}"));
                 self.events.line(Level::Warning, HANDLER_LOG, || {
-                    format!("CGI script {name:?}: {failure}{fault}")
+                    format!("CGI script {name:?}: {failure}")
                 });
                 Ran::Answer(explain(&failure))
             }
@@ -132,7 +106,7 @@ fn respond(head: ScriptHead, body: Body) -> Response<Body> {
     for (name, value) in head.headers {
         response.headers_mut().append(name, value);
     }
-    // what comes behind a 204 would be taken for the next answer
+    // a 204 has no body (RFC 9110 15.3.5): the client would take the bytes for the next answer
     if head.status == StatusCode::NO_CONTENT {
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }

@@ -10,10 +10,10 @@ use std::{
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Bytes that are read at a time.
+/// Bytes to read at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// The first so many bytes of a file.
+/// A number of bytes from the beginning of a file.
 pub(super) struct FileBody {
     file: tokio::fs::File,
     left: u64,
@@ -46,7 +46,7 @@ impl Body for FileBody {
         }
         let count = buffer.filled().len();
         if count == 0 {
-            // it has become shorter: the answer must not look whole
+            // the file has become shorter: fail, so that the answer does not look complete
             return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
         }
         chunk.truncate(count);

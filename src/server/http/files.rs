@@ -1,4 +1,4 @@
-//! Sending a file: tower-http does ranges, validators and compressed siblings.
+//! Sends a file. tower-http handles ranges, validators and compressed siblings.
 
 use std::{
     collections::HashMap,
@@ -14,19 +14,19 @@ use tower_http::services::ServeFile;
 
 use super::{
     answers,
+    body::Body,
     file_body::FileBody,
     locate::{opened_path, PlainFile},
-    Body,
 };
 use crate::protocol::head::RequestHead;
 
-/// The type of a file whose extension says nothing.
+/// The type of a file with an unknown extension.
 const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Seconds from 1970 to 9999: httpdate panics beyond.
 const UNTIL_YEAR_9999: Duration = Duration::from_secs(253_370_764_800);
 
-/// What tower-http reads of a request.
+/// The headers of a request that tower-http reads.
 const READ: [(&str, header::HeaderName); 7] = [
     ("Accept-Encoding", header::ACCEPT_ENCODING),
     ("If-Match", header::IF_MATCH),
@@ -42,7 +42,7 @@ const READ: [(&str, header::HeaderName); 7] = [
 pub(super) struct ContentTypes(HashMap<String, HeaderValue>);
 
 impl ContentTypes {
-    /// Takes types as Python's `mimetypes` has them; what cannot stand in a header is left out.
+    /// Takes types from Python's `mimetypes`, and leaves out those that are not valid in a header.
     pub(super) fn new(types: &HashMap<String, String>) -> Self {
         let types = types.iter().filter_map(|(extension, content_type)| {
             let value = HeaderValue::from_str(content_type).ok()?;
@@ -74,7 +74,7 @@ pub(super) async fn send(
     let mut request = request(head);
     let has_variants = file.gzip || file.brotli;
     if let Some(range) = request.headers_mut().remove(header::RANGE) {
-        // of a variant, the length is not known here
+        // if a compressed version is sent, its length is not known here
         let length = if has_variants { u64::MAX } else { file.metadata.len() };
         if let Some(range) = canonical_range(range.to_str().unwrap_or_default(), length) {
             request.headers_mut().insert(header::RANGE, range);
@@ -95,7 +95,7 @@ pub(super) async fn send(
         _ => {}
     }
     if response.status() == StatusCode::NOT_MODIFIED && has_variants {
-        // as in the answer that the client has (RFC 9110 15.4.5)
+        // a 304 has the same `Vary` as the 200 would have (RFC 9110 15.4.5)
         let vary = HeaderValue::from_static("accept-encoding");
         response.headers_mut().entry(header::VARY).or_insert(vary);
     }
@@ -105,8 +105,8 @@ pub(super) async fn send(
     response
 }
 
-/// The range that a client means, in the one form that tower-http understands; `None` if it is to be
-/// passed over: an unknown unit (RFC 9110 14.2), one that is no range, and any range of an empty file.
+/// Writes a range in the one form that tower-http understands. Returns `None` if the range is to be
+/// ignored: an unknown unit (RFC 9110 14.2), an invalid range, or any range of an empty file.
 fn canonical_range(value: &str, length: u64) -> Option<HeaderValue> {
     let (unit, ranges) = value.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") || length == 0 {
@@ -114,7 +114,7 @@ fn canonical_range(value: &str, length: u64) -> Option<HeaderValue> {
     }
     let number = |digits: &str| {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        // what is too large for a number is beyond every end
+        // a number that is too large is beyond the end of every file
         is_number.then(|| digits.parse().unwrap_or(u64::MAX))
     };
     let one = |range: &str| {
@@ -122,7 +122,7 @@ fn canonical_range(value: &str, length: u64) -> Option<HeaderValue> {
         match (first.trim(), last.trim()) {
             ("", suffix) => {
                 let suffix = number(suffix)?;
-                // more than there is means all of it (RFC 9110 14.1.2)
+                // a suffix longer than the file means the whole file (RFC 9110 14.1.2)
                 let all = length < u64::MAX && suffix >= length;
                 Some(if all { "0-".to_owned() } else { format!("-{suffix}") })
             }
@@ -144,7 +144,8 @@ fn has_http_date(metadata: &Metadata) -> bool {
     })
 }
 
-/// Sends all of a file whose date cannot be told: without validators nothing else could be asked for.
+/// Sends a whole file with a date that HTTP cannot express. There are no validators, so conditional
+/// requests and ranges do not apply.
 fn send_undated(head: &RequestHead, file: PlainFile, types: &ContentTypes) -> Response<Body> {
     let length = file.metadata.len();
     let mut response = if head.method == "HEAD" {
@@ -173,7 +174,7 @@ fn request(head: &RequestHead) -> Request<()> {
     request
 }
 
-/// A date without a zone is one in GMT, as for pywebsocket.
+/// Adds GMT to a date without a time zone, as pywebsocket does.
 fn with_zone(name: &str, value: &str) -> String {
     let zoned = format!("{value} GMT");
     if name == "If-Modified-Since" && httpdate::parse_http_date(&zoned).is_ok() {
@@ -182,8 +183,8 @@ fn with_zone(name: &str, value: &str) -> String {
     value.to_owned()
 }
 
-/// Whether a range may be sent: only of the version that the client has a part of (RFC 9110
-/// 13.1.5), and not in answer to HEAD (RFC 9110 14.2).
+/// Whether to answer with a range: only if the client's part is of the same version of the file
+/// (RFC 9110 13.1.5), and never for HEAD (RFC 9110 14.2).
 async fn range_applies(request: &Request<()>, file: &PlainFile) -> bool {
     let headers = request.headers();
     if request.method() == Method::HEAD || !headers.contains_key(header::RANGE) {
@@ -207,8 +208,8 @@ async fn serve(
 ) -> Response<
     impl http_body_util::BodyExt<Data = hyper::body::Bytes, Error = std::io::Error> + Send + 'static,
 > {
-    // a client that wants several ranges takes the whole as well; a multipart answer is not worth it
-    // a compressed version is found by the path of the other one
+    // several ranges are answered with the whole file, which is allowed (RFC 9110 14.2) and simpler
+    // than a multipart answer. tower-http finds compressed versions by the path of the plain file.
     let path = if file.gzip || file.brotli { file.path.clone() } else { opened_path(&file.file) };
     let mut service = ServeFile::new(path).ignore_multi_range_requests(true);
     if file.gzip {

@@ -1,27 +1,28 @@
 //! How long a request's body is (RFC 9112 6.3), and the head from which hyper learns it.
 //!
-//! hyper and httparse refuse many heads that `RequestHead` accepts. So hyper is given a head of our
-//! own, with nothing in it but what concerns the framing; the service reads the real one.
+//! hyper and httparse refuse many heads that `RequestHead` accepts. So hyper gets a head that we
+//! write, with only the headers that concern framing, and the service reads the real head.
 
 use std::fmt::Write;
 
 use crate::protocol::head::RequestHead;
 
-/// The body that follows a head.
+/// The body of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Framing {
     /// None.
     None,
-    /// That many bytes.
+    /// A body of this length.
     Length(u64),
-    /// Chunks; where they end is known only to hyper, so it is the connection's last request.
+    /// A chunked body. Only hyper knows where it ends, so this is the last request of the
+    /// connection.
     Chunked,
-    /// The headers contradict themselves or say what is not understood.
+    /// The headers contradict each other, or cannot be understood.
     Bad,
 }
 
 impl Framing {
-    /// Whether bytes follow that are not the next request, or nobody can tell.
+    /// Whether a body follows the head, or may follow.
     pub(in crate::server) fn has_body(self) -> bool {
         !matches!(self, Self::None | Self::Length(0))
     }
@@ -47,14 +48,14 @@ impl Framing {
             {
                 Self::Chunked
             }
-            // both headers at once are how requests are smuggled (RFC 9112 6.1)
+            // both headers at once are a means of request smuggling (RFC 9112 6.1)
             _ => Self::Bad,
         }
     }
 }
 
-/// Whether a line names the length and is no header for us, as with white space before its colon:
-/// for somebody in between it may have been one (RFC 9112 5.1).
+/// Whether a line looks like a length header but is not valid, as with white space before the
+/// colon. A proxy in between may have taken it for a header (RFC 9112 5.1).
 fn hides_length(head: &RequestHead) -> bool {
     let is_length = |name: &[u8]| {
         let names: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
@@ -66,7 +67,7 @@ fn hides_length(head: &RequestHead) -> bool {
     said > head.headers.iter().filter(|(name, _)| is_length(name.as_bytes())).count()
 }
 
-/// Writes the head for hyper.
+/// Writes a head for hyper.
 pub(super) fn head_for_hyper(head: &RequestHead, framing: Framing) -> Vec<u8> {
     let method = if head.method == "HEAD" { "HEAD" } else { "GET" };
     let version = if head.is_http_1_1() { "HTTP/1.1" } else { "HTTP/1.0" };
@@ -83,7 +84,7 @@ pub(super) fn head_for_hyper(head: &RequestHead, framing: Framing) -> Vec<u8> {
     }
     match framing {
         Framing::Length(length) => {
-            // a string takes everything
+            // writing to a string does not fail
             let _ = write!(text, "Content-Length: {length}\r\n");
         }
         Framing::Chunked => text.push_str("Transfer-Encoding: chunked\r\n"),
@@ -100,7 +101,7 @@ pub(super) fn head_for_hyper(head: &RequestHead, framing: Framing) -> Vec<u8> {
 
 fn parse_length(digits: &str) -> Option<u64> {
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    // hyper keeps the largest numbers for itself
+    // hyper uses the largest numbers for other purposes
     plain.then(|| digits.parse().ok()).flatten().filter(|length| *length < u64::MAX / 2)
 }
 

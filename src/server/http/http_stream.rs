@@ -1,11 +1,11 @@
-//! What hyper sees of a connection: one request at a time, and only those meant for the fallback.
+//! The stream that hyper gets for a connection: it shows one request at a time, and only requests
+//! for the fallback.
 //!
-//! The gate reads request heads itself, each as leniently as the first, and has each judged. A
-//! request for a handler, or a refused one, ends the stream for hyper, which then finishes in
-//! order; the connection and the request go back to who asked.
+//! The stream reads request heads itself, each as leniently as the first, and calls the judge for
+//! each. A request for a handler, or a refused one, looks to hyper like the end of the stream, so
+//! hyper finishes in order. Then the caller gets the connection and the request back.
 
 use std::{
-    future::Future,
     io, mem,
     net::SocketAddr,
     pin::Pin,
@@ -19,7 +19,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{sleep, Sleep},
+    time::sleep,
 };
 
 use super::{
@@ -28,32 +28,26 @@ use super::{
 };
 use crate::{
     protocol::head::{empty_lines, HeadError, HeadLimits, HeadReader, RequestHead},
-    server::{
-        limits::ConnectionLimits,
-        listen::stream::{HangUp, Stream},
-    },
+    server::{limits::ConnectionLimits, listen::stream::Stream},
 };
 
-/// Read at a time; the usual size of a request head, several times.
+/// Bytes to read at a time: several times the usual size of a request head.
 const READ_SIZE: usize = 8 * 1024;
 
-/// Read ahead at most, while looking whether the peer is still there.
+/// The most bytes to read ahead while checking that the peer is still there.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// How long an answer may take to begin or go on when the peer has ended its direction: it may
-/// have closed the connection, or only have nothing more to ask.
+/// How long an answer may take to begin or go on after the peer has ended its direction. The peer
+/// may have closed the connection, or may only have no further request.
 const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often to look whether a peer has gone that has sent more than is read ahead.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// What a request of the fallback asks for, and for whom.
+/// The resource and the client of a request for the fallback.
 #[derive(Debug)]
 pub(crate) struct HttpRequest {
-    /// The target, or what an absolute `ws:` one contains.
+    /// The request target, or the path and query of an absolute `ws:` URI.
     pub(crate) resource: String,
-    /// The client's address; `None` on a Unix socket. Requests of one connection may have several
-    /// clients if a proxy sends them.
+    /// The client's address; `None` on a Unix socket. If a proxy sends the requests of a
+    /// connection, they may come from several clients.
     pub(crate) peer: Option<SocketAddr>,
 }
 
@@ -65,23 +59,23 @@ pub(super) struct Asked {
     pub(super) framing: Framing,
 }
 
-/// Why the fallback's part of a connection is over.
+/// Why the fallback has finished with a connection.
 #[derive(Debug)]
 pub(crate) enum End<V> {
-    /// Everything was answered.
+    /// All requests were answered.
     Finished(Option<Stream>),
-    /// A request that somebody else answers, and what was read behind its head.
+    /// A request that the fallback does not answer, and the bytes that were read after its head.
     Other { stream: Stream, head: RequestHead, decision: V, rest: Vec<u8> },
-    /// A head that cannot be used.
+    /// An invalid head.
     BadHead { stream: Stream, error: HeadError },
 }
 
-/// Who answers a request.
+/// The judge's verdict: what answers a request.
 #[derive(Debug)]
 pub(crate) enum Verdict<V> {
     /// The HTTP server.
     Http(HttpRequest),
-    /// Somebody else, as `V` says.
+    /// Something else, as `V` says.
     Other(V),
 }
 
@@ -97,12 +91,10 @@ pub(super) struct HttpStream<V> {
 struct ServerState<V> {
     stream: Option<Stream>,
     judge: Judge<V>,
-    /// Read from the peer and not yet passed on.
+    /// Bytes from the peer that have not been passed on.
     buffer: Vec<u8>,
-    /// The peer will send no more.
+    /// The peer has ended its direction.
     ended: bool,
-    /// When to look again at a peer whose bytes are not read for now.
-    next_look: Option<Pin<Box<Sleep>>>,
     head_limits: HeadLimits,
     reader: HeadReader,
     /// The head that hyper reads next.
@@ -111,9 +103,9 @@ struct ServerState<V> {
     body: u64,
     asked: Option<Asked>,
     leaving: Option<Leaving<V>>,
-    /// For the rest of a request's body.
+    /// Time limit for receiving the rest of a request's body.
     sends: IdleTimeout,
-    /// For taking an answer.
+    /// Time limit for sending an answer.
     takes: IdleTimeout,
 }
 
@@ -122,7 +114,7 @@ enum Leaving<V> {
     BadHead(HeadError),
 }
 
-/// Held while an answer is under way that has to stop when the peer goes.
+/// A guard that is held while an answer is made that must stop when the peer goes.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<AtomicBool>);
 
@@ -139,7 +131,8 @@ impl<V> Clone for HttpStream<V> {
 }
 
 impl<V> HttpStream<V> {
-    /// A gate whose first request has been read and judged; `rest` was read behind its head.
+    /// A stream that begins with a request that was read and judged already; `rest` was read after
+    /// its head.
     pub(super) fn new(
         stream: Stream,
         head: RequestHead,
@@ -153,7 +146,6 @@ impl<V> HttpStream<V> {
             judge,
             buffer: rest,
             ended: false,
-            next_look: None,
             head_limits: limits.head,
             reader: HeadReader::new(limits.head),
             head: Vec::new(),
@@ -167,18 +159,18 @@ impl<V> HttpStream<V> {
         Self { shared: Arc::new(Mutex::new(shared)), busy: Arc::default() }
     }
 
-    /// The request whose head hyper has just read.
+    /// The request that belongs to the head that hyper has just read.
     pub(super) fn take_asked(&self) -> Option<Asked> {
         self.lock().asked.take()
     }
 
-    /// From here on until the guard's end, [`Self::peer_gone`] looks after the peer.
+    /// Makes [`Self::peer_gone`] watch the peer until the guard is dropped.
     pub(super) fn busy(&self) -> Busy {
         self.busy.store(true, Ordering::Relaxed);
         Busy(self.busy.clone())
     }
 
-    /// Ends when the peer has gone while an answer is under way.
+    /// Waits until the peer has gone while an answer is made.
     pub(super) async fn peer_gone(&self) {
         let look = |context: &mut Context<'_>| {
             if self.busy.load(Ordering::Relaxed) {
@@ -195,7 +187,7 @@ impl<V> HttpStream<V> {
         }
     }
 
-    /// Takes the connection back; hyper must be done with it.
+    /// Takes the connection back after hyper has finished with it.
     pub(super) fn end(&self) -> End<V> {
         let mut shared = self.lock();
         let (stream, leaving) = (shared.stream.take(), shared.leaving.take());
@@ -266,10 +258,10 @@ impl<V> ServerState<V> {
         }
     }
 
-    /// Reads until the next head is whole or what is there cannot be one; false at the end.
+    /// Reads until the next head is complete or invalid. Returns `false` at the end.
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
-            // some clients end a body with a line too many (RFC 9112 2.2)
+            // some clients send an extra empty line after a body (RFC 9112 2.2)
             let empty = empty_lines(&self.buffer);
             if empty > 0 {
                 self.buffer.drain(..empty);
@@ -310,30 +302,14 @@ impl<V> ServerState<V> {
     fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.ended {
             if self.buffer.len() >= READ_AHEAD {
-                return self.poll_hung_up(context);
+                return Poll::Pending;
             }
             ready!(self.poll_fill(context))?;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Looks now and then whether the peer has gone, without reading what it has sent.
-    fn poll_hung_up(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            match self.stream()?.hang_up() {
-                Some(HangUp::Broken) => {
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-                }
-                Some(HangUp::Ended) => return Poll::Ready(Ok(())),
-                None => {}
-            }
-            let next_look = self.next_look.get_or_insert_with(|| Box::pin(sleep(LOOK_EVERY)));
-            ready!(next_look.as_mut().poll(context));
-            self.next_look = None;
-        }
-    }
-
-    /// Writes, for as long as the peer takes something.
+    /// Writes, and fails if the peer reads nothing for too long.
     fn poll_send<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -386,7 +362,7 @@ impl<V> AsyncWrite for HttpStream<V> {
         self.lock().poll_send(context, AsyncWrite::poll_flush)
     }
 
-    /// Only flushes: who takes the connection back ends it.
+    /// Only flushes: the caller that takes the connection back ends it.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.lock().poll_send(context, AsyncWrite::poll_flush)
     }

@@ -1,4 +1,4 @@
-//! Time that a peer has for the next bytes, however many there are in all.
+//! A time limit for the next bytes of a peer; it begins again with each byte.
 
 use std::{
     future::Future,
@@ -22,7 +22,7 @@ impl IdleTimeout {
         Self { limit, running: None }
     }
 
-    /// What came of polling; an error if it has been pending for too long.
+    /// Passes the result of a poll on, or an error if polls have been pending for too long.
     pub(super) fn judge<T>(
         &mut self,
         polled: Poll<io::Result<T>>,

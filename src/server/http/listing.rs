@@ -1,4 +1,4 @@
-//! The page for a directory that has no index file.
+//! The page for a directory without an index file.
 
 use std::{
     fmt::Write,
@@ -21,8 +21,8 @@ pub(super) struct Entry {
     link: bool,
 }
 
-/// Reads the names in a directory that `shows` lets through; in the order of `str.lower`, as pywebsocket
-/// lists it.
+/// Reads the names in a directory for which `shows` is true, in the order of `str.lower`, as
+/// pywebsocket does.
 ///
 /// # Errors
 /// If the directory cannot be read. Blocks.
@@ -52,7 +52,7 @@ pub(super) fn read(
 
 /// Writes the page; `target` is the whole request target.
 ///
-/// Directories have a slash behind their names, links an at sign instead.
+/// A directory's name is followed by a slash, a link's name by an at sign.
 pub(super) fn page(target: &str, entries: &[Entry]) -> String {
     let place = decode(target);
     let title = format!("Directory listing for {}", escape_text(&String::from_utf8_lossy(&place)));
@@ -65,7 +65,7 @@ pub(super) fn page(target: &str, entries: &[Entry]) -> String {
         let slash = if entry.directory { "/" } else { "" };
         let mark = if entry.link { "@" } else { slash };
         let name = String::from_utf8_lossy(&entry.name);
-        // a string takes everything
+        // writing to a string does not fail
         let _ = writeln!(
             page,
             "<li><a href=\"{}{slash}\">{}{mark}</a></li>",

@@ -1,4 +1,4 @@
-//! From a path to a file: index files, symbolic links, and what is a CGI program.
+//! Finds the file of a path: index files, symbolic links and CGI programs.
 
 use std::{
     ffi::OsStr,
@@ -12,7 +12,6 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use rustix::fs::OFlags;
@@ -22,15 +21,14 @@ use super::{
     path::Resource,
     private::{FileId, Private},
 };
+use crate::server::config::IsExecutable;
 
-/// Served for a directory, in this order.
+/// The files that are served for a directory, in this order.
 const INDEX_FILES: [&str; 2] = ["index.html", "index.htm"];
 
-/// Extensions of programs, whose source is nobody's business; also what begins with `#!`.
+/// Extensions of programs. The source of a program must not be shown. Files that begin with `#!`
+/// are programs, too.
 const SCRIPT_EXTENSIONS: [&str; 8] = ["cgi", "lua", "php", "pl", "py", "rb", "sh", "tcl"];
-
-/// Says whether a file is a program; for embedders who know better than the mode bits.
-pub type IsExecutable = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 
 /// What a path leads to.
 #[derive(Debug)]
@@ -39,15 +37,15 @@ pub(super) enum Found {
     File(PlainFile),
     /// A directory without an index file.
     Directory(PathBuf),
-    /// A directory whose slash is missing.
+    /// A directory, but the path does not end in a slash.
     NoSlash,
     /// A program to run.
     Script(Script),
-    /// A program that must not be run, and whose source is not shown.
+    /// A program that must not be run. Its source is not shown either.
     Forbidden,
     /// A symbolic link leads out of the document root.
     Outside,
-    /// Nothing, or nothing that anybody is to know of.
+    /// Nothing, or something private.
     Missing,
     /// A file that the server may not read.
     Unreadable,
@@ -57,32 +55,32 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct PlainFile {
     pub(super) path: PathBuf,
-    /// The file that was checked, whatever becomes of its path.
+    /// The file that was checked. Another file may take its path later.
     pub(super) file: File,
     pub(super) metadata: Metadata,
-    /// The name it was asked for by, which tells its type.
+    /// The name in the request, which determines the content type.
     pub(super) name: PathBuf,
     /// Whether there is a compressed version beside it.
     pub(super) gzip: bool,
     pub(super) brotli: bool,
 }
 
-/// A program and the part of the path behind it.
+/// A program, and the part of the path after its name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Script {
     pub(super) path: PathBuf,
     /// The path up to the program's name, decoded.
     pub(super) name: Vec<u8>,
-    /// The path behind it, decoded; empty or begins with a slash.
+    /// The path after the name, decoded; empty, or begins with a slash.
     pub(super) path_info: Vec<u8>,
 }
 
-/// Looks paths up. All methods block.
+/// Finds files. All methods block.
 #[derive(Clone)]
 pub(super) struct Locator {
-    /// Free of links.
+    /// With all links resolved.
     root: PathBuf,
-    /// Where programs are, as names from the root.
+    /// The folders with programs, as names from the root.
     cgi_directories: Vec<Vec<Vec<u8>>>,
     is_executable: Option<IsExecutable>,
     private: Private,
@@ -97,13 +95,13 @@ impl std::fmt::Debug for Locator {
 impl Locator {
     pub(super) fn new(
         root: &Path,
-        cgi_directories: &[Vec<u8>],
+        cgi_directories: &[String],
         is_executable: Option<IsExecutable>,
         private: Private,
     ) -> Self {
-        let names = |path: &Vec<u8>| {
-            let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-            names.map(<[u8]>::to_vec).collect()
+        let names = |path: &String| {
+            let names = path.split('/').filter(|name| !name.is_empty());
+            names.map(|name| name.as_bytes().to_vec()).collect()
         };
         Self {
             root: root.canonicalize().unwrap_or_else(|_| root.to_owned()),
@@ -132,13 +130,13 @@ impl Locator {
         self.find_file(resource)
     }
 
-    /// Finds the program of a path in a CGI directory, which is `depth` names deep.
+    /// Finds the program of a path in a CGI directory that is `depth` names deep.
     fn find_script(&self, resource: &Resource, depth: usize) -> Option<Found> {
         let segments = &resource.segments;
         let mut path = self.path(&segments[..depth]);
         let end = segments[depth..].iter().position(|name| {
             path.push(OsStr::from_bytes(name));
-            // a directory on the way, or nothing, is for `find_file`
+            // if this is a directory or does not exist, `find_file` answers
             !path.is_dir()
         })? + depth
             + 1;
@@ -182,12 +180,13 @@ impl Locator {
                 None => return Found::Directory(path),
             }
         } else if resource.slash || !path.is_file() {
-            // not a regular file either: opening a pipe would wait for its other end
+            // nor serve anything but a regular file: opening a pipe would wait for its other end
             return Found::Missing;
         } else {
             (asked, path)
         };
-        // another name of a program, by a link or in other letters, does not show its source
+        // the path may be another name of a program, by a link or in other letter case, and must
+        // not show its source
         if self.is_in_cgi_directory(&path) && looks_like_script(&path) {
             return Found::Forbidden;
         }
@@ -197,10 +196,10 @@ impl Locator {
         })
     }
 
-    /// Opens a file and checks what was opened: between a look at a path and its use, somebody may have
-    /// put a link in its place.
+    /// Opens a file and checks the opened file, not the path: another process may replace the path
+    /// by a link between the check and the use.
     fn open(&self, path: PathBuf, found: impl FnOnce(PathBuf, File, Metadata) -> Found) -> Found {
-        // a pipe must not be waited for
+        // do not wait for the other end of a pipe
         let mut options = File::options();
         options.read(true).custom_flags(libc_flags());
         let file = match options.open(&path) {
@@ -268,7 +267,7 @@ impl Locator {
     }
 }
 
-/// A path to an open file, whatever its names are by now.
+/// A path to an open file that stays valid if the file is renamed.
 pub(super) fn opened_path(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
@@ -277,8 +276,8 @@ fn libc_flags() -> i32 {
     i32::try_from((OFlags::NONBLOCK | OFlags::CLOEXEC).bits()).unwrap_or_default()
 }
 
-/// Whether names lead into a directory. The root as a CGI directory means only the files in it, not
-/// everything below, as in pywebsocket.
+/// Whether names lead into a directory. If the root itself is a CGI directory, only the files
+/// directly in it count, as in pywebsocket.
 fn is_below(directory: &[Vec<u8>], names: &[Vec<u8>]) -> bool {
     match directory.len() {
         0 => names.len() == 1,

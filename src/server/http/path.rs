@@ -1,22 +1,23 @@
 //! The path of a plain HTTP request: percent-decoding, dot segments, query.
 //!
-//! Pure text; what the path names on disk is `locate`'s business. Targets are read as Python's
-//! `http.server` reads them: everything is a path, an `http:` URI too, and a fragment is left out.
+//! This module handles text only; `locate` finds what a path names on disk. Targets are read as by
+//! Python's `http.server`: everything is a path, even an `http:` URI, and a fragment is removed.
 
 use std::fmt::Write;
 
-/// What a request target asks for, seen from the document root.
+/// The resource of a request target, relative to the document root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resource {
-    /// The names on the way, decoded; none is empty, `.`, `..` or contains a slash or NUL.
+    /// The names in the path, decoded. None is empty, `.` or `..`, and none contains a slash or
+    /// NUL.
     pub(super) segments: Vec<Vec<u8>>,
-    /// Whether it can only be a directory.
+    /// Whether the path ends in a slash, so that it can only name a directory.
     pub(super) slash: bool,
     /// Whether there were `..` segments.
     pub(super) climbs: bool,
-    /// What stands behind the question mark, as it came.
+    /// The text after the question mark, undecoded.
     pub(super) query: Option<String>,
-    /// The path as it came.
+    /// The path, undecoded.
     path: String,
 }
 
@@ -46,7 +47,7 @@ impl Resource {
         Some(Self { segments, slash, climbs, query, path: path.to_owned() })
     }
 
-    /// Where a directory is found that was asked for without its slash.
+    /// The location of a directory that was requested without its slash.
     pub(super) fn with_slash(&self) -> String {
         let mut location = String::new();
         if !self.path.starts_with('/') {
@@ -98,7 +99,7 @@ pub(super) fn encode(name: &[u8]) -> String {
     encoded
 }
 
-/// Appends text to a header value: what may not stand there is encoded.
+/// Appends text to a header value, and encodes characters that a header must not contain.
 fn push_printable(value: &mut String, text: &str) {
     for c in text.chars() {
         match c {
@@ -109,7 +110,7 @@ fn push_printable(value: &mut String, text: &str) {
 }
 
 fn push_code(text: &mut String, byte: u8) {
-    // a string takes everything
+    // writing to a string does not fail
     let _ = write!(text, "%{byte:02X}");
 }
 

@@ -1,5 +1,5 @@
-//! Files that are nobody's business although they are under the document root: those that the server
-//! itself was told to use (keys, logs, configuration), by identity, and dot files.
+//! Files in the document root that are not served: those that the server itself uses (keys, logs,
+//! configuration), recognised by device and inode, and dot files.
 
 use std::{
     collections::HashSet,
@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a system knows a file by, whatever its names.
+/// Identifies a file independently of its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct FileId(u64, u64);
 
@@ -18,10 +18,10 @@ impl FileId {
     }
 }
 
-/// Tells which files are not served, listed or run.
+/// Decides which files are not served, listed or run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Private {
-    /// Files that the server was told to use.
+    /// Files that the server itself uses.
     own: Vec<PathBuf>,
     serves_dot_files: bool,
 }
@@ -31,7 +31,7 @@ impl Private {
         Self { own: own.to_vec(), serves_dot_files }
     }
 
-    /// The server's own files, as they are now: logs are rotated, and keys renewed. Blocks.
+    /// The server's own files at this moment, since logs are rotated and keys are renewed. Blocks.
     pub(super) fn own_files(&self) -> HashSet<FileId> {
         let versions = |path: &PathBuf| {
             let rotated = (1..=ROTATED).map(|number| {
@@ -45,13 +45,13 @@ impl Private {
         files.filter_map(|path| fs::metadata(path).ok()).map(|file| FileId::of(&file)).collect()
     }
 
-    /// Whether a name of a path is that of a dot file, which is not served.
+    /// Whether a name in a path belongs to a dot file, which is not served.
     pub(super) fn hides(&self, name: &[u8]) -> bool {
-        // RFC 8615 3: what is below is meant to be asked for
+        // files in `.well-known` are meant to be public (RFC 8615 3)
         !self.serves_dot_files && name.starts_with(b".") && name != b".well-known"
     }
 
-    /// Whether a path below `root`, free of links, has the name of a dot file.
+    /// Whether a path below `root`, with all links resolved, contains the name of a dot file.
     pub(super) fn hides_path(&self, path: &Path, root: &Path) -> bool {
         let below = path.strip_prefix(root).unwrap_or(path);
         below.iter().any(|name| self.hides(name.as_encoded_bytes()))

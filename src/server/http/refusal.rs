@@ -11,7 +11,7 @@ pub struct Refusal {
     pub reason: Option<String>,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
-    /// Whether there is a page; what a program reads from the headers needs none.
+    /// Whether the answer has a page. An answer for programs, which read the headers, needs none.
     pub page: bool,
 }
 
@@ -26,7 +26,7 @@ impl Refusal {
         Self { page: false, ..Self::new(status) }
     }
 
-    /// Formats the whole answer; the connection is closed behind it (RFC 9112 9.6).
+    /// Formats the whole answer. The connection is closed after it (RFC 9112 9.6).
     pub fn format(&self, with_body: bool) -> Vec<u8> {
         let reason = self.reason.as_deref().unwrap_or_else(|| standard_reason(self.status));
         let body = if self.page { error_page(self.status, reason) } else { String::new() };
@@ -71,7 +71,7 @@ pub(in crate::server) fn error_page(status: u16, message: &str) -> String {
     )
 }
 
-/// Text that may stand between tags; quotation marks stand for themselves.
+/// Escapes text that stands between tags; quotation marks stay as they are.
 pub(in crate::server) fn escape_text(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

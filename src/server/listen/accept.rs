@@ -1,4 +1,4 @@
-//! Listeners, and what becomes of a connection before it is served.
+//! The running server: accepts connections and starts to serve them.
 
 use std::{
     io,
@@ -47,7 +47,7 @@ use crate::{
     },
 };
 
-/// How long accepting pauses when descriptors have run out.
+/// How long accepting pauses when the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A running server.
@@ -71,7 +71,7 @@ impl Server {
     /// A server without listeners.
     ///
     /// # Errors
-    /// If threads cannot be had.
+    /// If the system has no threads for it.
     pub fn new(
         config: Config,
         routes: Arc<Routes>,
@@ -116,12 +116,12 @@ impl Server {
         })
     }
 
-    /// Requires an Authorization header of exactly this value, or none.
+    /// Requires an Authorization header of exactly this value; `None` requires nothing.
     pub fn set_credential(&self, credential: Option<String>) {
         *self.shared.credential.write().unwrap_or_else(PoisonError::into_inner) = credential;
     }
 
-    /// Uses other certificates for connections from here on.
+    /// Uses other certificates for new connections.
     pub fn set_tls(&self, config: Arc<ServerConfig>) {
         *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
     }
@@ -151,7 +151,7 @@ impl Server {
         Ok(())
     }
 
-    /// Answers who asks for metrics, and whether the server runs, on a bound and listening socket.
+    /// Answers `/metrics` and `/healthz` on a bound and listening socket.
     ///
     /// # Errors
     /// As [`Self::listen`].
@@ -178,19 +178,19 @@ impl Server {
         }
     }
 
-    /// Where tasks run; `None` after [`Self::end`], with which the runtime's descriptors are gone.
+    /// The runtime for tasks; `None` after [`Self::end`], which closes the runtime's descriptors.
     fn handle(&self) -> Option<Handle> {
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
         runtime.as_ref().map(|runtime| runtime.handle().clone())
     }
 
-    /// Stops accepting and says good-bye to every connection.
+    /// Stops accepting, and sends a close frame to every connection.
     pub fn close(&self, server_close: &ServerClose) {
         self.stop.send_replace(true);
         self.shared.registry.close(server_close);
     }
 
-    /// Ends all tasks; for after [`Self::close`] and [`Registry::wait_empty`].
+    /// Ends all tasks. To be called after [`Self::close`] and [`Registry::wait_empty`].
     pub fn end(&self) {
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(runtime) = runtime {
@@ -202,8 +202,8 @@ impl Server {
         self.shared.events.send(Event::End);
     }
 
-    /// Whether [`Self::end`] was called: for who waits for [`Event::End`], which may be lost where too
-    /// much happened before it.
+    /// Whether [`Self::end`] was called. A caller that waits for [`Event::End`] needs this, as that
+    /// event is lost if too many events came before it.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst)
     }
@@ -218,7 +218,7 @@ async fn accept_all(listener: Listener, shared: Arc<ServerState>, stop: watch::R
                         "Connections are accepted again".to_owned()
                     });
                 }
-                // may wait for Python; other connections go on meanwhile
+                // this may wait for Python; `block_in_place` lets other connections go on
                 let acceptor = &shared.acceptor;
                 if !acceptor.asks_admission()
                     || block_in_place(|| acceptor.admits(accepted.as_fd(), accepted.peer))
@@ -228,7 +228,7 @@ async fn accept_all(listener: Listener, shared: Arc<ServerState>, stop: watch::R
             }
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {
-                // connections wait in the kernel until descriptors are free again
+                // new connections wait in the kernel until descriptors are free again
                 if let Some(count) = shared.failing.happened() {
                     shared.events.line(Level::Error, SERVER_LOG, || {
                         let more = and_more(count);
@@ -241,8 +241,8 @@ async fn accept_all(listener: Listener, shared: Arc<ServerState>, stop: watch::R
     }
 }
 
-/// Takes a connection in. One whose request for a handler has come already, as most have, need not
-/// be made known to tokio and taken out of it again.
+/// Starts to serve a connection. Most requests have arrived already. If such a request is for a
+/// handler, the socket is not registered with tokio, only to be taken out again.
 fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
     shared.arrivals.note_accepted();
     let mut client =
@@ -296,7 +296,7 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
     }
 }
 
-/// The request that has come already, and the length of its head.
+/// The request that has arrived already, and the length of its head.
 fn first_head(
     client: &ClientAddress,
     first: &[u8],
@@ -308,8 +308,8 @@ fn first_head(
     HeadReader::new(shared.config.limits.head).poll(first).ok()?
 }
 
-/// Tells a peer that there are too many connections, as far as it can be told without TLS and
-/// without waiting.
+/// Tells a peer that there are too many connections, if that is possible without TLS and without
+/// waiting.
 fn turn_away(
     accepted: &Accepted,
     peer: Option<SocketAddr>,
@@ -318,7 +318,8 @@ fn turn_away(
 ) {
     shared.tell_refused(peer, full);
     if !shared.uses_tls() {
-        // what the peer has sent and nobody has read would turn the answer into a reset
+        // read the request first: closing a socket with unread bytes resets the connection, and the
+        // peer might not get the answer
         let _ = accepted.read_first();
         accepted.send_last(&LimitReached::refusal().format(true));
     }

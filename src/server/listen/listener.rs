@@ -21,7 +21,7 @@ use tokio::{
 
 use super::stream::Stream;
 
-/// What usually holds a request head.
+/// Enough for most request heads.
 const FIRST_READ: usize = 1024;
 
 /// A listening socket.
@@ -30,7 +30,7 @@ pub(in crate::server) struct Listener {
     is_unix: bool,
 }
 
-/// A connection of which tokio knows nothing yet, in non-blocking mode.
+/// A connection that is not registered with tokio yet, in non-blocking mode.
 pub(in crate::server) struct Accepted {
     socket: OwnedFd,
     is_unix: bool,
@@ -39,7 +39,7 @@ pub(in crate::server) struct Accepted {
 }
 
 impl Listener {
-    /// Takes over a bound and listening socket; inside a tokio runtime.
+    /// Takes over a bound and listening socket. To be called inside a tokio runtime.
     ///
     /// # Errors
     /// If it is no socket or cannot be watched.
@@ -79,12 +79,12 @@ impl Accepted {
         }
     }
 
-    /// Sends a last answer, as far as the kernel takes it at once.
+    /// Sends a last answer, or as much of it as the kernel takes at once.
     pub(in crate::server) fn send_last(&self, answer: &[u8]) {
         let _ = rustix::net::send(&self.socket, answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 
-    /// The socket, while it stays here.
+    /// The socket, borrowed.
     pub(in crate::server) fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -105,10 +105,10 @@ impl Accepted {
     }
 }
 
-/// Without it small replies leave in batches 40 to 200 ms apart. On Linux, connections have it from
-/// the socket that they were accepted from.
+/// Turns Nagle's algorithm off. With it, small replies would leave in batches 40 to 200 ms apart.
+/// On Linux, connections inherit this option from the listening socket.
 fn set_nodelay(socket: &OwnedFd) {
-    // what fails here is slow, not wrong
+    // if this fails, the connection is slow but works
     let _ = set_tcp_nodelay(socket, true);
 }
 

@@ -1,17 +1,13 @@
-//! A connection while tokio has it: TCP, Unix or TLS behind one type.
+//! A connection while it belongs to tokio: TCP, Unix or TLS behind one type.
 
 use std::{
     io,
     net::SocketAddr,
-    os::fd::AsFd,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use rustix::{
-    event::{poll, PollFd, PollFlags, Timespec},
-    net::{recv, RecvFlags},
-};
+use rustix::net::{recv, RecvFlags};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -28,33 +24,7 @@ pub(in crate::server) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What a peer has done that will send no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::server) enum HangUp {
-    /// It has ended its direction.
-    Ended,
-    /// There is no connection any more.
-    Broken,
-}
-
 impl Stream {
-    /// Whether the peer has gone, whatever of it is still to be read.
-    pub(in crate::server) fn hang_up(&self) -> Option<HangUp> {
-        let descriptor = match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Tls(stream) => stream.get_ref().0.as_fd(),
-        };
-        let mut looked = [PollFd::from_borrowed_fd(descriptor, PollFlags::RDHUP)];
-        poll(&mut looked, Some(&Timespec::default())).ok()?;
-        let told = looked[0].revents();
-        if told.intersects(PollFlags::ERR | PollFlags::HUP) {
-            Some(HangUp::Broken)
-        } else {
-            told.contains(PollFlags::RDHUP).then_some(HangUp::Ended)
-        }
-    }
-
     /// Takes it out of tokio, for a handler.
     pub(in crate::server) fn into_socket(self) -> io::Result<Socket> {
         match self {
@@ -76,10 +46,10 @@ impl Stream {
         }
     }
 
-    /// Looks at what has come without taking it; 0 at the end of the stream.
+    /// Reads bytes without removing them from the socket; returns 0 at the end of the stream.
     ///
     /// # Errors
-    /// Those of `recv(2)`; with TLS there is nothing to look at.
+    /// Those of `recv(2)`; with TLS this is not supported.
     pub(in crate::server) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.peek(buffer).await,
@@ -92,7 +62,7 @@ impl Stream {
         }
     }
 
-    /// Whether the peer's bytes came encrypted.
+    /// Whether the connection is encrypted.
     pub(in crate::server) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }

@@ -1,7 +1,8 @@
-//! What the server has to tell its operator, as data: Python makes log lines of it.
+//! Events for the operator, as data: Python makes log lines of them.
 //!
 //! tokio's threads never enter the interpreter, so events go through a bounded channel to one
-//! thread that does. When it is full, events are counted instead of queued, and the count is told.
+//! thread that does. When the channel is full, events are counted instead of queued, and the count
+//! is logged later.
 
 use std::{
     collections::HashMap,
@@ -20,24 +21,24 @@ use crate::{locks::lock, server::http::refusal::standard_reason};
 /// Enough for a burst of some thousand connections; usually about 1 MiB when full.
 const CAPACITY: usize = 8192;
 
-/// Bytes of an event's text at most, so that a full channel has 16 MiB.
+/// The most bytes of an event's text, so that a full channel needs at most 16 MiB.
 const MAX_TEXT: usize = 2048;
 
-/// Kinds of refusals that are counted apart: more are than a server with many handlers has.
+/// The most kinds of refusals to count separately; a server with many handlers has fewer.
 const MAX_KINDS: usize = 1024;
 
 /// The end of the name of the logger that pywebsocket used for requests.
 pub(in crate::server) const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
 
-/// That of the one for the server.
+/// The same for the server's logger.
 pub const SERVER_LOG: &str = "websocket_server.WebSocketServer";
 
 /// How important an event is; the numbers are those of Python's `logging` divided by ten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For tracing.
+    /// Details for tracing.
     Debug = 1,
-    /// Normal course.
+    /// The normal course of things.
     Info = 2,
     /// A peer did something odd.
     Warning = 3,
@@ -66,37 +67,37 @@ pub enum Event {
     },
     /// A request for a WebSocket connection that came to no handler has been answered.
     Refused {
-        /// Who asked; `None` on a Unix socket.
+        /// The client; `None` on a Unix socket.
         peer: Option<SocketAddr>,
-        /// For what.
+        /// The requested resource.
         resource: String,
-        /// With this status.
+        /// The status of the answer.
         status: u16,
     },
-    /// The server has ended: nothing comes after this.
+    /// The server has ended: this is the last event.
     End,
-    /// A handler has kept those that share its thread waiting.
+    /// A handler has kept the other handlers of its thread waiting.
     Stall {
-        /// Its resource.
+        /// The handler's resource.
         resource: String,
-        /// How long it has so far.
+        /// How long the others have waited so far.
         taken: Duration,
     },
 }
 
-/// The sending end; cheap to ask whether anybody listens.
+/// The sending end of the channel. Asking whether an event is wanted is cheap.
 #[derive(Debug)]
 pub struct EventSink {
     sender: SyncSender<Event>,
     least: AtomicU8,
     wants_refusals: AtomicBool,
     lost: AtomicU64,
-    /// By the status and the handler; "" is none.
+    /// Refusals by status and handler; "" means no handler.
     refusals: Mutex<HashMap<(u16, String), Repeated>>,
 }
 
 impl EventSink {
-    /// A channel that passes everything on.
+    /// Creates a channel that passes on all events.
     pub fn channel() -> (Self, Receiver<Event>) {
         let (sender, receiver) = sync_channel(CAPACITY);
         let least = AtomicU8::new(Level::Debug as u8);
@@ -105,7 +106,7 @@ impl EventSink {
         (Self { sender, least, wants_refusals, lost, refusals }, receiver)
     }
 
-    /// Drops what is less important than `level` (10 per step, as in Python's `logging`).
+    /// Drops events below `level` (10 per step, as in Python's `logging`).
     pub fn set_level(&self, level: u8) {
         self.least.store(level.div_ceil(10), Ordering::Relaxed);
     }
@@ -122,7 +123,7 @@ impl EventSink {
         }
     }
 
-    /// Passes refusals on from here on, see [`Event::Refused`].
+    /// Starts to pass on refusals, see [`Event::Refused`].
     pub fn want_refusals(&self) {
         self.wants_refusals.store(true, Ordering::Relaxed);
     }
@@ -134,8 +135,8 @@ impl EventSink {
         }
     }
 
-    /// Passes on a warning that a request was refused, as pywebsocket has it, and why; the first one
-    /// of its kind at once, others as [`Repeated`] says.
+    /// Passes on a warning that a request was refused, and why, in pywebsocket's words. The first
+    /// warning of a kind is passed on at once, others as [`Repeated`] decides.
     pub fn warn_refused(
         &self,
         peer: Option<SocketAddr>,
@@ -182,7 +183,7 @@ impl EventSink {
     }
 }
 
-/// Text of a peer's, which may be as long as a request line, cut to what an operator reads.
+/// Text from a peer, cut to a length for the log: it may be as long as a request line.
 fn shortened(mut text: String) -> String {
     if text.len() > MAX_TEXT {
         let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);

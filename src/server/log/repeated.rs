@@ -1,5 +1,5 @@
-//! Log lines for what may happen thousands of times a second: one at once, then one in a while
-//! with the number of those that were left out.
+//! Log lines for events that may happen thousands of times a second: the first at once, then one
+//! every few seconds with the number of lines that were left out.
 
 use std::{
     sync::Mutex,
@@ -8,10 +8,10 @@ use std::{
 
 use crate::locks::lock;
 
-/// Often enough to see that it goes on.
+/// Time between two lines: often enough to see that the event still happens.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// One thing that happens repeatedly.
+/// One event that may happen repeatedly.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Repeated(Mutex<State>);
 
@@ -22,8 +22,8 @@ struct State {
 }
 
 impl Repeated {
-    /// It has happened; if a line is due, how often it has happened since the last one, this time
-    /// left out.
+    /// Counts the event. If a line is due, returns how often the event has happened since the last
+    /// line, not counting this time.
     pub(in crate::server) fn happened(&self) -> Option<u64> {
         let now = Instant::now();
         let mut state = lock(&self.0);
@@ -35,7 +35,7 @@ impl Repeated {
         Some(std::mem::take(&mut state.untold))
     }
 
-    /// It is over; whether there was a line about it.
+    /// Notes that the event no longer happens. Returns whether there was a line about it.
     pub(in crate::server) fn ended(&self) -> bool {
         let mut state = lock(&self.0);
         state.untold = 0;
@@ -43,7 +43,7 @@ impl Repeated {
     }
 }
 
-/// The end of a line that stands for others as well.
+/// The end of a line that also stands for lines that were left out.
 pub(in crate::server) fn and_more(count: u64) -> String {
     if count == 0 {
         String::new()

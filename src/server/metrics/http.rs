@@ -1,4 +1,4 @@
-//! The port that is asked: `/metrics`, and `/healthz` for who only wants to know whether to send
+//! The port for metrics: `/metrics`, and `/healthz` for load balancers that ask whether to send
 //! clients here.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -24,22 +24,22 @@ use crate::server::{
     state::ServerState,
 };
 
-/// Far more than the few who ask, so that silent peers keep nobody waiting; more wait in the kernel.
+/// The most connections at a time. This is far more than those who ask, so that silent peers do not
+/// keep others waiting. Further connections wait in the kernel.
 const MAX_CONNECTIONS: usize = 256;
 
-/// Who asks nothing for so long is cut.
+/// A peer that has not sent a request after this time is cut.
 const HEAD_TIME: Duration = Duration::from_secs(1);
 
-/// Who takes longer for a question and its answer is cut, so that the few places are free again.
+/// A peer that needs longer than this for a request and its answer is cut, to free its place.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long accepting pauses when it fails, as without descriptors.
+/// How long accepting pauses after an error, for instance when no descriptors are left.
 const PAUSE: Duration = Duration::from_millis(100);
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// Answers for as long as the runtime lives: also while the server waits for its connections to
-/// end, and says so.
+/// Answers until the runtime ends, so also while the server waits for its connections to end.
 pub(in crate::server) async fn serve(
     listener: Listener,
     shared: Arc<ServerState>,
@@ -47,7 +47,7 @@ pub(in crate::server) async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        // never closed
+        // the semaphore is never closed, so this does not fail
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Ok(stream) = listener.accept().await.and_then(Accepted::into_stream) else {
             sleep(PAUSE).await;
@@ -61,10 +61,10 @@ pub(in crate::server) async fn serve(
                 async move { Ok::<_, Infallible>(answer(&request, shared, is_stopping).await) }
             });
             let mut builder = http1::Builder::new();
-            // one answer for each connection: an idle one would keep its place
+            // one answer for each connection: an idle connection would occupy its place
             builder.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
             let answering = builder.serve_connection(TokioIo::new(stream), service);
-            // who breaks off needs no answer
+            // a peer that breaks off needs no answer
             let _ = timeout(PATIENCE, answering).await;
             drop(place);
         });
@@ -82,7 +82,7 @@ async fn answer(
             (StatusCode::METHOD_NOT_ALLOWED, TEXT, "Only GET and HEAD are answered\n".to_owned())
         }
         "/metrics" => {
-            // many connections take a while to add up, in which others are served
+            // adding up many connections takes a while, and tokio must serve others meanwhile
             let described = spawn_blocking(move || describe(&shared)).await;
             let kind = HeaderValue::from_static(text::CONTENT_TYPE);
             (StatusCode::OK, kind, described.unwrap_or_default())

@@ -9,7 +9,7 @@ use rustix::{
 
 use super::text::Text;
 
-/// Writes what can be read; nothing where there is no `/proc`.
+/// Writes the metrics that can be read, and nothing on systems without `/proc`.
 pub(super) fn write(text: &mut Text) {
     if let Some(status) = Status::read() {
         text.counter("process_cpu_seconds_total", "User and system CPU time spent, in seconds.")
@@ -69,15 +69,15 @@ impl Status {
     }
 }
 
-/// How many descriptors are open. Linux tells the number as the folder's size from 6.2 on; before, it
-/// takes an entry for each.
+/// How many descriptors are open. From Linux 6.2 on the size of the folder is that number; on older
+/// versions we count its entries.
 fn open_descriptors() -> Option<u64> {
     let folder = "/proc/self/fd";
     let size = fs::metadata(folder).ok()?.len();
     if size > 0 {
         return Some(size);
     }
-    // one of them is the folder's
+    // one of them belongs to reading the folder
     Some(fs::read_dir(folder).ok()?.count().saturating_sub(1) as u64)
 }
 

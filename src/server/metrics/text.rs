@@ -2,10 +2,10 @@
 
 use std::fmt::{Display, Write};
 
-/// What the format calls itself.
+/// The content type of the format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Families of metrics, one behind the other.
+/// Families of metrics, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Text(String);
 
@@ -16,12 +16,12 @@ pub(super) struct Family<'a> {
 }
 
 impl Text {
-    /// A number that only grows; its name ends in `_total`.
+    /// Adds a number that only grows; its name ends in `_total`.
     pub(super) fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "counter", help)
     }
 
-    /// A number that goes up and down.
+    /// Adds a number that goes up and down.
     pub(super) fn gauge(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "gauge", help)
     }

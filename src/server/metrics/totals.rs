@@ -1,4 +1,4 @@
-//! Sums over connections, those that have ended and those that live.
+//! Sums over open connections and those that have ended.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use crate::{
     protocol::{closing::Side, handshake::SWITCHING_PROTOCOLS},
 };
 
-/// Codes from here on are for everybody to choose (RFC 6455 7.4.2).
+/// From this code on, libraries and applications choose the codes (RFC 6455 7.4.2).
 const FREE_CODES: u16 = 3000;
 
-/// Free codes that are told apart; clients choose from thousands, and every one is a series of its own
-/// for as long as the server runs.
+/// The most such codes to count separately. Clients can choose from thousands, and each becomes a
+/// time series for as long as the server runs.
 const MAX_FREE_CODES: usize = 100;
 
-/// What became of an opening handshake.
+/// The result of an opening handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::server) enum Handshake {
     /// It was answered with this status.
@@ -31,7 +31,7 @@ pub(in crate::server) struct Totals {
     pub(super) received: Traffic,
     pub(super) sent: Traffic,
     pub(super) handshakes: BTreeMap<Handshake, u64>,
-    /// By code, `None` for those beyond the first so many.
+    /// By code; `None` stands for all codes after the first [`MAX_FREE_CODES`].
     pub(super) closes: BTreeMap<(Option<u16>, Side), u64>,
     /// By resource, without its query.
     pub(super) failures: BTreeMap<(String, Phase), u64>,
@@ -60,7 +60,7 @@ impl Totals {
         self.closes.keys().filter(|(code, _)| code.is_some_and(|code| code >= FREE_CODES)).count()
     }
 
-    /// Adds what has become of a connection so far.
+    /// Adds a connection that is still open.
     pub(in crate::server) fn add_live(&mut self, account: &Account) {
         add_traffic(&mut self.received, &account.received);
         add_traffic(&mut self.sent, &account.sent);

@@ -1,4 +1,4 @@
-//! Who answers a request: a handler, the fallback, or nobody.
+//! Decides what answers a request: a handler, the HTTP server (the "fallback"), or a refusal.
 
 use std::{net::SocketAddr, sync::PoisonError};
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// What becomes of a request that is not the fallback's.
+/// The decision about a request that the fallback does not answer.
 pub(in crate::server) enum Decision {
     Handler { resource: String, concurrency: Concurrency, peer: Option<SocketAddr> },
     Refuse(Refusal),
@@ -46,13 +46,14 @@ impl Route {
         Self { target, concurrency }
     }
 
-    /// Whether it leads to a handler: [`decide`] does not wait then.
+    /// Whether it leads to a handler. If so, [`decide`] does not wait.
     pub(in crate::server) fn has_handler(&self) -> bool {
         self.concurrency.is_some()
     }
 }
 
-/// Decides who answers a request, and from whom it is. May wait for Python, in a thread of the runtime.
+/// Decides what answers a request, and finds the client's address. May wait for Python, and then
+/// blocks a thread of the runtime.
 pub(in crate::server) fn decide(
     head: &RequestHead,
     route: Route,
@@ -107,7 +108,7 @@ pub(in crate::server) fn decide(
     };
     let (_, fragment) = uri::split_resource(&resource);
     let found = route.concurrency.or_else(|| {
-        // may wait for Python; other connections go on meanwhile
+        // this may wait for Python; `block_in_place` lets other connections go on
         block_in_place(|| shared.acceptor.find(&resource, Opening::is_meant(head)))
     });
     match found {
@@ -118,7 +119,7 @@ pub(in crate::server) fn decide(
             });
             refuse(Refusal::new(400))
         }
-        // the frames that follow could not be told from a body
+        // the server could not tell whether the next bytes are the body or frames
         Some(_) if Framing::of(head).has_body() => refuse(Refusal::new(400)),
         Some(concurrency) => Verdict::Other(Decision::Handler { resource, concurrency, peer }),
         None => {
@@ -132,7 +133,7 @@ pub(in crate::server) fn decide(
     }
 }
 
-/// Compares a secret without telling by the time it takes where the difference is.
+/// Compares a secret in constant time, so that the time does not reveal where the difference is.
 fn is_same(secret: &str, given: Option<&str>) -> bool {
     given.is_some_and(|given| secret.as_bytes().ct_eq(given.as_bytes()).into())
 }

@@ -1,5 +1,5 @@
-//! A connection from its first byte to who serves it: the PROXY header, TLS, the request head, the
-//! fallback.
+//! A connection from its first byte until a handler or the HTTP server serves it: the PROXY header,
+//! TLS and the request head.
 
 use std::{
     net::SocketAddr,
@@ -28,16 +28,19 @@ use crate::{
             proxy_header::{self, Header},
         },
         config::Concurrency,
-        http::{printable, refusal::Refusal, End, HttpConnection, Verdict},
+        http::{refusal::Refusal, End, HttpConnection, Verdict},
         listen::stream::Stream,
-        log::event::{describe, Level, SERVER_LOG},
+        log::{
+            escape::printable,
+            event::{describe, Level, SERVER_LOG},
+        },
         metrics::totals::Handshake,
         state::{Candidate, ServerState},
     },
     tls_files::in_words,
 };
 
-/// A connection of which the beginning may have been read.
+/// A new connection. Its first bytes may have been read already.
 pub(in crate::server) struct Arrival {
     pub(in crate::server) stream: Stream,
     pub(in crate::server) client: ClientAddress,
@@ -48,11 +51,11 @@ pub(in crate::server) struct Arrival {
 pub(in crate::server) enum Beginning {
     /// Some bytes, or none.
     Bytes(Vec<u8>),
-    /// A request, and what came behind its head.
+    /// A request, and the bytes after its head.
     Request { head: RequestHead, rest: Vec<u8>, progress: Progress },
 }
 
-/// How far a request has come.
+/// How far the server has processed a request.
 pub(in crate::server) enum Progress {
     Routed(Route),
     Decided(Verdict<Decision>),
@@ -68,7 +71,7 @@ pub(in crate::server) struct Request {
     pub(in crate::server) permit: ConnectionPermit,
 }
 
-/// Gives a connection to who runs its handler.
+/// Gives a connection to the place where its handler runs.
 pub(in crate::server) fn hand_over(
     socket: Socket,
     rest: Vec<u8>,
@@ -82,7 +85,7 @@ pub(in crate::server) fn hand_over(
     shared.acceptor.clone().accept(candidate);
 }
 
-/// Serves a connection until it is somebody else's, or over.
+/// Serves a connection until it is handed over to a handler, or has ended.
 pub(in crate::server) async fn serve(
     arrival: Arrival,
     shared: Arc<ServerState>,
@@ -122,7 +125,8 @@ pub(in crate::server) async fn serve(
                 decide(head, Route::find(head, &judge.1), &judge.0, &judge.1)
             });
             let http_guard = shared.registry.count_http();
-            // boxed, as all that few connections need: every task has room for its largest part
+            // boxed, because only few connections need it: every task is as large as its largest
+            // state
             let end = Box::pin(shared.http.serve(connection, judge, stop)).await;
             drop(http_guard);
             match end {
@@ -154,8 +158,8 @@ pub(in crate::server) async fn serve(
 
 type HeadResult = Result<(RequestHead, usize), HeadError>;
 
-/// Reads the PROXY header and does the TLS handshake if there are to be any, and reads behind `first`
-/// until the request head is whole; `None` if the connection ends before.
+/// Reads the PROXY header and does the TLS handshake, if the connection has them, and then reads
+/// until the request head is complete. Returns `None` if the connection ends before.
 async fn open(
     mut stream: Stream,
     client: &mut ClientAddress,
@@ -222,7 +226,7 @@ fn poll_behind_empty_lines(
     reader.poll(buffer)
 }
 
-/// Learns from the PROXY header whose connection it is; gives it back unless it ends here.
+/// Reads the client's address from the PROXY header. Returns the connection unless it ends here.
 async fn greet(
     mut stream: Stream,
     client: &mut ClientAddress,
@@ -242,7 +246,7 @@ async fn greet(
     }
 }
 
-/// Whether the peer speaks HTTP where TLS is spoken: its first byte is a letter.
+/// Whether the peer sends plain HTTP on a TLS port: then its first byte is a letter.
 async fn is_plain_text(stream: &TcpStream) -> bool {
     let mut first = [0];
     matches!(stream.peek(&mut first).await, Ok(1)) && first[0].is_ascii_alphabetic()
@@ -261,7 +265,7 @@ pub(in crate::server) async fn refuse(
         shared.registry.note_handshake(Handshake::Answered(status));
         let peer = client.client(head, &shared.config.proxies);
         shared.events.refused(peer, &head.target, status);
-        // for these two there are lines of their own
+        // these two statuses have log lines of their own
         if !matches!(status, 401 | 503) {
             shared.events.warn_refused(peer, status, "", || printable(&head.target));
         }

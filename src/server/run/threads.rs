@@ -1,6 +1,7 @@
-//! Handlers in threads: one per connection, no cap, since handlers wait for each other.
+//! Runs handlers in threads, one per connection. Their number is not limited, since handlers may
+//! wait for each other.
 //!
-//! A thread whose connection has ended waits a while for the next one, which saves making a
+//! When a connection has ended, its thread waits a while for the next one. This saves starting a
 //! thread for each of many short connections.
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a thread without work stays.
+/// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Work for one connection, from the opening handshake to the end.
@@ -22,7 +23,7 @@ pub trait Executor: Send + Sync {
     /// Takes a job and returns at once.
     ///
     /// # Errors
-    /// If it cannot be run at all; the job is dropped then.
+    /// If the job cannot be run; it is dropped then.
     fn spawn(&self, job: ThreadJob) -> io::Result<()>;
 }
 
@@ -55,7 +56,8 @@ impl std::fmt::Debug for Threads {
 }
 
 impl Threads {
-    /// Threads with stacks of `stack_size` bytes of address space; memory is taken as it is used.
+    /// Threads with stacks of `stack_size` bytes of address space. The system allocates memory only
+    /// as it is used.
     pub fn new(stack_size: usize) -> Self {
         let shared = Pool { queue: Mutex::default(), ready: Condvar::new() };
         Self { shared: Arc::new(shared), stack_size }

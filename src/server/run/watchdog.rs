@@ -1,7 +1,8 @@
-//! Notices a caller that keeps a shared thread from the others.
+//! Notices a caller that blocks a thread which it shares with others.
 //!
-//! The thread counts its slices; another one looks at the count a few times a tenth of a second
-//! while there is work, and not at all while there is none. So a slice costs no look at a clock.
+//! The shared thread counts its slices. While it has work, the watchdog thread looks at the count
+//! every few tens of milliseconds, and notices when it does not change. So a slice need not read a
+//! clock.
 
 use std::{
     fs, io,
@@ -20,16 +21,16 @@ const STALL: Duration = Duration::from_millis(100);
 
 const TICK: Duration = Duration::from_millis(25);
 
-/// What the watched thread says of itself.
+/// The state that the watched thread publishes.
 #[derive(Debug, Default)]
 pub struct Slices {
     number: AtomicU64,
     /// The thread waits for events, or for the interpreter.
     idle: AtomicBool,
-    /// Somebody looks at the count.
+    /// The watchdog looks at the count.
     watched: AtomicBool,
     stalled: AtomicBool,
-    /// There is nothing to watch any more.
+    /// The watched thread has ended.
     ended: AtomicBool,
     turns: AtomicU64,
     stalls: AtomicU64,
@@ -38,19 +39,19 @@ pub struct Slices {
 }
 
 impl Slices {
-    /// A slice begins.
+    /// Begins a slice.
     pub fn begin(&self) {
-        // there is one writer
+        // only this thread writes the number
         let number = self.number.load(Ordering::Relaxed);
         self.number.store(number.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// The thread is about to wait.
+    /// Notes that the thread is about to wait.
     pub fn go_idle(&self) {
         self.idle.store(true, Ordering::Release);
     }
 
-    /// The thread goes on.
+    /// Notes that the thread goes on.
     pub fn resume(&self) {
         self.begin();
         self.idle.store(false, Ordering::SeqCst);
@@ -61,30 +62,30 @@ impl Slices {
         }
     }
 
-    /// The thread is watched no more.
+    /// Ends watching the thread.
     pub fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         drop(lock(&self.asleep));
         self.wake.notify_one();
     }
 
-    /// Which slice it is.
+    /// The number of the current slice.
     pub fn number(&self) -> u64 {
         self.number.load(Ordering::Relaxed)
     }
 
-    /// A caller gets the thread; its turn is one slice or several.
+    /// Counts the turn of a caller, which is one slice or several.
     pub fn note_turn(&self) {
         let turns = self.turns.load(Ordering::Relaxed);
         self.turns.store(turns.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Turns so far, and slices that were long ones.
+    /// The number of turns so far, and of slices that took too long.
     pub fn counts(&self) -> (u64, u64) {
         (self.turns.load(Ordering::Relaxed), self.stalls.load(Ordering::Relaxed))
     }
 
-    /// Whether the slice under way is a long one already.
+    /// Whether the current slice takes too long already.
     pub fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
     }
@@ -95,11 +96,11 @@ impl Slices {
 pub struct Watchdog;
 
 impl Watchdog {
-    /// Watches the calling thread until [`Slices::end`], for the life of the process if that is not
-    /// called; `bark` is called, once a slice, with the time that it has taken.
+    /// Watches the calling thread until [`Slices::end`]. When a slice takes too long, calls `bark`
+    /// once, with the time that it has taken so far.
     ///
     /// # Errors
-    /// If no thread can be had.
+    /// If the system has no thread for it.
     pub fn start(
         slices: Arc<Slices>,
         mut bark: impl FnMut(Duration) + Send + 'static,
@@ -119,7 +120,7 @@ impl Watchdog {
 }
 
 impl Slices {
-    /// Waits until there is something to watch; `false` if there will be nothing any more.
+    /// Waits until the thread has work. Returns `false` if the thread has ended.
     fn wait_for_work(&self) -> bool {
         let has_ended = || self.ended.load(Ordering::SeqCst);
         let mut guard = lock(&self.asleep);
@@ -137,7 +138,8 @@ impl Slices {
             if self.idle.load(Ordering::SeqCst) {
                 self.stalled.store(false, Ordering::Relaxed);
                 self.watched.store(false, Ordering::SeqCst);
-                // it may have gone on since, and have seen that it was watched
+                // check again: the thread may have gone on in between, and have seen that it was
+                // watched
                 if self.idle.load(Ordering::SeqCst) {
                     return;
                 }
@@ -158,7 +160,7 @@ impl Slices {
     }
 }
 
-/// A slice from when it was first seen.
+/// A slice, and the time when the watchdog first saw it.
 struct Slice {
     number: u64,
     seen: Instant,
@@ -170,14 +172,15 @@ impl Slice {
         Self { number, seen: Instant::now(), kept_waiting: kept_waiting(schedule) }
     }
 
-    /// How long it has taken, without the time that a busy machine gave it no processor.
+    /// How long the slice has taken, without the time in which the thread had to wait for a
+    /// processor.
     fn taken(&self, schedule: &str) -> Duration {
         let waited = kept_waiting(schedule).saturating_sub(self.kept_waiting);
         self.seen.elapsed().saturating_sub(waited)
     }
 }
 
-/// How long a thread has waited for a processor; zero where the system does not tell.
+/// How long a thread has waited for a processor; zero if the system does not say.
 fn kept_waiting(schedule: &str) -> Duration {
     let nanoseconds = fs::read_to_string(schedule)
         .ok()

@@ -1,4 +1,4 @@
-//! What a program is told: meta-variables (RFC 3875 4.1) and the argument (4.4).
+//! The input of a program besides the body: meta-variables (RFC 3875 4.1) and the argument (4.4).
 
 use std::{
     ffi::OsString,
@@ -13,12 +13,12 @@ use crate::{
     server::http::{locate::Script, path::Resource, refusal::SERVER, Client},
 };
 
-/// What a program gets of the server's own environment: where programs are, language, time zone.
-/// Nothing else, so that no secret gets there.
+/// The variables of the server's own environment that a program inherits: the search path, language
+/// and time zone. Nothing else, so that programs get no secrets.
 const INHERITED: [&str; 5] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
 
-/// Headers that have a variable of their own, end at the server, or must not become a variable:
-/// `HTTP_PROXY` would change the proxy of the program's own requests.
+/// Headers that do not become an `HTTP_` variable: they have a variable of their own, or are meant
+/// for the server, or are dangerous: `HTTP_PROXY` would set a proxy for the program's own requests.
 const NOT_PASSED: [&str; 9] = [
     "authorization",
     "connection",
@@ -31,7 +31,7 @@ const NOT_PASSED: [&str; 9] = [
     "transfer-encoding",
 ];
 
-/// Variables that are empty where http.server sets them without a value.
+/// Variables that are set to an empty value if there is none, as in http.server.
 const EMPTY: [&str; 6] = [
     "REMOTE_HOST",
     "CONTENT_LENGTH",
@@ -64,7 +64,7 @@ impl Request<'_> {
             }
         }
         let mut set = |name: &str, value: &[u8]| {
-            // a variable ends at a NUL
+            // a variable would end at a NUL
             let value = value.iter().copied().filter(|byte| *byte != 0).collect();
             variables.push((name.to_owned(), OsString::from_vec(value)));
         };
@@ -90,7 +90,7 @@ impl Request<'_> {
         set("QUERY_STRING", &bytes(self.resource.query.as_deref().unwrap_or_default()));
         set("CONTENT_TYPE", &bytes(head.header("Content-Type").unwrap_or("text/plain")));
         if let Some(length) = head.header("Content-Length") {
-            // several that are the same are one (RFC 9110 8.6)
+            // a list of equal lengths counts as one (RFC 9110 8.6)
             let length = length.split(',').next().unwrap_or_default().trim();
             set("CONTENT_LENGTH", length.as_bytes());
         }
@@ -106,7 +106,7 @@ impl Request<'_> {
         variables
     }
 
-    /// The server's name and port; a Unix socket has neither, but a program expects them.
+    /// The server's name and port. A Unix socket has neither, but programs expect them.
     fn server(&self, name: &str) -> (String, u16) {
         let local = self.client.local;
         let name = match local {
@@ -117,7 +117,8 @@ impl Request<'_> {
         (name, local.map_or(80, |local| local.port()))
     }
 
-    /// The program's only argument: the query with spaces for plus signs, unless it is a form's.
+    /// The program's only argument: the query, with spaces in place of plus signs, unless the query
+    /// has the format of a form.
     pub(super) fn argument(&self) -> Option<OsString> {
         let query = self.resource.query.as_deref().unwrap_or_default();
         let argument = bytes(query).into_iter().map(|byte| match byte {
@@ -129,14 +130,15 @@ impl Request<'_> {
     }
 }
 
-/// The headers as variables. Repeated ones are joined as their grammar demands: by a comma if they are
-/// lists (RFC 9110 5.3), cookies by a semicolon (RFC 6265 5.4, RFC 9113 8.2.3); of those that can be
-/// there only once the first one counts.
+/// The headers as variables. Repeated ones are joined as their grammar demands: by a comma if they
+/// are lists (RFC 9110 5.3), cookies by a semicolon (RFC 6265 5.4, RFC 9113 8.2.3); if a header may
+/// occur only once, the first one counts.
 fn header_variables(head: &RequestHead) -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = Vec::new();
     for (name, value) in &head.headers {
         let lower = name.to_ascii_lowercase();
-        // an underscore would make it look like another header
+        // in a variable's name, `_` also stands for `-`, so such a header would look like another
+        // one
         let odd = !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if odd || NOT_PASSED.contains(&lower.as_str()) {
             continue;
@@ -160,7 +162,7 @@ fn header_variables(head: &RequestHead) -> Vec<(String, String)> {
     variables
 }
 
-/// Headers that are no lists, and whose values a comma would spoil.
+/// Headers that are not lists, so that joining values by a comma would make them invalid.
 const SINGLE: [&str; 12] = [
     "date",
     "from",

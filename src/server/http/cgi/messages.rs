@@ -1,17 +1,18 @@
-//! What a program writes to its standard error, which is for the log.
+//! Logs what a program writes to its standard error.
 
 use tokio::{io::AsyncReadExt, process::ChildStderr};
 
-use crate::server::{
-    http::printable,
-    log::event::{EventSink, Level, HANDLER_LOG},
+use crate::server::log::{
+    escape::printable,
+    event::{EventSink, Level, HANDLER_LOG},
 };
 
-/// A longer line of the program's messages becomes several, and further ones are left out.
+/// A message longer than this is split into several lines, and after some lines the rest is left
+/// out.
 const MAX_MESSAGE_BYTES: usize = 1000;
 const MAX_MESSAGES: usize = 100;
 
-/// Makes log lines of it, until its end.
+/// Logs each line until the end of the stream.
 pub(super) async fn log_messages(stderr: Option<ChildStderr>, name: &str, events: &EventSink) {
     let Some(mut stderr) = stderr else { return };
     let mut line = Vec::new();

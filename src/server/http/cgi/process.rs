@@ -1,8 +1,9 @@
-//! A program's process, from start to end: its input, output, messages, time, and death.
+//! A program's process from start to end: input, output, messages, time limit and termination.
 //!
 //! One task owns the process and its pipes. It ends when the output has ended and the process is
-//! reaped. The process group is killed when time is up, when the client has gone, or when the output
-//! is no response; always before the reaping, so that its number cannot be somebody else's.
+//! reaped. It kills the process group when the time is up, when the client has gone, or when the
+//! output is not a response. It does so always before reaping the process, so that the group's
+//! number cannot belong to another process yet.
 
 use std::{
     ffi::OsString, future::pending, io, path::PathBuf, pin::pin, process::Stdio, sync::Arc,
@@ -23,7 +24,6 @@ use super::{
     messages::log_messages,
     output::{BadOutput, ScriptHead},
     relay::{Ending, Output, Relay, MAX_OUTPUT_BYTES},
-    signals,
 };
 use crate::{
     os_error::strerror,
@@ -38,26 +38,15 @@ const TIME_IS_UP: &str = "stopped: it took too long (see --cgi-timeout)";
 /// Why there is no response.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
-    /// There is no process.
+    /// The process could not be started.
     #[error("cannot be started: {}", why_not_started(.0))]
     Start(io::Error),
-    /// It wrote something else.
+    /// The program wrote something else than a response.
     #[error("no valid response: {0}")]
     Output(BadOutput),
-    /// Its time was up.
+    /// The program exceeded its time limit.
     #[error("{TIME_IS_UP}")]
     TimedOut,
-}
-
-impl Failure {
-    /// Whether it is what a wrong first line of the program leads to.
-    pub(super) fn may_be_the_shebang(&self) -> bool {
-        match self {
-            Self::Start(error) => error.kind() == io::ErrorKind::NotFound,
-            Self::Output(bad) => matches!(bad, BadOutput::Nothing(_)),
-            Self::TimedOut => false,
-        }
-    }
 }
 
 /// A program to run.
@@ -71,9 +60,9 @@ pub(super) struct CgiJob {
     pub(super) timeout: Option<Duration>,
     /// The request's body.
     pub(super) body: Option<Incoming>,
-    /// Whether the response's body is for anybody.
+    /// Whether anybody needs the body of the response.
     pub(super) body_wanted: bool,
-    /// For log lines.
+    /// The program's name for log lines.
     pub(super) name: String,
     pub(super) events: Arc<EventSink>,
     /// Held until the response's body has ended.
@@ -119,14 +108,14 @@ impl CgiJob {
         if let Some((user, group)) = self.user {
             command.uid(user).gid(group);
         }
-        signals::reset(&mut command);
         command
     }
 }
 
 /// A running program.
 struct Process {
-    /// First, so that it is killed and reaped before the rest is dropped.
+    /// The first field, so that the process is killed and reaped before the other fields are
+    /// dropped.
     group: Group,
     child: Child,
     stdin: Option<ChildStdin>,
@@ -146,41 +135,24 @@ impl Process {
         };
         let stderr = self.stderr.take();
         let work = async {
-            let mut logging = pin!(log_messages(stderr, &self.name, &self.events));
-            let mut logged = false;
-            let mut ending = {
+            let ending = {
+                let mut logging = pin!(log_messages(stderr, &self.name, &self.events));
                 let mut relaying = pin!(relay.run());
-                loop {
+                let mut logged = false;
+                let ending = loop {
                     tokio::select! {
                         ending = relaying.as_mut() => break ending,
                         () = logging.as_mut(), if !logged => logged = true,
                     }
-                }
-            };
-            let status = if ending == Ending::Complete {
-                let ended = async {
-                    if !logged {
-                        logging.await;
-                    }
-                    self.child.wait().await
                 };
-                tokio::select! {
-                    ended = ended => Some(ended),
-                    // it has closed its output without an answer
-                    () = relay.unwanted() => {
-                        ending = Ending::Unwanted;
-                        None
-                    }
+                if ending != Ending::Complete {
+                    self.group.kill();
+                } else if !logged {
+                    logging.await;
                 }
-            } else {
-                None
+                ending
             };
-            let status = if let Some(status) = status {
-                status
-            } else {
-                self.group.kill();
-                self.child.wait().await
-            };
+            let status = self.child.wait().await;
             (ending, status)
         };
         let done = tokio::select! {
@@ -189,7 +161,7 @@ impl Process {
             () = deadline => None,
         };
         let Some((ending, status)) = done else {
-            // tells who waits before the pipes are closed
+            // answers the waiting request before the pipes are closed
             drop(relay);
             self.group.kill();
             let _ = self.child.wait().await;
@@ -239,13 +211,14 @@ async fn feed(stdin: Option<ChildStdin>, body: Option<Incoming>) {
 
 fn why_not_started(error: &io::Error) -> String {
     match error.kind() {
-        // the program itself was found before
+        // the server has found the program itself before, so its interpreter is missing
         io::ErrorKind::NotFound => "its interpreter is missing".to_owned(),
         _ => strerror(error),
     }
 }
 
-/// A process group, killed and its leader reaped when dropped before it was.
+/// A process group. If it is dropped before its leader was reaped, it kills the group and reaps the
+/// leader.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -256,12 +229,12 @@ impl Group {
 
     fn kill(&self) {
         if let Some(leader) = self.0 {
-            // nobody may be left, which is as good
+            // this fails if no process is left, and then there is nothing to kill
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
 
-    /// The leader is gone and its number free for others.
+    /// Notes that the leader was reaped, so that its number may belong to another process.
     fn reaped(&mut self) {
         self.0 = None;
     }
@@ -271,7 +244,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
         if self.0.is_some() {
-            // the server has ended; a killed process keeps nobody waiting
+            // the runtime has ended, so wait here: a killed process does not take long
             let _ = waitpid(self.0, WaitOptions::empty());
         }
     }

@@ -1,4 +1,4 @@
-//! A program's output on its way to the client, as fast as the client takes it.
+//! Passes a program's output on to the client, as fast as the client reads.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use tokio::{
 use super::output::{BadOutput, ScriptHead};
 use crate::server::http::http_stream::Busy;
 
-/// More than this is no answer but a program out of control.
+/// A program that writes more than this is out of control.
 pub(super) const MAX_OUTPUT_BYTES: u64 = 1 << 30;
 
 /// Output is read and passed on in pieces of this size, two of which may wait for the client.
@@ -46,7 +46,7 @@ impl Body for Output {
         Poll::Ready(match ready!(self.receiver.poll_recv(context)) {
             Some(piece) => Some(Ok(Frame::data(piece))),
             None if self.complete.load(Ordering::Acquire) => None,
-            // the client must not take what came for everything
+            // fail, so that the client does not take a part for the whole body
             None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
         })
     }
@@ -60,11 +60,11 @@ pub(super) type Answer = Result<ScriptHead, BadOutput>;
 pub(super) enum Ending {
     /// All of it was passed on.
     Complete,
-    /// Nobody reads it any more.
+    /// Nobody needs the rest.
     Unwanted,
-    /// There was more than may be.
+    /// The output was too long.
     TooLong,
-    /// It was no response, as the waiting request has been told.
+    /// The output was not a response; the waiting request has got an error.
     Bad,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Gives, besides the relay, what tells the header and the body.
+    /// Returns the relay, the receiver of the header, and the body.
     pub(super) fn new(
         stdout: ChildStdout,
         body_wanted: bool,
@@ -104,7 +104,7 @@ impl Relay {
                 None => return Ending::Unwanted,
                 Some(0) if output.is_empty() => return Ending::Complete,
                 Some(0) => {
-                    // some programs forget the blank line when nothing follows
+                    // some programs omit the blank line after the header if there is no body
                     output.extend_from_slice(b"\n\n");
                     match ScriptHead::parse(&output) {
                         Ok(Some((head, _))) => break (head, output.len()),
@@ -147,10 +147,11 @@ impl Relay {
         }
     }
 
-    /// Reads more; 0 at the end, `None` if nobody waits for it any more.
+    /// Reads more output. Returns 0 at the end, and `None` if nobody waits for it any more.
     async fn read(&mut self, output: &mut Vec<u8>) -> Option<usize> {
         output.reserve(PIECE);
-        // a program that answers HEAD, or redirects, may finish what it does besides
+        // the program may finish its work although its body is not needed, as for HEAD and
+        // redirects
         let waited_for = self.answer.is_some() || self.body_wanted;
         tokio::select! {
             read = self.stdout.read_buf(output) => Some(read.unwrap_or(0)),
@@ -160,7 +161,7 @@ impl Relay {
 
     fn answer(&mut self, answer: Answer) {
         if let Some(sender) = self.answer.take() {
-            // who does not wait for it any more has dropped the body as well
+            // if the receiver is gone, so is the body, and `read` notices that
             let _ = sender.send(answer);
         }
     }
@@ -170,15 +171,7 @@ impl Relay {
         Ending::Bad
     }
 
-    /// Ends when who waits for an answer has gone; never if it was given.
-    pub(super) async fn unwanted(&mut self) {
-        match &mut self.answer {
-            Some(answer) => answer.closed().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// For a program that wrote nothing: fine if it says so.
+    /// Answers for a program that wrote nothing, which is an error only if the program failed.
     pub(super) fn answer_nothing(&mut self, failure: Option<String>) {
         if self.answer.is_some() {
             self.complete.store(true, Ordering::Release);

@@ -1,0 +1,330 @@
+"""Handler files as modules: their names, their packages, and how an import finds them.
+
+A folder of handlers is a package of its own for as long as its handlers are in use: the first is
+`fastwsh.handlers`, another one at the same time is `fastwsh.handlers.root_` and a hash of its path.
+So no name is one of a real module, and no two folders share what their handlers import from beside
+themselves. A process that `multiprocessing` has started finds handlers by these names in
+`sys.path`.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import itertools
+import os
+import re
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from fastwsh import py2, source
+from fastwsh.paths import HANDLER_SUFFIX
+
+__all__ = ["HandlerPackage", "enter_package", "execute", "forget_with", "importable"]
+
+_TOP: Final = "fastwsh.handlers"
+_ROOT: Final = re.compile(r"root_([0-9a-f]{8})(?:_\d+)?")
+_MODULE_SUFFIX: Final = HANDLER_SUFFIX.removesuffix(".py")
+
+# Reentrant: a package may be forgotten by the garbage collector at any time.
+_LOCK: Final = threading.RLock()
+# The packages that are in use, by name. Guarded by _LOCK.
+_packages: dict[str, "weakref.ref[HandlerPackage]"] = {}
+# What is to be forgotten. The garbage collector may put it there at any time, but `sys.modules`
+# must not change while somebody iterates over it.
+_ended: Final[deque[str]] = deque()
+_unused: Final[deque[ModuleType]] = deque()
+# How often each folder was made importable; those are in sys.path. Guarded by _LOCK.
+_importable: dict[str, int] = {}
+
+
+class HandlerPackage:
+    """The package of one folder of handlers.
+
+    When nobody has it any more, its modules are forgotten before the next one is made.
+
+    Args:
+        folder: The folder, as a real path.
+        encoding: How its handlers are encoded; None: see `source.read`.
+
+    Attributes:
+        name: The package's name.
+    """
+
+    def __init__(self, folder: str, encoding: str | None = None) -> None:
+        self.folder = folder
+        self.encoding = encoding
+        # Handlers that others have imported, and that were not loaded themselves since.
+        self._imported: set[str] = set()
+        top = importlib.import_module(_TOP)
+        with _LOCK:
+            _sweep()
+            self.name = next(name for name in _names_of(folder) if name not in _packages)
+            _packages[self.name] = weakref.ref(self)
+            if self.name == _TOP:
+                top.__path__ = [folder]
+            else:
+                sys.modules[self.name] = importlib.util.module_from_spec(
+                    _package_spec(self.name, folder)
+                )
+        self._end = weakref.finalize(self, _ended.append, self.name)
+        self._end.atexit = False
+        # a folder may have changed faster than its time of modification tells
+        importlib.invalidate_caches()
+
+    def release(self) -> None:
+        """Forget the modules; what runs of them goes on."""
+        with _LOCK:
+            self._end()
+            _sweep()
+
+    def module_name(self, path: str) -> str:
+        """Return the name of the module of a handler file."""
+        relative = os.path.relpath(path, self.folder)
+        if relative.startswith(os.pardir + os.sep):
+            relative = os.path.basename(path)  # noqa: PTH119 (a string as given)
+        parts = Path(relative[: -len(".py")]).parts
+        return ".".join((self.name, *map(_escape, parts)))
+
+    @contextlib.contextmanager
+    def loading(self, path: str) -> Iterator[tuple[ModuleType, bool]]:
+        """Put the module of a handler file in place of the one that has its name.
+
+        If the context ends by an exception, everything is as it was.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The module, and whether it was executed already: another handler has imported it.
+        """
+        name = self.module_name(path)
+        with _LOCK:
+            _sweep()
+        former = sys.modules.get(name)
+        if former is not None and name in self._imported:
+            self._imported.discard(name)
+            yield former, True
+            return
+        importlib.invalidate_caches()
+        module = sys.modules[name] = _make_module(name, path, self.encoding)
+        try:
+            yield module, False
+        except BaseException:
+            if sys.modules.get(name) is module:
+                if former is None:
+                    del sys.modules[name]
+                else:
+                    sys.modules[name] = former
+            raise
+
+    def note_import(self, name: str) -> None:
+        """Note that another handler is importing a handler, which need not be executed again."""
+        self._imported.add(name)
+
+
+def forget_with(owner: object, module: ModuleType) -> None:
+    """Forget a module some time after its owner is gone, unless another one has its name then."""
+    end = weakref.finalize(owner, _unused.append, module)
+    end.atexit = False
+
+
+def enter_package() -> None:
+    """Let imports find handlers; called once, by the package of all handlers."""
+    sys.meta_path.insert(0, _FINDER)
+
+
+@contextlib.contextmanager
+def importable(folders: Sequence[str]) -> Iterator[None]:
+    """Have folders in `sys.path`, behind all others, for as long as the context lasts."""
+    with _LOCK:
+        added = [folder for folder in dict.fromkeys(folders) if _add(folder)]
+    try:
+        yield
+    finally:
+        with _LOCK:
+            for folder in added:
+                _importable[folder] -= 1
+                if not _importable[folder]:
+                    del _importable[folder]
+                    with contextlib.suppress(ValueError):
+                        sys.path.remove(folder)
+
+
+def execute(module: ModuleType, code: Any, needs: py2.Needs) -> None:
+    """Execute a handler as a module. Raises whatever it does."""
+    if needs:
+        vars(module)["__builtins__"] = py2.make_builtins(needs)
+    exec(code, vars(module))  # noqa: S102 (what handlers are for)
+
+
+class _HandlerLoader:
+    """Executes a handler file that another module imports, as the server would."""
+
+    def __init__(self, path: str, encoding: str | None) -> None:
+        self._path = path
+        self._encoding = encoding
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Let the import system make the module."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute it."""
+        package = _package_of(module.__name__)
+        if package is not None:
+            package.note_import(module.__name__)
+        try:
+            code, needs, _ = source.compile_source(self.get_source(module.__name__), self._path)
+            execute(module, code, needs)
+        except BaseException:
+            if package is not None:
+                package._imported.discard(module.__name__)
+            raise
+
+    def get_filename(self, fullname: str) -> str:  # noqa: ARG002 (the loader protocol)
+        """Return the file."""
+        return self._path
+
+    def get_source(self, fullname: str) -> str:
+        """Return the text; raises ImportError if it cannot be read."""
+        try:
+            return source.read(self._path, self._encoding)
+        except source.LoadError as error:
+            raise ImportError(str(error), name=fullname, path=self._path) from error
+
+    def is_package(self, fullname: str) -> bool:  # noqa: ARG002 (the loader protocol)
+        """Tell that it is none."""
+        return False
+
+
+class _HandlerFinder:
+    """Finds the handlers in `fastwsh.handlers`, and the packages of folders whose name has dots."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,  # noqa: ARG002 (the finder protocol)
+    ) -> ModuleSpec | None:
+        """Return the spec of a handler or of a folder of handlers; None for all else."""
+        if path is None or not fullname.startswith(f"{_TOP}."):
+            return None
+        parent, _, name = fullname.rpartition(".")
+        # a process that multiprocessing has started has loaded none, but has the same sys.path
+        is_searching = parent == _TOP and not path
+        folders = [os.path.realpath(entry) for entry in reversed(sys.path)]
+        if parent == _TOP and (root := _ROOT.fullmatch(name)):
+            same = [folder for folder in folders if _digest(folder) == root[1]]
+            return _package_spec(fullname, same[0]) if same else None
+        if not is_searching:
+            folders = list(path)
+        for folder in folders:
+            inner = Path(folder, _unescape(name))
+            if name.endswith(_MODULE_SUFFIX) and (file := Path(f"{inner}.py")).is_file():
+                package = _package_of(fullname)
+                return _handler_spec(fullname, str(file), package.encoding if package else None)
+            if "%" in name and inner.is_dir():
+                return _package_spec(fullname, str(inner))
+        return PathFinder.find_spec(fullname, folders) if is_searching else None
+
+
+_FINDER: Final[Any] = _HandlerFinder()
+
+
+def _names_of(folder: str) -> Iterator[str]:
+    """Yield the names that the package of a folder may have, the best first."""
+    yield _TOP
+    name = f"{_TOP}.root_{_digest(folder)}"
+    yield name
+    yield from (f"{name}_{number}" for number in itertools.count(2))
+
+
+def _digest(folder: str) -> str:
+    return hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
+
+
+def _escape(part: str) -> str:
+    """Return a part of a path as it stands in a module's name, where a dot means something else."""
+    return part.replace("%", "%25").replace(".", "%2E")
+
+
+def _unescape(name: str) -> str:
+    return name.replace("%2E", ".").replace("%25", "%")
+
+
+def _package_of(name: str) -> HandlerPackage | None:
+    """Return the package in use that a module's name is in."""
+    with _LOCK:
+        while name:
+            if (reference := _packages.get(name)) is not None:
+                return reference()
+            name = name.rpartition(".")[0]
+    return None
+
+
+def _handler_spec(name: str, path: str, encoding: str | None) -> ModuleSpec:
+    loader: Any = _HandlerLoader(path, encoding)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    if spec is None:
+        raise ImportError(f"no module can be made of {path!r}", name=name, path=path)
+    return spec
+
+
+def _package_spec(name: str, folder: str) -> ModuleSpec:
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = [folder]
+    return spec
+
+
+def _make_module(name: str, path: str, encoding: str | None) -> ModuleType:
+    return importlib.util.module_from_spec(_handler_spec(name, path, encoding))
+
+
+def _sweep() -> None:
+    """Forget what nobody uses any more."""
+    while _unused:
+        module = _unused.popleft()
+        if sys.modules.get(module.__name__) is module:
+            del sys.modules[module.__name__]
+    while _ended:
+        _forget(_ended.popleft())
+
+
+def _forget(package_name: str) -> None:
+    """Forget the modules of a package, but not those of another one whose name begins alike."""
+    del _packages[package_name]
+    inside = f"{package_name}."
+    others = [f"{name}." for name in _packages if name.startswith(inside)]
+    for name in list(sys.modules):
+        if name.startswith(inside) and not any(f"{name}.".startswith(other) for other in others):
+            sys.modules.pop(name, None)
+    if package_name != _TOP:
+        sys.modules.pop(package_name, None)
+        return
+    top = sys.modules[_TOP]
+    top.__path__ = []
+    # what imports have put there
+    for name in [name for name, value in vars(top).items() if _is_in(value, _TOP)]:
+        delattr(top, name)
+
+
+def _is_in(value: object, package_name: str) -> bool:
+    return isinstance(value, ModuleType) and value.__name__.startswith(f"{package_name}.")
+
+
+def _add(folder: str) -> bool:
+    """Count a folder as importable; False if it was so without us."""
+    if folder not in _importable:
+        if folder in sys.path:
+            return False
+        sys.path.append(folder)
+        _importable[folder] = 0
+    _importable[folder] += 1
+    return True
