@@ -326,3 +326,36 @@ def test_the_plugin_imports_nothing_before_it_is_used():
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     ours = ["_core", "pytest_plugin", "pytest_recordings"]
     assert done.stdout.split() == ["fastwsh", *(f"fastwsh.{name}" for name in ours)]
+
+
+def test_servers_of_the_session_listen_where_they_are_told(run):
+    result = run("""
+import socket
+import tempfile
+import fastwsh
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+def test_it(make_wsserver):
+    port = free_port()
+    assert make_wsserver(port=port).port == port
+    assert make_wsserver(host="localhost").url.startswith("ws://localhost:")
+    # pytest's own folders have longer names than a socket may have
+    server = make_wsserver(uds=tempfile.mkdtemp() + "/s")
+    server.reply("hello")
+    with fastwsh.connect(server.url) as client:
+        assert client.recv(timeout=20) == "hello"
+
+@pytest.mark.wsserver(port=0, host="localhost")
+def test_marker(wsserver):
+    assert wsserver.host == "localhost"
+
+@pytest.mark.wsserver(port="x")
+def test_wrong(wsserver):
+    pass
+""")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*UsageError: wsserver: port='x'; give a number*"])

@@ -254,7 +254,7 @@ def test_a_limit_of_the_server_is_no_error():
 
 
 def test_a_handler_that_does_not_end_is_an_error(monkeypatch):
-    monkeypatch.setattr("fastwsh.testing.server._HANDLER_SECONDS", 0.01)
+    monkeypatch.setattr("fastwsh.testing.server_life.HANDLER_SECONDS", 0.01)
     end = threading.Event()
     server = WsServer()
     server.start()

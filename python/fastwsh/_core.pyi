@@ -687,6 +687,11 @@ class Server:
         """Drop events below this level of `logging`."""
     def listen(self, descriptor: int) -> None:
         """Accept from a TCP or Unix socket; takes the descriptor over (pass a duplicate)."""
+    def stop_listening(self) -> None:
+        """Accept no more, until `listen` is called again; connections that are open stay.
+
+        The descriptors that were taken over are closed on return.
+        """
     def next_event(
         self, timeout: float
     ) -> (

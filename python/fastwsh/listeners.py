@@ -23,6 +23,7 @@ __all__ = [
     "Place",
     "Tcp",
     "Unix",
+    "UnixListener",
     "are_named",
     "descriptor",
     "first_port",
@@ -119,7 +120,7 @@ class Unix:
     def open(self, backlog: int) -> Iterator[_Listener]:
         """Yield the listening socket, in the place of one that nobody listens on any more."""
         _remove_stale(self.path)
-        listener = _UnixListener(self.path)
+        listener = UnixListener(self.path)
         try:
             listener.listen(backlog)
         except BaseException:
@@ -168,7 +169,7 @@ class Inherited:
 Place = Tcp | Unix | Inherited
 
 
-class _UnixListener(socket.socket):
+class UnixListener(socket.socket):
     """A Unix socket that takes its file along when it is closed."""
 
     def __init__(self, path: str) -> None:

@@ -41,9 +41,25 @@ class MakeWsServer(Protocol):
     """What `make_wsserver` is: makes servers that live until the session ends."""
 
     def __call__(
-        self, handlers: Handlers | None = None, *, tls: TlsFiles | None = None, **options: Any
+        self,
+        handlers: Handlers | None = None,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        uds: str | PathLike[str] | None = None,
+        tls: TlsFiles | None = None,
+        **options: Any,
     ) -> WsServer:
-        """Start a server: see `fastwsh.testing.WsServer` for the arguments."""
+        """Start a server.
+
+        Args:
+            handlers: As for `fastwsh.testing.WsServer`, and so are the others.
+            host: The address to listen on; None: that of `wsserver_listen_address`.
+            port: The port; None: likewise.
+            uds: The path of a Unix socket to listen on instead.
+            tls: The certificate, for wss:// URLs.
+            options: Options of the server by name.
+        """
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -132,7 +148,8 @@ def make_wsserver(
         def make(
             handlers: Handlers | None = None, *, tls: TlsFiles | None = None, **options: Any
         ) -> WsServer:
-            running = _running(pytestconfig, wsserver_listen_address, handlers, tls, options)
+            given = {name: value for name, value in options.items() if value is not None}
+            running = _running(pytestconfig, wsserver_listen_address, handlers, tls, given)
             return stack.enter_context(running)
 
         yield make
@@ -200,10 +217,10 @@ def _running(
     __tracebackhide__ = True
     from fastwsh.testing import running_server  # noqa: PLC0415 (only when it is used)
 
-    host, port = address
+    where = dict(zip(("host", "port"), address, strict=True))
     servers = config.stash[_SERVERS]
     sources = _sources(config, handlers)
-    with running_server(sources, host=host, port=port, tls=tls, **options) as server:
+    with running_server(sources, tls=tls, **{**where, **options}) as server:
         servers.append(server)
         try:
             yield server

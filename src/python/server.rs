@@ -221,6 +221,10 @@ impl Server {
         self.core.listen(descriptor::take_over(descriptor)).map_err(|error| os_error(&error))
     }
 
+    fn stop_listening(&self, py: Python<'_>) {
+        py.detach(|| self.core.stop_listening());
+    }
+
     fn report_refusals(&self) {
         self.events.want_refusals();
     }

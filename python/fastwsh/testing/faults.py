@@ -77,6 +77,11 @@ class HandshakeFaults:
         """Forget all faults, and let go of the handshakes that hang."""
         with self._lock:
             self._faults.clear()
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the handshakes that hang."""
+        with self._lock:
             self._released.set()
             self._released = threading.Event()
 
@@ -108,15 +113,13 @@ class HandshakeFaults:
 
     def delay(self, seconds: float) -> Callable[[Any], None]:
         """Wait before the answer."""
-        released = self._released
-        return lambda _: (released.wait(seconds), None)[1]
+        return lambda _: (self._released.wait(seconds), None)[1]
 
     def hang(self) -> Callable[[Any], None]:
         """Answer nothing until the fault is cleared; then close."""
-        released = self._released
 
         def wait(_: Any) -> None:
-            released.wait()
+            self._released.wait()
             raise AbortedByUserException("the test server has let go of it")
 
         return wait

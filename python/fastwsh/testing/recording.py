@@ -68,6 +68,8 @@ class Recorder:
         self.errors: list[HandlerFailure] = []
         self.attempts = 0
         self.is_closing = False
+        # whether that is what the test does to its clients
+        self.is_interrupting = False
         self._changed = threading.Condition()
         self._messages: list[tuple[str, Message]] = []
         self._running: list[Recordable] = []

@@ -137,14 +137,14 @@ class Replay:
         try:
             player.play()
         except StepFailed as failure:
-            if not connection.is_dropped:
+            if not (connection.is_dropped or self._recorder.is_interrupting):
                 self._fail(connection, turn, str(failure))
         except Exception as error:
             self._note_failure(turn)
             error.add_note(f"in {self._where(turn)}")
             raise
         finally:
-            if connection.is_dropped:
+            if connection.is_dropped or self._recorder.is_interrupting:
                 # a fault of the test's, or the recorded end
                 turn.place = len(steps)
             self._recorder.note_change()

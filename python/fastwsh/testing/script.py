@@ -181,7 +181,7 @@ class Script:
         try:
             self._play(connection, turn)
         except StepFailed as failure:
-            if not connection.is_dropped:
+            if not self._is_ours(connection):
                 self._fail(connection, turn, str(failure))
         except Exception as error:
             # recorded as that of any handler
@@ -190,9 +190,13 @@ class Script:
                 self._failed = True
             raise
         finally:
-            if connection.is_dropped:
+            if self._is_ours(connection):
                 # a fault of ours; the client may come again
                 self._excuse(turn)
+
+    def _is_ours(self, connection: Connection) -> bool:
+        """Tell whether the test has ended the connection, and not its client."""
+        return connection.is_dropped or self._recorder.is_interrupting
 
     def _play(self, connection: Connection, turn: int) -> None:
         while True:

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, session
+from fastwsh import _core, forks, listeners, session
 from fastwsh.config import ConfigError
 from fastwsh.server import WebSocketServer
 from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.log import ServerLog
 from fastwsh.testing.recording import Recorder
+from fastwsh.testing.reservation import Reservation
 
 if TYPE_CHECKING:
     from fastwsh.record.proxy import Proxy
@@ -48,6 +49,7 @@ class RecordedServer(WebSocketServer):
         dispatcher: Calls the handlers.
         recorder: Gets what happens.
         log: Gets what the server and its handlers log.
+        reservation: Sockets to listen on, in place of those that the options name.
 
     Raises:
         ConfigError: The address cannot be listened on, or an option cannot be used.
@@ -61,7 +63,9 @@ class RecordedServer(WebSocketServer):
         dispatcher: RecordingDispatcher,
         recorder: Recorder,
         log: ServerLog,
+        reservation: Reservation | None = None,
     ) -> None:
+        self._reserved = [] if reservation is None else reservation.take()
         self.recorder = recorder
         self.log = log
         self._dispatcher = dispatcher
@@ -82,9 +86,8 @@ class RecordedServer(WebSocketServer):
 
     @property
     def port(self) -> int:
-        """The port."""
-        port: int = self._sockets[0][0].getsockname()[1]
-        return port
+        """The port; 0 of a Unix socket."""
+        return listeners.first_port(self._sockets) or 0
 
     def proxy_of(self, resource: str) -> "Proxy | None":
         """Return what serves a resource if no handler does."""
@@ -110,11 +113,53 @@ class RecordedServer(WebSocketServer):
 
         Connections that are left after so many seconds are cut.
         """
+        self._end(timeout)
         with self.log.here():
+            self.server_close()
+
+    def end_and_keep(self, timeout: float) -> Reservation:
+        """Do what `end` does, and keep the addresses."""
+        self._end(timeout)
+        return self._reserve()
+
+    def _end(self, timeout: float) -> None:
+        with self.log.here():
+            if self._core is not None:
+                self._core.stop_listening()
             self.stop(timeout)
             if self._thread.ident is not None:
                 self._thread.join()
-            self.server_close()
+
+    def refuse(self) -> Reservation:
+        """Accept no more connections, and keep the addresses; those that are open stay."""
+        assert self._core is not None  # noqa: S101 (it serves)
+        self._core.stop_listening()
+        return self._reserve()
+
+    def accept_again(self, reservation: Reservation) -> None:
+        """Accept connections on what was kept by `refuse`."""
+        assert self._core is not None  # noqa: S101 (it serves)
+        self._sockets = reservation.take()
+        with self.log.here():
+            self.server_activate()
+        for listener, _ in self._sockets:
+            self._core.listen(forks.duplicate(listener))
+
+    def _reserve(self) -> Reservation:
+        sockets, self._sockets = self._sockets, []
+        return Reservation(sockets)
+
+    def _create_sockets(self) -> None:
+        if self._reserved:
+            self._sockets = self._reserved
+            self.server_port = self.port
+        else:
+            super()._create_sockets()
+
+    def server_bind(self) -> None:
+        """Bind the sockets; those that were kept are bound."""
+        if not self._reserved:
+            super().server_bind()
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve; what is logged is the server's."""
@@ -151,6 +196,8 @@ class RecordedServer(WebSocketServer):
 
     @staticmethod
     def _cannot_listen(options: argparse.Namespace, error: OSError) -> ConfigError:
+        if options.uds:
+            return ConfigError(f"the test server cannot listen on {options.uds!r} ({error})")
         return ConfigError(
             f"the test server cannot listen on port {options.port} of {options.server_host!r} "
             f"({error.strerror}); give an address of this machine, and port 0 for any free one"

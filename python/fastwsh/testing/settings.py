@@ -29,7 +29,7 @@ _NOT_FOR_TESTS: Final = frozenset(
 
 
 def make_options(
-    values: Mapping[str, Any], *, host: str, port: int, tls: TlsFiles | None
+    values: Mapping[str, Any], *, host: str, port: int, uds: str | None, tls: TlsFiles | None
 ) -> argparse.Namespace:
     """Return the options of a server.
 
@@ -39,6 +39,7 @@ def make_options(
             hub waiting as well.
         host: The address to listen on.
         port: The port; 0 is any free one.
+        uds: The path of a Unix socket to listen on instead; None: none.
         tls: The certificate, for a server that speaks TLS.
 
     Raises:
@@ -46,6 +47,10 @@ def make_options(
         ValueError: A value cannot be used.
         ConfigError: A file or folder cannot be used.
     """
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port={port!r}; give a number, 0 for any free port")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port={port}; give a number from 0, for any free port, to 65535")
     parser = options.build_parser()
     given = parser.parse_args([])
     given.concurrency = THREADS
@@ -57,7 +62,7 @@ def make_options(
             hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(actions)}"
             raise TypeError(f"{name!r} is no option of a test server; {hint}")
         setattr(given, action.dest, _parse(name, action, value))
-    given.server_host, given.port = host, port
+    given.server_host, given.port, given.uds = host, port, uds
     if tls is not None:
         given.use_tls = True
         given.certificate, given.private_key = str(tls.certificate), str(tls.private_key)

@@ -15,13 +15,14 @@ use rustls::ServerConfig;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
-    task::block_in_place,
+    task::{block_in_place, JoinHandle},
     time::sleep,
 };
 
 use super::listener::{is_peers_fault, Accepted, Listener};
 use crate::{
     connection::{drain, Flusher, Outcome, ServerClose, Socket, Transport},
+    locks::lock,
     protocol::head::{empty_lines, HeadReader, RequestHead},
     server::{
         admission::{
@@ -55,6 +56,8 @@ pub struct Server {
     runtime: Mutex<Option<Runtime>>,
     shared: Arc<ServerState>,
     stop: watch::Sender<bool>,
+    /// The tasks that accept connections for handlers and files.
+    accepting: Mutex<Vec<JoinHandle<()>>>,
     ended: AtomicBool,
 }
 
@@ -112,6 +115,7 @@ impl Server {
             runtime: Mutex::new(Some(runtime)),
             shared: Arc::new(shared),
             stop,
+            accepting: Mutex::default(),
             ended: AtomicBool::new(false),
         })
     }
@@ -142,13 +146,26 @@ impl Server {
         drop(guard);
         let shared = self.shared.clone();
         let mut stop = self.stop.subscribe();
-        handle.spawn(async move {
+        let task = handle.spawn(async move {
             tokio::select! {
                 () = accept_all(listener, shared, stop.clone()) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         });
+        lock(&self.accepting).push(task);
         Ok(())
+    }
+
+    /// Accepts no more, until [`Self::listen`] is called again; connections that are open stay. The
+    /// sockets are closed on return. Not to be called by a task of the server.
+    pub fn stop_listening(&self) {
+        let tasks = std::mem::take(&mut *lock(&self.accepting));
+        let Some(handle) = self.handle() else { return };
+        for task in tasks {
+            task.abort();
+            // it was cancelled, which is an error to who waits for it
+            let _ = handle.block_on(task);
+        }
     }
 
     /// Answers `/metrics` and `/healthz` on a bound and listening socket.
