@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
-from fastwsh import _core, embedding, groups
+from fastwsh import _core, embedding, groups, tracing
 from fastwsh.options import DEFAULT_DEFLATE_LEVEL
 from fastwsh.paths import HANDLER_SUFFIX
 from fastwsh.pywebsocket import common
@@ -48,6 +48,7 @@ def run(connection: _core.Connection) -> None:
     Args:
         connection: A connection whose request names a handler.
     """
+    tracing.follow()
     request = Request(connection)
     started = time.monotonic()
     try:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from fastwsh import _core, coroutines
+from fastwsh import _core, coroutines, tracing
 from fastwsh.aio import stalls
 from fastwsh.aio.session import Session
 
@@ -69,6 +69,8 @@ class EventLoopThread:
             session.say_goodbye()
 
     def _start(self, connection: _core.Connection, leave: Callable[..., None]) -> None:
+        # the functions may have been set after the thread began
+        tracing.follow()
         session = Session(self.native, connection)
         task = self._loop.create_task(
             session.run(), name=f"{stalls.TASK_PREFIX}{connection.resource}"

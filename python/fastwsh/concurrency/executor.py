@@ -1,13 +1,14 @@
 """Where each handler runs: in the hub, a thread of its own, or an event loop.
 
-Owns the order of who decides: what has been seen of the handler, the operator, the handler itself,
-the check of its source. What that looks for is `check`'s business.
+Owns the order of who decides: what has been seen of the handler, a debugger, the operator, the
+handler itself, the check of its source. What that looks for is `check`'s business.
 """
 
 import importlib
 import logging
 from typing import Any, Final, NamedTuple
 
+from fastwsh import tracing
 from fastwsh.loader import AUTO, HUB, LOOP, THREADS, HandlerSuite
 
 __all__ = ["AUTO", "CHOICES", "HUB", "LOOP", "THREADS", "Placement", "PlacementPolicy"]
@@ -56,6 +57,9 @@ class PlacementPolicy:
             return Placement(THREADS, self._missing)
         if suite.stall is not None:
             return Placement(THREADS, suite.stall)
+        if tracing.is_active():
+            # it is a thread's, and takes the handlers of the hub for one that calls the others
+            return Placement(THREADS, "a trace or profile function is set (threading.settrace)")
         if self._concurrency != AUTO:
             return Placement(self._concurrency, f"--concurrency is {self._concurrency}")
         if suite.concurrency != AUTO:
