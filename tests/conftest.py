@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -310,6 +310,9 @@ def pywebsocket3_source() -> Path:
         assert hashlib.sha256(archive.read_bytes()).hexdigest() == _PYWEBSOCKET3_SHA256
         with tarfile.open(archive) as tar:
             tar.extractall(work, filter="data")
-        # One rename, so that a run that is interrupted leaves nothing half unpacked.
-        Path(work, _PYWEBSOCKET3).rename(target)
+        # One rename, so that a run that is interrupted leaves nothing half unpacked; another
+        # process of a parallel run may have come first.
+        with suppress(OSError):
+            Path(work, _PYWEBSOCKET3).rename(target)
+    assert target.is_dir()
     return target

@@ -88,10 +88,16 @@ class TestUnixSocket:
     def test_goes_when_a_second_sigint_ends_the_server(
         self, start_server: StartServer, write_handler: WriteHandler, tmp_path: Path
     ):
-        write_handler("sleeper", "import time\nwhile True:\n    time.sleep(3600)\n")
+        write_handler(
+            "sleeper",
+            "import time\n"
+            "request.ws_stream.send_message('asleep')\n"
+            "while True:\n    time.sleep(3600)\n",
+        )
         server = start_server(*HANDLERS, "--shutdown-timeout", "3600", listen=["--uds", "own.sock"])
         with unix_client(tmp_path / "own.sock") as client:
             client.handshake("/sleeper")
+            assert client.read_frame() == Frame(TEXT, b"asleep")
             server.send_signal(signal.SIGINT)
             server.log.wait_for("Stopping")
             server.send_signal(signal.SIGINT)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ALL_WAYS, StartServer, WriteHandler
+from conftest import ALL_WAYS, StartServer, WriteHandler, run_fastwsh
 from contract_support import PATH, Serve, make_serve, opened
 from fastwsh.options import parse_args_and_config
 from http_support import fetch, read_reply, request_head
@@ -276,10 +276,9 @@ class TestOptions:
         assert caught.value.code == 2
         assert f"argument --trusted-proxies/--trusted_proxies: {reason}" in capsys.readouterr().err
 
-    def test_a_header_of_whom(self, capsys: pytest.CaptureFixture[str]) -> None:
-        from fastwsh.cli import main
-
-        assert main(["--proxy-protocol", "-p", "0"]) == 1
-        error = capsys.readouterr().err
+    def test_a_header_of_whom(self, tmp_path: Path) -> None:
+        done = run_fastwsh("--proxy-protocol", "-p", "0", cwd=tmp_path)
+        assert done.returncode == 1
+        error = done.stderr
         assert "--proxy-protocol needs to know whose headers to believe" in error
         assert "add --trusted-proxies" in error

@@ -74,5 +74,9 @@ def wait_for_own_descriptors(most: int) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while (count := own_descriptors()) > most:
         if time.monotonic() > deadline:
-            pytest.fail(f"{count} descriptors are open, {most} were to be left")
+            links = [
+                link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
+            ]
+            open_ones = ", ".join(map(str, links))
+            pytest.fail(f"{count} descriptors are open, {most} were to be left: {open_ones}")
         time.sleep(0.02)

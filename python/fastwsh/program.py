@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from fastwsh.testing.tls import TlsFiles
 
-__all__ = ["listen_options", "show", "tls_files", "until_interrupted"]
+__all__ = ["catch_interrupts", "listen_options", "show", "tls_files", "wait_for"]
 
 _MAX_PORT: Final = 0xFFFF
 
@@ -54,11 +54,14 @@ def show(line: str) -> None:
     sys.stdout.flush()
 
 
-def until_interrupted(end: threading.Event | None = None) -> None:
-    """Wait for SIGINT or SIGTERM, or for the event."""
-    interrupted = end or threading.Event()
+def catch_interrupts(end: threading.Event) -> None:
+    """Have SIGINT and SIGTERM set `end`; call this before anybody is told that the server runs."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: interrupted.set())
+        signal.signal(number, lambda *_: end.set())
+
+
+def wait_for(end: threading.Event) -> None:
+    """Wait for the event; signals are handled meanwhile."""
     # in pieces: a signal that comes just before a wait does not end it
-    while not interrupted.wait(0.5):
+    while not end.wait(0.5):
         pass

@@ -176,7 +176,10 @@ class WebSocketServer(SocketServer):
             )
             log_thread.start()
             self._log_thread = log_thread
+            addresses = []
             for listener, _ in self._sockets:
+                # asked here: whoever stops the server next may close its sockets
+                addresses.append(listeners.format_address(listener.getsockname()))
                 core.listen(forks.duplicate(listener))
             if self._reloads:
                 self._watcher = Watcher(self.websocket_server_options.dispatcher)
@@ -184,8 +187,8 @@ class WebSocketServer(SocketServer):
             self._serving_thread = threading.get_ident()
             self._not_serving.clear()
         try:
-            for listener, _ in self._sockets:
-                _LOGGER.info("Listening on %s", listeners.format_address(listener.getsockname()))
+            for address in addresses:
+                _LOGGER.info("Listening on %s", address)
             self._metrics_port.serve(core)
             self._is_listening = True
             for listen in self._listen_listeners:

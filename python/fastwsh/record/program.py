@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ from fastwsh import __version__
 from fastwsh.client.arguments import add_tls, parse_header
 from fastwsh.config import ConfigError
 from fastwsh.errors import ConnectArgumentError
-from fastwsh.program import listen_options, show, tls_files, until_interrupted
+from fastwsh.program import catch_interrupts, listen_options, show, tls_files, wait_for
 from fastwsh.record.redaction import Hook, load_hook
 from fastwsh.testing.har import HarError
 from fastwsh.testing.server import WsServer
@@ -112,8 +113,10 @@ def main(args: Sequence[str] | None = None) -> int:
         server.stop()
         return _fail(f"cannot write {options.output}: {error.strerror}")
     with server:
+        end = threading.Event()
+        catch_interrupts(end)
         show(f"Recording {options.url} into {options.output}; clients connect to {server.url}")
-        until_interrupted()
+        wait_for(end)
         failed = server.recording_error
     return 0 if failed is None else _FAILED
 

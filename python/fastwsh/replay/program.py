@@ -10,7 +10,7 @@ from typing import Final
 
 from fastwsh import __version__
 from fastwsh.config import ConfigError
-from fastwsh.program import listen_options, show, tls_files, until_interrupted
+from fastwsh.program import catch_interrupts, listen_options, show, tls_files, wait_for
 from fastwsh.testing.har import HarError
 from fastwsh.testing.replaying import Replay
 from fastwsh.testing.server import WsServer
@@ -127,14 +127,16 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(error)
     with server:
         urls = ", ".join(map(server.url_for, replay.paths))
+        end = threading.Event()
+        catch_interrupts(end)
         show(f"Replaying {options.file}; clients connect to {urls}")
-        failed = _watch(server, replay, once=options.once)
+        failed = _watch(server, replay, end, once=options.once)
     return _FAILED if failed and options.once else 0
 
 
-def _watch(server: WsServer, replay: Replay, *, once: bool) -> bool:
-    """Tell of failures as they come; whether there were any."""
-    end, failed = threading.Event(), threading.Event()
+def _watch(server: WsServer, replay: Replay, end: threading.Event, *, once: bool) -> bool:
+    """Tell of failures as they come, until `end`; return whether there were any."""
+    failed = threading.Event()
 
     def look() -> None:
         while not end.wait(_LOOK_SECONDS):
@@ -149,7 +151,7 @@ def _watch(server: WsServer, replay: Replay, *, once: bool) -> bool:
 
     watcher = threading.Thread(target=look, name="fastwsh-watch", daemon=True)
     watcher.start()
-    until_interrupted(end)
+    wait_for(end)
     end.set()
     watcher.join()
     for error in server.take_errors():
