@@ -1,7 +1,6 @@
 """The access log: a line for each WebSocket connection when it has ended or was refused.
 
-Owns the fields and both formats. Logging as such is off the path of a connection: a server without
-an access log has none of this.
+Owns the fields and both formats. A server without an access log runs none of this code.
 """
 
 import http
@@ -16,12 +15,12 @@ from fastwsh.pywebsocket import common
 
 __all__ = ["AccessLog"]
 
-# What a reader that splits at blanks takes for one field, and no terminal for a command.
+# Characters that neither split a field at a blank nor are a command for a terminal.
 _BARE: Final = re.compile(r"[\w.,:;/@%+=*()\[\]-]+", re.ASCII)
 
 _COUNTS: Final = ("messages_received", "messages_sent", "bytes_received", "bytes_sent")
 
-# In the order in which they stand; a connection that was refused has few of them.
+# In the order of the line; a refused connection has only few of them.
 _FIELDS: Final = (
     *("time", "peer", "resource", "status"),
     *("subprotocol", "extensions", "close_received", "close_sent"),
@@ -35,7 +34,7 @@ _LOGGER: Final = logging.getLogger("fastwsh.access")
 
 
 class AccessLog:
-    """Writes connections to a file or to standard output; from any thread.
+    """Writes connections to a file or to standard output; any thread may call it.
 
     Args:
         target: The file, or `-` for standard output.
@@ -61,7 +60,7 @@ class AccessLog:
         """Write the line of a connection.
 
         Args:
-            request: Its request, of which the handshake and the handler are done.
+            request: Its request, after the handshake and the handler have ended.
             started: When its thread began, by `time.monotonic`.
         """
         try:
@@ -77,12 +76,12 @@ class AccessLog:
         self._write(entry)
 
     def write_refusal(self, peer: Any, resource: str, status: int) -> None:
-        """Write the line of a request for a WebSocket connection that came to no handler.
+        """Write the line of a request for a WebSocket connection that has reached no handler.
 
         Args:
             peer: The peer's address, as `socket` has it.
-            resource: What was asked for.
-            status: What it was answered with.
+            resource: The requested resource.
+            status: The status of the answer.
         """
         self._write(_entry(peer, resource, status))
 
@@ -92,7 +91,7 @@ class AccessLog:
 
 
 class _JsonNotices(logging.Formatter):
-    """Makes an object of what is no connection: how many lines were lost."""
+    """Formats notices that are not about a connection: how many lines were lost."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -102,7 +101,7 @@ class _JsonNotices(logging.Formatter):
 
 
 def _entry(peer: Any, resource: str, status: int | None) -> dict[str, Any]:
-    """Return all fields, of which only these are known."""
+    """Return all fields; all but the given ones are empty."""
     entry: dict[str, Any] = dict.fromkeys(_FIELDS)
     entry.update(
         time=logs.format_time(time.time()),
@@ -141,7 +140,7 @@ def _format_peer(address: Any) -> str:
 
 
 def _format(entry: dict[str, Any]) -> str:
-    """Return `[time] peer resource status`, and `name=value` for the rest that is there."""
+    """Return `[time] peer resource status`, and `name=value` for all other fields with a value."""
     moment, peer, resource, status = (entry.pop(name) for name in list(entry)[:4])
     fields = [f"[{moment}]", peer, _quote(resource), "-" if status is None else str(status)]
     fields += [f"{name}={_quote(value)}" for name, value in entry.items() if value is not None]

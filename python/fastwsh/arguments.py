@@ -1,7 +1,7 @@
-"""Options for those who operate a server: where it listens, TLS, and logging.
+"""Options for operators: where the server listens, TLS, and logging.
 
-Owns their names, defaults and help, and how every option is spelled and shown. Handlers, files and
-the order of the sources are `options`' business.
+Owns their names, defaults and help, and how every option is spelled and shown. `options` owns the
+options for handlers and files, and the order of the sources.
 """
 
 import argparse
@@ -39,7 +39,7 @@ _OLD_NAMES: Final = {
 class HelpFormatter(argparse.HelpFormatter):
     """Shows each option with its environment variables.
 
-    Of the spellings it shows those with dashes; those with underscores are accepted all the same.
+    It shows the spellings with dashes; those with underscores are accepted as well.
     """
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
@@ -55,7 +55,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class _OldName(argparse.Action):
-    """An option of older pywebsockets: one warning at start-up instead of an error."""
+    """An option of older versions of pywebsocket: one warning at start-up instead of an error."""
 
     def __call__(
         self,
@@ -72,7 +72,7 @@ class _OldName(argparse.Action):
 
 
 class _TlsFile(argparse.Action):
-    """A file for TLS; under the names that uvicorn gave it, it switches TLS on as there."""
+    """A file for TLS. Under uvicorn's names the option also switches TLS on, as in uvicorn."""
 
     def __call__(
         self,
@@ -91,7 +91,7 @@ class _TlsFile(argparse.Action):
 
 
 def spelled(*names: str) -> list[str]:
-    """Add the spelling with underscores behind each long name that has an inner dash."""
+    """Add the spelling with underscores after each long name that has an inner dash."""
     spellings = []
     for name in names:
         spellings.append(name)
@@ -101,7 +101,7 @@ def spelled(*names: str) -> list[str]:
 
 
 def add_listening(group: argparse._ArgumentGroup) -> None:
-    """Add where to listen, and for whom."""
+    """Add the options that say where to listen."""
     group.add_argument(
         "-H",
         *spelled("--server-host", "--host"),
@@ -167,7 +167,7 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
 
 
 def add_tls(group: argparse._ArgumentGroup) -> None:
-    """Add TLS and client certificates."""
+    """Add the options for TLS and client certificates."""
     group.add_argument(
         "-t",
         "--tls",
@@ -215,7 +215,7 @@ def add_tls(group: argparse._ArgumentGroup) -> None:
 
 
 def add_logging(group: argparse._ArgumentGroup) -> None:
-    """Add the logs."""
+    """Add the options for logs."""
     group.add_argument(
         "-l",
         *spelled("--log-file"),
@@ -282,7 +282,7 @@ def add_logging(group: argparse._ArgumentGroup) -> None:
 
 
 def add_old_names(parser: argparse.ArgumentParser) -> None:
-    """Add the options of older pywebsockets, which the help does not show."""
+    """Add the options of older versions of pywebsocket, which the help does not show."""
     suppress = argparse.SUPPRESS
     for name in _OLD_NAMES:
         parser.add_argument(

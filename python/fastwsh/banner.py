@@ -1,7 +1,7 @@
-"""What a person at a terminal is told: addresses, handlers, failures, near misses.
+"""What the server prints for a person at a terminal: addresses, handlers, failures, hints.
 
-Names of files and resources, and reasons of failures, come from outside: control characters are
-taken out of them before they reach a terminal, and colours are ours alone.
+Names of files and resources, and reasons of failures, come from outside: this module removes
+control characters before it prints them. Only the module itself prints colours.
 """
 
 import argparse
@@ -23,19 +23,19 @@ _BOLD: Final = "\x1b[1m"
 _RED: Final = "\x1b[31m"
 _PLAIN: Final = "\x1b[0m"
 
-# C0 and C1 controls, and the marks that turn the direction of the text around them.
+# C0 and C1 controls, and the marks that change the direction of the text around them.
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (compared, not bound)
 
 
 def clean(text: str) -> str:
-    """Return `text` without control characters, so that a terminal shows it and obeys nothing."""
+    """Return `text` without control characters, so that it cannot control a terminal."""
     return _UNPRINTABLE.sub("", text)
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write a line, with escapes for what the stream's encoding lacks."""
+    """Write a line, with escapes for characters that the stream's encoding lacks."""
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
@@ -66,10 +66,10 @@ def listing(suites: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def show(server: Any, options: argparse.Namespace) -> None:
-    """Print where the server listens and what it serves, if somebody is watching.
+    """Print where the server listens and what it serves, if there is a terminal.
 
     Prints to stderr if that is a terminal, else to stdout if that is one, else nothing, as
-    pywebsocket starts silently. Colours are left out if `NO_COLOR` is set (no-color.org).
+    pywebsocket starts silently. There are no colours if `NO_COLOR` is set (no-color.org).
     """
     stream = _terminal()
     if stream is None:
@@ -99,7 +99,7 @@ def show(server: Any, options: argparse.Namespace) -> None:
 
 
 def say(line: str) -> None:
-    """Write a line if somebody is watching, and wait for nobody."""
+    """Write a line if there is a terminal, without waiting for it."""
     stream = _terminal()
     if stream is not None:
         with contextlib.suppress(OSError):
@@ -112,7 +112,7 @@ def _terminal() -> TextIO | None:
 
 
 def _origins(server: Any, options: argparse.Namespace) -> tuple[str, str]:
-    """Return what the URLs of pages and of handlers begin with; nothing if there is no port."""
+    """Return the beginnings of the URLs of pages and handlers; nothing if there is no port."""
     host = options.server_host
     if listeners.are_named(options):
         hosts = [s.getsockname()[0] for s, _ in server._sockets if s.family != socket.AF_UNIX]
@@ -129,7 +129,7 @@ def _origins(server: Any, options: argparse.Namespace) -> tuple[str, str]:
 
 
 def _summary(warning: str) -> str:
-    """Return the file and the last line of a failure; the log has the traceback between them."""
+    """Return the file and the last line of a failure; the log has the whole traceback."""
     first, _, rest = warning.strip().partition("\n")
     last = rest.rpartition("\n")[2].strip()
     return f"{first} {last}" if last else first

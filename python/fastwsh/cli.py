@@ -1,7 +1,7 @@
 """The program: parse, check, load, listen, and stop when a signal says so.
 
-Owns the order of start-up, the exit status and the signals. Every failure to start is one
-sentence on stderr; nothing that an operator can cause ends in a traceback.
+Owns the order of start-up, the exit status and the signals. Every failure to start is one sentence
+on stderr; no mistake of an operator ends in a traceback.
 """
 
 import argparse
@@ -40,13 +40,13 @@ __all__ = ["main", "script"]
 
 _DROPIN_PATH: Final = Path(__file__).resolve().parent / "dropin"
 _INTERRUPTED: Final = 128 + signal.SIGINT
-# Beyond the time that connections have: what the server may need to notice that it is over.
+# The time that the server may need after the connections' time, to notice that it is over.
 _STOP_MARGIN_SECONDS: Final = 2.0
-# The log or stdout may be blocked by a reader that does not read.
+# The time for the last output: the log or stdout may have a reader that does not read.
 _FLUSH_SECONDS: Final = 1.0
-# A SIGTERM this soon after the first signal is none of its own: timeout(1) sends two.
+# A SIGTERM this soon after the first signal is the same one: timeout(1) sends it twice.
 _SAME_SIGNAL_SECONDS: Final = 0.2
-# How long a signal may go unnoticed, at worst.
+# The longest time that a signal may go unnoticed.
 _SIGNAL_SECONDS: Final = 0.5
 
 _Handler = Callable[[int, FrameType | None], object] | signal.Handlers
@@ -61,13 +61,14 @@ _logger = logging.getLogger("fastwsh.cli")
 
 @dataclass(frozen=True)
 class _Done:
-    """A thread of ours has ended: with this result, or with an exception."""
+    """The event that a thread of ours has ended, with a result or an exception."""
 
     result: bool | None = None
     error: BaseException | None = None
 
 
-# What the main thread waits for. A SimpleQueue, because a signal handler may call its `put`.
+# The events that the main thread waits for. A SimpleQueue, because a signal handler may call its
+# `put`.
 _Events = queue.SimpleQueue[signal.Signals | _Done]
 
 
@@ -78,9 +79,9 @@ def main(args: Sequence[str] | None = None) -> int:
     `pywebsocket3` and `mod_pywebsocket` importable, as handlers expect. Takes signals over only
     where Python's defaults are in place, so that a program that calls this keeps its own handlers:
     SIGINT and SIGTERM, and SIGHUP if there is a certificate or a log file that it can renew, or a
-    service manager. Takes the sockets of LISTEN_FDS over, and tells NOTIFY_SOCKET what becomes of
-    the server. Ends the process itself, rather than return, if handlers outlive the stop, or after
-    a second signal.
+    service manager. Takes the sockets of LISTEN_FDS over, and reports the state of the server to
+    NOTIFY_SOCKET. Ends the process itself, rather than return, if handlers outlive the stop, or
+    after a second signal.
 
     Args:
         args: The arguments without the program's name; None takes those of the process.
@@ -125,7 +126,7 @@ def script() -> int:
 
 
 def _listen(options: argparse.Namespace) -> int:
-    """Serve at the places of the options and the environment."""
+    """Listen at the places that the options and the environment name."""
     options.fd = [*(options.fd or ()), *listeners.take_inherited(os.environ)]
     if options.thread_monitor_interval_in_sec > 0:
         logs.ThreadMonitor(options.thread_monitor_interval_in_sec).start()
@@ -149,7 +150,7 @@ def _start(options: argparse.Namespace) -> WebSocketServer:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Load all handlers and report; nothing listens."""
+    """Load all handlers and report, without listening."""
     try:
         dispatcher = load_handlers(options)
     except Exception as error:
@@ -168,7 +169,7 @@ def _check(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     """Serve until a signal or the server itself ends it.
 
-    The main thread does nothing but wait, so that signals are noticed whatever the others do.
+    The main thread only waits, so that it notices signals whatever the other threads do.
     """
     known_threads = set(threading.enumerate())
     server = _start(options)
@@ -218,8 +219,8 @@ def _next_event(
 ) -> signal.Signals | _Done | None:
     """Wait for an event; None when the deadline has passed.
 
-    A signal that comes just before the main thread begins to wait does not end that wait, and is
-    handled when it is over: hence no wait is a long one.
+    If a signal arrives just before the main thread begins to wait, it does not end the wait and is
+    handled after it. So every wait is short.
     """
     while (left := deadline - time.monotonic()) > 0:
         with suppress(queue.Empty):
@@ -234,12 +235,12 @@ def _log_files(server: WebSocketServer) -> list[logs.LogFile]:
 
 
 def _renewable(server: WebSocketServer) -> bool:
-    """Tell whether SIGHUP has anything to do; without, it ends a server with its terminal."""
+    """Tell whether SIGHUP has anything to renew; if not, it ends the server as usual."""
     return server.websocket_server_options.use_tls or bool(_log_files(server))
 
 
 def _renew(server: WebSocketServer) -> None:
-    """Open log files anew, which may have been moved away, and read the certificates again."""
+    """Open log files again, as they may have been moved, and read the certificates again."""
     files = _log_files(server)
     for file in files:
         try:
@@ -256,8 +257,8 @@ def _stop(
 ) -> bool:
     """Close every connection; return whether all handlers ended.
 
-    Connections that come meanwhile are refused, except by sockets that were inherited, whose owner
-    keeps them. A second signal ends the process.
+    New connections are refused meanwhile. Only those of inherited sockets wait: the owner of the
+    socket keeps it open. A second signal ends the process.
     """
     timeout, cleanup_timeout = options.shutdown_timeout, options.cleanup_timeout
     _logger.info("Stopping; connections have %g s to close", timeout)
@@ -266,7 +267,7 @@ def _stop(
     deadline = started + timeout + cleanup_timeout + _STOP_MARGIN_SECONDS
     _run_in_thread("stop", lambda: server.stop(timeout, cleanup_timeout), events)
     if server._is_listening:
-        # until then the thread that serves needs them
+        # until then the thread that serves needs the sockets
         server.server_close()
     while True:
         match _next_event(events, notifier, deadline):
@@ -298,7 +299,7 @@ def _run_in_thread(name: str, work: Callable[[], bool | None], events: _Events) 
 
 @contextmanager
 def _signals_put_into(events: _Events, *, renewable: bool) -> Iterator[None]:
-    """Take over the signals that still have Python's default, for as long as the context lasts."""
+    """Handle the signals that still have Python's default while the context lasts."""
     taken: list[signal.Signals] = []
     if threading.current_thread() is threading.main_thread():
         for number, default in _DEFAULT_HANDLERS.items():
@@ -317,7 +318,7 @@ def _signals_put_into(events: _Events, *, renewable: bool) -> Iterator[None]:
 
 
 def _fail(sentence: str, options: argparse.Namespace) -> int:
-    """Tell why the server does not start: on stderr, and in the log file if there is one."""
+    """Report why the server does not start: on stderr, and in the log file if there is one."""
     if options.log_file and logging.getLogger().handlers:
         _logger.critical("%s", sentence)
     banner.write(sys.stderr, f"fastwsh: {banner.clean(sentence)}")
@@ -325,12 +326,12 @@ def _fail(sentence: str, options: argparse.Namespace) -> int:
 
 
 def _have_ended(threads: set[threading.Thread], seconds: float) -> bool:
-    """Wait for those that Python would wait for, and return whether they have ended."""
+    """Wait for the threads that Python would wait for, and return whether they have ended."""
     awaited = [thread for thread in threads if not thread.daemon]
     deadline = time.monotonic() + seconds
     pools = sys.modules.get("concurrent.futures.thread")
     if awaited and pools is not None:
-        # Python tells the threads of pools so before it waits for them
+        # Python also tells the threads of pools to end before it waits for them
         _run_within(seconds, pools._python_exit)
     for thread in awaited:
         thread.join(max(deadline - time.monotonic(), 0))
@@ -340,7 +341,7 @@ def _have_ended(threads: set[threading.Thread], seconds: float) -> bool:
 def _end_now(status: int, seconds: float = 0) -> NoReturn:
     """End the process although threads are running: a sleeping handler cannot be told to stop.
 
-    The hooks of `atexit` have their time, but no more than that.
+    Functions registered with `atexit` run, but only for a limited time.
     """
 
     def end() -> NoReturn:
@@ -356,7 +357,7 @@ def _end_now(status: int, seconds: float = 0) -> NoReturn:
 
 
 def _flush() -> bool:
-    """Write what was logged and printed; return whether somebody read it in time."""
+    """Write all pending output; return whether its readers have read it in time."""
 
     def flush() -> None:
         for stream in (sys.stdout, sys.stderr):

@@ -1,8 +1,8 @@
-"""What the settings must satisfy before a server can start, and the sentence if they do not.
+"""Checks the settings before a server starts, and explains in a sentence what is wrong.
 
 Owns the ranges of values, the configuration file, the change to the document root, the checks of
-paths and of options that need each other, and the wording of start failures. Knows nothing of the
-server itself.
+paths and of options that need each other, and the wording of start failures. Knows nothing about
+the server itself.
 """
 
 import argparse
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _SECTION = "pywebsocket"
-# Entries that make no sense in a file: they end the process, or name the file itself.
+# Options that make no sense in a file: they end the process, or name the file itself.
 _COMMAND_LINE_ONLY = frozenset(
     {"--config", "--check", "--help", "--print-dropin-path", "--version"}
 )
@@ -46,11 +46,11 @@ def read_arguments(path: str, parser: argparse.ArgumentParser) -> tuple[list[str
 
     Args:
         path: The file, seen from the folder in which the program was started.
-        parser: Tells which options exist and which of them take a value.
+        parser: Defines which options exist and which of them take a value.
 
     Returns:
-        The arguments, and a warning for each entry that is no option. Such an entry is passed
-        over, because pywebsocket does that.
+        The arguments, and a warning for each entry that is not an option. Such an entry is ignored,
+        as in pywebsocket.
 
     Raises:
         ConfigError: The file cannot be read or understood.
@@ -101,7 +101,7 @@ def port_number(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Parse a length of time that a thread can wait for."""
+    """Parse a length of time for which a thread can wait."""
     try:
         value = float(text)
     except ValueError:
@@ -126,10 +126,10 @@ def deflate_level(text: str) -> int:
 
 
 def enter_document_root(options: argparse.Namespace) -> None:
-    """Change to the document root, from which every other relative path is seen.
+    """Change to the document root. All other relative paths are relative to it.
 
     Raises:
-        ConfigError: There is no such folder, or it must not be entered.
+        ConfigError: There is no such folder, or it may not be entered.
     """
     try:
         os.chdir(options.document_root)
@@ -141,11 +141,11 @@ def enter_document_root(options: argparse.Namespace) -> None:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Check paths and combinations, and fill in what follows from other options.
+    """Check paths and combinations, and set what follows from other options.
 
     Sets `scan_dir` if it was not given, `cgi_directories`, `is_executable_method` and, with
-    `use_basic_auth`, turns `basic_auth_credential` into the value that the header must have; the
-    same additions that pywebsocket's `_main` makes.
+    `use_basic_auth`, turns `basic_auth_credential` into the value that the header must have;
+    pywebsocket's `_main` makes the same additions.
 
     Raises:
         ConfigError: A path cannot be used, or an option needs another one.

@@ -1,6 +1,6 @@
-"""Calling what may be a coroutine function, from code of either kind.
+"""Calls functions that may be coroutine functions, from both kinds of code.
 
-Imports asyncio only where it is needed: a server whose handlers are all plain functions never does.
+Imports asyncio only when it is needed. A server with only plain functions as handlers never does.
 """
 
 import contextvars
@@ -33,12 +33,12 @@ UVLOOP: Final = "uvloop"
 CHOICES: Final = (ASYNCIO, UVLOOP)
 """The values of --event-loop."""
 
-# Whatever else a function does takes no time worth speaking of.
+# The syntax that may take time; everything else in a function takes none worth mentioning.
 _TAKES_TIME: Final = ("CALL", "IMPORT", "FOR_ITER", "JUMP_BACKWARD", "BEFORE_WITH", "LOAD_SPECIAL")
 
 
 def import_uvloop() -> Any:
-    """Import uvloop, or raise ConfigError if it cannot be had."""
+    """Import uvloop, or raise ConfigError if it cannot be imported."""
     try:
         return importlib.import_module("uvloop")
     except ImportError as error:
@@ -56,7 +56,7 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Await a coroutine function; call another one so that it does not hold up the event loop."""
+    """Await a coroutine function; call any other function without blocking the event loop."""
     if is_coroutine_function(function):
         return await function(*arguments)
     if may_block(function):
@@ -75,7 +75,7 @@ def is_coroutine_function(function: object) -> bool:
 
 
 def may_block(function: object) -> bool:
-    """Tell whether a function does anything that may take time: calls, imports, loops."""
+    """Tell whether a function contains anything that may take time: calls, imports, loops."""
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
         return True
@@ -85,9 +85,9 @@ def may_block(function: object) -> bool:
 async def call_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a thread of its own.
 
-    As many at once as there are callers, unlike `asyncio.to_thread`: functions of handlers may wait
-    for each other. If the caller is cancelled, the function goes on. Context variables that it sets
-    are set for the caller as well, as by any function that is called.
+    Unlike `asyncio.to_thread`, this has no limit on the number of threads, because functions of
+    handlers may wait for each other. If the caller is cancelled, the function goes on. Context
+    variables that it sets are set for the caller as well, as with an ordinary call.
     """
     import asyncio  # noqa: PLC0415 (see the module)
 
@@ -124,7 +124,7 @@ async def call_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _take_over(context: contextvars.Context) -> None:
-    """Set what was set in another context, in the running one."""
+    """Copy the context variables that another context has set into the current one."""
     unset = object()
     for variable, value in context.items():
         if variable.get(unset) is not value:

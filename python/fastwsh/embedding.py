@@ -1,7 +1,7 @@
-"""What programs override of `socketserver`, and what becomes of it.
+"""Methods of `socketserver` that programs override, and which of them are called.
 
-Connections are accepted and served natively, so some methods have nothing to do; a program that
-overrides one of these must be told, for it relies on it.
+The native server accepts and serves connections, so it never calls some of these methods. A program
+that overrides one of them relies on it, and must get an error.
 """
 
 import socket
@@ -26,14 +26,14 @@ _NAMES: Final = (
     "handle_timeout",
     "_handle_request_noblock",
 )
-# as they are before a program has replaced any
+# the original methods, before a program has replaced any
 _OURS: Final = {
     name: getattr(SocketServer, name) for name in (*_NAMES, "verify_request", "handle_error")
 }
 
 
 def is_overridden(server: Any, name: str) -> bool:
-    """Tell whether a server has a method of its own in place of one of `socketserver`."""
+    """Tell whether a server overrides a method of `socketserver`."""
     method = vars(server).get(name) if hasattr(server, "__dict__") else None
     if method is None:
         method = getattr(type(server), name, _OURS[name])
@@ -43,7 +43,7 @@ def is_overridden(server: Any, name: str) -> bool:
 
 
 def decides_itself(dispatcher: Any) -> bool:
-    """Tell whether a dispatcher finds handlers in a way of its own."""
+    """Tell whether a dispatcher overrides how handlers are found."""
     if "get_handler_suite" in getattr(dispatcher, "__dict__", {}):
         return True
     theirs = getattr(type(dispatcher), "get_handler_suite", None)
@@ -51,7 +51,7 @@ def decides_itself(dispatcher: Any) -> bool:
 
 
 def admits(server: Any, descriptor: int, client_address: Any) -> bool:
-    """Ask a server's `verify_request`, as `socketserver` does; the descriptor is closed."""
+    """Call a server's `verify_request`, as `socketserver` does, and close the descriptor."""
     with socket.socket(fileno=descriptor) as request:
         try:
             return bool(server.verify_request(request, client_address))
@@ -61,7 +61,7 @@ def admits(server: Any, descriptor: int, client_address: Any) -> bool:
 
 
 def refuse_overridden(server: Any) -> None:
-    """Raise ConfigError for a method or class of a program that would never be used."""
+    """Raise ConfigError for an overridden method or class that would never be used."""
     for name in _NAMES:
         if is_overridden(server, name):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What the native threads have to tell: lines for the log, and handlers that stall."""
+"""Events of the native threads: lines for the log, and handlers that block others."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ from fastwsh.pywebsocket.dispatch import Dispatcher
 __all__ = ["EventLog"]
 
 _POLL_SECONDS: Final = 1.0
-# To look for names that are alike takes milliseconds, and anybody may ask for what is not there.
+# Finding similar names takes milliseconds, and any client may request unknown names.
 _HINT_SECONDS: Final = 0.2
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
@@ -24,11 +24,11 @@ class EventLog:
     """Makes log lines of the events of one server.
 
     Args:
-        dispatcher: Knows the handlers.
-        access_log: Gets the requests that came to no handler, if there is one.
+        dispatcher: Has the handlers.
+        access_log: Gets the requests that have reached no handler; may be None.
 
     Attributes:
-        has_ended: Whether the server has ended, and nothing more will come.
+        has_ended: Whether the server has ended, so that there are no more events.
     """
 
     def __init__(self, dispatcher: Dispatcher, access_log: AccessLog | None) -> None:
@@ -42,8 +42,8 @@ class EventLog:
         """Wait for an event, for a second at most, and log it.
 
         Yields:
-            A handler that stalls: its resource, fit for a log, itself if it is still there, and
-            for how many seconds it has done so.
+            A handler that blocks others: its resource in printable form, the handler itself if it
+            still exists, and for how many seconds it has blocked them.
         """
         core.set_log_level(min(self._parent.getEffectiveLevel(), 250))
         match core.next_event(_POLL_SECONDS):
@@ -70,7 +70,8 @@ class EventLog:
         logger.info("No handler for resource: %r", resource)
         if not upgrade:
             return
-        # a person at a terminal wants to know; a log file stays as quiet as pywebsocket's
+        # a person at a terminal wants to know this; in a log file there is no more than pywebsocket
+        # writes
         level = logging.WARNING if sys.stderr.isatty() else logging.INFO
         now = time.monotonic()
         if not _LOGGER.isEnabledFor(level) or now < self._next_hint:

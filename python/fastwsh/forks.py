@@ -1,7 +1,8 @@
-"""What a child has of its parent's server after a fork: nothing.
+"""Detaches child processes from the server of their parent after a fork.
 
 A handler may start processes, by `multiprocessing` for instance. None of the server's threads runs
-there, so that nobody would accept from its sockets, act on its signals, or close what is open.
+in the child, so nothing there would accept from the sockets, act on the signals, or close what is
+open.
 """
 
 import contextlib
@@ -21,20 +22,20 @@ class _Forgetful(Protocol):
 
 
 _servers: Final[weakref.WeakSet[_Forgetful]] = weakref.WeakSet()
-# Descriptors and what they were; whoever has them now may have closed them.
+# Descriptors and the files that they referred to. Their owners may have closed them since.
 _listening: Final[dict[int, tuple[int, int]]] = {}
 _own_signals: Final[dict[signal.Signals, Any]] = {}
-# The signals that the forking thread blocked before; a thread forks once at a time.
+# The signals that the forking thread had blocked before; a thread makes one fork at a time.
 _mask: Final = threading.local()
 
 
 def forget_in_children(server: _Forgetful) -> None:
-    """Have `_forget` of `server` called in every child, as long as it is there."""
+    """Call `_forget` of `server` in every child, as long as the server exists."""
     _servers.add(server)
 
 
 def duplicate(listener: socket.socket) -> int:
-    """Return a descriptor of `listener` for the native half; children close both."""
+    """Return a descriptor of `listener` for the native server; children close both."""
     number = os.dup(listener.fileno())
     _listening[number] = _identity(number)
     _listening[listener.fileno()] = _identity(number)
@@ -42,7 +43,7 @@ def duplicate(listener: socket.socket) -> int:
 
 
 def own_signals(former: Mapping[signal.Signals, Any]) -> None:
-    """Say which signals the program has taken over, and what children get back for them."""
+    """Register the signals that the program handles, and the handlers that children restore."""
     _own_signals.clear()
     _own_signals.update(former)
 
@@ -53,8 +54,8 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 
 def _hold_signals() -> None:
-    # A signal that the child gets before it has its default actions would be taken by Python's own
-    # handler there, and forgotten. Blocked, it waits.
+    # If a signal reached the child before its default actions are restored, Python's handler would
+    # take it, and it would be lost. If it is blocked, it waits.
     _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, _own_signals.keys())
 
 
@@ -67,7 +68,7 @@ def _begin_child() -> None:
         signal.signal(number, handler)
     _own_signals.clear()
     _release_signals()
-    # by number: an object of a Unix socket would take the file along that the parent needs
+    # close by number: closing an object of a Unix socket would also remove the parent's file
     for descriptor, identity in _listening.items():
         with contextlib.suppress(OSError):
             if _identity(descriptor) == identity:

@@ -1,7 +1,7 @@
-"""Exception groups, as `asyncio.TaskGroup` raises them, seen by what is in them.
+"""Looks at the exceptions inside exception groups, as `asyncio.TaskGroup` raises them.
 
-Whoever judges an exception asks here first: a handler's exception means the same whether it comes
-alone or in groups.
+All code that interprets an exception of a handler uses this module, so that an exception means the
+same whether it comes alone or in groups.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,13 +26,13 @@ def all_are(error: BaseException, test: Callable[[BaseException], bool]) -> bool
 def without(error: BaseException, test: Callable[[BaseException], bool]) -> BaseException | None:
     """Return the exception without those that pass a test; None if nothing is left.
 
-    What is left of a group keeps its structure, traceback, cause and notes.
+    The rest of a group keeps its structure, traceback, cause and notes.
     """
     if not isinstance(error, BaseExceptionGroup):
         return None if test(error) else error
 
     def is_left(inner: BaseException) -> bool:
-        # the groups are asked about as well
+        # the predicate is called with the groups as well
         return not (isinstance(inner, BaseExceptionGroup) or test(inner))
 
     return error.subgroup(is_left)

@@ -2,9 +2,8 @@
 
 A folder of handlers is a package of its own for as long as its handlers are in use: the first is
 `fastwsh.handlers`, another one at the same time is `fastwsh.handlers.root_` and a hash of its path.
-So no name is one of a real module, and no two folders share what their handlers import from beside
-themselves. A process that `multiprocessing` has started finds handlers by these names in
-`sys.path`.
+So no name equals that of a real module, and handlers of two folders do not share the modules beside
+them. A process that `multiprocessing` starts finds handlers by these names in `sys.path`.
 """
 
 import contextlib
@@ -35,24 +34,24 @@ _MODULE_SUFFIX: Final = HANDLER_SUFFIX.removesuffix(".py")
 
 # Reentrant: a package may be forgotten by the garbage collector at any time.
 _LOCK: Final = threading.RLock()
-# The packages that are in use, by name. Guarded by _LOCK.
+# The packages in use, by name. Guarded by _LOCK.
 _packages: dict[str, "weakref.ref[HandlerPackage]"] = {}
-# What is to be forgotten. The garbage collector may put it there at any time, but `sys.modules`
-# must not change while somebody iterates over it.
+# Modules to remove. The garbage collector may add to this at any time, but `sys.modules` must not
+# change while other code iterates over it.
 _ended: Final[deque[str]] = deque()
 _unused: Final[deque[ModuleType]] = deque()
-# How often each folder was made importable; those are in sys.path. Guarded by _LOCK.
+# How often each folder was made importable; these folders are in sys.path. Guarded by _LOCK.
 _importable: dict[str, int] = {}
 
 
 class HandlerPackage:
     """The package of one folder of handlers.
 
-    When nobody has it any more, its modules are forgotten before the next one is made.
+    When it is no longer used, its modules are removed before the next package is made.
 
     Args:
         folder: The folder, as a real path.
-        encoding: How its handlers are encoded; None: see `source.read`.
+        encoding: The encoding of its handlers; for None, see `source.read`.
 
     Attributes:
         name: The package's name.
@@ -61,7 +60,7 @@ class HandlerPackage:
     def __init__(self, folder: str, encoding: str | None = None) -> None:
         self.folder = folder
         self.encoding = encoding
-        # Handlers that others have imported, and that were not loaded themselves since.
+        # Handlers that other handlers have imported and that were not loaded themselves since.
         self._imported: set[str] = set()
         top = importlib.import_module(_TOP)
         with _LOCK:
@@ -76,11 +75,11 @@ class HandlerPackage:
                 )
         self._end = weakref.finalize(self, _ended.append, self.name)
         self._end.atexit = False
-        # a folder may have changed faster than its time of modification tells
+        # a folder may have changed without a new time of modification, if it was changed quickly
         importlib.invalidate_caches()
 
     def release(self) -> None:
-        """Forget the modules; what runs of them goes on."""
+        """Remove the modules; code of theirs that runs goes on."""
         with _LOCK:
             self._end()
             _sweep()
@@ -95,9 +94,9 @@ class HandlerPackage:
 
     @contextlib.contextmanager
     def loading(self, path: str) -> Iterator[tuple[ModuleType, bool]]:
-        """Put the module of a handler file in place of the one that has its name.
+        """Make the module of a handler file, in place of the one with the same name.
 
-        If the context ends by an exception, everything is as it was.
+        If the context ends by an exception, everything is restored.
 
         Args:
             path: The file.
@@ -126,24 +125,24 @@ class HandlerPackage:
             raise
 
     def note_import(self, name: str) -> None:
-        """Note that another handler is importing a handler, which need not be executed again."""
+        """Note that another handler imports a handler, so that it need not be executed again."""
         self._imported.add(name)
 
 
 def forget_with(owner: object, module: ModuleType) -> None:
-    """Forget a module some time after its owner is gone, unless another one has its name then."""
+    """Remove a module some time after its owner is gone, unless another one has its name."""
     end = weakref.finalize(owner, _unused.append, module)
     end.atexit = False
 
 
 def enter_package() -> None:
-    """Let imports find handlers; called once, by the package of all handlers."""
+    """Make handlers importable; called once, by the package of all handlers."""
     sys.meta_path.insert(0, _FINDER)
 
 
 @contextlib.contextmanager
 def importable(folders: Sequence[str]) -> Iterator[None]:
-    """Have folders in `sys.path`, behind all others, for as long as the context lasts."""
+    """Keep folders at the end of `sys.path` while the context lasts."""
     with _LOCK:
         added = [folder for folder in dict.fromkeys(folders) if _add(folder)]
     try:
@@ -159,7 +158,7 @@ def importable(folders: Sequence[str]) -> Iterator[None]:
 
 
 def execute(module: ModuleType, code: Any, needs: py2.Needs) -> None:
-    """Execute a handler as a module. Raises whatever it does."""
+    """Execute a handler as a module. Raises whatever the handler raises."""
     if needs:
         vars(module)["__builtins__"] = py2.make_builtins(needs)
     exec(code, vars(module))  # noqa: S102 (what handlers are for)
@@ -213,11 +212,12 @@ class _HandlerFinder:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,  # noqa: ARG002 (the finder protocol)
     ) -> ModuleSpec | None:
-        """Return the spec of a handler or of a folder of handlers; None for all else."""
+        """Return the spec of a handler or of a folder of handlers; None for everything else."""
         if path is None or not fullname.startswith(f"{_TOP}."):
             return None
         parent, _, name = fullname.rpartition(".")
-        # a process that multiprocessing has started has loaded none, but has the same sys.path
+        # a process that multiprocessing has started has loaded no handler, but has the same
+        # sys.path
         is_searching = parent == _TOP and not path
         folders = [os.path.realpath(entry) for entry in reversed(sys.path)]
         if parent == _TOP and (root := _ROOT.fullmatch(name)):
@@ -239,7 +239,7 @@ _FINDER: Final[Any] = _HandlerFinder()
 
 
 def _names_of(folder: str) -> Iterator[str]:
-    """Yield the names that the package of a folder may have, the best first."""
+    """Yield the possible names for the package of a folder, the best first."""
     yield _TOP
     name = f"{_TOP}.root_{_digest(folder)}"
     yield name
@@ -251,7 +251,7 @@ def _digest(folder: str) -> str:
 
 
 def _escape(part: str) -> str:
-    """Return a part of a path as it stands in a module's name, where a dot means something else."""
+    """Escape a part of a path for a module's name, in which a dot has another meaning."""
     return part.replace("%", "%25").replace(".", "%2E")
 
 
@@ -260,7 +260,7 @@ def _unescape(name: str) -> str:
 
 
 def _package_of(name: str) -> HandlerPackage | None:
-    """Return the package in use that a module's name is in."""
+    """Return the package in use that contains the name of a module."""
     with _LOCK:
         while name:
             if (reference := _packages.get(name)) is not None:
@@ -288,7 +288,7 @@ def _make_module(name: str, path: str, encoding: str | None) -> ModuleType:
 
 
 def _sweep() -> None:
-    """Forget what nobody uses any more."""
+    """Remove the modules that are no longer used."""
     while _unused:
         module = _unused.popleft()
         if sys.modules.get(module.__name__) is module:
@@ -298,7 +298,7 @@ def _sweep() -> None:
 
 
 def _forget(package_name: str) -> None:
-    """Forget the modules of a package, but not those of another one whose name begins alike."""
+    """Remove the modules of a package, but not those of another one with a longer name."""
     del _packages[package_name]
     inside = f"{package_name}."
     others = [f"{name}." for name in _packages if name.startswith(inside)]
@@ -310,7 +310,7 @@ def _forget(package_name: str) -> None:
         return
     top = sys.modules[_TOP]
     top.__path__ = []
-    # what imports have put there
+    # attributes that imports have set
     for name in [name for name, value in vars(top).items() if _is_in(value, _TOP)]:
         delattr(top, name)
 
@@ -320,7 +320,7 @@ def _is_in(value: object, package_name: str) -> bool:
 
 
 def _add(folder: str) -> bool:
-    """Count a folder as importable; False if it was so without us."""
+    """Count a folder as importable; False if it was in sys.path already."""
     if folder not in _importable:
         if folder in sys.path:
             return False

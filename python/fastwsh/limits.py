@@ -1,7 +1,7 @@
-"""How much of the server's time and memory a peer may take: every limit, its default and why.
+"""Limits on the server's time and memory for a peer: each limit, its default and the reason.
 
-Owns the command line's options for limits, and what `--strict-compat` makes of them: pywebsocket
-has none but those of `http.server`. Enforcing them is the native half's business.
+Owns the command line's options for limits, and their values with `--strict-compat`: pywebsocket has
+only those of `http.server`. The native server enforces the limits.
 """
 
 import argparse
@@ -19,18 +19,18 @@ _MIB: Final = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """One limit. 0 is none.
+    """One limit. 0 means no limit.
 
     Args:
         name: The attribute of the options, and with dashes the option.
-        default: Its value where nothing else is said.
+        default: Its value if the option is not given.
         strict: Its value with `--strict-compat`, pywebsocket's.
         kind: Parses the value.
-        metavar: Stands for the value in the help.
+        metavar: The name of the value in the help.
         help: What it limits; the help adds the default.
         shown: The default in words.
-        like: The limit whose value is the default.
-        reason: Why that is the default.
+        like: The limit that provides the default.
+        reason: The reason for the default.
     """
 
     name: str
@@ -180,7 +180,7 @@ LIMITS: Final = (
 
 
 def add_limits(group: argparse._ArgumentGroup) -> None:
-    """Add an option for each limit; `fill_in` gives those that are not set their defaults."""
+    """Add an option for each limit; `fill_in` sets the defaults of those that are not given."""
     for limit in LIMITS:
         default = f"default: {limit.default_in_words}"
         if limit.default and not limit.strict:
@@ -204,7 +204,7 @@ def add_limits(group: argparse._ArgumentGroup) -> None:
 
 
 def fill_in(options: Any) -> None:
-    """Set the limits that are not set."""
+    """Set the limits that were not given."""
     vars(options).update(of(options))
 
 

@@ -1,8 +1,8 @@
-"""Where a server listens besides `--server-host` and `--port`: places, and the sockets for them.
+"""Places to listen besides `--server-host` and `--port`, and the sockets for them.
 
 Owns the notation of `--bind`, Unix sockets and their files, and descriptors that were inherited.
-Knows nothing of connections. A place that the operator names must work: unlike the addresses of
-pywebsocket's `--server-host`, none is left out silently.
+Knows nothing about connections. If a place that the operator names cannot be used, the server does
+not start. Only addresses of pywebsocket's `--server-host` may be left out silently.
 """
 
 import argparse
@@ -39,12 +39,12 @@ AddressInfo = tuple[Any, ...]
 
 _Listener = tuple[socket.socket, AddressInfo]
 
-# sd_listen_fds(3): descriptors are handed over from this one on.
+# sd_listen_fds(3): the first descriptor that a service manager passes on.
 _FIRST_INHERITED: Final = 3
 
 _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 
-# A name may have addresses of a family that this machine does not have.
+# Errors for an address of a family that this machine does not have.
 _ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
@@ -92,7 +92,7 @@ class Tcp:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6 and not self.takes_mapped:
-                # [::] and 0.0.0.0 can be named side by side, whatever the system's default is
+                # [::] and 0.0.0.0 can be used at the same time, whatever the system's default is
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((address[0], port, *address[2:]))
             listener.listen(backlog)
@@ -104,10 +104,10 @@ class Tcp:
 
 @dataclass(frozen=True)
 class Unix:
-    """A Unix socket; its file follows the umask, and goes when the server does.
+    """A Unix socket. Its file follows the umask, and is removed when the server ends.
 
     Attributes:
-        path: The file, seen from the document root if it is relative.
+        path: The file; a relative one is relative to the document root.
         option: The option that named it.
     """
 
@@ -118,7 +118,7 @@ class Unix:
         return f"unix:{self.path}"
 
     def open(self, backlog: int) -> Iterator[_Listener]:
-        """Yield the listening socket, in the place of one that nobody listens on any more."""
+        """Yield the listening socket. It replaces one on which nobody listens any more."""
         _remove_stale(self.path)
         listener = UnixListener(self.path)
         try:
@@ -145,7 +145,7 @@ class Inherited:
         return f"descriptor {self.number}"
 
     def open(self, backlog: int) -> Iterator[_Listener]:
-        """Yield the socket; it listens if it was only bound, and children do not inherit it."""
+        """Yield the socket. Makes it listen if it was only bound; children do not inherit it."""
         listener = socket.socket(fileno=self.number)
         try:
             self._prepare(listener, backlog)
@@ -170,7 +170,7 @@ Place = Tcp | Unix | Inherited
 
 
 class UnixListener(socket.socket):
-    """A Unix socket that takes its file along when it is closed."""
+    """A Unix socket that removes its file when it is closed."""
 
     def __init__(self, path: str) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -179,12 +179,12 @@ class UnixListener(socket.socket):
         except BaseException:
             super().close()
             raise
-        # a handler may change the current folder, and another server may take the name over
+        # a handler may change the current folder, and another server may use the name meanwhile
         self._path = os.path.abspath(path)  # noqa: PTH100 (resolve() would follow links)
         self._identity = _identity(self._path)
 
     def close(self) -> None:
-        """Close the socket, and remove its file unless that is another's by now."""
+        """Close the socket, and remove its file unless another server uses it by now."""
         if self.fileno() >= 0:
             with suppress(OSError):
                 if _identity(self._path) == self._identity:
@@ -242,7 +242,7 @@ def descriptor(text: str) -> int:
 def take_inherited(environ: MutableMapping[str, str]) -> list[int]:
     """Return the descriptors that a service manager passed to this process (sd_listen_fds(3)).
 
-    Removes the variables, so that children do not take them for theirs.
+    Removes the variables, so that children do not use them.
 
     Raises:
         ConfigError: LISTEN_FDS is no number.
@@ -267,7 +267,7 @@ def open_all(options: Any) -> list[_Listener]:
     """Listen on every place that the options name; on host and port only if they were given.
 
     Raises:
-        ConfigError: One of them cannot be had; nothing listens then.
+        ConfigError: One of them cannot be used. Nothing listens then.
     """
     places: list[Place] = []
     if getattr(options, "port_is_named", False):
@@ -296,7 +296,7 @@ def open_place(place: Place, backlog: int) -> list[_Listener]:
         backlog: Connections that the system keeps waiting to be accepted.
 
     Raises:
-        ConfigError: It cannot be had; nothing listens then.
+        ConfigError: The place cannot be used. Nothing listens then.
     """
     opened: list[_Listener] = []
     try:

@@ -1,9 +1,8 @@
 """Finding and loading handler files, `*_wsh.py`.
 
-A handler file is executed as a module of its own, once. This module owns the account of what
-failed; `paths` owns the scan, `source` the decoding and compiling, `handler_modules` the modules,
-and `py2` what handlers of Python 2 need. What is done with the handlers is the dispatcher's
-business.
+A handler file is executed as a module of its own, once. This module owns the results and failures;
+`paths` owns the scan, `source` the decoding and compiling, `handler_modules` the modules, and `py2`
+everything for handlers of Python 2. The dispatcher uses the handlers.
 """
 
 import codecs
@@ -60,7 +59,7 @@ _CONCURRENCY: Final = "web_socket_concurrency"
 
 
 def default_passive_closing_handshake(request: Any) -> tuple[int, str]:  # noqa: ARG001 (a handler)
-    """Answer a close frame with status 1000, as handlers without a function for it do."""
+    """Answer a close frame with status 1000, for handlers without a function for it."""
     return common.STATUS_NORMAL_CLOSURE, ""
 
 
@@ -75,10 +74,9 @@ class HandlerSuite:
         path: The handler's file, or "" if it was loaded from a text.
         namespace: The handler's global variables.
         package: The package of its module, or None if it was loaded from a text.
-        concurrency: Where the handler says that it runs: "threads", "hub" or, by default, "auto".
-        why_threads: Why it needs a thread of its own if it does not say, or None if it can share
-            one.
-        stall: What was seen if it kept others waiting while it shared one, or None.
+        concurrency: Where the handler wants to run: "threads", "hub" or, by default, "auto".
+        why_threads: Why it needs a thread of its own under "auto", or None if it can share one.
+        stall: What was seen when it kept others waiting in a shared thread, or None.
         is_async: Whether `transfer_data` is a coroutine function, which needs an event loop.
         opens_async: Whether `do_extra_handshake` is one.
     """
@@ -108,14 +106,14 @@ class HandlerSuite:
 
 @dataclass(frozen=True, slots=True)
 class HandlerFile:
-    """One file that was found, and what came of it.
+    """One file that was found, and the result of loading it.
 
     Attributes:
         path: The file, absolute.
         resource: The path in the URL that it serves, or None if its name gives none.
         suite: Its functions, or None if it could not be loaded.
         error: Why it could not be loaded, or None.
-        stamp: Its state before it was read, or None if it was not there.
+        stamp: Its state before it was read, or None if it did not exist.
     """
 
     path: str
@@ -126,7 +124,7 @@ class HandlerFile:
 
     @property
     def warning(self) -> str | None:
-        """The line for the log, or None if there is nothing to warn of."""
+        """The line for the log, or None if there is no warning."""
         return None if self.error is None else f"{self.path}: {self.error}"
 
 
@@ -139,17 +137,17 @@ def load_handlers(
 ) -> list[HandlerFile]:
     """Find and load every handler file in a folder and the folders in it.
 
-    A file that fails does not keep the others from being loaded.
+    If one file fails, the others are loaded all the same.
 
     Args:
         root_dir: The folder that the resources are relative to.
         scan_dir: The folder in it to scan; by default all of it.
         allow_outside_root: Whether to load a file that is a link to one outside `root_dir`.
-        encoding: How the files are encoded. By default as the locale says or, if a file cannot be
-            decoded that way, as the file itself says (PEP 263).
+        encoding: The encoding of the files. By default the locale's, or, if a file cannot be
+            decoded with that, the one that the file declares (PEP 263).
 
     Returns:
-        What was found, in the order of the paths.
+        The files that were found, in the order of the paths.
 
     Raises:
         LookupError: There is no such encoding.
@@ -161,14 +159,14 @@ def load_handlers(
 
 
 class HandlerFolder:
-    """A folder with handler files; it stays the same wherever a handler changes the folder to.
+    """A folder with handler files; it stays the same if a handler changes the current folder.
 
     Args:
         root_dir: The folder that the resources are relative to.
         scan_dir: The folder in it to scan; by default all of it.
         allow_outside_root: Whether to load a file that is a link to one outside `root_dir`.
         encoding: As for `load_handlers`.
-        package: What the modules are in; by default a package of its own.
+        package: The package for the modules; by default a new one.
 
     Raises:
         LookupError: There is no such encoding.
@@ -215,7 +213,7 @@ def load_source(text: str, path: str = "") -> HandlerSuite:
     """Execute the source of a handler and take its functions.
 
     Makes `pywebsocket3` and `mod_pywebsocket` importable for the whole process, because handlers
-    import them also while they run. Without a path it becomes no module, as in pywebsocket.
+    import them also while they run. Without a path, no module is made, as in pywebsocket.
 
     Args:
         text: The source.
@@ -253,7 +251,7 @@ def _load(text: str, path: str, package: handler_modules.HandlerPackage | None) 
         raise LoadError(f"{type(error).__name__}: {error}") from error
     loggers.keep_enabled()
     if package is None:
-        # as in pywebsocket, its __name__ is that of the built-in names
+        # as in pywebsocket, its __name__ is that of the module `builtins`
         namespace: dict[str, Any] = {"__builtins__": py2.make_builtins(needs)} if needs else {}
         with _failures_told(file_name):
             exec(code, namespace)  # noqa: S102 (what handlers are for)
@@ -270,7 +268,7 @@ def _load(text: str, path: str, package: handler_modules.HandlerPackage | None) 
 
 @contextlib.contextmanager
 def _failures_told(file_name: str) -> Iterator[None]:
-    """Make a LoadError of whatever a handler raises."""
+    """Turn every exception of a handler into a LoadError."""
     try:
         yield
     except KeyboardInterrupt:
@@ -327,7 +325,7 @@ def _syntax_error(error: SyntaxError) -> LoadError:
 
 
 def _execution_error(error: BaseException, file_name: str) -> LoadError:
-    """Say what was raised, where, and by which line of the handler."""
+    """Describe what was raised, where, and by which line of the handler."""
     text = " ".join(str(error).split())
     message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)

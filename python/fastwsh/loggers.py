@@ -1,4 +1,4 @@
-"""The loggers of the server and of its handlers' stream stay, whatever a handler configures."""
+"""Keeps the loggers of the server and of streams enabled, whatever a handler configures."""
 
 import logging
 import sys
@@ -12,10 +12,10 @@ _HANDLERS: Final = "fastwsh.handlers."
 
 
 class _Kept(logging.Logger):
-    """A logger that `logging.config` does not disable among all that a configuration leaves out.
+    """A logger that `logging.config` does not disable if a configuration does not name it.
 
-    `dictConfig` and `fileConfig` do that by default, and the operator would hear of no mistake of
-    any handler any more. Who sets `disabled` itself means it.
+    `dictConfig` and `fileConfig` disable such loggers by default, and then the log would not show
+    any mistake of a handler. Setting `disabled` directly still works.
     """
 
     _is_disabled = False
@@ -31,7 +31,7 @@ class _Kept(logging.Logger):
 
 
 def get(name: str) -> logging.Logger:
-    """Return a logger, which is kept enabled if it is the server's."""
+    """Return a logger, which stays enabled if it is one of the server's."""
     logger = logging.getLogger(name)
     is_ours = name.partition(".")[0] in _ROOTS and not name.startswith(_HANDLERS)
     if type(logger) is logging.Logger and is_ours:
@@ -42,7 +42,7 @@ def get(name: str) -> logging.Logger:
 
 
 def keep_enabled() -> None:
-    """Keep the loggers that there are from being disabled by a configuration of a handler's."""
+    """Keep configurations of handlers from disabling the existing loggers."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger):
             get(name)

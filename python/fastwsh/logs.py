@@ -1,6 +1,6 @@
 """Logging as pywebsocket sets it up: one handler on the root logger, its format, its levels.
 
-Owns both formats, log files that rotate and can be opened anew, and what becomes of text from
+Owns both formats, log files that rotate and can be opened again, and the escaping of text from
 outside: whatever a peer sends, a record stays one record.
 """
 
@@ -38,11 +38,11 @@ LOG_FORMAT: Final = "[%(asctime)s] [%(levelname)s] %(name)s: %(message)s"
 
 _DEFLATE_LOGGERS: Final = ("pywebsocket3.util._Deflater", "pywebsocket3.util._Inflater")
 
-# Everything that a terminal may take for a command, what some viewers take for a line end, and the
-# marks that turn the direction of the text around them.
+# All characters that a terminal may take for a command or a viewer for a line end, and the marks
+# that change the direction of the text around them.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
-# The second line of a record and all after it: no text can pass for a record of ours.
+# Put before all lines of a record but the first, so that no text can look like another record.
 _CONTINUATION: Final = "\n    "
 
 
@@ -87,20 +87,20 @@ def format_time(seconds: float) -> str:
 
 
 class _CountsLost(logging.StreamHandler[Any]):
-    """A handler that tells afterwards how many lines could not be written."""
+    """A handler that reports afterwards how many lines could not be written."""
 
     _lost = 0
     _reason = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, and what became of those before it."""
+        """Write a record, after a notice of those that were lost before it."""
         lost = self._lost
         super().emit(record)
         if lost and self._lost == lost:
             self._tell_of_lost()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Count what cannot be written, instead of a traceback for each record."""
+        """Count records that cannot be written, instead of printing a traceback for each."""
         error = sys.exception()
         if not isinstance(error, OSError):
             super().handleError(record)
@@ -110,7 +110,7 @@ class _CountsLost(logging.StreamHandler[Any]):
             self._tell_of_failure(error)
 
     def _tell_of_failure(self, error: OSError) -> None:
-        """Say that lines are being lost; called for the first of them."""
+        """Report that lines are being lost; called for the first of them."""
 
     def _tell_of_lost(self) -> None:
         lost, self._lost = self._lost, 0
@@ -132,7 +132,7 @@ class _CountsLost(logging.StreamHandler[Any]):
 
 
 class StreamLog(_CountsLost):
-    """A log on standard error or standard output; nobody waits for its reader.
+    """A log on standard error or standard output, which does not wait for its reader.
 
     Args:
         stream: Where the lines go.
@@ -159,9 +159,9 @@ class StreamLog(_CountsLost):
 class LogFile(_CountsLost, logging.handlers.RotatingFileHandler):
     """A log file that rotates by size, and that another program may rotate as well.
 
-    When it cannot be written, because the disk is full, one line on standard error says so, and a
-    record in the file tells afterwards how many were lost. A pipe or a terminal of this name stops
-    nobody.
+    If it cannot be written, for instance because the disk is full, one line on standard error says
+    so, and later a record in the file says how many were lost. If the name is a pipe or a terminal,
+    nothing waits for its reader.
     """
 
     _reason = "this file could not be written"
@@ -176,10 +176,10 @@ class LogFile(_CountsLost, logging.handlers.RotatingFileHandler):
         _complain(f"the log file {self.baseFilename!r}", error)
 
     def reopen(self) -> None:
-        """Open the file of this name anew.
+        """Open the file of this name again.
 
         Raises:
-            OSError: It cannot be opened; what was open stays in use.
+            OSError: It cannot be opened; the file that was open stays in use.
         """
         self.acquire()
         try:
@@ -203,8 +203,8 @@ def open_log_file(path: str, options: Any, option: str) -> LogFile:
     """Open a log file for appending; it rotates as the options say.
 
     Args:
-        path: The file, seen from the current folder.
-        options: `log_max` and `log_count`; pywebsocket's defaults stand in for them.
+        path: The file, relative to the current folder.
+        options: `log_max` and `log_count`; pywebsocket's defaults replace missing ones.
         option: The option that names the file.
 
     Raises:
@@ -228,7 +228,7 @@ def open_log_file(path: str, options: Any, option: str) -> LogFile:
 def configure(options: Any) -> None:
     """Send the root logger to stderr, or to a rotating file if `options.log_file` is set.
 
-    Like pywebsocket's function of this purpose it adds to handlers that are already there.
+    Like pywebsocket's function for this, it keeps the handlers that exist already.
 
     Args:
         options: pywebsocket's; `log_format` may be missing.

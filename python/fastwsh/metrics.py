@@ -1,4 +1,4 @@
-"""Metrics: the port on which Prometheus asks for them, and what gives them to its Python client.
+"""Metrics: the port for Prometheus, and a collector for its Python client.
 
 The numbers, their names and their text format are native; see `_core.Server.metrics`.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Collector", "MetricsPort", "add_options"]
 
-# Numbers tell about clients, and whoever can ask gets them.
+# Metrics say something about clients, and everybody who can reach the port gets them.
 _DEFAULT_HOST: Final = "127.0.0.1"
 
 _BACKLOG: Final = 16
@@ -24,7 +24,7 @@ _LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
 def add_options(group: argparse._ArgumentGroup) -> None:
-    """Add where metrics are to be had."""
+    """Add the options for the port of the metrics."""
     group.add_argument(
         *arguments.spelled("--metrics-port"),
         dest="metrics_port",
@@ -44,10 +44,10 @@ def add_options(group: argparse._ArgumentGroup) -> None:
 
 
 class MetricsPort:
-    """The sockets on which a server's metrics are asked for; none where no port is named.
+    """The sockets for a server's metrics; none if no port is named.
 
     Attributes:
-        urls: Where the metrics are to be had.
+        urls: The URLs of the metrics.
     """
 
     def __init__(self) -> None:
@@ -58,10 +58,10 @@ class MetricsPort:
         """Listen on the port that the options name.
 
         Args:
-            options: `metrics_port` and `metrics_host`; an embedder's may have neither.
+            options: `metrics_port` and `metrics_host`; an embedder's options may have neither.
 
         Raises:
-            ConfigError: The port cannot be had.
+            ConfigError: The port cannot be used.
         """
         port = getattr(options, "metrics_port", None)
         if port is not None:
@@ -72,7 +72,7 @@ class MetricsPort:
         self.urls = [f"http://{address}/metrics" for address in addresses]
 
     def serve(self, core: _core.Server) -> None:
-        """Have the native server answer, until it ends."""
+        """Let the native server answer, until it ends."""
         for listener, url in zip(self._sockets, self.urls, strict=True):
             core.listen_for_metrics(forks.duplicate(listener))
             _LOGGER.info("Metrics on %s", url)
@@ -90,10 +90,10 @@ class Collector:
 
         prometheus_client.REGISTRY.register(fastwsh.metrics.Collector(server))
 
-    What that package says of the process by itself is left out.
+    Metrics of the process are left out, as that package has them itself.
 
     Args:
-        server: A `WebSocketServer`; it need not serve yet.
+        server: A `WebSocketServer`, which need not run yet.
     """
 
     def __init__(self, server: Any) -> None:
@@ -104,7 +104,7 @@ class Collector:
         yield from ()
 
     def collect(self) -> Iterator[Any]:
-        """Yield the families of metrics as they are now.
+        """Yield the current families of metrics.
 
         Raises:
             ImportError: prometheus_client is not installed.

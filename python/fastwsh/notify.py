@@ -1,7 +1,8 @@
-"""Telling a service manager how the server is (sd_notify(3)): `NOTIFY_SOCKET`, `WATCHDOG_USEC`.
+"""Reports the server's state to a service manager (sd_notify(3)).
 
-Owns the messages and the socket that they go to. When which is sent is the program's business.
-Without a service manager everything here does nothing.
+Owns the messages and their socket, which `NOTIFY_SOCKET` names; `WATCHDOG_USEC` asks for regular
+messages. The program decides when to send which. Without a service manager, nothing here does
+anything.
 """
 
 import logging
@@ -14,22 +15,22 @@ from typing import Final
 
 __all__ = ["Notifier"]
 
-# A message is lost rather than waited for: nothing here may hold the server up.
+# Messages may be lost: nothing here may make the server wait.
 _FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 
 _LOGGER: Final = logging.getLogger("fastwsh.notify")
 
 
 class Notifier:
-    """Tells one service manager. Never raises and never waits; threads may share it.
+    """Reports to one service manager. Never raises and never waits; threads may share it.
 
-    A socket that cannot be reached is a warning in the log, one until it can be reached again.
+    If the socket cannot be reached, there is one warning in the log until it can be reached again.
 
     Args:
-        path: The Unix datagram socket of the service manager; "@" stands before an abstract name.
+        path: The Unix datagram socket of the service manager; an abstract name begins with "@".
             None or "" if there is no service manager.
-        watchdog_seconds: The service manager takes the server for dead if it hears nothing for so
-            long; infinite if it does not listen for that.
+        watchdog_seconds: The service manager considers the server dead if it gets no message for
+            this time; infinite if it does not.
     """
 
     def __init__(self, path: str | None = None, watchdog_seconds: float = math.inf) -> None:
@@ -42,9 +43,9 @@ class Notifier:
 
     @classmethod
     def take_from(cls, environ: MutableMapping[str, str]) -> "Notifier":
-        """Return what the environment names, and remove it, so that children do not take it over.
+        """Return the notifier of the environment, and remove the variables for children.
 
-        A watchdog that is meant for another process, or is no number, is none.
+        A watchdog time that is for another process, or not a number, is ignored.
         """
         path, microseconds, pid = (
             environ.pop(name, None) for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -60,26 +61,26 @@ class Notifier:
         return bool(self._path)
 
     def ready(self, status: str) -> None:
-        """Tell that connections are accepted, and how things are, in a few words for people."""
+        """Report that connections are accepted, with a short status for people."""
         self._send("READY=1", f"STATUS={_line(status)}")
 
     def status(self, status: str) -> None:
-        """Tell how things are, in a few words for people."""
+        """Report a short status for people."""
         self._send(f"STATUS={_line(status)}")
 
     def reloading(self) -> None:
-        """Tell that the configuration is read again; `ready` has to follow."""
+        """Report that the configuration is read again; `ready` must follow."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
 
     def stopping(self, status: str) -> None:
-        """Tell that the server is about to end, and what it waits for."""
+        """Report that the server is about to end, and what it waits for."""
         self._send("STOPPING=1", f"STATUS={_line(status)}")
 
     def beat(self) -> float:
-        """Tell that the server is alive, if it is time; return the seconds until it is again.
+        """Report that the server is alive, if it is time; return the seconds until the next time.
 
-        To be called by the thread whose life is meant. Infinite without a watchdog.
+        To be called by the thread that is watched. The result is infinite without a watchdog.
         """
         if math.isinf(self._beat_seconds):
             return math.inf
@@ -90,7 +91,7 @@ class Notifier:
         return self._next_beat - now
 
     def close(self) -> None:
-        """Close the socket; what is told from here on is told to nobody."""
+        """Close the socket; later messages are dropped."""
         self._path = ""
         if self._socket is not None:
             self._socket.close()

@@ -1,8 +1,8 @@
 """The command line: every option of pywebsocket's standalone server, and fastwsh's own.
 
 Owns the order of command line, environment and configuration file, and the options about handlers
-and files; those for operators are in `arguments`. What the settings must satisfy together is
-`config`'s business; what they do is the server's.
+and files; those for operators are in `arguments`. `config` checks the settings, and the server uses
+them.
 """
 
 import argparse
@@ -33,17 +33,17 @@ __all__ = [
 ]
 
 DEFAULT_DEFLATE_LEVEL: Final = 1
-"""The quickest: a message of 1 KiB takes a seventh of the time that zlib's usual 6 takes, and
-becomes 40 % longer than with that."""
+"""The quickest level: a message of 1 KiB takes a seventh of the time of zlib's usual level 6, and
+becomes 40 % longer."""
 
 PYWEBSOCKET_DEFLATE_LEVEL: Final = 6
-"""zlib's usual one: with it, compressed messages are byte for byte pywebsocket's."""
+"""zlib's usual level, which makes compressed messages byte for byte those of pywebsocket."""
 
 DEFAULT_SHUTDOWN_TIMEOUT: Final = 10.0
-"""10 s: what service managers wait at least before they kill."""
+"""10 s: service managers wait at least this long before they kill."""
 
 DEFAULT_CLEANUP_TIMEOUT: Final = 5.0
-"""As much as a database or a file needs."""
+"""Enough for a database or a file."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -245,8 +245,8 @@ def parse_args_and_config(
 ) -> tuple[argparse.Namespace, list[str]]:
     """Parse the command line, the environment and the configuration file that they name.
 
-    An option that several of them set has the value of the first in that order; values of
-    repeatable options are not added up.
+    If several of them set an option, the first in that order counts. Values of repeatable options
+    are not combined.
 
     Ends the process with status 2 for a bad option or value, and with 1 for an argument that no
     option takes or a configuration file that cannot be used; each with one sentence on stderr.
@@ -269,7 +269,7 @@ def parse_args_and_config(
     if config_file:
         try:
             from_file, warnings = config.read_arguments(config_file, parser)
-            # other relative paths are seen from the document root
+            # other relative paths are relative to the document root
             layers[0].config_file = os.path.abspath(config_file)  # noqa: PTH100
         except config.ConfigError as error:
             parser.exit(1, f"{parser.prog}: {error}\n")
@@ -279,7 +279,7 @@ def parse_args_and_config(
 
 
 def _nothing(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Return options of which none is given: None, where argparse would put the default."""
+    """Return options of which none is given: None instead of argparse's defaults."""
     given = {action.dest: None for action in parser._actions if action.dest != argparse.SUPPRESS}
     return argparse.Namespace(**given, start_warnings=())
 
@@ -294,7 +294,7 @@ def _parse(parser: argparse.ArgumentParser, args: list[str]) -> argparse.Namespa
 
 
 def _merge(parser: argparse.ArgumentParser, layers: list[argparse.Namespace]) -> argparse.Namespace:
-    """Put the layers over the defaults, the first on top, and add what follows from them."""
+    """Merge the layers, of which the first counts, with the defaults and what follows from them."""
     options = parser.parse_args([])
     for layer in reversed(layers):
         given = {name: value for name, value in vars(layer).items() if value is not None}
@@ -310,7 +310,7 @@ def _merge(parser: argparse.ArgumentParser, layers: list[argparse.Namespace]) ->
 
 
 def fill_in(options: argparse.Namespace) -> None:
-    """Put in the defaults that depend on other options."""
+    """Set the defaults that depend on other options."""
     limits.fill_in(options)
     if options.deflate_level is None:
         strict = options.strict_compat

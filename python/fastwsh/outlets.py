@@ -1,7 +1,7 @@
-"""Text for pipes and terminals, written by a thread of its own.
+"""Writes text to pipes and terminals in a thread of its own.
 
-A reader that does not read stops whoever writes to it. Here that is one thread, which does nothing
-else: connections go on, and what is more than can be kept is refused.
+If a reader does not read, a writer has to wait. Here only one thread waits, which does nothing
+else, so that connections go on. Text beyond a limit is refused.
 """
 
 import atexit
@@ -17,16 +17,16 @@ from typing import Final, TextIO
 
 __all__ = ["Outlet", "drain", "may_block", "of"]
 
-# Minutes of a busy log, and little beside what a server needs.
+# Enough for minutes of a busy log, and little compared with what a server needs.
 _MAX_KEPT_BYTES: Final = 1 << 20
-# How long the end of the process may take because of text that nobody reads.
+# How long the process may wait at its end for text that nobody reads.
 _LAST_SECONDS: Final = 1.0
 
 _open: Final[dict[TextIO, "Outlet"]] = {}
 
 
 def may_block(stream: TextIO) -> bool:
-    """Tell whether a reader can stop those who write to `stream`: a pipe, a socket, a terminal."""
+    """Tell whether writing to `stream` may block: a pipe, a socket, a terminal."""
     try:
         mode = os.fstat(stream.fileno()).st_mode
         return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stream.isatty()
@@ -35,7 +35,7 @@ def may_block(stream: TextIO) -> bool:
 
 
 def of(stream: TextIO) -> "TextIO | Outlet":
-    """Return what to write to instead of `stream`: its outlet if it may block, else itself."""
+    """Return the outlet of `stream` if writing may block, else `stream` itself."""
     if not may_block(stream):
         return stream
     outlet = _open.get(stream)
@@ -53,10 +53,10 @@ def drain(seconds: float) -> bool:
 class Outlet:
     """Takes the place of a text stream whose reader may be slow. Thread-safe.
 
-    A child of a fork has no such thread: there every text is written by who brings it.
+    The child of a fork has no such thread, so each caller writes its text itself.
 
     Args:
-        stream: What to write to; only its descriptor and its encoding are used.
+        stream: The stream to write to; only its descriptor and its encoding are used.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -76,15 +76,15 @@ class Outlet:
         self._is_direct = is_direct
 
     def when_empty(self, call: Callable[[], object]) -> None:
-        """Have `call` called when there is room again after text was refused."""
+        """Set `call` to be called when there is room again after text was refused."""
         self._when_empty.append(call)
 
     def write(self, text: str) -> None:
-        """Take text to write.
+        """Accept text to write.
 
         Raises:
-            BlockingIOError: Too much waits to be written already.
-            OSError: The text cannot be written, or those before it could not.
+            BlockingIOError: Too much text is waiting already.
+            OSError: This text cannot be written, or an earlier one could not.
         """
         data = text.encode(self._encoding, "backslashreplace")
         with self._changed:
@@ -92,7 +92,7 @@ class Outlet:
                 self._write_out(data, _LAST_SECONDS)
                 return
             if self._has_failed and not self._texts:
-                # who writes is told what the thread could tell nobody
+                # raise the error that the thread has met, as it could not raise it to anybody
                 self._write_out(data, 0)
                 self._has_failed = False
                 return
@@ -112,10 +112,10 @@ class Outlet:
                     self._kept_bytes -= len(data)
 
     def flush(self) -> None:
-        """Do nothing: who writes here must not wait."""
+        """Do nothing, because callers must not wait."""
 
     def close(self) -> None:
-        """Close the stream; what waits to be written is lost."""
+        """Close the stream; text that is waiting is lost."""
         with self._changed:
             self._is_closed = True
             _open.pop(self._stream, None)
@@ -155,14 +155,14 @@ class Outlet:
                     call()
 
     def _write_out(self, data: bytes, seconds: float | None) -> None:
-        """Write all of `data`; who calls holds no lock that others need, or names a limit."""
+        """Write all of `data`. The caller holds no lock that others need, or sets a time limit."""
         rest = memoryview(data)
         while rest:
             descriptor = self._stream.fileno()
             if seconds is not None:
                 self._await_room(descriptor, seconds)
             try:
-                # so much a pipe takes whole, once it has said that there is room
+                # a pipe takes this much at once when it is writable
                 rest = rest[os.write(descriptor, rest[: select.PIPE_BUF]) :]
             except BlockingIOError:  # another program may have made the pipe non-blocking
                 self._await_room(descriptor, seconds)
@@ -176,7 +176,7 @@ class Outlet:
 
 
 def _end() -> None:
-    """Write the last lines; whoever logs after this does without a thread."""
+    """Write the last lines; later texts are written without the thread."""
     drain(_LAST_SECONDS)
 
 

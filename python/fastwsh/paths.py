@@ -22,22 +22,22 @@ __all__ = [
 ]
 
 Stamp = tuple[int, int, int]
-"""What tells two states of a file apart: time of modification in ns, size in bytes, inode."""
+"""The state of a file: time of modification in ns, size in bytes, inode."""
 
 HANDLER_SUFFIX: Final = "_wsh.py"
-"""What the name of a handler file ends with."""
+"""The end of the name of a handler file."""
 
-# Files are found whatever their case, but only the exact suffix makes a resource.
+# Files are found in any letter case, but only the exact suffix makes a resource.
 _FILE_PATTERN: Final = re.compile(r"_wsh\.py\Z", re.IGNORECASE)
-# Emacs locks a file by a link that leads nowhere; macOS keeps attributes in a file of their own.
+# Emacs locks a file by a link that leads nowhere; macOS stores attributes in a separate file.
 _DROPPING: Final = re.compile(r"\.[#_]")
 
 
 def find_handler_files(directory: str) -> Iterator[str]:
     """Yield the paths of the handler files in a folder and the folders in it, sorted.
 
-    Links to files are followed, links to folders are not. What editors and file systems leave
-    beside a handler file (`.#echo_wsh.py`, `._echo_wsh.py`) is passed over.
+    Links to files are followed, links to folders are not. Files that editors and file systems leave
+    beside a handler file (`.#echo_wsh.py`, `._echo_wsh.py`) are ignored.
     """
     for folder, folders, files in os.walk(directory):
         folders.sort()
@@ -54,14 +54,15 @@ def is_inside(path: str, folder: str) -> bool:
 
 
 def resource_bytes(resource: str) -> bytes:
-    """Return a resource in UTF-8; the bytes of a file name that is not UTF-8 are as they are."""
+    """Return a resource in UTF-8; the bytes of a file name that is not UTF-8 are kept."""
     return resource.encode("utf-8", "surrogateescape")
 
 
 def named_resource(path: str) -> str | None:
     """Return the resource that a request's path means if it has escapes, or None.
 
-    Clients escape what no URI may contain: `/caf%C3%A9` is the resource of `café_wsh.py`.
+    Clients escape characters that a URI must not contain: `/caf%C3%A9` is the resource of
+    `café_wsh.py`.
     """
     if "%" not in path:
         return None
@@ -70,18 +71,18 @@ def named_resource(path: str) -> str | None:
 
 
 def escape_resource(resource: str) -> str:
-    """Return a resource as it stands in a URL, so that it can be copied from there."""
-    # `%` stands for itself: a file name that has one is its resource
+    """Return a resource in the form of a URL, so that it can be copied."""
+    # `%` stays as it is: it is part of the resource if a file name has one
     return urllib.parse.quote(resource_bytes(resource), safe="/%!$&'()*+,;=:@")
 
 
 def normalize_path(path: str) -> str:
-    """Return the real path, with `/` between its parts; they may be given with a backslash."""
+    """Return the real path with `/` between its parts; the argument may have backslashes."""
     return os.path.realpath(path.replace("\\", os.path.sep)).replace("\\", "/")
 
 
 def make_resource_converter(base_dir: str) -> Callable[[str], str | None]:
-    """Make the function that turns the path of a handler file into its resource.
+    """Make a function that turns the path of a handler file into its resource.
 
     The function returns None for a path that is not under `base_dir` or has another suffix. It does
     not resolve links: a linked file serves the resource of the link.

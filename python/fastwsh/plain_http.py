@@ -1,6 +1,6 @@
-"""What the native half has to know for plain HTTP: content types, and which files are programs.
+"""Settings of plain HTTP for the native server: content types, and which files are programs.
 
-Owns the reading of those options and of the system's tables. Serving is the native half's business.
+Owns the reading of those options and of the system's tables. The native server serves them.
 """
 
 import mimetypes
@@ -12,9 +12,9 @@ from typing import Any, Final, TypedDict
 __all__ = ["DEFAULT_CGI_TIMEOUT", "Settings", "content_types", "settings"]
 
 DEFAULT_CGI_TIMEOUT: Final = 60.0
-"""60 s: what Apache, too, gives a program by default."""
+"""60 s, as Apache's default."""
 
-# Files that are compressed are told apart by how, not by what is in them.
+# The type of a compressed file is that of the compression, not of its content.
 _COMPRESSED: Final = {
     ".gz": "application/gzip",
     ".z": "application/octet-stream",
@@ -74,6 +74,6 @@ def _nobody() -> tuple[int, int] | None:
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:
-        # the kernel's number for users that do not exist
+        # the kernel's number for unknown users
         return 65534, 65534
     return entry.pw_uid, entry.pw_gid

@@ -1,6 +1,6 @@
-"""Files that the server uses itself: where the options name them, and that they are not served.
+"""Files that the server uses itself, which are named by options and must not be served.
 
-The native half knows them by device and inode, so that no other name or link leads to them.
+The native server recognises them by device and inode, so no other name or link leads to them.
 """
 
 import argparse
@@ -21,10 +21,10 @@ _LOGS: Final = ("log_file", "access_log")
 
 
 def of(options: Any) -> list[str]:
-    """Return the paths of the files that the server was told to use.
+    """Return the paths of the files that the options name.
 
     Args:
-        options: pywebsocket's options; those that an embedder leaves out name nothing.
+        options: pywebsocket's options; an embedder may leave some out.
     """
     return [
         *_named(options, *_TLS, *_CONFIGURATION, *_LOGS),
@@ -39,13 +39,13 @@ def _named(options: Any, *names: str) -> list[str]:
 
 
 def serves_dot_files(options: Any) -> bool:
-    """Tell whether files whose names begin with a dot are served, as pywebsocket does."""
+    """Tell whether to serve files with names that begin with a dot, as pywebsocket does."""
     wanted = getattr(options, "serve_dot_files", False)
     return bool(wanted or getattr(options, "strict_compat", False))
 
 
 def warn(options: Any, document_root: str) -> None:
-    """Say once which keys and configuration files are where files are served from."""
+    """Log once which keys and configuration files are in the document root."""
     paths = _named(options, *_TLS, *_CONFIGURATION)
     inside = [path for path in paths if os.path.exists(path) and is_inside(path, document_root)]  # noqa: PTH110
     if inside:
@@ -56,10 +56,10 @@ def warn(options: Any, document_root: str) -> None:
 
 
 def find_tls_files(options: argparse.Namespace) -> list[str]:
-    """Make the paths of keys and certificates absolute, before the document root is entered.
+    """Make the paths of keys and certificates absolute, before changing to the document root.
 
-    They are seen from where the command was typed. pywebsocket sees them from the document root, so
-    that is where a file is looked for that is not there.
+    They are relative to the folder in which the command was typed. pywebsocket's are relative to
+    the document root, so a file that does not exist is looked for there next.
 
     Returns:
         A warning for each that was found in the document root.

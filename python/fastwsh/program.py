@@ -1,4 +1,4 @@
-"""What the small servers of the command line share: where they listen, and how they end."""
+"""Shared by the small server programs: where they listen, and how they end."""
 
 import argparse
 import signal
@@ -62,6 +62,6 @@ def catch_interrupts(end: threading.Event) -> None:
 
 def wait_for(end: threading.Event) -> None:
     """Wait for the event; signals are handled meanwhile."""
-    # in pieces: a signal that comes just before a wait does not end it
+    # wait in short pieces: a signal that arrives just before a wait does not end it
     while not end.wait(0.5):
         pass

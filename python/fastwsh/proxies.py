@@ -1,7 +1,6 @@
-"""Behind a proxy: whose word about the address of a client is believed.
+"""Behind a proxy: which peers may report the addresses of their clients.
 
-Owns the options for that and their notation. What a proxy tells, and what follows from it, is the
-native half's business.
+Owns the options for that and their notation. The native server reads what a proxy reports.
 """
 
 import argparse
@@ -18,15 +17,15 @@ UNIX: Final = "unix"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 Trusted = Network | Literal["unix"]
-"""A network whose addresses are believed, or `UNIX`."""
+"""A network of trusted addresses, or `UNIX`."""
 
 
-# Of an IPv4 address that is written as one of IPv6 (RFC 4291 2.5.5.2).
+# The prefix of an IPv4 address in IPv6 notation (RFC 4291 2.5.5.2).
 _MAPPED_BITS: Final = 96
 
 
 class Settings(TypedDict):
-    """What the native half has to know."""
+    """The settings for the native server."""
 
     trusted_networks: list[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]
     trusts_unix: bool
@@ -34,11 +33,11 @@ class Settings(TypedDict):
 
 
 def add_proxies(group: argparse._ArgumentGroup) -> None:
-    """Add whom to trust, and what they send."""
+    """Add the options for trusted proxies."""
     group.add_argument(
         *spelled("--trusted-proxies"),
         dest="trusted_proxies",
-        # the type gives a list: a value may have several
+        # the type returns a list, because a value may have several entries
         action="extend",
         type=parse_trusted,
         metavar="ADDRESSES",
@@ -64,7 +63,7 @@ def _parse_one(text: str) -> Trusted:
     if text == UNIX:
         return "unix"
     if "%" in text:
-        # the system names the zone beside the address, which would never be equal
+        # the system reports the zone separately from the address, so they would never be equal
         remedy = f"write {text.partition('%')[0]}"
         raise argparse.ArgumentTypeError(f"{text!r} names a zone, which no peer does; {remedy}")
     try:
@@ -74,12 +73,12 @@ def _parse_one(text: str) -> Trusted:
         raise argparse.ArgumentTypeError(f"{text!r} is no proxy to trust; {remedy}") from None
     address, slash, _ = text.partition("/")
     if slash and ipaddress.ip_address(address) != network.network_address:
-        # too much trust is not to come from a slip
+        # a typing mistake must not make the server trust too much
         remedy = f"write {network} for the network, or {address}"
         raise argparse.ArgumentTypeError(f"{text!r} is an address within a network; {remedy}")
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is not None and network.prefixlen >= _MAPPED_BITS:
-        # such peers are known by their IPv4 addresses
+        # the system reports such peers by their IPv4 addresses
         return ipaddress.ip_network((mapped, network.prefixlen - _MAPPED_BITS))
     return network
 

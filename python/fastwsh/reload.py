@@ -1,8 +1,8 @@
 """`--reload`: noticing that handler files change, come and go.
 
-Owns when a change counts and what the log says of it. How files are found and loaded is the
-loader's business, and what serves what afterwards the dispatcher's. Files are looked at rather than
-watched, which works on every file system: in containers and over the network, too.
+Owns when a change counts and what the log says about it. The loader finds and loads files, and the
+dispatcher decides what serves what. Files are polled instead of watched, which works on every file
+system, also in containers and over the network.
 """
 
 import logging
@@ -21,22 +21,22 @@ LOOK_SECONDS: Final = 0.5
 """Time between two looks: a change counts after two of them, about when its author has switched
 windows; and looking at hundreds of files takes about a hundredth of it."""
 
-# Of the time, this part at most is spent on looking at a folder with very many files.
+# The largest share of time to spend on looking at a folder with very many files.
 _LARGEST_SHARE: Final = 0.1
-# A handler that is being loaded may take its time; what it makes of it is not served.
+# How long to wait for a handler that is being loaded; it is not served any more.
 _JOIN_SECONDS: Final = 1.0
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
 class Watcher:
-    """Has the handlers of one dispatcher loaded again when their files change.
+    """Makes one dispatcher load its handlers again when their files change.
 
-    A change counts when the file was the same in two looks, so that no half of a file is loaded by
-    an editor that writes in two steps, and none is missed that one replaces.
+    A change counts when the file was the same in two looks. So if an editor writes a file in two
+    steps, no half of it is loaded, and if an editor replaces a file, that is noticed.
 
     Args:
-        dispatcher: Has loaded the handlers, and loads them again.
+        dispatcher: It has loaded the handlers, and loads them again.
         pause: Seconds between two looks.
     """
 
@@ -53,11 +53,11 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Load no more files. Returns at once, although one may be loaded at the moment."""
+        """Load no more files. Returns at once, even if a file is being loaded."""
         self._stopping.set()
 
     def join(self) -> None:
-        """Wait for the thread; not for long, as the code of a handler may keep it."""
+        """Wait for the thread, but not for long: the code of a handler may block it."""
         if self._thread.ident is not None and threading.current_thread() is not self._thread:
             self._thread.join(_JOIN_SECONDS)
 

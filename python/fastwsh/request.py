@@ -1,4 +1,4 @@
-"""`Request`: what a handler gets, with mod_python's names as pywebsocket kept them.
+"""`Request`: the argument of handlers, with mod_python's names as in pywebsocket.
 
 Attributes that a handshake sets (`ws_resource`, `ws_stream`, ...) are plain instance attributes:
 handlers read, replace and add to them, and look at `vars(request)`.
@@ -17,8 +17,8 @@ __all__ = ["Request", "RequestHandler", "make_headers"]
 def make_headers(fields: Iterable[tuple[str, str]]) -> HTTPMessage:
     """Return the fields as the message class that `http.server` gives handlers.
 
-    Looking a name up ignores its case, a missing one is None, `items()` keeps order and
-    repetitions.
+    Names are looked up without regard to case, a missing name gives None, and `items()` keeps order
+    and repetitions.
     """
     headers = HTTPMessage()
     headers._headers = list(fields)  # type: ignore[attr-defined]
@@ -26,7 +26,7 @@ def make_headers(fields: Iterable[tuple[str, str]]) -> HTTPMessage:
 
 
 class _HeadersIn:
-    """Makes `headers_in` when it is first asked for: most handlers never do."""
+    """Makes `headers_in` when it is first read, because most handlers never read it."""
 
     def __get__(self, request: Any, owner: type | None = None) -> Any:
         if request is None:
@@ -37,9 +37,9 @@ class _HeadersIn:
 
 
 class _PingHook:
-    """`on_ping_handler`, an attribute like others; the connection is told whether there is one.
+    """`on_ping_handler`, an ordinary attribute; setting it also informs the connection.
 
-    Pings that the handler wants to see are not answered in its place (`--pong-while-busy`).
+    Pings that the handler wants to see are not answered for it (`--pong-while-busy`).
     """
 
     _NAME = "on_ping_handler"
@@ -65,7 +65,7 @@ class _PingHook:
 
 
 class Request:
-    """One opening handshake, and the connection that came of it.
+    """One opening handshake, and the connection that it opens.
 
     Args:
         connection: The native connection.
@@ -80,7 +80,7 @@ class Request:
 
     @property
     def uri(self) -> str:
-        """The resource with its query, as it came."""
+        """The resource with its query, as received."""
         return self.connection.resource
 
     @property
@@ -124,7 +124,7 @@ class Request:
 
 
 class RequestHandler:
-    """The connection as an `http.server` request handler shows it.
+    """The connection in the form of an `http.server` request handler.
 
     pywebsocket's own request handler was reachable as `request._request_handler`, and some
     handlers read the request or the socket's streams there.
@@ -135,7 +135,7 @@ class RequestHandler:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        # unbuffered, as pywebsocket's: `read(n)` returns what there is
+        # unbuffered, as in pywebsocket: `read(n)` returns what is there
         self.rfile = _ReadStream(connection)
         self.wfile = _WriteStream(connection)
 
@@ -156,7 +156,7 @@ class RequestHandler:
 
     @property
     def requestline(self) -> str:
-        """The request line as it came, without its line end."""
+        """The request line as received, without its line end."""
         return self.connection.request_line
 
     @property

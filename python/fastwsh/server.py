@@ -1,4 +1,4 @@
-"""`WebSocketServer`: sockets bound in Python, everything behind them native.
+"""`WebSocketServer`: binds sockets in Python; everything else is native.
 
 The constructor, the attributes and the methods are those of pywebsocket's class of this name,
 because programs embed it; `stop` is new.
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
 
 __all__ = ["WebSocketServer", "load_handlers"]
 
-# Address space per thread, of which only what is used takes memory. CPython before 3.14 counts
-# nested calls and assumes the system's usual 8 MiB; later versions measure the stack.
+# Address space per thread; only the used part needs memory. CPython before 3.14 counts nested calls
+# and assumes the system's usual 8 MiB; later versions measure the stack.
 _STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
 
-# For what is still to be logged at the end; a log may go to a pipe that nobody reads.
+# The time for the last log lines at the end; a log may go to a pipe that nobody reads.
 _LOG_SECONDS: Final = 2.0
 
 _PLACES: Final = {HUB: "the hub", THREADS: "threads", LOOP: "the event loop"}
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
-# The line was pywebsocket's, and so is the name of its logger.
+# pywebsocket writes this line with a logger of this name.
 _OLD_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
 
 
@@ -93,8 +93,8 @@ class WebSocketServer(SocketServer):
             pywebsocket's attributes.
 
     Raises:
-        ConfigError: An option asks for what the server cannot do, a TLS or log file cannot be used,
-            or a place of `--bind`, `--uds`, `--fd` or `--metrics-port` cannot be had.
+        ConfigError: An option asks for something that the server cannot do, or a TLS file, a log
+            file, or a place of `--bind`, `--uds`, `--fd` or `--metrics-port` cannot be used.
         DispatchException: The scan directory is not in the handlers' root.
         OSError: The host is not known, or the map file cannot be read.
     """
@@ -125,7 +125,7 @@ class WebSocketServer(SocketServer):
         self._lock = threading.Lock()
         self._is_listening = False
         self._listen_listeners: list[Callable[[], object]] = []
-        # held while the core is told of the handlers; taken after _lock
+        # locked while the core gets the handlers; must be taken after _lock
         self._routes_lock = threading.Lock()
         self.access_log: AccessLog | None = None
         self._event_loop: EventLoopThread | None = None
@@ -150,7 +150,7 @@ class WebSocketServer(SocketServer):
         try:
             self._metrics_port.open(options)
             if getattr(options, "use_tls", False):
-                # bad files end the start; everything else is read when serving begins
+                # wrong files must end the start here; everything else is read when serving begins
                 self._core = self._make_core()
         except (ConfigError, ValueError) as error:
             self.server_close()
@@ -204,12 +204,12 @@ class WebSocketServer(SocketServer):
             self._not_serving.set()
 
     def shutdown(self) -> None:
-        """Stop accepting, say good-bye to the connections, and let `serve_forever` end.
+        """Stop accepting, send close frames, and let `serve_forever` end.
 
-        Waits for that, but not for the handlers. Called before `serve_forever`, it keeps that from
-        starting.
+        Waits for the end of `serve_forever`, but not for the handlers. If it is called before
+        `serve_forever`, that does not start.
         """
-        # not self.stop: Chromium's test server sets an attribute of that name
+        # do not call self.stop: Chromium's test server sets an attribute of that name
         WebSocketServer.stop(self, 0)
         if threading.get_ident() != self._serving_thread:
             self._not_serving.wait()
@@ -250,13 +250,13 @@ class WebSocketServer(SocketServer):
         return finished
 
     def metrics_urls(self) -> list[str]:
-        """Return where `--metrics-port` answers; empty without it."""
+        """Return the URLs of `--metrics-port`; empty without it."""
         return self._metrics_port.urls
 
     def metrics(self) -> str:
-        """Return the metrics as of now, in Prometheus' text format.
+        """Return the current metrics, in Prometheus' text format.
 
-        What `--metrics-port` answers to `/metrics`; nothing before `serve_forever`.
+        This is the answer to `/metrics`. It is empty before `serve_forever`.
         """
         return "" if self._core is None else self._core.metrics()
 
@@ -266,7 +266,7 @@ class WebSocketServer(SocketServer):
         super().server_close()
 
     def _forget(self) -> None:
-        """Have nothing to do with what the parent of this process serves."""
+        """Detach from the server of the parent process; called after a fork."""
         self._stopped.set()
         self._lock, self._routes_lock = threading.Lock(), threading.Lock()
         self._core = self._event_loop = self._watcher = self._log_thread = None
@@ -275,9 +275,9 @@ class WebSocketServer(SocketServer):
         self._not_serving.set()
 
     def reload_certificates(self) -> None:
-        """Read the TLS files again, for connections from here on.
+        """Read the TLS files again, for new connections.
 
-        The outcome is a line in the log. Files that cannot be used change nothing.
+        Logs the result. If the files cannot be used, nothing changes.
         """
         core = self._core
         if core is None or not getattr(self.websocket_server_options, "use_tls", False):
@@ -329,7 +329,7 @@ class WebSocketServer(SocketServer):
             core.set_credential(options.basic_auth_credential)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; an own `verify_request` is asked from the next connection on."""
+        """Set an attribute; an own `verify_request` is called from the next connection on."""
         super().__setattr__(name, value)
         if name == "verify_request" and (core := vars(self).get("_core")) is not None:
             core.ask_for_admission(True)
@@ -352,7 +352,7 @@ class WebSocketServer(SocketServer):
         return embedding.admits(self, descriptor, client_address)
 
     def _find_place(self, resource: str) -> str | None:
-        """Tell where the handler of a resource without a route runs; None if it has none."""
+        """Return the place of a handler for a resource without a route, or None."""
         if (core := self._core) is None:
             return None
         self._know_dispatcher(core)
@@ -367,7 +367,7 @@ class WebSocketServer(SocketServer):
         return self._placement.place(suite).where
 
     def _needs_hub(self) -> bool:
-        """Tell whether a handler runs in the hub, or one that is loaded later may."""
+        """Tell whether a handler runs in the hub, or whether one that is loaded later may."""
         return self._placement.may_use_hub if self._reloads else HUB in self._routes().values()
 
     def _routes(self) -> dict[bytes, str]:
@@ -378,11 +378,11 @@ class WebSocketServer(SocketServer):
         }
 
     def _suites(self) -> dict[str, HandlerSuite]:
-        # a copy: an alias may be added meanwhile
+        # iterate over a copy, because an alias may be added meanwhile
         return dict(getattr(self.websocket_server_options.dispatcher, "_handler_suite_map", {}))
 
     def _set_routes(self, core: _core.Server) -> None:
-        """Tell the core of the handlers; the first that needs an event loop has it started."""
+        """Pass the handlers to the core, and start the event loop for the first that needs it."""
         with self._routes_lock:
             self._start_needed_loop(core, self._suites().values())
             dispatcher = self.websocket_server_options.dispatcher
@@ -401,7 +401,7 @@ class WebSocketServer(SocketServer):
         self.websocket_server_options.dispatcher._run_coroutine = event_loop.run_coroutine
 
     def _log_events(self, core: _core.Server) -> None:
-        """Make log lines of what the native threads have to tell."""
+        """Make log lines of the events of the native threads."""
         log = EventLog(self.websocket_server_options.dispatcher, self.access_log)
         while not log.has_ended:
             for resource, suite, seconds in log.next(core):
@@ -410,7 +410,7 @@ class WebSocketServer(SocketServer):
 
     @contextlib.contextmanager
     def _around_connection(self) -> Iterator[None]:
-        """Be around a connection whose handler is a coroutine function."""
+        """Return the context manager for a connection with a coroutine function."""
         yield
 
 

@@ -1,7 +1,7 @@
 """One connection from its opening handshake to its end, where its handler runs.
 
-What a handler's exception does to its connection is decided in `pywebsocket.dispatch`; here is
-what becomes of the connection and what the operator is told.
+`pywebsocket.dispatch` decides what an exception of a handler does to its connection. This module
+opens and ends the connection, and logs what the operator must know.
 """
 
 import logging
@@ -40,13 +40,13 @@ _SERVER_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSock
 
 
 def run(connection: _core.Connection) -> None:
-    """Open the connection, let its handler use it, and see to its end.
+    """Open the connection, run its handler, and end the connection.
 
-    Called by the native server, in a thread or a greenlet of its own. Never raises for what a
-    handler does.
+    Called by the native server, in a thread or a greenlet of its own. Never raises an exception of
+    a handler.
 
     Args:
-        connection: A connection whose request names a handler.
+        connection: A connection with a request for a handler.
     """
     tracing.follow()
     request = Request(connection)
@@ -68,13 +68,13 @@ def make_worker(next_job: Callable[[], Any]) -> Callable[..., None]:
     """Return the function that a greenlet of the hub runs: one connection after the other.
 
     Args:
-        next_job: Hands the thread back; returns the next connection, behind what to call with it.
+        next_job: Waits for the next connection; returns the function to call, and the connection.
     """
 
     def work(run: Callable[[_core.Connection], None], connection: _core.Connection) -> None:
         while True:
             run(connection)
-            # nothing of it is kept while waiting
+            # do not keep the connection while waiting
             del connection
             run, connection = next_job()
 
@@ -82,7 +82,7 @@ def make_worker(next_job: Callable[[], Any]) -> Callable[..., None]:
 
 
 def report(connection: _core.Connection, error: BaseException) -> None:
-    """Tell the operator of what ended a handler and was not meant for its connection."""
+    """Log an exception that has ended a handler and that the dispatcher does not handle."""
     if groups.all_are(error, lambda leaf: isinstance(leaf, SystemExit)):
         # `sys.exit()` in a handler ends its thread, as in pywebsocket
         _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
@@ -103,7 +103,7 @@ def report(connection: _core.Connection, error: BaseException) -> None:
 
 
 def _note_failure(connection: _core.Connection, error: BaseException) -> None:
-    """Count a handler's mistake; that its client has gone is none."""
+    """Count a failure of a handler, unless only its client has gone."""
     is_lost = groups.all_are(error, lambda leaf: isinstance(leaf, ConnectionError))
     if not (is_lost and connection.is_peer_gone()):
         connection.note_failure()
@@ -119,19 +119,20 @@ def note_end(request: Request, started: float) -> None:
 def take_apart(held: list[Any]) -> None:
     """Free a request and its stream if the handler has kept neither.
 
-    They refer to each other; taken apart they are freed at once instead of by the collector, which
-    lets thousands of ended connections add up.
+    They refer to each other. Without this, they would wait for the garbage collector, and thousands
+    of ended connections would add up.
 
     Args:
-        held: The request, to which no variable of the caller refers any more.
+        held: A list with the request, to which no other variable of the caller refers.
     """
     held.append(vars(held[0]).get("ws_stream"))
     if isinstance(held[1], _core.AsyncStream):
         held.append(held[1].blocking)
-    # What refers to a variable's object differs between versions of Python; what refers to an
-    # object in a list does not. So all are counted there, beside one that nobody else has.
+    # How many references a variable holds differs between versions of Python; a list always holds
+    # one. So the references of all objects in the list are compared with those of a new object in
+    # it.
     nobodys, *counts = map(sys.getrefcount, [object(), *held])
-    # each is in `held`, and one of the others refers to it
+    # two more: each is in `held`, and one of the others refers to it
     if all(count == nobodys + 2 for count in counts):
         vars(held[0]).pop("ws_stream", None)
 
@@ -150,18 +151,18 @@ def _serve(request: Request, connection: _core.Connection) -> None:
 
 
 def note_aborted(error: Exception) -> None:
-    """Tell the operator that a handler dropped its connection on purpose."""
+    """Log that a handler has dropped its connection on purpose."""
     _HANDLER_LOGGER.info("Aborted: %s", error)
 
 
 def note_clean(request: Request, connection: _core.Connection) -> None:
-    """Tell the connection if close frames went both ways."""
+    """Mark the connection as clean if close frames were exchanged in both directions."""
     if vars(request).get("client_terminated") and vars(request).get("server_terminated"):
         connection.set_clean()
 
 
 def _open(request: Request, dispatcher: Any) -> bool:
-    """Do the opening handshake; whether the connection is open."""
+    """Do the opening handshake; return whether the connection is open."""
     handshaker = Handshaker(request, dispatcher)
     try:
         handshaker.begin()
@@ -184,7 +185,7 @@ def refuse(request: Request, error: Exception) -> None:
     raised = [] if error.__cause__ is None else groups.leaves(error.__cause__)
     mistakes = [leaf for leaf in raised if not isinstance(leaf, base.HandshakeException)]
     for mistake in mistakes:
-        # what the dispatcher makes of anything that a handler raises besides
+        # the dispatcher turns every other exception of a handler into a HandshakeException
         _note_failure(connection, mistake)
     if mistakes:
         why = f"{why} ({'; '.join(map(_kind_and_place, mistakes))})"
@@ -200,7 +201,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _kind_and_place(error: BaseException) -> str:
-    """Say what a handler has raised, and where: in which line of its own, if there is one."""
+    """Describe what a handler has raised, and in which line; one of its own if possible."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.lower().endswith(HANDLER_SUFFIX)]
     name = type(error).__name__
@@ -230,7 +231,7 @@ class Handshaker(hybi.Handshaker):
         request.extra_headers = []
 
     def finish(self) -> bool:
-        """Answer; return whether the connection is open, or the server stopping."""
+        """Send the answer; return whether the connection is open: not if the server is stopping."""
         request = self._request
         connection = request.connection
         options = StreamOptions()
@@ -245,7 +246,7 @@ class Handshaker(hybi.Handshaker):
         return established
 
     def _set_up_compression(self, connection: _core.Connection) -> None:
-        """Compress as the operator wants, who may not have heard of it (an embedder's options)."""
+        """Compress as the options say; an embedder's options may not have these."""
         options = connection.server.websocket_server_options
         level = getattr(options, "deflate_level", DEFAULT_DEFLATE_LEVEL)
         min_bytes = getattr(options, "deflate_min_bytes", 0)
@@ -285,10 +286,10 @@ def _to_parameter(name: str, parameters: list[tuple[str, str | None]]) -> common
 
 
 def _forget_thread() -> None:
-    """Drop the stand-in that `threading` makes for a thread it has not started.
+    """Drop the dummy object that `threading` makes for a thread that it has not started.
 
-    The thread serves further connections, and before Python 3.13 the stand-in would stay for
-    good.
+    The thread goes on to serve other connections, and before Python 3.13 the object would stay for
+    ever.
     """
     active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
     thread = active.get(threading.get_ident())

@@ -1,6 +1,6 @@
-"""The listening sockets of a server, as `socketserver` and pywebsocket's class show them.
+"""The listening sockets of a server, with the interface of `socketserver` and pywebsocket.
 
-Programs that embed pywebsocket call these methods, override them, or look at `_sockets`.
+Programs that embed pywebsocket call these methods, override them, or read `_sockets`.
 """
 
 import logging
@@ -16,26 +16,26 @@ from fastwsh.pywebsocket._signatures import hide_annotations
 
 __all__ = ["SocketServer"]
 
-# What `socketserver` binds to when no host is given: both families, as far as the system has them.
+# The addresses if no host is given: both families, if the system has them.
 _ANY_HOST: Final = (
     (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::", 0)),
     (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("", 0)),
 )
 
-# The lines were pywebsocket's, and so is the name of their logger.
+# pywebsocket writes these lines with a logger of this name.
 _LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
 
 
 class SocketServer(socketserver.ThreadingMixIn, HTTPServer):
-    """Sockets that are bound and listen; accepting is done elsewhere.
+    """Binds sockets and listens on them; accepting is done elsewhere.
 
-    A socket that cannot be had does not raise: it is left out of `_sockets`, and `bind_errors` says
-    why.
+    If an address cannot be used, nothing is raised: it is left out of `_sockets`, and `bind_errors`
+    says why.
 
     Attributes:
-        bind_errors: Why sockets were left out.
-        server_name: The host that was asked for.
-        server_port: The port; the one that the system chose if 0 was asked for.
+        bind_errors: Why addresses were left out.
+        server_name: The requested host.
+        server_port: The port; if 0 was requested, the one that the system has chosen.
     """
 
     request_queue_size = 128

@@ -1,6 +1,6 @@
 """The source of handler files: reading, decoding and compiling it, translated if it is Python 2.
 
-Executes nothing; `handler_modules` owns what it becomes a module of.
+Executes nothing; `handler_modules` owns the modules.
 """
 
 import ast
@@ -42,7 +42,7 @@ def read(path: str, encoding: str | None) -> str:
     """
     try:
         try:
-            # Without an encoding this is the locale's, as for every text file.
+            # Without an encoding, open() uses the locale's, as for every text file.
             text = Path(path).read_text(encoding=encoding)
         except UnicodeDecodeError:
             if encoding is not None:
@@ -56,14 +56,14 @@ def read(path: str, encoding: str | None) -> str:
     return text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
 
 
-# web-platform-tests load all handlers anew for each HTTP/2 connection.
+# A cache, because web-platform-tests load all handlers again for each HTTP/2 connection.
 @functools.lru_cache(maxsize=1024)
 def compile_source(source: str, file_name: str) -> tuple[CodeType, py2.Needs, str | None]:
-    """Compile a handler; also what it needs of Python 2, and why it needs a thread, if it does.
+    """Compile a handler; also return what it needs of Python 2, and why it needs a thread.
 
     Raises:
         SyntaxError: It is neither Python 3 nor Python 2 that can be translated.
-        Exception: What `compile` raises besides.
+        Exception: Other exceptions of `compile`.
     """
     with _warning_once(file_name):
         tree, is_translated = _parse(source, file_name)
@@ -75,7 +75,7 @@ def compile_source(source: str, file_name: str) -> tuple[CodeType, py2.Needs, st
 
 
 def _parse(source: str, file_name: str) -> tuple[ast.Module, bool]:
-    """Parse a handler, translated if it is Python 2; whether it was."""
+    """Parse a handler, translated if it is Python 2; also return whether it was translated."""
     try:
         tree = ast.parse(source, file_name)
         old = py2.find_old_except(tree)
@@ -92,7 +92,7 @@ def _parse(source: str, file_name: str) -> tuple[ast.Module, bool]:
 
 @contextlib.contextmanager
 def _warning_once(file_name: str) -> Iterator[None]:
-    """Let what warns of a line do so once, whatever is parsed on the way."""
+    """Show each warning once, although the source may be parsed several times."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -103,12 +103,12 @@ def _warning_once(file_name: str) -> Iterator[None]:
         try:
             warnings.warn_explicit(message, category, name, line)
         except category as error:
-            # as the parser does where warnings are errors
+            # as the parser does if warnings are errors
             raise SyntaxError(message, (file_name, line, None, None)) from error
 
 
 def _old_except(source: str, file_name: str, variable: ast.expr) -> SyntaxError:
-    """Return what Python before 3.14 raises for `except Error, variable:`."""
+    """Return the error of Python before 3.14 for `except Error, variable:`."""
     line = source.splitlines()[variable.lineno - 1]
     place = (file_name, variable.lineno, variable.col_offset + 1, line)
     return SyntaxError("multiple exception types must be parenthesized", place)

@@ -1,6 +1,6 @@
-"""Which handler serves what: those of files, aliases of them, and those that programs add.
+"""Maps resources to handlers: those of files, aliases, and those that programs add.
 
-Owns what becomes of these when files come, change and go. Loads nothing and calls nothing.
+Owns how the map changes when files come, change and go. Loads nothing and calls nothing.
 """
 
 from typing import Self
@@ -21,7 +21,7 @@ class HandlerTable:
     def __init__(self) -> None:
         self.suites: dict[str, HandlerSuite] = {}
         self.files: dict[str, HandlerFile] = {}
-        # The version of each resource's file that can be served; its successor takes its places.
+        # The servable version of each resource's file; the next version replaces it everywhere.
         self._loaded: dict[str, HandlerSuite] = {}
         self._aliases: dict[str, str] = {}
 
@@ -32,7 +32,7 @@ class HandlerTable:
 
     @property
     def served_files(self) -> dict[str, str]:
-        """The resource of each file that is served, if need be by a version from before."""
+        """The resource of each file that is served, possibly by an earlier version."""
         return {
             file.path: file.resource
             for file in self.files.values()
@@ -40,17 +40,17 @@ class HandlerTable:
         }
 
     def alias(self, path: str, existing: str) -> HandlerSuite | None:
-        """Let a path follow the handler of another one; return that, None if there is none yet."""
-        # an alias of an alias follows the handler behind both
+        """Make a path an alias of another one; return its handler, None if there is none yet."""
+        # an alias of an alias leads to the handler of the latter
         self._aliases[path] = self._aliases.get(existing, existing)
         return self.suites.get(existing)
 
     def take(self, file: HandlerFile) -> None:
         """Take a file in, in place of its last version.
 
-        A version that can be loaded serves what the last one did, or else its resource and the
-        aliases of that; whatever serves one of them for another reason goes on. One that cannot be
-        loaded leaves what is served as it is.
+        A version that was loaded replaces the last one in all places, or takes its resource and the
+        aliases of it if there was none. Handlers that are there for another reason stay. A version
+        that cannot be loaded changes nothing.
         """
         self.files[file.path] = file
         if file.suite is None or file.resource is None:
@@ -63,7 +63,7 @@ class HandlerTable:
             self.suites.setdefault(path, file.suite)
 
     def drop(self, path: str) -> None:
-        """Serve a file no more, nor the aliases of it."""
+        """Stop serving a file and its aliases."""
         file = self.files.pop(path, None)
         if file is None or file.resource is None:
             return
@@ -71,14 +71,14 @@ class HandlerTable:
             del self.suites[served]
 
     def copy(self) -> Self:
-        """Return a table that stays as this one is now, for `restore`."""
+        """Return a copy of this table, for `restore`."""
         table = type(self)()
         for name, value in vars(self).items():
             setattr(table, name, value.copy())
         return table
 
     def restore(self, before: Self) -> None:
-        """Become what `before` is; a resource that is served before and now is so all the time."""
+        """Restore the state of `before`, without a gap for resources that are served in both."""
         for path in self.suites.keys() - before.suites.keys():
             del self.suites[path]
         self.suites.update(before.suites)
@@ -87,5 +87,5 @@ class HandlerTable:
     def _served_by(self, former: HandlerSuite | None) -> list[str]:
         if former is None:
             return []
-        # a program may add handlers meanwhile
+        # iterate over a copy, because a program may add handlers meanwhile
         return [path for path, suite in list(self.suites.items()) if suite is former]

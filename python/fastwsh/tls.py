@@ -1,4 +1,4 @@
-"""Which files the server's TLS is made of, as the options name them."""
+"""The files for the server's TLS, from the options."""
 
 import os
 from typing import Any
@@ -9,7 +9,7 @@ __all__ = ["files"]
 
 
 def files(options: Any) -> tuple[str, str, str | None, bool] | None:
-    """Return the files for TLS, which stay the same wherever a handler changes the folder to."""
+    """Return the files for TLS, with paths that do not depend on the current folder."""
     if not getattr(options, "use_tls", False):
         return None
     authority = None

@@ -1,4 +1,4 @@
-"""The native half of an event loop that is not ours, as long as any connection uses it."""
+"""Keeps the native part of a program's own event loop, as long as a connection uses it."""
 
 import asyncio
 import threading
@@ -22,7 +22,7 @@ _LOCK: Final = threading.RLock()
 
 
 def take() -> tuple[asyncio.AbstractEventLoop, _core.EventLoop]:
-    """Return the running event loop and its native half; `give_back` ends the use of it."""
+    """Return the running event loop and its native part; `give_back` ends the use of it."""
     loop = asyncio.get_running_loop()
     with _LOCK:
         leased = _LEASED.get(loop)
@@ -35,7 +35,7 @@ def take() -> tuple[asyncio.AbstractEventLoop, _core.EventLoop]:
 
 
 def give_back(loop: asyncio.AbstractEventLoop) -> None:
-    """End one use; from any thread, and after the loop's end as well."""
+    """End one use; any thread may call this, also after the loop's end."""
     with _LOCK:
         leased = _LEASED[loop]
         leased.users -= 1
@@ -44,7 +44,7 @@ def give_back(loop: asyncio.AbstractEventLoop) -> None:
         del _LEASED[loop]
     # a loop that has been closed watches nothing
     with suppress(RuntimeError):
-        # not from here: this may be another thread, or a collection in the middle of anything
+        # let the loop do it: this may be another thread, or a garbage collection at any point
         loop.call_soon_threadsafe(_forget, loop, leased.native)
 
 

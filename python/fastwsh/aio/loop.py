@@ -22,15 +22,14 @@ class EventLoopThread:
     """Runs the handlers of one server that are coroutine functions.
 
     Args:
-        kind: One of `coroutines.CHOICES`. asyncio's own loop is the default, since it needs nothing
-            that has to be installed, and the sockets of handlers are not its business in either
-            case.
+        kind: One of `coroutines.CHOICES`. asyncio's own loop is the default, since it needs no
+            other package, and neither loop handles the sockets of handlers.
 
     Attributes:
-        native: What the server hands connections to.
+        native: The object that the server passes connections to.
 
     Raises:
-        ConfigError: uvloop is asked for and not installed.
+        ConfigError: uvloop is requested and not installed.
     """
 
     def __init__(self, kind: str = coroutines.ASYNCIO) -> None:
@@ -46,7 +45,7 @@ class EventLoopThread:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def say_goodbye(self) -> None:
-        """Say that the server has sent its close frames, and go on at once."""
+        """Tell the handlers that the server has sent its close frames, without waiting for them."""
         self._call(self._say_goodbye)
 
     def stop(self) -> None:
@@ -100,7 +99,7 @@ class EventLoopThread:
     async def _cancel_all(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
-            # a second time would keep it from cleaning up
+            # cancel each only once: a second time would keep it from cleaning up
             if not task.cancelling():
                 task.cancel("the server stops")
         if not tasks:

@@ -1,6 +1,6 @@
 """One connection from its opening handshake to its end, for a handler that is a coroutine function.
 
-The counterpart of `fastwsh.session`, which owns all that does not wait.
+The counterpart of `fastwsh.session`, which owns everything that does not wait.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ _LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
 class Session:
-    """A connection that is served by a task of its own.
+    """A connection with a task that serves it.
 
-    The task is cancelled when the peer has gone while the handler waits for something else; a
-    handler that waits for the peer gets the stream's exception instead, and is left alone then.
+    The task is cancelled when the peer has gone while the handler waits for something else. A
+    handler that waits for the peer gets the stream's exception instead, and is not cancelled.
 
     Args:
-        event_loop: The native half of the event loop.
-        connection: A connection whose request names a handler.
+        event_loop: The native part of the event loop.
+        connection: A connection with a request for a handler.
     """
 
     def __init__(self, event_loop: _core.EventLoop, connection: _core.Connection) -> None:
@@ -39,9 +39,9 @@ class Session:
         self._cancelled_for = "the server stops"
 
     async def run(self) -> None:
-        """Open the connection, let its handler use it, and see to its end.
+        """Open the connection, run its handler, and end the connection.
 
-        Never raises for what a handler does.
+        Never raises an exception of a handler.
         """
         connection = self._connection
         stalls.RESOURCE.set(connection.resource)
@@ -51,7 +51,7 @@ class Session:
         with connection.server._around_connection():
             await self._run(request, started)
         held = [request]
-        # nobody else's variables refer to it any more
+        # no other variable refers to it any more
         del request
         session.take_apart(held)
 
@@ -103,7 +103,7 @@ class Session:
 
     def _cancel(self) -> None:
         if self._async_connection.is_end_told():
-            # it cleans up
+            # the handler cleans up, so do not cancel it again
             return
         if not self._server_stops:
             self._cancelled_for = "its client has gone"
@@ -111,14 +111,14 @@ class Session:
             self._task.cancel(self._cancelled_for)
 
     def _is_cancellation(self, error: BaseException) -> bool:
-        """Tell whether it is ours, not that of something that the handler has awaited."""
+        """Tell whether the cancellation is ours, not one of something that was awaited."""
         is_cancelled = self._task is not None and self._task.cancelling() > 0
         return is_cancelled and groups.all_are(
             error, lambda leaf: isinstance(leaf, asyncio.CancelledError)
         )
 
     async def _end(self, request: Request, started: float) -> None:
-        # nobody is left to be told
+        # no handler is left that could get the exception
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await self._async_connection.drain()
         self._task = None

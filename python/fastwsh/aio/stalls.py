@@ -1,4 +1,4 @@
-"""Telling the operator which handler keeps the event loop from all others, and by which line."""
+"""Logs which handler blocks the event loop, and in which line."""
 
 import asyncio
 import contextvars
@@ -20,15 +20,17 @@ __all__ = ["RESOURCE", "TASK_PREFIX", "Selector", "Stalls"]
 RESOURCE: Final[contextvars.ContextVar[str | None]] = contextvars.ContextVar(
     "fastwsh_resource", default=None
 )
-"""Whose handler a task belongs to; the tasks that it makes take it over."""
+"""The resource of the handler to which a task belongs; tasks that it makes inherit this."""
 
 TASK_PREFIX: Final = "fastwsh "
-"""What stands before the resource in the name of a handler's task."""
+"""The beginning of the name of a handler's task, before the resource."""
 
 REPEAT_SECONDS: Final = 60.0
-"""A line of a handler is told of once in so long: one that blocks does so at every message."""
+"""Each line of a handler is logged at most once in this time: one that blocks does so at every
+message.
+"""
 
-# One that has run for this long since the first look is what blocks, and not one of many.
+# If one task has run for this long since the first look, it is the one that blocks.
 _SECOND_LOOK_SECONDS: Final = 0.01
 _MAX_PLACES: Final = 1000
 
@@ -38,12 +40,12 @@ _LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
 class Selector(selectors.DefaultSelector):
-    """asyncio's own, which tells the native half when its event loop waits."""
+    """asyncio's own selector, which also reports when its event loop waits."""
 
     native: _core.EventLoop | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """As ever."""
+        """Do as the base class."""
         native = self.native
         if native is None:
             return super().select(timeout)
@@ -55,7 +57,7 @@ class Selector(selectors.DefaultSelector):
 
 
 class _Look(NamedTuple):
-    """What a thread was seen to do: whose task, in which line of a handler, and where below."""
+    """What a thread is doing: the task's handler, its line, and the innermost function."""
 
     task: Any
     resource: str
@@ -64,13 +66,13 @@ class _Look(NamedTuple):
 
 
 class Stalls:
-    """Watches the thread of one event loop, which makes it.
+    """Watches the thread of one event loop; to be made in that thread.
 
     Args:
         loop: The event loop.
-        native: Its native half.
-        selector: Its selector, if it is asyncio's; of another kind of event loop, only what
-            connections set going is watched.
+        native: Its native part.
+        selector: Its selector, if it is asyncio's. With another kind of event loop, only the calls
+            that follow an event of a connection are watched.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Stalls:
         self._loop = loop
         self._native = native
         self._thread = threading.get_ident()
-        # When each place was told of last. The watch's thread alone uses it.
+        # When each place was logged last. Only the watching thread uses this.
         self._told: dict[str, float] = {}
         if selector is not None:
             selector.native = native
@@ -109,7 +111,7 @@ class Stalls:
         )
 
     def _look(self, number: int) -> _Look | None:
-        """Return what the thread does, if that is still the slice and a task."""
+        """Return what the thread does, if it is still in this slice and in a task."""
         task = asyncio.current_task(self._loop)
         frames = list(_outwards(sys._current_frames().get(self._thread)))
         own = next((frame for frame in frames if _is_handlers(frame)), None)
@@ -131,7 +133,7 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _is_handlers(frame: FrameType) -> bool:
-    """Tell whether this is the code of a handler, or of what it has brought with it."""
+    """Tell whether this is the code of a handler, or of a module beside it."""
     name = frame.f_code.co_filename
     return not name.startswith((_PACKAGE, *_LIBRARIES, "<frozen"))
 
@@ -141,7 +143,7 @@ def _place(frame: FrameType) -> str:
 
 
 def _resource(task: Any) -> str | None:
-    """Return whose handler a task belongs to; before Python 3.12 of its own only."""
+    """Return the resource of a task's handler; before Python 3.12 of its main task only."""
     if hasattr(task, "get_context"):
         resource: str | None = task.get_context().get(RESOURCE)
         return resource

@@ -1,8 +1,9 @@
-"""The client half: `connect`, for threads and for asyncio, and a console.
+"""The client: `connect`, for threads and for asyncio, and a console.
 
     python -m fastwsh.client ws://localhost:9998/echo
 
-`connect` looks where it is called; `connect_sync` and `connect_async` are the same with a type.
+`connect` finds out where it is called; `connect_sync` and `connect_async` are its two forms, with
+exact types.
 """
 
 import sys
@@ -29,17 +30,17 @@ __all__ = [
 
 
 def connect(url: str, **options: Unpack[ConnectOptions]) -> Any:
-    """Open a WebSocket connection, for whoever calls.
+    """Open a WebSocket connection, from a thread or from an event loop.
 
-    Where no asyncio event loop runs in this thread, this is `connect_sync`; inside one it is
-    `connect_async`, whose result is to be awaited or entered with `async with`.
+    If no asyncio event loop runs in this thread, this is `connect_sync`. Otherwise it is
+    `connect_async`; await its result or use it with `async with`.
 
     Args:
         url: As for `connect_sync`.
         **options: As for `connect_sync`.
 
     Returns:
-        A `ClientConnection`, or what gives an `AsyncClientConnection`.
+        A `ClientConnection`, or an awaitable for an `AsyncClientConnection`.
     """
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or asyncio._get_running_loop() is None:
@@ -51,9 +52,10 @@ def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnectio
     """Open a WebSocket connection (RFC 6455 4.1); blocks until it is open.
 
     Args:
-        url: `ws://host[:port]/resource`, `wss://...`, or `ws+unix:///path/of.sock`, behind which
-            `:/resource` may stand. ASCII only: percent-encode the rest. `USER:PASSWORD@` before the
-            host becomes an Authorization header, unless `headers` has one.
+        url: `ws://host[:port]/resource`, `wss://...`, or `ws+unix:///path/of.sock`, which may be
+            followed by `:/resource`. ASCII only: percent-encode all other characters.
+            `USER:PASSWORD@` before the host becomes an Authorization header, unless `headers` has
+            one.
         **options: `subprotocols`, `headers`, `origin`, `compression`, `open_timeout`,
             `close_timeout`, `max_message_bytes`, `proxy`, `on_head`, and for TLS `ca_file`,
             `verify`, `certificate`, `private_key` and `server_hostname`: see `options.Options`.
@@ -63,8 +65,8 @@ def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnectio
 
     Raises:
         ConnectArgumentError: The URL, a header, a subprotocol or a file cannot be used.
-        ConnectError: There is no connection; the text says why and what to do.
-        ConnectProxyError: The proxy does not lead to the server.
+        ConnectError: The connection could not be opened; the text says why and what to do.
+        ConnectProxyError: The proxy cannot reach the server.
         ConnectRefusedError: The server answered with another HTTP status than 101.
         ConnectTimeoutError: It was not open within `open_timeout`.
     """
@@ -80,8 +82,8 @@ def connect_async(url: str, **options: Unpack[ConnectOptions]) -> "AsyncConnecti
         **options: As for `connect_sync`.
 
     Returns:
-        What gives an `AsyncClientConnection` when it is awaited, or entered with `async with`.
-        Awaiting raises what `connect_sync` raises.
+        An awaitable and asynchronous context manager for an `AsyncClientConnection`. Awaiting it
+        raises the exceptions of `connect_sync`.
     """
     from fastwsh.client.aio import AsyncConnecting  # noqa: PLC0415 (imports asyncio)
 

@@ -1,7 +1,7 @@
 """`AsyncClientConnection`: an open WebSocket connection, for asyncio.
 
-Connecting is native, and so is the stream that is awaited; this module owns what a client makes of
-how it ends, as `connection` does for threads.
+Connecting and the awaitable stream are native. This module owns how a connection ends, as
+`connection` does for threads.
 """
 
 import asyncio
@@ -37,9 +37,9 @@ _REMEDY: Final = (
 
 
 class AsyncConnecting:
-    """What `connect` gives inside an event loop: await it, or enter it with `async with`.
+    """The result of `connect` inside an event loop: await it, or use it with `async with`.
 
-    Cancelling gives the attempt up. Each `await` opens a connection of its own.
+    Cancelling gives the attempt up. Each `await` opens a new connection.
     """
 
     def __init__(self, url: str, options: Options) -> None:
@@ -85,11 +85,12 @@ class AsyncConnecting:
 class AsyncClientConnection(OpenConnection):
     """An open connection; `await connect(url)` makes it.
 
-    Like `ClientConnection`, with `await`: see there what each method takes and raises. For tasks of
-    the event loop that it was opened in; sends leave in call order. A cancelled `recv` loses
-    nothing; a message whose `send` is cancelled is sent all the same.
+    Like `ClientConnection`, with `await`: its documentation has the arguments and exceptions of
+    each method. Only tasks of the event loop in which it was opened may use it. Messages are sent
+    in the order of the calls. A cancelled `recv` loses nothing; a cancelled `send` sends its
+    message all the same.
 
-    An asynchronous context manager and iterator, as `ClientConnection` is a plain one.
+    It is an asynchronous context manager and iterator, as `ClientConnection` is an ordinary one.
     """
 
     def __init__(self, url: str, options: Options, opened: Opened) -> None:
@@ -149,7 +150,7 @@ class AsyncClientConnection(OpenConnection):
         return pong.round_trip or 0.0
 
     async def _until_pong(self, arrived: "asyncio.Future[None]") -> None:
-        """Receive until the pong has come, unless another task does so."""
+        """Receive until the pong has arrived, unless another task receives."""
         while not arrived.done():
             receiving = asyncio.ensure_future(self._receive_for_later())
             either: set[asyncio.Future[None]] = {arrived, receiving}
@@ -185,7 +186,7 @@ class AsyncClientConnection(OpenConnection):
                 with suppress(*STREAM_ERRORS):
                     await self._until_close_frame()
         except OSError:
-            # gone, or it takes or answers nothing (a TimeoutError is an OSError)
+            # the peer has gone, or does not read or answer (a TimeoutError is an OSError)
             self._end()
             return
         await self._end_behind()
@@ -257,7 +258,7 @@ class AsyncClientConnection(OpenConnection):
         self._sent_close = code, reason
 
     async def _hear_last_words(self) -> None:
-        """Read what the peer sent before it went, for its close frame and for `recv`."""
+        """Read what the peer has sent before it went away, for its close frame and for `recv`."""
         with suppress(FastwshError, TimeoutError, PongArrived):
             async with asyncio.timeout(0):
                 while True:
@@ -265,7 +266,7 @@ class AsyncClientConnection(OpenConnection):
         self._end()
 
     async def _fail(self, error: Exception) -> None:
-        """Fail the connection: the peer broke a rule (RFC 6455 7.1.7)."""
+        """Fail the connection, because the peer has broken a rule (RFC 6455 7.1.7)."""
         code, reason = self._failure(error)
         with suppress(OSError, *STREAM_ERRORS):
             async with asyncio.timeout(END_SECONDS):
@@ -274,7 +275,7 @@ class AsyncClientConnection(OpenConnection):
         await self._end_behind(reason or str(error))
 
     async def _end_behind(self, cause: str = "") -> None:
-        """End the TCP connection behind the server (RFC 6455 7.1.1), which has limited time."""
+        """End the TCP connection after the server (RFC 6455 7.1.1), which has limited time."""
         over = asyncio.Event()
         self._async_connection.watch_end(over.set)
         with suppress(TimeoutError):

@@ -16,7 +16,7 @@ from fastwsh.client.sending import File
 __all__ = ["DEFAULT_TIMEOUT", "add_tls", "build_parser", "connect_options", "parse_args"]
 __all__ += ["parse_header"]
 
-# Whoever is there opens and answers within one or two seconds.
+# A server that works opens and answers within one or two seconds.
 DEFAULT_TIMEOUT: Final = 10.0
 
 _EPILOG: Final = """\
@@ -39,7 +39,7 @@ exit status:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says so when its help cannot be written."""
+    """Reports an error if its help cannot be written."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is sys.stderr:
@@ -49,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Sending(argparse.Action):
-    """Keeps --send and --send-file in their common order."""
+    """Keeps the order of --send and --send-file on the command line."""
 
     def __call__(
         self,
@@ -62,7 +62,7 @@ class _Sending(argparse.Action):
 
 
 def parse_header(text: str) -> tuple[str, str]:
-    """Return name and value of a header as it stands on a command line."""
+    """Return name and value of a header from the command line."""
     name, colon, value = text.partition(":")
     if not colon:
         raise argparse.ArgumentTypeError(f"{text!r} has no colon; write 'Name: value'")
@@ -184,7 +184,7 @@ def parse_args(args: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _mistakes(options: argparse.Namespace) -> list[tuple[object, str]]:
-    """Return what options may not be together, with what to do about it."""
+    """Return sentences for options that exclude each other."""
     has_header = any(name.lower() == "authorization" for name, _ in options.header)
     runs = options.sending or options.expect or options.exit_on_close
     return [
@@ -224,7 +224,7 @@ def _mistakes(options: argparse.Namespace) -> list[tuple[object, str]]:
 
 
 def _texts(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """Return what goes into the request, by the name that users know."""
+    """Return the texts that go into the request, by the names that users know."""
     texts = [
         ("the URL", options.url),
         ("--origin", options.origin),
@@ -237,18 +237,18 @@ def _texts(options: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether all bytes of an argument made sense; the others are surrogates (PEP 383)."""
+    """Whether all bytes of an argument could be decoded; others are surrogates (PEP 383)."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def connect_options(
     options: argparse.Namespace, on_head: Callable[[str, bytes], object]
 ) -> ConnectOptions:
-    """Return what `connect` takes.
+    """Return the keyword arguments for `connect`.
 
     Args:
         options: The arguments.
-        on_head: Shows a head, if that is wanted.
+        on_head: Is called with each head, if the user wants to see them.
     """
     timeout = options.timeout or DEFAULT_TIMEOUT
     headers = list(options.header)

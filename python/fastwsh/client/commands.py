@@ -1,4 +1,4 @@
-"""What a line of the console means."""
+"""Parses lines of the console."""
 
 import os
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ Nothing is answered: pings and close frames are for you to answer."""
 
 
 class CommandError(Exception):
-    """The line makes no sense; the text says why."""
+    """The line is not valid; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Ping:
 
 @dataclass(frozen=True)
 class Pong:
-    """A pong that nobody asked for (RFC 6455 5.5.3)."""
+    """An unsolicited pong (RFC 6455 5.5.3)."""
 
     data: bytes
 
@@ -77,7 +77,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Raw:
-    """Bytes as they are."""
+    """Raw bytes."""
 
     data: bytes
 
@@ -93,14 +93,14 @@ Command = Send | Ping | Pong | Close | Frame | Raw | Help
 
 
 def parse(line: str, *, raw: bool) -> Command:
-    """Return what a line asks for.
+    """Return the command of a line.
 
     Args:
         line: Without its end.
-        raw: Whether frames are spoken, not messages.
+        raw: Whether the console works with frames instead of messages.
 
     Raises:
-        CommandError: It asks for nothing that can be done.
+        CommandError: The line is not a valid command.
     """
     if line.startswith("/") and not line.startswith("//"):
         name, _, rest = line[1:].partition(" ")
@@ -111,7 +111,7 @@ def parse(line: str, *, raw: bool) -> Command:
 
 
 def encode(frame: Frame) -> bytes:
-    """Return the bytes of a frame, masked with a random key if it asks for that."""
+    """Return the bytes of a frame, masked with a random key if it is to be masked."""
     header = bytes(
         _core.create_header(
             frame.opcode, len(frame.payload), frame.fin, *frame.rsv, bool(frame.mask)

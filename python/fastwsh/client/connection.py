@@ -1,7 +1,7 @@
 """`ClientConnection`: an open WebSocket connection, for threads.
 
-One thread may send while another receives. Pings are answered, and pongs and close frames noticed,
-while something is received: nothing runs in the background.
+One thread may send while another receives. Nothing runs in the background: pings are answered, and
+pongs and close frames noticed, only while a call receives.
 """
 
 import math
@@ -27,7 +27,7 @@ from fastwsh.pywebsocket import _stream_exceptions as stream_exceptions
 
 __all__ = ["ClientConnection"]
 
-# How often a thread that waits for a pong looks whether another one has received it.
+# How often a thread that waits for a pong checks whether another thread has received it.
 _LOOK_SECONDS: Final = 0.2
 _READ_BYTES: Final = 64 * 1024
 
@@ -43,9 +43,9 @@ class ClientConnection(OpenConnection):
     def send(self, message: Data) -> None:
         """Send a message: text for a str, binary for bytes and the like.
 
-        Blocks until the kernel has taken it, which it does when the server has read enough of what
-        came before. An exception out of a signal's handler cuts the connection, since part of a
-        frame may have been sent.
+        Blocks until the kernel has taken it, which may wait until the server has read earlier
+        messages. An exception of a signal handler cuts the connection, since a part of a frame may
+        have been sent.
 
         Raises:
             ConnectionClosed: The connection is closed.
@@ -60,11 +60,11 @@ class ClientConnection(OpenConnection):
         """Wait for the next message: str for text, bytes for binary.
 
         Args:
-            timeout: Seconds to wait; None: no limit. 0 takes what has come.
+            timeout: Seconds to wait; None: no limit. 0 returns a message only if it has arrived.
 
         Raises:
             ConnectionClosed: The connection is closed.
-            TimeoutError: No whole message came in time; what came of one is kept for the next call.
+            TimeoutError: No complete message came in time. A part of one is kept for the next call.
         """
         if self._kept:
             return self._kept.popleft()
@@ -82,23 +82,23 @@ class ClientConnection(OpenConnection):
         """Send a ping (RFC 6455 5.5.2).
 
         Args:
-            data: At most 125 bytes; None: four random ones. No other ping with the same may be
-                under way.
-            on_pong: Called when the pong has come, by whoever receives it.
+            data: At most 125 bytes; None: four random ones. No other ping with the same data may be
+                waiting for its pong.
+            on_pong: Called when the pong has arrived, in the thread that receives it.
 
         Returns:
-            What becomes of the pong; `wait_pong` waits for it, and `recv` notices it.
+            An object for the pong: `wait_pong` waits for it, and `recv` notices it.
 
         Raises:
             ConnectionClosed: The connection is closed.
-            ValueError: The data is too long, or under way.
+            ValueError: The data is too long, or is that of a ping that waits for its pong.
         """
         pong = self._expect_pong(data, on_pong)
         self._send(partial(self._stream.send_ping, pong.data, True))
         return pong
 
     def wait_pong(self, pong: Pong, timeout: float | None = None) -> float:
-        """Wait for the answer to a ping; messages that come before it are kept for `recv`.
+        """Wait for the answer to a ping; messages that arrive before it are kept for `recv`.
 
         Returns:
             Seconds from the ping to the pong.
@@ -106,7 +106,7 @@ class ClientConnection(OpenConnection):
         Raises:
             ConnectionClosed: The connection is closed.
             FastwshError: More than 1024 messages came before the pong.
-            TimeoutError: It did not come in time.
+            TimeoutError: The pong did not come in time.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while pong.round_trip is None:
@@ -114,14 +114,14 @@ class ClientConnection(OpenConnection):
             if left < 0:
                 raise TimeoutError(f"no pong came within {timeout:g} s")
             with suppress(PongArrived), self._session.awaiting(pong):
-                # Another thread that receives may get it.
+                # Another thread that receives may receive the pong.
                 message = self._receive(min(left, _LOOK_SECONDS))
                 if message is not None:
                     self._keep(message)
         return pong.round_trip
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Do the closing handshake (RFC 6455 7.1.2) and end the connection; what comes is dropped.
+        """Do the closing handshake (RFC 6455 7.1.2) and end the connection; drop further messages.
 
         Returns when the server has closed, or when `close_timeout` is over. Does nothing on a
         connection that is closed.
@@ -139,7 +139,7 @@ class ClientConnection(OpenConnection):
         try:
             self._send_close(code, reason, deadline)
         except OSError:
-            # Gone, or it takes nothing.
+            # The peer has gone, or does not read.
             self._end()
             return
         with suppress(OSError, *STREAM_ERRORS):
@@ -148,7 +148,7 @@ class ClientConnection(OpenConnection):
         self._end(deadline)
 
     def start_closing(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame, and go on receiving: `recv` raises when the peer's has come.
+        """Send a close frame, and go on receiving: `recv` raises when the peer's has arrived.
 
         Does nothing after `close`, and on a connection that is closed.
 
@@ -212,7 +212,7 @@ class ClientConnection(OpenConnection):
         raise self._again()
 
     def _pong(self, data: bytes) -> None:
-        """Send a pong that nobody asked for (RFC 6455 5.5.3); raises what `ping` does."""
+        """Send an unsolicited pong (RFC 6455 5.5.3); raises what `ping` raises."""
         self._send(partial(self._stream._send_pong, self._control_body(data)))
 
     def _send(self, work: Callable[[], object]) -> None:
@@ -240,25 +240,25 @@ class ClientConnection(OpenConnection):
         self._sent_close = code, reason
 
     def _hear_last_words(self) -> None:
-        """Read what the peer sent before it went, for its close frame and for `recv`."""
+        """Read what the peer has sent before it went away, for its close frame and for `recv`."""
         with suppress(FastwshError):
             while (message := self._receive(0)) is not None:
                 self._keep(message)
         self._end()
 
     def _fail(self, error: Exception) -> None:
-        """Fail the connection: the peer broke a rule (RFC 6455 7.1.7)."""
+        """Fail the connection, because the peer has broken a rule (RFC 6455 7.1.7)."""
         code, reason = self._failure(error)
         deadline = time.monotonic() + END_SECONDS
         closing = partial(self._stream.close_connection, code, reason, False)
         with suppress(OSError, *STREAM_ERRORS):
             _core.call_within(_left(deadline), closing, cuts_sends=True)
             self._sent_close = code, reason
-        # The native texts name options of the server.
+        # The native texts name options of the server, which a client does not have.
         self._end(deadline, reason or str(error))
 
     def _end(self, deadline: float | None = None, cause: str = "") -> None:
-        """End the TCP connection: behind the server, if there is a deadline (RFC 6455 7.1.1)."""
+        """End the TCP connection; after the server, if there is a deadline (RFC 6455 7.1.1)."""
         if deadline is not None:
             deadline = min(deadline, time.monotonic() + END_SECONDS)
             read = partial(self._connection.read, _READ_BYTES)

@@ -1,4 +1,4 @@
-"""The console: lines are sent while messages are shown above the prompt."""
+"""The console: sends lines, and shows messages above the prompt."""
 
 import re
 import signal
@@ -20,17 +20,17 @@ __all__ = ["Console"]
 
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _GOING_AWAY: Final = 1001
-# How long a thread may take to see that it is over, at worst.
+# The longest time in which a thread notices that the connection is over.
 _NOTICE_SECONDS: Final = 2.0
 _WAKE_SECONDS: Final = 0.05
 
 
 class Console:
-    """Speaks on a connection until one of both sides ends it. Runs in the main thread.
+    """Uses a connection until one of both sides ends it. Runs in the main thread.
 
     Args:
         connection: An open connection.
-        raw: Whether to speak in frames.
+        raw: Whether to show and send frames.
         binary: Whether lines are sent as binary messages.
         ping_interval: Seconds between pings; None: there are none.
 
@@ -60,18 +60,18 @@ class Console:
         self._ended = threading.Event()
         # The main thread has stopped reading lines.
         self._left = threading.Event()
-        # Whether it reads one; only the main thread sets it.
+        # Whether it is reading a line; only the main thread sets this.
         self._reads = False
 
     def run(self) -> int:
         """Return the exit status when the connection is over.
 
         Raises:
-            BrokenPipeError: Nobody reads standard output any more.
+            BrokenPipeError: The reader of standard output has gone.
             OutputError: It cannot be written to.
         """
         show = self._terminal.show
-        # Without a password that may stand before the host.
+        # Without the password that may precede the host.
         place = escape(re.sub(r"//[^/?#]*@", "//", self._connection.url))
         show("#", f"connected to {place}; {self._agreed()}; /help")
         receiver = threading.Thread(target=self._receive, name="fastwsh-receive", daemon=True)
@@ -92,7 +92,7 @@ class Console:
         if not self._raw:
             self._connection.close()
         self._connection.disconnect()
-        # It notices at once, and says how the connection ended.
+        # The receiver notices this at once, and reports how the connection ended.
         self._ended.wait(_NOTICE_SECONDS)
         if self._failure is not None:
             raise self._failure
@@ -103,7 +103,7 @@ class Console:
         return Status.OK if self._speaker.has_closed else of_close(closed)
 
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        """Pass an interrupt on, unless the receiver sent it too late to be of use."""
+        """Raise an interrupt, unless the receiver has sent it too late to be of use."""
         if self._reads or not self._ended.is_set():
             raise KeyboardInterrupt
 
@@ -117,7 +117,7 @@ class Console:
             threading.Thread(target=self._ping, name="fastwsh-ping", daemon=True).start()
 
     def _ping(self) -> None:
-        """Send pings as frames, whatever becomes of them."""
+        """Send pings as frames, without waiting for pongs."""
         with suppress(ConnectionClosed, OutputError, OSError):
             while not self._ended.wait(self._ping_interval):
                 self._speaker.do(Ping(b""))
@@ -129,7 +129,7 @@ class Console:
         return escape(", ".join(names))
 
     def _read(self) -> None:
-        """Do what lines ask for, until there are no more or the connection is closed."""
+        """Execute lines, until there are no more or the connection is closed."""
         while True:
             try:
                 self._reads = True
@@ -164,7 +164,7 @@ class Console:
             self._terminal.show("!", escape(str(error)))
         self._ended.set()
         main = threading.main_thread().ident
-        # Again and again: a signal just before a wait for a line does not end it.
+        # Repeatedly, because a signal just before the wait for a line does not end the wait.
         while main is not None and not self._left.wait(_WAKE_SECONDS):
             if self._reads:
                 signal.pthread_kill(main, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Pings in the background, for as long as the console speaks."""
+"""Sends pings in the background while the console runs."""
 
 import threading
 import time
@@ -12,14 +12,14 @@ __all__ = ["Keepalive"]
 
 
 class Keepalive:
-    """Sends pings, and cuts a connection whose peer has left one unanswered when the next is due.
+    """Sends pings, and cuts the connection if one is unanswered when the next is due.
 
-    Somebody else must receive: pongs are noticed while that happens.
+    Another thread must receive, as only receiving notices pongs.
 
     Args:
         connection: The connection.
         interval: Seconds between pings; None: there are none.
-        tell: Takes a sentence when the connection is cut.
+        tell: Called with a sentence when the connection is cut.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Keepalive:
         self._interval = interval
         self._tell = tell
         self._over = threading.Event()
-        # When the receiver began to wait; None: it does something else, and notices no pong.
+        # When the receiver began to wait; None while it does something else and notices no pong.
         self._waits_since: float | None = time.monotonic()
 
     def start(self) -> None:
@@ -39,12 +39,12 @@ class Keepalive:
             run.start()
 
     def stop(self) -> None:
-        """Send no more pings."""
+        """Stop sending pings."""
         self._over.set()
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Say that nothing is received inside this block."""
+        """Mark a block in which nothing is received."""
         self._waits_since = None
         try:
             yield
@@ -65,11 +65,11 @@ class Keepalive:
                 sent = time.monotonic()
                 pong = self._connection.ping()
             except (FastwshError, OSError):
-                # Whoever receives says why.
+                # The receiver reports why.
                 return
 
     def _has_had_time(self, sent: float) -> bool:
         since = self._waits_since
         interval = self._interval or 0
-        # The clock of the wait above may be a little ahead of this one.
+        # The clock of the wait above may be a little ahead of this clock.
         return since is not None and time.monotonic() - max(sent, since) >= interval * 0.9

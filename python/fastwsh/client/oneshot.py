@@ -1,4 +1,4 @@
-"""Running to an end, for scripts: send, write what comes to standard output, leave with a status.
+"""One run for scripts: send, write messages to standard output, and end with a status.
 
 A thread sends while the main thread receives, so that neither side waits for the other to read.
 """
@@ -18,22 +18,22 @@ from fastwsh.errors import ConnectionClosed, FastwshError
 
 __all__ = ["OneShot"]
 
-# How often the main thread looks whether everything has been sent.
+# How often the main thread checks whether everything has been sent.
 _LOOK_SECONDS: Final = 0.1
 
 
 class OneShot:
-    """Sends messages, and receives until what is awaited has come.
+    """Sends messages, and receives until the expected messages have arrived.
 
     Args:
         connection: An open connection.
-        messages: What to send.
-        tell: Takes a sentence for standard error.
-        output: Takes the messages that come.
-        expect: Close when so many messages have come; None: when the peer has answered our close
-            frame, which follows the last message.
+        messages: The messages to send.
+        tell: Called with sentences for standard error.
+        output: Called with the received messages.
+        expect: Close after this number of messages. None: send a close frame after the last
+            message, and end when the peer has answered it.
         until_closed: Wait for the peer's close frame instead.
-        timeout: Seconds for what is awaited, counted from the last message sent; None: no limit.
+        timeout: Seconds to wait after the last message was sent; None: no limit.
         ping_interval: Seconds between pings; None: there are none.
     """
 
@@ -57,8 +57,9 @@ class OneShot:
         self._closes = expect is None and not until_closed
         self._timeout = timeout
         self._keepalive = Keepalive(connection, ping_interval, tell)
-        # A message may be sent whenever standard input has a line: what is awaited until then has
-        # its time as well. Only who closes behind the last one waits for that.
+        # A message may be sent whenever standard input has a line, so the time limit also applies
+        # to messages that are expected before. Only if we close after the last message, that must
+        # be sent first.
         self._sent_at = None if self._closes else time.monotonic()
         self._has_sent = threading.Event()
         self._failed: Status | None = None
@@ -67,7 +68,7 @@ class OneShot:
         """Return the exit status.
 
         Raises:
-            BrokenPipeError: Nobody reads standard output any more.
+            BrokenPipeError: The reader of standard output has gone.
             OutputError: It cannot be written to.
         """
         threading.Thread(target=self._send, name="fastwsh-send", daemon=True).start()
@@ -102,7 +103,7 @@ class OneShot:
         return self._leave()
 
     def _leave(self) -> int:
-        """Close when everything has been sent; what comes meanwhile is dropped."""
+        """Close when everything has been sent; messages that arrive meanwhile are dropped."""
         if isinstance(self._messages, StdinLines):
             self._messages.stop()
         while not self._has_sent.is_set():
@@ -126,7 +127,7 @@ class OneShot:
         return Status.OK
 
     def _left(self) -> float | None:
-        """Seconds until what is awaited must have come; None: not known yet, or no limit."""
+        """The seconds that are left to wait; None: not known yet, or no limit."""
         if self._timeout is None or self._sent_at is None:
             return None
         return self._sent_at + self._timeout - time.monotonic()
@@ -149,7 +150,7 @@ class OneShot:
             if self._closes:
                 self._connection.start_closing(1000)
         except ConnectionClosed:
-            # Receiving tells.
+            # Receiving will report the error.
             return
         except InputError as error:
             self._tell(str(error))

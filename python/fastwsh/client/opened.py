@@ -1,4 +1,4 @@
-"""What is common to open connections, for threads and for asyncio: what they are, and how they end.
+"""The common part of open connections, for threads and for asyncio: state, and how they end.
 
 Nothing here waits.
 """
@@ -27,7 +27,7 @@ __all__ = [
 Data = str | bytes | bytearray | memoryview
 _DATA: Final[tuple[type, ...]] = (str, bytes, bytearray, memoryview)
 
-# Messages that are kept for `recv` while something else is awaited.
+# The most messages to keep for `recv` while a call waits for something else.
 MAX_KEPT: Final = 1024
 # RFC 6455 5.5
 _MAX_CONTROL_BYTES: Final = 125
@@ -38,7 +38,8 @@ _INTERNAL_ERROR: Final = 1011
 _GOING_AWAY: Final = 1001
 _NORMAL: Final = 1000
 
-# For the server to end TCP behind the close frames, and for whoever has broken a rule to take ours.
+# The time for the server to end TCP after the close frames, and, if it has broken a rule, to read
+# our close frame.
 END_SECONDS: Final = 1.0
 
 PEER_ERRORS: Final = (
@@ -57,10 +58,10 @@ class OpenConnection:
     """An open connection.
 
     Attributes:
-        url: What was connected to.
+        url: The URL of the server.
         subprotocol: The subprotocol that the server chose; None if it chose none.
         response_headers: Names, in lower case, and values of the server's answer, in order.
-        is_compressed: Whether permessage-deflate was agreed to.
+        is_compressed: Whether permessage-deflate was negotiated.
     """
 
     def __init__(self, url: str, options: Options, opened: Opened) -> None:
@@ -92,11 +93,11 @@ class OpenConnection:
         return None if self._closed is None else self._closed.reason
 
     def disconnect(self) -> None:
-        """End the TCP connection at once, without a closing handshake; whoever waits wakes up."""
+        """End the TCP connection at once, without a closing handshake; waiting calls wake up."""
         self._connection.disconnect()
 
     def _check(self, message: object) -> None:
-        """Raise what `send` does for this message."""
+        """Raise the exception of `send` for this message, if there is one."""
         if not isinstance(message, _DATA):
             kind = type(message).__name__
             raise TypeError(f"a message is str, bytes, bytearray or memoryview, not {kind}")
@@ -106,7 +107,7 @@ class OpenConnection:
     def _expect_pong(
         self, data: bytes | str | None, on_pong: Callable[[Pong], object] | None
     ) -> Pong:
-        """Check the ping that is about to be sent, and remember it."""
+        """Check a ping that is about to be sent, and remember it."""
         body = os.urandom(4) if data is None else self._control_body(data)
         if body in self._session.pings:
             raise ValueError(f"a ping with {body!r} is under way; wait for its pong")
@@ -116,7 +117,7 @@ class OpenConnection:
 
     @staticmethod
     def _control_body(data: bytes | str) -> bytes:
-        """Return what a ping or a pong carries."""
+        """Return the body of a ping or a pong."""
         body = data.encode() if isinstance(data, str) else bytes(data)
         if len(body) > _MAX_CONTROL_BYTES:
             raise ValueError(
@@ -130,20 +131,20 @@ class OpenConnection:
             raise FastwshError(f"more than {MAX_KEPT} messages wait to be received; call recv()")
 
     def _refused(self, error: Exception) -> Exception:
-        """Return what `send` raises where the stream raises BadOperationException."""
+        """Return the exception of `send` for a BadOperationException of the stream."""
         if error.args and isinstance(error.args[0], UnicodeError):
             return error.args[0]
         return self._again()
 
     @staticmethod
     def _failure(error: Exception) -> tuple[int, str]:
-        """Return what to close with when the peer has broken a rule (RFC 6455 7.1.7)."""
+        """Return code and reason to close with if the peer has broken a rule (RFC 6455 7.1.7)."""
         utf8 = isinstance(error, stream_exceptions.InvalidUTF8Exception)
         code = getattr(error, "close_code", _INVALID_PAYLOAD if utf8 else _PROTOCOL_ERROR)
         return code, getattr(error, "close_reason", "")
 
     def _note_end(self, cause: str = "") -> None:
-        """End the TCP connection, and keep how it was."""
+        """End the TCP connection, and remember how it ended."""
         self._connection.disconnect()
         with self._ending:
             if self._closed is None:
@@ -156,13 +157,13 @@ class OpenConnection:
         return ConnectionClosed(received, sent, cause)
 
     def _again(self) -> ConnectionClosed:
-        """The reason why it is closed, as an exception without a history."""
+        """The reason why the connection is closed, as an exception without a traceback."""
         closed = self._closed
         return self._now() if closed is None else ConnectionClosed(*closed.args)
 
 
 def code_after(kind: type[BaseException] | None) -> int:
-    """Return the code to close with behind a block that this exception ended, or none."""
+    """Return the code to close with after a block that this exception has ended, or None."""
     if kind is None:
         return _NORMAL
     return _INTERNAL_ERROR if issubclass(kind, Exception) else _GOING_AWAY

@@ -1,4 +1,4 @@
-"""What `connect` takes besides the URL: names, types and defaults, once for all its forms."""
+"""The keyword arguments of `connect`, for all its forms: names, types and defaults."""
 
 import math
 import os
@@ -24,7 +24,7 @@ _Path = str | os.PathLike[str]
 
 
 class ConnectOptions(TypedDict, total=False):
-    """The keyword arguments of `connect`; `Options` says what each means."""
+    """The keyword arguments of `connect`; `Options` describes each."""
 
     subprotocols: Sequence[str]
     headers: _Headers | None
@@ -49,29 +49,30 @@ class Options:
     Args:
         subprotocols: Subprotocols to ask for, the preferred one first (RFC 6455 1.9). The server
             may choose none.
-        headers: Added to the opening request: a mapping, or pairs where a name comes twice.
-        origin: The Origin header; browsers send one, and servers may insist (RFC 6455 10.2).
+        headers: Headers to add to the opening request: a mapping, or pairs if a name occurs twice.
+        origin: The Origin header; browsers send one, and servers may require it (RFC 6455 10.2).
         compression: Whether to offer permessage-deflate (RFC 7692).
         open_timeout: Seconds for name lookup, TCP, TLS and the opening handshake together; None: no
-            limit. 10, since whoever is there answers within one or two.
+            limit. The default is 10, since a server that works answers within one or two.
         close_timeout: Seconds for the closing handshake, after which the connection is cut; None:
-            no limit. 10, as for opening.
+            no limit. The default is 10, as for opening.
         max_message_bytes: Longer messages, compressed or inflated, fail the connection with 1009;
-            None: no limit. 64 MiB, since a peer decides what this process must allocate.
-        ca_file: PEM file of the CA certificates to trust instead of the system's, for which
-            SSL_CERT_FILE and SSL_CERT_DIR may name others.
-        verify: Whether to check the server's certificate. Without, whoever is on the way can read
-            and change everything.
+            None: no limit. The default is 64 MiB, since the peer decides how much this process must
+            allocate.
+        ca_file: PEM file of the CA certificates to trust instead of the system's, which
+            SSL_CERT_FILE and SSL_CERT_DIR may replace.
+        verify: Whether to check the server's certificate. Without that, anybody between client and
+            server can read and change everything.
         certificate: PEM file of a client certificate and its chain.
         private_key: PEM file of its key; None: the certificate's file has it.
-        server_hostname: The name that the certificate must be for, and that is asked for (SNI);
-            None: the URL's.
-        proxy: The URL of the proxy that leads to the server: `http://`, which is asked to CONNECT,
-            `socks5://`, or `socks5h://`, which looks the server's name up; before the host may be
-            `USER:PASSWORD@`. True: the one that the environment names, see `proxy_variables`. None
-            or False: none.
-        on_head: Called with `">"` or `"<"` and the bytes of each HTTP head that is sent or
-            received while connecting, credentials included; by whatever thread.
+        server_hostname: The name that the certificate must have and that is requested from the
+            server (SNI); None: the URL's.
+        proxy: The URL of a proxy to connect through: `http://` (by CONNECT), `socks5://`, or
+            `socks5h://` (the proxy looks up the server's name). `USER:PASSWORD@` may precede the
+            host. True: the one that the environment names, see `proxy_variables`. None or False: no
+            proxy.
+        on_head: Called with `">"` or `"<"` and the bytes of each HTTP head that is sent or received
+            while connecting, including credentials; any thread may call it.
     """
 
     subprotocols: Sequence[str] = ()
@@ -90,7 +91,7 @@ class Options:
     on_head: Callable[[str, bytes], object] | None = None
 
     def to_core(self) -> dict[str, Any]:
-        """Return the dict that `_core.connect` takes.
+        """Return the dict for `_core.connect`.
 
         Raises:
             TypeError: An argument is of another type.
@@ -132,15 +133,15 @@ class Options:
 
 
 def proxy_variables() -> dict[str, str]:
-    """Return the variables of the environment that name proxies, in lower case.
+    """Return the environment variables that name proxies, in lower case.
 
     For `wss://` the first of WSS_PROXY, HTTPS_PROXY and ALL_PROXY that is not empty; for `ws://` of
-    WS_PROXY, HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (RFC 6455 4.1). NO_PROXY has the servers that
-    are reached without. The name in lower case goes first, as everywhere.
+    WS_PROXY, HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (RFC 6455 4.1). NO_PROXY lists the servers that
+    are reached without a proxy. A name in lower case takes precedence, as in other programs.
     """
     variables = {}
     for name in _PROXY_VARIABLES:
-        # Of a CGI program, a client sets it by a header named Proxy.
+        # In a CGI program, a client could set it by a header named Proxy.
         upper = None if name == "http_proxy" and "REQUEST_METHOD" in os.environ else name.upper()
         value = os.environ.get(name)
         if value is None and upper is not None:
@@ -151,7 +152,7 @@ def proxy_variables() -> dict[str, str]:
 
 
 def _check_limit(name: str, value: float | None) -> None:
-    # `not >` rather than `<=`: NaN is no limit either.
+    # `not >` instead of `<=`, so that NaN is refused as well.
     if value is not None and not 0 < value < math.inf:
         raise ValueError(f"{name} is {value}; give a number above 0, or None for no limit")
 

@@ -1,4 +1,4 @@
-"""How messages are written to standard output without a console."""
+"""Writes messages to standard output, without a console."""
 
 import base64
 import json
@@ -13,10 +13,10 @@ __all__ = ["Output"]
 
 
 class Output:
-    """Writes messages and lines, each at once. What it raises is that of `stdout.write`.
+    """Writes messages and lines, each at once. Raises the exceptions of `stdout.write`.
 
     Args:
-        json_lines: Whether a message is a JSON object on a line of its own.
+        json_lines: Whether to write each message as a JSON object on its own line.
     """
 
     def __init__(self, *, json_lines: bool = False) -> None:
@@ -25,7 +25,7 @@ class Output:
         self._is_terminal = self._out is not None and self._out.isatty()
 
     def message(self, message: str | bytes) -> None:
-        """Write a message and a line end: as it is, unless as JSON or to a terminal."""
+        """Write a message and a line end; escape it only for JSON or for a terminal."""
         if self._json_lines:
             self.line(self._as_json(message))
         elif not self._is_terminal:
@@ -37,7 +37,7 @@ class Output:
             self.line(f"{len(message)} bytes: {message.hex(' ')}")
 
     def line(self, text: str) -> None:
-        """Write a line that has nothing for a terminal to obey."""
+        """Write a line without control characters."""
         encoding = (self._is_terminal and self._out.encoding) or "utf-8"
         stdout.write(self._out, text.encode(encoding, "backslashreplace") + b"\n")
 
@@ -47,5 +47,5 @@ class Output:
         else:
             kind, data = "binary", base64.b64encode(message).decode()
         line = {"type": kind, "time": time.time(), "data": data}
-        # A terminal must obey nothing; everything else reads UTF-8.
+        # A terminal must not get control characters; all other readers get UTF-8.
         return json.dumps(line, ensure_ascii=self._is_terminal)

@@ -1,4 +1,4 @@
-"""`python -m fastwsh.client`: connect, speak, and leave with a status and at most a sentence."""
+"""`python -m fastwsh.client`: connect, communicate, and end with a status."""
 
 import argparse
 import os
@@ -35,13 +35,13 @@ _GOING_AWAY: Final = 1001
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Talk to a server as the arguments say; `--help` is the manual.
+    """Communicate with a server as the arguments say; `--help` is the manual.
 
     Args:
         args: The arguments without the program's name; None takes those of the process.
 
     Returns:
-        A `Status`; 130 after an interrupt, 141 if nobody reads standard output any more.
+        A `Status`; 130 after an interrupt, 141 if the reader of standard output has gone.
 
     Raises:
         SystemExit: With status 2 for a wrong command line, 0 after --help and --version.
@@ -135,7 +135,7 @@ def _show_head(mark: str, head: bytes) -> None:
 
 
 def _write_error(text: str) -> None:
-    # Where standard error takes nothing, the status has to do.
+    # If standard error cannot be written, the exit status must be enough.
     with suppress(OSError, ValueError):
         encoding = sys.stderr.encoding or "utf-8"
         sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))

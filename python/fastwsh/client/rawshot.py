@@ -1,4 +1,4 @@
-"""Frames for scripts: lines of standard input are sent, and what comes is written as lines."""
+"""Frames for scripts: sends lines of standard input, and writes received frames as lines."""
 
 import threading
 from collections.abc import Callable
@@ -17,14 +17,14 @@ __all__ = ["RawShot"]
 
 
 class RawShot:
-    """Does what the lines of standard input ask for in frames, and shows the frames that come.
+    """Executes lines of standard input as frames, and shows the received frames.
 
     Args:
         connection: An open connection.
-        tell: Takes a sentence for standard error.
-        output: Takes the lines.
-        timeout: Seconds for which frames are awaited behind the last line.
-        ping_interval: Seconds between pings, whose pongs are shown; None: there are none.
+        tell: Called with sentences for standard error.
+        output: Called with the lines.
+        timeout: Seconds to wait for frames after the last line.
+        ping_interval: Seconds between pings; their pongs are shown. None: no pings.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class RawShot:
         self._failure: Exception | None = None
 
     def run(self) -> int:
-        """Return the exit status, when the peer has ended the connection or has had its time.
+        """Return the exit status when the peer has ended the connection or the time is over.
 
         Raises:
-            BrokenPipeError: Nobody reads standard output any more.
+            BrokenPipeError: The reader of standard output has gone.
             OutputError: It cannot be written to.
         """
         threading.Thread(target=self._receive, name="fastwsh-receive", daemon=True).start()

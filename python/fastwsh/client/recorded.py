@@ -1,4 +1,4 @@
-"""The console's `--record`: a recording proxy of its own between it and the server."""
+"""The console's `--record`: starts a recording proxy between the console and the server."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -14,9 +14,10 @@ from fastwsh.errors import ConnectArgumentError, ConnectError, ConnectRefusedErr
 __all__ = ["recording"]
 
 Explain = Callable[[ConnectError], FastwshError]
-"""Says of an error of connecting to the proxy what it is of the server."""
+"""Turns an error of connecting to the proxy into the error of connecting to the server."""
 
-# For the way to the server: what is left is said to whom we speak to, who passes it on.
+# Options that the proxy uses to connect to the server; all others stay with the connection to the
+# proxy, which passes their headers on.
 _WAY = ("ca_file", "verify", "certificate", "private_key", "server_hostname", "proxy")
 
 
@@ -27,7 +28,7 @@ def recording(
     """Record while the context lasts, if the options ask for it.
 
     Yields:
-        The URL to connect to, how, and what explains an error of that.
+        The URL to connect to, the options for it, and the function that explains errors.
 
     Raises:
         InputError: The URL or the file cannot be used.
@@ -35,7 +36,7 @@ def recording(
     if options.record is None:
         yield options.url, connecting, lambda error: error
         return
-    # only for who records: it is a server
+    # imported only for recording, because it loads the server
     from fastwsh.testing.har import HarError  # noqa: PLC0415
     from fastwsh.testing.server import WsServer  # noqa: PLC0415
 
@@ -62,6 +63,6 @@ def recording(
                 error.args = (str(error).replace(here, there),)
             return error
 
-        # a proxy of the environment leads away from here; and more time than the server has
+        # no proxy of the environment, as this connection is local; and more time than the proxy has
         how: Any = {**rest, "proxy": None, "open_timeout": way["open_timeout"] + 1}
         yield server.url, how, explain

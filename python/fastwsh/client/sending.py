@@ -1,4 +1,4 @@
-"""What is sent without a terminal: arguments, files, and the lines of standard input."""
+"""Messages to send without a terminal: arguments, files, and lines of standard input."""
 
 import os
 import select
@@ -13,9 +13,9 @@ from typing import Final
 __all__ = ["File", "InputError", "StdinLines", "messages_of"]
 
 _CHUNK_BYTES: Final = 64 * 1024
-# How often a thread that waits for lines looks whether they are still wanted.
+# How often a thread that waits for lines checks whether they are still wanted.
 _LOOK_SECONDS: Final = 0.1
-# Of a pipe that is never empty, so much is read when no more is wanted: what one can hold.
+# How much to read from a pipe that is never empty, after no more is wanted: what it can hold.
 _LAST_BYTES: Final = 64 * 1024
 
 
@@ -25,7 +25,7 @@ class InputError(Exception):
 
 @dataclass(frozen=True)
 class File:
-    """A file whose bytes are a message; `-` is standard input."""
+    """A file to send as one message; `-` is standard input."""
 
     name: str
 
@@ -45,7 +45,7 @@ class File:
 
 
 def messages_of(sending: Iterable[str | File], *, binary: bool) -> list[str | bytes]:
-    """Return the messages: a str is itself, or its bytes if `binary`; a file is what it holds.
+    """Return the messages: a str or, if `binary`, its bytes; for a file its content.
 
     Raises:
         InputError: A file cannot be read, or an argument is not UTF-8.
@@ -58,7 +58,7 @@ def messages_of(sending: Iterable[str | File], *, binary: bool) -> list[str | by
 
 def _argument(text: str, *, binary: bool) -> str | bytes:
     if binary:
-        # The bytes of the command line, whatever they are.
+        # The bytes of the command line, even if they are not UTF-8.
         return os.fsencode(text)
     try:
         text.encode()
@@ -72,7 +72,7 @@ def _argument(text: str, *, binary: bool) -> str | bytes:
 class StdinLines:
     """Iterates over the lines of standard input as they come, without their ends.
 
-    Bypasses `sys.stdin`, whose lock a thread that waits would hold when the program ends.
+    Does not use `sys.stdin`, because a waiting thread would hold its lock when the program ends.
 
     Args:
         binary: Whether a line is bytes, not text.
@@ -84,7 +84,7 @@ class StdinLines:
         self._left = _LAST_BYTES
 
     def stop(self) -> None:
-        """End the iteration behind what can be read at once."""
+        """End the iteration after what can be read at once."""
         self._last.set()
 
     def __iter__(self) -> Iterator[str | bytes]:

@@ -1,7 +1,7 @@
-"""The stream of a client: what `_core.Stream` asks its request for, in the client's role.
+"""The request object that `_core.Stream` needs, in the role of a client.
 
-The stream is pywebsocket's, whose request has a server's names: `client_terminated` says that the
-peer has sent its close frame, `server_terminated` that we have sent ours.
+The stream is that of pywebsocket, and uses names from a server's view: `client_terminated` means
+that the peer has sent its close frame, and `server_terminated` that we have sent ours.
 """
 
 import threading
@@ -15,23 +15,23 @@ from fastwsh import _core
 __all__ = ["Opened", "Pong", "PongArrived", "Session", "make_stream"]
 
 Opened = tuple[_core.Connection, str | None, list[tuple[str, str]], tuple[int | None, bool] | None]
-"""What `_core.connect` returns."""
+"""The result of `_core.connect`."""
 
-# Pings whose pongs are awaited at most: a peer that never answers must not make us remember all.
+# The most pings to remember until their pongs arrive, as a peer may never answer.
 _MAX_PINGS: Final = 1024
 _NO_STATUS: Final = 1005
 
 
 class PongArrived(Exception):  # noqa: N818 (no error: it ends a wait)
-    """Ends a wait for a message when the pong that is awaited instead has come."""
+    """Ends a wait for a message when the expected pong has arrived."""
 
 
 class Pong:
-    """The answer to a ping, which comes while something is received.
+    """The answer to a ping, which is noticed while a call receives.
 
     Attributes:
-        data: What the ping carried.
-        round_trip: Seconds from the ping to the pong; None until that has come.
+        data: The data of the ping.
+        round_trip: Seconds from the ping to the pong; None before the pong has arrived.
     """
 
     def __init__(self, data: bytes, on_pong: Callable[["Pong"], object] | None = None) -> None:
@@ -56,7 +56,7 @@ class _Echo:
 
 
 class Session:
-    """What the stream reads and sets, and the pings that wait for their pongs.
+    """The attributes that the stream uses, and the pings that wait for their pongs.
 
     Args:
         connection: The native connection.
@@ -82,7 +82,7 @@ class Session:
 
     @contextmanager
     def awaiting(self, pong: Pong) -> Iterator[None]:
-        """End this thread's wait for a message by `PongArrived` if the pong comes in it."""
+        """Make `PongArrived` end this thread's wait for a message when the pong arrives."""
         self._awaited = pong, threading.get_ident()
         try:
             yield
@@ -104,7 +104,7 @@ class Session:
 
     @property
     def received(self) -> tuple[int, str] | None:
-        """Code and reason of the peer's close frame, if one has come."""
+        """Code and reason of the peer's close frame, if one was received."""
         return None if self.ws_close_code is None else (self.ws_close_code, self.ws_close_reason)
 
 
@@ -115,9 +115,9 @@ def make_stream(
 
     Args:
         session: The request.
-        deflate: What the server agreed to of permessage-deflate: our largest window in bits, and
+        deflate: The negotiated parameters of permessage-deflate: our largest window in bits, and
             whether each of our messages is compressed by itself; None: no compression.
-        max_message_bytes: Of an inflated message; None: no limit.
+        max_message_bytes: The most bytes of an inflated message; None: no limit.
     """
     options = _core.StreamOptions()
     options.mask_send = True

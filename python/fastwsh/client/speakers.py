@@ -1,4 +1,4 @@
-"""Two ways to speak on a connection: in messages, or in frames that are shown as they are."""
+"""Two ways to use a connection in the console: by messages, or by single frames."""
 
 import threading
 from collections.abc import Callable
@@ -24,10 +24,10 @@ _CLOSE: Final = OPCODES["close"]
 
 
 class Speaker(Protocol):
-    """Does commands, and receives.
+    """Executes commands, and receives.
 
     Attributes:
-        has_closed: Whether a close frame was sent because a line asked for it.
+        has_closed: Whether a close frame was sent by a command.
     """
 
     has_closed: bool
@@ -49,11 +49,11 @@ class Speaker(Protocol):
 
 
 class MessageSpeaker:
-    """Speaks in messages.
+    """Sends and shows messages.
 
     Args:
         connection: The connection.
-        show: Takes a mark and a line.
+        show: Called with a mark and a line.
         binary: Whether lines are sent as binary messages.
     """
 
@@ -95,11 +95,11 @@ class MessageSpeaker:
 
 
 class FrameSpeaker:
-    """Speaks in frames, legal or not; answers none.
+    """Sends and shows frames, legal or not, and answers none.
 
     Args:
-        connection: The connection; nobody else may use it.
-        show: Takes a mark and a line.
+        connection: The connection; no other code may use it.
+        show: Called with a mark and a line.
     """
 
     def __init__(self, connection: ClientConnection, show: Show) -> None:
@@ -156,7 +156,7 @@ class FrameSpeaker:
     def _write(self, data: bytes) -> None:
         write = partial(self._connection._connection.write, data)
         try:
-            # Lines and pings have threads of their own.
+            # Lines and pings are sent by different threads.
             with self._writing:
                 _core.call_within(None, write)
         except OSError:

@@ -8,7 +8,7 @@ __all__ = ["Status", "of_close"]
 
 
 class Status(IntEnum):
-    """What scripts look at; `--help` says it to users."""
+    """The exit status for scripts; `--help` describes it."""
 
     OK = 0
     FAILED = 1

@@ -1,4 +1,4 @@
-"""Writing to standard output: each failure is one sentence, and none comes after the end."""
+"""Writes to standard output: each failure is one sentence, and none is printed at exit."""
 
 import os
 from contextlib import suppress
@@ -17,11 +17,11 @@ def write(out: Any, data: str | bytes) -> None:
     """Write to `out` at once.
 
     Args:
-        out: `sys.stdout`, or what stands for it; None: it is closed.
-        data: What to write; bytes go past the encoding.
+        out: `sys.stdout` or its replacement; None: it is closed.
+        data: The text to write, or bytes, which are not encoded.
 
     Raises:
-        BrokenPipeError: Nobody reads any more.
+        BrokenPipeError: The reader has gone.
         OutputError: It cannot be written.
     """
     try:
@@ -32,7 +32,7 @@ def write(out: Any, data: str | bytes) -> None:
 
 
 def reserve_descriptors() -> None:
-    """Keep the numbers of closed standard streams from sockets, which would get their bytes."""
+    """Reserve the numbers of closed standard streams, so that no socket gets their output."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
     os.close(descriptor)
@@ -45,7 +45,7 @@ def _file(out: Any, data: str | bytes) -> Any:
 
 
 def _failure(out: Any, error: Exception) -> Exception:
-    # Python flushes once more at its end.
+    # Python flushes once more when it ends.
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, out.fileno())

@@ -1,6 +1,6 @@
-"""The terminal of the console: what a peer sends is shown and never obeyed.
+"""The terminal of the console: text from a peer cannot control it.
 
-Messages come while a line is being typed: they are put above it.
+Messages that arrive while a line is being typed are shown above it.
 """
 
 import os
@@ -22,7 +22,7 @@ _PROMPT: Final = "> "
 _HISTORY_LINES: Final = 1000
 # Controls, invisible formatting such as bidirectional overrides, surrogates, line separators.
 _OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# As much of a payload as a few lines show.
+# The part of a payload that fits into a few lines.
 _SHOWN: Final = 256
 _COLORS: Final = {"<": "36", ">": "32", "!": "31"}
 
@@ -31,7 +31,7 @@ def escape(text: str, *, keep: str = "") -> str:
     r"""Return `text` with `\n`, `\x1b`, `\u202e` for what a terminal would obey.
 
     Args:
-        text: A peer's.
+        text: A text from a peer.
         keep: Characters to leave as they are.
     """
     if text.isprintable():
@@ -61,13 +61,13 @@ def hex_of(data: bytes, limit: int = _SHOWN // 4) -> str:
 
 
 class Terminal:
-    """Reads lines and shows others above the one that is being typed; from any thread.
+    """Reads lines, and shows others above the one being typed; any thread may show.
 
     Args:
-        out: Where to show them.
+        out: The stream to show them on.
 
     Raises:
-        OutputError: There is no standard output, or, when something is shown, it takes nothing.
+        OutputError: There is no standard output, or it cannot be written.
     """
 
     def __init__(self, out: TextIO | None = None) -> None:
@@ -106,7 +106,7 @@ class Terminal:
     def _columns(self) -> int:
         columns = 0
         with suppress(OSError):
-            # As readline asks, which knows no COLUMNS that is out of date.
+            # Asked as readline asks, which ignores an outdated COLUMNS.
             columns = os.get_terminal_size(self._out.fileno()).columns
         return columns or shutil.get_terminal_size().columns
 
@@ -135,7 +135,7 @@ class Terminal:
             return
         with suppress(OSError):
             self._history.parent.mkdir(parents=True, exist_ok=True)
-            # It may hold what nobody else is to read.
+            # It may contain text that others must not read.
             os.close(os.open(self._history, os.O_CREAT | os.O_WRONLY, 0o600))
             self._readline.set_history_length(_HISTORY_LINES)
             self._readline.write_history_file(self._history)

@@ -1,4 +1,4 @@
-"""The line that is being typed: how readline shows it, and how to put something above it.
+"""The line being typed: how readline shows it, and how to write something above it.
 
 Widths are those of wcwidth(3), by which readline places its cursor.
 """
@@ -17,7 +17,7 @@ _TAB_COLUMNS: Final = 8
 # Far longer than readline needs to show a key, and far shorter than the time between two.
 _MOMENT_SECONDS: Final = 0.002
 _MOMENTS: Final = 5
-# Marks that share the cell of the character before them, and what is not seen at all.
+# Marks in the same cell as the character before them, and invisible characters.
 _NO_CELL: Final = frozenset({"Mn", "Me", "Cf"})
 _SOFT_HYPHEN: Final = "\xad"
 # Vowels and final consonants of Hangul, which join the consonant before them.
@@ -35,7 +35,7 @@ def cells(character: str) -> int:
 
 
 def shown(text: str, prompt: str = "") -> str:
-    r"""Return `text` as readline shows it behind a prompt: `^A`, tabs as spaces, `\377`."""
+    r"""Return `text` as readline shows it after a prompt: `^A`, tabs as spaces, `\377`."""
     line = ""
     column = sum(map(cells, prompt))
     for character in text:
@@ -53,12 +53,12 @@ def _shown(character: str, column: int) -> str:
         return "^" + chr(code ^ 0x40)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\{code - 0xDC00:03o}"
-    # Others that a terminal would obey.
+    # Other characters that would control a terminal.
     return "?" if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} else character
 
 
 def _laid_out(text: str, columns: int) -> tuple[str, int, int]:
-    """Return a text that begins at the left as readline writes it, and row and column behind it."""
+    """Return a text as readline writes it from the left, and the row and column after it."""
     row = column = 0
     line = ""
     for character in text:
@@ -75,12 +75,12 @@ def _laid_out(text: str, columns: int) -> tuple[str, int, int]:
 
 
 def above(line: str, before: str, behind: str, columns: int) -> str:
-    """Return what puts a line above the one that is being typed, and the cursor back into that.
+    """Return the output that writes a line above the one being typed, and restores the cursor.
 
     Args:
-        line: What to put there.
+        line: The line to write.
         before: What the terminal shows before the cursor, the prompt included.
-        behind: What it shows behind it.
+        behind: What it shows after the cursor.
         columns: The width of the terminal.
     """
     columns = max(2, columns)
@@ -97,7 +97,7 @@ def _up(rows: int) -> str:
 
 
 class TypedLine:
-    """What readline has of the line that is being typed.
+    """The line being typed, from readline.
 
     Args:
         readline: The module.
@@ -110,7 +110,7 @@ class TypedLine:
         self._settled: tuple[str, int | None] = ("", 0)
 
     def around_cursor(self, prompt: str) -> tuple[str, str]:
-        """Return what is shown before the cursor, the prompt included, and behind it."""
+        """Return what is shown before the cursor, including the prompt, and after it."""
         text, point = self._settle()
         whole = shown(text, prompt)
         if point is None:
@@ -123,7 +123,8 @@ class TypedLine:
     def _settle(self) -> tuple[str, int | None]:
         """Return the line and the cursor's place when readline has shown them, if it can be known.
 
-        It shows a key a moment after its line has changed, in a thread that knows no lock of ours.
+        readline shows a key a moment after its line has changed, in a thread that takes no lock of
+        ours.
         """
         state = self._read()
         for _ in range(_MOMENTS):
@@ -142,9 +143,9 @@ class TypedLine:
 
 
 def _point_of(readline: ModuleType) -> Callable[[], int] | None:
-    """Return what gives the cursor's place in bytes, which the module does not tell.
+    """Return a function for the cursor's position in bytes, which the module does not offer.
 
-    None: nobody knows; libedit counts otherwise, and not while it waits.
+    None: it is unknown. libedit counts differently, and not while it waits.
     """
     if "libedit" in (readline.__doc__ or ""):
         return None

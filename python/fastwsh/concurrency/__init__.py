@@ -1,6 +1,6 @@
-"""Where handlers run: in the hub, a thread that they share, or each in a thread of its own.
+"""Decides where handlers run: in the hub, which is a shared thread, or each in its own.
 
-`check` looks whether a handler can share a thread; `executor` decides.
+`check` finds out whether a handler can share a thread; `executor` decides.
 """
 
 from fastwsh.concurrency.check import why_threads

@@ -1,11 +1,11 @@
-"""Which handlers can share a thread: those that wait inside fastwsh's own calls and nowhere else.
+"""Finds handlers that can share a thread: those that wait only inside fastwsh's own calls.
 
-Whatever else blocks, or leads to what might, would stall the neighbours. So the check of a
-handler's source looks for proof, and what it does not know for certain needs a thread. It is no
-sandbox: it expects a program that does not hide what it does.
+Everything else that blocks would also block the other handlers. So the check of a handler's source
+looks for proof, and whatever it does not know for certain needs a thread. It is not a sandbox: it
+expects a program that does not hide what it does.
 
-`names` owns what the names in a handler mean, `modules` what is known of
-modules, `loops` what is known of loops.
+`names` owns the meaning of names in a handler, `modules` the knowledge about modules, `loops` that
+about loops.
 """
 
 import ast
@@ -17,7 +17,7 @@ from fastwsh.concurrency.names import Names, NeedsThreadError, ScopedVisitor
 
 __all__ = ["why_threads"]
 
-# They block, or get at things by names that are not known before.
+# These block, or use names that are unknown before the handler runs.
 _FORBIDDEN_BUILTINS: Final = frozenset(
     {
         *("__build_class__", "__builtins__", "__import__", "__loader__", "__spec__", "breakpoint"),
@@ -25,10 +25,10 @@ _FORBIDDEN_BUILTINS: Final = frozenset(
         *("input", "license", "locals", "open", "raw_input", "reload"),
     }
 )
-# Forbidden too, except in calls that say what they get at.
+# Forbidden too, except in calls with a constant name.
 _ACCESSORS: Final = frozenset({"delattr", "getattr", "hasattr", "setattr", "vars"})
 
-# These lead from a value to the module that it comes from, or past fastwsh to the connection.
+# These lead from a value to its module, or to the connection without fastwsh.
 _FORBIDDEN_ATTRIBUTES: Final = frozenset(
     {
         *("_request_handler", "ag_frame", "cr_frame", "f_back", "f_builtins", "f_globals"),
@@ -61,7 +61,7 @@ def why_threads(source: str | ast.Module) -> str | None:
     Imports the modules that the source imports, if they are known not to block.
 
     Args:
-        source: The handler's text, or what it was parsed to; if it was Python 2, its translation.
+        source: The handler's text or its syntax tree; for Python 2, that of the translation.
 
     Returns:
         A phrase for a log line, such as "it imports threading (line 3)". If there are several
@@ -80,7 +80,7 @@ def why_threads(source: str | ast.Module) -> str | None:
 
 
 class _Uses(ScopedVisitor):
-    """Looks at all that a handler uses."""
+    """Checks everything that a handler uses."""
 
     def __init__(self, tree: ast.Module, names: Names) -> None:
         super().__init__(tree, names.scopes)
@@ -88,7 +88,7 @@ class _Uses(ScopedVisitor):
         self._loops = Loops(tree, names.of_other_modules())
 
     def look(self, node: ast.AST) -> bool:
-        """Raise NeedsThreadError if what the node uses may block."""
+        """Raise NeedsThreadError if something that the node uses may block."""
         match node:
             case ast.AsyncFunctionDef(name=name):
                 what = "is a" if name in _ENTRY_POINTS else f"has {name}, a"
@@ -139,7 +139,7 @@ class _Uses(ScopedVisitor):
             self.visit(part)
 
     def _use(self, node: ast.Name | ast.Attribute, name: str, *attributes: str) -> None:
-        """Judge a name with the attributes that are taken from what it means."""
+        """Check a name together with the attributes that follow it."""
         origins = self._names.origins(name, self.scope)
         if origins is None and name in _FORBIDDEN_BUILTINS | _ACCESSORS:
             raise NeedsThreadError(f"uses {name}", node)

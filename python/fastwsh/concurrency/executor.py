@@ -1,4 +1,4 @@
-"""Where each handler runs: in the hub, a thread of its own, or an event loop.
+"""Decides where each handler runs: in the hub, a thread of its own, or an event loop.
 
 Owns the order of who decides: what has been seen of the handler, a debugger, the operator, the
 handler itself, the check of its source. What that looks for is `check`'s business.
@@ -24,7 +24,7 @@ class Placement(NamedTuple):
 
     Attributes:
         where: `HUB`, `THREADS` or `LOOP`.
-        reason: Who or what decided, for people.
+        reason: The reason of the decision, for people.
     """
 
     where: str
@@ -46,7 +46,7 @@ class PlacementPolicy:
 
     @property
     def may_use_hub(self) -> bool:
-        """Whether any handler, loaded now or later, may be placed in the hub."""
+        """Whether any handler, loaded now or later, may run in the hub."""
         return self._concurrency != THREADS and self._missing is None
 
     def place(self, suite: HandlerSuite) -> Placement:
@@ -70,12 +70,12 @@ class PlacementPolicy:
         return Placement(HUB, "it waits only in calls of its stream")
 
     def note_stall(self, resource: str, suite: Any, seconds: float) -> None:
-        """Note that a handler has kept the hub's thread; its next connections get threads.
+        """Note that a handler has blocked the hub; its next connections get threads.
 
         Args:
-            resource: The resource that was asked for.
+            resource: The requested resource.
             suite: Its handler, or None if it has been unloaded.
-            seconds: For how long it has done so up to now.
+            seconds: For how long it has blocked the hub so far.
         """
         stall = f"it has kept others waiting for {seconds * 1000:.0f} ms"
         _LOGGER.warning(

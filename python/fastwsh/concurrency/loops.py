@@ -1,8 +1,8 @@
-"""Which loops of a handler may go round for ever without waiting.
+"""Finds loops of a handler that may run for ever without waiting.
 
-In a thread that handlers share, a loop that looks again and again for what another connection's
-handler does keeps that handler from doing it. A loop is accepted if every way through its body
-waits inside fastwsh, leaves the loop, or changes step by step what ends it.
+In a shared thread, a loop that waits by polling for something that another handler does keeps that
+handler from doing it. A loop is accepted if every path through its body waits inside fastwsh,
+leaves the loop, or changes step by step what ends the loop.
 """
 
 import ast
@@ -45,7 +45,7 @@ _Leave = ast.Raise | ast.Return | ast.Break | ast.Continue
 
 
 class _Outcome(enum.Enum):
-    """What is true of every way through some statements."""
+    """What is true for every path through some statements."""
 
     WAITS = enum.auto()  # or leaves the loop, or brings it nearer to its end
     GOES_ON = enum.auto()  # perhaps without that, to the next statement
@@ -53,7 +53,7 @@ class _Outcome(enum.Enum):
 
 
 class _Way(NamedTuple):
-    """What is as good as a wait: to leave the loop or function, or to come nearer to that."""
+    """What counts like a wait: leaving the loop or function, or a step towards that."""
 
     by_return: bool
     by_break: bool = False
@@ -62,12 +62,12 @@ class _Way(NamedTuple):
 
 
 class Loops:
-    """Judges the loops of one handler.
+    """Checks the loops of one handler.
 
     Args:
         tree: The handler.
         other_modules: The names of modules that are not pywebsocket's: their functions do not wait
-            inside fastwsh, whatever they are called.
+            inside fastwsh, whatever their names are.
     """
 
     def __init__(self, tree: ast.Module, other_modules: Collection[str]) -> None:
@@ -161,8 +161,8 @@ class Loops:
         in_the_end = self._run(statement.finalbody, way)
         if in_the_end is not _Outcome.GOES_ON:
             return in_the_end
-        # Who catches that the connection has ended, and goes on, will not wait any more. What else
-        # is caught comes after the wait if that stands first.
+        # Code that catches the end of the connection and goes on will not wait any more. Other
+        # exceptions come after the wait, if the wait is the first statement.
         waits_first = self._step(statement.body[0], way) is _Outcome.WAITS
         outcomes = [
             self._run(handler.body, way)
@@ -173,7 +173,7 @@ class Loops:
         return self._any_of(outcomes, [], way)
 
     def _waits(self, node: ast.AST | None, changes: Collection[str] = ()) -> bool:
-        """Tell whether to evaluate an expression always includes a wait, or one of the changes."""
+        """Tell whether evaluating an expression always includes a wait, or one of the changes."""
         match node:
             case None | ast.Lambda():
                 return False
@@ -199,7 +199,7 @@ class Loops:
 
     def _is_waiting_function(self, name: str) -> bool:
         if name not in self._waiting_functions:
-            # One that calls itself proves nothing by that.
+            # A function that calls itself proves nothing by that.
             self._waiting_functions[name] = False
             self._waiting_functions[name] = all(
                 self._run(function.body, _Way(by_return=False)) is _Outcome.WAITS
@@ -235,7 +235,7 @@ def _operands(test: ast.expr) -> list[ast.expr]:
 
 
 def _final_values(test: ast.expr) -> Iterator[tuple[str, bool]]:
-    """Yield the variables that end the loop, and what they are then."""
+    """Yield the variables that end the loop, and their values then."""
     for operand in _operands(test):
         match operand:
             case ast.Name(name):
@@ -245,10 +245,10 @@ def _final_values(test: ast.expr) -> Iterator[tuple[str, bool]]:
 
 
 def _deciding_changes(loop: _Loop) -> set[str]:
-    """Return what a loop changes step by step until that ends it."""
+    """Return the variables that a loop changes step by step until that ends it."""
     changes = [change for node in _own_nodes(loop) for change in _changes_by(node)]
     changed = {name for name, _ in changes}
-    # What comes from something that does not change may stay the same for ever.
+    # A value from something that does not change may stay the same for ever.
     steps = {name for name, value in changes if value is None or changed & _names(value)}
     out = _ways_out(loop.body, steps) or set()
     return out | _ways_to(loop.test, False, steps) if isinstance(loop, ast.While) else out
@@ -271,7 +271,7 @@ def _ways_out(body: _Body, steps: set[str]) -> set[str] | None:
             case ast.Try() | ast.TryStar():
                 found |= _ways_out([*statement.body, *statement.orelse], steps) or set()
                 if any(_ways_out(h.body, steps) is not None for h in statement.handlers):
-                    # The end is an exception: there is nothing more.
+                    # The end is an exception, so nothing follows.
                     nodes = (node for part in statement.body for node in _own_nodes(part))
                     found |= {name for node in nodes for name, _ in _changes_by(node)} & steps
     return found or None
@@ -290,7 +290,7 @@ def _ways_to(test: ast.expr, truth: bool, steps: set[str]) -> set[str]:
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what is in a node, without what is in functions there."""
+    """Yield the nodes in a node, without those of functions in it."""
     yield node
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.FunctionDef | ast.Lambda | ast.ClassDef):
@@ -298,7 +298,7 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _changes_by(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
-    """Yield what a node changes, and what it becomes unless that follows from what it was."""
+    """Yield the variables that a node sets, with the new values unless these depend on the old."""
     match node:
         case ast.Assign(targets=targets, value=value):
             yield from ((name, value) for target in targets for name in _targets(target))
@@ -326,12 +326,12 @@ def _targets(target: ast.expr) -> Iterator[str]:
 
 
 def _names(node: ast.AST) -> set[str]:
-    """Return the variables in a node, and the attributes of variables, as they are written."""
+    """Return the variables in a node and the attributes of variables, in dotted form."""
     return {_dotted(part) for part in ast.walk(node)} - {""}
 
 
 def _dotted(node: ast.AST) -> str:
-    """Return a variable, or an attribute of one, as it is written; nothing for anything else."""
+    """Return a variable, or an attribute of one, in dotted form; nothing for anything else."""
     match node:
         case ast.Name(name):
             return name

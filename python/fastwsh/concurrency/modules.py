@@ -1,7 +1,7 @@
-"""The modules that a handler may use and still never block a thread that it shares.
+"""The modules that a handler may use without ever blocking a shared thread.
 
-A module is on the list because nothing in it waits, or because of the names that do not. What a
-module happens to have imported is not its own, and is judged by the rules of where it comes from.
+A module is on the list because nothing in it waits, or only certain names of it do not. A name that
+a module has imported does not belong to it: the rules of the module that it comes from apply.
 """
 
 import importlib
@@ -26,7 +26,7 @@ __all__ = [
 _PYWEBSOCKET: Final = "fastwsh.pywebsocket"
 _PYWEBSOCKET_NAMES: Final = frozenset({"mod_pywebsocket", "pywebsocket3"})
 
-# What is known here under another name.
+# Modules that have another name here.
 _ALIASES: Final[Mapping[str, str]] = {
     "Cookie": "http.cookies",
     "HTMLParser": "html.parser",
@@ -55,13 +55,13 @@ _HARMLESS_OF_PYWEBSOCKET: Final = """
     http_header_util memorizingfile msgutil stream util
 """
 _EXCEPT: Final[Mapping[str, frozenset[str]]] = {
-    # Evaluates annotations that are texts.
+    # This function evaluates annotations that are strings.
     "typing": frozenset({"get_type_hints"}),
     f"{_PYWEBSOCKET}.msgutil": frozenset({"MessageReceiver", "MessageSender"}),
     f"{_PYWEBSOCKET}.util": frozenset({"get_script_interp"}),
 }
 
-# Of these only the names here, and the modules in them that are on a list themselves.
+# Of these modules, only these names, and submodules that are on a list themselves.
 _PARTLY_HARMLESS: Final[Mapping[str, str]] = {
     "StringIO": "BytesIO StringIO",
     "ast": "literal_eval",
@@ -118,11 +118,11 @@ _PARTLY_HARMLESS: Final[Mapping[str, str]] = {
         struct_time thread_time thread_time_ns time time_ns timezone tzname
     """,
     "urllib": "quote quote_plus unquote unquote_plus urlencode",
-    # uuid1() starts programs to learn the network card's address.
+    # uuid1() starts programs to find the network card's address.
     "uuid": "NAMESPACE_DNS NAMESPACE_OID NAMESPACE_URL NAMESPACE_X500 UUID uuid3 uuid4 uuid5",
 }
 
-# By module: the names that do not block, or None for all that it has.
+# By module: the names that do not block, or None for all of its names.
 _MODULES: Final[Mapping[str, frozenset[str] | None]] = {
     **dict.fromkeys(_HARMLESS.split()),
     **{f"{_PYWEBSOCKET}.{name}": None for name in _HARMLESS_OF_PYWEBSOCKET.split()},
@@ -134,11 +134,11 @@ _STANDARD_LIBRARY: Final = os.path.join(os.path.dirname(os.__file__), "")  # noq
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Where a chain of attributes leads that starts at a module.
+    """The end of a chain of attributes that starts at a module.
 
     Attributes:
         module: The module that it ends at, or None if it ends at something else.
-        forbidden: What is not on the list, as a name for people, or None.
+        forbidden: The name that is not on the list, for people, or None.
     """
 
     module: str | None = None
@@ -146,7 +146,7 @@ class Reached:
 
 
 def real_name(module: str) -> str:
-    """Return the name by which this file knows a module that a handler imports."""
+    """Return the name that this file uses for a module that a handler imports."""
     root, dot, rest = module.partition(".")
     if root in _PYWEBSOCKET_NAMES:
         module = f"{_PYWEBSOCKET}{dot}{rest}"
@@ -154,7 +154,7 @@ def real_name(module: str) -> str:
 
 
 def shown_name(module: str) -> str:
-    """Return the name by which people know a module."""
+    """Return the usual name of a module."""
     return module.replace(_PYWEBSOCKET, "pywebsocket3", 1)
 
 
@@ -164,7 +164,7 @@ def is_pywebsocket(module: str) -> bool:
 
 
 def is_harmless(module: str) -> bool:
-    """Tell whether a handler may import a module, by the name that it uses."""
+    """Tell whether a handler may import a module under this name."""
     root = module.partition(".")[0]
     return real_name(module) in _MODULES and (root in _PYWEBSOCKET_NAMES or _is_genuine(root))
 
@@ -180,7 +180,7 @@ def follow(module: str, attributes: Sequence[str]) -> Reached:
 
     Args:
         module: The real name of the module that it starts at, which must be harmless.
-        attributes: The chain. What follows something that is no module is not looked at.
+        attributes: The chain. Attributes after something that is not a module are ignored.
     """
     for attribute in attributes:
         within = real_name(f"{module}.{attribute}")
@@ -202,7 +202,7 @@ def follow(module: str, attributes: Sequence[str]) -> Reached:
 
 
 def _members(module: str) -> dict[str, Any]:
-    """Return what is in a module; one that is missing has nothing, and raises when imported."""
+    """Return the names in a module; none if it is missing, as importing it raises."""
     try:
         return vars(importlib.import_module(module))
     except ImportError:
@@ -210,12 +210,12 @@ def _members(module: str) -> dict[str, Any]:
 
 
 def _gives(module: str, attribute: str) -> bool:
-    """Tell whether a name that is no module is there to be used, and not what was imported."""
+    """Tell whether a name that is not a module belongs to this module, and was not imported."""
     members = _members(module)
     if attribute in _EXCEPT.get(module, ()):
         return False
     if attribute not in members:
-        # Asking for it raises, unless it is a module that is not loaded yet.
+        # Reading the attribute raises, unless it is a module that is not loaded yet.
         return "__path__" not in members or not importlib.util.find_spec(f"{module}.{attribute}")
     if attribute.startswith("_"):
         return is_pywebsocket(module)
@@ -223,7 +223,7 @@ def _gives(module: str, attribute: str) -> bool:
 
 
 def _is_genuine(root: str) -> bool:
-    """Tell whether a name leads to the module that it promises, and not to a file of that name."""
+    """Tell whether a name leads to the real module, and not to another file of that name."""
     if root == "six" or root in sys.builtin_module_names:
         return True
     try:

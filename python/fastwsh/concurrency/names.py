@@ -1,6 +1,7 @@
-"""What the names in a handler mean: a variable, what an import gives, or a built-in name.
+"""Finds the meaning of names in a handler: a variable, an import, or a built-in name.
 
-Python decides that by where a name is bound, not by what is bound last. So does this.
+Python decides this by the scope in which a name is bound, not by the last binding. So does this
+module.
 """
 
 import ast
@@ -29,11 +30,11 @@ class NeedsThreadError(Exception):
 
 
 class Origin(NamedTuple):
-    """What an import binds a name to.
+    """What an import binds to a name.
 
     Attributes:
         module: A module, by its real name.
-        attributes: What of it, if not the module itself.
+        attributes: The attributes of it, if not the module itself.
     """
 
     module: str
@@ -41,21 +42,21 @@ class Origin(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The same for people."""
+        """A description for people."""
         return ".".join((shown_name(self.module), *self.attributes))
 
 
 class Scope:
-    """What one function, class or comprehension binds, or the handler as a module.
+    """The names that a function, class, comprehension or the handler's module binds.
 
     Attributes:
         parent: The scope around it, or None for the module.
-        is_class: Whether it is a class's.
-        runs_later: Whether it is within a function, so that what is there runs after the loading.
+        is_class: Whether it is the scope of a class.
+        runs_later: Whether it is within a function, so that its code runs after the loading.
         globals: Names that belong to the module instead.
         nonlocals: Names that belong to a function around it instead.
         variables: Names that it certainly binds.
-        imports: Names that it may bind by importing, and all that they may be bound to.
+        imports: Names that it may bind by importing, and everything that they may be bound to.
     """
 
     def __init__(self, node: ast.AST, parent: "Scope | None") -> None:
@@ -64,7 +65,7 @@ class Scope:
         self.runs_later: bool = isinstance(node, _Function | ast.Lambda) or (
             parent is not None and parent.runs_later
         )
-        # Those of inner functions are among them, which errs on the safe side.
+        # This includes those of inner functions, which is on the safe side.
         inner = list(ast.walk(node)) if parent else []
         self.globals = {name for n in inner if isinstance(n, ast.Global) for name in n.names}
         self.nonlocals = {name for n in inner if isinstance(n, ast.Nonlocal) for name in n.names}
@@ -73,11 +74,11 @@ class Scope:
 
 
 class ScopedVisitor:
-    """Visits every node of a handler while `scope` is where its names are looked up.
+    """Visits every node of a handler; `scope` is the scope for the names of the node.
 
     Args:
         tree: The handler.
-        scopes: Its scopes by their nodes; those that are missing are added.
+        scopes: Its scopes by their nodes; missing ones are added.
     """
 
     def __init__(self, tree: ast.Module, scopes: dict[ast.AST, Scope]) -> None:
@@ -86,11 +87,11 @@ class ScopedVisitor:
         self.scope = self.module
 
     def look(self, node: ast.AST) -> bool:
-        """Look at a node; return whether to visit what is in it."""
+        """Handle a node; return whether to visit the nodes in it."""
         raise NotImplementedError
 
     def visit(self, node: ast.AST) -> None:
-        """Look at a node and at all that is in it."""
+        """Visit a node and all nodes in it."""
         if not self.look(node):
             return
         outside, inside = _parts(node)
@@ -107,7 +108,7 @@ class ScopedVisitor:
 
 
 def _parts(node: ast.AST) -> tuple[list[ast.AST], list[ast.AST]]:
-    """Return what is evaluated outside of the node's scope, and inside if it has one."""
+    """Return the parts that are evaluated outside and inside of the node's own scope."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
             arguments = node.args
@@ -131,20 +132,20 @@ def _parts(node: ast.AST) -> tuple[list[ast.AST], list[ast.AST]]:
 
 
 class Names(ScopedVisitor):
-    """Finds out what the names of a handler mean.
+    """Finds the meaning of the names of a handler.
 
     Args:
         tree: The handler.
 
     Raises:
-        NeedsThreadError: It imports what may block.
+        NeedsThreadError: It imports something that may block.
     """
 
     def __init__(self, tree: ast.Module) -> None:
         super().__init__(tree, {})
         self._deleted: set[str] = set()
         self.visit(tree)
-        # What is bound under a condition may as well be built in.
+        # A name that is bound only under a condition may also be the built-in one.
         bound = {name for statement in tree.body for name in _bound_by(statement)}
         self.module.variables = bound - self._deleted
 
@@ -154,8 +155,8 @@ class Names(ScopedVisitor):
         while found:
             if name in found.imports:
                 return found.imports[name]
-            # What a class binds is not seen by its functions, and may not be bound yet. The same is
-            # true of the module while it is loaded.
+            # Functions of a class do not see the names that the class binds, and these may not be
+            # bound yet. The latter is also true of the module while it is loaded.
             certain = scope.runs_later if found is self.module else not found.is_class
             if certain and name in found.variables:
                 return []
@@ -163,7 +164,7 @@ class Names(ScopedVisitor):
         return None
 
     def of_other_modules(self) -> Collection[str]:
-        """Return the names that may mean something of a module that is not pywebsocket's."""
+        """Return the names that may come from a module that is not pywebsocket's."""
         return {
             name
             for scope in self.scopes.values()
@@ -225,7 +226,7 @@ class Names(ScopedVisitor):
     def _import(self, name: str, origin: Origin, node: ast.stmt) -> None:
         scope = self.module if name in self.scope.globals else self.scope
         if scope.is_class or name in scope.nonlocals:
-            # It can be reached there without that name.
+            # It can be reached there without this name.
             raise NeedsThreadError(f"imports {origin.shown} within a class or function", node)
         scope.imports.setdefault(name, []).append(origin)
 
