@@ -1,4 +1,4 @@
-"""The native half of fastwsh: protocol rules, sockets and the stream state machine."""
+"""The native part of fastwsh: protocol rules, sockets and the stream state machine."""
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Final, Literal, Self, TypeVar, final
@@ -82,19 +82,19 @@ def parse_uri(uri: str) -> tuple[str | None, int | None, str | None]:
     """
 
 def unescape_path(path: str) -> bytes | None:
-    """Return the bytes that a path with escapes stands for as the name of a handler.
+    """Decode the escapes in a path that names a handler; return bytes.
 
-    Only what no URI may contain is unescaped (RFC 3986 2.1), not what is a matter of taste: None if
+    This decodes only characters that a URI must not contain (RFC 3986 2.1), and returns None if
     there is no such escape.
     """
 
 # --- opening handshake ---------------------------------------------------------------------------
 
 def check_header_field(name: str, value: str, target: str) -> None:
-    """Judge a header that a handler adds to the answer of an opening handshake.
+    """Check a header that a handler adds to the answer of an opening handshake.
 
-    A line end may stand in it where another whole header line follows, as pywebsocket allows,
-    unless the request's target has one as well: a client must not be able to add headers.
+    It may contain a line end if another complete header line follows, as in pywebsocket. But not if
+    the request's target contains one as well: a client must not be able to add headers.
 
     Raises:
         ValueError: It has a NUL (RFC 9110 5.5) or another line end.
@@ -189,15 +189,15 @@ class RawDeflater:
 
 @final
 class RawInflater:
-    """A raw DEFLATE decompressor that goes on behind a final block."""
+    """A raw DEFLATE decompressor that goes on after a final block."""
 
     def __new__(cls, window_bits: int) -> Self: ...
     def append(self, data: bytes) -> None:
-        """Put input behind what has not been used."""
+        """Append to the unused input."""
     def decompress(self, size: int) -> bytes:
         """Return at most `size` bytes (-1: all). Raises ValueError for bad data."""
     def reset(self) -> None:
-        """Forget the window and what is unfinished; input stays."""
+        """Forget the window and an unfinished message; input stays."""
 
 @final
 class DeflateFramer:
@@ -207,19 +207,19 @@ class DeflateFramer:
         cls, deflate_max_window_bits: int | None, deflate_no_context_takeover: bool
     ) -> Self: ...
     def set_compression(self, level: int, min_bytes: int) -> None:
-        """Choose zlib's level, 0 to 9, and from which size on messages are compressed.
+        """Set zlib's level, 0 to 9, and the smallest size of messages to compress.
 
-        Before the first message: the window is empty afterwards.
+        To be called before the first message, since the window is empty afterwards.
 
         Raises:
             ValueError: The level is out of range.
         """
     def set_max_inflated_bytes(self, max_bytes: int | None) -> None:
-        """Refuse messages that are longer when decompressed; None: none, the initial state."""
+        """Refuse messages that are longer when decompressed; None, the default, means no limit."""
     def set_bfinal(self, value: bool) -> None:
         """End messages with a final block (RFC 7692 7.2.3.4)."""
     def set_compress_outgoing_enabled(self, value: bool) -> None:
-        """Compress what is sent from here on, or send it as it is."""
+        """Compress messages from now on, or send them uncompressed."""
     def setup_stream_options(self, stream_options: Any) -> None:
         """Append the filters to the four lists and switch UTF-8 encoding off."""
 
@@ -235,7 +235,7 @@ class IncomingMessageFilter:
     """Decompresses messages that were marked."""
 
     def decompress_next_message(self) -> None:
-        """Mark the message under way as compressed."""
+        """Mark the current message as compressed."""
     def filter(self, message: Any) -> Any:
         """Return the message, decompressed if it was marked."""
 
@@ -248,7 +248,7 @@ class OutgoingFrameFilter:
 
 @final
 class IncomingFrameFilter:
-    """Marks the message whose frame has RSV1, and clears the bit."""
+    """Marks a message as compressed if its frame has RSV1, and clears the bit."""
 
     def filter(self, frame: Any) -> None:
         """Change the frame."""
@@ -272,9 +272,9 @@ class StreamOptions:
 class Stream:
     """A WebSocket stream (pywebsocket's `stream.Stream`) over a native or a Python connection.
 
-    Works from any thread; sends leave in call order. Every method raises
-    ConnectionTerminatedException when the connection has ended, and an OSError when a send met
-    that. May be subclassed; `__init__` is where the work is done.
+    Any thread may use it; messages are sent in the order of the calls. Every method raises
+    ConnectionTerminatedException when the connection has ended, or an OSError if a send notices
+    that. It may be subclassed; only `__init__` reads the arguments.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
@@ -318,7 +318,7 @@ class Stream:
     def send_ping(self, body: Any, binary: bool = False) -> None:
         """Send a ping of at most 125 bytes. Raises BadOperationException for more."""
     def receive_bytes(self, length: int) -> bytes:
-        """Return exactly so many raw bytes of the connection, masked as they came."""
+        """Return exactly `length` raw bytes of the connection, still masked."""
     def receive_filtered_frame(self) -> Any:
         """Return the next frame after all filters; it must be a whole data message. For tests."""
     def get_last_received_opcode(self) -> int | None:
@@ -343,20 +343,20 @@ class Stream:
 # --- clocks ---------------------------------------------------------------------------------------
 
 def real_monotonic() -> float:
-    """Return seconds since some moment, whatever has become of `time.monotonic`."""
+    """Return seconds since some moment, even if `time.monotonic` was replaced."""
 
 def real_time() -> float:
-    """Return seconds since 1970, whatever has become of `time.time`."""
+    """Return seconds since 1970, even if `time.time` was replaced."""
 
 # --- asyncio -------------------------------------------------------------------------------------
 
 @final
 class EventLoop:
-    """The native half of an asyncio event loop: it knows which connections can go on.
+    """The native part of an asyncio event loop: it knows which connections can go on.
 
     Args:
         event_loop: The event loop, which calls `run` when `fileno` is readable.
-        start: Called with each connection that a server hands in, and a callable for its end.
+        start: Called with each connection from a server, and a callable for its end.
     """
 
     def __new__(
@@ -367,31 +367,31 @@ class EventLoop:
     def fileno(self) -> int:
         """Return the descriptor to watch."""
     def enter_thread(self) -> None:
-        """Say that the calling thread runs this event loop, for good: nothing may block it."""
+        """Mark the calling thread as that of this event loop, for good: nothing may block it."""
     def run(self) -> None:
-        """Let those go on that can."""
+        """Resume the coroutines that can go on."""
     def watch(self, on_stall: Callable[[int, float], object], loop_says: bool) -> None:
         """Watch the calling thread until `end`.
 
         Args:
-            on_stall: Called in a thread of the watch's own when a slice of the thread's work has
-                taken 100 ms, with the number of the slice and the seconds that it has taken.
-            loop_says: Whether the event loop calls `rest` and `resume`. Otherwise only what is done
-                in `run` is watched.
+            on_stall: Called in the watchdog's thread when a slice of the thread's work has taken
+                100 ms, with the number of the slice and its seconds so far.
+            loop_says: Whether the event loop calls `rest` and `resume`. Otherwise only the work in
+                `run` is watched.
         """
     @property
     def slice(self) -> int:
-        """The number of the slice of work that is under way."""
+        """The number of the current slice of work."""
     def rest(self) -> None:
-        """Say that the event loop is about to wait."""
+        """Note that the event loop is about to wait."""
     def resume(self) -> None:
-        """Say that the event loop goes on, with a new slice of its work."""
+        """Note that the event loop goes on, with a new slice of its work."""
     def end(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
 
 @final
 class AsyncConnectionGuard:
-    """Closes a connection whose handler has ended, when it is called, with whatever."""
+    """Closes a connection after its handler has ended; call it with any arguments."""
 
     def __call__(self, *_arguments: Any) -> None: ...
 
@@ -399,8 +399,8 @@ class AsyncConnectionGuard:
 class Operation:
     """An awaitable call of an `AsyncStream`; does nothing before it is awaited.
 
-    It has what a coroutine has, so that a task can be made of it, and what asyncio's tasks ask of
-    a future that they wait for. Not for other threads.
+    It has the methods of a coroutine, so that a task can be made of it, and those of a future that
+    asyncio's tasks need. Only the thread of the event loop may use it.
     """
 
     _asyncio_future_blocking: bool | None
@@ -419,47 +419,47 @@ class Operation:
 
 @final
 class AsyncConnection:
-    """A connection as the coroutines of one event loop use it.
+    """A connection for the coroutines of one event loop.
 
     Args:
-        event_loop: The event loop, whose thread makes all calls.
+        event_loop: The event loop. Only its thread may call the methods.
         connection: The connection.
     """
 
     def __new__(cls, event_loop: EventLoop, connection: Connection) -> Self: ...
     def watch_end(self, on_end: Callable[[], object]) -> None:
-        """Have this called when the peer has gone while nobody waits for it."""
+        """Set a function to call when the peer goes away while no call waits for it."""
     def is_end_told(self) -> bool:
-        """Whether a call has told the handler that the connection ends, or it closes it itself."""
+        """Whether a call has told the handler of the end, or the handler closes the connection."""
     def watch_server_close(self) -> None:
-        """Have the same called when the peer has answered the close frame of the server's stop."""
+        """Call the same function when the peer has answered a stopping server's close frame."""
     def drain(self) -> Awaitable[None]:
-        """Wait until the kernel has all that was sent. Raises OSError if the peer has gone."""
+        """Wait until the kernel has taken everything. Raises OSError if the peer has gone."""
     def close(self) -> None:
         """Forget the connection."""
 
 @final
 class AsyncStream:
-    """A WebSocket stream whose methods are awaited; they have the blocking stream's names.
+    """A WebSocket stream with awaitable methods, which have the blocking stream's names.
 
-    `request.ws_stream` of a handler that is a coroutine function. To be used in the event loop that
-    it belongs to. Several tasks may send at once, whole messages in the order of their calls; of
-    several that receive each gets some of the messages. A call whose task is cancelled has no
-    effect, except that a message which has been begun is sent to its end.
+    `request.ws_stream` of a handler that is a coroutine function. Only its event loop may use it.
+    Several tasks may send at the same time: messages are sent whole, in the order of the calls. If
+    several tasks receive, each gets some of the messages. A cancelled call has no effect, except
+    that a message is sent to its end if sending has begun.
 
     Iterating receives messages until the peer closes the connection.
 
     Args:
-        stream: The stream with the blocking names.
+        stream: The blocking stream.
         connection: Its connection in the event loop.
     """
 
     def __new__(cls, stream: Stream, connection: AsyncConnection) -> Self: ...
     @property
     def blocking(self) -> Stream:
-        """The same stream with blocking names, for other threads.
+        """The same stream with blocking methods, for other threads.
 
-        In the event loop they raise RuntimeError instead of holding it up.
+        In the event loop they raise RuntimeError instead of blocking it.
         """
     def receive_message(self) -> Awaitable[str | bytes | None]:
         """Return the next message; None once, for the peer's close frame.
@@ -477,12 +477,12 @@ class AsyncStream:
     ) -> Awaitable[None]:
         """Send a message, or a piece of one; return when the kernel has taken all of it.
 
-        So a peer that reads slowly holds back who sends to it.
+        So a peer that reads slowly slows the sender down.
 
         Args:
             message: str, or bytes-like for a binary message.
             end: Whether the message ends with this piece.
-            binary: Whether to send it as a binary message; by default if it is no str.
+            binary: Whether to send it as a binary message; by default if it is not a str.
 
         Raises:
             BadOperationException: After our close frame, for str with `binary`, or for a piece
@@ -521,12 +521,12 @@ class Connection:
     """
 
     def write(self, data: Any) -> int:
-        """Send bytes as they are, in a send of their own. Raises OSError if the peer is gone."""
+        """Send raw bytes in a system call of their own. Raises OSError if the peer is gone."""
     def read(self, length: int = -1) -> bytes:
         """Wait for raw bytes; return at most `length` of them, and at most 64 KiB at a time.
 
-        As pywebsocket's, whose file is unbuffered. An empty result is the end of the stream; -1
-        reads until there.
+        This is unbuffered, as in pywebsocket. An empty result means the end of the stream; -1 reads
+        to the end.
         """
     def half_close(self) -> None:
         """End our direction (a FIN) without a close frame; the peer may go on sending.
@@ -536,24 +536,23 @@ class Connection:
     def reset(self) -> None:
         """End the connection by a reset (an RST) instead of a close frame and an orderly end.
 
-        Whoever waits in the connection meets its end. In the hub the reset leaves when the handler
-        ends.
+        Calls that wait for the connection end. In the hub, the reset is sent when the handler ends.
         """
     @property
     def remote_addr(self) -> tuple[Any, ...]:
         """(host, port), or (host, port, flow, scope) of IPv6; "" on a Unix socket.
 
-        That of the client about whom a trusted proxy tells; the port is 0 if it tells none.
+        Behind a trusted proxy, the client's address; the port is 0 if the proxy does not report it.
         """
     @property
     def local_addr(self) -> tuple[str, int]:
-        """The server's name as it was given, and its port."""
+        """The configured name of the server, and its port."""
     def get_remote_addr(self) -> tuple[Any, ...]:
         """Return `remote_addr`."""
     def get_local_addr(self) -> tuple[str, int]:
         """Return `local_addr`."""
     def get_memorized_lines(self) -> list[bytes]:
-        """Return the lines of the request head as they came."""
+        """Return the lines of the request head as received."""
     @property
     def method(self) -> str: ...
     @property
@@ -579,39 +578,39 @@ class Connection:
     def open(
         self,
     ) -> tuple[list[str] | None, list[tuple[str, list[tuple[str, str | None]]]] | None]:
-        """Check the opening handshake; return the subprotocols and extensions asked for.
+        """Check the opening handshake; return the offered subprotocols and extensions.
 
         Raises:
-            HandshakeException: It breaks a rule.
-            VersionException: It speaks another version.
+            HandshakeException: The request breaks a rule.
+            VersionException: The client uses another version.
         """
     def send_answer(
         self, protocol: str | None, extensions: str | None, extra: list[tuple[str, str]]
     ) -> bool:
-        """Send the 101 answer. Returns whether the connection is open, or the server stopping."""
+        """Send the answer 101. Returns whether the connection is open, or the server stopping."""
     def send_refusal(self, status: int, why: str, supported_versions: str | None = None) -> None:
-        """Send an answer that refuses the handshake, and tell the operator why.
+        """Send an answer that refuses the handshake, and log why.
 
-        Repeated refusals of one handler are told of now and then.
+        Repeated refusals of one handler are logged only now and then.
         """
     def flush(self) -> None:
-        """Send what is held back; an error is kept for the next call that sends."""
+        """Send what is held back, and keep an error for the next call that sends."""
     def set_ping_hook(self, present: bool) -> None:
-        """Say whether the handler wants to see pings, so that nobody answers them in its place."""
+        """Set whether the handler wants to see pings, which the server then does not answer."""
     def disconnect(self) -> None:
-        """End the TCP connection at once, for a client; whoever waits in it wakes up."""
+        """End the TCP connection at once, for a client; calls that wait for it wake up."""
     def account(self) -> tuple[int, int, int, int, int | None]:
-        """Return what has gone over it: messages received and sent, bytes likewise, our close code.
+        """Return counts: messages received and sent, bytes received and sent, our close code.
 
-        Bytes count behind the request's head, from our answer on, without TLS's own. The code is
-        1005 for a close frame without one, None if none was sent.
+        Bytes count after the request's head, from our answer on, without the overhead of TLS. The
+        code is 1005 for a close frame without a code, and None if none was sent.
         """
     def note_failure(self) -> None:
-        """Note, for the metrics, that its handler raised what was not meant for it."""
+        """Count a failure of the handler, for the metrics."""
     def is_peer_gone(self) -> bool:
-        """Tell whether the peer has ended the connection and everything that it sent is read."""
+        """Tell whether the peer has ended the connection and everything that it sent was read."""
     def set_clean(self) -> None:
-        """Note that close frames went both ways, so that nothing more will come."""
+        """Note that close frames were exchanged in both directions, so nothing more will come."""
 
 @final
 class Server:
@@ -620,22 +619,22 @@ class Server:
     Args:
         run: Called with each connection, in a thread of its own.
         owner: The Python server; only a weak reference to it is kept.
-        document_root: Root of the files for requests that no handler serves.
-        private_files: Files that are not served, whatever their names.
-        serve_dot_files: Whether files and folders whose names begin with a dot are served.
-        local_addr: What handlers see as the server's address.
+        document_root: The folder with the files for requests without a handler.
+        private_files: Files that are not served, under any name.
+        serve_dot_files: Whether to serve files and folders with names that begin with a dot.
+        local_addr: The server's address for handlers.
         limits: As `fastwsh.limits.of` returns them.
         proxies: As `fastwsh.proxies.settings` returns it.
         validation_host: The host that an absolute request target must name; None: any.
         validation_port: The port likewise.
-        strict_compat: pywebsocket's outcomes where ours differ on purpose.
+        strict_compat: Whether to behave as pywebsocket where we differ on purpose.
         tls: Files of the private key, the certificate chain, the CA for client certificates (None:
             clients are not asked), and whether client certificates are optional.
         content_types: Content types of files by their extensions, which begin with a dot.
-        cgi_directories: Paths under the document root whose files are CGI programs.
+        cgi_directories: Paths under the document root with CGI programs.
         cgi_timeout: Seconds that a program may take; None: no limit.
         cgi_user: User and group to run programs as; None: the server's.
-        cgi_is_executable: Says of a path whether it is a program; None: its mode bits say it.
+        cgi_is_executable: Decides whether a path is a program; None: by its mode bits.
         stack_size: Address space for the stack of each handler's thread, in bytes.
         hub: Whether any handler runs in the hub.
 
@@ -667,28 +666,28 @@ class Server:
         hub: bool = False,
     ) -> Self: ...
     def set_event_loop(self, event_loop: EventLoop) -> None:
-        """Say who runs the handlers that are coroutine functions; once."""
+        """Set the event loop for handlers that are coroutine functions. May be called once."""
     def set_routes(self, routes: dict[bytes, str]) -> None:
-        """Say which resources have handlers, and of each where it runs: threads, hub or loop.
+        """Set the resources with handlers, and where each handler runs: threads, hub or loop.
 
-        "*" stands for all that have none of their own.
+        "*" stands for all other resources.
         """
     def ask_for_admission(self, asks: bool) -> None:
-        """Call the owner's `_admits` with a descriptor of each connection, which it closes."""
+        """Call the owner's `_admits` with a descriptor of each connection, which it must close."""
 
     def ask_for_every_request(self, asks: bool) -> None:
-        """Call the owner's `_find_place` for requests without a route that are no upgrades, too."""
+        """Call the owner's `_find_place` for all requests without a route, not only upgrades."""
 
     def set_credential(self, credential: str | None) -> None:
         """Require this value of the Authorization header."""
     def reload_tls(self) -> None:
-        """Read the files again, for connections from here on. Raises ValueError, a sentence."""
+        """Read the files again, for new connections. Raises ValueError with a sentence."""
     def set_log_level(self, level: int) -> None:
         """Drop events below this level of `logging`."""
     def listen(self, descriptor: int) -> None:
         """Accept from a TCP or Unix socket; takes the descriptor over (pass a duplicate)."""
     def stop_listening(self) -> None:
-        """Accept no more, until `listen` is called again; connections that are open stay.
+        """Stop accepting, until `listen` is called again; open connections stay.
 
         The descriptors that were taken over are closed on return.
         """
@@ -702,7 +701,7 @@ class Server:
         | tuple[Literal["stall"], str, float]
         | None
     ):
-        """Wait for something to tell the operator; None when nothing came in time.
+        """Wait for an event for the operator; None if there was none in time.
 
         ("line", level, logger, text); ("no_handler", resource, whether an upgrade was asked for);
         ("refused", peer's address, resource, status), after `report_refusals`: a request for a
@@ -711,24 +710,24 @@ class Server:
         is the last.
         """
     def report_refusals(self) -> None:
-        """Have requests that came to no handler among the events."""
+        """Make events of requests that have reached no handler."""
     def listen_for_metrics(self, descriptor: int) -> None:
         """Answer /metrics and /healthz on a listening socket, which is taken over.
 
         /healthz is 200 until the server closes, and 503 from then until it ends. Raises OSError.
         """
     def metrics(self) -> str:
-        """Return the metrics as of now, in Prometheus' text format 0.0.4.
+        """Return the current metrics, in Prometheus' text format 0.0.4.
 
-        Counters of messages, bytes, handshakes and closes are of all connections of handlers since
-        the server was made; those of the hub are the process's.
+        Counters of messages, bytes, handshakes and closes are those of all connections with a
+        handler since the server was made. Counters of the hub are those of the process.
         """
     def take_lost_events(self) -> int:
         """Return how many events were dropped since the last call."""
     def close(self) -> None:
         """Stop accepting and send 1001 to every connection."""
     def wait_closed(self, timeout: float) -> bool:
-        """Wait until no handler is left; cut what is left in time and return False."""
+        """Wait until no handler is left; after the time, cut the rest and return False."""
     def end(self) -> None:
         """End all native threads."""
 
@@ -741,12 +740,12 @@ def connect(
 
     Args:
         url: `ws://`, `wss://` or `ws+unix://`.
-        options: What `fastwsh.client.options.Options.to_core` returns. With bytes as "head", these
-            are sent in place of the opening request, and the answer is left to be read.
+        options: The result of `fastwsh.client.options.Options.to_core`. If "head" is bytes, these
+            are sent instead of the opening request, and the caller reads the answer.
 
     Returns:
-        The connection, the subprotocol that the server chose, the headers of its answer, and of
-        permessage-deflate, if it was agreed to, our largest window in bits and whether we compress
+        The connection, the subprotocol that the server has chosen, the headers of its answer, and,
+        if permessage-deflate was negotiated, our largest window in bits and whether we compress
         every message by itself.
 
     Raises:
@@ -762,17 +761,17 @@ def connect_async(
     """As `connect`, for the event loop that runs in this thread; cancelling gives everything up."""
 
 def call_within(timeout: float | None, work: Callable[[], _T], *, cuts_sends: bool = False) -> _T:
-    """Call `work`, in which native streams and connections wait as a client does.
+    """Call `work`, in which native streams and connections wait in the way of a client.
 
     Signals are handled while they wait. In the hub, other handlers run while one waits without a
     timeout, and wait while one waits with it.
 
     Args:
-        timeout: Seconds, after which a wait for the peer ends; None: no limit. What is being sent
-            has ten seconds more, so that no frame is cut off.
+        timeout: Seconds after which a wait for the peer ends; None: no limit. A frame that is being
+            sent has ten more seconds, so that it is not cut off.
         work: Called without arguments.
-        cuts_sends: Whether the time ends a wait for the peer to take bytes at once. The connection
-            is then good for nothing: part of a frame may have been sent.
+        cuts_sends: Whether the timeout also ends sends at once. The connection cannot be used after
+            that, as part of a frame may have been sent.
 
     Raises:
         TimeoutError: Without an `errno`. What was received of a message stays for the next call.

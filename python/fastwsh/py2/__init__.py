@@ -1,11 +1,11 @@
 """Handlers of the Python 2 years: their built-in names, their modules and their syntax.
 
-What such a handler needs is worked out from its source, and given to that handler alone: neither
-the process's built-in names nor `sys.modules` change, and a handler that needs nothing runs with
-the plain ones. Names and modules need no help from outside; syntax is translated if `fissix` is
+This package finds out from the source what such a handler needs, and gives it to that handler only:
+neither the process's built-in names nor `sys.modules` change, and a handler that needs nothing runs
+with the ordinary ones. Names and modules need no other package; syntax is translated if `fissix` is
 installed (`pip install fissix`).
 
-What cannot be repaired from outside stays as it is: text and bytes are two types.
+Some things cannot be repaired: text and bytes stay two types.
 """
 
 from fastwsh.py2.names import Needs, find_needs, make_builtins

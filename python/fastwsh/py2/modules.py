@@ -1,6 +1,6 @@
-"""Modules that Python 2 had under other names, and functions that its modules had besides.
+"""Modules that Python 2 had under other names, and functions that its modules have lost.
 
-The tables say where today's Python has a thing; nothing is imported before a handler asks for it.
+The tables say where Python 3 has a thing; nothing is imported before a handler asks for it.
 """
 
 import html
@@ -14,7 +14,7 @@ __all__ = ["ADDITIONS", "SUBSTITUTES", "extended", "real_module", "substitute"]
 
 
 class _At(NamedTuple):
-    """Where to find a thing: a module, and the name in it. No name: the module itself."""
+    """Where to find a thing: a module and a name in it; without a name, the module itself."""
 
     module: str
     name: str = ""
@@ -25,7 +25,7 @@ class _At(NamedTuple):
 
 
 def _do_nothing(*_: object) -> None:
-    """Stand for a function that has nothing to do any more."""
+    """Replace a function that has nothing to do any more."""
 
 
 def _escape(s: str, quote: object = None) -> str:
@@ -39,7 +39,7 @@ def _join(words: Any, sep: str = " ") -> str:
     return sep.join(words)
 
 
-# Several new modules may make up an old one; what two of them have comes from the first.
+# Several new modules may replace an old one; a name that two of them have comes from the first.
 _RENAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "BaseHTTPServer": ("http.server",),
     "CGIHTTPServer": ("http.server",),
@@ -80,7 +80,7 @@ _RENAMED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 SUBSTITUTES: Final = frozenset(_RENAMED)
-"""Names that a handler may import although there is no such module, or no longer."""
+"""Names that a handler may import although Python 3 has no such module."""
 
 _ABSTRACT_CLASSES: Final = (
     *("Callable", "Container", "Hashable", "ItemsView", "Iterable", "Iterator", "KeysView"),
@@ -93,7 +93,7 @@ _STR_METHODS: Final = (
     *("translate", "upper", "zfill"),
 )
 
-# By module: what it had in Python 2, or in the first versions of Python 3, and lacks today.
+# By module: what it had in Python 2 or in early versions of Python 3, and has lost.
 ADDITIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "base64": {
         "decodestring": _At("base64", "decodebytes"),
@@ -167,9 +167,9 @@ _made: dict[str, ModuleType] = {}
 
 
 class _Extended(ModuleType):
-    """Stands before modules of today, and has what they lack.
+    """A proxy for modules of Python 3, with the names that they have lost.
 
-    What is set in it is set in the first of them, so that `sys.stdout = …` does what it says.
+    Attributes are set in the first module, so that `sys.stdout = …` works.
     """
 
     def __init__(self, name: str, real: tuple[ModuleType, ...]) -> None:
@@ -197,7 +197,7 @@ class _Extended(ModuleType):
 
 
 def substitute(name: str) -> ModuleType:
-    """Return what a handler gets for one of the `SUBSTITUTES`."""
+    """Return the module that a handler gets for one of the `SUBSTITUTES`."""
     with _LOCK:
         if name not in _made:
             real = tuple(map(importlib.import_module, _RENAMED[name]))
@@ -207,7 +207,7 @@ def substitute(name: str) -> ModuleType:
 
 
 def extended(name: str) -> ModuleType:
-    """Return what a handler gets for a module of today that has `ADDITIONS`."""
+    """Return the module that a handler gets for a module with `ADDITIONS`."""
     with _LOCK:
         if name not in _made:
             _made[name] = _Extended(name, (importlib.import_module(name),))
@@ -215,7 +215,7 @@ def extended(name: str) -> ModuleType:
 
 
 def real_module(module: ModuleType) -> ModuleType:
-    """Return the module that an extended one stands before, or else the module itself."""
+    """Return the module behind an extended one, or else the module itself."""
     real = vars(module)["_real"] if isinstance(module, _Extended) else ()
     return real[0] if real else module
 

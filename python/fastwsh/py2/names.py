@@ -1,7 +1,7 @@
-"""Which names and modules of Python 2 a handler uses, and how it gets them.
+"""Finds the names and modules of Python 2 that a handler uses, and provides them.
 
-A handler is given only what it uses and what it would miss. One that asks whether a name exists
-(`try: unicode`, `except NameError:`) knows today's Python, and is told the truth.
+A handler gets only names that it uses and that would be missing. If it asks whether a name exists
+(`try: unicode`, `except NameError:`), it knows Python 3, and gets the true answer.
 """
 
 import ast
@@ -24,11 +24,11 @@ _BUILTINS: Final[Mapping[str, Any]] = {
     if not hasattr(builtins, name)
 } | semantics.FUNCTIONS
 
-# What the handlers of a `try` catch if its body asks whether something exists.
+# The exceptions of a `try` with a body that asks whether something exists.
 _IMPORT_PROBES: Final = frozenset({"ImportError", "ModuleNotFoundError"})
 _NAME_PROBES: Final = frozenset({"NameError"})
 _ATTRIBUTE_PROBES: Final = frozenset({"AttributeError"})
-# `except:` and these ask only if the body does nothing else.
+# `except:` and these count only if the body does nothing else.
 _ANYTHING: Final = frozenset({"BaseException", "Exception"})
 
 
@@ -38,7 +38,7 @@ _READS: Final = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a handler uses of Python 2.
+    """The names of Python 2 that a handler uses.
 
     Attributes:
         builtins: Built-in names.
@@ -55,11 +55,11 @@ class Needs:
 
 
 def find_needs(tree: ast.Module, code: CodeType) -> Needs:
-    """Work out what a handler needs.
+    """Find out what a handler needs.
 
     Args:
-        tree: What its source was parsed to.
-        code: What `compile` made of that.
+        tree: The syntax tree of its source.
+        code: The code object of that.
     """
     if not _may_need_anything(_names_in(code)):
         return Needs()
@@ -87,7 +87,7 @@ def _names_in(code: CodeType) -> set[str]:
 
 
 def _may_need_anything(names: set[str]) -> bool:
-    """Tell whether it is worth to look closely; most handlers are of today and need nothing."""
+    """Tell whether a closer look is worthwhile; most handlers are Python 3 and need nothing."""
     if names & (_BUILTINS.keys() | modules.SUBSTITUTES | {"__import__"}):
         return True
     return any(
@@ -97,7 +97,7 @@ def _may_need_anything(names: set[str]) -> bool:
 
 
 def make_builtins(needs: Needs) -> dict[str, Any]:
-    """Make the built-in names of one handler: those of the process, and what it needs."""
+    """Make the built-in names of one handler: those of the process, and those that it needs."""
     return {
         **vars(builtins),
         **{name: _BUILTINS[name] for name in needs.builtins},
@@ -113,7 +113,7 @@ def _make_import(needs: Needs) -> Callable[..., Any]:
         fromlist: Any = (),
         level: int = 0,
     ) -> Any:
-        """Import a module, by its old name too. One of that name on `sys.path` wins."""
+        """Import a module, also by its old name. One of that name on `sys.path` comes first."""
         if level == 0 and name in needs.substitutes:
             if name not in sys.modules and importlib.util.find_spec(name) is None:
                 return modules.substitute(name)

@@ -1,4 +1,4 @@
-"""The built-in names of Python 2 that are gone. Every public name here is one of them."""
+"""The built-in names that only Python 2 had. Every public name here is one of them."""
 
 import functools
 import importlib

@@ -1,6 +1,7 @@
-"""`except Error, name:`, which is Python 2, and from Python 3.14 on no error of syntax (PEP 758).
+"""`except Error, name:` of Python 2, which from Python 3.14 on is no syntax error (PEP 758).
 
-Today it means two classes, of which Python 2's second one is a variable that nothing has set.
+Python 3.14 reads two classes. In code of Python 2 the second one is a variable that nothing has
+set.
 """
 
 import ast
@@ -26,13 +27,13 @@ def _pairs(tree: ast.Module) -> Iterator[tuple[ast.expr, ast.expr]]:
     for node in ast.walk(tree):
         match node:
             case ast.ExceptHandler(type=ast.Tuple([first, second]) as caught):
-                # with parentheses, the tuple begins before what is in it
+                # with parentheses, the tuple begins before its first element
                 if (caught.lineno, caught.col_offset) == (first.lineno, first.col_offset):
                     yield first, second
 
 
 def _names(tree: ast.Module) -> tuple[set[str], set[str]]:
-    """Return the names that are likely classes' (of imports and classes), and all others."""
+    """Return the names that are probably classes (of imports and classes), and all others."""
     classes, variables = set(), set()
     for node in ast.walk(tree):
         match node:
@@ -46,7 +47,7 @@ def _names(tree: ast.Module) -> tuple[set[str], set[str]]:
 
 
 def _is_variable(node: ast.expr, classes: set[str], variables: set[str]) -> bool:
-    """Tell whether this, behind a comma, is what Python 2 assigns the exception to."""
+    """Tell whether this, after a comma, is the variable to which Python 2 assigns the exception."""
     match node:
         case ast.Name(name):
             if name in classes or isinstance(getattr(builtins, name, None), type):

@@ -1,6 +1,6 @@
-"""What Python 2 means by what is valid today as well: division, rounding, sorting, decoding.
+"""The meaning in Python 2 of code that is valid in both: division, rounding, sorting, decoding.
 
-Only handlers in Python 2 syntax are changed: one that today's Python reads is taken at its word.
+Only handlers in Python 2 syntax are changed. A handler that Python 3 can parse is Python 3.
 """
 
 import ast
@@ -32,12 +32,12 @@ def _sorted(
     key: Callable[[Any], Any] | None = None,
     reverse: Any = False,
 ) -> list[Any]:
-    """Sort with a function that compares two, if there is one."""
+    """Sort, with a comparison function if there is one."""
     return sorted(iterable, key=_key(cmp, key), reverse=bool(reverse))
 
 
 def _sort(sort: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-    """Call a `sort` method as Python 2 does."""
+    """Call a `sort` method with the arguments of Python 2."""
 
     def call(cmp: Any = None, key: Any = None, reverse: Any = False) -> None:
         sort(key=_key(cmp, key), reverse=bool(reverse))
@@ -55,11 +55,11 @@ def _key(
 
 
 def _decode(text: Any, *how: str) -> str:
-    """Decode; text is decoded already."""
+    """Decode bytes; text is returned unchanged."""
     return text if isinstance(text, str) else str(text, *how)
 
 
-# By the name that stands in a handler's tree, which no source can have.
+# By the name in a handler's tree, which cannot occur in a source.
 FUNCTIONS: Final = {
     "<divide>": _divide,
     "<round>": _round,
@@ -70,7 +70,7 @@ FUNCTIONS: Final = {
 
 
 def apply_old_meaning(tree: ast.Module) -> ast.Module:
-    """Change the tree of a handler in Python 2 syntax so that it means what it meant there."""
+    """Change the tree of a handler in Python 2 syntax so that it keeps its meaning."""
     divides = not any(
         isinstance(node, ast.ImportFrom)
         and node.module == "__future__"
@@ -107,7 +107,7 @@ class _Meaning(ast.NodeTransformer):
         self.generic_visit(node)
         match node:
             case ast.AugAssign(op=ast.Div(), target=target) if self._divides:
-                # looked at twice, which nobody notices of names
+                # evaluated twice, which makes no difference for names
                 if all(isinstance(part, _PLAIN) for part in ast.walk(target)):
                     value = ast.parse(ast.unparse(target), mode="eval").body
                     divided = _call("<divide>", node, value, node.value)
@@ -119,7 +119,7 @@ class _Meaning(ast.NodeTransformer):
         match node.func:
             case ast.Name(("round" | "sorted") as name) if name not in self._bound:
                 node.func = _name(f"<{name}>", node)
-            # what translates has made `str` of `unicode`
+            # the translator has turned `unicode` into `str`
             case ast.Name("str") if len(node.args) > 1 and "str" not in self._bound:
                 node.func = _name("<decode>", node)
             case ast.Attribute(attr="sort"):

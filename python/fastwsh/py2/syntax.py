@@ -1,7 +1,7 @@
-"""Translation of handlers in Python 2 syntax.
+"""Translates handlers in Python 2 syntax.
 
-Only the syntax, and methods that are gone, are translated: names and modules are supplied when the
-handler runs. So no line is added, and a traceback names the line of the original.
+This translates only the syntax and removed methods; names and modules are provided when the handler
+runs. So no line is added, and a traceback names the line of the original.
 """
 
 import ast
@@ -13,15 +13,15 @@ from typing import Any, Final
 
 __all__ = ["can_translate", "is_python2", "prints_to_file", "translate"]
 
-# Fixers of 2to3 that neither add nor remove lines, except `tuple_params`, which puts a line behind
-# a `def` with a tuple among its parameters.
+# Fixers of 2to3 that neither add nor remove lines, except `tuple_params`, which adds a line after a
+# `def` with a tuple among its parameters.
 _FIXERS: Final = (
     *("dict", "except", "exec", "filter", "funcattrs", "has_key", "map", "methodattrs", "ne"),
     *("next", "nonzero", "numliterals", "operator", "paren", "print", "raise", "repr"),
     *("sys_exc", "throw", "tuple_params", "unicode", "xrange", "xreadlines", "zip"),
 )
 
-# Statements that are an error today. A line is looked at only if it did not compile.
+# Statements that are errors in Python 3. A line is checked only if it did not compile.
 _PYTHON2_LINE: Final = re.compile(
     r"""
       ^\s*(?:.*:\s*)?print\b\s*(?:>>|[^\s(=.,\[:)])     # print "text", print >>file
@@ -44,7 +44,7 @@ def is_python2(error: SyntaxError) -> bool:
 
 
 def prints_to_file(tree: ast.Module) -> bool:
-    """Tell whether there is a `print >>file, text`: Python 2, and yet no error of syntax."""
+    """Tell whether there is a `print >>file, text`: Python 2, but not a syntax error."""
     for node in ast.walk(tree):
         match node:
             case ast.Expr(ast.BinOp(ast.Name("print"), ast.RShift())):
@@ -55,7 +55,7 @@ def prints_to_file(tree: ast.Module) -> bool:
 
 
 def can_translate() -> bool:
-    """Tell whether what translates is installed."""
+    """Tell whether the translator is installed."""
     try:
         importlib.import_module("fissix.refactor")
     except ImportError:
@@ -64,11 +64,11 @@ def can_translate() -> bool:
 
 
 def translate(source: str, file_name: str = "<handler>") -> ast.Module | None:
-    """Translate Python 2 to today's Python, line by line.
+    """Translate Python 2 to Python 3, line by line.
 
     Returns:
-        What the translation is parsed to, or None if the source is not Python 2, or nothing that
-        translates is installed.
+        The syntax tree of the translation, or None if the source is not Python 2 or no translator
+        is installed.
     """
     tree = _translate(source, file_name)
     if tree is None and (expanded := _expand_tabs(source)) != source:
@@ -81,7 +81,7 @@ def _translate(source: str, file_name: str) -> ast.Module | None:
         return None
     try:
         with _LOCK:
-            # The grammar asks for a line end at the end of the last line.
+            # The grammar requires a line end after the last line.
             translation = _refactoring_tool().refactor_string(f"{source}\n", "<handler>")
     except Exception:  # noqa: BLE001 (a fixer may fail in any way on a text that is no Python)
         return None
@@ -95,7 +95,7 @@ def _refactoring_tool() -> Any:
 
 
 def _expand_tabs(source: str) -> str:
-    """Replace tabs at the beginning of lines as Python 2 counts them, up to multiples of eight."""
+    """Replace tabs at the beginning of lines as in Python 2, up to multiples of eight."""
     return re.sub(r"^[ \t]+", lambda found: found[0].expandtabs(8), source, flags=re.MULTILINE)
 
 

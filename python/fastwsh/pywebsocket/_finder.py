@@ -31,9 +31,9 @@ def _real_name(name: str) -> str | None:
 class _AliasLoader:
     """Puts the real module into `sys.modules` under the alias.
 
-    The import system initializes whatever module object it is given, `__spec__` included.
-    Therefore it gets an empty one, which `exec_module` replaces by the real one; that is how a
-    module may replace itself while it is being imported.
+    The import system initializes whatever module object it is given, `__spec__` included. Therefore
+    it gets an empty one, which `exec_module` replaces by the real one; in the same way, a module
+    may replace itself while it is being imported.
     """
 
     def __init__(self, real_name: str) -> None:
@@ -81,7 +81,7 @@ class _AliasFinder:
         """Return a spec that leads to the real module, or None if there is none.
 
         Raises:
-            ModuleNotFoundError: The module is gone, which is said with the reason.
+            ModuleNotFoundError: pywebsocket has removed the module; the text says why.
         """
         real_name = _real_name(fullname)
         if real_name is not None:
@@ -97,7 +97,7 @@ class _AliasFinder:
 
 _FINDER: Final[Any] = _AliasFinder()
 _LOCK: Final = threading.Lock()
-# Modules of another distribution that install() took out of sys.modules. Guarded by _LOCK.
+# Modules of another distribution that install() has removed from sys.modules. Guarded by _LOCK.
 _displaced: dict[str, ModuleType] = {}
 
 
@@ -105,8 +105,8 @@ def install() -> None:
     """Make `import pywebsocket3` and `import mod_pywebsocket` resolve to `fastwsh.pywebsocket`.
 
     Wins over an installed distribution of those names. Modules of it that were imported before are
-    replaced in `sys.modules`; references that somebody already holds stay what they are. May be
-    called again at any time and from any thread.
+    replaced in `sys.modules`; existing references to them stay unchanged. May be called again at
+    any time and from any thread.
     """
     with _LOCK:
         if _FINDER in sys.meta_path:

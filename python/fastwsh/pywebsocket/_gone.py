@@ -1,7 +1,7 @@
-"""Modules and classes of pywebsocket 0.7 whose purpose has gone, and what to do instead.
+"""Modules and classes of pywebsocket 0.7 without a purpose today, and what to do instead.
 
-pywebsocket dropped them before 4.0. An import of one fails with a sentence, so that whoever runs an
-old handler learns more than that there is no such module.
+pywebsocket dropped them before 4.0. Importing one fails with a sentence that tells the user of an
+old handler more than "no such module".
 """
 
 from typing import Final

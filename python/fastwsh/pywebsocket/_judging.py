@@ -1,7 +1,7 @@
-"""What an exception in a handler does to its connection.
+"""Decides what an exception in a handler does to its connection.
 
-A group of exceptions, as `asyncio.TaskGroup` raises them, is judged by what is in it: like one of
-the stream's or the handshake's exceptions if it has no others, else by the others.
+For an exception group, as `asyncio.TaskGroup` raises it, the exceptions in it count: if there are
+only exceptions of the stream or the handshake, one of them, otherwise the others.
 """
 
 import logging
@@ -13,8 +13,8 @@ from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
 
 __all__ = ["judge", "refusal"]
 
-# What a stream raises, and the code to close with; None: the connection has ended. In a group the
-# first of these counts.
+# The exceptions of a stream, and the code to close with; None if the connection has ended. In a
+# group, the first one in this order counts.
 _CLOSE_CODES: Final = (
     (msgutil.InvalidFrameException, common.STATUS_PROTOCOL_ERROR),
     (msgutil.UnsupportedFrameException, common.STATUS_UNSUPPORTED_DATA),
@@ -28,10 +28,10 @@ _OF_STREAMS: Final = (_ABORT, *(kind for kind, _ in _CLOSE_CODES))
 
 
 def refusal(logger: logging.Logger, request: Any, error: Exception) -> handshake.HandshakeException:
-    """Return what an exception in a handler's `web_socket_do_extra_handshake` comes to.
+    """Return the refusal for an exception in `web_socket_do_extra_handshake`.
 
     Returns:
-        An exception whose status is 403, or that of a HandshakeException which the handler raised.
+        An exception with the status 403, or with that of a HandshakeException of the handler.
 
     Raises:
         AbortedByUserException: The handler wants the connection dropped.
@@ -45,7 +45,7 @@ def refusal(logger: logging.Logger, request: Any, error: Exception) -> handshake
         status = next(filter(None, statuses), None)
     told = others or error
     _name_handler("web_socket_do_extra_handshake", request, told)
-    # of a group only what is in it says anything
+    # of a group, only the exceptions in it have a useful text
     text = "; ".join(map(str, groups.leaves(told)))
     return handshake.HandshakeException(
         text if told is not error else error, status or common.HTTP_STATUS_FORBIDDEN
@@ -55,22 +55,22 @@ def refusal(logger: logging.Logger, request: Any, error: Exception) -> handshake
 def judge(
     logger: logging.Logger, request: Any, error: Exception
 ) -> tuple[int, str, bool] | tuple[()] | None:
-    """Decide what an exception in a handler's `web_socket_transfer_data` makes of its connection.
+    """Decide what an exception in `web_socket_transfer_data` does to the connection.
 
     Returns:
-        What to call `close_connection` with; nothing if there is nothing left to close; None if
-        the connection has to be dropped without a close frame, and the exception be told.
+        The arguments for `close_connection`; empty if there is nothing left to close; None if the
+        connection must be dropped without a close frame and the exception reported.
 
     Raises:
         AbortedByUserException: The handler wants the connection dropped.
-        BaseException: As None, for what is left of a group without the stream's exceptions.
+        BaseException: The rest of a group without the stream's exceptions; to be treated like None.
     """
     others = groups.without(error, lambda leaf: isinstance(leaf, _OF_STREAMS))
     if others is not None:
         _name_handler("web_socket_transfer_data", request, others)
         if others is error:
             return None
-        # with a context it would be told along with the whole group
+        # without this, the whole group would be reported as its context
         raise others from others.__cause__
     if abort := _find_abort(logger, error):
         raise abort
@@ -89,10 +89,10 @@ def judge(
 def _closing(
     logger: logging.Logger, request: Any, error: BaseException, default_code: int
 ) -> tuple[int, str, bool]:
-    """Return the code that the error names, or the one for its class, and what goes with it."""
+    """Return the code of the error, or the one for its class, and the other arguments."""
     reason = getattr(error, "close_reason", "")
     if reason:
-        # a limit is the operator's, who may want to raise it
+        # log a limit that was exceeded: the operator may want to raise it
         logger.warning("%r: %s", request.ws_resource, error)
     else:
         logger.debug("%s", error)

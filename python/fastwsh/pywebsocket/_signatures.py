@@ -1,7 +1,7 @@
 """Signatures as pywebsocket publishes them: without annotations.
 
-The type checker reads the annotations in the source. Programs, on the other hand, compare what
-`inspect.signature` says of these functions with what it says of pywebsocket's, which have none.
+The type checker reads the annotations in the source. Programs, however, compare the results of
+`inspect.signature` with those of pywebsocket's functions, which have none.
 """
 
 from types import FunctionType

@@ -1,4 +1,4 @@
-"""What a stream raises. The native module raises these very classes.
+"""The exceptions of a stream. The native module raises these classes.
 
 ConnectionTerminatedException
 └── InvalidFrameException
@@ -6,9 +6,9 @@ BadOperationException
 UnsupportedFrameException
 InvalidUTF8Exception
 
-Instances may have a `close_code`: the status code to fail the connection with, where it is not the
-one that `dispatch.Dispatcher.transfer_data` has for the class. `awaits_close` is False if the peer
-is in the middle of a frame, so that its close frame could not be told from the payload.
+Instances may have a `close_code`: the status code to fail the connection with, if it is not the
+usual one of the class. `awaits_close` is False if the peer is in the middle of a frame, because its
+close frame could not be distinguished from the payload.
 """
 
 __all__ = [
@@ -29,7 +29,7 @@ class InvalidFrameException(ConnectionTerminatedException):
 
 
 class BadOperationException(Exception):
-    """The caller asked for what the state of the connection, or the protocol, does not allow.
+    """The state of the connection, or the protocol, does not allow the call.
 
     For example sending after our close frame, or receiving after the peer's.
     """
@@ -38,7 +38,7 @@ class BadOperationException(Exception):
 class UnsupportedFrameException(Exception):
     """The peer sent a frame with a reserved bit or opcode.
 
-    The frame was taken off the stream: who catches this may go on receiving.
+    The frame was removed from the stream, so a handler that catches this can go on receiving.
     """
 
 

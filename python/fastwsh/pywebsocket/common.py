@@ -107,7 +107,7 @@ VERSION_HYBI15 = 13
 VERSION_HYBI16 = 13
 VERSION_HYBI17 = 13
 VERSION_HYBI_LATEST = VERSION_HYBI13
-# Those of the drafts before, which handlers of their time compare `request.ws_version` with.
+# Versions of earlier drafts, with which old handlers compare `request.ws_version`.
 VERSION_HIXIE75 = -1
 VERSION_HYBI00 = 0
 VERSION_HYBI01 = 1
@@ -158,7 +158,7 @@ WEBSOCKET_UPGRADE_TYPE_HIXIE75 = "WebSocket"
 
 # RFC 7692 7
 PERMESSAGE_DEFLATE_EXTENSION = "permessage-deflate"
-# What there was before it, which no client offers any more.
+# Its predecessors, which no client offers any more.
 DEFLATE_FRAME_EXTENSION = "deflate-frame"
 DEFLATE_STREAM_EXTENSION = "deflate-stream"
 MUX_EXTENSION = "mux_DO_NOT_USE"
@@ -231,7 +231,7 @@ class ExtensionParameter:
         return any(name == own_name for own_name, _ in self._parameters)
 
     def get_parameter_value(self, name: str) -> str | None:
-        """Return the value of the first parameter of that name, None if it has none."""
+        """Return the value of the first parameter of that name, or None."""
         return next((value for own_name, value in self._parameters if name == own_name), None)
 
 
@@ -262,7 +262,7 @@ def parse_extensions(data: str) -> list[ExtensionParameter]:
 
 
 def format_extension(extension: ExtensionParameter) -> str:
-    """Format one extension as it stands in the header."""
+    """Format one extension for the header."""
     parts = [extension.name()]
     for name, value in extension.get_parameters():
         if value is None:

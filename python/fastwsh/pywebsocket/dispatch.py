@@ -1,6 +1,6 @@
 """The handlers of a server, by resource, and the calls of their functions.
 
-What an exception in a handler does to its connection is decided in `_judging`.
+`_judging` decides what an exception in a handler does to its connection.
 """
 
 import logging
@@ -42,14 +42,14 @@ class Dispatcher:
     """Loads the handler files in a folder, and calls them.
 
     Thread-safe once it is constructed, except for `add_resource_path_alias`, `add_handler`,
-    `remove_handler`, `reload` and `unload`. A connection keeps the handler that it began with,
-    whatever is done with these meanwhile.
+    `remove_handler`, `reload` and `unload`. A connection keeps the handler that it began with, even
+    if the handlers change meanwhile.
 
     Args:
         root_dir: The folder that the resources are relative to.
         scan_dir: The folder in it to scan; by default all of it.
         allow_handlers_outside_root_dir: Whether to load a file that is a link to one elsewhere.
-        handler_encoding: How the files are encoded; by default as the locale says.
+        handler_encoding: The encoding of the files; by default the locale's.
 
     Raises:
         DispatchException: `scan_dir` is not in `root_dir`.
@@ -77,7 +77,7 @@ class Dispatcher:
         self._table = HandlerTable()
         self._handler_suite_map = self._table.suites
         self._alias_listeners: list[Callable[[], object]] = []
-        # a server with an event loop of its own has coroutine functions run there
+        # a server with an event loop runs coroutine functions there
         self._has_event_loop = False
         self._run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] = coroutines.run
         for file in self._load_handlers():
@@ -95,20 +95,20 @@ class Dispatcher:
 
     @property
     def handlers(self) -> list[loader.HandlerFile]:
-        """The handler files that were found, and what came of each."""
+        """The handler files that were found, with the result of loading each."""
         return list(self._table.files.values())
 
     def reload(self, path: str) -> loader.HandlerFile | None:
         """Load a handler file, again or for the first time, and serve it.
 
-        A server that runs already serves it from the next connection on, at its resource and at
-        the aliases of that. If the file cannot be loaded, its last version goes on.
+        A server that runs already serves it from the next connection on, at its resource and at the
+        aliases of that. If the file cannot be loaded, its last version stays.
 
         Args:
             path: The file, as `handlers` or a scan of the folder names it.
 
         Returns:
-            What came of it; None if it leads out of the folder and is therefore not served.
+            The result; None if the file is a link out of the folder and therefore not served.
         """
         file = self._folder.load(path)
         if file is None:
@@ -126,14 +126,14 @@ class Dispatcher:
         return file
 
     def unload(self, path: str) -> None:
-        """Serve a handler file no more, nor the aliases of it; connections that are open go on."""
+        """Stop serving a handler file and its aliases; open connections go on."""
         self._table.drop(path)
         self._tell_listeners()
 
     def add_resource_path_alias(
         self, alias_resource_path: str, existing_resource_path: str
     ) -> None:
-        """Let the handler of a resource serve another one as well.
+        """Make a resource an alias of another one.
 
         Raises:
             DispatchException: There is no such handler. If a file brings one later (`reload`), the
@@ -145,7 +145,7 @@ class Dispatcher:
         self.add_handler(alias_resource_path, suite)
 
     def add_handler(self, resource: str, suite: _HandlerSuite) -> None:
-        """Let a handler serve a resource, in place of the one that did so before.
+        """Let a handler serve a resource, replacing another one.
 
         A server that runs already serves it from the next connection on.
         """
@@ -153,7 +153,7 @@ class Dispatcher:
         self._tell_listeners()
 
     def remove_handler(self, resource: str) -> None:
-        """Serve a resource no more; connections that are open go on. Nothing if none is served."""
+        """Stop serving a resource, if it is served; open connections go on."""
         self._handler_suite_map.pop(resource, None)
         self._tell_listeners()
 
@@ -166,7 +166,7 @@ class Dispatcher:
         return self._table.warnings
 
     def get_handler_suite(self, resource: str) -> Any:
-        """Return the handler of a resource, its query passed over, or None if there is none.
+        """Return the handler of a resource, ignoring its query, or None if there is none.
 
         Raises:
             DispatchException: The resource has a fragment (RFC 6455 3); the status is 400.
@@ -216,7 +216,7 @@ class Dispatcher:
             raise judging.refusal(self._logger, request, error) from error
 
     def transfer_data(self, request: Any) -> None:
-        """Let the handler use the connection; then close it, as what happened demands.
+        """Let the handler use the connection; then close it, depending on what has happened.
 
         Args:
             request: The request; its `ws_resource` names the handler.
@@ -224,8 +224,8 @@ class Dispatcher:
         Raises:
             DispatchException: There is no handler.
             AbortedByUserException: The handler wants the connection dropped.
-            Exception: The handler failed; its message says which one. The connection has to be
-                dropped as well, without a close frame.
+            Exception: The handler failed; its message says which one. The connection must be
+                dropped, without a close frame.
         """
         suite = self._handler(request)
         if suite.is_async:
@@ -271,7 +271,7 @@ class Dispatcher:
         return suite
 
     def _find(self, request: Any) -> Any:
-        """Return the handler that the request began with, unless it asks for another one since."""
+        """Return the handler with which the request began, unless its resource was changed."""
         resource = request.ws_resource
         began_with, suite = getattr(request, "_began_with", (None, None))
         if began_with != resource:
@@ -281,7 +281,7 @@ class Dispatcher:
 
 
 def _replaced(request: Any) -> DispatchException:
-    """Return what refuses a connection that was on its way to a former version of its handler."""
+    """Return the refusal for a connection to a handler that was replaced meanwhile."""
     return DispatchException(
         f"The handler of {request.ws_resource!r} was replaced while the client connected, and runs "
         "elsewhere now",
@@ -292,10 +292,10 @@ def _replaced(request: Any) -> DispatchException:
 def alias_handlers(dispatcher: Any, websock_handlers_map_file: str) -> None:
     """Add the aliases in a map file, one "alias existing-resource" per line.
 
-    Lines that begin with "#" are comments. Wrong lines are logged and passed over.
+    Lines that begin with "#" are comments. Wrong lines are logged and ignored.
 
     Args:
-        dispatcher: What to add them to.
+        dispatcher: The dispatcher to add them to.
         websock_handlers_map_file: The map file.
 
     Raises:

@@ -59,7 +59,7 @@ class ExtensionProcessorInterface:
         return self._active
 
     def get_extension_response(self) -> common.ExtensionParameter | None:
-        """Return what to answer, or None, which deactivates the processor."""
+        """Return the answer to the offer, or None, which deactivates the processor."""
         if not self._active:
             self._logger.debug("Extension %s is switched off", self.name())
             return None
@@ -88,8 +88,8 @@ class PerMessageDeflateExtensionProcessor(ExtensionProcessorInterface):
     _CLIENT_MAX_WINDOW_BITS_PARAM = "client_max_window_bits"
     _CLIENT_NO_CONTEXT_TAKEOVER_PARAM = "client_no_context_takeover"
 
-    # Both exist from the moment the offer is accepted. The second describes how the framer
-    # compresses; it is not what compresses.
+    # Both exist as soon as the offer is accepted. The second only describes how the framer
+    # compresses; the framer itself compresses.
     _framer: _core.DeflateFramer
     _rfc1979_deflater: util._RFC1979Deflater
 
@@ -118,15 +118,15 @@ class PerMessageDeflateExtensionProcessor(ExtensionProcessorInterface):
         self._client_no_context_takeover = value
 
     def set_bfinal(self, value: bool) -> None:
-        """Choose whether messages end with a final DEFLATE block. At any time in the data phase."""
+        """Set whether messages end with a final DEFLATE block, at any time in the data phase."""
         self._framer.set_bfinal(value)
 
     def enable_outgoing_compression(self) -> None:
-        """Compress the messages from here on. At any time in the data phase."""
+        """Compress messages from now on. May be called at any time in the data phase."""
         self._framer.set_compress_outgoing_enabled(True)
 
     def disable_outgoing_compression(self) -> None:
-        """Send the messages from here on as they are. At any time in the data phase."""
+        """Send messages uncompressed from now on. May be called at any time in the data phase."""
         self._framer.set_compress_outgoing_enabled(False)
 
     def _get_extension_response_internal(self) -> common.ExtensionParameter | None:
@@ -168,8 +168,8 @@ class PerMessageDeflateExtensionProcessor(ExtensionProcessorInterface):
                 self._CLIENT_MAX_WINDOW_BITS_PARAM,
             )
             return None
-        # If the offer has no value, what the handler asked for is answered as it stands: tests of
-        # clients ask for limits that no server may set.
+        # If the offer has no value, the handler's value is sent unchecked: tests of clients use
+        # limits that no server may set.
         if self._request.get_parameter_value(self._CLIENT_MAX_WINDOW_BITS_PARAM) is None:
             return preferred
         return min(preferred, allowed)

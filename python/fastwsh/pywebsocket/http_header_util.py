@@ -1,7 +1,7 @@
-"""A cursor over a header value, and the grammar that it steps along (RFC 9110 5.6).
+"""A cursor over a header value, and functions that parse it (RFC 9110 5.6).
 
-The grammar itself is the native module's; the functions here move `ParsingState.head` by what it
-says and leave it where it is if nothing fits.
+The native module has the grammar. The functions here move `ParsingState.head` over what was parsed,
+or leave it unchanged if nothing matches.
 """
 
 from fastwsh import _core
@@ -30,7 +30,7 @@ class ParsingState:
 
 
 def peek(state: ParsingState, pos: int = 0) -> str | None:
-    """Return the character `pos` behind the head, or None if the text ends before it."""
+    """Return the character at `head + pos`, or None if the text ends before it."""
     index = state.head + pos
     return state.data[index] if index < len(state.data) else None
 

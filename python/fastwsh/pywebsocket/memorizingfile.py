@@ -11,15 +11,15 @@ __all__ = ["MemorizingFile"]
 class MemorizingFile:
     """Wraps a file and keeps what `readline` read; every other access goes to the file itself.
 
-    `http.server` reads a request line by line before a handler sees the connection; this is how
-    the handler sees the request as it was sent.
+    `http.server` reads a request line by line before a handler gets the connection. With this
+    class, the handler can still see the request as it was sent.
     """
 
     def __init__(self, file_: Any, max_memorized_lines: int = sys.maxsize) -> None:
         self._file = file_
         self._memorized_lines: list[Any] = []
         self._max_memorized_lines = max_memorized_lines
-        # What is left of a line that the caller read in part.
+        # The rest of a line that the caller has read in part.
         self._rest: Any = None
 
     def __getattr__(self, name: str) -> Any:
@@ -28,8 +28,8 @@ class MemorizingFile:
     def readline(self, size: int = -1) -> Any:
         """Read a line, or at most `size` characters of it; memorize it as a whole.
 
-        A line is taken off the file at once, even if `size` is less than its length: the calls
-        that follow return the rest of it.
+        A whole line is read from the file even if `size` is less than its length; later calls
+        return the rest of it.
         """
         if self._rest is not None:
             line, self._rest = self._rest, None

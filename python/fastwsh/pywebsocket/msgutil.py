@@ -73,7 +73,7 @@ def send_ping(request: Any, body: Any) -> None:
 
 
 def _write(request: Any, data: bytes) -> None:
-    """Write bytes as they are: what pywebsocket 0.5 had before `request.connection.write`."""
+    """Write raw bytes, as in pywebsocket 0.5, which had no `request.connection.write`."""
     request.connection.write(data)
 
 
@@ -107,12 +107,12 @@ class MessageReceiver(threading.Thread):
                 if message is None:
                     return
         finally:
-            # Who waits in receive() must learn that nothing comes any more.
+            # A thread that waits in receive() must notice that no message comes any more.
             self._queue.put(None)
             close_connection(self._request)
 
     def receive(self) -> Any:
-        """Wait for a message; None tells that there are no more."""
+        """Wait for a message; None means that there are no more."""
         return self._queue.get()
 
     def receive_nowait(self) -> Any:
@@ -128,7 +128,7 @@ class MessageReceiver(threading.Thread):
 
 
 class _Outgoing:
-    """A message on its way through a `MessageSender`, and what became of it."""
+    """A message in a `MessageSender`, and the result of sending it."""
 
     def __init__(self, message: Any) -> None:
         self.message = message
@@ -150,7 +150,7 @@ class MessageSender(threading.Thread):
         self._request = request
         self._queue: queue.SimpleQueue[_Outgoing] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        # What ended the thread. Guarded by _lock, under which nothing is queued any more.
+        # The exception that ended the thread. Guarded by _lock; once it is set, nothing is queued.
         self._error: BaseException | None = None
         self.start()
 

@@ -1,8 +1,8 @@
 """WebSockets in a server of the standard library's `http.server`.
 
 fastwsh's own server does not use this module. It is for programs that derive from
-`WebSocketRequestHandler` or put it into a server class of their own: one thread per connection,
-with plain Python sockets.
+`WebSocketRequestHandler` or use it in their own server class: one thread per connection, with plain
+Python sockets.
 """
 
 import http.client
@@ -16,10 +16,10 @@ from fastwsh.pywebsocket._signatures import hide_annotations
 
 __all__ = ["WebSocketRequestHandler"]
 
-# More lines than an opening handshake has.
+# The most lines of a head: more than any opening handshake has.
 _MAX_MEMORIZED_LINES = 1024
 
-# Python 3.15 has no CGI any more; files under a CGI path are then served as they are.
+# Python 3.15 has no CGI any more; it serves files under a CGI path as files.
 _HTTPRequestHandler: Any = getattr(
     http.server, "CGIHTTPRequestHandler", http.server.SimpleHTTPRequestHandler
 )
@@ -104,7 +104,8 @@ class WebSocketRequestHandler(_HTTPRequestHandler):  # type: ignore[misc]
     """
 
     MessageClass = http.client.HTTPMessage
-    # Handlers read what there is; Python's class for CGI, which is gone from 3.15, had it so.
+    # Unbuffered, so that handlers can read what is there; so was Python's class for CGI, which 3.15
+    # removes.
     rbufsize = 0
 
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
@@ -183,7 +184,7 @@ class WebSocketRequestHandler(_HTTPRequestHandler):  # type: ignore[misc]
             self._logger.info("Aborted: %s", error)
 
     def _open_websocket(self, request: Any, dispatcher: Any) -> bool:
-        """Do the opening handshake, or answer why not; tell whether it succeeded."""
+        """Do the opening handshake, or send a refusal; return whether it succeeded."""
         try:
             handshake.do_handshake(request, dispatcher)
         except handshake.VersionException as error:

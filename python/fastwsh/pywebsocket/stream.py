@@ -69,12 +69,14 @@ class StreamOptions(_core.StreamOptions):
     """How a `Stream` treats frames and messages.
 
     Attributes:
-        outgoing_frame_filters: Objects whose `filter(frame)` changes each frame before it is sent.
+        outgoing_frame_filters: Objects with a method `filter(frame)` that changes each frame before
+            it is sent.
         incoming_frame_filters: The same for each frame that was received.
-        outgoing_message_filters: Objects whose `filter(message, end, binary)` returns what to send
-            instead. Control frames do not pass through them.
-        incoming_message_filters: Objects whose `filter(message)` returns what was received.
-        encode_text_message_to_utf8: Whether text has yet to be encoded when it leaves the filters.
+        outgoing_message_filters: Objects with a method `filter(message, end, binary)` that returns
+            the message to send instead. Control frames do not pass through them.
+        incoming_message_filters: Objects with a method `filter(message)` that returns the message
+            to receive instead.
+        encode_text_message_to_utf8: Whether text still has to be encoded after the filters.
         mask_send: Whether to mask frames, as a client must.
         unmask_receive: Whether frames must arrive masked, as a server's do.
     """
@@ -107,7 +109,7 @@ def create_binary_frame(
     mask: object = False,
     frame_filters: Iterable[Any] = [],
 ) -> bytes:
-    """Format a frame that carries bytes, after the filters had their turn."""
+    """Format a frame with bytes, after applying the filters."""
     frame = Frame(fin=fin, opcode=opcode, payload=message)
     _apply(frame_filters, frame)
     return _format(frame, mask)
@@ -120,7 +122,7 @@ def create_text_frame(
     mask: object = False,
     frame_filters: Iterable[Any] = [],
 ) -> bytes:
-    """Format a frame that carries text, after the filters had their turn."""
+    """Format a frame with text, after applying the filters."""
     return create_binary_frame(message.encode("utf-8"), opcode, fin, mask, frame_filters)
 
 
@@ -178,7 +180,7 @@ class FragmentedFrameBuilder:
         self._mask = mask
         self._frame_filters = frame_filters
         self._encode_utf8 = encode_utf8
-        # The opcode of the message of which a piece was sent and more are to come.
+        # The opcode of an unfinished message.
         self._unfinished: int | None = None
 
     def build(self, payload_data: Any, end: object, binary: object) -> bytes:
@@ -202,17 +204,17 @@ def parse_frame(
     ws_version: int = common.VERSION_HYBI_LATEST,
     unmask_receive: bool = True,
 ) -> tuple[int, bytes, int, int, int, int]:
-    """Read a frame; no more bytes than it has are asked for.
+    """Read a frame, and not one byte more.
 
     Args:
         receive_bytes: Returns exactly as many bytes as it is asked for, or raises
             ConnectionTerminatedException.
-        logger: Gets a warning for a length that takes more octets than it needs (RFC 6455 5.2).
-        ws_version: Versions before 13 did not ask for the fewest octets.
+        logger: Gets a warning for a length in more octets than necessary (RFC 6455 5.2).
+        ws_version: Versions before 13 did not require the fewest octets.
         unmask_receive: Whether the frame must be masked; if not, it must not be.
 
     Returns:
-        The opcode, the payload, and the FIN, RSV1, RSV2 and RSV3 bits.
+        The opcode, the payload, and the bits FIN, RSV1, RSV2 and RSV3.
 
     Raises:
         InvalidFrameException: The mask bit is wrong, or the length is 2**63 or above.
@@ -270,7 +272,7 @@ def _format(frame: Frame, mask: object) -> bytes:
         frame.opcode, len(payload), frame.fin, frame.rsv1, frame.rsv2, frame.rsv3, mask
     )
     if mask:
-        # Not to be guessed by the one who chose the payload (RFC 6455 10.3).
+        # The author of the payload must not be able to guess it (RFC 6455 10.3).
         key = os.urandom(4)
         header += key
         payload = _core.apply_mask(bytes(payload), key)

@@ -37,7 +37,7 @@ md5_hash = hashlib.md5
 sha1_hash = hashlib.sha1
 get_stack_trace = traceback.format_exc
 
-# Where pywebsocket has the classes that are not under fastwsh.pywebsocket here.
+# The modules of pywebsocket with classes that are elsewhere in fastwsh.
 _HISTORICAL_MODULES = {
     "fastwsh._core": "pywebsocket3.stream",
     "fastwsh.request": "pywebsocket3.request_handler",
@@ -79,7 +79,7 @@ def hexify(s: bytes) -> str:
 def get_class_logger(o: object) -> logging.Logger:
     """Return the logger named for the object's class, `pywebsocket3.<module>.<Class>`.
 
-    The names are pywebsocket's, so that existing logging configurations go on working.
+    The names are those of pywebsocket, so that existing logging configurations work.
     """
     cls = type(o)
     logger = _CLASS_LOGGERS.get(cls)
@@ -100,7 +100,7 @@ def _logger_name(cls: type) -> str:
 
 
 def pack_byte(b: int) -> bytes:
-    """Return the byte of that value."""
+    """Return a byte with that value."""
     return struct.pack("!B", b)
 
 
@@ -124,7 +124,7 @@ class RepeatedXorMasker:
 
     def mask(self, s: Any) -> bytes:
         """Mask or unmask the next piece of data."""
-        # of an integer, `bytes` would make that many zeros
+        # for an integer, `bytes` would make that many zeros
         if isinstance(s, (str, int)):
             raise TypeError(f"a mask applies to bytes, not to {type(s).__name__}")
         data = bytes(s)
@@ -240,7 +240,7 @@ class _RFC1979Inflater:
 
 
 class DeflateSocket:
-    """Wraps a socket so that what passes through it is compressed."""
+    """Wraps a socket and compresses everything that passes through it."""
 
     # Compressed bytes to ask the socket for at a time.
     _RECV_SIZE = 4096
@@ -292,7 +292,7 @@ _DRAIN_SIZE = 65536
 
 
 class DeflateConnection:
-    """Compressed everything under the frames; no client offers deflate-stream any more."""
+    """Compressed the bytes of all frames; no client offers deflate-stream any more."""
 
     def __init__(self, connection: Any) -> None:
         raise NotImplementedError(
@@ -302,7 +302,7 @@ class DeflateConnection:
 
 
 class DeflateRequest(DeflateConnection):
-    """Was a request whose connection is a `DeflateConnection`."""
+    """Was a request with a `DeflateConnection`."""
 
 
 def wrap_popen3_for_win(cygwin_path: str | None) -> None:

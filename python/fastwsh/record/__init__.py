@@ -1,6 +1,7 @@
 """A recording proxy: `python -m fastwsh.record wss://real.example/feed -o session.har -p 9998`.
 
-Clients connect to it; what they and the server say passes unchanged, and into a HAR file.
+Clients connect to it. It passes all bytes between them and the server on, unchanged, and records
+them in a HAR file.
 """
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Messages out of the frames of one direction, decompressed where that was agreed to."""
+"""Makes messages of the frames of one direction, decompressed if that was negotiated."""
 
 from contextlib import suppress
 from typing import Final
@@ -10,20 +10,20 @@ from fastwsh.testing.har import BINARY, CLOSE, TEXT, Message
 
 __all__ = ["Assembler"]
 
-# What a compressed message ends with, and is sent without (RFC 7692 7.2.1).
+# The end of every compressed message, which is not sent (RFC 7692 7.2.1).
 _TAIL: Final = b"\x00\x00\xff\xff"
-# The largest window understands all smaller ones.
+# The largest window works for all smaller ones.
 _WINDOW_BITS: Final = 15
-# A message that would be longer is kept as it came: a peer must not fill the memory of a recorder.
+# A message that would be longer is kept compressed: a peer must not fill the recorder's memory.
 _MAX_INFLATED_BYTES: Final = 256 * 1024 * 1024
 
 
 class Assembler:
-    """Puts the frames of one direction together.
+    """Assembles the frames of one direction.
 
     Args:
-        from_client: Whose frames they are.
-        is_compressed: Whether permessage-deflate was agreed to.
+        from_client: Whether the frames come from the client.
+        is_compressed: Whether permessage-deflate was negotiated.
     """
 
     def __init__(self, *, from_client: bool, is_compressed: bool) -> None:
@@ -60,6 +60,6 @@ class Assembler:
             rest, inflated = b"?", b""
         if not rest:
             return inflated
-        # whatever comes behind it cannot be understood either
+        # later messages cannot be decompressed either
         self._inflater = None
         return payload

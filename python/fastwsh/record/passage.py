@@ -1,4 +1,4 @@
-"""The frames in the bytes of one direction, which pass whether they are frames or not.
+"""Finds the frames in the bytes of one direction, which pass even if they are not frames.
 
 Nothing is checked and nothing is changed.
 """
@@ -22,10 +22,10 @@ class Frame:
 
 
 class FrameFinder:
-    """Finds frames in bytes, however these are cut.
+    """Finds frames in bytes that arrive in pieces of any size.
 
     Args:
-        is_masked: Whether frames are to be masked; those that are not are understood all the same.
+        is_masked: Whether frames should be masked; others are understood as well.
     """
 
     def __init__(self, *, is_masked: bool) -> None:
@@ -34,7 +34,7 @@ class FrameFinder:
         self._begin()
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take bytes; return the frames that end in them. None any more behind what is no frame."""
+        """Take bytes; return the frames that end in them. None follow an invalid frame."""
         frames: list[Frame] = []
         place = 0
         while place < len(data) and not self._is_lost:
@@ -66,7 +66,7 @@ class FrameFinder:
         try:
             self._missing = self._decoder.feed(self._head[self._fed :])
         except InvalidFrameException:
-            # the mask bit is wrong, or the length is none
+            # the mask bit or the length is invalid
             decoder = _core.HeaderDecoder(not self._is_masked)
             try:
                 self._missing = decoder.feed(self._head)

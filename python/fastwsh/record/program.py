@@ -32,7 +32,7 @@ replayed by python -m fastwsh.replay. It is whole at any time; one that is there
 
 
 def _hook(text: str) -> Hook:
-    # as for python -m, modules of the current folder are found
+    # find modules in the current folder, as `python -m` does
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

@@ -1,7 +1,8 @@
-"""The proxy: a connection of a client, and one to the real server for it; what passes is recorded.
+"""The proxy: for each client, connects to the real server, and records what passes.
 
-It decides nothing: the client's request goes to the real server as it is but for where it goes, the
-answer comes back as it is, and then bytes pass both ways until each way has ended, as it ended.
+It decides nothing: it passes the client's request to the real server, changing only its
+destination, and passes the answer back unchanged. Then it passes bytes in both directions until
+each has ended, and ends each as it ended.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ _GATEWAY_TIMEOUT: Final = (504, "Gateway Timeout")
 
 _PIECE_BYTES: Final = 64 * 1024
 
-# Whoever waits in a connection that is cut wakes up at once.
+# Threads that wait for a connection that is cut wake up at once.
 _CUT_SECONDS: Final = 5.0
 
 _LOGGER: Final = logging.getLogger("fastwsh.record")
@@ -40,11 +41,11 @@ class Proxy:
     """Passes connections on, and records them.
 
     Args:
-        place: Where to.
-        writer: Gets what passes.
-        redaction: Takes secrets out of that.
+        place: The real server.
+        writer: Gets everything that passes.
+        redaction: Removes secrets from that.
         options: How to connect to the real server.
-        note_failure: Called with the path and the reason where there is no real server.
+        note_failure: Called with the path and the reason if the real server cannot be reached.
     """
 
     def __init__(
@@ -64,10 +65,10 @@ class Proxy:
         self._tunnels: set[_Tunnel] = set()
         self._is_closed = False
         self.failure: FastwshError | None = None
-        """Why the last client that could not be connected could not."""
+        """Why the last client that failed could not be connected."""
 
     def serve(self, connection: _core.Connection) -> None:
-        """Serve a client; returns when both ways have ended."""
+        """Serve a client; return when both directions have ended."""
         if "websocket" not in (connection.header("Upgrade") or "").lower():
             connection.send_refusal(426, "only WebSocket connections are recorded")
             return
@@ -94,7 +95,7 @@ class Proxy:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Cut all connections, and wait until what has passed is recorded."""
+        """Cut all connections, and wait until everything that has passed is recorded."""
         with self._changed:
             self._is_closed = True
             for tunnel in self._tunnels:
@@ -102,7 +103,7 @@ class Proxy:
             self._changed.wait_for(lambda: not self._tunnels, _CUT_SECONDS)
 
     def _fail(self, connection: _core.Connection, begun: Conversation, error: FastwshError) -> None:
-        """Tell a client that there is no real server."""
+        """Tell a client that the real server cannot be reached."""
         self.failure = error
         self._note_failure(connection.resource, error)
         _LOGGER.warning("%s", error)
@@ -110,7 +111,7 @@ class Proxy:
         text = f"{error}\n".encode()
         answer = f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         answer += f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
-        # nobody answered: what the client gets is no word of the real server
+        # there is no answer to record: this one does not come from the real server
         self._recording(begun).open(0, "", [], b"")
         with contextlib.suppress(OSError):
             connection.write(answer.encode() + text)
@@ -120,7 +121,7 @@ class Proxy:
 
 
 class _Recording:
-    """One connection on its way into the file."""
+    """One connection that is being recorded."""
 
     def __init__(self, begun: Conversation, writer: HarWriter, redaction: Redaction) -> None:
         self._begun = begun
@@ -129,7 +130,7 @@ class _Recording:
         self._identity: str | None = None
 
     def open(self, status: int, phrase: str, headers: Headers, body: bytes) -> None:
-        """Note the answer."""
+        """Record the answer."""
         whole = replace(
             self._begun,
             status=status,
@@ -144,7 +145,7 @@ class _Recording:
             _LOGGER.exception("%s is not recorded: the redaction failed", self._begun.url)
 
     def add(self, message: Message | End | None) -> None:
-        """Note what has passed."""
+        """Record a frame that has passed."""
         if message is None or self._identity is None:
             return
         try:
@@ -159,13 +160,13 @@ class _Recording:
                 _LOGGER.error("Nothing more is recorded: %s", self._writer.error)
 
     def end(self) -> None:
-        """Note that nothing more will pass."""
+        """Record that the connection has ended."""
         if self._identity is not None:
             self._writer.end(self._identity)
 
 
 class _Tunnel:
-    """Two connections, and what passes between them."""
+    """Passes bytes between two connections."""
 
     def __init__(
         self, client: _core.Connection, upstream: _core.Connection, recording: _Recording
@@ -173,7 +174,7 @@ class _Tunnel:
         self._client = client
         self._upstream = upstream
         self._recording = recording
-        # the order of what is recorded is that in which it passed
+        # one lock for both directions, so that the record has the order in which frames passed
         self._lock = threading.Lock()
         self._has_closed = False
         self._is_cut = False
@@ -183,7 +184,7 @@ class _Tunnel:
         try:
             answer = read_answer(self._upstream, timeout)
         except (EOFError, ValueError) as error:
-            # no answer: the client is to see what came
+            # no valid answer: pass on the bytes that have come
             self._recording.open(0, "", [], b"")
             with contextlib.suppress(OSError):
                 self._client.write(error.args[0])
@@ -252,7 +253,7 @@ class _Tunnel:
     def _noting_end(self, from_client: bool) -> Callable[[bool], None]:
         def note_end(was_reset: bool) -> None:
             with self._lock:
-                # the first end is the one that counts
+                # only the first end counts
                 if not (self._has_closed or self._is_cut):
                     self._has_closed = True
                     self._recording.add(End(from_client, was_reset, clock.time()))
@@ -261,13 +262,13 @@ class _Tunnel:
 
 
 class _Way:
-    """One direction.
+    """One direction of a connection.
 
     Args:
         source: Where the bytes come from.
         sink: Where they go to.
         note: Called with each frame.
-        note_end: Called with whether the end is a reset, before it is passed on.
+        note_end: Called before the end is passed on; says whether it is a reset.
     """
 
     def __init__(
@@ -282,7 +283,7 @@ class _Way:
         self.was_reset = False
 
     def run(self, is_masked: bool) -> None:
-        """Pass everything on, and the end as it was: a FIN for a FIN, a reset for a reset."""
+        """Pass everything on, and the end in the same way: a FIN for a FIN, a reset for a reset."""
         frames = FrameFinder(is_masked=is_masked)
         while True:
             try:
@@ -292,7 +293,7 @@ class _Way:
                 self._note_end(True)
                 self._sink.reset()
                 return
-            # before they pass: what is answered is recorded behind what it answers
+            # record frames before passing them on, so that an answer is recorded after its question
             for frame in frames.feed(piece):
                 self._note(frame)
             try:
@@ -302,7 +303,7 @@ class _Way:
                     return
                 self._sink.write(piece)
             except OSError:
-                # the other side has gone, as who sends this is to learn
+                # the other side has gone, so end this side, too
                 self.was_reset = True
                 self._source.reset()
                 return

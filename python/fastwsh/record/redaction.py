@@ -1,4 +1,4 @@
-"""What must not get into a file: values of headers and of the query, and what a hook takes out."""
+"""Removes secrets from recordings: headers, query parameters, and whatever a hook removes."""
 
 import importlib
 from collections.abc import Callable, Iterable
@@ -12,15 +12,16 @@ from fastwsh.testing.har import REDACTED, Conversation, Headers, Message
 __all__ = ["DEFAULT_HEADERS", "Hook", "Redaction", "load_hook"]
 
 DEFAULT_HEADERS: Final = ("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie")
-"""Headers whose values are secrets, nearly always."""
+"""Headers with values that are nearly always secrets."""
 
 Hook = Callable[[Any], Any]
-"""Called with each `Conversation` when it is opened, and with each `Message`: returns it, changed
-or not, or None to leave a message out. What it gets is a copy: what passes is not changed."""
+"""Called with each `Conversation` when it is opened, and with each `Message`. It returns the
+object, changed or not, or None to leave a message out. It gets a copy, so the bytes that pass are
+not changed."""
 
 
 class Redaction:
-    """Takes secrets out.
+    """Removes secrets.
 
     Args:
         headers: Names of headers, in addition to `DEFAULT_HEADERS`.
@@ -39,7 +40,7 @@ class Redaction:
         self._hook = hook
 
     def conversation(self, conversation: Conversation) -> Conversation:
-        """Return a copy without secrets; its messages are not looked at."""
+        """Return a copy without secrets; its messages are unchanged."""
         redacted = replace(
             conversation,
             url=self._url(conversation.url),
@@ -74,7 +75,7 @@ class Redaction:
 
     def _url(self, url: str) -> str:
         parts = urlsplit(url)
-        # user and password are in the header Authorization by now
+        # user and password have been moved to the header Authorization
         parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
         if self._query.intersection(name for name, _ in parse_qsl(parts.query, True)):
             pairs = [

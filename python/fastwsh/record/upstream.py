@@ -1,7 +1,7 @@
-"""The real server's side of a proxied connection: the request to it, and its answer, as bytes.
+"""The real server's side of a proxied connection: the request and the answer, as bytes.
 
-The request is the client's own, so that key, subprotocols and extensions are agreed upon by the two
-who speak; only where it goes is changed.
+The request is the client's own, so that client and server negotiate key, subprotocols and
+extensions themselves. Only its destination is changed.
 """
 
 import base64
@@ -26,11 +26,11 @@ _SWITCHING_PROTOCOLS: Final = 101
 
 
 class Place:
-    """A URL, and what paths of our own lead to there.
+    """A URL, and the mapping of our paths to paths there.
 
     Args:
         url: `ws://`, `wss://` or `ws+unix://`.
-        headers: Sent to it in place of the client's headers of these names.
+        headers: Headers to send instead of the client's headers of the same names.
 
     Raises:
         ConnectArgumentError: The URL or a header cannot be used.
@@ -65,7 +65,7 @@ class Place:
                 raise ConnectArgumentError(f"cannot send the header {name!r}: {error}") from None
 
     def url_of(self, resource: str) -> str:
-        """Return the URL that a client means by a path of ours; `/` is that of the place."""
+        """Return the URL for a path of ours; `/` stands for the URL of the place."""
         return self._base + self.resource_of(resource)
 
     def resource_of(self, resource: str) -> str:
@@ -97,9 +97,9 @@ class Answer:
     """The head of an answer.
 
     Attributes:
-        raw: As it came, with informational answers (1xx) before it.
+        raw: The bytes, including informational answers (1xx) before it.
         status: Its status.
-        phrase: The words behind that.
+        phrase: The reason phrase.
         headers: Names and values, in order.
     """
 
@@ -109,13 +109,13 @@ class Answer:
     headers: Headers
 
     def header(self, name: str) -> str | None:
-        """Return the values of a header, joined; None if there is none."""
+        """Return the values of a header, joined; None if it is missing."""
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         return ", ".join(values) if values else None
 
     @property
     def is_compressed(self) -> bool:
-        """Whether permessage-deflate was agreed to."""
+        """Whether permessage-deflate was negotiated."""
         extensions = (self.header("Sec-WebSocket-Extensions") or "").split(",")
         return any(one.partition(";")[0].strip() == "permessage-deflate" for one in extensions)
 
@@ -135,10 +135,10 @@ def read_answer(upstream: _core.Connection, timeout: float | None) -> Answer:
     """Read the head of the answer.
 
     Raises:
-        EOFError: The connection ended before the head did; the argument is what came.
+        EOFError: The connection ended before the head; the argument has the bytes so far.
         OSError: The connection was reset.
         TimeoutError: The head did not come in time.
-        ValueError: It is no head of HTTP; the argument is what came.
+        ValueError: It is not a head of HTTP; the argument has the bytes so far.
     """
     raw = b""
     while True:
@@ -154,7 +154,7 @@ def read_answer(upstream: _core.Connection, timeout: float | None) -> Answer:
 
 
 def _read_head(upstream: _core.Connection) -> bytes:
-    # byte by byte: what comes behind it is frames
+    # byte by byte, because frames may follow it
     head = bytearray()
     while not head.endswith((b"\r\n\r\n", b"\n\n")):
         byte = upstream.read(1)
@@ -174,17 +174,17 @@ def _parse_fields(lines: Iterable[bytes]) -> Headers:
 def read_body(
     upstream: _core.Connection, answer: Answer, pass_on: Callable[[bytes], object]
 ) -> bytes:
-    """Read the body of an answer that refuses, and pass its bytes on as they come.
+    """Read the body of a refusal, and pass its bytes on as they arrive.
 
     Returns:
-        The body, without what was put around it to transfer it; its beginning if it is very long.
+        The body without its transfer encoding; only its beginning if it is very long.
 
     Raises:
         OSError: The connection was reset.
     """
     head = answer.raw[answer.raw.rfind(b"HTTP/") :] if answer.status else answer.raw
     tee = _Tee(head, upstream, pass_on)
-    # which asks a socket for nothing else than this
+    # http.client uses nothing else of a socket
     response = http.client.HTTPResponse(tee)  # type: ignore[arg-type]
     try:
         response.begin()
@@ -192,12 +192,12 @@ def read_body(
     except http.client.IncompleteRead as error:
         return error.partial
     except http.client.HTTPException:
-        # no framing that is known: all there is
+        # unknown framing: read everything
         return tee.rest()
 
 
 class _Tee(io.RawIOBase):
-    """What `http.client` reads from: the head, which has passed, and what comes behind it.
+    """The stream for `http.client`: the head, which has been passed on, and the bytes after it.
 
     Args:
         head: The head.
@@ -214,11 +214,11 @@ class _Tee(io.RawIOBase):
         self._pass_on = pass_on
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Act as a socket. The buffer is one byte: nobody knows whether there will be more."""
+        """Act as a socket. The buffer is one byte, because there may be no more."""
         return io.BufferedReader(self, 1)
 
     def readable(self) -> bool:
-        """As ever."""
+        """Do as the base class."""
         return True
 
     def readinto(self, buffer: Any) -> int:

@@ -1,9 +1,9 @@
-"""A file that grows before its last bytes, and is whole at any moment, whoever kills the process.
+"""A file that grows before its last bytes, and is valid at any moment, even after a kill.
 
-The kernel copies what is written page by page, and a kill may come between two pages. What stays
-within a page is therefore written in place. What does not is written to a second copy of the file,
-which then takes the place of the first one by its name, in one step; the first one catches up when
-its turn comes. Where a file system has no hard links, everything is written in place.
+The kernel copies data page by page, and the process may be killed between two pages. So data within
+one page is written in place. Other data is written to a second copy of the file, which is then
+renamed over the first in one step; the first copy gets the same data at its next turn. If the file
+system has no hard links, everything is written in place.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ _PAGE_BYTES: Final = 4096
 
 
 class WholeFile:
-    """A file that grows. Not for several threads at once.
+    """A file that grows. Only one thread at a time may use it.
 
-    While it is open, two files stand beside it whose names begin with a dot.
+    While it is open, there are two files beside it with names that begin with a dot.
 
     Args:
-        path: The file; one that is there is replaced.
-        text: What it has at first.
-        end: What stands behind that.
+        path: The file; an existing one is replaced.
+        text: The text at the beginning.
+        end: The text after that, which stays at the end.
 
     Raises:
         BlockingIOError: Another process has it open.
@@ -38,10 +38,10 @@ class WholeFile:
         self._names = [path.with_name(f".{path.name}.{number}") for number in (1, 2)]
         self._link = path.with_name(f".{path.name}.0")
         self._files: list[int] = []
-        # of each file where its end begins; the file that can be seen is `_seen`
+        # for each file, where its end begins; `_seen` is the file that has the name
         self._places = [len(text), len(text)]
         self._seen = 0
-        # what the other one does not have yet
+        # the data that the other file does not have yet
         self._behind = b""
         self._has_links = True
         try:
@@ -54,7 +54,7 @@ class WholeFile:
                 _write(file, text + end, 0)
             self._show(self._names[0])
         except BlockingIOError:
-            # the names are another's
+            # the names belong to another process
             self._close_files()
             raise
         except BaseException:
@@ -62,10 +62,10 @@ class WholeFile:
             raise
 
     def append(self, text: bytes, end: bytes) -> None:
-        """Write over the end: a text, and a new end.
+        """Replace the end by a text and a new end.
 
         Raises:
-            OSError: It could not be written; the file is as it was.
+            OSError: It could not be written; the file is unchanged.
         """
         place = self._places[self._seen]
         last = place + len(text) + len(end) - 1
@@ -81,7 +81,7 @@ class WholeFile:
         self._behind += text if self._has_links else b""
 
     def close(self) -> None:
-        """Leave the file alone."""
+        """Close the files; the file stays as it is."""
         for name in (*self._names, self._link):
             with contextlib.suppress(OSError):
                 name.unlink()
@@ -93,7 +93,7 @@ class WholeFile:
         self._files.clear()
 
     def _show(self, name: Path) -> None:
-        """Let the file have its name."""
+        """Give the file its name."""
         with contextlib.suppress(FileNotFoundError):
             self._link.unlink()
         try:
@@ -101,7 +101,7 @@ class WholeFile:
         except OSError:
             if not self._has_links or self._seen or name != self._names[0]:
                 raise
-            # a file system without; nothing else has been written so far
+            # a file system without hard links; nothing else has been written so far
             self._has_links = False
             name.replace(self._path)
             return
@@ -114,7 +114,7 @@ def _make(name: Path) -> int:
         left = os.open(name, os.O_RDWR)
         try:
             fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # it may be the one that can be seen: that must stay as it is
+            # it may be the same file as the visible one, which must not change
             name.unlink()
         finally:
             os.close(left)

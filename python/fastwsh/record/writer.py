@@ -1,8 +1,8 @@
 """The HAR file while it is recorded.
 
-Entries and messages are only ever added, before the brackets that end the file. Only the entry at
-the end of the file can get messages; where several connections speak in turns, each turn is an
-entry that continues an earlier one, and `close` makes one entry of them.
+Entries and messages are only ever added, before the brackets that end the file. Only the last entry
+of the file can get messages. If several connections alternate, each turn is an entry that continues
+an earlier one, and `close` joins them into one.
 """
 
 import json
@@ -25,22 +25,22 @@ _END_OF_ENTRY: Final = b"\n]}"
 class HarWriter:
     """A HAR file that grows. All methods may be called from any thread.
 
-    A file that is there goes on: what it has is kept.
+    An existing file is continued: its content is kept.
 
     Args:
         path: The file.
-        overwrite: Whether to begin anew instead.
+        overwrite: Whether to replace it instead.
 
     Raises:
-        HarError: The file is there and is no HAR file, or another process records it.
+        HarError: The file exists and is not a HAR file, or another process is recording it.
         OSError: The file cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        # of a link, what it leads to
+        # for a link, the file that it leads to
         self._path = Path(path).resolve()
         self._lock = threading.Lock()
-        # whose messages can be added at the end of the file; how many are there
+        # the connection with the last entry; the number of its messages
         self._last: str | None = None
         self._count = 0
         self._continued = False
@@ -57,7 +57,7 @@ class HarWriter:
 
     @property
     def error(self) -> OSError | None:
-        """Why nothing more is written, if that is so."""
+        """Why writing has stopped, or None."""
         return self._error
 
     def begin(self, conversation: Conversation) -> str:
@@ -84,12 +84,12 @@ class HarWriter:
                 self._count += 1
 
     def end(self, identity: str) -> None:
-        """Say that a connection has ended."""
+        """Note that a connection has ended."""
         with self._lock:
             self._open.pop(identity, None)
 
     def close(self) -> None:
-        """Write no more, and make one entry of each connection. Once only."""
+        """Stop writing, and make one entry of each connection. May be called once."""
         with self._lock:
             if self._file is None:
                 return
@@ -111,7 +111,7 @@ class HarWriter:
         self._add_entry(identity, {**entry, "_continues": True, "_webSocketMessages": messages})
 
     def _add_entry(self, identity: str, entry: dict[str, Any]) -> None:
-        # the list of messages is last, and stays open
+        # the list of messages comes last, so that it can grow
         text = _dump(entry).removesuffix(b"]}")
         before = b"" if self._last is None else _END_OF_ENTRY
         comma = b"," if self._has_entries else b""
@@ -120,13 +120,13 @@ class HarWriter:
             self._last, self._count = identity, len(entry["_webSocketMessages"])
 
     def _append(self, text: bytes, end: bytes) -> bool:
-        """Write before the brackets at the end; whether that could be done."""
+        """Write before the brackets at the end; return whether that was possible."""
         if self._error is not None or self._file is None:
             return False
         try:
             self._file.append(text, end + _END_OF_FILE)
         except OSError as error:
-            # a full disk, most often
+            # most often the disk is full
             self._error = error
             return False
         return True
@@ -151,7 +151,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise HarError(
             f"{path} is there, and is no HAR file; name another one, or write over it"
         ) from error
-    # last, where further ones are added
+    # last, so that messages can be added
     return {**log, "entries": _joined(entries)}
 
 

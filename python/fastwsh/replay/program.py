@@ -19,7 +19,7 @@ __all__ = ["main"]
 
 _FAILED: Final = 1
 _NAME: Final = "fastwsh.replay"
-# How often it is looked whether a client has failed, or all have been there.
+# Time between two checks whether a client has failed, or all have connected.
 _LOOK_SECONDS: Final = 0.1
 
 _EPILOG: Final = """\
@@ -144,7 +144,7 @@ def _watch(server: WsServer, replay: Replay, end: threading.Event, *, once: bool
             for error in server.take_errors():
                 failed.set()
                 _fail(error)
-            # what has happened would add up
+            # clear the records, which would add up
             server._recorder.forget_history()
             if is_over:
                 end.set()

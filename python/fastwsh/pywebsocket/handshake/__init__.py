@@ -1,4 +1,4 @@
-"""The opening handshake, and what a handler may raise while it takes place (RFC 6455 4.2)."""
+"""The opening handshake, and the exceptions that a handler may raise in it (RFC 6455 4.2)."""
 
 import logging
 from typing import Any, Final
@@ -27,10 +27,10 @@ def do_handshake(request: Any, dispatcher: Any) -> None:
 
     Args:
         request: The request. `ws_...` attributes are set on it, `ws_stream` among them.
-        dispatcher: Knows the handler; a `dispatch.Dispatcher`.
+        dispatcher: Has the handler; a `dispatch.Dispatcher`.
 
     Raises:
-        HandshakeException: The handshake failed; `status` is what to answer.
+        HandshakeException: The handshake failed; `status` is that of the answer.
         VersionException: The client speaks another version of the protocol.
         AbortedByUserException: The handler wants the connection dropped.
     """

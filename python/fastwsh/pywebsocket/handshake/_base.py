@@ -1,4 +1,4 @@
-"""The module in which pywebsocket 0.7 kept what the opening handshakes have in common."""
+"""The module in which pywebsocket 0.7 kept the common part of opening handshakes."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""What the opening handshakes of HTTP/1.1 and of HTTP/2 have in common (RFC 6455 4.2, RFC 8441).
+"""The common part of opening handshakes over HTTP/1.1 and HTTP/2 (RFC 6455 4.2, RFC 8441).
 
-`HandshakerBase` is made to be derived from: web-platform-tests do so for WebSockets over HTTP/2,
-with a request object that is plain Python and lower-case header names.
+`HandshakerBase` is a base class for others: web-platform-tests derive from it for WebSockets over
+HTTP/2, with a request object in plain Python and lower-case header names.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class HandshakeException(Exception):
 
     Args:
         name: What is wrong.
-        status: The HTTP status to answer with; None leaves it to who catches this.
+        status: The HTTP status to answer with; None leaves it to the code that catches this.
     """
 
     def __init__(self, name: object, status: int | None = None) -> None:
@@ -57,7 +57,7 @@ class VersionException(Exception):
 
     Args:
         name: What is wrong.
-        supported_versions: What to answer in Sec-WebSocket-Version.
+        supported_versions: The value of Sec-WebSocket-Version in the answer.
     """
 
     def __init__(self, name: object, supported_versions: str = "") -> None:
@@ -66,7 +66,7 @@ class VersionException(Exception):
 
 
 def get_default_port(is_secure: bool) -> int:
-    """Return the port of wss: or ws: URIs that name none (RFC 6455 3)."""
+    """Return the default port of wss: or ws: URIs (RFC 6455 3)."""
     return common.DEFAULT_WEB_SOCKET_SECURE_PORT if is_secure else common.DEFAULT_WEB_SOCKET_PORT
 
 
@@ -157,11 +157,11 @@ class HandshakerBase:
         raise NotImplementedError
 
     def _transform_header(self, header: str) -> str:
-        """Return the header's name as the request has it: HTTP/2 names are in lower case."""
+        """Return the header's name in the request's form: HTTP/2 has names in lower case."""
         raise NotImplementedError
 
     def _validate_request(self) -> None:
-        """Check what a request must have before anything is taken from it."""
+        """Check what every request must have, before reading from it."""
         raise NotImplementedError
 
     def _set_accept(self) -> None:
@@ -176,8 +176,8 @@ class HandshakerBase:
         """Check the request, ask the handler, create the stream, and answer.
 
         Raises:
-            HandshakeException: The request is not acceptable, or the handler refused it. Its
-                status is None if the request is no WebSocket handshake at all.
+            HandshakeException: The request is not acceptable, or the handler refused it. Its status
+                is None if the request is not a WebSocket handshake at all.
             VersionException: The client speaks another version of the protocol.
             AbortedByUserException: The handler wants the connection dropped.
         """
@@ -282,7 +282,7 @@ class HandshakerBase:
     def _process_extensions(self, stream_options: Any) -> None:
         """Let the processors answer; the first one that accepts its offer is the only one."""
         present = [item for item in self._request.ws_extension_processors if item is not None]
-        # Backwards, so that the first processor has the last word on who excludes whom.
+        # Backwards, so that the first processor decides last which processors exclude each other.
         for processor in reversed(present):
             if processor.is_active():
                 processor.check_consistency_with_other_processors(present)
@@ -307,7 +307,7 @@ class HandshakerBase:
         self._logger.debug("Extensions %s: %r", what, [item.name() for item in extensions])
 
     def _get_list_header(self, name: str) -> str | None:
-        """Return the value of a header that is a list, its repetitions combined (RFC 9110 5.3)."""
+        """Return the value of a list header, with repeated headers combined (RFC 9110 5.3)."""
         headers = self._request.headers_in
         name = self._transform_header(name)
         value: str | None

@@ -45,7 +45,7 @@ def compute_accept(key: bytes) -> bytes:
 
 
 def compute_accept_from_unicode(unicode_key: str) -> bytes:
-    """Do the same for a key that is text; the result is bytes all the same."""
+    """Do the same for a key that is text; the result is bytes as well."""
     return compute_accept(unicode_key.encode("utf-8"))
 
 
@@ -107,7 +107,7 @@ class Handshaker(HandshakerBase):
         """Format the answer; the handler's own headers come last, in its order.
 
         Raises:
-            HandshakeException: A header of the handler's is no whole header line (status 403).
+            HandshakeException: A header of the handler is not a complete header line (status 403).
         """
         request = self._request
         headers = [
