@@ -1,9 +1,9 @@
 //! The server: listeners, request heads, connections, and plain HTTP as the fallback for requests
 //! without a handler. No Python types.
 //!
-//! tokio accepts and reads the request head. A connection whose resource has a handler leaves tokio
-//! and becomes a [`crate::connection::Transport`] that the handler's own thread reads and writes; every other one is
-//! answered by the fallback.
+//! tokio accepts and reads the request head. A connection for a handler leaves tokio and becomes a
+//! [`crate::connection::Transport`] that the handler's own thread reads and writes; every other one
+//! is answered by the fallback.
 
 mod admission;
 mod config;

@@ -289,7 +289,7 @@ class Stream:
 
         Raises:
             BadOperationException: After our close frame, for str with `binary`, or for a piece
-                whose type differs from that of the message.
+                of another type than the message.
         """
     def receive_message(self) -> str | bytes | None:
         """Return the next message; None once, for the peer's close frame.
@@ -486,7 +486,7 @@ class AsyncStream:
 
         Raises:
             BadOperationException: After our close frame, for str with `binary`, or for a piece
-                whose type differs from that of the message.
+                of another type than the message.
             OSError: The peer has gone.
         """
     def send_ping(self, body: Any, binary: bool = False) -> Awaitable[None]:

@@ -40,9 +40,10 @@ class ConfigError(Exception):
 def read_arguments(path: str, parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
     """Read a configuration file as arguments to put in front of the command line.
 
-    The format is pywebsocket's: an INI file whose section `[pywebsocket]` has an entry per option,
-    named by the long name without its dashes. The value of a flag is ignored: `tls = False` turns
-    TLS on, as it does there. Values of an option that may be repeated are separated by commas.
+    The format is pywebsocket's: an INI file with a section `[pywebsocket]` that has an entry per
+    option, named by the long name without its dashes. The value of a flag is ignored: `tls = False`
+    turns TLS on, as it does there. Values of an option that may be repeated are separated by
+    commas.
 
     Args:
         path: The file, seen from the folder in which the program was started.

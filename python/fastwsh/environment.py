@@ -23,7 +23,7 @@ _FLAG_VALUES: Final = {
 
 
 class VariableError(Exception):
-    """A variable whose value no option takes; `str()` is one sentence that names it."""
+    """A variable with a value that its option refuses; `str()` is a sentence that names it."""
 
 
 def variable_names(action: argparse.Action) -> list[str]:

@@ -204,7 +204,7 @@ class _HandlerLoader:
 
 
 class _HandlerFinder:
-    """Finds the handlers in `fastwsh.handlers`, and the packages of folders whose name has dots."""
+    """Finds the handlers in `fastwsh.handlers`, and packages of folders with dots in their name."""
 
     def find_spec(
         self,

@@ -51,7 +51,7 @@ def drain(seconds: float) -> bool:
 
 
 class Outlet:
-    """Takes the place of a text stream whose reader may be slow. Thread-safe.
+    """Replaces a text stream with a reader that may be slow. Thread-safe.
 
     The child of a fork has no such thread, so each caller writes its text itself.
 

@@ -178,7 +178,7 @@ class WebSocketServer(SocketServer):
             self._log_thread = log_thread
             addresses = []
             for listener, _ in self._sockets:
-                # asked here: whoever stops the server next may close its sockets
+                # asked here, because the next thread that stops the server may close its sockets
                 addresses.append(listeners.format_address(listener.getsockname()))
                 core.listen(forks.duplicate(listener))
             if self._reloads:

@@ -1,8 +1,8 @@
 """Trace and profile functions, as `threading` gives them to the threads that it starts.
 
-The threads of handlers are native ones, of which `threading` knows nothing. So whoever runs a
-handler there asks here first, and coverage, debuggers and profilers see it as in any other thread.
-Tools of `sys.monitoring` see all threads without this.
+The threads of handlers are native, and `threading` does not know them. So whoever runs a handler
+there asks here first, and coverage, debuggers and profilers see it as in any other thread. Tools of
+`sys.monitoring` see all threads without this.
 """
 
 import sys

@@ -348,7 +348,7 @@ mod tests {
         assert!(outbound.hold(b"\x81\x01", b"a"));
         outbound.send_server_close(SERVER_CLOSE);
 
-        // as the one who had found no close frame before and then waited for its turn
+        // as a caller that had found no close frame before and then waited for its turn
         assert!(!outbound.hold(b"\x81\x01", b"b"));
         let error = outbound.send_frame(b"\x81\x01", b"b", Wait::Never).unwrap_err();
         assert!(error.get_ref().unwrap().is::<AfterServerClose>());

@@ -77,9 +77,9 @@ pub fn request_head(data: &[u8]) {
     }
 }
 
-/// Judges an opening handshake whose header values are the input's lines, so that the first rule
-/// that is broken is not always the same; a line that is missing leaves the value as it should be.
-/// A CR would end a value and begin a header: that is [`request_head`]'s business.
+/// Checks an opening handshake with header values from the lines of the input, so that the first
+/// broken rule is not always the same. A missing line leaves the usual value. A CR would end a
+/// value and begin a header: [`request_head`] tests that.
 ///
 /// # Panics
 /// If an invariant is broken.

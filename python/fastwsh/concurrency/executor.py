@@ -1,7 +1,7 @@
 """Decides where each handler runs: in the hub, a thread of its own, or an event loop.
 
-Owns the order of who decides: what has been seen of the handler, a debugger, the operator, the
-handler itself, the check of its source. What that looks for is `check`'s business.
+Owns the order of the reasons: that the handler has blocked the hub, a debugger, the operator's
+choice, the handler's own choice, the check of its source, which `check` owns.
 """
 
 import importlib

@@ -163,7 +163,7 @@ impl Server {
         let Some(handle) = self.handle() else { return };
         for task in tasks {
             task.abort();
-            // it was cancelled, which is an error to who waits for it
+            // the task was cancelled, which is an error for the thread that waits for it
             let _ = handle.block_on(task);
         }
     }
