@@ -18,6 +18,7 @@ from typing import IO, Protocol
 
 import pytest
 
+from node_support import install_ws
 from wire import DEADLINE_SECONDS, Client
 
 pytest_plugins = ["pytester"]
@@ -316,3 +317,9 @@ def pywebsocket3_source() -> Path:
             Path(work, _PYWEBSOCKET3).rename(target)
     assert target.is_dir()
     return target
+
+
+@pytest.fixture(scope="session")
+def ws_package() -> Path:
+    """The folder with the package ws of Node.js; kept in `.cache`."""
+    return install_ws(ROOT / ".cache")

@@ -5,6 +5,7 @@ that of another thread.
 """
 
 import json as json_module
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,12 +19,15 @@ __all__ = [
     "check_count",
     "check_function",
     "check_path",
+    "check_seconds",
     "check_timeout",
     "json_text",
     "made_message",
     "to_message",
+    "to_ping_body",
 ]
 
+_MAX_CONTROL_BYTES: Final = 125  # RFC 6455 5.5
 _NEVER_SENT: Final = (1005, 1006)
 
 
@@ -59,13 +63,17 @@ def json_text(value: Any, other: object = None) -> str:
 
 
 def check_timeout(timeout: object) -> None:
+    """Raise TypeError for no number of seconds, ValueError for one below 0; None is no limit."""
+    if timeout is not None:
+        check_seconds(timeout, "timeout")
+
+
+def check_seconds(seconds: object, what: str) -> None:
     """Raise TypeError for no number of seconds, ValueError for one below 0."""
-    if timeout is None:
-        return
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout={timeout!r}; give a number of seconds")
-    if not timeout >= 0:
-        raise ValueError(f"timeout={timeout!r}; give seconds from 0 on")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"{what} {seconds!r}; give a number of seconds")
+    if not seconds >= 0:
+        raise ValueError(f"{what} {seconds!r}; give seconds from 0 on")
 
 
 def check_count(count: object, what: str) -> None:
@@ -74,6 +82,22 @@ def check_count(count: object, what: str) -> None:
         raise TypeError(f"{what} {count!r}; give a whole number from 1 on")
     if count < 1:
         raise ValueError(f"{what} {count}; the first one is 1")
+
+
+def to_ping_body(body: object) -> bytes:
+    """Return the body of a ping; None is one that no other ping has.
+
+    Raises:
+        TypeError: It is neither str nor bytes-like.
+        ValueError: It has more than 125 bytes (RFC 6455 5.5).
+    """
+    if body is None:
+        return os.urandom(8)
+    message = to_message(body)
+    data = message.encode() if isinstance(message, str) else message
+    if len(data) > _MAX_CONTROL_BYTES:
+        raise ValueError(f"a ping of {len(data)} bytes; it has room for {_MAX_CONTROL_BYTES}")
+    return data
 
 
 def check_function(function: object, what: str) -> None:
@@ -112,7 +136,7 @@ def check_close(code: int, reason: object) -> None:
         body = _core.create_closing_handshake_body(code, reason)
     except BadOperationException as error:
         raise ValueError(f"close code {code}: {error}") from error
-    if len(body) > 125:
+    if len(body) > _MAX_CONTROL_BYTES:
         raise ValueError(f"a reason of {len(body) - 2} bytes; a close frame has room for 123")
 
 

@@ -5,13 +5,20 @@ The only module here that knows asyncio.
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from fastwsh.aio import AsyncStream
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
-from fastwsh.testing.arguments import check_close, check_code, check_timeout, to_message
+from fastwsh.testing.arguments import (
+    check_close,
+    check_code,
+    check_timeout,
+    to_message,
+    to_ping_body,
+)
 from fastwsh.testing.clock import monotonic
 from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
 from fastwsh.testing.expectation import CloseExpectation, Message, show
@@ -54,6 +61,8 @@ class AsyncConnection(RecordedConnection):
     def __init__(self, request: Any, recorder: Recorder) -> None:
         super().__init__(request, recorder)
         self._pending: asyncio.Future[Message] | None = None
+        # Messages that came while a pong was waited for.
+        self._early: deque[Message] = deque()
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """Return the messages until the client closes, or is gone."""
@@ -81,6 +90,9 @@ class AsyncConnection(RecordedConnection):
             Disconnected: The client has closed, or the connection has ended otherwise.
             WaitTimeoutError: Nothing came in time; the next call may get it.
         """
+        check_timeout(timeout)
+        if self._early:
+            return self._early.popleft()
         pending = self._pending = self._pending or asyncio.ensure_future(self._receive())
         done, _ = await asyncio.wait({pending}, timeout=timeout)
         if not done:
@@ -119,6 +131,52 @@ class AsyncConnection(RecordedConnection):
             raise ScriptError(f"expected {expectation}, but {error}") from None
         else:
             raise ScriptError(f"expected {expectation}, but got {show(message)}")
+
+    async def ping(
+        self,
+        body: str | bytes | None = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as Connection)
+    ) -> float:
+        """Send a ping, and return the seconds until its pong: see `Connection.ping`."""
+        data = to_ping_body(body)
+        check_timeout(timeout)
+        if not self.is_handled_here:
+            return await asyncio.to_thread(self._ping_from_outside, data, timeout)
+        frames, loop = self._control_frames, asyncio.get_running_loop()
+        pong: asyncio.Future[None] = loop.create_future()
+
+        def tell() -> None:
+            if not pong.done():
+                pong.set_result(None)
+
+        frames.await_pong(data, tell)
+        sent = monotonic()
+        deadline = None if timeout is None else sent + timeout
+        try:
+            try:
+                await self.request.ws_stream.send_ping(data)
+            except (BadOperationException, ConnectionError, ConnectionTerminatedException) as error:
+                raise self._ended() from error
+            while not pong.done():
+                pending = self._pending = self._pending or asyncio.ensure_future(self._receive())
+                left = None if deadline is None else max(0.0, deadline - monotonic())
+                either: set[asyncio.Future[Any]] = {pending, pong}
+                done, _ = await asyncio.wait(
+                    either, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                )
+                if pong in done or not done:
+                    break
+                self._pending = None
+                self._early.append(pending.result())
+            return self._round_trip(data, sent, timeout)
+        finally:
+            frames.forget_pong(data)
+
+    @property
+    def _blocking_stream(self) -> Any:
+        """The stream with blocking names, for threads."""
+        return self.request.ws_stream.blocking
 
     async def wait_closed(
         self,

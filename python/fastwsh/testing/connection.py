@@ -6,12 +6,21 @@ Files of handlers get pywebsocket's request as ever, with a stream that records.
 import contextlib
 import contextvars
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
-from fastwsh.testing.arguments import check_close, check_code, check_timeout, to_message
+from fastwsh.testing.arguments import (
+    check_close,
+    check_code,
+    check_timeout,
+    to_message,
+    to_ping_body,
+)
 from fastwsh.testing.clock import monotonic
+from fastwsh.testing.control_frames import ControlFrames
 from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
 from fastwsh.testing.expectation import CloseExpectation, Message, show
 from fastwsh.testing.frames import encode_frame
@@ -31,6 +40,8 @@ class Connection(RecordedConnection):
     def __init__(self, request: Any, recorder: Recorder) -> None:
         super().__init__(request, recorder)
         self._pending: _Receiving | None = None
+        # Messages that came while a pong was waited for.
+        self._early: deque[Message] = deque()
 
     def __iter__(self) -> Iterator[Message]:
         """Return the messages until the client closes, or is gone."""
@@ -64,13 +75,18 @@ class Connection(RecordedConnection):
             Exception: The client broke the protocol.
         """
         check_timeout(timeout)
+        if self._early:
+            return self._early.popleft()
         if timeout is None and self._pending is None:
             return self._receive()
-        receiving = self._pending = self._pending or _Receiving(self._receive)
+        receiving = self._pending = self._pending or self._start_receiving()
         if not receiving.done.wait(timeout):
             raise WaitTimeoutError(f"nothing came at {self.path} within {timeout:g} s")
         self._pending = None
         return receiving.result()
+
+    def _start_receiving(self) -> "_Receiving":
+        return _Receiving(self._receive, self._recorder.note_change)
 
     def _receive(self) -> Message:
         try:
@@ -112,6 +128,48 @@ class Connection(RecordedConnection):
             raise ScriptError(f"expected {expectation}, but {error}") from None
         else:
             raise ScriptError(f"expected {expectation}, but got {show(message)}")
+
+    def ping(
+        self, body: str | bytes | None = None, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> float:
+        """Send a ping, and wait for the pong with its body.
+
+        In the handler, messages that come meanwhile are kept for `recv`. Elsewhere the handler has
+        to receive: nobody else reads what the client sends.
+
+        Args:
+            body: At most 125 bytes; None: some that no other ping has.
+            timeout: Seconds to wait for the pong; None: as long as the connection is open.
+
+        Returns:
+            The round trip in seconds.
+
+        Raises:
+            Disconnected: The connection has ended.
+            WaitTimeoutError: No pong came in time.
+            TypeError, ValueError: An argument cannot be used.
+        """
+        data = to_ping_body(body)
+        check_timeout(timeout)
+        if not self.is_handled_here:
+            return self._ping_from_outside(data, timeout)
+        frames, recorder = self._control_frames, self._recorder
+        frames.await_pong(data, recorder.note_change)
+        sent = monotonic()
+        deadline = None if timeout is None else sent + timeout
+        try:
+            self._send_ping(data)
+            while frames.pong_time(data) is None:
+                pending = self._pending = self._pending or self._start_receiving()
+                left = None if deadline is None else max(0.0, deadline - monotonic())
+                recorder.wait_until(partial(_is_over, pending, frames, data), left)
+                if not pending.done.is_set():
+                    break
+                self._pending = None
+                self._early.append(pending.result())
+            return self._round_trip(data, sent, timeout)
+        finally:
+            frames.forget_pong(data)
 
     def wait_closed(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Wait until the connection is over.
@@ -187,11 +245,16 @@ class Connection(RecordedConnection):
         self.pace.sleep(seconds)
 
 
+def _is_over(receiving: "_Receiving", frames: ControlFrames, ping: bytes) -> bool:
+    return receiving.done.is_set() or frames.pong_time(ping) is not None
+
+
 class _Receiving:
     """A receive in a thread of its own, so that waiting for it can end before it does."""
 
-    def __init__(self, receive: Any) -> None:
+    def __init__(self, receive: Any, tell: Callable[[], object]) -> None:
         self.done = threading.Event()
+        self._tell = tell
         self._message: Message | None = None
         self._error: BaseException | None = None
         context = contextvars.copy_context()
@@ -206,6 +269,7 @@ class _Receiving:
             self._error = error
         finally:
             self.done.set()
+            self._tell()
 
     def result(self) -> Message:
         if self._error is not None:

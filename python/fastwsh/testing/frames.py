@@ -1,12 +1,26 @@
-"""Frames made by hand, right or wrong (RFC 6455 5.2)."""
+"""Frames made by hand, right or wrong (RFC 6455 5.2), and frames that came."""
+
+from typing import NamedTuple
 
 from fastwsh import _core
 
-__all__ = ["encode_frame"]
+__all__ = ["Frame", "encode_frame"]
 
 # The most significant bit of a length must be 0 (RFC 6455 5.2): the native formatter sees to it.
 _LARGEST_VALID = (1 << 63) - 1
 _MAX_LENGTH = (1 << 64) - 1
+
+
+class Frame(NamedTuple):
+    """What has come from a client: a message, of however many frames, or a control frame.
+
+    Attributes:
+        opcode: 1 text, 2 binary, 8 close, 9 ping, 10 pong.
+        payload: A text as str, everything else as bytes; of a close frame code and reason.
+    """
+
+    opcode: int
+    payload: str | bytes
 
 
 def encode_frame(

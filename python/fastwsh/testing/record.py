@@ -6,6 +6,7 @@ from typing import Any
 from fastwsh.testing.arguments import check_count, check_path, check_timeout
 from fastwsh.testing.errors import HandlerFailure
 from fastwsh.testing.expectation import MISSING, Expectation, Expected, Message
+from fastwsh.testing.frames import Frame
 from fastwsh.testing.log import ServerLog
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
 
@@ -38,6 +39,11 @@ class ServerRecord:
         What a handler reads below messages, as frames or bytes, is not recorded.
         """
         return list(self._recorder.received)
+
+    @property
+    def received_frames(self) -> list[Frame]:
+        """What `received` has, with the pings, pongs and close frames between: opcode, payload."""
+        return list(self._recorder.received_frames)
 
     @property
     def attempts(self) -> int:

@@ -3,9 +3,11 @@
 Owns the recording, and the faults of a connection that is open.
 """
 
+import contextlib
 from http.client import HTTPMessage
 from typing import Any
 
+from fastwsh import _core
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.handshake import AbortedByUserException
 from fastwsh.pywebsocket.stream import (
@@ -17,8 +19,12 @@ from fastwsh.pywebsocket.stream import (
     create_binary_frame,
     create_text_frame,
 )
+from fastwsh.testing.arguments import check_seconds
+from fastwsh.testing.clock import monotonic
+from fastwsh.testing.control_frames import ControlFrames, attach_hooks, tell_connection
 from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
 from fastwsh.testing.expectation import CloseExpectation, Message
+from fastwsh.testing.frames import Frame
 from fastwsh.testing.pace import Pace
 from fastwsh.testing.recording import Recorder
 
@@ -44,16 +50,27 @@ class RecordedConnection:
     Attributes:
         request: pywebsocket's request.
         received: The messages that the handler has received.
+        received_frames: The same, with the pings, pongs and the close frame between them. A handler
+            that does not receive has not got them yet; pings that the server has answered for a
+            handler that did something else (`pong_while_busy`) are missing.
         sent: The messages that it has sent, without frames made by hand.
     """
 
     def __init__(self, request: Any, recorder: Recorder) -> None:
         self.request = request
         self.received: list[Message] = []
+        self.received_frames: list[Frame] = []
         self.sent: list[Message] = []
         self.pace = Pace()
         self._recorder = recorder
         self._is_dropped = False
+        self._control_frames = ControlFrames(
+            lambda opcode, body: recorder.note_frame(self, Frame(opcode, body)),
+            self.pace,
+            self._send_pong,
+            recorder.pong_delay(self.path),
+        )
+        attach_hooks(request, self._control_frames)
 
     @property
     def resource(self) -> str:
@@ -129,9 +146,28 @@ class RecordedConnection:
         """Read on after `pause_reading`."""
         self.pace.resume()
 
+    def no_pong(self) -> None:
+        """Answer no ping from here on, as a peer that hangs; `delay_pong(0)` ends that."""
+        self.set_pong_delay(None)
+
+    def delay_pong(self, seconds: float) -> None:
+        """Answer pings so many seconds late from here on, each by itself; 0: at once.
+
+        Raises:
+            TypeError, ValueError: It is no number of seconds.
+        """
+        check_seconds(seconds, "delay_pong")
+        self.set_pong_delay(seconds)
+
+    def set_pong_delay(self, seconds: float | None) -> None:
+        """Answer pings so late, or never (None)."""
+        self._control_frames.pong_after = seconds
+        tell_connection(self.request)
+
     def note_received(self, message: Message | None) -> None:
         """Record what was received; raises Disconnected if that was the one to drop all at."""
         if message is None:
+            self._recorder.note_frame(self, Frame(common.OPCODE_CLOSE, self._close_body()))
             return
         self._recorder.note_message(self, message)
         if self._is_dropped:
@@ -200,6 +236,54 @@ class RecordedConnection:
 
     def _still_open(self, timeout: float | None) -> WaitTimeoutError:
         return WaitTimeoutError(f"the connection of {self.path} is open after {timeout:g} s still")
+
+    def _close_body(self) -> bytes:
+        code = self.close_code
+        if code in (None, common.STATUS_NO_STATUS_RECEIVED):
+            return b""
+        return _core.create_closing_handshake_body(code, self.close_reason or "")
+
+    def _send_pong(self, body: bytes) -> None:
+        # nobody is left who could be told
+        with contextlib.suppress(OSError, ConnectionTerminatedException):
+            if self.is_open and not self.request.server_terminated:
+                self._blocking_stream._send_pong(body)
+
+    @property
+    def _blocking_stream(self) -> Any:
+        """The stream with blocking names, for threads."""
+        return self.request.ws_stream
+
+    def _ping_from_outside(self, data: bytes, timeout: float | None) -> float:
+        frames, recorder = self._control_frames, self._recorder
+        frames.await_pong(data, recorder.note_change)
+        sent = monotonic()
+        try:
+            self._send_ping(data)
+            recorder.wait_until(
+                lambda: frames.pong_time(data) is not None or not self.is_open, timeout
+            )
+            if frames.pong_time(data) is None and not self.is_open:
+                raise self._ended()
+            return self._round_trip(data, sent, timeout)
+        finally:
+            frames.forget_pong(data)
+
+    def _send_ping(self, body: bytes) -> None:
+        try:
+            self._blocking_stream.send_ping(body)
+        except (BadOperationException, ConnectionError, ConnectionTerminatedException) as error:
+            raise self._ended() from error
+
+    def _round_trip(self, body: bytes, sent: float, timeout: float | None) -> float:
+        """Return the seconds since a ping was sent until its pong came."""
+        came = self._control_frames.pong_time(body)
+        if came is None:
+            raise WaitTimeoutError(
+                f"no pong came at {self.path} within {timeout:g} s; it comes only while the "
+                "handler receives"
+            )
+        return max(0.0, came - sent)
 
     def _ended(self) -> Disconnected:
         code = self.close_code

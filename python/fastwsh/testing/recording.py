@@ -14,9 +14,11 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 import fastwsh
+from fastwsh.pywebsocket import common
 from fastwsh.testing.clock import monotonic
 from fastwsh.testing.errors import CheckError, HandlerFailure, WaitTimeoutError
 from fastwsh.testing.expectation import Expectation, Message, show
+from fastwsh.testing.frames import Frame
 
 __all__ = ["DEFAULT_TIMEOUT", "Recordable", "Recorder"]
 
@@ -39,6 +41,7 @@ class Recordable(Protocol):
     """A connection, as far as its recording is concerned."""
 
     received: list[Message]
+    received_frames: list[Frame]
 
     @property
     def path(self) -> str:
@@ -46,6 +49,9 @@ class Recordable(Protocol):
 
     def drop(self) -> None:
         """End it by a reset."""
+
+    def set_pong_delay(self, seconds: float | None) -> None:
+        """Answer pings so late, or never."""
 
     def release(self) -> None:
         """End what waits in it for the pace that a test has given it."""
@@ -65,6 +71,7 @@ class Recorder:
     def __init__(self) -> None:
         self.connections: list[Recordable] = []
         self.received: list[Message] = []
+        self.received_frames: list[Frame] = []
         self.errors: list[HandlerFailure] = []
         self.attempts = 0
         self.is_closing = False
@@ -74,6 +81,8 @@ class Recorder:
         self._messages: list[tuple[str, Message]] = []
         self._running: list[Recordable] = []
         self._drops: list[_Drop] = []
+        # By path, or None for all of them; the last one counts.
+        self._pongs: list[tuple[str | None, float | None]] = []
         self._sessions = 0
 
     # --- what happens ---
@@ -117,11 +126,37 @@ class Recorder:
         with self._changed:
             connection.received.append(message)
             self.received.append(message)
+            opcode = common.OPCODE_TEXT if isinstance(message, str) else common.OPCODE_BINARY
+            self._add_frame(connection, Frame(opcode, message))
             self._messages.append((connection.path, message))
             dropped = self._take_dropped(connection.path)
             self._changed.notify_all()
         for other in dropped:
             other.drop()
+
+    def note_frame(self, connection: Recordable, frame: Frame) -> None:
+        """Note a control frame."""
+        with self._changed:
+            self._add_frame(connection, frame)
+            self._changed.notify_all()
+
+    def _add_frame(self, connection: Recordable, frame: Frame) -> None:
+        connection.received_frames.append(frame)
+        self.received_frames.append(frame)
+
+    def delay_pongs(self, seconds: float | None, path: str | None) -> None:
+        """Answer pings so many seconds late, or never (None), on all connections of a path."""
+        with self._changed:
+            self._pongs.append((path, seconds))
+            running = [one for one in self._running if path in (None, one.path)]
+        for connection in running:
+            connection.set_pong_delay(seconds)
+
+    def pong_delay(self, path: str) -> float | None:
+        """Return what `delay_pongs` has said of a path."""
+        with self._changed:
+            said = [seconds for place, seconds in self._pongs if place in (None, path)]
+        return said[-1] if said else 0.0
 
     def _take_dropped(self, path: str) -> list[Recordable]:
         dropped: list[Recordable] = []
@@ -248,6 +283,7 @@ class Recorder:
         with self._changed:
             self.connections.clear()
             self.received.clear()
+            self.received_frames.clear()
             self._messages.clear()
 
     def forget(self) -> None:
@@ -256,6 +292,7 @@ class Recorder:
         with self._changed:
             self.errors.clear()
             self._drops.clear()
+            self._pongs.clear()
             self.attempts = 0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from fastwsh.testing.arguments import check_count, check_path
+from fastwsh.testing.arguments import check_count, check_path, check_seconds
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.faults import HandshakeFaults
@@ -60,6 +60,27 @@ class ServerFaults:
         place = None if path is None else check_path(path)
         self._listen_at(place or "/")
         self._faults.add(fault, place, times)
+
+    def no_pong(self, *, path: str | None = None) -> None:
+        """Answer no ping, as a server that hangs, on connections that are open or come.
+
+        Args:
+            path: The path of the connections; None: all. `delay_pong(0)` ends it.
+        """
+        self._recorder.delay_pongs(None, None if path is None else check_path(path))
+
+    def delay_pong(self, seconds: float, *, path: str | None = None) -> None:
+        """Answer pings late, on connections that are open or come.
+
+        Args:
+            seconds: How late, each ping by itself; 0: at once.
+            path: The path of the connections; None: all.
+
+        Raises:
+            TypeError, ValueError: An argument cannot be used.
+        """
+        check_seconds(seconds, "delay_pong")
+        self._recorder.delay_pongs(seconds, None if path is None else check_path(path))
 
     def drop_at(self, count: int, *, path: str | None = None) -> None:
         """Reset every connection when the message after `count - 1` others is received.

@@ -5,7 +5,7 @@ import copy
 import threading
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from fastwsh.testing.arguments import check_timeout
+from fastwsh.testing.arguments import check_seconds
 from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.faults import HandshakeFaults
 from fastwsh.testing.log import ServerLog
@@ -133,7 +133,7 @@ class ServerLife(Recordings):
             ConfigError: It cannot come back; without `after`.
             TypeError, ValueError: `after` is no number of seconds.
         """
-        check_timeout(after)
+        check_seconds(after, "restart after")
         with self._life:
             self._forget_return()
             self._recorder.is_interrupting = True

@@ -1,0 +1,46 @@
+"""Programs in JavaScript, and the package ws, which Node.js programs use for WebSocket."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from wire import DEADLINE_SECONDS
+
+# its checksum is npm's business: a version of a package does not change
+_WS = "8.18.3"
+
+
+def install_ws(cache: Path) -> Path:
+    """Install ws into a folder, once; return that. Skips the test without npm, unless in CI."""
+    target = cache / f"ws-{_WS}"
+    if target.is_dir():
+        return target
+    if not (shutil.which("npm") and shutil.which("node")):
+        if os.environ.get("CI"):
+            pytest.fail("node and npm are missing")
+        pytest.skip("needs node and npm")
+    cache.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as work:
+        command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", work]
+        subprocess.run([*command, f"ws@{_WS}"], check=True, capture_output=True)
+        # one rename, so that a run that is interrupted leaves nothing half installed
+        Path(work).rename(target)
+        Path(work).mkdir()
+    return target
+
+
+def run_node(package: Path, program: str, *arguments: str) -> str:
+    """Run a program, in which `WebSocket` is that of ws; return what it prints."""
+    done = subprocess.run(
+        ["node", "-e", f"const WebSocket = require('ws');\n{program}", "--", *arguments],
+        cwd=package,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=10 * DEADLINE_SECONDS,
+    )
+    return done.stdout
