@@ -123,9 +123,11 @@ impl Outbound {
         if self.server_close_sent {
             return after_server_close(header);
         }
+        // nothing waits before it, so the frame can go out without being copied
         if !self.has_held() {
             return self.send_at_once(header, payload, wait);
         }
+        // one system call for all: copying a small payload costs less than a second call
         if payload.len() < COPY_MAX {
             self.held.reserve_exact(header.len() + payload.len());
             self.held.extend_from_slice(header);
@@ -308,6 +310,7 @@ fn send(socket: &Socket, first: &[u8], second: &[u8], wait: Wait<'_>) -> SendRes
             parker.detached(&mut || result = send_both(socket, first, second, Mode::NonBlocking));
         }
         match result {
+            // with TLS, all bytes may be encrypted while records still wait for the kernel
             Ok(()) if !socket.has_unsent() => return Ok(()),
             Ok(()) => sent = total,
             Err((count, error)) if error.kind() == io::ErrorKind::WouldBlock => sent += count,

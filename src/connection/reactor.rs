@@ -292,6 +292,8 @@ impl Reactor {
         woken: &mut impl Extend<CallerId>,
     ) -> io::Result<()> {
         let mut timeout = timeout;
+        // say that we sleep, then look for work. Another thread adds its work, then looks whether
+        // we sleep. So either it wakes us, or we see its work.
         if timeout.is_none() {
             self.remote.asleep.store(true, Ordering::SeqCst);
             if self.remote.pending.load(Ordering::SeqCst) {
@@ -310,9 +312,12 @@ impl Reactor {
             }
             let token = ReactorToken::of(event.token());
             let slot = self.slots.get_mut(token.index as usize);
+            // an event for a socket that has left its slot since
             let Some(slot) = slot.filter(|slot| slot.generation == token.generation) else {
                 continue;
             };
+            // half-closed by the peer: reading finds the end, writing still works; the others end
+            // both
             let ended = event.is_error() || event.is_write_closed();
             slot.ended |= ended || event.is_read_closed();
             if slot.ended {

@@ -259,11 +259,15 @@ impl MessageReader {
         current: &mut Current,
         piece: &[u8],
     ) -> Result<Option<Event>, ProtocolError> {
+        // refused payload is counted and thrown away. Control frames are handled even between the
+        // frames of a message that is discarded.
         if current.skip || (self.discard && !current.opcode.is_control()) {
             current.remaining -= piece.len() as u64;
             self.frame = Some(*current);
             if current.remaining == 0 {
                 self.passed_over(current);
+                // as in pywebsocket, the error comes after the frame, so that the next call reads
+                // the next frame
                 if let Some(refusal) = self.refusal.take() {
                     return Err(refusal);
                 }
@@ -321,6 +325,8 @@ impl MessageReader {
         let is_text = self.opcode == Opcode::TEXT && !self.compressed;
         let ends = current.remaining == 0 && current.fin;
         if is_text {
+            // check each piece as it comes, unless a later frame may still say that the message is
+            // compressed
             let early = !(self.rules.deflate && self.rules.late_rsv1);
             let checked = match (early, ends) {
                 (true, false) => self.text.push(&self.message[from..]),
@@ -331,6 +337,7 @@ impl MessageReader {
                 (false, false) => Ok(()),
             };
             if let Err(bad) = checked {
+                // the exception shows the text so far; the rest of the message will be skipped
                 let text = self.give_up_message();
                 if current.remaining == 0 {
                     self.passed_over(current);
@@ -345,6 +352,7 @@ impl MessageReader {
         if current.remaining > 0 {
             return Ok(None);
         }
+        // the frame is complete; the message only with its last frame
         self.frame = None;
         if !current.fin {
             return Ok(None);

@@ -253,12 +253,15 @@ impl HubThread {
 
     fn back_in_main(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) {
         let last = self.current.replace(None);
+        // a handler has switched here to let new connections begin; nothing has ended
         if self.handed_over.replace(false) {
             return;
         }
         let Some(id) = last else { return };
         self.hub.slices.begin();
         self.hub.running.store(CallerId::MAX, Ordering::Relaxed);
+        // the handler has ended: take everything that belongs to it out of the tables before
+        // dropping it, as dropping may run Python code that uses the hub
         let task = self.tasks.borrow_mut()[id as usize].take();
         let owner = lock(&self.hub.owners)[id as usize].take();
         self.free.borrow_mut().push(id);
@@ -277,6 +280,8 @@ impl HubThread {
             let ready = self.ready.borrow_mut().pop_front();
             let is_due = self.until_look.get() == 0 || self.last_look.is_over();
             if self.hub.has_jobs() && (ready.is_none() || is_due) {
+                // new connections begin in the main greenlet; the handler that was next keeps its
+                // turn
                 self.ready.borrow_mut().extend(ready);
                 // look in between, so that many new connections do not keep the old ones waiting
                 self.look(py, Some(Duration::ZERO));

@@ -210,11 +210,14 @@ impl HttpServer {
             }
             _ => {}
         }
+        // each round is one resource: the requested one, and then those that CGI programs redirect
+        // to
         for _ in 0..=MAX_LOCAL_REDIRECTS {
             let Some(resource) = Resource::parse(&target) else { return answers::bad_request() };
             let script = match self.find(resource.clone()).await {
                 Found::Script(script) => script,
                 Found::Forbidden => return answers::forbidden(),
+                // only programs accept a body
                 _ if head.method == "POST" => {
                     return answers::not_implemented("Can only POST to CGI scripts");
                 }
@@ -239,6 +242,7 @@ impl HttpServer {
                 Ran::Answer(response) => return response,
                 Ran::LocalRedirect(location) => target = location,
             }
+            // the program has consumed the body, so the next resource gets a GET
             if head.method == "POST" {
                 "GET".clone_into(&mut head.method);
             }

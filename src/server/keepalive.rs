@@ -160,6 +160,7 @@ impl Round {
             transport.cut();
             return;
         }
+        // the closing handshake comes first: while it runs, neither pings nor idle time matter
         if !transport.closing().awaits_close() {
             watched.closing = None;
         } else if let Some(limit) = self.close_time {
@@ -168,6 +169,7 @@ impl Round {
             }
             return;
         }
+        // the server closes the connection already, and `last_moment` or the shutdown ends it
         if transport.closing().is_going_away() {
             return;
         }
@@ -180,6 +182,7 @@ impl Round {
             }
         }
         let Some(interval) = self.keepalive.ping_interval else { return };
+        // with an unanswered ping, wait for its timeout; without one, for the interval
         let is_due = match (watched.pinged, self.keepalive.ping_timeout) {
             (Some(pinged), Some(limit)) => now.duration_since(pinged.at) >= limit,
             (Some(_), None) => false,

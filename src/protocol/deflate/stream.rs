@@ -145,9 +145,12 @@ impl RawInflater {
         limit: usize,
     ) -> Result<&'a [u8], ProtocolError> {
         let start = output.len();
+        // begin with room for four times the input, 16 KiB at most, and then grow by half each time
         let mut growth = GROWTH.min(data.len().saturating_mul(4).max(64));
         loop {
             let produced = output.len() - start;
+            // stop here: the caller asks for one byte more than it allows, to notice a message that
+            // is too long
             if produced >= limit {
                 return Ok(data);
             }
@@ -165,6 +168,7 @@ impl RawInflater {
             let used = self.stream.total_in() - before_in;
             data = advance(data, used);
             match status {
+                // a final block ends the stream, and another one may follow (RFC 7692 7.2.3.4)
                 Status::StreamEnd if data.is_empty() => {
                     self.reset();
                     return Ok(data);
@@ -172,6 +176,7 @@ impl RawInflater {
                 Status::StreamEnd => self.reset(),
                 Status::Ok | Status::BufError => {
                     let full = output.len() == output.capacity();
+                    // no progress with room to spare: the input ends in the middle of a block
                     let stuck = used == 0 && output.len() == before_out;
                     if !full && (data.is_empty() || stuck) {
                         return Ok(data);

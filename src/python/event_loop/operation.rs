@@ -172,12 +172,14 @@ impl Operation {
             Tried::Later => {
                 lock(&own.state).work = work;
                 if poller.get().wake_later(slf) {
+                    // yield ourselves as a future: the task will call `add_done_callback` and sleep
                     own.blocking.store(true, Ordering::Relaxed);
                     return Ok(Some(slf.clone().into_any().unbind()));
                 }
                 // the connection has ended, as the next try will find out
                 Ok(Some(py.None()))
             }
+            // a bare yield makes the task run again after all others that are ready
             Tried::OthersFirst => {
                 lock(&own.state).work = work;
                 Ok(Some(py.None()))

@@ -110,12 +110,14 @@ impl AsyncConnection {
 
     /// Does the work as far as possible without waiting.
     pub(super) fn attempt<'py>(&self, py: Python<'py>, work: &mut Work) -> PyResult<Tried<'py>> {
+        // these may succeed at once for as long as the peer sends or reads, so they count
         let takes_turns = matches!(work, Work::Receive(_) | Work::Next(_) | Work::Send(..));
         if takes_turns && !self.budget.spend() {
             self.budget.renew();
             return Ok(Tried::OthersFirst);
         }
         loop {
+            // each step does its part and names the next one; only the last returns
             let next = match work {
                 Work::Nothing => return Ok(Tried::Done(py.None().into_bound(py))),
                 Work::Receive(stream) | Work::Next(stream) => {
@@ -175,6 +177,8 @@ impl AsyncConnection {
         let transport = &*self.transport;
         self.set_awaits_input(false);
         let is_backed_up = transport.is_backed_up();
+        // a buffered message can be returned at once; otherwise prepare to wait before calling the
+        // stream, which is cheaper than a call that fails
         if is_backed_up || !transport.is_more_buffered() && !transport.closing().is_close_received()
         {
             let parker = Parker::new(py, &self.shared, transport);
@@ -195,6 +199,7 @@ impl AsyncConnection {
         }
         let call = Call::begin(&self.shared);
         match Stream::receive(stream, ReceiveGoal::Message) {
+            // not an error of the stream: the call has to wait
             Err(_) if call.is_blocked() => {
                 if call.lets_others_go_on() {
                     return Ok(Tried::OthersFirst);

@@ -105,6 +105,8 @@ impl Inner {
         if let Some(found) = self.take_whole(py, link, transport, rules)? {
             return Ok(found);
         }
+        // a thread waits only for the first bytes, and then tries the fast path again: most
+        // messages arrive whole
         if has_own_thread() {
             let waited =
                 waiting(py, transport, |wait| wait_input(transport, reader, awaited, wait))?;
@@ -121,6 +123,7 @@ impl Inner {
                 ReadOutcome::Direct(length) => usize::try_from(length)?,
             };
             let mut read = Ok(false);
+            // read into the memory of the Python object, which saves a copy of a long message
             let payload = PyBytes::new_with(py, length, |target| {
                 read = waiting(py, transport, |wait| read_direct(transport, reader, target, wait))?;
                 Ok(())

@@ -47,6 +47,7 @@ impl Inner {
             end,
             compressed: false,
         };
+        // nearly every stream has no filters: skip looking at the Python lists
         if self.is_plain(py, Direction::Outgoing) {
             return self.send_plain(&link, piece, message);
         }
@@ -77,6 +78,7 @@ impl Inner {
             }
             return self.send_frame(py, &link, &header, payload);
         }
+        // filters of the handler's own: call them as pywebsocket does, message filters first
         let mut message = message.clone();
         for filter in &message_filters {
             message = filter.call_method1(intern!(py, "filter"), (message, end, binary))?;
@@ -194,6 +196,8 @@ impl Inner {
         header: &FrameHeader,
         payload: &[u8],
     ) -> PyResult<()> {
+        // a connection in Python, for example in an embedding program, gets the whole frame in one
+        // write
         let Link::Native(connection) = link else {
             let mut bytes = Vec::new();
             append_frame(header, payload, &mut bytes);
@@ -209,6 +213,7 @@ impl Inner {
             })?
             .map_err(|error| self.frame_failure(py, &error));
         }
+        // an unmasked frame of a server: the payload need not be copied
         let encoded = header.encoded();
         if transport.hold(&encoded, payload) {
             return Ok(());

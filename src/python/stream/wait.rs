@@ -241,10 +241,12 @@ pub(super) fn read_direct(
     let mut inbound = transport.inbound(wait).map_err(|error| Failure::Io(1, error))?;
     let mut filled = {
         let mut reader = lock(reader);
+        // another thread may have received in between; then the announced message is gone
         let is_next = direct_length(&reader) == Some(target.len() as u64);
         if !is_next || !inbound.bytes().is_empty() {
             return Ok(false);
         }
+        // what the buffer had of this payload comes first
         let prefix = reader.begin_direct();
         target[..prefix.len()].copy_from_slice(&prefix);
         prefix.len()
@@ -272,6 +274,7 @@ pub(super) fn read_direct(
     inbound.expect_direct(true);
     let mut reader = lock(reader);
     reader.end_direct(&mut target[before..filled]);
+    // put the bytes back, so that the next call can go on where this one has failed
     if outcome.is_err() {
         reader.take_back(&target[..filled]);
     }
@@ -309,6 +312,7 @@ fn fill(
             }
         };
         match count {
+            // wait without the reader's lock, which `fill_target` needed
             Some(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 inbound.wait_readable(wait).map_err(|error| Failure::Io(wanted, error))?;
             }

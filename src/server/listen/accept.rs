@@ -268,6 +268,7 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
             Err(full) => return turn_away(&accepted, accepted.peer, full, shared),
         };
     let mut first = Vec::new();
+    // with TLS, the first bytes are a ClientHello, which tokio-rustls must read
     if !shared.uses_tls() {
         match accepted.read_first() {
             Some(read) => first = read,
@@ -286,6 +287,8 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
         Some((head, length)) => {
             let rest = first.split_off(length);
             let route = Route::find(&head, shared);
+            // without a route, `decide` may wait for Python, which must not keep this task from
+            // accepting
             let progress = if route.has_handler() {
                 match decide(&head, route, &client, shared) {
                     Verdict::Other(Decision::Handler { resource, concurrency, peer }) => {
@@ -299,6 +302,7 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
             } else {
                 Progress::Routed(route)
             };
+            // not for a handler, or refused: a task serves it, and need not parse the head again
             Beginning::Request { head, rest, progress }
         }
     };

@@ -70,6 +70,7 @@ pub(in crate::server) fn decide(
     if !head.names_one_host() {
         return refuse(Refusal::new(400));
     }
+    // the log lines in this function are pywebsocket's
     let to_http = |resource: &str| {
         events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
         Verdict::Http(HttpRequest { resource: resource.to_owned(), peer })
@@ -85,6 +86,7 @@ pub(in crate::server) fn decide(
     let resource = match route.target {
         Target::Relative => head.target.clone(),
         Target::BadIpv6 => return refuse(Refusal::new(400)),
+        // pywebsocket takes a `ws:` URI that it cannot use for the path of a file
         Target::Invalid => {
             events.line(Level::Info, HANDLER_LOG, || format!("Invalid URI: '{}'", head.target));
             return to_http(&head.target);
@@ -122,6 +124,7 @@ pub(in crate::server) fn decide(
         // the server could not tell whether the next bytes are the body or frames
         Some(_) if Framing::of(head).has_body() => refuse(Refusal::new(400)),
         Some(concurrency) => Verdict::Other(Decision::Handler { resource, concurrency, peer }),
+        // the log line for a missing handler depends on whether a WebSocket connection was wanted
         None => {
             let upgrade = Opening::is_meant(head);
             if upgrade {

@@ -96,6 +96,8 @@ pub(in crate::server) async fn serve(
         Beginning::Request { head, rest, progress } => (stream, head, rest, progress),
         Beginning::Bytes(first) => {
             let opening = open(stream, &mut client, first, &shared);
+            // one time limit for the PROXY header, TLS and the head: a peer that sends a byte a
+            // minute must not get a new one for each step
             let opened = match shared.config.limits.head_time {
                 Some(limit) => timeout(limit, opening).await.unwrap_or(None),
                 None => opening.await,
@@ -121,6 +123,8 @@ pub(in crate::server) async fn serve(
         Verdict::Http(http_request) => {
             let connection = HttpConnection { stream, head, http_request, rest };
             let judge = (client.clone(), shared.clone());
+            // each further request of this connection is judged anew: it may be for a handler, and
+            // a proxy may send it for another client
             let judge = Box::new(move |head: &RequestHead| {
                 decide(head, Route::find(head, &judge.1), &judge.0, &judge.1)
             });
@@ -130,6 +134,7 @@ pub(in crate::server) async fn serve(
             let end = Box::pin(shared.http.serve(connection, judge, stop)).await;
             drop(http_guard);
             match end {
+                // a later request is for a handler, so the connection leaves hyper
                 End::Other { stream, head, decision, rest: behind } => {
                     rest = behind;
                     (stream, head, decision)
@@ -173,6 +178,7 @@ async fn open(
     let config = shared.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut stream = match (stream, config) {
         (Stream::Tcp(stream), Some(config)) => {
+            // a browser that opens http:// on this port gets an answer that says what is wrong
             if is_plain_text(&stream).await {
                 return Some((Stream::Tcp(stream), first, Err(HeadError::PlainText)));
             }
@@ -201,6 +207,7 @@ async fn open(
         buffer.reserve(1024);
         let read = match stream.read_buf(&mut buffer).await {
             Ok(0) if buffer.is_empty() => return None,
+            // the peer has ended its direction; as in http.server, the head may end there, too
             Ok(0) => reader.finish(&buffer),
             Ok(_) => match poll_behind_empty_lines(&mut reader, &mut buffer, shared) {
                 Ok(None) => continue,
@@ -221,6 +228,7 @@ fn poll_behind_empty_lines(
     let empty = empty_lines(buffer);
     if empty > 0 {
         buffer.drain(..empty);
+        // the reader remembers positions in the buffer, which are wrong now
         *reader = HeadReader::new(shared.config.limits.head);
     }
     reader.poll(buffer)
@@ -238,6 +246,7 @@ async fn greet(
         Header::Incomplete | Header::Bad => None,
         Header::Full(full) => {
             shared.tell_refused(client.address, full);
+            // before the TLS handshake, the peer could not read an answer
             if !(shared.uses_tls() && matches!(stream, Stream::Tcp(_))) {
                 send_and_drain(stream, &LimitReached::refusal().format(true)).await;
             }

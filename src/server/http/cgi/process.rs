@@ -136,6 +136,7 @@ impl Process {
         let stderr = self.stderr.take();
         let work = async {
             let ending = {
+                // read both pipes at once: a program that fills one of them would wait for ever
                 let mut logging = pin!(log_messages(stderr, &self.name, &self.events));
                 let mut relaying = pin!(relay.run());
                 let mut logged = false;
@@ -147,6 +148,7 @@ impl Process {
                 };
                 if ending != Ending::Complete {
                     self.group.kill();
+                // the output has ended, but the last messages may still be in the other pipe
                 } else if !logged {
                     logging.await;
                 }
@@ -157,6 +159,7 @@ impl Process {
         };
         let done = tokio::select! {
             done = work => Some(done),
+            // `feed` never returns, so this branch only runs beside the others
             () = feed(self.stdin.take(), self.body.take()) => None,
             () = deadline => None,
         };
