@@ -136,8 +136,8 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
         action="append",
         type=listeners.descriptor,
         metavar="N",
-        help="listen on this inherited socket as well; may be repeated (those of LISTEN_FDS are "
-        "taken by themselves)",
+        help="listen on this inherited socket as well; may be repeated (sockets of LISTEN_FDS "
+        "need no option)",
     )
     group.add_argument(
         "-V",
@@ -162,7 +162,7 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=_DEFAULT_BACKLOG,
         metavar="N",
-        help="connections that the system keeps waiting to be accepted (default: %(default)s)",
+        help="the most connections that wait in the kernel to be accepted (default: %(default)s)",
     )
 
 
@@ -190,8 +190,8 @@ def add_tls(group: argparse._ArgumentGroup) -> None:
         action=_TlsFile,
         default="",
         metavar="FILE",
-        help="certificate chain, PEM; --ssl-certfile implies --tls, and needs no key besides if "
-        "this file has it",
+        help="certificate chain, PEM; --ssl-certfile implies --tls, and may contain the key as "
+        "well",
     )
     group.add_argument(
         *spelled("--tls-client-auth"),
@@ -203,14 +203,14 @@ def add_tls(group: argparse._ArgumentGroup) -> None:
         *spelled("--tls-client-cert-optional"),
         dest="tls_client_cert_optional",
         action="store_true",
-        help="with --tls-client-auth: ask for a client certificate, and do without",
+        help="with --tls-client-auth: ask for a client certificate, but accept clients without one",
     )
     group.add_argument(
         *spelled("--tls-client-ca"),
         dest="tls_client_ca",
         default="",
         metavar="FILE",
-        help="certificates of the authorities that client certificates must come from, PEM",
+        help="CA certificates for checking client certificates, PEM",
     )
 
 
@@ -222,7 +222,7 @@ def add_logging(group: argparse._ArgumentGroup) -> None:
         dest="log_file",
         default="",
         metavar="FILE",
-        help="write the log there (default: standard error)",
+        help="write the log to this file (default: standard error)",
     )
     group.add_argument(
         *spelled("--log-level"),
@@ -253,7 +253,7 @@ def add_logging(group: argparse._ArgumentGroup) -> None:
         dest="deflate_log_level",
         default="warn",
         choices=_LEVELS,
-        help="the same for compression and decompression (default: %(default)s)",
+        help="lowest level that is logged about compression (default: %(default)s)",
     )
     group.add_argument(
         *spelled("--log-max"),
@@ -269,7 +269,7 @@ def add_logging(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=_DEFAULT_LOG_COUNT,
         metavar="N",
-        help="rotated log files that are kept (default: %(default)s)",
+        help="the number of rotated log files to keep (default: %(default)s)",
     )
     group.add_argument(
         *spelled("--thread-monitor-interval-in-sec"),

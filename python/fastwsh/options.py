@@ -66,7 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         *spelled("--print-dropin-path"),
         action="store_true",
-        help="print the folder for PYTHONPATH whose pywebsocket3 and mod_pywebsocket are fastwsh's",
+        help="print the folder to put on PYTHONPATH so that pywebsocket3 and mod_pywebsocket are "
+        "fastwsh's",
     )
     parser.add_argument(
         "--config",
@@ -93,8 +94,9 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         "--concurrency",
         choices=CHOICES,
         default=AUTO,
-        help="where handlers run: each connection in a thread of its own, all in one thread (the "
-        "hub), or in the hub those that wait only in calls of their stream (default: auto)",
+        help="where handlers run: threads gives each connection a thread, hub runs all in one "
+        "thread, auto uses the hub for handlers that wait only in calls of their stream "
+        "(default: auto)",
     )
     group.add_argument(
         *spelled("--event-loop"),
@@ -117,8 +119,8 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         type=config.seconds,
         default=DEFAULT_CLEANUP_TIMEOUT,
         metavar="SECONDS",
-        help="time that handlers have after --shutdown-timeout, when their connections are cut, to "
-        "clean up before the process ends; atexit hooks have as much (default: 5)",
+        help="time for handlers to clean up after --shutdown-timeout, when their connections are "
+        "cut; functions that were registered with atexit get the same time (default: 5)",
     )
     group.add_argument(
         *spelled("--deflate-level"),
@@ -140,7 +142,7 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         *spelled("--strict-compat"),
         dest="strict_compat",
         action="store_true",
-        help="do as pywebsocket does also where it departs from the RFCs",
+        help="behave as pywebsocket also where it departs from the RFCs",
     )
 
 
@@ -151,15 +153,14 @@ def _add_handlers(group: argparse._ArgumentGroup) -> None:
         dest="websock_handlers",
         default=".",
         metavar="DIR",
-        help="folder with the handlers; a relative one is seen from the document root "
-        "(default: the document root)",
+        help="folder with the handlers, relative to the document root (default: the document root)",
     )
     group.add_argument(
         "-s",
         *spelled("--scan-dir"),
         dest="scan_dir",
         metavar="DIR",
-        help="load only the handlers in this folder, which is inside the one of -w",
+        help="load only the handlers in this folder, which must be inside that of -w",
     )
     group.add_argument(
         "-m",
@@ -172,7 +173,7 @@ def _add_handlers(group: argparse._ArgumentGroup) -> None:
         *spelled("--allow-handlers-outside-root-dir"),
         dest="allow_handlers_outside_root_dir",
         action="store_true",
-        help="load handlers also where symbolic links lead out of the folder of -w",
+        help="load handlers also through symbolic links that lead out of the folder of -w",
     )
     group.add_argument(
         *spelled("--handler-encoding"),
@@ -183,8 +184,8 @@ def _add_handlers(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--reload",
         action="store_true",
-        help="load a handler again when its file changes, for connections from then on (default: "
-        "handlers stay as they were at the start)",
+        help="load a handler again when its file changes, for new connections (default: handlers "
+        "stay as they were at the start)",
     )
     group.add_argument(
         "--check",
@@ -200,22 +201,22 @@ def _add_http(group: argparse._ArgumentGroup) -> None:
         dest="document_root",
         default=".",
         metavar="DIR",
-        help="folder with the files to serve; the server changes to it first, so that other "
-        "relative paths are seen from it (default: the current folder)",
+        help="folder with the files to serve; the server changes to it first, so other relative "
+        "paths are relative to it (default: the current folder)",
     )
     group.add_argument(
         *spelled("--serve-dot-files"),
         dest="serve_dot_files",
         action="store_true",
-        help="serve and list files and folders whose names begin with a dot as well (default: only "
-        ".well-known)",
+        help="also serve and list files and folders with names that begin with a dot (default: "
+        "only .well-known)",
     )
     group.add_argument(
         "-x",
         *spelled("--cgi-paths"),
         dest="cgi_paths",
         metavar="PATHS",
-        help="paths under the document root whose files are CGI programs, separated by commas",
+        help="paths under the document root with CGI programs, separated by commas",
     )
     group.add_argument(
         *spelled("--cgi-timeout"),

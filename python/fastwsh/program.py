@@ -21,7 +21,8 @@ def listen_options(parser: argparse.ArgumentParser) -> None:
     add("-p", "--port", type=_port, default=9998,
         help="the port; 0 is any free one (default: %(default)s)")  # fmt: skip
     add("--host", default="127.0.0.1",
-        help="the address; whoever reaches it is served (default: %(default)s)")  # fmt: skip
+        help="the address to listen on; everybody who can reach it is served (default: "
+        "%(default)s)")  # fmt: skip
     add("--certificate", type=Path, metavar="FILE",
         help="PEM file of a certificate, for clients that connect to wss://")  # fmt: skip
     add("--private-key", type=Path, metavar="FILE", help="PEM file of its private key")

@@ -41,16 +41,16 @@ def add_proxies(group: argparse._ArgumentGroup) -> None:
         action="extend",
         type=parse_trusted,
         metavar="ADDRESSES",
-        help="believe these peers about the address of their clients, in X-Forwarded-For or with "
-        "--proxy-protocol: addresses, networks such as 10.0.0.0/8, and the word unix for Unix "
-        "sockets, separated by commas; may be repeated (default: nobody is believed)",
+        help="accept the client's address from these peers, in X-Forwarded-For or with "
+        "--proxy-protocol: addresses, networks such as 10.0.0.0/8, and the word unix for "
+        "Unix sockets, separated by commas; may be repeated (default: none)",
     )
     group.add_argument(
         *spelled("--proxy-protocol"),
         dest="proxy_protocol",
         action="store_true",
-        help="connections of --trusted-proxies begin with a header of the PROXY protocol, version "
-        "1 or 2; those that do not are closed",
+        help="connections of --trusted-proxies begin with a header of the PROXY protocol, "
+        "version 1 or 2; connections without it are closed",
     )
 
 

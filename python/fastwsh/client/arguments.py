@@ -117,19 +117,19 @@ def build_parser() -> argparse.ArgumentParser:
     add("--proxy", metavar="URL",
         help="go through a proxy: http://, socks5:// or socks5h://, which looks names up; with "
         "USER:PASSWORD@ before its host if it wants credentials")  # fmt: skip
-    add("--no-proxy", action="store_true", help="go through none, whatever the environment says")
+    add("--no-proxy", action="store_true", help="use no proxy, whatever the environment says")
     add("--timeout", type=_seconds, metavar="SECONDS",
-        help="for opening, for what is awaited after the last message was sent, and for closing "
-        "(default: 10; for --exit-on-close: none)")  # fmt: skip
+        help="time limit for opening, for waiting after the last message was sent, and for "
+        "closing (default: 10; for --exit-on-close: none)")  # fmt: skip
     add("--ping-interval", type=_seconds, metavar="SECONDS",
-        help="send a ping every so many seconds, and cut the connection if its pong has not come "
-        "when the next one is due")  # fmt: skip
+        help="send a ping at this interval, and cut the connection if its pong has not arrived "
+        "when the next ping is due")  # fmt: skip
     add("-v", "--verbose", action="store_true",
         help="show the heads of the opening handshake on standard error, with "
         "all credentials")  # fmt: skip
     add("--record", type=Path, metavar="FILE",
-        help="write what is said into a HAR file, without credentials and cookies; one that is "
-        "there goes on")  # fmt: skip
+        help="record the connection in a HAR file, without credentials and cookies; an existing "
+        "file is continued")  # fmt: skip
     add_tls(parser)
     add = parser.add_argument_group("running to an end").add_argument
     parser.set_defaults(sending=[])
@@ -138,9 +138,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--send-file", action=_Sending, default=argparse.SUPPRESS, type=File, metavar="FILE",
         help="send a file as a binary message, - for standard input; may be repeated")  # fmt: skip
     add("--binary", action="store_true",
-        help="send what --send, lines of standard input and lines of the console have as binary "
+        help="send the texts of --send, of standard input and of the console as binary "
         "messages")  # fmt: skip
-    add("--expect", type=_count, metavar="N", help="close when N messages have come")
+    add("--expect", type=_count, metavar="N", help="close after N received messages")
     add("--exit-on-close", action="store_true", help="go on until the peer closes")
     add("--json-lines", action="store_true",
         help='write each message as a line of JSON: {"type": "text", "time": 1.5, "data": "..."}; '

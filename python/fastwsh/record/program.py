@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("url", help="ws://..., wss://... or ws+unix:///path/of.sock:/resource")
     add = parser.add_argument
     add("-o", "--output", required=True, type=Path, metavar="FILE", help="the HAR file")
-    add("--overwrite", action="store_true", help="write over a file that is there")
+    add("--overwrite", action="store_true", help="replace an existing file")
     listen_options(parser)
     add = parser.add_argument_group("secrets").add_argument
     add("--redact-header", action="append", default=[], metavar="NAME",
@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("-H", "--header", action="append", default=[], type=parse_header, metavar="'NAME: VALUE'",
         help="send a header in place of the client's; may be repeated")  # fmt: skip
     add("--proxy", metavar="URL", help="go through a proxy: http://, socks5:// or socks5h://")
-    add("--no-proxy", action="store_true", help="go through none, whatever the environment says")
+    add("--no-proxy", action="store_true", help="use no proxy, whatever the environment says")
     add_tls(parser)
     return parser
 
