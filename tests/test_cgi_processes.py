@@ -1,8 +1,11 @@
 """Processes of CGI programs: every one of them ends, and is reaped."""
 
 import os
+import re
 import signal
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -154,3 +157,65 @@ def test_answer_under_way_is_finished_before_the_server_ends(programs: Programs)
         gate.write_bytes(b"go\n")
         assert client.read_to_end().endswith(b"5\r\ndone\n\r\n0\r\n\r\n")
     assert server.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("leaves", "sent_bytes"),
+    # behind more than the systems between keep, the end of a client that closes does not come
+    [(Client.close, 100_000), (Client.reset, 100_000), (Client.reset, 20_000_000)],
+)
+def test_program_ends_with_a_client_that_has_sent_more_than_is_read(
+    programs: Programs, leaves: Callable[[Client], None], sent_bytes: int
+):
+    programs.add("cgi-bin/wait", TELL + WAIT)
+    server = programs.serve("--cgi-timeout", "0")
+    client = start(server, "/cgi-bin/wait")
+    group = group_of(server)
+    client.socket.setblocking(False)
+    with suppress(BlockingIOError):
+        client.socket.sendall((request_head("/next") * sent_bytes)[:sent_bytes])
+    leaves(client)
+    wait_until_gone(server, group)
+
+
+def test_program_that_has_closed_its_output_ends_with_its_client(programs: Programs):
+    programs.add("cgi-bin/wait", TELL + "exec >&-\n" + WAIT)
+    programs.add("cgi-bin/silent", TELL + "exec >&- 2>&-\n" + WAIT)
+    server = programs.serve("--cgi-timeout", "0")
+    for target in ("/cgi-bin/wait", "/cgi-bin/silent"):
+        seen = len(server.log.lines)
+        client = start(server, target)
+        group = int(wait_for_new(server, seen, r"number (\d+)$"))
+        client.reset()
+        wait_until_gone(server, group)
+
+
+def wait_for_new(server: Server, seen: int, pattern: str) -> str:
+    """Return the group of the first match behind the lines that were seen."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        for line in server.log.lines[seen:]:
+            if match := re.search(pattern, line):
+                return match[1]
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def test_signals_are_as_after_a_login(programs: Programs):
+    programs.add("cgi-bin/status", TEXT + "exec cat /proc/self/status\n")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
+    try:
+        server = programs.serve()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, action in former.items():
+            signal.signal(number, action)
+    own = Path(f"/proc/{server.process.pid}/status").read_text()
+    assert "SigIgn:\t0000000000000000" not in own
+    body = fetch(server, "/cgi-bin/status").body.decode()
+    assert "SigIgn:\t0000000000000000\n" in body
+    assert "SigBlk:\t0000000000000000\n" in body
+
+
+IGNORED = signal.SIGUSR1, signal.SIGQUIT, signal.SIGRTMIN

@@ -149,3 +149,8 @@ def test_python_2_syntax_names_the_extra_that_translates_it(warning, monkeypatch
 @pytest.mark.parametrize("source", ["x = (\n", "def f(:\n  pass\n", "print(1 2)\n", "x = = 1\n"])
 def test_other_broken_syntax_is_not_taken_for_python_2(warning, source):
     assert "Python 2" not in warning(source)
+
+
+@pytest.mark.parametrize(("source", "line"), [("x = '\0'\n", 1), ("print 'old'\n\n# \0", 3)])
+def test_null_byte_has_a_place(warning, source: str, line: int):
+    assert f"null bytes (bad_wsh.py:{line})" in warning(source)

@@ -144,7 +144,7 @@ def _start(options: argparse.Namespace) -> WebSocketServer:
         raise config.ConfigError(config.explain(error, options)) from error
     if not server._sockets:
         server.server_close()
-        reasons = [config.explain(error, options) for error in server.bind_errors]
+        reasons = [config.explain_bind(error, options) for error in server.bind_errors]
         raise config.ConfigError(reasons[0] if reasons else "no address to listen on")
     return server
 

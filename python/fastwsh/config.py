@@ -15,18 +15,23 @@ import socket
 import threading
 from pathlib import Path
 
+from fastwsh import paths
+
 __all__ = [
     "ConfigError",
     "byte_count",
     "check_options",
     "enter_document_root",
     "explain",
+    "explain_bind",
     "port_number",
     "read_arguments",
     "seconds",
 ]
 
 _SECTION = "pywebsocket"
+# Only root may open the ports below (socket(7)), unless the system is configured otherwise.
+_FIRST_UNPRIVILEGED = 1024
 # Options that make no sense in a file: they end the process, or name the file itself.
 _COMMAND_LINE_ONLY = frozenset(
     {"--config", "--check", "--help", "--print-dropin-path", "--version"}
@@ -151,6 +156,7 @@ def check_options(options: argparse.Namespace) -> None:
     Raises:
         ConfigError: A path cannot be used, or an option needs another one.
     """
+    _check_texts(options)
     _check_tls(options)
     _check_proxies(options)
     _check_folder("handler root", options.websock_handlers, "--websock-handlers")
@@ -161,10 +167,30 @@ def check_options(options: argparse.Namespace) -> None:
     if options.websock_handlers_map_file:
         _check_file("map file", options.websock_handlers_map_file, "--websock-handlers-map-file")
     options.cgi_directories = options.cgi_paths.split(",") if options.cgi_paths else []
+    for path in options.cgi_directories:
+        if paths.below_root(path) is None:
+            raise ConfigError(
+                f"the folder {path!r} of --cgi-paths is not under the document root; "
+                "name one that is"
+            )
     options.is_executable_method = None
     if options.use_basic_auth:
-        credential = options.basic_auth_credential.encode("utf-8")
+        # the bytes that were typed, whatever they mean
+        credential = os.fsencode(options.basic_auth_credential)
         options.basic_auth_credential = "Basic " + base64.b64encode(credential).decode("ascii")
+
+
+def _check_texts(options: argparse.Namespace) -> None:
+    """Refuse what is no text, and is compared with text."""
+    for name in ("server_host", "validation_host", "handler_encoding"):
+        value = getattr(options, name, None) or ""
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"the value {value!r} of {option} is not valid UTF-8; write it in ASCII"
+            ) from None
 
 
 def _check_tls(options: argparse.Namespace) -> None:
@@ -217,27 +243,53 @@ def _unusable(what: str, path: str, error: OSError, remedy: str) -> ConfigError:
 
 
 def explain(error: BaseException, options: argparse.Namespace) -> str:
-    """Say in one sentence why the server does not start, and what would help."""
+    """Say in one sentence why the server does not start, and what would help.
+
+    Args:
+        error: What its constructor raised.
+        options: Those of the server.
+    """
+    match error:
+        case socket.gaierror(errno=socket.EAI_NONAME | socket.EAI_NODATA):
+            return (
+                f"unknown host {options.server_host!r}; name one of this machine's addresses with "
+                "--server-host, or leave it out to listen on all of them"
+            )
+        case socket.gaierror(strerror=reason):
+            return (
+                f"cannot look up the host {options.server_host!r} ({reason}); name an address with "
+                "--server-host, or leave it out to listen on all of them"
+            )
+        case OSError(filename=name, strerror=reason) if name is not None:
+            name = os.fsdecode(name) if isinstance(name, str | bytes) else name
+            return f"cannot use {name!r} ({reason})"
+        case _:
+            return " ".join(str(error).split()) or type(error).__name__
+
+
+def explain_bind(error: OSError, options: argparse.Namespace) -> str:
+    """Say in one sentence why the server cannot listen on its port, and what would help.
+
+    Args:
+        error: What the system said to one of the addresses.
+        options: Those of the server.
+    """
     host, port = options.server_host, options.port
     place = f"port {port} of {host}" if host else f"port {port}"
-    match error:
-        case socket.gaierror() | UnicodeError():
-            return (
-                f"unknown host {host!r}; name one of this machine's addresses with --server-host, "
-                "or leave it out to listen on all of them"
-            )
-        case OSError(filename=str() as name, strerror=reason):
-            return f"cannot use {name!r} ({reason})"
-        case OSError(errno=errno.EADDRINUSE):
+    match error.errno:
+        case errno.EADDRINUSE:
             return f"{place} is already in use; choose another with --port, or 0 for any free one"
-        case OSError(errno=errno.EACCES):
+        case errno.EACCES if 0 < port < _FIRST_UNPRIVILEGED:
             return (
                 f"{place} may not be opened by this user; choose one from 1024 to 65535 with --port"
             )
-        case OSError(errno=errno.EADDRNOTAVAIL):
+        case errno.EADDRNOTAVAIL:
             return (
                 f"{host!r} is no address of this machine; name one that is with --server-host, "
                 "or leave it out to listen on all of them"
             )
         case _:
-            return " ".join(str(error).split()) or type(error).__name__
+            return (
+                f"cannot listen on {place} ({error.strerror or error}); choose another with --port "
+                "and --server-host"
+            )

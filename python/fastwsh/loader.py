@@ -243,6 +243,12 @@ def load_file(
 
 def _load(text: str, path: str, package: handler_modules.HandlerPackage | None) -> HandlerSuite:
     file_name = path or "<string>"
+    if "\0" in text:
+        # Python does not say where
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise LoadError(
+            f"SyntaxError: source code cannot contain null bytes ({_place(file_name, line)})", line
+        )
     try:
         code, needs, why = source.compile_source(text, file_name)
     except SyntaxError as error:

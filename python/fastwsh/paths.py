@@ -1,6 +1,7 @@
 """Handler files by their paths: where they are, what each serves, whether one has changed."""
 
 import os
+import posixpath
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from fastwsh import _core
 __all__ = [
     "HANDLER_SUFFIX",
     "Stamp",
+    "below_root",
     "escape_resource",
     "find_handler_files",
     "is_inside",
@@ -51,6 +53,17 @@ def is_inside(path: str, folder: str) -> bool:
     """Tell whether a path leads into a folder, or is that folder, once links are resolved."""
     path, folder = os.path.realpath(path), os.path.realpath(folder)
     return path == folder or path.startswith(os.path.join(folder, ""))  # noqa: PTH118 (strings)
+
+
+def below_root(path: str) -> str | None:
+    """Return a path under the document root without its dots; None if it leads out of the root.
+
+    The root itself is an empty path.
+    """
+    path = posixpath.normpath(path.strip("/"))
+    if path.split("/")[0] == "..":
+        return None
+    return "" if path == "." else path
 
 
 def resource_bytes(resource: str) -> bytes:

@@ -9,6 +9,8 @@ import pwd
 from collections.abc import Callable
 from typing import Any, Final, TypedDict
 
+from fastwsh import paths
+
 __all__ = ["DEFAULT_CGI_TIMEOUT", "Settings", "content_types", "settings"]
 
 DEFAULT_CGI_TIMEOUT: Final = 60.0
@@ -27,7 +29,7 @@ class Settings(TypedDict):
     """Arguments of `_core.Server`."""
 
     content_types: dict[str, str]
-    cgi_directories: list[str]
+    cgi_directories: list[bytes]
     cgi_timeout: float | None
     cgi_user: tuple[int, int] | None
     cgi_is_executable: Callable[[str], object] | None
@@ -42,12 +44,13 @@ def settings(options: Any) -> Settings:
     directories = getattr(options, "cgi_directories", None)
     if directories is None:
         directories = (getattr(options, "cgi_paths", None) or "").split(",")
-    directories = [path for path in directories if path]
+    below_root = [paths.below_root(path) for path in directories if path]
+    inside = [os.fsencode(path) for path in below_root if path is not None]
     return {
         "content_types": content_types(),
-        "cgi_directories": directories,
+        "cgi_directories": inside,
         "cgi_timeout": getattr(options, "cgi_timeout", DEFAULT_CGI_TIMEOUT) or None,
-        "cgi_user": _nobody() if directories else None,
+        "cgi_user": _nobody() if inside else None,
         "cgi_is_executable": getattr(options, "is_executable_method", None),
     }
 

@@ -112,13 +112,17 @@ class SocketServer(socketserver.ThreadingMixIn, HTTPServer):
     def _addresses(self) -> Iterable[AddressInfo]:
         if not self.server_name:
             return _ANY_HOST
-        return socket.getaddrinfo(
-            self.server_name,
-            self.server_port,
-            socket.AF_UNSPEC,
-            socket.SOCK_STREAM,
-            socket.IPPROTO_TCP,
-        )
+        try:
+            return socket.getaddrinfo(
+                self.server_name,
+                self.server_port,
+                socket.AF_UNSPEC,
+                socket.SOCK_STREAM,
+                socket.IPPROTO_TCP,
+            )
+        except UnicodeError as error:
+            # a name that no host can have, an over-long label for instance
+            raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
 
     def _skip(self, error: OSError) -> None:
         _LOGGER.info("Skip by failure: %r", error)

@@ -1,5 +1,5 @@
-//! Takes over sockets that Python has bound. This is the only unsafe code of the crate: Python can
-//! pass nothing but the number of a descriptor.
+//! Takes over sockets that Python has bound. The code is unsafe: Python can pass nothing but the
+//! number of a descriptor.
 #![allow(unsafe_code)]
 
 use std::os::fd::{FromRawFd, OwnedFd};

@@ -116,7 +116,7 @@ impl Server {
         strict_compat: bool,
         tls: Option<TlsArguments>,
         content_types: HashMap<String, String>,
-        cgi_directories: Vec<String>,
+        cgi_directories: Vec<Vec<u8>>,
         cgi_timeout: Option<f64>,
         cgi_user: Option<(u32, u32)>,
         cgi_is_executable: Option<Py<PyAny>>,

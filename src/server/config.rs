@@ -49,7 +49,7 @@ pub type IsExecutable = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct CgiConfig {
     /// Paths from the document root of folders with programs; empty means that no program is run.
-    pub directories: Vec<String>,
+    pub directories: Vec<Vec<u8>>,
     /// Time for a program from its start to its end; `None`: no limit.
     pub timeout: Option<Duration>,
     /// User and group to become.

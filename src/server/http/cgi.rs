@@ -10,6 +10,8 @@ mod messages;
 mod output;
 mod process;
 mod relay;
+mod shebang;
+mod signals;
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -88,8 +90,11 @@ impl Runner {
             // the log has a line already, from the end of the process
             Err(Failure::TimedOut) => Ran::Answer(explain(&Failure::TimedOut)),
             Err(failure) => {
+                let fault =
+                    failure.may_be_the_shebang().then(|| shebang::fault(&request.script.path));
+                let fault = fault.flatten().map_or_else(String::new, |fault| format!("; {fault}"));
                 self.events.line(Level::Warning, HANDLER_LOG, || {
-                    format!("CGI script {name:?}: {failure}")
+                    format!("CGI script {name:?}: {failure}{fault}")
                 });
                 Ran::Answer(explain(&failure))
             }

@@ -6,6 +6,7 @@
 //! hyper finishes in order. Then the caller gets the connection and the request back.
 
 use std::{
+    future::Future,
     io, mem,
     net::SocketAddr,
     pin::Pin,
@@ -19,7 +20,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::sleep,
+    time::{sleep, Sleep},
 };
 
 use super::{
@@ -28,7 +29,10 @@ use super::{
 };
 use crate::{
     protocol::head::{empty_lines, HeadError, HeadLimits, HeadReader, RequestHead},
-    server::{limits::ConnectionLimits, listen::stream::Stream},
+    server::{
+        limits::ConnectionLimits,
+        listen::stream::{HangUp, Stream},
+    },
 };
 
 /// Bytes to read at a time: several times the usual size of a request head.
@@ -40,6 +44,9 @@ const READ_AHEAD: usize = 64 * 1024;
 /// How long an answer may take to begin or go on after the peer has ended its direction. The peer
 /// may have closed the connection, or may only have no further request.
 const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often to look whether a peer has gone that has sent more than is read ahead.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The resource and the client of a request for the fallback.
 #[derive(Debug)]
@@ -95,6 +102,8 @@ struct ServerState<V> {
     buffer: Vec<u8>,
     /// The peer has ended its direction.
     ended: bool,
+    /// When to look again at a peer whose bytes are not read for now.
+    next_look: Option<Pin<Box<Sleep>>>,
     head_limits: HeadLimits,
     reader: HeadReader,
     /// The head that hyper reads next.
@@ -146,6 +155,7 @@ impl<V> HttpStream<V> {
             judge,
             buffer: rest,
             ended: false,
+            next_look: None,
             head_limits: limits.head,
             reader: HeadReader::new(limits.head),
             head: Vec::new(),
@@ -302,11 +312,27 @@ impl<V> ServerState<V> {
     fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.ended {
             if self.buffer.len() >= READ_AHEAD {
-                return Poll::Pending;
+                return self.poll_hung_up(context);
             }
             ready!(self.poll_fill(context))?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Looks now and then whether the peer has gone, without reading what it has sent.
+    fn poll_hung_up(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.stream()?.hang_up() {
+                Some(HangUp::Broken) => {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+                }
+                Some(HangUp::Ended) => return Poll::Ready(Ok(())),
+                None => {}
+            }
+            let next_look = self.next_look.get_or_insert_with(|| Box::pin(sleep(LOOK_EVERY)));
+            ready!(next_look.as_mut().poll(context));
+            self.next_look = None;
+        }
     }
 
     /// Writes, and fails if the peer reads nothing for too long.

@@ -95,13 +95,13 @@ impl std::fmt::Debug for Locator {
 impl Locator {
     pub(super) fn new(
         root: &Path,
-        cgi_directories: &[String],
+        cgi_directories: &[Vec<u8>],
         is_executable: Option<IsExecutable>,
         private: Private,
     ) -> Self {
-        let names = |path: &String| {
-            let names = path.split('/').filter(|name| !name.is_empty());
-            names.map(|name| name.as_bytes().to_vec()).collect()
+        let names = |path: &Vec<u8>| {
+            let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+            names.map(<[u8]>::to_vec).collect()
         };
         Self {
             root: root.canonicalize().unwrap_or_else(|_| root.to_owned()),

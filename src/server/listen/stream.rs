@@ -3,11 +3,15 @@
 use std::{
     io,
     net::SocketAddr,
+    os::fd::AsFd,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use rustix::net::{recv, RecvFlags};
+use rustix::{
+    event::{poll, PollFd, PollFlags, Timespec},
+    net::{recv, RecvFlags},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -24,7 +28,33 @@ pub(in crate::server) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// What a peer has done that will send no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server) enum HangUp {
+    /// It has ended its direction.
+    Ended,
+    /// There is no connection any more.
+    Broken,
+}
+
 impl Stream {
+    /// Whether the peer has gone, whatever of it is still to be read.
+    pub(in crate::server) fn hang_up(&self) -> Option<HangUp> {
+        let descriptor = match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(stream) => stream.get_ref().0.as_fd(),
+        };
+        let mut looked = [PollFd::from_borrowed_fd(descriptor, PollFlags::RDHUP)];
+        poll(&mut looked, Some(&Timespec::default())).ok()?;
+        let told = looked[0].revents();
+        if told.intersects(PollFlags::ERR | PollFlags::HUP) {
+            Some(HangUp::Broken)
+        } else {
+            told.contains(PollFlags::RDHUP).then_some(HangUp::Ended)
+        }
+    }
+
     /// Takes it out of tokio, for a handler.
     pub(in crate::server) fn into_socket(self) -> io::Result<Socket> {
         match self {

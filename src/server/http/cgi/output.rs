@@ -63,7 +63,7 @@ impl ScriptHead {
     /// # Errors
     /// If the output is not a header.
     pub(super) fn parse(output: &[u8]) -> Result<Option<(Self, usize)>, BadOutput> {
-        let mut lines = Vec::new();
+        let (mut lines, mut told) = (Vec::new(), None);
         let mut start = 0;
         while let Some(found) = output[start..].iter().position(|byte| *byte == b'\n') {
             let line = &output[start..start + found];
@@ -73,9 +73,13 @@ impl ScriptHead {
                 return Err(BadOutput::TooLong);
             }
             if line.is_empty() {
-                return Self::read(&lines).map(|head| Some((head, start)));
+                return Self::read(&lines, told).map(|head| Some((head, start)));
             }
-            lines.push(parse_line(line)?);
+            match status_line(line) {
+                // of programs that were written for "non-parsed headers"
+                Some(status) if lines.is_empty() && told.is_none() => told = Some(status),
+                _ => lines.push(parse_line(line)?),
+            }
         }
         if output.len() > MAX_HEADER_BYTES {
             return Err(BadOutput::TooLong);
@@ -83,12 +87,15 @@ impl ScriptHead {
         Ok(None)
     }
 
-    fn read(lines: &[(HeaderName, HeaderValue)]) -> Result<Self, BadOutput> {
+    fn read(lines: &[(HeaderName, HeaderValue)], line: Option<&[u8]>) -> Result<Self, BadOutput> {
         let mut head = Self::of_nothing();
-        let mut told = false;
+        let mut told = line.is_some();
+        if let Some(status) = line {
+            (head.status, head.reason) = parse_status(status)?;
+        }
         for (name, value) in lines {
             if name.as_str() == "status" {
-                (head.status, head.reason) = parse_status(value)?;
+                (head.status, head.reason) = parse_status(value.as_bytes())?;
                 told = true;
             } else if is_passed(name, value) {
                 head.headers.push((name.clone(), value.clone()));
@@ -114,9 +121,18 @@ fn parse_line(line: &[u8]) -> Result<(HeaderName, HeaderValue), BadOutput> {
     Ok((name, value))
 }
 
-fn parse_status(value: &HeaderValue) -> Result<(StatusCode, Option<String>), BadOutput> {
-    let bad = || BadOutput::BadStatus(String::from_utf8_lossy(value.as_bytes()).into());
-    let text = value.to_str().map_err(|_| bad())?;
+/// What a status line (RFC 9112 4) says behind the version.
+fn status_line(line: &[u8]) -> Option<&[u8]> {
+    let version = line.strip_prefix(b"HTTP/")?;
+    let space = version.iter().position(|byte| *byte == b' ')?;
+    let is_version = version[..space].iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    is_version.then(|| version[space..].trim_ascii())
+}
+
+fn parse_status(value: &[u8]) -> Result<(StatusCode, Option<String>), BadOutput> {
+    let bad =
+        || BadOutput::BadStatus(String::from_utf8_lossy(&value[..value.len().min(80)]).into());
+    let text = std::str::from_utf8(value).map_err(|_| bad())?;
     let (code, reason) = text.split_once(' ').unwrap_or((text, ""));
     let status = StatusCode::from_bytes(code.as_bytes()).map_err(|_| bad())?;
     // an interim answer (1xx) must be followed by a final one, which a program cannot give
@@ -173,6 +189,24 @@ mod tests {
         for status in ["", "abc", "101 Switching", "99", "600", "1000"] {
             let output = format!("Status: {status}\n\n");
             assert!(matches!(parse(&output), Err(BadOutput::BadStatus(_))), "{status}");
+        }
+    }
+
+    #[test]
+    fn takes_a_status_line_for_the_status() {
+        let found = head("HTTP/1.0 200 OK\r\nA: b\r\n\r\n");
+        assert_eq!((found.status.as_u16(), found.reason.as_deref()), (200, Some("OK")));
+        assert_eq!(found.headers.len(), 1);
+        let found = head("HTTP/1.1 404 Not here\n\n");
+        assert_eq!((found.status.as_u16(), found.reason.as_deref()), (404, Some("Not here")));
+        assert_eq!(head("HTTP/2 302\nLocation: /x\n\n").local_redirect, None);
+        assert_eq!(head("HTTP/1.0 200 OK\nStatus: 403 No\n\n").status.as_u16(), 403);
+        for line in ["HTTP/1.0 100 Continue", "HTTP/1.0 abc", "HTTP/1.0  "] {
+            let output = format!("{line}\n\n");
+            assert!(matches!(parse(&output), Err(BadOutput::BadStatus(_))), "{line}");
+        }
+        for output in ["A: b\nHTTP/1.0 200 OK\n\n", "HTTP/x 200 OK\n\n", "HTTP/1.0\n\n"] {
+            assert!(matches!(parse(output), Err(BadOutput::NoHeader(_))), "{output:?}");
         }
     }
 

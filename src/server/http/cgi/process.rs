@@ -24,6 +24,7 @@ use super::{
     messages::log_messages,
     output::{BadOutput, ScriptHead},
     relay::{Ending, Output, Relay, MAX_OUTPUT_BYTES},
+    signals,
 };
 use crate::{
     os_error::strerror,
@@ -47,6 +48,17 @@ pub(super) enum Failure {
     /// The program exceeded its time limit.
     #[error("{TIME_IS_UP}")]
     TimedOut,
+}
+
+impl Failure {
+    /// Whether it is what a wrong first line of the program leads to.
+    pub(super) fn may_be_the_shebang(&self) -> bool {
+        match self {
+            Self::Start(error) => error.kind() == io::ErrorKind::NotFound,
+            Self::Output(bad) => matches!(bad, BadOutput::Nothing(_)),
+            Self::TimedOut => false,
+        }
+    }
 }
 
 /// A program to run.
@@ -108,6 +120,7 @@ impl CgiJob {
         if let Some((user, group)) = self.user {
             command.uid(user).gid(group);
         }
+        signals::reset(&mut command);
         command
     }
 }
@@ -135,26 +148,43 @@ impl Process {
         };
         let stderr = self.stderr.take();
         let work = async {
-            let ending = {
-                // read both pipes at once: a program that fills one of them would wait for ever
-                let mut logging = pin!(log_messages(stderr, &self.name, &self.events));
+            // read both pipes at once: a program that fills one of them would wait for ever
+            let mut logging = pin!(log_messages(stderr, &self.name, &self.events));
+            let mut logged = false;
+            let mut ending = {
                 let mut relaying = pin!(relay.run());
-                let mut logged = false;
-                let ending = loop {
+                loop {
                     tokio::select! {
                         ending = relaying.as_mut() => break ending,
                         () = logging.as_mut(), if !logged => logged = true,
                     }
-                };
-                if ending != Ending::Complete {
-                    self.group.kill();
-                // the output has ended, but the last messages may still be in the other pipe
-                } else if !logged {
-                    logging.await;
                 }
-                ending
             };
-            let status = self.child.wait().await;
+            let status = if ending == Ending::Complete {
+                let ended = async {
+                    // the output has ended, but the last messages may still be in the other pipe
+                    if !logged {
+                        logging.await;
+                    }
+                    self.child.wait().await
+                };
+                tokio::select! {
+                    ended = ended => Some(ended),
+                    // it has closed its output without an answer
+                    () = relay.unwanted() => {
+                        ending = Ending::Unwanted;
+                        None
+                    }
+                }
+            } else {
+                None
+            };
+            let status = if let Some(status) = status {
+                status
+            } else {
+                self.group.kill();
+                self.child.wait().await
+            };
             (ending, status)
         };
         let done = tokio::select! {

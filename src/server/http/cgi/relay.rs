@@ -171,6 +171,14 @@ impl Relay {
         Ending::Bad
     }
 
+    /// Ends when who waits for an answer has gone; never if it was given.
+    pub(super) async fn unwanted(&mut self) {
+        match &mut self.answer {
+            Some(answer) => answer.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Answers for a program that wrote nothing, which is an error only if the program failed.
     pub(super) fn answer_nothing(&mut self, failure: Option<String>) {
         if self.answer.is_some() {

@@ -1,0 +1,31 @@
+//! A program's signals are as after a login, whatever Python ignores or whoever started the server:
+//! what is ignored stays so across exec(2), and a program does not look.
+
+// nothing else runs code between fork(2) and exec(2)
+#![allow(unsafe_code)]
+
+use std::{mem::MaybeUninit, ptr};
+
+use tokio::process::Command;
+
+/// Signals are numbered from 1 to this.
+const LAST: i32 = 64;
+
+/// Has the program start with the default action for every signal, and none blocked.
+pub(super) fn reset(command: &mut Command) {
+    let reset = || {
+        for number in 1..=LAST {
+            // SAFETY: SIG_DFL installs no code. What has another action (SIGKILL) is refused.
+            unsafe { libc::signal(number, libc::SIG_DFL) };
+        }
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: the set is written before it is read.
+        unsafe {
+            libc::sigemptyset(none.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
+        }
+        Ok(())
+    };
+    // SAFETY: all of the above is async-signal-safe (signal-safety(7)), and allocates nothing.
+    unsafe { command.pre_exec(reset) };
+}

@@ -1,0 +1,105 @@
+"""Why a server does not start: one sentence that names the cause, and no other one."""
+
+import argparse
+import errno
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from conftest import StartServer, WriteHandler, run_fastwsh
+from fastwsh import config
+from wire import Client
+
+OPTIONS = argparse.Namespace(server_host="h", port=80)
+
+
+def failure(tmp_path: Path, *args: str, env: dict[str, str] | None = None) -> str:
+    done = run_fastwsh("-H", "127.0.0.1", "-p", "0", *args, cwd=tmp_path, env=env)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("is_checked", [False, True])
+def test_map_file_that_is_not_utf8_is_named(tmp_path: Path, is_checked: bool):
+    (tmp_path / "map").write_bytes("/café /echo".encode("latin-1"))
+    line = failure(tmp_path, "-m", "map", *(["--check"] if is_checked else []))
+    assert "cannot understand the map file 'map'" in line
+    assert line.endswith("save it as UTF-8")
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_map_file_is_read_as_utf8_whatever_the_locale(
+    start_server: StartServer, write_handler: WriteHandler, tmp_path: Path, mark: bytes
+):
+    write_handler("echo", "request.ws_stream.send_message('here')")
+    (tmp_path / "map").write_bytes(mark + "/café /echo\r\n\r\n# no more\n".encode())
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    server = start_server("-w", "handlers", "-m", "map", env=env)
+    with Client(server.port) as client:
+        client.handshake("/caf%C3%A9")
+        assert client.read_frame().payload == b"here"
+
+
+def test_absent_map_file_is_named(tmp_path: Path):
+    assert "cannot use the map file" in failure(tmp_path, "-m", "none")
+
+
+@pytest.mark.parametrize("host", ["no..dots", "x" * 70, "nowhere.invalid"])
+def test_unknown_host_is_named(tmp_path: Path, host: str):
+    done = run_fastwsh("-H", host, "-p", "0", cwd=tmp_path)
+    assert f"unknown host {host!r}" in done.stderr or f"look up the host {host!r}" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--server-host", "--validation-host", "--handler-encoding"])
+def test_option_that_is_no_text_is_named(tmp_path: Path, option: str):
+    done = run_fastwsh("-p", "0", option, os.fsdecode(b"\xff"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"of {option} is not valid UTF-8" in done.stderr
+
+
+def test_credential_is_the_bytes_that_were_typed(start_server: StartServer):
+    credential = os.fsdecode(b"a:\xff")
+    server = start_server("--basic-auth", "--basic-auth-credential", credential)
+    for value, status in (("YTr/", 404), ("YTo/", 401)):
+        with Client(server.port) as client:
+            client.send_request("/none", [("Authorization", f"Basic {value}")])
+            assert client.read_response().status == status
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "'utf-8' codec can't"),
+        (PermissionError(errno.EACCES, "Permission denied"), "[Errno 13] Permission denied"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "cannot use '/x' (Permission"),
+        (PermissionError(errno.EACCES, "Permission denied", b"/x"), "cannot use '/x' (Permission"),
+        (OSError(errno.EADDRINUSE, "Address already in use"), "[Errno 98]"),
+        (OSError(errno.EMFILE, "Too many open files"), "[Errno 24] Too many open files"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "unknown host 'h'"),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "cannot look up the host 'h' (T"),
+        (RuntimeError("can't start new\nthread"), "can't start new thread"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_error_of_the_start_is_not_taken_for_another(error: Exception, text: str):
+    assert config.explain(error, OPTIONS).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "port", "text"),
+    [
+        (errno.EADDRINUSE, 80, "port 80 of h is already in use"),
+        (errno.EACCES, 80, "port 80 of h may not be opened by this user"),
+        (errno.EACCES, 9998, "cannot listen on port 9998 of h (Permission denied)"),
+        (errno.EADDRNOTAVAIL, 80, "'h' is no address of this machine"),
+        (errno.EMFILE, 80, "cannot listen on port 80 of h (Too many open files)"),
+    ],
+)
+def test_error_of_a_port_is_explained(number: int, port: int, text: str):
+    options = argparse.Namespace(server_host="h", port=port)
+    sentence = config.explain_bind(OSError(number, os.strerror(number)), options)
+    assert sentence.startswith(text)
