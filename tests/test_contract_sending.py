@@ -150,7 +150,6 @@ class TestBackpressure:
             assert client.read_frame() == Frame(TEXT, b"x" * 1000)
             client.reset()
         server.out.wait_for(r"failed after \d+")
-        server.log.wait_for("ConnectionResetError|BrokenPipeError")
 
 
 class TestAcrossConnections:

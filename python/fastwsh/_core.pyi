@@ -273,8 +273,9 @@ class Stream:
     """A WebSocket stream (pywebsocket's `stream.Stream`) over a native or a Python connection.
 
     Any thread may use it; messages are sent in the order of the calls. Every method raises
-    ConnectionTerminatedException when the connection has ended, or an OSError if a send notices
-    that. It may be subclassed; only `__init__` reads the arguments.
+    ConnectionTerminatedException when the connection has ended; if a send notices that, the
+    exception is a BrokenPipeError and a ConnectionResetError as well. It may be subclassed; only
+    `__init__` reads the arguments.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
@@ -536,7 +537,7 @@ class Connection:
     def reset(self) -> None:
         """End the connection by a reset (an RST) instead of a close frame and an orderly end.
 
-        Calls that wait for the connection end. In the hub, the reset is sent when the handler ends.
+        Calls that wait for the connection end.
         """
     @property
     def remote_addr(self) -> tuple[Any, ...]:
@@ -658,7 +659,7 @@ class Server:
         strict_compat: bool = False,
         tls: tuple[str, str, str | None, bool] | None = None,
         content_types: dict[str, str] = ...,
-        cgi_directories: list[str] = ...,
+        cgi_directories: list[bytes] = ...,
         cgi_timeout: float | None = None,
         cgi_user: tuple[int, int] | None = None,
         cgi_is_executable: Callable[[str], object] | None = None,

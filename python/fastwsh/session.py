@@ -18,7 +18,7 @@ from fastwsh.paths import HANDLER_SUFFIX
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base, hybi
-from fastwsh.pywebsocket.stream import Stream, StreamOptions
+from fastwsh.pywebsocket.stream import ConnectionTerminatedException, Stream, StreamOptions
 from fastwsh.request import Request
 
 __all__ = [
@@ -86,6 +86,10 @@ def report(connection: _core.Connection, error: BaseException) -> None:
     if groups.all_are(error, lambda leaf: isinstance(leaf, SystemExit)):
         # `sys.exit()` in a handler ends its thread, as in pywebsocket
         _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
+        return
+    if groups.all_are(error, lambda leaf: isinstance(leaf, ConnectionTerminatedException)):
+        # the client left while the server spoke to it: nobody's mistake
+        _SERVER_LOGGER.debug("%s", error)
         return
     _note_failure(connection, error)
     server = connection.server

@@ -39,6 +39,15 @@ const FORGET_AFTER: u8 = 20;
 #[error("the server has sent a close frame")]
 pub struct AfterServerClose;
 
+/// The end of our direction, which the handler may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// It follows what is held back.
+    Wanted,
+    Sent,
+}
+
 /// The sending half.
 #[derive(Debug)]
 pub(crate) struct Outbound {
@@ -51,6 +60,7 @@ pub(crate) struct Outbound {
     failed: Option<io::ErrorKind>,
     /// The server has sent a close frame of its own.
     server_close_sent: bool,
+    end: End,
     /// Whether so much is held back that nothing should be added, because the peer does not read.
     backed_up: Arc<AtomicBool>,
 }
@@ -63,6 +73,7 @@ impl Outbound {
             age: 0,
             failed: None,
             server_close_sent: false,
+            end: End::Open,
             backed_up: Arc::default(),
         }
     }
@@ -83,7 +94,7 @@ impl Outbound {
     /// Holds a small frame back. Returns `false` if the caller must send it instead.
     pub(crate) fn hold(&mut self, header: &[u8], payload: &[u8]) -> bool {
         let too_much = self.held.len() + payload.len() > HELD_MAX;
-        let must_be_judged = self.failed.is_some() || self.server_close_sent;
+        let must_be_judged = self.failed.is_some() || self.server_close_sent || self.is_over();
         if payload.len() >= COPY_MAX || too_much || must_be_judged {
             return false;
         }
@@ -101,7 +112,7 @@ impl Outbound {
     /// Appends frames to what is held back. After the server's close frame they are dropped: the
     /// caller that queued them does not wait, and gets the error with its next frame.
     pub(crate) fn append(&mut self, frames: &[u8]) {
-        if !self.server_close_sent {
+        if !self.server_close_sent && !self.is_over() {
             self.held.extend_from_slice(frames);
             self.note_held();
         }
@@ -112,6 +123,21 @@ impl Outbound {
         self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
     }
 
+    /// Whether nothing can be sent any more.
+    fn is_over(&self) -> bool {
+        self.socket.is_none() || self.end != End::Open
+    }
+
+    /// Tells the caller why nothing can be sent, if that is so.
+    fn check_open(&mut self) -> io::Result<()> {
+        self.check()?;
+        if self.end == End::Open {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
     /// Sends what was held back, and then a frame.
     pub(crate) fn send_frame(
         &mut self,
@@ -119,7 +145,7 @@ impl Outbound {
         payload: &[u8],
         wait: Wait<'_>,
     ) -> io::Result<()> {
-        self.check()?;
+        self.check_open()?;
         if self.server_close_sent {
             return after_server_close(header);
         }
@@ -139,7 +165,7 @@ impl Outbound {
 
     /// Sends bytes in a system call of their own.
     pub(crate) fn write(&mut self, bytes: &[u8], wait: Wait<'_>) -> io::Result<()> {
-        self.check()?;
+        self.check_open()?;
         self.send_behind(bytes, &[], wait)
     }
 
@@ -190,17 +216,40 @@ impl Outbound {
         }
     }
 
-    /// Sends what was held back, then ends our direction.
+    /// Sends what was held back, then ends our direction; later if the caller does not wait.
     pub(crate) fn end(&mut self, wait: Wait<'_>) -> io::Result<()> {
         self.check()?;
-        self.flush(wait)?;
-        self.socket()?.end_sending();
+        self.want_end()?;
+        kept(self.flush(wait))
+    }
+
+    /// Has our direction end when what is held back has been sent.
+    pub(crate) fn want_end(&mut self) -> io::Result<()> {
+        let socket = self.socket()?;
+        if self.end == End::Open {
+            self.end = End::Wanted;
+            self.end_behind_held(&socket);
+        }
         Ok(())
+    }
+
+    fn end_behind_held(&mut self, socket: &Socket) {
+        if self.end == End::Wanted && !self.has_held() {
+            socket.end_sending();
+            self.end = End::Sent;
+        }
     }
 
     /// Lets go of the socket.
     pub(crate) fn close(&mut self) {
         self.socket = None;
+    }
+
+    /// Lets go of the socket, and of what was held back.
+    pub(crate) fn abandon(&mut self) {
+        self.close();
+        self.held = Vec::new();
+        self.note_held();
     }
 
     /// Sends what was held back, and keeps an error for the next caller that sends.
@@ -240,6 +289,7 @@ impl Outbound {
             self.held.drain(..sent);
         }
         self.note_held();
+        self.end_behind_held(&socket);
         result
     }
 

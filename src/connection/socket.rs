@@ -17,7 +17,9 @@ use std::{
 
 use rustix::{
     buffer::spare_capacity,
-    net::{recv, send, sendmsg, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown},
+    net::{
+        recv, send, sendmsg, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown,
+    },
 };
 use rustls::Connection;
 
@@ -209,10 +211,16 @@ impl Socket {
         let _ = rustix::net::shutdown(&self.descriptor, how);
     }
 
-    /// Makes the kernel send a reset when the socket is closed, and discard what is unsent.
-    pub(crate) fn reset_on_close(&self) {
-        // a Unix socket has no reset, and its end is as abrupt as one
+    /// Resets the connection at once, and discards what is unsent. If the kernel cannot do that while
+    /// other threads wait for the socket, it resets the connection when the socket is closed.
+    pub(crate) fn reset(&self) {
         let _ = rustix::net::sockopt::set_socket_linger(&self.descriptor, Some(Duration::ZERO));
+        let _ = rustix::net::connect_unspec(&self.descriptor);
+        let address = rustix::net::getsockname(&self.descriptor);
+        if address.is_ok_and(|address| address.address_family() == AddressFamily::UNIX) {
+            // which has no reset, and whose end is as abrupt
+            self.shutdown(Shutdown::Both);
+        }
     }
 
     /// The descriptor, for a caller that goes on without TLS.

@@ -65,7 +65,9 @@ pub struct Transport {
     /// Frames of callers that do not wait, queued while another thread sends; that thread sends
     /// them.
     queued: Mutex<Vec<u8>>,
-    /// Whether `queued` has frames.
+    /// Whether our direction is to end after `queued`.
+    end_is_queued: AtomicBool,
+    /// Whether `queued` has frames, or an end.
     has_queued: AtomicBool,
     /// The server's close frame, until a thread has sent it.
     server_close: Mutex<Option<Vec<u8>>>,
@@ -143,6 +145,7 @@ impl Transport {
             more_buffered: AtomicBool::new(false),
             closing: AtomicClosing::default(),
             queued: Mutex::default(),
+            end_is_queued: AtomicBool::new(false),
             has_queued: AtomicBool::new(false),
             server_close: Mutex::new(None),
             flusher,

@@ -15,7 +15,7 @@ use pyo3::{
 };
 
 use super::{
-    errors::os_error,
+    errors::connection_error,
     hub,
     waiting::{sending, waiting},
 };
@@ -132,7 +132,7 @@ impl Connection {
         hub::charge_bytes(bytes.len());
         sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?.map_err(|error| {
             self.transport.note_end_told();
-            os_error(&error)
+            connection_error(py, &error)
         })
     }
 
@@ -180,14 +180,14 @@ impl Connection {
             Ok(most) => read_some(py, &self.transport, most)?,
             Err(_) => read_exactly(py, &self.transport, usize::MAX)?,
         };
-        let bytes = bytes.map_err(|error| os_error(&error))?;
+        let bytes = bytes.map_err(|error| connection_error(py, &error))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     fn half_close(&self, py: Python<'_>) -> PyResult<()> {
         hub::yield_if_over_budget(py)?;
-        waiting(py, &self.transport, |wait| self.transport.end_sending(wait))?
-            .map_err(|error| os_error(&error))
+        sending(py, &self.transport, |wait| self.transport.end_sending(wait))?
+            .map_err(|error| connection_error(py, &error))
     }
 
     fn reset(&self, py: Python<'_>) {

@@ -5,13 +5,14 @@
 use std::io;
 
 use pyo3::{
-    exceptions::{PyBlockingIOError, PyOSError, PyValueError},
+    exceptions::{PyBlockingIOError, PyConnectionError, PyOSError, PyValueError},
     intern,
     prelude::*,
     sync::PyOnceLock,
-    types::{PyBytes, PyType},
+    types::{PyBytes, PyTuple, PyType},
     BoundObject,
 };
+use rustix::io::Errno;
 
 use crate::{
     os_error::strerror,
@@ -25,6 +26,8 @@ const STREAM_EXCEPTIONS: &str = "fastwsh.pywebsocket._stream_exceptions";
 pub(super) enum Kind {
     BadOperation,
     ConnectionTerminated,
+    ConnectionLost,
+    ConnectionTimedOut,
     InvalidFrame,
     InvalidUtf8,
     UnsupportedFrame,
@@ -32,10 +35,12 @@ pub(super) enum Kind {
 
 impl Kind {
     fn class(self, py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-        static CLASSES: [PyOnceLock<Py<PyType>>; 5] = [const { PyOnceLock::new() }; 5];
+        static CLASSES: [PyOnceLock<Py<PyType>>; 7] = [const { PyOnceLock::new() }; 7];
         let name = match self {
             Self::BadOperation => "BadOperationException",
             Self::ConnectionTerminated => "ConnectionTerminatedException",
+            Self::ConnectionLost => "ConnectionLostException",
+            Self::ConnectionTimedOut => "ConnectionTimedOutException",
             Self::InvalidFrame => "InvalidFrameException",
             Self::InvalidUtf8 => "InvalidUTF8Exception",
             Self::UnsupportedFrame => "UnsupportedFrameException",
@@ -159,12 +164,68 @@ pub(super) fn value_error(error: impl ToString) -> PyErr {
 
 /// An `OSError` of the right subclass, with its number.
 pub(super) fn os_error(error: &io::Error) -> PyErr {
-    match error.raw_os_error() {
-        Some(number) => PyOSError::new_err((number, strerror(error))),
-        // our own error: the connection was closed on this side
-        None if error.kind() == io::ErrorKind::BrokenPipe => {
-            PyOSError::new_err((rustix::io::Errno::PIPE.raw_os_error(), "Broken pipe"))
-        }
+    match number_and_text(error) {
+        Some(arguments) => PyOSError::new_err(arguments),
         None => PyOSError::new_err(error.to_string()),
     }
+}
+
+/// What a call raises that met an error of its connection. If that is lost, pywebsocket's exception
+/// and Python's own are one.
+pub(super) fn connection_error(py: Python<'_>, error: &io::Error) -> PyErr {
+    let kind = match error.kind() {
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown => Kind::ConnectionLost,
+        io::ErrorKind::TimedOut => Kind::ConnectionTimedOut,
+        _ => return os_error(error),
+    };
+    let Some(arguments) = number_and_text(error) else { return os_error(error) };
+    match kind.class(py) {
+        Ok(class) => PyErr::from_type(class.clone(), arguments),
+        Err(error) => error,
+    }
+}
+
+/// The same for what a connection in Python raises.
+pub(super) fn as_connection_error(py: Python<'_>, error: PyErr) -> PyErr {
+    let is_told = Kind::ConnectionTerminated
+        .class(py)
+        .is_ok_and(|class| error.matches(py, class).unwrap_or(false));
+    if is_told || !error.is_instance_of::<PyConnectionError>(py) {
+        return error;
+    }
+    let told = || -> PyResult<PyErr> {
+        let class = Kind::ConnectionLost.class(py)?;
+        let arguments = error.value(py).getattr(intern!(py, "args"))?;
+        let told = class.call1(arguments.cast_into::<PyTuple>()?)?;
+        Ok(PyErr::from_value(told))
+    };
+    match told() {
+        Ok(told) => {
+            told.set_cause(py, Some(error));
+            told
+        }
+        Err(_) => error,
+    }
+}
+
+fn number_and_text(error: &io::Error) -> Option<(i32, String)> {
+    let error = match (error.raw_os_error(), error.kind()) {
+        (Some(number), _) => io::Error::from_raw_os_error(number),
+        // ours: the connection has been closed on this side, or the number was lost on the way
+        (None, io::ErrorKind::BrokenPipe) => Errno::PIPE.into(),
+        (None, io::ErrorKind::ConnectionReset) => Errno::CONNRESET.into(),
+        (None, io::ErrorKind::ConnectionAborted) => Errno::CONNABORTED.into(),
+        (None, io::ErrorKind::NotConnected) => Errno::NOTCONN.into(),
+        (None, io::ErrorKind::HostUnreachable) => Errno::HOSTUNREACH.into(),
+        (None, io::ErrorKind::TimedOut) => Errno::TIMEDOUT.into(),
+        _ => return None,
+    };
+    let number = error.raw_os_error()?;
+    Some((number, strerror(&error)))
 }

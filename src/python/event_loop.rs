@@ -78,6 +78,10 @@ struct Watched {
     token: ReactorToken,
     transport: Arc<Transport>,
     waiters: Vec<Py<Operation>>,
+    /// Operations that let others have their turn. They will meet what there is to tell.
+    turns: usize,
+    /// There was something to tell meanwhile.
+    has_missed: bool,
     /// Called when the peer goes away while no operation waits for it.
     on_end: Option<Py<PyAny>>,
 }
@@ -109,8 +113,14 @@ impl LoopState {
         if watched.len() <= number {
             watched.resize_with(number + 1, || None);
         }
-        let entry =
-            Watched { token, transport: transport.clone(), waiters: Vec::new(), on_end: None };
+        let entry = Watched {
+            token,
+            transport: transport.clone(),
+            waiters: Vec::new(),
+            turns: 0,
+            has_missed: false,
+            on_end: None,
+        };
         let before = watched[number].replace(entry);
         drop(watched);
         drop(before);
@@ -195,6 +205,22 @@ impl LoopState {
         }
     }
 
+    /// Notes that an operation lets others have their turn.
+    fn begin_turn(&self, token: ReactorToken) {
+        self.with(token, |entry| entry.turns += 1);
+    }
+
+    /// Notes that it goes on, or is given up.
+    fn end_turn(&self, token: ReactorToken) {
+        let must_look = self.with(token, |entry| {
+            entry.turns = entry.turns.saturating_sub(1);
+            entry.turns == 0 && std::mem::take(&mut entry.has_missed)
+        });
+        if must_look == Some(true) {
+            self.remote.waker(token.number()).wake();
+        }
+    }
+
     /// Tells the handler if the peer has gone, as no operation waits that would notice it.
     fn look_after(
         &self,
@@ -207,7 +233,15 @@ impl LoopState {
         if !may_be_done || !transport.is_peer_done(has_ended) {
             return Ok(());
         }
-        match self.with(token, |entry| entry.on_end.take()).flatten() {
+        let on_end = self.with(token, |entry| {
+            entry.has_missed = entry.turns > 0;
+            if entry.has_missed {
+                None
+            } else {
+                entry.on_end.take()
+            }
+        });
+        match on_end.flatten() {
             Some(on_end) => on_end.call0(py).map(drop),
             None => Ok(()),
         }

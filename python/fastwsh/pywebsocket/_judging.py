@@ -4,14 +4,16 @@ For an exception group, as `asyncio.TaskGroup` raises it, the exceptions in it c
 only exceptions of the stream or the handshake, one of them, otherwise the others.
 """
 
+import contextlib
 import logging
 import traceback
+from collections.abc import Iterator
 from typing import Any, Final
 
 from fastwsh import groups
 from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
 
-__all__ = ["judge", "refusal"]
+__all__ = ["closing", "judge", "refusal"]
 
 # The exceptions of a stream, and the code to close with; None if the connection has ended. In a
 # group, the first one in this order counts.
@@ -84,6 +86,15 @@ def judge(
         logger.debug("%s", first)
         break
     return ()
+
+
+@contextlib.contextmanager
+def closing(logger: logging.Logger) -> Iterator[None]:
+    """Close a connection because of an exception; that its peer has gone meanwhile is no other."""
+    try:
+        yield
+    except msgutil.ConnectionTerminatedException as error:
+        logger.debug("%s", error)
 
 
 def _closing(

@@ -1,6 +1,8 @@
 """The exceptions of a stream. The native module raises these classes.
 
 ConnectionTerminatedException
+├── ConnectionLostException, also a BrokenPipeError and a ConnectionResetError
+│   └── ConnectionTimedOutException, also a TimeoutError
 └── InvalidFrameException
 BadOperationException
 UnsupportedFrameException
@@ -13,7 +15,9 @@ close frame could not be distinguished from the payload.
 
 __all__ = [
     "BadOperationException",
+    "ConnectionLostException",
     "ConnectionTerminatedException",
+    "ConnectionTimedOutException",
     "InvalidFrameException",
     "InvalidUTF8Exception",
     "UnsupportedFrameException",
@@ -22,6 +26,17 @@ __all__ = [
 
 class ConnectionTerminatedException(Exception):
     """The connection ended, or has to end, without a closing handshake."""
+
+
+class ConnectionLostException(ConnectionTerminatedException, BrokenPipeError, ConnectionResetError):
+    """A call found the peer gone, or our own side ended, so that nothing can be sent.
+
+    Handlers for pywebsocket catch what `socket` raises there; the others catch the stream's own.
+    """
+
+
+class ConnectionTimedOutException(ConnectionLostException, TimeoutError):
+    """The peer's machine has not answered for so long that the system has given it up."""
 
 
 class InvalidFrameException(ConnectionTerminatedException):

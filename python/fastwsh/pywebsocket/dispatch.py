@@ -242,7 +242,8 @@ class Dispatcher:
             if closing is None:
                 raise
             if closing:
-                request.ws_stream.close_connection(*closing)
+                with judging.closing(self._logger):
+                    request.ws_stream.close_connection(*closing)
 
     async def transfer_data_async(self, request: Any) -> None:
         """Do the same for a handler that is a coroutine function."""
@@ -255,7 +256,8 @@ class Dispatcher:
             if closing is None:
                 raise
             if closing:
-                await request.ws_stream.close_connection(*closing)
+                with judging.closing(self._logger):
+                    await request.ws_stream.close_connection(*closing)
 
     def passive_closing_handshake(self, request: Any) -> Any:
         """Ask the handler for the status code and the reason to answer a close frame with."""
@@ -299,20 +301,28 @@ def alias_handlers(dispatcher: Any, websock_handlers_map_file: str) -> None:
         websock_handlers_map_file: The map file.
 
     Raises:
+        ConfigError: The map file is not UTF-8.
         OSError: The map file cannot be read.
     """
-    with Path(websock_handlers_map_file).open() as lines:
-        for line in lines:
-            if line.startswith("#") or line.isspace():
-                continue
-            resources = _ALIAS_LINE.match(line)
-            if resources is None:
-                _LOGGER.warning("Wrong format in map file: %s", line.rstrip("\n"))
-                continue
-            try:
-                dispatcher.add_resource_path_alias(*resources.groups())
-            except DispatchException as error:
-                _LOGGER.error("%s in map file", error)  # noqa: TRY400 (no traceback for a typo)
+    try:
+        # as the configuration file is read, whatever the locale is
+        text = Path(websock_handlers_map_file).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"cannot understand the map file {str(websock_handlers_map_file)!r} ({error}); save it "
+            "as UTF-8"
+        ) from error
+    for line in text.split("\n"):
+        if line.startswith("#") or not line.strip():
+            continue
+        resources = _ALIAS_LINE.match(line)
+        if resources is None:
+            _LOGGER.warning("Wrong format in map file: %s", line)
+            continue
+        try:
+            dispatcher.add_resource_path_alias(*resources.groups())
+        except DispatchException as error:
+            _LOGGER.error("%s in map file", error)  # noqa: TRY400 (no traceback for a typo)
 
 
 def _source_handler_file(handler_definition: str) -> _HandlerSuite:

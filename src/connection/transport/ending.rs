@@ -157,19 +157,22 @@ impl Transport {
     /// As [`Self::send_frame`].
     pub fn end_sending(&self, wait: Wait<'_>) -> io::Result<()> {
         self.closing.update(Closing::sending_ends);
-        self.sending(wait, |outbound| outbound.end(wait))
+        let ended = self.sending(wait, |outbound| outbound.end(wait));
+        self.or_queue_end(ended, wait)
     }
 
     /// Ends the connection by a reset: without a close frame, without an orderly end, and without
     /// sending what was held back. Callers that wait for the connection wake up and drop the
-    /// socket. In the hub the reactor watches the socket, and the reset is sent when the handler
-    /// ends.
+    /// socket.
     pub fn reset(&self) {
         let Some(socket) = lock(&self.socket).clone() else { return };
-        socket.reset_on_close();
         self.closing.update(Closing::reset);
+        socket.reset();
         if self.registration.get().is_some() {
-            // this wakes the reader and sends nothing to the peer
+            // the reactor watches the socket until the handler ends
+            if let Some(mut outbound) = try_lock(&self.outbound) {
+                outbound.abandon();
+            }
             socket.shutdown(Shutdown::Read);
             return;
         }

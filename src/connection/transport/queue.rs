@@ -38,9 +38,7 @@ impl Transport {
         pieces: &[&[u8]],
     ) -> io::Result<()> {
         match (sent, wait) {
-            (Err(error), Wait::Park(parker))
-                if error.kind() == io::ErrorKind::WouldBlock && !parker.waits() =>
-            {
+            (Err(error), wait) if must_queue(&error, wait) => {
                 let mut queued = lock(&self.queued);
                 for piece in pieces {
                     queued.extend_from_slice(piece);
@@ -52,12 +50,36 @@ impl Transport {
         }
     }
 
+    /// Queues the end of our direction.
+    pub(super) fn or_queue_end(&self, ended: io::Result<()>, wait: Wait<'_>) -> io::Result<()> {
+        match ended {
+            Err(error) if must_queue(&error, wait) => {
+                let queued = lock(&self.queued);
+                self.end_is_queued.store(true, Ordering::SeqCst);
+                self.has_queued.store(true, Ordering::SeqCst);
+                drop(queued);
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
     /// Appends queued frames to what is held back.
     pub(super) fn take_queued(&self, outbound: &mut Outbound) {
         if self.has_queued.load(Ordering::SeqCst) {
             let mut queued = lock(&self.queued);
             outbound.append(&std::mem::take(&mut *queued));
             self.has_queued.store(false, Ordering::SeqCst);
+            if self.end_is_queued.swap(false, Ordering::SeqCst) {
+                // without a socket it has ended
+                let _ = outbound.want_end();
+            }
         }
     }
+}
+
+/// Whether somebody else is sending, and the caller does not wait for that.
+fn must_queue(error: &io::Error, wait: Wait<'_>) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+        && matches!(wait, Wait::Park(parker) if !parker.waits())
 }

@@ -50,6 +50,8 @@ enum Phase {
     #[default]
     New,
     Waiting,
+    /// The operation lets others have their turn.
+    Aside,
     /// The work should be tried again.
     Woken,
     Done,
@@ -97,7 +99,7 @@ impl Operation {
     fn begin(&self, py: Python<'_>) -> PyResult<(Py<AsyncConnection>, Work)> {
         let mut state = lock(&self.state);
         match &state.phase {
-            Phase::New | Phase::Woken | Phase::Waiting => {}
+            Phase::New | Phase::Woken | Phase::Waiting | Phase::Aside => {}
             Phase::Cancelled(message) => {
                 let message = message.as_ref().map(|message| message.clone_ref(py));
                 drop(state);
@@ -112,8 +114,13 @@ impl Operation {
             drop(state);
             return Err(PyRuntimeError::new_err("this has been closed"));
         };
-        state.phase = Phase::Waiting;
-        Ok((poller, std::mem::take(&mut state.work)))
+        let phase = std::mem::replace(&mut state.phase, Phase::Waiting);
+        let work = std::mem::take(&mut state.work);
+        drop(state);
+        if matches!(phase, Phase::Aside) {
+            poller.get().end_turn();
+        }
+        Ok((poller, work))
     }
 
     /// Ends the operation in whatever state it is.
@@ -123,7 +130,11 @@ impl Operation {
             std::mem::replace(&mut *state, State { phase: Phase::Done, ..State::default() })
         };
         if let Some(poller) = &kept.poller {
-            kept.work.abandon(poller.bind(py).get());
+            let poller = poller.bind(py).get();
+            kept.work.abandon(poller);
+            if matches!(kept.phase, Phase::Aside) {
+                poller.end_turn();
+            }
         }
     }
 
@@ -181,7 +192,11 @@ impl Operation {
             }
             // a bare yield makes the task run again after all others that are ready
             Tried::OthersFirst => {
-                lock(&own.state).work = work;
+                let mut state = lock(&own.state);
+                state.work = work;
+                state.phase = Phase::Aside;
+                drop(state);
+                poller.get().begin_turn();
                 Ok(Some(py.None()))
             }
             Tried::Done(result) => {

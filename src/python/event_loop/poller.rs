@@ -15,7 +15,7 @@ use crate::{
     connection::{Park, ReactorToken, Transport, Wait},
     python::{
         connection::Connection,
-        errors::os_error,
+        errors::{connection_error, os_error},
         stream::{ReceiveGoal, Stream},
     },
 };
@@ -101,6 +101,16 @@ impl AsyncConnection {
         self.transport.set_awaits_close(awaits);
     }
 
+    /// Says that an operation goes on when others have had their turn.
+    pub(super) fn begin_turn(&self) {
+        self.shared.begin_turn(self.token);
+    }
+
+    /// Says that it goes on now, or is given up.
+    pub(super) fn end_turn(&self) {
+        self.shared.end_turn(self.token);
+    }
+
     /// Registers an operation to be woken when it should try again. Returns `false` if the
     /// connection is not watched any more.
     pub(super) fn wake_later(&self, operation: &Bound<'_, Operation>) -> bool {
@@ -160,7 +170,7 @@ impl AsyncConnection {
                 Work::Drain => {
                     let is_sent = self.flush(py).map_err(|error| {
                         self.transport.note_end_told();
-                        os_error(&error)
+                        connection_error(py, &error)
                     })?;
                     return Ok(if is_sent {
                         Tried::Done(py.None().into_bound(py))

@@ -19,7 +19,7 @@ use crate::{
     },
     python::{
         deflate::outgoing_framer,
-        errors::{os_error, send_error, value_error},
+        errors::{as_connection_error, connection_error, os_error, send_error, value_error},
         hub,
         waiting::sending,
     },
@@ -140,7 +140,7 @@ impl Inner {
         let connection = self.attribute(py, intern!(py, "connection"))?;
         match connection.call_method1(intern!(py, "write"), (bytes,)) {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.write_failure(py, error)),
+            Err(error) => Err(self.write_failure(py, as_connection_error(py, error))),
         }
     }
 
@@ -284,7 +284,7 @@ impl Inner {
         if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<AfterServerClose>) {
             return after_close(py);
         }
-        self.write_failure(py, os_error(error))
+        self.write_failure(py, connection_error(py, error))
     }
 
     /// Puts the peer's address into the text of an exception from a write.
