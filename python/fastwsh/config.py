@@ -175,13 +175,13 @@ def check_options(options: argparse.Namespace) -> None:
             )
     options.is_executable_method = None
     if options.use_basic_auth:
-        # the bytes that were typed, whatever they mean
+        # the bytes as they were typed, in any encoding
         credential = os.fsencode(options.basic_auth_credential)
         options.basic_auth_credential = "Basic " + base64.b64encode(credential).decode("ascii")
 
 
 def _check_texts(options: argparse.Namespace) -> None:
-    """Refuse what is no text, and is compared with text."""
+    """Refuse a value that is not text, as it will be compared with text."""
     for name in ("server_host", "validation_host", "handler_encoding"):
         value = getattr(options, name, None) or ""
         try:

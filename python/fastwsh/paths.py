@@ -56,7 +56,7 @@ def is_inside(path: str, folder: str) -> bool:
 
 
 def below_root(path: str) -> str | None:
-    """Return a path under the document root without its dots; None if it leads out of the root.
+    """Return a path under the document root without dot segments; None if it leads out of it.
 
     The root itself is an empty path.
     """

@@ -56,7 +56,7 @@ def show(line: str) -> None:
 
 
 def catch_interrupts(end: threading.Event) -> None:
-    """Have SIGINT and SIGTERM set `end`; call this before anybody is told that the server runs."""
+    """Make SIGINT and SIGTERM set `end`; call this before reporting that the server runs."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: end.set())
 

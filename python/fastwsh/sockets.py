@@ -121,7 +121,7 @@ class SocketServer(socketserver.ThreadingMixIn, HTTPServer):
                 socket.IPPROTO_TCP,
             )
         except UnicodeError as error:
-            # a name that no host can have, an over-long label for instance
+            # a name that no host can have, for instance with a label that is too long
             raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
 
     def _skip(self, error: OSError) -> None:

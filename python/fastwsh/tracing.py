@@ -1,8 +1,8 @@
-"""Trace and profile functions, as `threading` gives them to the threads that it starts.
+"""Trace and profile functions: `threading` sets them in the threads that it starts.
 
-The threads of handlers are native, and `threading` does not know them. So whoever runs a handler
-there asks here first, and coverage, debuggers and profilers see it as in any other thread. Tools of
-`sys.monitoring` see all threads without this.
+The threads of handlers are native, and `threading` does not know them. So the code that runs a
+handler calls this module first, and coverage, debuggers and profilers see it as in any other
+thread. Tools of `sys.monitoring` see all threads without this.
 """
 
 import sys
@@ -14,19 +14,19 @@ __all__ = ["follow", "is_active"]
 
 
 class _Followed(threading.local):
-    """What this thread was given; the functions may have put others in their place since."""
+    """The functions that this thread was given; they may have replaced themselves since."""
 
     trace: Callable[..., Any] | None = None
     profile: Callable[..., Any] | None = None
 
 
 _followed = _Followed()
-# Whether any function has ever been given to a thread, which it may have to lose again.
+# Whether a thread has ever been given a function, which may have to be removed again.
 _has_followed = False
 
 
 def follow() -> None:
-    """Give this thread the functions that `threading` would start it with now."""
+    """Set the functions that `threading` would set in a thread that it starts now."""
     trace, profile = threading.gettrace(), threading.getprofile()
     if trace is None and profile is None and not _has_followed:
         return

@@ -23,7 +23,7 @@ pub(crate) enum NextLook {
     Never,
 }
 
-/// What may hold frames back.
+/// An object that may hold frames back.
 pub(crate) trait HoldsFrames: std::fmt::Debug + Send + Sync {
     /// Sends what was held back for two ticks.
     fn tick(&self) -> NextLook;

@@ -217,7 +217,7 @@ pub(super) fn as_connection_error(py: Python<'_>, error: PyErr) -> PyErr {
 fn number_and_text(error: &io::Error) -> Option<(i32, String)> {
     let error = match (error.raw_os_error(), error.kind()) {
         (Some(number), _) => io::Error::from_raw_os_error(number),
-        // ours: the connection has been closed on this side, or the number was lost on the way
+        // our own error: the connection was closed on this side, or the number was lost on the way
         (None, io::ErrorKind::BrokenPipe) => Errno::PIPE.into(),
         (None, io::ErrorKind::ConnectionReset) => Errno::CONNRESET.into(),
         (None, io::ErrorKind::ConnectionAborted) => Errno::CONNABORTED.into(),

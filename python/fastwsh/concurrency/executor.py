@@ -58,7 +58,8 @@ class PlacementPolicy:
         if suite.stall is not None:
             return Placement(THREADS, suite.stall)
         if tracing.is_active():
-            # it is a thread's, and takes the handlers of the hub for one that calls the others
+            # such a function belongs to a thread, and would take the handlers of the hub for one
+            # that calls the others
             return Placement(THREADS, "a trace or profile function is set (threading.settrace)")
         if self._concurrency != AUTO:
             return Placement(self._concurrency, f"--concurrency is {self._concurrency}")

@@ -1,4 +1,4 @@
-"""The package that the modules of handler files are in.
+"""The package for the modules of handler files.
 
 `handlers/room/chat_wsh.py`, loaded from the folder `handlers`, is `fastwsh.handlers.room.chat_wsh`.
 That is the name in `__name__`, in log lines and in pickles; `from . import` finds what is beside
@@ -7,7 +7,7 @@ the file. Nothing is in here before a handler is loaded.
 
 from fastwsh import handler_modules
 
-# the folder of the handlers, while there is one
+# the folder of the handlers, if there is one
 __path__ = []
 
 handler_modules.enter_package()

@@ -135,7 +135,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _watch(server: WsServer, replay: Replay, end: threading.Event, *, once: bool) -> bool:
-    """Tell of failures as they come, until `end`; return whether there were any."""
+    """Report failures as they occur, until `end`; return whether there were any."""
     failed = threading.Event()
 
     def look() -> None:

@@ -1,4 +1,4 @@
-//! Counting what goes over a connection, for its handler's side.
+//! Counts what is sent and received on a connection; called by the handler's side.
 
 use super::{Account, Transport};
 use crate::protocol::frame::Opcode;

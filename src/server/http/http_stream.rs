@@ -45,7 +45,7 @@ const READ_AHEAD: usize = 64 * 1024;
 /// may have closed the connection, or may only have no further request.
 const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often to look whether a peer has gone that has sent more than is read ahead.
+/// How often to check whether the peer has gone, if it has sent more than is read ahead.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The resource and the client of a request for the fallback.
@@ -102,7 +102,7 @@ struct ServerState<V> {
     buffer: Vec<u8>,
     /// The peer has ended its direction.
     ended: bool,
-    /// When to look again at a peer whose bytes are not read for now.
+    /// When to check again whether the peer has gone, while its bytes are not read.
     next_look: Option<Pin<Box<Sleep>>>,
     head_limits: HeadLimits,
     reader: HeadReader,
@@ -319,7 +319,7 @@ impl<V> ServerState<V> {
         Poll::Ready(Ok(()))
     }
 
-    /// Looks now and then whether the peer has gone, without reading what it has sent.
+    /// Checks from time to time whether the peer has gone, without reading its bytes.
     fn poll_hung_up(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.stream()?.hang_up() {

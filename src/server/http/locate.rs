@@ -30,7 +30,7 @@ const INDEX_FILES: [&str; 2] = ["index.html", "index.htm"];
 /// are programs, too.
 const SCRIPT_EXTENSIONS: [&str; 8] = ["cgi", "lua", "php", "pl", "py", "rb", "sh", "tcl"];
 
-/// What a path leads to.
+/// What a path names.
 #[derive(Debug)]
 pub(super) enum Found {
     /// A file to send.

@@ -156,8 +156,8 @@ impl Server {
         Ok(())
     }
 
-    /// Accepts no more, until [`Self::listen`] is called again; connections that are open stay. The
-    /// sockets are closed on return. Not to be called by a task of the server.
+    /// Stops accepting, until [`Self::listen`] is called again; open connections stay. The sockets
+    /// are closed when this returns. A task of the server must not call this.
     pub fn stop_listening(&self) {
         let tasks = std::mem::take(&mut *lock(&self.accepting));
         let Some(handle) = self.handle() else { return };

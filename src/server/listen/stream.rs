@@ -28,17 +28,17 @@ pub(in crate::server) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What a peer has done that will send no more.
+/// How a peer has stopped sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum HangUp {
     /// It has ended its direction.
     Ended,
-    /// There is no connection any more.
+    /// The connection has ended.
     Broken,
 }
 
 impl Stream {
-    /// Whether the peer has gone, whatever of it is still to be read.
+    /// Whether the peer has gone, even if some of its bytes are unread.
     pub(in crate::server) fn hang_up(&self) -> Option<HangUp> {
         let descriptor = match self {
             Self::Tcp(stream) => stream.as_fd(),

@@ -76,7 +76,7 @@ impl ScriptHead {
                 return Self::read(&lines, told).map(|head| Some((head, start)));
             }
             match status_line(line) {
-                // of programs that were written for "non-parsed headers"
+                // from programs that were written for "non-parsed headers" (RFC 3875 5)
                 Some(status) if lines.is_empty() && told.is_none() => told = Some(status),
                 _ => lines.push(parse_line(line)?),
             }
@@ -121,7 +121,7 @@ fn parse_line(line: &[u8]) -> Result<(HeaderName, HeaderValue), BadOutput> {
     Ok((name, value))
 }
 
-/// What a status line (RFC 9112 4) says behind the version.
+/// The part of a status line after the version (RFC 9112 4).
 fn status_line(line: &[u8]) -> Option<&[u8]> {
     let version = line.strip_prefix(b"HTTP/")?;
     let space = version.iter().position(|byte| *byte == b' ')?;

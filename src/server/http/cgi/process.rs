@@ -51,7 +51,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Whether it is what a wrong first line of the program leads to.
+    /// Whether a wrong first line of the program may be the cause.
     pub(super) fn may_be_the_shebang(&self) -> bool {
         match self {
             Self::Start(error) => error.kind() == io::ErrorKind::NotFound,
@@ -170,7 +170,7 @@ impl Process {
                 };
                 tokio::select! {
                     ended = ended => Some(ended),
-                    // it has closed its output without an answer
+                    // the program has closed its output without an answer
                     () = relay.unwanted() => {
                         ending = Ending::Unwanted;
                         None

@@ -171,7 +171,8 @@ impl Relay {
         Ending::Bad
     }
 
-    /// Ends when who waits for an answer has gone; never if it was given.
+    /// Waits until the request that waits for an answer has gone. Never ends if the answer was
+    /// given.
     pub(super) async fn unwanted(&mut self) {
         match &mut self.answer {
             Some(answer) => answer.closed().await,

@@ -1,12 +1,13 @@
-//! The first line of a program, which names its interpreter: what the system does not say of it.
+//! Explains a wrong first line of a program, which names its interpreter: the system's error does
+//! not.
 
 use std::{fs::File, io::Read, path::Path};
 
-/// What Linux reads of the line, and more than others do.
+/// The most bytes of the line that Linux reads; other systems read less.
 const LONGEST: u64 = 256;
 
-/// Says what is wrong with the line, if that is known. A carriage return at its end is a part of the
-/// interpreter's name, or of its argument, and no screen shows it.
+/// Explains what is wrong with the line, if that is known. A carriage return at its end is a part
+/// of the interpreter's name or of its argument, and is invisible on the screen.
 pub(super) fn fault(program: &Path) -> Option<&'static str> {
     let mut start = Vec::new();
     File::open(program).ok()?.take(LONGEST).read_to_end(&mut start).ok()?;

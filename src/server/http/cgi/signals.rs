@@ -1,17 +1,18 @@
-//! A program's signals are as after a login, whatever Python ignores or whoever started the server:
-//! what is ignored stays so across exec(2), and a program does not look.
+//! Resets the signals of a program to what they are after a login. Python and other programs that
+//! started the server may ignore signals; ignored signals stay ignored across exec(2), and programs
+//! do not expect that.
 
-// nothing else runs code between fork(2) and exec(2)
+// unsafe, because only `pre_exec` runs code between fork(2) and exec(2)
 #![allow(unsafe_code)]
 
 use std::{mem::MaybeUninit, ptr};
 
 use tokio::process::Command;
 
-/// Signals are numbered from 1 to this.
+/// The highest number of a signal.
 const LAST: i32 = 64;
 
-/// Has the program start with the default action for every signal, and none blocked.
+/// Makes the program start with the default action for every signal, and with none blocked.
 pub(super) fn reset(command: &mut Command) {
     let reset = || {
         for number in 1..=LAST {
