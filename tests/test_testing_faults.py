@@ -107,7 +107,10 @@ def test_a_handshake_hangs_until_it_is_let_go(server, end):
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        (lambda server: server.reject(101), "status 101; a refusal has one from 200 to 599"),
+        (
+            lambda server: server.reject(101),
+            "status 101; an answer has one from 200 to 599",
+        ),
         (lambda server: server.reject(503, times=-1), "times is -1"),
         (lambda server: server.accept(-1), "accept -1"),
         (lambda server: server.drop_at(0), "drop at message 0"),

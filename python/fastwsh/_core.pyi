@@ -679,6 +679,9 @@ class Server:
     def ask_for_every_request(self, asks: bool) -> None:
         """Call the owner's `_find_place` for all requests without a route, not only upgrades."""
 
+    def set_body_paths(self, paths: set[str]) -> None:
+        """Say which handlers get requests with a body; others are refused."""
+
     def set_credential(self, credential: str | None) -> None:
         """Require this value of the Authorization header."""
     def reload_tls(self) -> None:

@@ -1,12 +1,13 @@
 //! Gives each connection to the place where its handler runs.
 
 use std::{
+    collections::HashSet,
     io,
     net::SocketAddr,
     os::fd::{BorrowedFd, IntoRawFd},
     sync::{
         atomic::{AtomicBool, Ordering},
-        Arc, OnceLock, Weak,
+        Arc, Mutex, OnceLock, Weak,
     },
     time::Duration,
 };
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     connection::{Outcome, Transport},
+    locks::lock,
     server::{
         Acceptor, Candidate, Concurrency, Event, EventSink, Executor, Level, Registry,
         Server as Core, Threads, Workers, SERVER_LOG,
@@ -44,6 +46,8 @@ pub(super) struct Dispatch {
     pub(super) asks_admission: AtomicBool,
     /// Whether to ask Python about handlers for every request, not only for upgrades.
     pub(super) asks_always: AtomicBool,
+    /// Paths whose handlers take requests with a body.
+    pub(super) body_paths: Mutex<HashSet<String>>,
 }
 
 impl Acceptor for Dispatch {
@@ -107,6 +111,10 @@ impl Acceptor for Dispatch {
             place.unwrap_or_else(|error| self.report(py, &error)).map(|name| to_concurrency(&name))
         })
         .flatten()
+    }
+
+    fn takes_body(&self, path: &str) -> bool {
+        lock(&self.body_paths).contains(path)
     }
 }
 

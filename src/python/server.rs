@@ -1,7 +1,7 @@
 //! `Server`: the native server under `fastwsh.server.WebSocketServer`.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     connection::ServerClose,
+    locks::lock,
     protocol::close::CloseCode,
     server::{
         CgiConfig, Concurrency, Config, Event, EventSink, IsExecutable, Routes, Server as Core,
@@ -154,6 +155,7 @@ impl Server {
             events: events.clone(),
             asks_admission: AtomicBool::new(false),
             asks_always: AtomicBool::new(false),
+            body_paths: Mutex::default(),
         });
         let files = tls.map(to_files);
         let tls =
@@ -199,6 +201,10 @@ impl Server {
 
     fn ask_for_every_request(&self, asks: bool) {
         self.dispatch.asks_always.store(asks, Ordering::SeqCst);
+    }
+
+    fn set_body_paths(&self, paths: HashSet<String>) {
+        *lock(&self.dispatch.body_paths) = paths;
     }
 
     #[pyo3(signature = (credential))]

@@ -80,6 +80,11 @@ pub trait Acceptor: Send + Sync {
     fn find(&self, _resource: &str, _is_upgrade: bool) -> Option<Concurrency> {
         None
     }
+
+    /// Whether the handler of a path answers requests with a body itself.
+    fn takes_body(&self, _path: &str) -> bool {
+        false
+    }
 }
 
 /// The state that all connections of a server share.

@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import coroutines, groups, loader, pywebsocket
+from fastwsh import _core, coroutines, groups, loader, pywebsocket
 from fastwsh.config import ConfigError
 from fastwsh.handler_modules import HandlerPackage, importable
 from fastwsh.pywebsocket.dispatch import Dispatcher
-from fastwsh.pywebsocket.handshake import AbortedByUserException
+from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeException
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.faults import HandshakeFaults
+from fastwsh.testing.handshakes import Handshake
+from fastwsh.testing.http_paths import HttpPath, HttpPaths
 from fastwsh.testing.recorded import RecordedConnection
 from fastwsh.testing.recorded_stream import RecordingStream
 from fastwsh.testing.recording import Recorder
@@ -51,6 +53,9 @@ class RecordingDispatcher(Dispatcher):
         self._sources = sources
         self._recorder = recorder
         self._faults = faults
+        self.http = HttpPaths()
+        # Paths that have no handler, and are there for plain HTTP.
+        self._http_only: set[str] = set()
         # What served a path before a function of the test did.
         self._replaced: dict[str, loader.HandlerSuite | None] = {}
         self._encoding = encoding
@@ -116,7 +121,37 @@ class RecordingDispatcher(Dispatcher):
         suite = loader.HandlerSuite(replay.open, replay.play, replay.farewell)
         self._add(path, suite, replay.play)
 
+    def add_http(self, path: str, method: str | None) -> tuple[HttpPath, bool]:
+        """Answer plain HTTP at a path; return the answers, and whether nothing served it before.
+
+        Raises:
+            ValueError: A coroutine function serves it.
+        """
+        suite = self._handler_suite_map.get(path)
+        if suite is not None and (suite.is_async or suite.opens_async):
+            raise _no_http_beside(path)
+        answers = self.http.get(path, method)
+        if suite is None:
+            suite = loader.HandlerSuite(_refuse, _refuse, loader.default_passive_closing_handshake)
+            self._add(path, suite, _refuse)
+            self._http_only.add(path)
+            return answers, True
+        for listen in self._alias_listeners:
+            listen()
+        return answers, False
+
+    def answers_http(self, connection: _core.Connection) -> bool:
+        """Tell whether a request is for plain HTTP."""
+        path = connection.resource.partition("?")[0]
+        if path not in self.http.paths():
+            return False
+        upgrade = (connection.header("Upgrade") or "").lower()
+        return "websocket" not in upgrade or path in self._http_only
+
     def _add(self, path: str, suite: loader.HandlerSuite, function: Callable[[Any], Any]) -> None:
+        if (suite.is_async or suite.opens_async) and path in self.http.paths():
+            raise _no_http_beside(path)
+        self._http_only.discard(path)
         self._watch(suite, function)
         if path not in self._replaced:
             self._replaced[path] = self._handler_suite_map.get(path)
@@ -129,6 +164,7 @@ class RecordingDispatcher(Dispatcher):
 
     def restore(self, path: str) -> None:
         """Serve a path as before the first function was added to it."""
+        self._http_only.discard(path)
         former = self._replaced.pop(path, None)
         if former is None:
             self.remove_handler(path)
@@ -151,16 +187,29 @@ class RecordingDispatcher(Dispatcher):
             suite.transfer_data = functools.partial(self._transfer, call)
 
     def _open(self, do_extra_handshake: Callable[[Any], Any], request: Any) -> Any:
-        self._recorder.note_attempt()
-        self._faults.apply(request)
+        self._apply_faults(request, self._note_attempt(request))
         return do_extra_handshake(request)
 
     async def _open_async(
         self, do_extra_handshake: Callable[[Any], Awaitable[Any]], request: Any
     ) -> Any:
-        self._recorder.note_attempt()
-        await coroutines.call_in_thread(self._faults.apply, request)
+        handshake = self._note_attempt(request)
+        await coroutines.call_in_thread(self._apply_faults, request, handshake)
         return await do_extra_handshake(request)
+
+    def _note_attempt(self, request: Any) -> Handshake:
+        handshake = Handshake(request)
+        self._recorder.note_attempt(handshake)
+        return handshake
+
+    def _apply_faults(self, request: Any, handshake: Handshake) -> None:
+        try:
+            self._faults.apply(request, handshake)
+        except (HandshakeException, AbortedByUserException, OSError):
+            raise
+        except Exception as error:
+            self._recorder.note_error(handshake.path, error)
+            raise
 
     def _transfer(self, call: Callable[[Connection], Any], request: Any) -> None:
         connection = Connection(request, self._recorder)
@@ -184,6 +233,17 @@ def _judging(connection: RecordedConnection, recorder: Recorder) -> Iterator[Non
         raise
     if connection.is_dropped:
         raise AbortedByUserException("the test server has reset it")
+
+
+def _refuse(_: Any) -> None:
+    """Stand for a handler where there is only HTTP."""
+
+
+def _no_http_beside(path: str) -> ValueError:
+    return ValueError(
+        f"{path} cannot have answers to plain HTTP and a coroutine function; serve it by a "
+        "function that is none, or use another path"
+    )
 
 
 def _load(source: Path, package: HandlerPackage) -> list[loader.HandlerFile]:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeException
+from fastwsh.testing.arguments import check_function
+from fastwsh.testing.handshakes import Handshake
+from fastwsh.testing.http_messages import HttpResponse
 
 __all__ = ["HandshakeFaults"]
 
@@ -25,6 +28,7 @@ class _Fault:
     path: str | None
     left: int | None
     apply: Callable[[Any], None]
+    when: Callable[[Handshake], object] | None = None
 
 
 class HandshakeFaults:
@@ -35,26 +39,41 @@ class HandshakeFaults:
         self._faults: list[_Fault] = []
         self._released = threading.Event()
 
-    def add(self, apply: Callable[[Any], None], path: str | None, times: int | None) -> None:
+    def add(
+        self,
+        apply: Callable[[Any], None],
+        path: str | None,
+        times: int | None,
+        when: Callable[[Handshake], object] | None = None,
+    ) -> None:
         """Add a fault.
 
         Args:
             apply: Called with the request; raises if the handshake is over with that.
             path: For which path; None: every one.
             times: For how many handshakes; None: all.
+            when: Says of a handshake whether the fault is for it; None: for all.
 
         Raises:
-            ValueError: `times` is below 0.
+            TypeError, ValueError: `times` is no number from 0 on, or `when` no function.
         """
-        if times is not None and times < 0:
-            raise ValueError(f"times is {times}; give the number of handshakes, or None for all")
+        if times is not None:
+            if isinstance(times, bool) or not isinstance(times, int):
+                raise TypeError(f"times={times!r}; give the number of handshakes, or None for all")
+            if times < 0:
+                raise ValueError(
+                    f"times is {times}; give the number of handshakes, or None for all"
+                )
+        if when is not None:
+            check_function(when, "when")
         with self._lock:
-            self._faults.append(_Fault(path, times, apply))
+            self._faults.append(_Fault(path, times, apply, when))
 
-    def apply(self, request: Any) -> None:
+    def apply(self, request: Any, handshake: Handshake) -> None:
         """Do to a handshake what is to be done to it.
 
         Raises:
+            Exception: What `when` raises.
             HandshakeException: It is refused.
             AbortedByUserException: It is over without an answer of the server's own.
         """
@@ -62,7 +81,7 @@ class HandshakeFaults:
         with self._lock:
             faults = [fault for fault in self._faults if fault.path in (None, path)]
         for fault in faults:
-            if self._take(fault):
+            if (fault.when is None or fault.when(handshake)) and self._take(fault):
                 fault.apply(request)
 
     def _take(self, fault: _Fault) -> bool:
@@ -87,13 +106,17 @@ class HandshakeFaults:
 
     # --- the faults ---
 
-    def rejection(self, status: int) -> Callable[[Any], None]:
-        """Answer with this status."""
-        if not 200 <= status <= 599:
-            raise ValueError(f"status {status}; a refusal has one from 200 to 599")
+    def rejection(self, status: int, response: HttpResponse | None = None) -> Callable[[Any], None]:
+        """Answer with this status, and with headers and body of a response if there is one."""
+        if response is None:
+            HttpResponse(status)
 
-        def reject(_: Any) -> None:
-            raise HandshakeException("the test server rejects it", status)
+        def reject(request: Any) -> None:
+            if response is None:
+                raise HandshakeException("the test server rejects it", status)
+            request._refused_with = status
+            request.connection.write(response.format(request.method))
+            raise AbortedByUserException(f"the test server rejects it with {status}")
 
         return reject
 

@@ -7,6 +7,7 @@ from fastwsh.testing.arguments import check_count, check_path, check_timeout
 from fastwsh.testing.errors import HandlerFailure
 from fastwsh.testing.expectation import MISSING, Expectation, Expected, Message
 from fastwsh.testing.frames import Frame
+from fastwsh.testing.handshakes import Handshake
 from fastwsh.testing.log import ServerLog
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
 
@@ -49,6 +50,11 @@ class ServerRecord:
     def attempts(self) -> int:
         """Opening handshakes at paths with a handler, also those that failed."""
         return self._recorder.attempts
+
+    @property
+    def handshakes(self) -> list[Handshake]:
+        """The same, each with its headers, what the client offered and the status of the answer."""
+        return list(self._recorder.handshakes)
 
     @property
     def log(self) -> list[str]:

@@ -19,6 +19,7 @@ from fastwsh.testing.clock import monotonic
 from fastwsh.testing.errors import CheckError, HandlerFailure, WaitTimeoutError
 from fastwsh.testing.expectation import Expectation, Message, show
 from fastwsh.testing.frames import Frame
+from fastwsh.testing.handshakes import Handshake
 
 __all__ = ["DEFAULT_TIMEOUT", "Recordable", "Recorder"]
 
@@ -74,6 +75,7 @@ class Recorder:
         self.received_frames: list[Frame] = []
         self.errors: list[HandlerFailure] = []
         self.attempts = 0
+        self.handshakes: list[Handshake] = []
         self.is_closing = False
         # whether that is what the test does to its clients
         self.is_interrupting = False
@@ -99,10 +101,11 @@ class Recorder:
                 self._sessions -= 1
                 self._changed.notify_all()
 
-    def note_attempt(self) -> None:
-        """Count an opening handshake."""
+    def note_attempt(self, handshake: Handshake) -> None:
+        """Note an opening handshake."""
         with self._changed:
             self.attempts += 1
+            self.handshakes.append(handshake)
             self._changed.notify_all()
 
     @contextlib.contextmanager
@@ -282,6 +285,7 @@ class Recorder:
         """Forget connections and messages, so that they do not add up."""
         with self._changed:
             self.connections.clear()
+            self.handshakes.clear()
             self.received.clear()
             self.received_frames.clear()
             self._messages.clear()

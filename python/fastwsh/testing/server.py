@@ -1,7 +1,6 @@
 """`WsServer`: a real server in this process, whose handlers, scripts and faults a test chooses."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fastwsh.testing.arguments import check_function, check_path
 from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.errors import CheckError, HandlerFailure
+from fastwsh.testing.handshakes import Handshake
+from fastwsh.testing.http_messages import Headers, to_headers
 from fastwsh.testing.log import ServerLog
 from fastwsh.testing.record import ServerRecord
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
@@ -87,7 +88,11 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
     # --- handlers ---
 
     def handler(
-        self, path: str, *, subprotocols: Sequence[str] | None = None
+        self,
+        path: str,
+        *,
+        subprotocols: Sequence[str] | None = None,
+        headers: Headers | Callable[[Handshake], Headers] | None = None,
     ) -> Callable[[_HandlerT], _HandlerT]:
         """Serve a path by the decorated function, in place of what served it before.
 
@@ -100,13 +105,21 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
             subprotocols: What it speaks: the first that the client offers of these is chosen, and
                 a client that offers others only is refused with 400. None: whatever the client
                 offers first.
+            headers: Headers for the answer that opens the connection, such as Set-Cookie; or a
+                function that makes them of the handshake. What it raises fails the test.
 
         Raises:
             TypeError, ValueError: An argument cannot be used.
         """
         path = check_path(path)
         known = check_subprotocols(subprotocols)
-        open_handshake = functools.partial(choose_subprotocol, known=known)
+        make_headers = headers if callable(headers) else None
+        added = [] if callable(headers) else to_headers(headers)
+
+        def open_handshake(request: Any) -> None:
+            choose_subprotocol(request, known)
+            made = added if make_headers is None else self._made(make_headers, request)
+            request.extra_headers.extend(made)
 
         def register(function: _HandlerT) -> _HandlerT:
             check_function(function, f"handler({path!r}) of")
@@ -115,6 +128,16 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
             return function
 
         return register
+
+    def _made(
+        self, make_headers: Callable[[Handshake], Headers], request: Any
+    ) -> list[tuple[str, str]]:
+        handshake = Handshake(request)
+        try:
+            return to_headers(make_headers(handshake))
+        except Exception as error:
+            self._recorder.note_error(handshake.path, error)
+            raise
 
     def check(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Fail if a handler has raised an exception, or a script was not played to its end.
@@ -152,6 +175,7 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
         for connection in self._recorder.running():
             connection.drop()
         self._recorder.wait_idle(HANDLER_SECONDS)
+        self._dispatcher.http.clear()
         for path in self._added:
             self._dispatcher.restore(path)
         self._added.clear()

@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,11 +30,19 @@ def _run(connection: _core.Connection) -> None:
     server: RecordedServer = connection.server
     with server._around_connection():
         proxy = server.proxy_of(connection.resource)
-        if proxy is None:
+        serve: Callable[[_core.Connection], object]
+        if server._dispatcher.answers_http(connection):
+            serve = server._dispatcher.http.serve
+        elif proxy is not None:
+            serve = proxy.serve
+        else:
             session.run(connection)
             return
         try:
-            proxy.serve(connection)
+            serve(connection)
+        except ConnectionError:
+            # the client has gone
+            return
         except Exception as error:  # noqa: BLE001 (told to the operator; the thread goes on)
             session.report(connection, error)
         finally:
@@ -189,6 +197,10 @@ class RecordedServer(WebSocketServer):
     def _configure_core(self, core: _core.Server) -> None:
         super()._configure_core(core)
         self._is_serving.set()
+
+    def _set_routes(self, core: _core.Server) -> None:
+        super()._set_routes(core)
+        core.set_body_paths(self._dispatcher.http.paths())
 
     def _log_events(self, core: _core.Server) -> None:
         with self.log.here():

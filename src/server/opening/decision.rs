@@ -108,7 +108,7 @@ pub(in crate::server) fn decide(
             resource
         }
     };
-    let (_, fragment) = uri::split_resource(&resource);
+    let (path, fragment) = uri::split_resource(&resource);
     let found = route.concurrency.or_else(|| {
         // this may wait for Python; `block_in_place` lets other connections go on
         block_in_place(|| shared.acceptor.find(&resource, Opening::is_meant(head)))
@@ -122,7 +122,9 @@ pub(in crate::server) fn decide(
             refuse(Refusal::new(400))
         }
         // the server could not tell whether the next bytes are the body or frames
-        Some(_) if Framing::of(head).has_body() => refuse(Refusal::new(400)),
+        Some(_) if Framing::of(head).has_body() && !shared.acceptor.takes_body(path) => {
+            refuse(Refusal::new(400))
+        }
         Some(concurrency) => Verdict::Other(Decision::Handler { resource, concurrency, peer }),
         // the log line for a missing handler depends on whether a WebSocket connection was wanted
         None => {
