@@ -15,6 +15,8 @@ pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
+mod sync;
+#[cfg(feature = "server")]
 pub mod tls_files;
 
 #[cfg(feature = "fuzzing")]

@@ -10,6 +10,7 @@ mod dispatch;
 mod errors;
 mod event_loop;
 mod functions;
+mod handler_job;
 mod header;
 mod hub;
 mod limits;

@@ -29,6 +29,7 @@ pub use self::{
     log::event::{Event, EventSink, Level, SERVER_LOG},
     registry::Registry,
     run::{
+        job_queue::JobQueue,
         threads::{Executor, ThreadJob, Threads},
         watchdog::{Slices, Watchdog},
     },

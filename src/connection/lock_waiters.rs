@@ -1,15 +1,12 @@
 //! Wakes callers that wait for a half of a connection but must not block on its lock, because they
 //! share their thread.
 
-use std::{
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        Mutex,
-    },
-    task::Waker,
-};
+use std::task::Waker;
 
-use crate::locks::lock;
+use crate::{
+    locks::lock,
+    sync::{AtomicBool, Mutex, Ordering},
+};
 
 /// The callers that wait for a lock of one connection.
 #[derive(Debug, Default)]

@@ -1,8 +1,13 @@
-//! Arguments as Python functions accept them: any object as a truth value, and numbers of any size.
+//! Arguments as Python functions accept them: any object as a truth value, numbers of any size, and
+//! bytes-like objects.
 //! pywebsocket is written in Python, so handlers may pass any object that a condition or a
 //! comparison accepts.
 
-use pyo3::{exceptions::PyTypeError, prelude::*, types::PyInt};
+use pyo3::{
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyBytes, PyInt, PyMemoryView},
+};
 
 /// An argument of which only the truth value counts (Python reference 6.11).
 #[derive(Debug, Clone, Copy)]
@@ -43,4 +48,26 @@ impl<'py> FromPyObject<'_, 'py> for Number {
         }
         Ok(Self(if object.lt(0)? { i128::MIN } else { i128::MAX }))
     }
+}
+
+/// The bytes of `bytes`, or of anything that is bytes-like.
+///
+/// `bytes()` alone would make zeros of an integer, and bytes of a list of numbers.
+pub(super) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Ok(bytes.clone());
+    }
+    object.len()?;
+    let py = object.py();
+    refuse_unless_bytes_like(object)?;
+    py.get_type::<PyBytes>().call1((object,))?.cast_into::<PyBytes>().map_err(Into::into)
+}
+
+/// Raises a `TypeError` for an object without a buffer, as concatenating it to bytes would.
+pub(super) fn refuse_unless_bytes_like(object: &Bound<'_, PyAny>) -> PyResult<()> {
+    if object.is_instance_of::<PyBytes>() || PyMemoryView::from(object).is_ok() {
+        return Ok(());
+    }
+    let kind = object.get_type().name()?;
+    Err(PyTypeError::new_err(format!("a bytes-like object is required, not '{kind}'")))
 }

@@ -15,9 +15,9 @@ use pyo3::{
 };
 
 use super::{
+    argument::bytes_of,
     errors::connection_error,
-    hub,
-    waiting::{sending, waiting},
+    waiting::{self, sending, waiting},
 };
 use crate::{
     client::Connected,
@@ -128,8 +128,8 @@ impl Connection {
     }
 
     fn send(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
-        hub::yield_if_over_budget(py)?;
-        hub::charge_bytes(bytes.len());
+        waiting::yield_if_over_budget(py)?;
+        waiting::charge_bytes(bytes.len());
         sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?.map_err(|error| {
             self.transport.note_end_told();
             connection_error(py, &error)
@@ -143,14 +143,6 @@ impl Connection {
                 let parsed = HeadReader::new(HeadLimits::NONE).finish(bytes);
                 parsed.ok().map(|(head, _)| look(&head))
             }
-        }
-    }
-
-    pub(super) fn outcome(&self) -> Outcome {
-        if self.transport.closing().is_clean() {
-            Outcome::Clean
-        } else {
-            Outcome::Abrupt
         }
     }
 }
@@ -167,7 +159,7 @@ impl Connection {
         if data.is_instance_of::<PyString>() {
             return Err(PyTypeError::new_err("a bytes-like object is required, not 'str'"));
         }
-        let bytes = super::stream::bytes_of(data)?;
+        let bytes = bytes_of(data)?;
         let bytes = bytes.as_bytes();
         self.transport.note_raw();
         self.send(py, bytes)?;
@@ -185,7 +177,7 @@ impl Connection {
     }
 
     fn half_close(&self, py: Python<'_>) -> PyResult<()> {
-        hub::yield_if_over_budget(py)?;
+        waiting::yield_if_over_budget(py)?;
         sending(py, &self.transport, |wait| self.transport.end_sending(wait))?
             .map_err(|error| connection_error(py, &error))
     }
@@ -375,7 +367,7 @@ pub(super) fn to_python(py: Python<'_>, address: Option<SocketAddr>) -> PyResult
 
 /// Reads at most `most` bytes. Waits until there are some, or the stream ends.
 fn read_some(py: Python<'_>, transport: &Transport, most: usize) -> PyResult<io::Result<Vec<u8>>> {
-    hub::yield_if_over_budget(py)?;
+    waiting::yield_if_over_budget(py)?;
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
@@ -395,7 +387,7 @@ fn read_some(py: Python<'_>, transport: &Transport, most: usize) -> PyResult<io:
         }
         Ok(bytes)
     })?;
-    hub::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
+    waiting::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)
 }
 
@@ -405,7 +397,7 @@ pub(super) fn read_exactly(
     transport: &Transport,
     wanted: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
-    hub::yield_if_over_budget(py)?;
+    waiting::yield_if_over_budget(py)?;
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
@@ -433,6 +425,6 @@ pub(super) fn read_exactly(
             }
         }
     })?;
-    hub::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
+    waiting::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)
 }

@@ -301,7 +301,7 @@ impl OutgoingMessageFilter {
         } else {
             message.call_method1(intern!(py, "encode"), (intern!(py, "utf-8"),))?
         };
-        let bytes = super::stream::bytes_of(&message)?;
+        let bytes = super::argument::bytes_of(&message)?;
         let framer = self.0.get();
         Ok(match framer.deflate(py, bytes.as_bytes(), end) {
             Some((output, is_first)) => {
@@ -328,7 +328,7 @@ impl IncomingMessageFilter {
         if !std::mem::take(&mut lock(&framer.incoming).inflate_next) {
             return Ok(message.clone());
         }
-        let bytes = super::stream::bytes_of(message)?;
+        let bytes = super::argument::bytes_of(message)?;
         let output = framer
             .inflate(py, bytes.as_bytes())
             .map_err(|error| protocol_error(py, &error, false))?;

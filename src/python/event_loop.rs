@@ -12,7 +12,6 @@ mod stream;
 mod work;
 
 use std::{
-    collections::VecDeque,
     io,
     sync::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -23,21 +22,16 @@ use std::{
 
 use pyo3::prelude::*;
 
-pub(super) use self::{
-    caller::{here, Hook},
-    operation::Operation,
-    poller::AsyncConnection,
-    stream::AsyncStream,
-};
+pub(super) use self::{operation::Operation, poller::AsyncConnection, stream::AsyncStream};
 use super::{
-    connection::Connection,
-    dispatch::{ConnectionGuard, HandlerJob},
     errors::os_error,
+    handler_job::{ConnectionGuard, HandlerJob},
+    waiting,
 };
 use crate::{
     connection::{CallerId, Reactor, ReactorToken, Remote, Slice, Transport, Wait},
     locks::lock,
-    server::{Slices, Watchdog},
+    server::{JobQueue, Slices, Watchdog},
 };
 
 /// The most looks at the sockets in one call, as long as each finds something. A trip through the
@@ -54,9 +48,8 @@ pub(super) struct LoopState {
     remote: Arc<Remote>,
     /// Connections, by the number of their place in the reactor.
     watched: Mutex<Vec<Option<Watched>>>,
-    jobs: Mutex<VecDeque<HandlerJob>>,
-    /// The event loop accepts no more jobs.
-    ended: AtomicBool,
+    /// Closed when no job will run any more.
+    jobs: JobQueue<HandlerJob>,
     /// The slices of its thread, for the watchdog.
     slices: Arc<Slices>,
     /// Whether this code must report when the thread waits, because nothing else does.
@@ -89,10 +82,9 @@ struct Watched {
 impl LoopState {
     /// Accepts a connection for a coroutine function. Returns the job if the event loop has ended.
     pub(super) fn submit(&self, job: HandlerJob) -> Option<HandlerJob> {
-        if self.ended.load(Ordering::SeqCst) {
+        if let Err(job) = self.jobs.push(job) {
             return Some(job);
         }
-        lock(&self.jobs).push_back(job);
         self.remote.call();
         None
     }
@@ -270,8 +262,7 @@ impl EventLoop {
             reactor: Mutex::new(reactor),
             remote,
             watched: Mutex::default(),
-            jobs: Mutex::default(),
-            ended: AtomicBool::new(false),
+            jobs: JobQueue::default(),
             slices: Arc::default(),
             says_when_it_waits: AtomicBool::new(false),
             python: Mutex::new(Some(Loop { event_loop, start })),
@@ -283,7 +274,7 @@ impl EventLoop {
     }
 
     fn enter_thread(&self) {
-        caller::enter_for_good(self.0.clone());
+        waiting::enter_event_loop(Some(self.0.clone()));
     }
 
     fn run(&self, py: Python<'_>) -> PyResult<()> {
@@ -327,8 +318,7 @@ impl EventLoop {
 
     fn end(&self, py: Python<'_>) {
         self.0.slices.end();
-        self.0.ended.store(true, Ordering::SeqCst);
-        let jobs = std::mem::take(&mut *lock(&self.0.jobs));
+        let jobs = self.0.jobs.close();
         py.detach(|| drop(jobs));
         let python = lock(&self.0.python).take();
         drop(python);
@@ -362,17 +352,13 @@ impl EventLoop {
 
     fn start_jobs(&self, py: Python<'_>) -> bool {
         let mut has_started = false;
-        let take = || lock(&self.0.jobs).pop_front();
-        while let Some(job) = take() {
+        while let Some(job) = self.0.jobs.pop() {
             has_started = true;
             self.0.slices.begin();
             let Some((connection, _, guard)) = job.begin(py) else { continue };
             let Some(start) = self.0.start(py) else { continue };
-            let departure = AsyncConnectionGuard {
-                connection: connection.clone().unbind(),
-                guard: Mutex::new(Some(guard)),
-            };
-            if let Err(error) = start.call1(py, (&connection, departure)) {
+            let on_end = AsyncConnectionGuard(Mutex::new(Some(guard)));
+            if let Err(error) = start.call1(py, (&connection, on_end)) {
                 error.write_unraisable(py, Some(connection.as_any()));
             }
         }
@@ -382,17 +368,13 @@ impl EventLoop {
 
 /// Called when the coroutine of a connection has ended; closes the connection.
 #[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct AsyncConnectionGuard {
-    connection: Py<Connection>,
-    guard: Mutex<Option<ConnectionGuard>>,
-}
+pub(super) struct AsyncConnectionGuard(Mutex<Option<ConnectionGuard>>);
 
 #[pymethods]
 impl AsyncConnectionGuard {
     #[pyo3(signature = (*_arguments))]
     fn __call__(&self, py: Python<'_>, _arguments: &Bound<'_, PyAny>) {
-        let Some(mut guard) = lock(&self.guard).take() else { return };
-        guard.set_outcome(self.connection.get().outcome());
+        let guard = lock(&self.0).take();
         py.detach(|| drop(guard));
     }
 }

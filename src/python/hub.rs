@@ -20,14 +20,11 @@ use std::{
 
 use pyo3::{intern, prelude::*};
 
-pub(super) use self::{
-    parker::{parked, turn, waiting, wants_input},
-    shared::Hub,
-};
+pub(super) use self::shared::Hub;
 use super::{
-    connection::Connection,
-    dispatch::{ConnectionGuard, HandlerJob},
     errors::os_error,
+    handler_job::{ConnectionGuard, HandlerJob},
+    waiting,
 };
 use crate::{
     connection::{CallerId, Reactor, Slice},
@@ -45,11 +42,6 @@ const LOOK_EVERY: u32 = 64;
 
 /// The most idle greenlets to keep, enough for a burst of short connections.
 const MAX_IDLE: usize = 64;
-
-thread_local! {
-    /// Set in the hub's thread, which runs as long as the process.
-    static HERE: Cell<Option<&'static HubThread>> = const { Cell::new(None) };
-}
 
 /// The state that only the hub's thread uses.
 pub(super) struct HubThread {
@@ -85,7 +77,7 @@ struct Worker {
 /// A connection with a running handler.
 struct Task {
     worker: Worker,
-    connection: Py<Connection>,
+    connection: Py<PyAny>,
 }
 
 /// The caller that goes on.
@@ -96,27 +88,9 @@ enum Next {
     Task(CallerId, Py<PyAny>),
 }
 
-/// The hub's thread, if the caller is a handler in it.
-pub(super) fn here() -> Option<&'static HubThread> {
-    HERE.get().filter(|hub| hub.current.get().is_some())
-}
-
-/// Whether this is the hub's thread, in a handler or between two.
-fn is_hub_thread() -> bool {
-    HERE.get().is_some()
-}
-
-/// Lets others run if the calling handler has done much without waiting.
-pub(super) fn yield_if_over_budget(py: Python<'_>) -> PyResult<()> {
-    here().map_or(Ok(()), |hub| hub.yield_if_over_budget(py))
-}
-
-/// Counts bytes that a handler sends or has received.
-pub(super) fn charge_bytes(bytes: usize) {
-    if let Some(hub) = HERE.get() {
-        let cost = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
-        hub.budget.set(hub.budget.get().saturating_sub(cost));
-    }
+/// The only hub of the process: see [`Hub::shared`].
+pub(super) fn shared(py: Python<'_>) -> PyResult<Arc<Hub>> {
+    Hub::shared(py, HubThread::run)
 }
 
 /// Dropped when the hub's thread ends. That should not happen; if it does, connections go to
@@ -137,7 +111,7 @@ impl HubThread {
             Ok(here) => {
                 // leaked on purpose: greenlets that wait refer to it
                 let here: &'static Self = Box::leak(Box::new(here));
-                HERE.set(Some(here));
+                waiting::enter_hub(here);
                 here.serve(py);
             }
             Err(error) => error.write_unraisable(py, None),
@@ -177,7 +151,7 @@ impl HubThread {
         self.hub.slices.resume();
         loop {
             for _ in 0..LOOK_EVERY {
-                let Some(job) = self.hub.take_job() else { break };
+                let Some(job) = self.hub.jobs.pop() else { break };
                 self.start(py, job);
             }
             if let Next::Task(id, switch) = self.next(py, None) {
@@ -198,7 +172,7 @@ impl HubThread {
             Err(error) => return error.write_unraisable(py, Some(connection.as_any())),
         };
         let switch = worker.switch.clone_ref(py);
-        let task = Task { worker, connection: connection.clone().unbind() };
+        let task = Task { worker, connection: connection.clone().into_any().unbind() };
         let Some(id) = self.add(task, guard) else { return };
         self.enter(Some(id));
         self.hub.slices.note_turn();
@@ -267,11 +241,10 @@ impl HubThread {
         self.free.borrow_mut().push(id);
         let Some(Task { worker, connection }) = task else { return };
         if let Err(error) = result.and_then(|_| self.keep_worker(py, worker)) {
-            error.write_unraisable(py, Some(connection.bind(py).as_any()));
+            error.write_unraisable(py, Some(connection.bind(py)));
         }
-        if let Some(mut guard) = owner {
-            guard.set_outcome(connection.get().outcome());
-        }
+        drop(connection);
+        drop(owner);
     }
 
     /// Decides which handler goes on. If none can, waits for the sockets of all.
@@ -279,7 +252,7 @@ impl HubThread {
         loop {
             let ready = self.ready.borrow_mut().pop_front();
             let is_due = self.until_look.get() == 0 || self.last_look.is_over();
-            if self.hub.has_jobs() && (ready.is_none() || is_due) {
+            if !self.hub.jobs.is_empty() && (ready.is_none() || is_due) {
                 // new connections begin in the main greenlet; the handler that was next keeps its
                 // turn
                 self.ready.borrow_mut().extend(ready);
@@ -359,7 +332,7 @@ impl HubThread {
     }
 
     /// Lets others run if the calling handler has used up its budget.
-    fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()> {
+    fn yield_when_over_budget(&self, py: Python<'_>) -> PyResult<()> {
         match self.budget.get().checked_sub(1) {
             Some(left) if !self.slice.is_over() => {
                 self.budget.set(left);

@@ -23,7 +23,8 @@ use super::{
     dispatch::Dispatch,
     errors::os_error,
     event_loop::EventLoop,
-    hub::Hub,
+    handler_job::Handlers,
+    hub,
     limits::Limits,
     proxies::Proxies,
 };
@@ -146,13 +147,15 @@ impl Server {
         };
         let dispatch = Arc::new(Dispatch {
             core: OnceLock::new(),
-            threads: Threads::new(stack_size),
-            hub: hub.then(|| Hub::shared(owner.py())).transpose()?,
+            handlers: Arc::new(Handlers {
+                threads: Threads::new(stack_size),
+                settings: Arc::new(settings),
+                run,
+                owner: PyWeakrefReference::new(owner)?.unbind(),
+                events: events.clone(),
+            }),
+            hub: hub.then(|| hub::shared(owner.py())).transpose()?,
             event_loop: OnceLock::new(),
-            settings: Arc::new(settings),
-            run,
-            owner: PyWeakrefReference::new(owner)?.unbind(),
-            events: events.clone(),
             asks_admission: AtomicBool::new(false),
             asks_always: AtomicBool::new(false),
             body_paths: Mutex::default(),

@@ -10,10 +10,12 @@ mod closing;
 mod frames;
 mod link;
 mod message;
+mod payload;
 mod receive;
 mod send;
 mod telling;
 mod wait;
+mod warnings;
 
 use std::sync::{
     atomic::{AtomicBool, AtomicU8, Ordering},
@@ -25,17 +27,18 @@ use pyo3::{
     intern,
     prelude::*,
     sync::MutexExt,
-    types::{PyBytes, PyDict, PyList, PyMemoryView, PyString, PyTuple},
+    types::{PyBytes, PyDict, PyList, PyString, PyTuple},
     PyTraverseError, PyVisit,
 };
 
-use self::link::Link;
+use self::link::{Link, Turn};
 pub(super) use self::wait::ReceiveGoal;
 use super::{
-    argument::{Number, Truth},
+    argument::{bytes_of, Number, Truth},
+    connection::Connection,
     errors::Kind,
     options::{Direction, StreamOptions},
-    repr,
+    repr, waiting,
 };
 use crate::{
     locks::lock,
@@ -290,6 +293,26 @@ impl Stream {
 }
 
 impl Inner {
+    fn link<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
+        let connection = self.attribute(py, intern!(py, "connection"))?;
+        Ok(match connection.cast_into_exact::<Connection>() {
+            Ok(connection) => Link::Native(connection),
+            Err(error) => Link::Duck(error.into_inner()),
+        })
+    }
+
+    /// Waits while another caller compresses and sends a piece of a message.
+    fn compressing_turn<'a>(&'a self, py: Python<'_>, link: &Link<'_>) -> PyResult<Turn<'a>> {
+        let Link::Native(connection) = link else {
+            let guard = self.compressing.lock_py_attached(py);
+            let guard = guard.unwrap_or_else(PoisonError::into_inner);
+            return Ok(Turn::new(guard, None));
+        };
+        let transport = &connection.get().transport;
+        let guard = waiting::turn(py, transport, &self.compressing)?;
+        Ok(Turn::new(guard, Some(transport.clone())))
+    }
+
     fn attribute<'py>(
         &self,
         py: Python<'py>,
@@ -363,26 +386,4 @@ impl Inner {
     fn reader(&self, py: Python<'_>) -> MutexGuard<'_, MessageReader> {
         self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Raises a `TypeError` for an object without a buffer, as concatenating it to bytes would.
-pub(super) fn refuse_unless_bytes_like(object: &Bound<'_, PyAny>) -> PyResult<()> {
-    if object.is_instance_of::<PyBytes>() || PyMemoryView::from(object).is_ok() {
-        return Ok(());
-    }
-    let kind = object.get_type().name()?;
-    Err(PyTypeError::new_err(format!("a bytes-like object is required, not '{kind}'")))
-}
-
-/// The bytes of `bytes`, or of anything that is bytes-like.
-///
-/// `bytes()` alone would make zeros of an integer, and bytes of a list of numbers.
-pub(super) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    if let Ok(bytes) = object.cast::<PyBytes>() {
-        return Ok(bytes.clone());
-    }
-    object.len()?;
-    let py = object.py();
-    refuse_unless_bytes_like(object)?;
-    py.get_type::<PyBytes>().call1((object,))?.cast_into::<PyBytes>().map_err(Into::into)
 }

@@ -1,5 +1,6 @@
 //! The part of running handlers that needs no interpreter: threads, and a watchdog for a thread
 //! that handlers share.
 
+pub(super) mod job_queue;
 pub(super) mod threads;
 pub(super) mod watchdog;

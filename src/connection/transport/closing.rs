@@ -1,6 +1,6 @@
 //! How the parts of the server report the steps of closing a connection, see [`Closing`].
 
-use super::Transport;
+use super::{Outcome, Transport};
 use crate::protocol::{close::CloseCode, closing::Closing};
 
 impl Transport {
@@ -50,5 +50,14 @@ impl Transport {
         // outside of the transition, which may run several times: this is a system call
         let is_peer_gone = self.is_peer_gone();
         self.closing.update(|closing| closing.handler_ended(is_peer_gone));
+    }
+
+    /// How the connection ends, for [`Self::finish`].
+    pub fn outcome(&self) -> Outcome {
+        if self.closing().is_clean() {
+            Outcome::Clean
+        } else {
+            Outcome::Abrupt
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! of.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     io,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -20,14 +20,10 @@ use super::LoopState;
 use crate::{
     connection::{LockWaiters, Park, ReactorToken, Slice, Transport, Wait},
     locks::try_lock,
+    python::waiting::{self, ComesBack, ParkedWork, Scheduler, WaitingWork},
 };
 
 thread_local! {
-    /// The event loop that a server runs in this thread, or the one of the coroutine that makes the
-    /// current call.
-    static SHARED: RefCell<Option<Arc<LoopState>>> = const { RefCell::new(None) };
-    /// Whether the caller repeats a call that would have to wait.
-    static COMES_BACK: Cell<bool> = const { Cell::new(false) };
     /// The current call must be repeated.
     static BLOCKED: Cell<bool> = const { Cell::new(false) };
     /// The current call must be repeated only to let others have their turn first.
@@ -37,28 +33,19 @@ thread_local! {
     static IS_TIMED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The caller, if it runs in an event loop.
-pub(in crate::python) fn here() -> Option<Here> {
-    SHARED.with_borrow(Clone::clone).map(Here)
-}
-
-/// Marks this thread as that of a server's event loop, for good.
-pub(super) fn enter_for_good(shared: Arc<LoopState>) {
-    SHARED.set(Some(shared));
-}
-
 /// A call of a coroutine, until it is dropped.
 pub(super) struct Call {
-    before: Option<Arc<LoopState>>,
-    came_back: bool,
+    before: Option<Arc<dyn Scheduler>>,
+    _comes_back: ComesBack,
 }
 
 impl Call {
-    pub(super) fn begin(shared: &Arc<LoopState>) -> Self {
+    pub(super) fn begin(state: &Arc<LoopState>) -> Self {
         BLOCKED.set(false);
         OTHERS_FIRST.set(false);
         IS_TIMED.set(false);
-        Self { before: SHARED.replace(Some(shared.clone())), came_back: COMES_BACK.replace(true) }
+        let before = waiting::enter_event_loop(Some(state.clone()));
+        Self { before, _comes_back: ComesBack::begin() }
     }
 
     /// Whether the exception of the call means that the call must be repeated.
@@ -76,69 +63,46 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        SHARED.set(self.before.take());
-        COMES_BACK.set(self.came_back);
+        waiting::enter_event_loop(self.before.take());
     }
 }
 
-/// While this exists, a hook of the handler runs, which does not repeat its calls.
-pub(in crate::python) struct Hook(bool);
-
-impl Hook {
-    pub(in crate::python) fn begin() -> Self {
-        Self(COMES_BACK.replace(false))
-    }
-}
-
-impl Drop for Hook {
-    fn drop(&mut self) {
-        COMES_BACK.set(self.0);
-    }
-}
-
-/// A caller in an event loop.
-pub(in crate::python) struct Here(Arc<LoopState>);
-
-impl Here {
-    pub(in crate::python) fn receiving<T>(
+impl Scheduler for LoopState {
+    fn receive(
         &self,
         py: Python<'_>,
         transport: &Transport,
-        work: impl FnOnce(Wait<'_>) -> T,
-    ) -> PyResult<T> {
-        if !COMES_BACK.get() {
+        work: &mut WaitingWork<'_>,
+    ) -> PyResult<()> {
+        if !waiting::comes_back() {
             return Err(would_hold_up());
         }
-        let parker = self.parker(py, transport);
-        let result = work(Wait::Park(&parker));
+        let parker = Parker::new(py, self, transport);
+        work(Wait::Park(&parker));
         if parker.blocked.get() {
             return Err(blocked());
         }
-        Ok(result)
+        Ok(())
     }
 
-    pub(in crate::python) fn sending<T>(
+    fn send(
         &self,
         py: Python<'_>,
         transport: &Transport,
-        work: impl FnOnce(Wait<'_>) -> T,
-    ) -> PyResult<T> {
-        if !transport.is_at_home(&self.0.remote) {
+        work: &mut WaitingWork<'_>,
+    ) -> PyResult<()> {
+        if !transport.is_at_home(&self.remote) {
             return Err(would_hold_up());
         }
-        Ok(work(Wait::Park(&self.parker(py, transport))))
+        work(Wait::Park(&Parker::new(py, self, transport)));
+        Ok(())
     }
 
-    pub(in crate::python) fn parked<T>(
-        &self,
-        py: Python<'_>,
-        transport: &Transport,
-        work: impl FnOnce(Option<&dyn Park>) -> T,
-    ) -> T {
-        work(Some(&self.parker(py, transport)))
+    fn with_parker(&self, py: Python<'_>, transport: &Transport, work: &mut ParkedWork<'_>) {
+        work(Some(&Parker::new(py, self, transport)));
     }
 
-    pub(in crate::python) fn turn<'a>(
+    fn lock<'a>(
         &self,
         py: Python<'_>,
         transport: &Transport,
@@ -147,37 +111,23 @@ impl Here {
         if let Some(guard) = try_lock(mutex) {
             return Ok(guard);
         }
-        if !COMES_BACK.get() {
+        if !waiting::comes_back() {
             return Err(would_hold_up());
         }
-        let parker = self.parker(py, transport);
+        let parker = Parker::new(py, self, transport);
         if parker.wait_for_lock(transport.lock_waiters(), &|| try_lock(mutex).is_some()).is_ok() {
             // the next try will find out
-            self.0.wake_soon(transport);
+            self.wake_soon(transport);
         }
         Err(blocked())
     }
 
-    /// Ends the call, so that it is repeated, if it has taken long, or if the peer does not read
-    /// what is sent to it meanwhile.
-    pub(in crate::python) fn pause(&self, py: Python<'_>, transport: &Transport) -> PyResult<()> {
-        let parker = self.parker(py, transport);
-        if COMES_BACK.get() && parker.pause().is_err() {
-            return Err(blocked());
-        }
-        Ok(())
-    }
-
     /// Registers the caller to wait for input, if there is none.
-    pub(in crate::python) fn await_input(
-        &self,
-        py: Python<'_>,
-        transport: &Transport,
-    ) -> PyResult<()> {
-        if !COMES_BACK.get() {
+    fn await_input(&self, py: Python<'_>, transport: &Transport) -> PyResult<()> {
+        if !waiting::comes_back() {
             return Err(would_hold_up());
         }
-        let parker = self.parker(py, transport);
+        let parker = Parker::new(py, self, transport);
         let Some(mut inbound) = transport.try_inbound() else { return Ok(()) };
         if parker.is_readable() || !inbound.is_drained() {
             return Ok(());
@@ -190,8 +140,18 @@ impl Here {
         Err(blocked())
     }
 
-    fn parker<'a, 'py>(&'a self, py: Python<'py>, transport: &'a Transport) -> Parker<'a, 'py> {
-        Parker { py, shared: &self.0, transport, blocked: Cell::new(false) }
+    /// Ends the call, so that it is repeated, if it has taken long, or if the peer does not read
+    /// what is sent to it meanwhile.
+    fn pause(&self, py: Python<'_>, transport: &Transport) -> PyResult<()> {
+        let parker = Parker::new(py, self, transport);
+        if waiting::comes_back() && parker.pause().is_err() {
+            return Err(blocked());
+        }
+        Ok(())
+    }
+
+    fn has_own_thread(&self) -> bool {
+        false
     }
 }
 
@@ -211,18 +171,14 @@ fn would_hold_up() -> PyErr {
 /// Registers what a caller waits for.
 pub(super) struct Parker<'a, 'py> {
     py: Python<'py>,
-    shared: &'a Arc<LoopState>,
+    shared: &'a LoopState,
     transport: &'a Transport,
     /// The caller must repeat the call.
     blocked: Cell<bool>,
 }
 
 impl<'a, 'py> Parker<'a, 'py> {
-    pub(super) fn new(
-        py: Python<'py>,
-        shared: &'a Arc<LoopState>,
-        transport: &'a Transport,
-    ) -> Self {
+    pub(super) fn new(py: Python<'py>, shared: &'a LoopState, transport: &'a Transport) -> Self {
         Self { py, shared, transport, blocked: Cell::new(false) }
     }
 

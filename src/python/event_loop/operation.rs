@@ -131,7 +131,7 @@ impl Operation {
         };
         if let Some(poller) = &kept.poller {
             let poller = poller.bind(py).get();
-            kept.work.abandon(poller);
+            poller.abandon(&kept.work);
             if matches!(kept.phase, Phase::Aside) {
                 poller.end_turn();
             }
@@ -174,7 +174,7 @@ impl Operation {
         let tried = match poller.get().attempt(py, &mut work) {
             Ok(tried) => tried,
             Err(error) => {
-                work.abandon(poller.get());
+                poller.get().abandon(&work);
                 own.end(py);
                 return Err(error);
             }

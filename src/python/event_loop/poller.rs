@@ -118,6 +118,15 @@ impl AsyncConnection {
         self.shared.add_waiter(self.token, operation.clone().unbind())
     }
 
+    /// Gives the work up.
+    pub(super) fn abandon(&self, work: &Work) {
+        match work {
+            Work::AwaitClose(_) => self.set_awaits_close(false),
+            Work::Receive(_) | Work::Next(_) => self.set_awaits_input(false),
+            _ => {}
+        }
+    }
+
     /// Does the work as far as possible without waiting.
     pub(super) fn attempt<'py>(&self, py: Python<'py>, work: &mut Work) -> PyResult<Tried<'py>> {
         // these may succeed at once for as long as the peer sends or reads, so they count

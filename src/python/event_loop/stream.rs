@@ -8,8 +8,8 @@ use super::{
     work::{Closing, Outgoing, Work},
 };
 use crate::python::{
-    argument::Truth,
-    stream::{refuse_unless_bytes_like, CloseArgument, Stream},
+    argument::{refuse_unless_bytes_like, Truth},
+    stream::{CloseArgument, Stream},
 };
 
 /// An awaitable stream over a blocking one.

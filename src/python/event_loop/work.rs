@@ -2,7 +2,6 @@
 
 use pyo3::{prelude::*, PyTraverseError, PyVisit};
 
-use super::poller::AsyncConnection;
 use crate::python::stream::Stream;
 
 /// The steps of an awaitable call. Some turn into others.
@@ -49,15 +48,6 @@ impl Work {
             Self::Send(..) => Some("send_message"),
             Self::Ping(..) => Some("send_ping"),
             Self::Close(..) => Some("close_connection"),
-        }
-    }
-
-    /// Gives the work up.
-    pub(super) fn abandon(&self, poller: &AsyncConnection) {
-        match self {
-            Self::AwaitClose(_) => poller.set_awaits_close(false),
-            Self::Receive(_) | Self::Next(_) => poller.set_awaits_input(false),
-            _ => {}
         }
     }
 

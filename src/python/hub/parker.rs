@@ -1,89 +1,154 @@
-//! How a call of a handler waits: in the hub by letting other handlers run, elsewhere in its own
-//! thread with the interpreter released.
+//! How a call of a handler in the hub waits: by letting other handlers run.
 
 use std::{
     cell::RefCell,
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
-use pyo3::{prelude::*, sync::MutexExt};
+use pyo3::prelude::*;
 
-use super::{here, is_hub_thread, os_error, HubThread};
+use super::{os_error, HubThread};
 use crate::{
     connection::{LockWaiters, Park, ReactorToken, Transport, Wait},
     locks::try_lock,
-    python::thread_wait,
+    python::{
+        thread_wait,
+        waiting::{ParkedWork, Scheduler, TurnTaking, WaitingWork},
+    },
 };
 
 /// A handler in the hub that uses a connection, which may be that of another handler.
 struct Parker<'a, 'py> {
     py: Python<'py>,
-    hub: &'static HubThread,
+    hub: &'a HubThread,
     transport: &'a Transport,
     /// The exception that was raised in the handler while it waited.
     raised: RefCell<Option<PyErr>>,
 }
 
-/// Runs `work`, which may wait for the peer of `transport`, in the way in which the caller can
-/// wait.
-///
-/// # Errors
-/// What was thrown into the caller while it waited.
-pub(in crate::python) fn waiting<T: Send>(
-    py: Python<'_>,
-    transport: &Transport,
-    work: impl FnOnce(Wait<'_>) -> T + Send,
-) -> PyResult<T> {
-    let hub = match (here(), is_hub_thread()) {
-        // the reactor has no deadlines, so the other handlers have to wait meanwhile
-        (Some(_), _) if thread_wait::has_deadline() => {
-            return thread_wait::waiting(py, transport, work)
+impl Scheduler for HubThread {
+    fn receive(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        work: &mut WaitingWork<'_>,
+    ) -> PyResult<()> {
+        if !self.is_in_handler() {
+            // code that runs between two handlers, such as a finalizer, must not wait for handlers
+            work(Wait::Never);
+            return Ok(());
         }
-        (Some(hub), _) => hub,
-        // code that runs between two handlers, such as a finalizer, must not wait for handlers
-        (None, true) => return Ok(work(Wait::Never)),
-        (None, false) => return thread_wait::waiting(py, transport, work),
-    };
-    let parker = Parker { py, hub, transport, raised: RefCell::new(None) };
-    let result = work(Wait::Park(&parker));
-    match parker.raised.into_inner() {
-        Some(error) => Err(error),
-        None => Ok(result),
+        if thread_wait::has_deadline() {
+            // the reactor has no deadlines, so the other handlers have to wait meanwhile
+            return thread_wait::waiting(py, transport, work);
+        }
+        let parker = self.parker(py, transport);
+        work(Wait::Park(&parker));
+        parker.raised.into_inner().map_or(Ok(()), Err)
     }
-}
 
-/// Runs `work`, which does not wait; in the hub, with the reactor's knowledge of the sockets.
-pub(in crate::python) fn parked<T>(
-    py: Python<'_>,
-    transport: &Transport,
-    work: impl FnOnce(Option<&dyn Park>) -> T,
-) -> T {
-    let Some(hub) = here() else { return work(None) };
-    work(Some(&Parker { py, hub, transport, raised: RefCell::new(None) }))
-}
-
-/// Returns the hub if the caller is in it, has no deadline, and there is no input. The caller is
-/// then registered to be woken by input. In all other cases the reading code decides how to wait.
-#[inline(never)]
-pub(in crate::python) fn wants_input(
-    py: Python<'_>,
-    transport: &Transport,
-) -> Option<&'static HubThread> {
-    let hub = here().filter(|_| !thread_wait::has_deadline())?;
-    let parker = Parker { py, hub, transport, raised: RefCell::new(None) };
-    let mut inbound = transport.try_inbound()?;
-    if parker.is_readable() || !inbound.is_drained() {
-        return None;
+    fn send(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        work: &mut WaitingWork<'_>,
+    ) -> PyResult<()> {
+        self.receive(py, transport, work)
     }
-    // while the half is locked, so that no other thread takes it before it can see this
-    transport.set_awaits_input(true);
-    drop(inbound);
-    let waits = waits_for_input(&parker);
-    if !waits {
+
+    fn with_parker(&self, py: Python<'_>, transport: &Transport, work: &mut ParkedWork<'_>) {
+        if self.is_in_handler() {
+            work(Some(&self.parker(py, transport)));
+        } else {
+            work(None);
+        }
+    }
+
+    fn lock<'a>(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        mutex: &'a Mutex<()>,
+    ) -> PyResult<MutexGuard<'a, ()>> {
+        if !self.is_in_handler() {
+            return try_lock(mutex).ok_or_else(|| os_error(&io::ErrorKind::WouldBlock.into()));
+        }
+        let parker = self.parker(py, transport);
+        loop {
+            if let Some(guard) = try_lock(mutex) {
+                return Ok(guard);
+            }
+            if let Err(error) =
+                parker.wait_for_lock(transport.lock_waiters(), &|| try_lock(mutex).is_some())
+            {
+                return Err(parker.raised.into_inner().unwrap_or_else(|| os_error(&error)));
+            }
+        }
+    }
+
+    fn await_input(&self, py: Python<'_>, transport: &Transport) -> PyResult<()> {
+        if !self.wants_input(py, transport) {
+            return Ok(());
+        }
+        let parked = self.park(py);
         transport.set_awaits_input(false);
+        parked
     }
-    waits.then_some(hub)
+
+    fn pause(&self, py: Python<'_>, _transport: &Transport) -> PyResult<()> {
+        TurnTaking::yield_if_over_budget(self, py)
+    }
+
+    fn has_own_thread(&self) -> bool {
+        !self.is_in_handler()
+    }
+}
+
+impl TurnTaking for HubThread {
+    fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.is_in_handler() {
+            return Ok(());
+        }
+        self.yield_when_over_budget(py)
+    }
+
+    fn charge_bytes(&self, bytes: usize) {
+        let cost = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+        self.budget.set(self.budget.get().saturating_sub(cost));
+    }
+}
+
+impl HubThread {
+    fn is_in_handler(&self) -> bool {
+        self.current.get().is_some()
+    }
+
+    fn parker<'a, 'py>(&'a self, py: Python<'py>, transport: &'a Transport) -> Parker<'a, 'py> {
+        Parker { py, hub: self, transport, raised: RefCell::new(None) }
+    }
+
+    /// Whether the caller is in a handler, has no deadline, and there is no input. The caller is then
+    /// registered to be woken by input. In all other cases the reading code decides how to wait.
+    #[inline(never)]
+    fn wants_input(&self, py: Python<'_>, transport: &Transport) -> bool {
+        if !self.is_in_handler() || thread_wait::has_deadline() {
+            return false;
+        }
+        let parker = self.parker(py, transport);
+        let Some(mut inbound) = transport.try_inbound() else { return false };
+        if parker.is_readable() || !inbound.is_drained() {
+            return false;
+        }
+        // while the half is locked, so that no other thread takes it before it can see this
+        transport.set_awaits_input(true);
+        drop(inbound);
+        let waits = waits_for_input(&parker);
+        if !waits {
+            transport.set_awaits_input(false);
+        }
+        waits
+    }
 }
 
 /// Whether the caller is registered to be woken by input.
@@ -94,35 +159,6 @@ fn waits_for_input(parker: &Parker<'_, '_>) -> bool {
     }
     let (Ok(token), Ok(caller)) = (parker.token(), parker.hub.caller()) else { return false };
     parker.hub.reactor.borrow_mut().wake_reader(token, caller)
-}
-
-/// Takes a lock that others may hold while they wait for the peer of `transport`. They notify its
-/// [`LockWaiters`](crate::connection::LockWaiters) when they release it.
-///
-/// # Errors
-/// What was thrown into the caller while it waited.
-pub(in crate::python) fn turn<'a>(
-    py: Python<'_>,
-    transport: &Transport,
-    mutex: &'a Mutex<()>,
-) -> PyResult<MutexGuard<'a, ()>> {
-    let Some(hub) = here() else {
-        if is_hub_thread() {
-            return try_lock(mutex).ok_or_else(|| os_error(&io::ErrorKind::WouldBlock.into()));
-        }
-        return Ok(mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner));
-    };
-    let parker = Parker { py, hub, transport, raised: RefCell::new(None) };
-    loop {
-        if let Some(guard) = try_lock(mutex) {
-            return Ok(guard);
-        }
-        if let Err(error) =
-            parker.wait_for_lock(transport.lock_waiters(), &|| try_lock(mutex).is_some())
-        {
-            return Err(parker.raised.into_inner().unwrap_or_else(|| os_error(&error)));
-        }
-    }
 }
 
 impl Parker<'_, '_> {
@@ -158,7 +194,7 @@ impl Park for Parker<'_, '_> {
 
     fn pause(&self) -> io::Result<()> {
         if self.raised.borrow().is_none() {
-            let Err(error) = self.hub.yield_if_over_budget(self.py) else { return Ok(()) };
+            let Err(error) = self.hub.yield_when_over_budget(self.py) else { return Ok(()) };
             *self.raised.borrow_mut() = Some(error);
         }
         Err(io::ErrorKind::Interrupted.into())

@@ -2,10 +2,9 @@
 //! watches.
 
 use std::{
-    collections::VecDeque,
     io,
     sync::{
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         Arc, Mutex,
     },
     thread,
@@ -14,15 +13,14 @@ use std::{
 
 use pyo3::prelude::*;
 
-use super::HubThread;
 use crate::{
     connection::{CallerId, Reactor, Remote},
     locks::lock,
     python::{
-        dispatch::{ConnectionGuard, HandlerJob},
         errors::os_error,
+        handler_job::{ConnectionGuard, HandlerJob},
     },
-    server::Slices,
+    server::{JobQueue, Slices},
 };
 
 /// The stack size of the hub's thread. Stacks of handlers that wait are copied elsewhere, so it
@@ -33,9 +31,8 @@ const STACK_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub(in crate::python) struct Hub {
     process: u32,
-    jobs: Mutex<VecDeque<HandlerJob>>,
-    /// The number of waiting jobs, which can be read without the lock.
-    waiting_jobs: AtomicUsize,
+    /// Closed when the hub accepts no more jobs.
+    pub(super) jobs: JobQueue<HandlerJob>,
     pub(super) remote: Arc<Remote>,
     pub(in crate::python) slices: Arc<Slices>,
     /// The handler that has the current slice.
@@ -44,47 +41,46 @@ pub(in crate::python) struct Hub {
     pub(super) owners: Mutex<Vec<Option<ConnectionGuard>>>,
     /// The interpreter ends, so that it must not be used any more.
     ending: AtomicBool,
-    /// The hub accepts no more jobs.
-    dead: AtomicBool,
 }
+
+/// What the hub's thread does.
+type Run = fn(Arc<Hub>, Reactor);
 
 static SHARED: Mutex<Option<Arc<Hub>>> = Mutex::new(None);
 
 impl Hub {
     /// The only hub of the process, started at its first use; after a fork, the child starts its
     /// own.
-    pub(in crate::python) fn shared(py: Python<'_>) -> PyResult<Arc<Self>> {
+    pub(super) fn shared(py: Python<'_>, run: Run) -> PyResult<Arc<Self>> {
         // import before the lock is taken, since an import may run any code
         py.import("greenlet")?;
         py.import("fastwsh.session")?;
         let process = std::process::id();
         let mut shared = lock(&SHARED);
-        let usable = |hub: &&Arc<Self>| hub.process == process && !hub.dead.load(Ordering::SeqCst);
+        let usable = |hub: &&Arc<Self>| hub.process == process && !hub.jobs.is_closed();
         if let Some(hub) = shared.as_ref().filter(usable) {
             return Ok(hub.clone());
         }
-        let started = Self::start(process).map_err(|error| os_error(&error))?;
+        let started = Self::start(process, run).map_err(|error| os_error(&error))?;
         Ok(shared.insert(started).clone())
     }
 
-    fn start(process: u32) -> io::Result<Arc<Self>> {
+    fn start(process: u32, run: Run) -> io::Result<Arc<Self>> {
         let reactor = Reactor::new()?;
         let hub = Arc::new(Self {
             process,
-            jobs: Mutex::default(),
-            waiting_jobs: AtomicUsize::new(0),
+            jobs: JobQueue::default(),
             remote: reactor.remote().clone(),
             slices: Arc::default(),
             running: AtomicU32::new(CallerId::MAX),
             owners: Mutex::default(),
             ending: AtomicBool::new(false),
-            dead: AtomicBool::new(false),
         });
         let own = hub.clone();
         thread::Builder::new()
             .name("fastwsh-hub".to_owned())
             .stack_size(STACK_BYTES)
-            .spawn(move || HubThread::run(own, reactor))?;
+            .spawn(move || run(own, reactor))?;
         Ok(hub)
     }
 
@@ -102,11 +98,12 @@ impl Hub {
         if self.slices.is_stalled() {
             return Some(job);
         }
-        lock(&self.jobs).push_back(job);
-        self.waiting_jobs.fetch_add(1, Ordering::SeqCst);
-        if self.slices.is_stalled() || self.dead.load(Ordering::SeqCst) {
+        if let Err(job) = self.jobs.push(job) {
+            return Some(job);
+        }
+        if self.slices.is_stalled() {
             // the watchdog may have moved the jobs to threads just before this one was added
-            return self.take_job();
+            return self.jobs.pop();
         }
         self.remote.call();
         None
@@ -114,20 +111,9 @@ impl Hub {
 
     /// Runs all waiting jobs, and all future ones, in threads.
     pub(super) fn give_up(&self) {
-        self.dead.store(true, Ordering::SeqCst);
-        while let Some(job) = self.take_job() {
+        for job in self.jobs.close() {
             job.run_in_a_thread();
         }
-    }
-
-    pub(super) fn has_jobs(&self) -> bool {
-        self.waiting_jobs.load(Ordering::Relaxed) > 0
-    }
-
-    pub(super) fn take_job(&self) -> Option<HandlerJob> {
-        let job = lock(&self.jobs).pop_front()?;
-        self.waiting_jobs.fetch_sub(1, Ordering::SeqCst);
-        Some(job)
     }
 
     /// Handles a slice that takes too long: logs it, and moves the jobs that have not begun to
@@ -137,7 +123,7 @@ impl Hub {
         if let Some(Some(owner)) = lock(&self.owners).get(running) {
             owner.report_stall(taken);
         }
-        while let Some(job) = self.take_job() {
+        while let Some(job) = self.jobs.pop() {
             job.run_in_a_thread();
         }
     }

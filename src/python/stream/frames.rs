@@ -12,8 +12,8 @@ use pyo3::{
 
 use super::{
     lock,
-    receive::warn_non_minimal,
     wait::{poll_frame, wait_frame, Failure},
+    warnings::warn_non_minimal,
     Inner, Kind, Link,
 };
 use crate::{
@@ -21,7 +21,11 @@ use crate::{
         frame::{Frame, Opcode, MAX_CONTROL_PAYLOAD},
         ProtocolError,
     },
-    python::{connection::read_exactly, hub, waiting::waiting},
+    python::{
+        argument::bytes_of,
+        connection::read_exactly,
+        waiting::{self, waiting},
+    },
 };
 
 impl Inner {
@@ -144,7 +148,7 @@ impl Inner {
         match link {
             Link::Native(connection) => {
                 let transport = &connection.get().transport;
-                hub::yield_if_over_budget(py)?;
+                waiting::yield_if_over_budget(py)?;
                 waiting(py, transport, |wait| {
                     wait_frame(transport, &self.reader, &self.frames, masked, limits, wait)
                 })?
@@ -198,7 +202,7 @@ impl Inner {
         for filter in &message_filters {
             message = filter.call_method1(intern!(py, "filter"), (&message,))?;
         }
-        Ok(Some((opcode, super::bytes_of(&message)?.as_bytes().to_vec())))
+        Ok(Some((opcode, bytes_of(&message)?.as_bytes().to_vec())))
     }
 }
 
@@ -208,6 +212,6 @@ fn frame_fields<'py>(frame: &Bound<'py, PyAny>) -> PyResult<(bool, Opcode, Bound
     let opcode: u8 = frame.getattr(intern!(py, "opcode"))?.extract()?;
     let opcode = Opcode::new(opcode).map_err(super::super::errors::value_error)?;
     let fin = frame.getattr(intern!(py, "fin"))?.is_truthy()?;
-    let payload = super::bytes_of(&frame.getattr(intern!(py, "payload"))?)?;
+    let payload = bytes_of(&frame.getattr(intern!(py, "payload"))?)?;
     Ok((fin, opcode, payload))
 }

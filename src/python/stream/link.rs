@@ -1,18 +1,16 @@
 //! The connection below a stream, which is native or a Python object, and the settings that follow
 //! from that.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
-use pyo3::{intern, prelude::*, sync::MutexExt};
+use pyo3::prelude::*;
 
-use super::Inner;
 use crate::{
     connection::Transport,
     protocol::{limits::FrameLimits, ProtocolError},
     python::{
         connection::{Connection, Settings},
         errors::protocol_error,
-        waiting,
     },
 };
 
@@ -56,6 +54,12 @@ pub(super) struct Turn<'a> {
     transport: Option<Arc<Transport>>,
 }
 
+impl<'a> Turn<'a> {
+    pub(super) fn new(guard: MutexGuard<'a, ()>, transport: Option<Arc<Transport>>) -> Self {
+        Self { guard: Some(guard), transport }
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         drop(self.guard.take());
@@ -82,31 +86,5 @@ impl Drop for Awaiting {
         if let Some(transport) = &self.0 {
             transport.set_awaits_close(false);
         }
-    }
-}
-
-impl Inner {
-    pub(super) fn link<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
-        let connection = self.attribute(py, intern!(py, "connection"))?;
-        Ok(match connection.cast_into_exact::<Connection>() {
-            Ok(connection) => Link::Native(connection),
-            Err(error) => Link::Duck(error.into_inner()),
-        })
-    }
-
-    /// Waits while another caller compresses and sends a piece of a message.
-    pub(super) fn compressing_turn<'a>(
-        &'a self,
-        py: Python<'_>,
-        link: &Link<'_>,
-    ) -> PyResult<Turn<'a>> {
-        let Link::Native(connection) = link else {
-            let guard = self.compressing.lock_py_attached(py);
-            let guard = Some(guard.unwrap_or_else(PoisonError::into_inner));
-            return Ok(Turn { guard, transport: None });
-        };
-        let transport = &connection.get().transport;
-        let guard = waiting::turn(py, transport, &self.compressing)?;
-        Ok(Turn { guard: Some(guard), transport: Some(transport.clone()) })
     }
 }

@@ -5,11 +5,12 @@ use pyo3::{prelude::*, types::PyBytes};
 
 use super::{
     lock,
-    receive::{to_text, warn_non_minimal},
+    payload::{to_text, Payload},
     wait::{
         read_direct, take_whole, wait_event, wait_input, Buffered, ReadOutcome, ReceiveGoal,
         Received,
     },
+    warnings::warn_non_minimal,
     Inner, Link,
 };
 use crate::{
@@ -24,23 +25,6 @@ use crate::{
         waiting::{has_own_thread, parked, waiting},
     },
 };
-
-/// The payload of a message or control frame.
-pub(super) enum Payload<'py> {
-    Bytes(Vec<u8>),
-    /// The object for the handler, and the number of bytes from which it was made.
-    Made(Bound<'py, PyAny>, usize),
-}
-
-impl Payload<'_> {
-    /// The size in bytes.
-    pub(super) fn size(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Made(_, size) => *size,
-        }
-    }
-}
 
 enum Found<'py> {
     Received(Received),
@@ -154,6 +138,7 @@ impl Inner {
                 };
             })
         });
+        let Some(there) = there else { return Ok(None) };
         match there.map_err(|failure| self.failure(py, link, failure))? {
             Buffered::Other => Ok(None),
             Buffered::Whole(opcode) => Ok(Some(Found::Made(opcode, Payload::Made(made?, size)))),

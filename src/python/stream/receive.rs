@@ -11,24 +11,23 @@ use pyo3::{
 
 use super::{
     lock,
-    message::Payload,
+    payload::{to_text, Payload},
     wait::{Failure, ReceiveGoal},
+    warnings::warn,
     Direction, Inner, Kind, Link, Stream,
 };
 use crate::{
     connection::is_own_pong,
     protocol::{
         close::{self, CloseCode},
-        frame::{FrameHeader, Opcode},
+        frame::Opcode,
         ProtocolError,
     },
     python::{
-        argument::Number,
+        argument::{bytes_of, Number},
         deflate::{incoming_framer, DeflateFramer},
-        errors::{invalid_utf8, os_error},
-        event_loop::Hook,
-        hub,
-        waiting::{await_input, pause},
+        errors::os_error,
+        waiting::{self, await_input, pause, ComesBack},
     },
 };
 
@@ -58,7 +57,7 @@ impl Inner {
 
     #[inline(never)]
     fn begin_receiving<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
-        hub::yield_if_over_budget(py)?;
+        waiting::yield_if_over_budget(py)?;
         if self.client_terminated(py)? {
             return Err(Kind::BadOperation
                 .with(py, "Requested receive_message after receiving a closing handshake"));
@@ -94,7 +93,7 @@ impl Inner {
             if let (Link::Native(connection), Opcode::TEXT | Opcode::BINARY) = (link, opcode) {
                 connection.get().transport.note_message_received(opcode, payload.size());
             }
-            hub::charge_bytes(payload.size());
+            waiting::charge_bytes(payload.size());
             let payload = match &payload {
                 Payload::Bytes(bytes) => &bytes[..],
                 Payload::Made(object, _) => return Ok(object.clone()),
@@ -140,7 +139,7 @@ impl Inner {
         let Some(dispatcher) = request.getattr_opt(intern!(py, "_dispatcher"))? else {
             return Ok((Some(CloseCode::NORMAL.0.into()), empty()));
         };
-        let _hook = Hook::begin();
+        let _hook = ComesBack::suspend();
         let answer =
             dispatcher.call_method1(intern!(py, "passive_closing_handshake"), (request,))?;
         let [code, reason] = unpack(&answer)?;
@@ -191,7 +190,7 @@ impl Inner {
         if !hook.is_truthy()? {
             return Ok(false);
         }
-        let _hook = Hook::begin();
+        let _hook = ComesBack::suspend();
         match hook.call1((request, body)) {
             Ok(_) => Ok(true),
             Err(error) if error.is_instance_of::<PyAttributeError>(py) => Ok(false),
@@ -240,7 +239,7 @@ impl Inner {
             }
             Err(error) => return Err(error),
         };
-        super::bytes_of(&bytes)
+        bytes_of(&bytes)
     }
 
     pub(super) fn failure(&self, py: Python<'_>, link: &Link<'_>, failure: Failure) -> PyErr {
@@ -277,34 +276,9 @@ impl Inner {
     }
 }
 
-pub(super) fn warn_non_minimal(py: Python<'_>, header: &FrameHeader) -> PyResult<()> {
-    let FrameHeader { length, length_octets, .. } = header;
-    warn(
-        py,
-        &format!(
-            "Payload length is not encoded using the minimal number of bytes ({length} is encoded \
-             using {length_octets} bytes)"
-        ),
-    )
-}
-
-/// Logs a warning with the logger of pywebsocket's class.
-fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
-    let logging = py.import("logging")?;
-    let logger = logging.call_method1("getLogger", ("pywebsocket3.stream.Stream",))?;
-    logger.call_method1("warning", ("%s", text)).map(|_| ())
-}
-
 fn io_failure(py: Python<'_>, wanted: u64, text: &str) -> PyErr {
     let text = format!("Receiving {wanted} byte failed. IOError ({text}) occurred");
     Kind::ConnectionTerminated.with(py, text)
-}
-
-pub(super) fn to_text<'py>(py: Python<'py>, payload: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    match PyString::from_bytes(py, payload) {
-        Ok(text) => Ok(text.into_any()),
-        Err(_) => Err(invalid_utf8(py, payload)),
-    }
 }
 
 /// Unpacks two values from an iterable, as an assignment does (Python reference 7.2).

@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{bytes_of, lock, Direction, Inner, Kind, Link};
+use super::{lock, Direction, Inner, Kind, Link};
 use crate::{
     connection::AfterServerClose,
     protocol::{
@@ -18,10 +18,10 @@ use crate::{
         send::{append_frame, control, Piece},
     },
     python::{
+        argument::bytes_of,
         deflate::outgoing_framer,
         errors::{as_connection_error, connection_error, os_error, send_error, value_error},
-        hub,
-        waiting::sending,
+        waiting::{self, sending},
     },
 };
 
@@ -33,7 +33,7 @@ impl Inner {
         binary: bool,
     ) -> PyResult<()> {
         let py = message.py();
-        hub::yield_if_over_budget(py)?;
+        waiting::yield_if_over_budget(py)?;
         let link = self.link(py)?;
         if self.server_terminated(py, &link)? {
             return Err(after_close(py));
@@ -205,7 +205,7 @@ impl Inner {
         };
         let transport = &connection.get().transport;
         if header.masking_key.is_some() {
-            hub::charge_bytes(payload.len());
+            waiting::charge_bytes(payload.len());
             return sending(py, transport, |wait| {
                 let mut bytes = Vec::new();
                 append_frame(header, payload, &mut bytes);
@@ -218,7 +218,7 @@ impl Inner {
         if transport.hold(&encoded, payload) {
             return Ok(());
         }
-        hub::charge_bytes(payload.len());
+        waiting::charge_bytes(payload.len());
         sending(py, transport, |wait| transport.send_frame(&encoded, payload, wait))?
             .map_err(|error| self.frame_failure(py, &error))
     }

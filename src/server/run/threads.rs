@@ -5,12 +5,16 @@
 //! thread for each of many short connections.
 
 use std::{
-    collections::VecDeque,
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        Arc,
+    },
     thread,
     time::Duration,
 };
+
+use super::job_queue::JobQueue;
 
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(5);
@@ -30,20 +34,14 @@ pub trait Executor: Send + Sync {
 /// One thread per job.
 #[derive(Clone)]
 pub struct Threads {
-    shared: Arc<Pool>,
+    pool: Arc<Pool>,
     stack_size: usize,
 }
 
-struct Pool {
-    queue: Mutex<Queue>,
-    ready: Condvar,
-}
-
 #[derive(Default)]
-struct Queue {
-    jobs: VecDeque<ThreadJob>,
-    alive: usize,
-    idle: usize,
+struct Pool {
+    queue: JobQueue<ThreadJob>,
+    alive: AtomicUsize,
 }
 
 impl std::fmt::Debug for Threads {
@@ -56,70 +54,38 @@ impl std::fmt::Debug for Threads {
 }
 
 impl Threads {
-    /// Threads with stacks of `stack_size` bytes of address space. The system allocates memory only
-    /// as it is used.
+    /// Threads with stacks of `stack_size` bytes of address space. The system allocates memory
+    /// only as it is used.
     pub fn new(stack_size: usize) -> Self {
-        let shared = Pool { queue: Mutex::default(), ready: Condvar::new() };
-        Self { shared: Arc::new(shared), stack_size }
+        Self { pool: Arc::default(), stack_size }
     }
 
     /// How many threads have a job, and how many wait for one.
     pub fn counts(&self) -> (usize, usize) {
-        let queue = self.shared.lock();
-        let idle = queue.idle.saturating_sub(queue.jobs.len());
-        (queue.alive - idle, idle)
+        let idle = self.pool.queue.idle();
+        (self.pool.alive.load(Ordering::SeqCst).saturating_sub(idle), idle)
     }
 }
 
 impl Executor for Threads {
     fn spawn(&self, job: ThreadJob) -> io::Result<()> {
-        let mut queue = self.shared.lock();
-        if queue.idle > queue.jobs.len() {
-            queue.jobs.push_back(job);
-            self.shared.ready.notify_one();
-            return Ok(());
-        }
-        queue.alive += 1;
-        drop(queue);
-        let shared = self.shared.clone();
+        let Err(job) = self.pool.queue.push_to_idle(job) else { return Ok(()) };
+        self.pool.alive.fetch_add(1, Ordering::SeqCst);
+        let pool = self.pool.clone();
         let started = thread::Builder::new()
             .name("fastwsh-handler".to_owned())
             .stack_size(self.stack_size)
             .spawn(move || {
                 job();
-                while let Some(job) = shared.next() {
+                while let Some(job) = pool.queue.pop_within(IDLE) {
                     job();
                 }
+                pool.alive.fetch_sub(1, Ordering::SeqCst);
             });
         if started.is_err() {
-            self.shared.lock().alive -= 1;
+            self.pool.alive.fetch_sub(1, Ordering::SeqCst);
         }
         started.map(drop)
-    }
-}
-
-impl Pool {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn next(&self) -> Option<ThreadJob> {
-        let mut queue = self.lock();
-        queue.idle += 1;
-        loop {
-            if let Some(job) = queue.jobs.pop_front() {
-                queue.idle -= 1;
-                return Some(job);
-            }
-            let (guard, timeout) =
-                self.ready.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
-            queue = guard;
-            if timeout.timed_out() && queue.jobs.is_empty() {
-                queue.idle -= 1;
-                queue.alive -= 1;
-                return None;
-            }
-        }
     }
 }
 

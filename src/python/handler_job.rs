@@ -1,0 +1,141 @@
+//! A connection on its way to where its handler runs, and what is left to do when the handler has ended.
+
+use std::{io, sync::Arc, time::Duration};
+
+use pyo3::{prelude::*, types::PyWeakrefReference};
+
+use super::connection::{Connection, Settings};
+use crate::{
+    connection::Transport,
+    server::{
+        Candidate, Event, EventSink, Executor, Level, Registry, Server as Core, Threads, SERVER_LOG,
+    },
+};
+
+/// What the handlers of one server have in common.
+pub(super) struct Handlers {
+    pub(super) threads: Threads,
+    pub(super) settings: Arc<Settings>,
+    /// The function of Python that serves a connection.
+    pub(super) run: Py<PyAny>,
+    pub(super) owner: Py<PyWeakrefReference>,
+    pub(super) events: Arc<EventSink>,
+}
+
+impl Handlers {
+    /// Prepares to run the handler of a connection.
+    pub(super) fn job(self: &Arc<Self>, core: Arc<Core>, candidate: Candidate) -> HandlerJob {
+        let guard = ConnectionGuard {
+            registry: core.registry().clone(),
+            core,
+            transport: candidate.transport.clone(),
+            id: candidate.id,
+            resource: candidate.resource.clone(),
+            events: self.events.clone(),
+        };
+        HandlerJob { handlers: self.clone(), candidate, guard }
+    }
+
+    fn connect<'py>(
+        &self,
+        py: Python<'py>,
+        candidate: Candidate,
+        registry: Arc<Registry>,
+    ) -> Option<Bound<'py, Connection>> {
+        let owner = self.owner.bind(py).call0().ok().filter(|owner| !owner.is_none())?.unbind();
+        let connection = Connection::new(candidate, self.settings.clone(), registry, owner);
+        Bound::new(py, connection).ok()
+    }
+
+    /// Reports an exception that nobody catches, and returns the default value instead of a result.
+    pub(super) fn report<T: Default>(&self, py: Python<'_>, error: &PyErr) -> T {
+        error.clone_ref(py).write_unraisable(py, Some(self.owner.bind(py).as_any()));
+        T::default()
+    }
+
+    fn no_thread(&self, error: &io::Error) {
+        self.events.line(Level::Error, SERVER_LOG, || {
+            format!("No thread for a connection: {error}; raise the limit of processes")
+        });
+    }
+}
+
+/// A connection before its handler begins.
+pub(super) struct HandlerJob {
+    handlers: Arc<Handlers>,
+    candidate: Candidate,
+    guard: ConnectionGuard,
+}
+
+impl std::fmt::Debug for HandlerJob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("HandlerJob")
+            .field("candidate", &self.candidate)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HandlerJob {
+    /// Returns the connection object, the function to call with it, and the guard to drop when the
+    /// handler has ended. Returns `None` if the server is gone.
+    pub(super) fn begin(
+        self,
+        py: Python<'_>,
+    ) -> Option<(Bound<'_, Connection>, Bound<'_, PyAny>, ConnectionGuard)> {
+        let Self { handlers, candidate, guard } = self;
+        let connection = handlers.connect(py, candidate, guard.registry.clone())?;
+        Some((connection, handlers.run.bind(py).clone(), guard))
+    }
+
+    /// Runs the handler in a thread of its own.
+    pub(super) fn run_in_a_thread(self) {
+        let handlers = self.handlers.clone();
+        let work = Box::new(move || {
+            // an interpreter that is ending can run nothing
+            Python::try_attach(|py| {
+                let Some((connection, run, guard)) = self.begin(py) else { return };
+                if let Err(error) = run.call1((&connection,)) {
+                    error.write_unraisable(py, Some(connection.as_any()));
+                }
+                drop(connection);
+                py.detach(|| drop(guard));
+            });
+        });
+        if let Err(error) = handlers.threads.spawn(work) {
+            handlers.no_thread(&error);
+        }
+    }
+}
+
+/// When dropped, removes the connection from the registry and closes the socket, however the
+/// handler ended.
+pub(super) struct ConnectionGuard {
+    core: Arc<Core>,
+    registry: Arc<Registry>,
+    transport: Arc<Transport>,
+    id: u64,
+    resource: String,
+    events: Arc<EventSink>,
+}
+
+impl std::fmt::Debug for ConnectionGuard {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ConnectionGuard").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl ConnectionGuard {
+    /// Logs that the handler keeps others waiting.
+    pub(super) fn report_stall(&self, taken: Duration) {
+        self.events.send(Event::Stall { resource: self.resource.clone(), taken });
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.transport.note_end();
+        self.core.finish(&self.transport, self.transport.outcome());
+        self.registry.remove(self.id, &self.resource);
+    }
+}

@@ -1,0 +1,181 @@
+//! A queue of jobs that can be closed, for workers that wait in it and for those that are woken in
+//! another way.
+
+use std::{collections::VecDeque, sync::PoisonError, time::Duration};
+
+use crate::{
+    locks::lock,
+    sync::{AtomicUsize, Condvar, Mutex, Ordering},
+};
+
+/// Jobs in the order in which they came.
+#[derive(Debug)]
+pub struct JobQueue<J> {
+    state: Mutex<State<J>>,
+    /// For workers that wait in [`Self::pop_within`].
+    ready: Condvar,
+    /// The number of waiting jobs, which can be read without the lock.
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State<J> {
+    jobs: VecDeque<J>,
+    /// Workers in [`JobQueue::pop_within`].
+    idle: usize,
+    is_closed: bool,
+}
+
+impl<J> Default for JobQueue<J> {
+    fn default() -> Self {
+        let state = State { jobs: VecDeque::new(), idle: 0, is_closed: false };
+        Self { state: Mutex::new(state), ready: Condvar::new(), waiting: AtomicUsize::new(0) }
+    }
+}
+
+impl<J> JobQueue<J> {
+    /// Appends a job.
+    ///
+    /// # Errors
+    /// The job, if the queue is closed.
+    pub fn push(&self, job: J) -> Result<(), J> {
+        self.push_if(job, |state| !state.is_closed)
+    }
+
+    /// Appends a job if a worker waits that no other job is meant for.
+    ///
+    /// # Errors
+    /// The job, if there is no such worker or the queue is closed.
+    pub fn push_to_idle(&self, job: J) -> Result<(), J> {
+        self.push_if(job, |state| !state.is_closed && state.idle > state.jobs.len())
+    }
+
+    fn push_if(&self, job: J, accepts: impl FnOnce(&State<J>) -> bool) -> Result<(), J> {
+        let mut state = lock(&self.state);
+        if !accepts(&state) {
+            return Err(job);
+        }
+        state.jobs.push_back(job);
+        self.waiting.store(state.jobs.len(), Ordering::SeqCst);
+        if state.idle > 0 {
+            self.ready.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes the first job.
+    pub fn pop(&self) -> Option<J> {
+        self.pop_from(&mut lock(&self.state))
+    }
+
+    fn pop_from(&self, state: &mut State<J>) -> Option<J> {
+        let job = state.jobs.pop_front()?;
+        self.waiting.store(state.jobs.len(), Ordering::SeqCst);
+        Some(job)
+    }
+
+    /// Takes the first job, or waits for one; `None` if none comes within `limit`, or the queue is
+    /// closed.
+    pub fn pop_within(&self, limit: Duration) -> Option<J> {
+        let mut state = lock(&self.state);
+        state.idle += 1;
+        let job = loop {
+            if let Some(job) = self.pop_from(&mut state) {
+                break Some(job);
+            }
+            if state.is_closed {
+                break None;
+            }
+            let waited = self.ready.wait_timeout(state, limit);
+            let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            if timeout.timed_out() && state.jobs.is_empty() {
+                break None;
+            }
+        };
+        state.idle -= 1;
+        job
+    }
+
+    /// Whether no job waits, as far as that can be told without the lock.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) == 0
+    }
+
+    /// The number of workers that wait and get no job that is there already.
+    pub fn idle(&self) -> usize {
+        let state = lock(&self.state);
+        state.idle.saturating_sub(state.jobs.len())
+    }
+
+    /// Accepts no more jobs; returns those that nobody has taken.
+    pub fn close(&self) -> VecDeque<J> {
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        self.waiting.store(0, Ordering::SeqCst);
+        self.ready.notify_all();
+        std::mem::take(&mut state.jobs)
+    }
+
+    /// Whether the queue accepts no more jobs.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.state).is_closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn gives_jobs_in_order() {
+        let queue = JobQueue::default();
+        assert!(queue.is_empty());
+        assert_eq!(queue.push(1), Ok(()));
+        assert_eq!(queue.push(2), Ok(()));
+        assert!(!queue.is_empty());
+        assert_eq!((queue.pop(), queue.pop_within(LONG), queue.pop()), (Some(1), Some(2), None));
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn gives_back_what_nobody_takes() {
+        let queue = JobQueue::default();
+        assert_eq!(queue.push_to_idle(1), Err(1));
+        assert_eq!(queue.push(2), Ok(()));
+        assert_eq!(queue.close(), [2]);
+        assert_eq!(queue.push(3), Err(3));
+        assert!(queue.is_closed() && queue.is_empty());
+        assert_eq!(queue.pop_within(LONG), None);
+    }
+
+    #[test]
+    fn a_worker_that_waits_gets_the_next_job() {
+        let queue = Arc::new(JobQueue::default());
+        let worker = thread::spawn({
+            let queue = queue.clone();
+            move || queue.pop_within(LONG)
+        });
+        let mut job = 7;
+        while let Err(back) = queue.push_to_idle(job) {
+            job = back;
+            thread::yield_now();
+        }
+        assert_eq!(worker.join().ok(), Some(Some(7)));
+    }
+
+    #[test]
+    fn a_worker_that_waits_sees_the_end() {
+        let queue = Arc::new(JobQueue::<u8>::default());
+        let worker = thread::spawn({
+            let queue = queue.clone();
+            move || queue.pop_within(LONG)
+        });
+        queue.close();
+        assert_eq!(worker.join().ok(), Some(None));
+    }
+}
