@@ -3,6 +3,7 @@
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -264,3 +265,137 @@ def test_request_handler_class_ends_the_start(folder: Path):
     with pytest.raises(ConfigError, match="RequestHandlerClass is BaseRequestHandler"):
         server.serve_forever()
     server.server_close()
+
+
+class Counting(dispatch.Dispatcher):
+    """Counts the calls of handlers."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+        self.calls: list[str] = []
+
+    def do_extra_handshake(self, request: Any) -> None:
+        self.calls.append("open")
+        super().do_extra_handshake(request)
+
+    def transfer_data(self, request: Any) -> None:
+        self.calls.append("transfer")
+        try:
+            super().transfer_data(request)
+        finally:
+            self.calls.append("end")
+
+
+@pytest.mark.parametrize("source", [ECHO, ASYNC_ECHO])
+@pytest.mark.parametrize("change", ["subclass", "instance", "class"])
+def test_overridden_calls_are_made_for_every_kind_of_handler(
+    folder: Path, source: str, change: str, monkeypatch: pytest.MonkeyPatch
+):
+    (folder / "echo_wsh.py").write_text(source)
+    server = WebSocketServer(parse(folder))
+    calls: list[str] = []
+    if change == "subclass":
+        counting = Counting(str(folder))
+        server.websocket_server_options.dispatcher = counting
+        calls = counting.calls
+    else:
+        dispatcher = server.websocket_server_options.dispatcher
+        target = dispatcher if change == "instance" else dispatch.Dispatcher
+        for name, call in (("do_extra_handshake", "open"), ("transfer_data", "transfer")):
+            former = getattr(target, name)
+
+            def count(*args: Any, former: Any = former, call: str = call) -> None:
+                calls.append(call)
+                former(*args)
+                if call == "transfer":
+                    calls.append("end")
+
+            monkeypatch.setattr(target, name, count)
+    with serving(server) as port:
+        assert_echoes(port)
+    assert calls == ["open", "transfer", "end"]
+
+
+def test_coroutine_behind_an_overridden_call_ends_with_its_client(folder: Path):
+    (folder / "echo_wsh.py").write_text(
+        "import asyncio\n"
+        "async def web_socket_do_extra_handshake(request):\n    pass\n"
+        "async def web_socket_transfer_data(request):\n"
+        "    await request.ws_stream.send_message('ready')\n"
+        "    await asyncio.sleep(3600)\n"
+    )
+    ended = threading.Event()
+
+    class Own(dispatch.Dispatcher):
+        def transfer_data(self, request: Any) -> None:
+            super().transfer_data(request)
+            ended.set()
+
+    server = WebSocketServer(parse(folder))
+    server.websocket_server_options.dispatcher = Own(str(folder))
+    with serving(server) as port:
+        with Client(port) as client:
+            client.handshake("/echo")
+            assert client.read_frame().payload == b"ready"
+            client.reset()
+        assert ended.wait(DEADLINE_SECONDS)
+
+
+def test_coroutine_behind_an_overridden_call_ends_with_the_server(folder: Path):
+    (folder / "echo_wsh.py").write_text(ASYNC_ECHO)
+    server = WebSocketServer(parse(folder))
+    server.websocket_server_options.dispatcher = Counting(str(folder))
+    with serving(server) as port, Client(port) as client:
+        client.handshake("/echo")
+        stopping = threading.Thread(target=server.stop, args=(DEADLINE_SECONDS,))
+        stopping.start()
+        assert client.read_frame().close_code == 1001
+        client.send_close(1001)
+        assert client.read_to_end() == b""
+        stopping.join(DEADLINE_SECONDS)
+        assert not stopping.is_alive()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_method_that_is_replaced_on_the_class_counts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    with serving(WebSocketServer(parse(folder))) as port:
+        assert_echoes(port)
+        monkeypatch.setattr(WebSocketServer, "verify_request", lambda *_: False)
+        wait_until(lambda: is_dropped(port))
+        monkeypatch.undo()
+        wait_until(lambda: not is_dropped(port))
+        monkeypatch.setattr(WebSocketServer, "process_request", lambda *_: None)
+        wait_until(lambda: "overrides process_request, which the server" in caplog.text)
+        monkeypatch.undo()
+
+
+def test_finding_handlers_that_is_replaced_on_the_class_counts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with serving(WebSocketServer(parse(folder))) as port:
+        assert status_of(port, "/echo") == 101
+        monkeypatch.setattr(dispatch.Dispatcher, "get_handler_suite", lambda *_: None)
+        wait_until(lambda: status_of(port, "/echo") == 404)
+
+
+def test_dispatcher_that_is_put_in_place_is_reloaded(folder: Path):
+    options = parse(folder)
+    options.reload = True
+    other = folder.parent / "other"
+    other.mkdir()
+    (other / "echo_wsh.py").write_text(ECHO)
+    server = WebSocketServer(options)
+    with serving(server) as port:
+        assert_echoes(port)
+        server.websocket_server_options.dispatcher = dispatch.Dispatcher(str(other))
+        assert status_of(port, "/late") == 404
+        (other / "late_wsh.py").write_text(ECHO)
+        wait_until(lambda: status_of(port, "/late") == 101)

@@ -4,6 +4,7 @@ The native server accepts and serves connections, so it never calls some of thes
 that overrides one of them relies on it, and must get an error.
 """
 
+import logging
 import socket
 import types
 from typing import Any, Final
@@ -13,7 +14,17 @@ from fastwsh.pywebsocket import dispatch
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.sockets import SocketServer
 
-__all__ = ["admits", "decides_itself", "is_overridden", "refuse_overridden"]
+__all__ = [
+    "admits",
+    "calls_itself",
+    "decides_itself",
+    "is_overridden",
+    "refuse_overridden",
+    "warn_of_overridden",
+]
+
+_LOGGER: Final = logging.getLogger("fastwsh.server")
+
 
 _NAMES: Final = (
     "get_request",
@@ -30,6 +41,16 @@ _NAMES: Final = (
 _OURS: Final = {
     name: getattr(SocketServer, name) for name in (*_NAMES, "verify_request", "handle_error")
 }
+_DISPATCHER: Final = {
+    name: getattr(dispatch.Dispatcher, name)
+    for name in (
+        "get_handler_suite",
+        "do_extra_handshake",
+        "do_extra_handshake_async",
+        "transfer_data",
+        "transfer_data_async",
+    )
+}
 
 
 def is_overridden(server: Any, name: str) -> bool:
@@ -44,10 +65,21 @@ def is_overridden(server: Any, name: str) -> bool:
 
 def decides_itself(dispatcher: Any) -> bool:
     """Tell whether a dispatcher overrides how handlers are found."""
-    if "get_handler_suite" in getattr(dispatcher, "__dict__", {}):
+    return _overrides(dispatcher, "get_handler_suite")
+
+
+def calls_itself(dispatcher: Any) -> bool:
+    """Tell whether a dispatcher overrides how handlers are called, by functions that may wait."""
+    return any(
+        _overrides(dispatcher, name) and not _overrides(dispatcher, f"{name}_async")
+        for name in ("do_extra_handshake", "transfer_data")
+    )
+
+
+def _overrides(dispatcher: Any, name: str) -> bool:
+    if name in getattr(dispatcher, "__dict__", {}):
         return True
-    theirs = getattr(type(dispatcher), "get_handler_suite", None)
-    return theirs is not _GET_HANDLER_SUITE
+    return getattr(type(dispatcher), name, None) is not _DISPATCHER[name]
 
 
 def admits(server: Any, descriptor: int, client_address: Any) -> bool:
@@ -61,13 +93,10 @@ def admits(server: Any, descriptor: int, client_address: Any) -> bool:
 
 
 def refuse_overridden(server: Any) -> None:
-    """Raise ConfigError for an overridden method or class that would never be used."""
+    """Raise ConfigError for a method or class of a program that would never be used."""
     for name in _NAMES:
         if is_overridden(server, name):
-            raise ConfigError(
-                f"{type(server).__name__} overrides {name}, which the server does not call; "
-                "override verify_request, handle_error or the dispatcher instead"
-            )
+            raise ConfigError(_never_called(server, name))
     if server.RequestHandlerClass is not WebSocketRequestHandler:
         raise ConfigError(
             f"RequestHandlerClass is {server.RequestHandlerClass.__name__}, which the server does "
@@ -75,4 +104,21 @@ def refuse_overridden(server: Any) -> None:
         )
 
 
-_GET_HANDLER_SUITE: Final = dispatch.Dispatcher.get_handler_suite
+def warn_of_overridden(server: Any, told: set[str]) -> None:
+    """Log the same of a server that has started, once for each method.
+
+    Args:
+        server: The server.
+        told: What was logged before; gets what is logged now.
+    """
+    for name in _NAMES:
+        if name not in told and is_overridden(server, name):
+            told.add(name)
+            _LOGGER.warning("%s", _never_called(server, name))
+
+
+def _never_called(server: Any, name: str) -> str:
+    return (
+        f"{type(server).__name__} overrides {name}, which the server does not call; "
+        "override verify_request, handle_error or the dispatcher instead"
+    )

@@ -9,7 +9,6 @@ from typing import Any, Final
 from fastwsh import _core, banner, loggers
 from fastwsh.access import AccessLog
 from fastwsh.loader import HandlerSuite
-from fastwsh.pywebsocket.dispatch import Dispatcher
 
 __all__ = ["EventLog"]
 
@@ -24,15 +23,15 @@ class EventLog:
     """Makes log lines of the events of one server.
 
     Args:
-        dispatcher: Has the handlers.
+        options: Have the dispatcher, which a program may replace.
         access_log: Gets the requests that have reached no handler; may be None.
 
     Attributes:
         has_ended: Whether the server has ended, so that there are no more events.
     """
 
-    def __init__(self, dispatcher: Dispatcher, access_log: AccessLog | None) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, options: Any, access_log: AccessLog | None) -> None:
+        self._options = options
         self._access_log = access_log
         self.has_ended = False
         self._next_hint = 0.0
@@ -57,13 +56,13 @@ class EventLog:
             case ("end",):
                 self.has_ended = True
             case ("stall", resource, seconds):
-                suite = self._dispatcher.get_handler_suite(resource.partition("#")[0])
+                suite = self._options.dispatcher.get_handler_suite(resource.partition("#")[0])
                 yield banner.clean(resource), suite, seconds
         if lost := core.take_lost_events():
             _LOGGER.warning("%d log lines were dropped: too many at once", lost)
 
     def _suites(self) -> Any:
-        return self._dispatcher._handler_suite_map
+        return self._options.dispatcher._handler_suite_map
 
     def _log_missing_handler(self, resource: str, upgrade: bool) -> None:
         logger = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")

@@ -11,6 +11,7 @@ import os
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +53,9 @@ _STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
 
 # The time for the last log lines at the end; a log may go to a pipe that nobody reads.
 _LOG_SECONDS: Final = 2.0
+
+# how soon a method that is replaced on a class counts
+_LOOK_SECONDS: Final = 1.0
 
 _PLACES: Final = {HUB: "the hub", THREADS: "threads", LOOP: "the event loop"}
 
@@ -116,6 +120,8 @@ class WebSocketServer(SocketServer):
         self.bind_errors = []
         self._sockets = []
         self._known_dispatcher: Any = None
+        self._overrides = (False, False)
+        self._told_of: set[str] = set()
         embedding.refuse_overridden(self)
         self._stopped = threading.Event()
         self._serving_thread: int | None = None
@@ -181,9 +187,7 @@ class WebSocketServer(SocketServer):
                 # asked here, because the next thread that stops the server may close its sockets
                 addresses.append(listeners.format_address(listener.getsockname()))
                 core.listen(forks.duplicate(listener))
-            if self._reloads:
-                self._watcher = Watcher(self.websocket_server_options.dispatcher)
-                self._watcher.start()
+            self._watch(self.websocket_server_options.dispatcher)
             self._serving_thread = threading.get_ident()
             self._not_serving.clear()
         try:
@@ -343,9 +347,29 @@ class WebSocketServer(SocketServer):
             self._known_dispatcher = dispatcher
         dispatcher._has_event_loop = True
         if self._event_loop is not None:
-            dispatcher._run_coroutine = self._event_loop.run_coroutine
+            self._let_run_coroutines(self._event_loop)
         getattr(dispatcher, "_alias_listeners", []).append(lambda: self._set_routes(core))
         self._set_routes(core)
+        if self._watcher is not None:
+            self._watch(dispatcher)
+
+    def _follow_program(self, core: _core.Server) -> None:
+        """Notice what an embedding program has replaced since: on an object, or on a class."""
+        self._know_dispatcher(core)
+        core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
+        embedding.warn_of_overridden(self, self._told_of)
+        dispatcher = self.websocket_server_options.dispatcher
+        overrides = embedding.decides_itself(dispatcher), embedding.calls_itself(dispatcher)
+        if overrides != self._overrides:
+            self._set_routes(core)
+
+    def _watch(self, dispatcher: Any) -> None:
+        """Have the handlers of a dispatcher reloaded, in place of those of the one before."""
+        if self._watcher is not None:
+            self._watcher.stop()
+        if self._reloads and isinstance(dispatcher, Dispatcher):
+            self._watcher = Watcher(dispatcher)
+            self._watcher.start()
 
     def _admits(self, descriptor: int, client_address: Any) -> bool:
         """Ask `verify_request`; called for each connection if it is overridden."""
@@ -364,7 +388,13 @@ class WebSocketServer(SocketServer):
             return None
         with self._routes_lock:
             self._start_needed_loop(core, [suite])
-        return self._placement.place(suite).where
+        return self._where(suite)
+
+    def _where(self, suite: HandlerSuite) -> str:
+        """Return the place of a handler; overridden calls of a dispatcher may wait in theirs."""
+        where = self._placement.place(suite).where
+        is_overridden = self.websocket_server_options.dispatcher._is_overridden
+        return THREADS if where == LOOP and is_overridden else where
 
     def _needs_hub(self) -> bool:
         """Tell whether a handler runs in the hub, or whether one that is loaded later may."""
@@ -373,7 +403,7 @@ class WebSocketServer(SocketServer):
     def _routes(self) -> dict[bytes, str]:
         """Return the resources that have handlers, as bytes, and where each runs."""
         return {
-            resource_bytes(resource): self._placement.place(suite).where
+            resource_bytes(resource): self._where(suite)
             for resource, suite in self._suites().items()
         }
 
@@ -387,6 +417,8 @@ class WebSocketServer(SocketServer):
             self._start_needed_loop(core, self._suites().values())
             dispatcher = self.websocket_server_options.dispatcher
             decides = embedding.decides_itself(dispatcher)
+            dispatcher._is_overridden = embedding.calls_itself(dispatcher)
+            self._overrides = decides, dispatcher._is_overridden
             core.set_routes({} if decides else self._routes())
             core.ask_for_every_request(decides)
 
@@ -398,12 +430,21 @@ class WebSocketServer(SocketServer):
 
         event_loop = self._event_loop = EventLoopThread(self._event_loop_kind)
         core.set_event_loop(event_loop.native)
-        self.websocket_server_options.dispatcher._run_coroutine = event_loop.run_coroutine
+        self._let_run_coroutines(event_loop)
+
+    def _let_run_coroutines(self, event_loop: "EventLoopThread") -> None:
+        dispatcher = self.websocket_server_options.dispatcher
+        dispatcher._run_coroutine = event_loop.run_coroutine
+        dispatcher._run_transfer = event_loop.run_transfer
 
     def _log_events(self, core: _core.Server) -> None:
         """Make log lines of the events of the native threads."""
-        log = EventLog(self.websocket_server_options.dispatcher, self.access_log)
+        log = EventLog(self.websocket_server_options, self.access_log)
+        next_look = time.monotonic()
         while not log.has_ended:
+            if (now := time.monotonic()) >= next_look and not self._stopped.is_set():
+                next_look = now + _LOOK_SECONDS
+                self._follow_program(core)
             for resource, suite, seconds in log.next(core):
                 self._placement.note_stall(resource, suite, seconds)
                 self._set_routes(core)

@@ -44,6 +44,18 @@ class EventLoopThread:
         """Run a coroutine for another thread, which waits for its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
+    def run_transfer(self, dispatcher: Any, request: Any) -> None:
+        """Run the coroutine of a connection that another thread has opened, which waits for it."""
+        self.run_coroutine(self._transfer(dispatcher, request))
+
+    async def _transfer(self, dispatcher: Any, request: Any) -> None:
+        session = Session(self.native, request.connection)
+        if (task := asyncio.current_task()) is not None:
+            task.set_name(f"{stalls.TASK_PREFIX}{request.connection.resource}")
+            self._sessions[task] = session
+            task.add_done_callback(self._sessions.pop)
+        await session.transfer(request, dispatcher)
+
     def say_goodbye(self) -> None:
         """Tell the handlers that the server has sent its close frames, without waiting for them."""
         self._call(self._say_goodbye)

@@ -61,13 +61,28 @@ class Session:
             await self._serve(request)
         except BaseException as error:  # noqa: BLE001 (a handler may raise anything)
             if self._is_cancellation(error):
-                _LOGGER.info(
-                    "Handler of %s was cancelled: %s", connection.resource, self._cancelled_for
-                )
+                self._note_cancelled()
             else:
                 session.report(connection, error)
         finally:
             await self._end(request, started)
+
+    async def transfer(self, request: Request, dispatcher: Any) -> None:
+        """Run the handler of a connection that a thread has opened and will close."""
+        stalls.RESOURCE.set(self._connection.resource)
+        self._task = asyncio.current_task()
+        stream = vars(request)["ws_stream"]
+        vars(request)["ws_stream"] = _core.AsyncStream(stream, self._async_connection)
+        self._async_connection.watch_end(self._cancel)
+        try:
+            await dispatcher.transfer_data_async(request)
+        except BaseException as error:
+            if not self._is_cancellation(error):
+                raise
+            self._note_cancelled()
+        finally:
+            await self._drain()
+            vars(request)["ws_stream"] = stream
 
     def say_goodbye(self) -> None:
         """Cancel the handler when the client has answered the close frame of a stopping server."""
@@ -118,9 +133,17 @@ class Session:
         )
 
     async def _end(self, request: Request, started: float) -> None:
+        await self._drain()
+        session.note_end(request, started)
+
+    async def _drain(self) -> None:
         # no handler is left that could get the exception
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await self._async_connection.drain()
         self._task = None
         self._async_connection.close()
-        session.note_end(request, started)
+
+    def _note_cancelled(self) -> None:
+        _LOGGER.info(
+            "Handler of %s was cancelled: %s", self._connection.resource, self._cancelled_for
+        )

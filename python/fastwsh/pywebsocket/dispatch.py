@@ -80,6 +80,9 @@ class Dispatcher:
         # a server with an event loop runs coroutine functions there
         self._has_event_loop = False
         self._run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] = coroutines.run
+        # ... or, if a subclass has overridden their calls, from the thread that makes these
+        self._is_overridden = False
+        self._run_transfer: Callable[[Any, Any], None] | None = None
         for file in self._load_handlers():
             self._register(file)
 
@@ -195,7 +198,7 @@ class Dispatcher:
                 a HandshakeException that the handler raised.
         """
         suite = self._handler(request)
-        if suite.is_async and self._has_event_loop:
+        if suite.is_async and self._has_event_loop and not self._is_overridden:
             raise _replaced(request)
         try:
             if suite.opens_async:
@@ -228,6 +231,9 @@ class Dispatcher:
                 dropped, without a close frame.
         """
         suite = self._handler(request)
+        if suite.is_async and self._is_overridden and self._run_transfer is not None:
+            self._run_transfer(self, request)
+            return
         if suite.is_async:
             raise DispatchException(
                 f"The handler for {request.ws_resource!r} is a coroutine function, which only "
