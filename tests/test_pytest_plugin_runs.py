@@ -36,15 +36,15 @@ async def test_handler(wsserver):
     async with connect(wsserver.url_for("/echo")) as client:
         await client.send("hello")
         assert await client.recv() == "hello"
-        assert wsserver.wait_for_message("hello") == "hello"
+        assert await wsserver.aio.wait_for_message("hello") == "hello"
 
 @pytest.mark.{marker}
 async def test_left_open(wsserver):
     wsserver.expect("hello")
     client = await connect(wsserver.url)
     await client.send("hello")
-    wsserver.wait_for_message("hello")
-    wsserver.stop()
+    await wsserver.aio.wait_for_message("hello")
+    await wsserver.aio.stop()
     await client.wait_closed()
     assert client.close_code == 1001
 """

@@ -5,10 +5,11 @@ The only module here that knows asyncio.
 
 import asyncio
 import contextlib
+import functools
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from fastwsh.aio import AsyncStream
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
@@ -26,7 +27,10 @@ from fastwsh.testing.frames import encode_frame
 from fastwsh.testing.recorded import RecordedConnection
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
 
-__all__ = ["AsyncConnection", "AsyncRecordingStream", "make_transfer"]
+__all__ = ["AsyncConnection", "AsyncRecordingStream", "in_loop", "make_transfer"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _Judging = Callable[[RecordedConnection, Recorder], AbstractContextManager[None]]
 
@@ -51,18 +55,56 @@ def make_transfer(
     return transfer
 
 
+def in_loop(
+    call: Callable[[Any], Awaitable[Any]], loop: asyncio.AbstractEventLoop
+) -> Callable[[Any], Awaitable[None]]:
+    """Make of a handler one that runs in another event loop than that of the server."""
+
+    async def call_there(connection: "AsyncConnection") -> None:
+        if loop.is_closed():
+            raise Disconnected("the event loop of the test has ended")
+
+        async def run() -> None:
+            await call(connection)
+
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), loop))
+
+    return call_there
+
+
+def _on_its_loop(
+    method: Callable[Concatenate["AsyncConnection", _P], Coroutine[Any, Any, _T]],
+) -> Callable[Concatenate["AsyncConnection", _P], Coroutine[Any, Any, _T]]:
+    """Let a method be awaited in any event loop; it runs in that of the connection."""
+
+    @functools.wraps(method)
+    async def call(self: "AsyncConnection", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        if asyncio.get_running_loop() is self._loop:
+            return await method(self, *args, **kwargs)
+        there = asyncio.run_coroutine_threadsafe(method(self, *args, **kwargs), self._loop)
+        return await asyncio.wrap_future(there)
+
+    return call
+
+
 class AsyncConnection(RecordedConnection):
     """A connection as `WsServer.handler` passes it to a coroutine function of the test.
 
-    As `Connection`, with methods to be awaited on the server's event loop. From elsewhere, as the
-    test itself, use what need not be awaited: `drop` for a reset, `throttle`, `pause_reading`.
+    As `Connection`, with methods to be awaited, in the handler or in any other coroutine of
+    asyncio, as the test. `request.ws_stream` is for the server's event loop only.
     """
 
     def __init__(self, request: Any, recorder: Recorder) -> None:
         super().__init__(request, recorder)
+        self._loop = asyncio.get_running_loop()
         self._pending: asyncio.Future[Message] | None = None
         # Messages that came while a pong was waited for.
         self._early: deque[Message] = deque()
+
+    @property
+    def aio(self) -> Self:
+        """The connection itself, whose calls are awaited."""
+        return self
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """Return the messages until the client closes, or is gone."""
@@ -70,6 +112,7 @@ class AsyncConnection(RecordedConnection):
             while True:
                 yield await self.recv()
 
+    @_on_its_loop
     async def send(self, message: str | bytes) -> None:
         """Send a text message, or a binary one.
 
@@ -83,6 +126,7 @@ class AsyncConnection(RecordedConnection):
         except (BadOperationException, ConnectionError, ConnectionTerminatedException) as error:
             raise self._ended() from error
 
+    @_on_its_loop
     async def recv(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109 (as Connection)
         """Wait for a message; None as `timeout` waits as long as the connection is open.
 
@@ -132,6 +176,7 @@ class AsyncConnection(RecordedConnection):
         else:
             raise ScriptError(f"expected {expectation}, but got {show(message)}")
 
+    @_on_its_loop
     async def ping(
         self,
         body: str | bytes | None = None,
@@ -197,8 +242,11 @@ class AsyncConnection(RecordedConnection):
         except WaitTimeoutError:
             raise self._still_open(timeout) from None
 
-    async def close(self, code: int = 1000, reason: str = "") -> None:
+    @_on_its_loop
+    async def close(self, code: int = 1000, reason: str = "", *, wait: bool = True) -> None:
         """Send a close frame and wait for the client's; nothing if one side has closed before.
+
+        Without `wait`, do not wait.
 
         Raises:
             TypeError, ValueError: Code or reason cannot be sent.
@@ -207,7 +255,12 @@ class AsyncConnection(RecordedConnection):
         if self.request.server_terminated or self.request.client_terminated:
             return
         with contextlib.suppress(ConnectionError, ConnectionTerminatedException):
-            await self.request.ws_stream.close_connection(code, reason)
+            is_here = self.is_handled_here
+            await self.request.ws_stream.close_connection(
+                code, reason, wait_response=wait and is_here and self._pending is None
+            )
+            if wait and not is_here:
+                await asyncio.to_thread(self._await_close)
 
     async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are, between frames or in place of them."""

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
 from fastwsh.testing.arguments import (
@@ -19,6 +19,8 @@ from fastwsh.testing.arguments import (
     to_message,
     to_ping_body,
 )
+from fastwsh.testing.awaitable_calls import AwaitableCalls
+from fastwsh.testing.blocking import refuse_in_event_loop
 from fastwsh.testing.clock import monotonic
 from fastwsh.testing.control_frames import ControlFrames
 from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
@@ -28,6 +30,8 @@ from fastwsh.testing.recorded import RecordedConnection
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
 
 __all__ = ["Connection"]
+
+_AWAITED: Final = "let the handler be a coroutine function, whose connection has it to be awaited"
 
 
 class Connection(RecordedConnection):
@@ -42,6 +46,11 @@ class Connection(RecordedConnection):
         self._pending: _Receiving | None = None
         # Messages that came while a pong was waited for.
         self._early: deque[Message] = deque()
+
+    @property
+    def aio(self) -> AwaitableCalls:
+        """The calls that wait, for tests that are coroutines: `await connection.aio.close()`."""
+        return AwaitableCalls(self)
 
     def __iter__(self) -> Iterator[Message]:
         """Return the messages until the client closes, or is gone."""
@@ -74,6 +83,7 @@ class Connection(RecordedConnection):
             WaitTimeoutError: Nothing came in time; the next call may get it.
             Exception: The client broke the protocol.
         """
+        refuse_in_event_loop("recv()", _AWAITED)
         check_timeout(timeout)
         if self._early:
             return self._early.popleft()
@@ -118,6 +128,10 @@ class Connection(RecordedConnection):
         Raises:
             ScriptError: Something else came, another close frame, or nothing in time.
         """
+        refuse_in_event_loop(
+            "expect_close()",
+            _AWAITED,
+        )
         check_code(code)
         expectation = CloseExpectation(code, reason)
         try:
@@ -149,6 +163,7 @@ class Connection(RecordedConnection):
             WaitTimeoutError: No pong came in time.
             TypeError, ValueError: An argument cannot be used.
         """
+        refuse_in_event_loop("ping()", "await connection.aio.ping() there")
         data = to_ping_body(body)
         check_timeout(timeout)
         if not self.is_handled_here:
@@ -184,6 +199,7 @@ class Connection(RecordedConnection):
         Raises:
             WaitTimeoutError: It is open still.
         """
+        refuse_in_event_loop("wait_closed()", "await connection.aio.wait_closed() there")
         check_timeout(timeout)
         if not self.is_handled_here:
             self._await_handler(timeout)
@@ -197,19 +213,32 @@ class Connection(RecordedConnection):
         except WaitTimeoutError:
             raise self._still_open(timeout) from None
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "", *, wait: bool = True) -> None:
         """Send a close frame and wait for the client's; nothing if one side has closed before.
+
+        Args:
+            code: 1000 to 4999 without 1005 and 1006.
+            reason: At most 123 bytes in UTF-8.
+            wait: Whether to wait. Elsewhere than in the handler, that has to receive meanwhile.
 
         Raises:
             TypeError, ValueError: Code or reason cannot be sent.
+            RuntimeError: It would wait in the thread of an event loop.
         """
         check_close(code, reason)
+        if wait:
+            refuse_in_event_loop(
+                "close()", "await connection.aio.close() there, or close(wait=False)"
+            )
         if self.request.server_terminated or self.request.client_terminated:
             return
-        waits = self._pending is None
+        is_here = self.is_handled_here
+        waits = wait and is_here and self._pending is None
         # a client that is sending, or gone, does not answer; the connection is over either way
         with contextlib.suppress(ConnectionError, ConnectionTerminatedException):
             self.request.ws_stream.close_connection(code, reason, wait_response=waits)
+        if wait and not is_here:
+            self._await_close()
 
     def send_raw(self, data: bytes) -> None:
         """Send bytes as they are, between frames or in place of them."""
@@ -242,6 +271,7 @@ class Connection(RecordedConnection):
 
         It ends early with the connection's server.
         """
+        refuse_in_event_loop("stall()", "call it in the handler")
         self.pace.sleep(seconds)
 
 

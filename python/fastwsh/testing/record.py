@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastwsh.testing.arguments import check_count, check_path, check_timeout
+from fastwsh.testing.blocking import refuse_in_event_loop
 from fastwsh.testing.errors import HandlerFailure
 from fastwsh.testing.expectation import MISSING, Expectation, Expected, Message
 from fastwsh.testing.frames import Frame
@@ -17,7 +18,8 @@ __all__ = ["ServerRecord"]
 class ServerRecord:
     """The record of a test server, for tests to read and to wait for.
 
-    Lists are copies. Waiting blocks the caller: a coroutine uses `asyncio.to_thread`.
+    Lists are copies. Waiting blocks the caller, and raises RuntimeError in a coroutine, which has
+    `aio` for it.
 
     Args:
         recorder: Keeps what happens.
@@ -70,6 +72,9 @@ class ServerRecord:
         Raises:
             WaitTimeoutError: They were not, in `timeout` seconds; the text says how many.
         """
+        refuse_in_event_loop(
+            "wait_for_connection()", "await wsserver.aio.wait_for_connection() there"
+        )
         check_count(count, "wait for connection")
         check_timeout(timeout)
         return self._recorder.wait_for_connection(count, timeout)
@@ -97,6 +102,7 @@ class ServerRecord:
         Raises:
             WaitTimeoutError: It did not come; the text says what did.
         """
+        refuse_in_event_loop("wait_for_message()", "await wsserver.aio.wait_for_message() there")
         check_timeout(timeout)
         place = None if path is None else check_path(path)
         expectation = Expectation(expected, json=json, ignore=ignore)
@@ -116,6 +122,7 @@ class ServerRecord:
             WaitTimeoutError: They did not come; the text says what did.
             TypeError, ValueError: An argument cannot be used.
         """
+        refuse_in_event_loop("wait_for_messages()", "await wsserver.aio.wait_for_messages() there")
         check_count(count, "wait for messages:")
         check_timeout(timeout)
         place = None if path is None else check_path(path)

@@ -26,7 +26,7 @@ from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
 from fastwsh.testing.expectation import CloseExpectation, Message
 from fastwsh.testing.frames import Frame
 from fastwsh.testing.pace import Pace
-from fastwsh.testing.recording import Recorder
+from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
 
 __all__ = ["RecordedConnection"]
 
@@ -229,6 +229,12 @@ class RecordedConnection:
         mismatch = expectation.mismatch(self.close_code, self.close_reason)
         if mismatch is not None:
             raise ScriptError(mismatch) from None
+
+    def _await_close(self) -> None:
+        """Wait for the handler to meet the client's close frame, or to end."""
+        self._recorder.wait_until(
+            lambda: self.request.client_terminated or not self.is_open, DEFAULT_TIMEOUT
+        )
 
     def _await_handler(self, timeout: float | None) -> None:
         if not self._recorder.wait_until(lambda: not self.is_open, timeout):

@@ -4,9 +4,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from fastwsh import coroutines
 from fastwsh.testing.arguments import check_function, check_path
+from fastwsh.testing.awaitable_server import AwaitableServer
+from fastwsh.testing.blocking import refuse_in_event_loop
 from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.errors import CheckError, HandlerFailure
 from fastwsh.testing.handshakes import Handshake
@@ -40,7 +43,7 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
     It listens on a real port, so that clients in any language can connect. A path without a handler
     is answered 404. Its handlers come from files, from functions (`handler`) and from scripts
     (`expect`, `reply`, `script`), and each has a thread of its own. Everything may be called from
-    any thread; what waits blocks the caller, so that a coroutine uses `asyncio.to_thread` for it.
+    any thread; what waits blocks the caller, and is awaited in a coroutine by way of `aio`.
 
     Args:
         handlers: Folders with `*_wsh.py` files, or such files. A file is served at its own name.
@@ -85,6 +88,11 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
         state = "" if self.is_running else f" ({self._state})"
         return f"<{type(self).__name__} {self.url}{state}>"
 
+    @property
+    def aio(self) -> AwaitableServer:
+        """The calls that wait, for coroutines of asyncio or trio: `await wsserver.aio.stop()`."""
+        return AwaitableServer(self)
+
     # --- handlers ---
 
     def handler(
@@ -93,6 +101,7 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
         *,
         subprotocols: Sequence[str] | None = None,
         headers: Headers | Callable[[Handshake], Headers] | None = None,
+        loop: Literal["server", "test"] = "server",
     ) -> Callable[[_HandlerT], _HandlerT]:
         """Serve a path by the decorated function, in place of what served it before.
 
@@ -107,11 +116,18 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
                 offers first.
             headers: Headers for the answer that opens the connection, such as Set-Cookie; or a
                 function that makes them of the handshake. What it raises fails the test.
+            loop: Where a coroutine function runs: "server": in the server's event loop, which has
+                a thread of its own, so that it goes on while the test blocks. "test": in the event
+                loop that calls this, so that what belongs to that can be used, as an
+                `asyncio.Event` of the test; it goes on only while that loop does.
 
         Raises:
             TypeError, ValueError: An argument cannot be used.
         """
         path = check_path(path)
+        test_loop = _running_loop() if loop == "test" else None
+        if loop not in {"server", "test"}:
+            raise ValueError(f'loop={loop!r}; it is "server" or "test"')
         known = check_subprotocols(subprotocols)
         make_headers = headers if callable(headers) else None
         added = [] if callable(headers) else to_headers(headers)
@@ -123,7 +139,10 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
 
         def register(function: _HandlerT) -> _HandlerT:
             check_function(function, f"handler({path!r}) of")
-            self._dispatcher.add_function(path, function, open_handshake)
+            if test_loop is not None and not coroutines.is_coroutine_function(function):
+                raise TypeError(f'loop="test" is for a coroutine function, not {function!r}')
+            serve = function if test_loop is None else _in_loop(function, test_loop)
+            self._dispatcher.add_function(path, serve, open_handshake)
             self._added.add(path)
             return function
 
@@ -151,8 +170,10 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
 
         Raises:
             CheckError: The text names the handlers and the steps.
+            RuntimeError: An event loop runs in the calling thread; it has `aio.check` for that.
         """
         __tracebackhide__ = True
+        refuse_in_event_loop("check()", "await wsserver.aio.check() there")
         scripts: list[Script | Replay] = [*self._all_scripts(), *self._replays]
         if self._state != "stopped":
             self._recorder.wait_until(lambda: all(one.is_settled for one in scripts), timeout)
@@ -168,7 +189,11 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
 
         Connections that are open are reset, handshakes that hang are let go of; handlers of files
         stay. A server that does not run stays so.
+
+        Raises:
+            RuntimeError: An event loop runs in the calling thread; it has `aio.clear` for that.
         """
+        refuse_in_event_loop("clear()", "await wsserver.aio.clear() there")
         self._recorder.is_closing = True
         self._faults.clear()
         self._end_recording()
@@ -210,6 +235,23 @@ def running_server(
     with server:
         yield server
     server.check()
+
+
+def _running_loop() -> Any:
+    import asyncio  # noqa: PLC0415 (only for who has a loop)
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            'handler(loop="test") must be called in a coroutine, whose event loop it is to use'
+        ) from None
+
+
+def _in_loop(function: Callable[[Any], Any], loop: Any) -> Callable[[Any], Any]:
+    from fastwsh.testing import awaitable  # noqa: PLC0415 (asyncio only for who wants it)
+
+    return awaitable.in_loop(function, loop)
 
 
 def _sources(handlers: Handlers | None) -> list[Path]:

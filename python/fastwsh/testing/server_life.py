@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from fastwsh.testing.arguments import check_seconds
+from fastwsh.testing.blocking import in_thread, refuse_in_event_loop
 from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.faults import HandshakeFaults
 from fastwsh.testing.log import ServerLog
@@ -57,7 +58,16 @@ class ServerLife(Recordings):
 
     def __exit__(self, *_: object) -> None:
         self._is_entered = False
-        self.stop()
+        self._end()
+
+    async def __aenter__(self) -> Self:
+        self._is_entered = True
+        await in_thread(self.start)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_entered = False
+        await in_thread(self._end)
 
     @property
     def is_running(self) -> bool:
@@ -94,7 +104,14 @@ class ServerLife(Recordings):
         A client that does not answer is cut after a second. A handler that goes on for five more is
         an error for `check`. `start` lets the server serve again, on the same port: within `with`,
         as in the fixtures, nobody else gets it until then.
+
+        Raises:
+            RuntimeError: An event loop runs in the calling thread; it has `aio.stop` for that.
         """
+        refuse_in_event_loop("stop()", "await wsserver.aio.stop() there")
+        self._end()
+
+    def _end(self) -> None:
         with self._life:
             self._forget_return()
             if self._state == "stopped":
@@ -132,7 +149,9 @@ class ServerLife(Recordings):
         Raises:
             ConfigError: It cannot come back; without `after`.
             TypeError, ValueError: `after` is no number of seconds.
+            RuntimeError: An event loop runs in the calling thread; it has `aio.restart` for that.
         """
+        refuse_in_event_loop("restart()", "await wsserver.aio.restart() there")
         check_seconds(after, "restart after")
         with self._life:
             self._forget_return()
