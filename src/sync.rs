@@ -1,5 +1,5 @@
-//! What threads share, from the standard library. The model tests compile the files that import it from
-//! here with loom's types in its place.
+//! Types that threads share, from the standard library. Model tests compile the files that import
+//! them from here with loom's types instead.
 
 pub(crate) use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},

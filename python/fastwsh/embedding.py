@@ -69,7 +69,7 @@ def decides_itself(dispatcher: Any) -> bool:
 
 
 def calls_itself(dispatcher: Any) -> bool:
-    """Tell whether a dispatcher overrides how handlers are called, by functions that may wait."""
+    """Tell whether a dispatcher overrides the calls of handlers; its functions may wait."""
     return any(
         _overrides(dispatcher, name) and not _overrides(dispatcher, f"{name}_async")
         for name in ("do_extra_handshake", "transfer_data")
@@ -93,7 +93,7 @@ def admits(server: Any, descriptor: int, client_address: Any) -> bool:
 
 
 def refuse_overridden(server: Any) -> None:
-    """Raise ConfigError for a method or class of a program that would never be used."""
+    """Raise ConfigError for an overridden method or class that would never be used."""
     for name in _NAMES:
         if is_overridden(server, name):
             raise ConfigError(_never_called(server, name))

@@ -54,7 +54,7 @@ _STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
 # The time for the last log lines at the end; a log may go to a pipe that nobody reads.
 _LOG_SECONDS: Final = 2.0
 
-# how soon a method that is replaced on a class counts
+# how often to check for methods that were replaced on a class
 _LOOK_SECONDS: Final = 1.0
 
 _PLACES: Final = {HUB: "the hub", THREADS: "threads", LOOP: "the event loop"}
@@ -354,7 +354,7 @@ class WebSocketServer(SocketServer):
             self._watch(dispatcher)
 
     def _follow_program(self, core: _core.Server) -> None:
-        """Notice what an embedding program has replaced since: on an object, or on a class."""
+        """Check what an embedding program has replaced: on an object, or on a class."""
         self._know_dispatcher(core)
         core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
         embedding.warn_of_overridden(self, self._told_of)
@@ -364,7 +364,7 @@ class WebSocketServer(SocketServer):
             self._set_routes(core)
 
     def _watch(self, dispatcher: Any) -> None:
-        """Have the handlers of a dispatcher reloaded, in place of those of the one before."""
+        """Reload the handlers of this dispatcher, instead of those of the one before."""
         if self._watcher is not None:
             self._watcher.stop()
         if self._reloads and isinstance(dispatcher, Dispatcher):
@@ -391,7 +391,7 @@ class WebSocketServer(SocketServer):
         return self._where(suite)
 
     def _where(self, suite: HandlerSuite) -> str:
-        """Return the place of a handler; overridden calls of a dispatcher may wait in theirs."""
+        """Return the place of a handler; a thread if the dispatcher overrides its calls."""
         where = self._placement.place(suite).where
         is_overridden = self.websocket_server_options.dispatcher._is_overridden
         return THREADS if where == LOOP and is_overridden else where

@@ -33,7 +33,7 @@ pub(super) struct Dispatch {
     pub(super) asks_admission: AtomicBool,
     /// Whether to ask Python about handlers for every request, not only for upgrades.
     pub(super) asks_always: AtomicBool,
-    /// Paths whose handlers take requests with a body.
+    /// Paths with handlers that accept requests with a body.
     pub(super) body_paths: Mutex<HashSet<String>>,
 }
 

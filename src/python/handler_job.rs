@@ -1,4 +1,4 @@
-//! A connection on its way to where its handler runs, and what is left to do when the handler has ended.
+//! A connection before its handler runs, and the guard that ends the connection after it.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What the handlers of one server have in common.
+/// The common state of the handlers of one server.
 pub(super) struct Handlers {
     pub(super) threads: Threads,
     pub(super) settings: Arc<Settings>,
@@ -23,7 +23,7 @@ pub(super) struct Handlers {
 }
 
 impl Handlers {
-    /// Prepares to run the handler of a connection.
+    /// Makes the job that runs the handler of a connection.
     pub(super) fn job(self: &Arc<Self>, core: Arc<Core>, candidate: Candidate) -> HandlerJob {
         let guard = ConnectionGuard {
             registry: core.registry().clone(),

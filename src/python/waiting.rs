@@ -1,6 +1,6 @@
-//! How a call of Python's waits: a [`Scheduler`] for each kind of thread. The hub hands its thread to
-//! another handler, an event loop has the call made again later, and any other thread waits in the
-//! system call with the interpreter detached.
+//! How a call from Python waits: there is a [`Scheduler`] for each kind of thread. The hub runs
+//! another handler meanwhile, an event loop repeats the call later, and any other thread waits in
+//! the system call with the interpreter released.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,7 +12,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::MutexExt};
 use super::thread_wait;
 use crate::connection::{Park, Transport, Wait};
 
-/// Work that may wait as it is told to. A scheduler calls it once, or fails.
+/// Work that may wait, in the way that its argument says. A scheduler calls it once, or fails.
 pub(super) type WaitingWork<'a> = dyn FnMut(Wait<'_>) + Send + 'a;
 
 /// Work that does not wait.
@@ -20,10 +20,10 @@ pub(super) type ParkedWork<'a> = dyn FnMut(Option<&dyn Park>) + 'a;
 
 /// How callers in one kind of thread wait.
 ///
-/// Every method that returns a `PyResult` fails with what was raised in the caller while it waited;
-/// for a coroutine also with the demand to make the call again.
+/// Every method with a `PyResult` fails with the exception that was raised in the caller while it
+/// waited, or, in a coroutine, with the one that says that the call must be repeated.
 pub(super) trait Scheduler {
-    /// Does what may wait to receive from the peer of `transport`.
+    /// Runs `work`, which may wait for bytes from the peer of `transport`.
     fn receive(
         &self,
         py: Python<'_>,
@@ -39,7 +39,7 @@ pub(super) trait Scheduler {
         work: &mut WaitingWork<'_>,
     ) -> PyResult<()>;
 
-    /// Does what does not wait, with what this thread knows of its sockets.
+    /// Runs `work`, which does not wait, with the knowledge of this thread's reactor.
     fn with_parker(&self, py: Python<'_>, transport: &Transport, work: &mut ParkedWork<'_>);
 
     /// Locks `mutex`, whose holders may wait for the peer of `transport` and wake its lock waiters.
@@ -50,7 +50,7 @@ pub(super) trait Scheduler {
         mutex: &'a Mutex<()>,
     ) -> PyResult<MutexGuard<'a, ()>>;
 
-    /// Waits until something has been received, with little on the stack.
+    /// Waits for input, with little on the stack.
     fn await_input(&self, py: Python<'_>, transport: &Transport) -> PyResult<()>;
 
     /// Lets others run if the caller has run for long in a loop that a peer keeps going.
@@ -60,9 +60,9 @@ pub(super) trait Scheduler {
     fn has_own_thread(&self) -> bool;
 }
 
-/// A scheduler whose callers share the thread and take turns in the middle of their calls.
+/// A scheduler for callers that share a thread and take turns in the middle of their calls.
 pub(super) trait TurnTaking: Scheduler {
-    /// Lets others run if the caller has used up its share.
+    /// Lets others run if the caller has used up its budget.
     fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()>;
 
     /// Counts bytes that the caller sends or has received.
@@ -79,12 +79,12 @@ thread_local! {
     static COMES_BACK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Says that this thread is the hub's, for good.
+/// Marks this thread as the hub's, for good.
 pub(super) fn enter_hub(hub: &'static dyn TurnTaking) {
     HUB.set(Some(hub));
 }
 
-/// Says that this thread's calls are made in an event loop; returns the one before.
+/// Marks this thread's calls as calls in an event loop. Returns the event loop that was set before.
 pub(super) fn enter_event_loop(
     event_loop: Option<Arc<dyn Scheduler>>,
 ) -> Option<Arc<dyn Scheduler>> {
@@ -96,7 +96,7 @@ pub(super) fn comes_back() -> bool {
     COMES_BACK.get()
 }
 
-/// Says whether the caller makes calls again, until it is dropped.
+/// Sets, until it is dropped, whether the caller repeats calls that cannot wait.
 pub(super) struct ComesBack(bool);
 
 impl ComesBack {
@@ -104,7 +104,7 @@ impl ComesBack {
         Self(COMES_BACK.replace(true))
     }
 
-    /// For code that is not made to be called again: a handler's hooks.
+    /// For code that does not repeat its calls: a handler's hooks.
     pub(super) fn suspend() -> Self {
         Self(COMES_BACK.replace(false))
     }
@@ -117,7 +117,7 @@ impl Drop for ComesBack {
 }
 
 fn here<T>(ask: impl FnOnce(&(dyn Scheduler + '_)) -> T) -> T {
-    // not borrowed while it is asked: the call may begin another one
+    // clone it first: the call may set another event loop, which needs the cell
     if let Some(event_loop) = EVENT_LOOP.with_borrow(Clone::clone) {
         return ask(&*event_loop);
     }
@@ -127,7 +127,8 @@ fn here<T>(ask: impl FnOnce(&(dyn Scheduler + '_)) -> T) -> T {
     }
 }
 
-/// Does what may wait to receive from the peer of `transport`, as the caller can.
+/// Runs `work`, which may wait for bytes from the peer of `transport`, in the way in which the
+/// caller can wait.
 ///
 /// # Errors
 /// As [`Scheduler`].
@@ -139,8 +140,8 @@ pub(super) fn waiting<T: Send>(
     once(work, |work| here(|here| here.receive(py, transport, work)))
 }
 
-/// Does what may wait until the peer of `transport` reads. A coroutine's call is never made again for
-/// that: what is left is sent later.
+/// Runs `work`, which may wait until the peer of `transport` reads. A coroutine does not repeat the
+/// call: the rest is sent later.
 ///
 /// # Errors
 /// As [`Scheduler`].
@@ -161,8 +162,8 @@ fn once<T: Send>(
     result.ok_or_else(|| PyRuntimeError::new_err("the call was not made"))
 }
 
-/// Lets others run if the caller shares its thread and has run for long: for loops that a peer keeps
-/// going.
+/// Lets others run if the caller shares its thread and has used it for long. Loops that last as
+/// long as a peer sends call this.
 ///
 /// # Errors
 /// As [`Scheduler`].
@@ -170,7 +171,7 @@ pub(super) fn pause(py: Python<'_>, transport: &Transport) -> PyResult<()> {
     here(|here| here.pause(py, transport))
 }
 
-/// Lets others run if the caller takes turns with them and has used up its share.
+/// Lets others run if the caller takes turns with them and has used up its budget.
 ///
 /// # Errors
 /// As [`Scheduler`].
@@ -185,7 +186,7 @@ pub(super) fn charge_bytes(bytes: usize) {
     }
 }
 
-/// Does what does not wait, with what the caller's thread knows of its sockets.
+/// Runs `work`, which does not wait, with the knowledge of the reactor of the caller's thread.
 pub(super) fn parked<T>(
     py: Python<'_>,
     transport: &Transport,
@@ -217,8 +218,8 @@ pub(super) fn has_own_thread() -> bool {
     here(|here| here.has_own_thread())
 }
 
-/// Waits until something has been received, with little on the stack: most handlers in the hub wait
-/// here.
+/// Waits for input with little on the stack: most handlers in the hub wait here, and their stacks
+/// are copied.
 ///
 /// # Errors
 /// As [`Scheduler`].
@@ -229,7 +230,7 @@ pub(super) fn await_input(py: Python<'_>, transport: &Transport) -> PyResult<()>
     here(|here| here.await_input(py, transport))
 }
 
-/// A thread that nobody shares.
+/// A thread with only one caller.
 struct OwnThread;
 
 impl Scheduler for OwnThread {
@@ -265,7 +266,7 @@ impl Scheduler for OwnThread {
     }
 
     fn await_input(&self, _py: Python<'_>, _transport: &Transport) -> PyResult<()> {
-        // the call that receives waits
+        // nothing to do: the call that receives waits itself
         Ok(())
     }
 

@@ -43,7 +43,7 @@ pub(in crate::python) struct Hub {
     ending: AtomicBool,
 }
 
-/// What the hub's thread does.
+/// The function of the hub's thread.
 type Run = fn(Arc<Hub>, Reactor);
 
 static SHARED: Mutex<Option<Arc<Hub>>> = Mutex::new(None);

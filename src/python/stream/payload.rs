@@ -1,4 +1,4 @@
-//! Payloads of received messages, as the handler gets them.
+//! Payloads of received messages, in the form for the handler.
 
 use pyo3::{prelude::*, types::PyString};
 

@@ -1,4 +1,4 @@
-//! Lines of the logger that pywebsocket's class has.
+//! Warnings of a stream, with the logger of pywebsocket's class.
 
 use pyo3::prelude::*;
 

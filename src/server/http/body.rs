@@ -1,4 +1,4 @@
-//! The body of an answer, whatever it comes from.
+//! The body of an answer from any source.
 
 use std::io;
 

@@ -1,5 +1,4 @@
-//! A queue of jobs that can be closed, for workers that wait in it and for those that are woken in
-//! another way.
+//! A queue of jobs that can be closed. Workers may wait in it, or be woken in another way.
 
 use std::{collections::VecDeque, sync::PoisonError, time::Duration};
 
@@ -8,7 +7,7 @@ use crate::{
     sync::{AtomicUsize, Condvar, Mutex, Ordering},
 };
 
-/// Jobs in the order in which they came.
+/// Jobs in the order of arrival.
 #[derive(Debug)]
 pub struct JobQueue<J> {
     state: Mutex<State<J>>,
@@ -42,7 +41,7 @@ impl<J> JobQueue<J> {
         self.push_if(job, |state| !state.is_closed)
     }
 
-    /// Appends a job if a worker waits that no other job is meant for.
+    /// Appends a job if more workers wait than jobs.
     ///
     /// # Errors
     /// The job, if there is no such worker or the queue is closed.
@@ -74,8 +73,8 @@ impl<J> JobQueue<J> {
         Some(job)
     }
 
-    /// Takes the first job, or waits for one; `None` if none comes within `limit`, or the queue is
-    /// closed.
+    /// Takes the first job, or waits for one. Returns `None` if there is none within `limit`, or if
+    /// the queue is closed.
     pub fn pop_within(&self, limit: Duration) -> Option<J> {
         let mut state = lock(&self.state);
         state.idle += 1;
@@ -97,18 +96,18 @@ impl<J> JobQueue<J> {
         job
     }
 
-    /// Whether no job waits, as far as that can be told without the lock.
+    /// Whether no job waits. Reads without the lock, so this may change at any time.
     pub fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) == 0
     }
 
-    /// The number of workers that wait and get no job that is there already.
+    /// The number of waiting workers that are not needed for waiting jobs.
     pub fn idle(&self) -> usize {
         let state = lock(&self.state);
         state.idle.saturating_sub(state.jobs.len())
     }
 
-    /// Accepts no more jobs; returns those that nobody has taken.
+    /// Closes the queue and returns the jobs that no worker has taken.
     pub fn close(&self) -> VecDeque<J> {
         let mut state = lock(&self.state);
         state.is_closed = true;
@@ -117,7 +116,7 @@ impl<J> JobQueue<J> {
         std::mem::take(&mut state.jobs)
     }
 
-    /// Whether the queue accepts no more jobs.
+    /// Whether the queue is closed.
     pub fn is_closed(&self) -> bool {
         lock(&self.state).is_closed
     }
