@@ -8,6 +8,7 @@
 mod admission;
 mod config;
 mod http;
+mod http2;
 mod keepalive;
 mod limits;
 mod listen;
@@ -24,6 +25,7 @@ pub use self::{
     admission::client_address::Proxies,
     config::{CgiConfig, Concurrency, Config, IsExecutable, Routes},
     http::refusal::Refusal,
+    http2::AnswerSlot,
     limits::{ConnectionLimits, Keepalive},
     listen::accept::Server,
     log::event::{Event, EventSink, Level, SERVER_LOG},

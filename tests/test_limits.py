@@ -40,6 +40,8 @@ class TestDefaults:
             "max_request_line_bytes",
             "max_header_lines",
             "ping_timeout",  # without effect alone
+            "max_http2_streams",  # without effect where HTTP/2 is not asked for
+            "max_http2_resets",
         }
 
     def test_an_embedder_that_knows_of_none_gets_the_defaults(self) -> None:

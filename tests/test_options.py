@@ -25,6 +25,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["--bind"], ["h:1"], "bind", [listeners.Tcp("h", 1)]),
     (["--uds"], ["p"], "uds", "p"),
     (["--fd"], ["3"], "fd", [3]),
+    (["--http2"], [], "http2", True),
     (
         ["--trusted-proxies", "--trusted_proxies"],
         ["10.0.0.0/8,unix"],

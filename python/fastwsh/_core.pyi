@@ -629,6 +629,7 @@ class Server:
         validation_host: The host that an absolute request target must name; None: any.
         validation_port: The port likewise.
         strict_compat: Whether to behave as pywebsocket where we differ on purpose.
+        http2: Whether HTTP/2 is spoken beside HTTP/1.1.
         tls: Files of the private key, the certificate chain, the CA for client certificates (None:
             clients are not asked), and whether client certificates are optional.
         content_types: Content types of files by their extensions, which begin with a dot.
@@ -657,6 +658,7 @@ class Server:
         validation_host: str | None = None,
         validation_port: int | None = None,
         strict_compat: bool = False,
+        http2: bool = False,
         tls: tuple[str, str, str | None, bool] | None = None,
         content_types: dict[str, str] = ...,
         cgi_directories: list[bytes] = ...,

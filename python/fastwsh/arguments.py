@@ -140,6 +140,12 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
         "need no option)",
     )
     group.add_argument(
+        "--http2",
+        action="store_true",
+        help="speak HTTP/2 as well: clients choose it with TLS (ALPN), and without TLS by how they "
+        "begin (default: HTTP/1.1 alone)",
+    )
+    group.add_argument(
         "-V",
         *spelled("--validation-host"),
         dest="validation_host",

@@ -86,6 +86,8 @@ def show(server: Any, options: argparse.Namespace) -> None:
     if listeners.are_named(options):
         places = [listeners.format_address(s.getsockname()) for s, _ in server._sockets]
         lines.append(f"  listening on {clean(', '.join(places))}")
+    if getattr(options, "http2", False):
+        lines.append("  HTTP/2 and HTTP/1.1")
     lines += [f"  metrics on {url}" for url in server.metrics_urls()]
     if not handlers:
         lines.append("  no handlers: files that end in _wsh.py are loaded from --websock-handlers")

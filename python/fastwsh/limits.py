@@ -175,6 +175,21 @@ LIMITS: Final = (
         "take nothing of an answer",
         reason="what nginx takes",
     ),
+    Limit(
+        name="max_http2_streams",
+        default=256,
+        strict=256,
+        help="with --http2: streams at a time on one connection, each a WebSocket or a request",
+        reason="Chromium opens 255 WebSockets to one host at most",
+    ),
+    Limit(
+        name="max_http2_resets",
+        default=100,
+        strict=100,
+        help="with --http2: streams that a peer may reset before they are answered, beyond as many "
+        "as were answered; then its connection is closed",
+        reason="a browser that leaves a page resets what it waits for, which is less",
+    ),
 )
 """In the order of a connection's life."""
 

@@ -311,6 +311,7 @@ class WebSocketServer(SocketServer):
             validation_host=getattr(options, "validation_host", None),
             validation_port=getattr(options, "validation_port", None),
             strict_compat=getattr(options, "strict_compat", False),
+            http2=bool(getattr(options, "http2", False)),
             limits=limits.of(options),
             proxies=proxies.settings(options),
             tls=tls.files(options),

@@ -149,6 +149,9 @@ pub enum HandshakeError {
     /// RFC 6455 4.2.1 item 1.
     #[error("Method is not GET: '{0}'")]
     Method(String),
+    /// RFC 8441 4.
+    #[error("Method is not CONNECT: '{0}'")]
+    NoConnect(String),
     /// RFC 6455 4.2.1 item 1.
     #[error("Version is not HTTP/1.1: '{0}'")]
     HttpVersion(String),

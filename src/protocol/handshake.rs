@@ -11,6 +11,9 @@ use super::{
     uri,
 };
 
+/// The pseudo-header that asks for a protocol (RFC 8441 4).
+const PROTOCOL: &str = ":protocol";
+
 /// RFC 6455 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -28,6 +31,9 @@ pub struct Opening {
 impl Opening {
     /// Whether a request is meant to open a WebSocket connection, even if it is not valid.
     pub fn is_meant(head: &RequestHead) -> bool {
+        if head.is_http_2() {
+            return head.header(PROTOCOL) == Some("websocket");
+        }
         let is_ours = |value: &str| value.to_ascii_lowercase().contains("websocket");
         head.header("Upgrade").is_some_and(is_ours)
     }
@@ -37,6 +43,9 @@ impl Opening {
     /// # Errors
     /// The first rule that it breaks.
     pub fn check(head: &RequestHead) -> Result<Self, HandshakeError> {
+        if head.is_http_2() {
+            return Self::check_connect(head);
+        }
         if head.method != "GET" {
             return Err(HandshakeError::Method(head.method.clone()));
         }
@@ -50,25 +59,55 @@ impl Opening {
         check_connection(head)?;
         head.header("Host").ok_or(HandshakeError::Missing("Host"))?;
         check_version(head)?;
-        let protocols = head
-            .list_header("Sec-WebSocket-Protocol")
-            .map(|value| token_list("Sec-WebSocket-Protocol", &value))
-            .transpose()?;
-        let extensions = match head.list_header("Sec-WebSocket-Extensions") {
-            Some(value) if !value.is_empty() => {
-                Some(extension::parse(&value).map_err(HandshakeError::Extensions)?)
-            }
-            _ => None,
-        };
+        let (protocols, extensions) = offers(head)?;
         let key =
             head.header("Sec-WebSocket-Key").ok_or(HandshakeError::Missing("Sec-WebSocket-Key"))?;
         decode_key(key).ok_or_else(|| HandshakeError::Key(key.to_owned()))?;
         Ok(Self { accept: compute_accept(key.as_bytes()), protocols, extensions })
     }
+
+    /// Judges a request of HTTP/2: extended CONNECT stands for what Upgrade, Connection and
+    /// Sec-WebSocket-Key are for (RFC 8441 5).
+    fn check_connect(head: &RequestHead) -> Result<Self, HandshakeError> {
+        if head.method != "CONNECT" {
+            return Err(HandshakeError::NoConnect(head.method.clone()));
+        }
+        if head.header(PROTOCOL) != Some("websocket") {
+            return Err(HandshakeError::Missing(PROTOCOL));
+        }
+        check_version(head)?;
+        let (protocols, extensions) = offers(head)?;
+        Ok(Self { accept: String::new(), protocols, extensions })
+    }
 }
+
+/// What subprotocols and extensions a request names.
+fn offers(head: &RequestHead) -> Result<Offers, HandshakeError> {
+    let protocols = head
+        .list_header("Sec-WebSocket-Protocol")
+        .map(|value| token_list("Sec-WebSocket-Protocol", &value))
+        .transpose()?;
+    let extensions = match head.list_header("Sec-WebSocket-Extensions") {
+        Some(value) if !value.is_empty() => {
+            Some(extension::parse(&value).map_err(HandshakeError::Extensions)?)
+        }
+        _ => None,
+    };
+    Ok((protocols, extensions))
+}
+
+type Offers = (Option<Vec<String>>, Option<Vec<Extension>>);
 
 /// The status of an opening handshake that succeeds (RFC 6455 1.3).
 pub const SWITCHING_PROTOCOLS: u16 = 101;
+
+/// The status of one that succeeds over HTTP/2 (RFC 8441 5).
+pub const OPENED: u16 = 200;
+
+/// Whether a status opens a connection.
+pub fn opens(status: u16) -> bool {
+    matches!(status, SWITCHING_PROTOCOLS | OPENED)
+}
 
 /// The content of our answer 101.
 #[derive(Debug, Clone, Copy)]
@@ -264,6 +303,33 @@ mod tests {
                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
                 Sec-WebSocket-Protocol: chat\r\nX-A: b\r\n\r\n")
         );
+    }
+
+    #[test]
+    fn a_request_of_http_2_needs_extended_connect_and_the_version() {
+        let check = |method: &str, headers: &[(&str, &str)]| {
+            let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let head = RequestHead {
+                method: method.into(),
+                target: "/echo".into(),
+                version: "HTTP/2".into(),
+                headers: headers.iter().map(pair).collect(),
+                bytes: Box::default(),
+            };
+            (Opening::is_meant(&head), Opening::check(&head))
+        };
+        let (protocol, version) = ((":protocol", "websocket"), ("sec-websocket-version", "13"));
+        let offer = ("sec-websocket-protocol", "chat");
+        let (is_meant, opening) = check("CONNECT", &[protocol, version, offer]);
+        assert!(is_meant);
+        assert_eq!(opening.map(|opening| opening.protocols), Ok(Some(vec!["chat".into()])));
+        let missing = HandshakeError::Missing("Sec-WebSocket-Version");
+        assert_eq!(check("CONNECT", &[protocol]), (true, Err(missing)));
+        let old = check("CONNECT", &[protocol, ("sec-websocket-version", "8")]).1;
+        assert_eq!(old.map_err(|error| error.supported_versions()), Err(Some("13")));
+        let no_connect = HandshakeError::NoConnect("GET".into());
+        assert_eq!(check("GET", &[version]), (false, Err(no_connect)));
+        assert!(!check("GET", &[("upgrade", "websocket")]).0);
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub struct RequestHead {
     pub bytes: Box<[u8]>,
 }
 
+/// The version of a request that came over HTTP/2 (RFC 9113), which no request line can have.
+pub const HTTP_2: &str = "HTTP/2";
+
 impl RequestHead {
     /// The lines as received, including line ends.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
@@ -62,6 +65,11 @@ impl RequestHead {
             0 => !self.is_http_1_1(),
             count => count == 1,
         }
+    }
+
+    /// Whether the request came on a stream of HTTP/2.
+    pub fn is_http_2(&self) -> bool {
+        self.version == HTTP_2
     }
 
     /// Whether the client supports HTTP/1.1; a later HTTP/1 version counts as well.

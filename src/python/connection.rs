@@ -24,12 +24,12 @@ use crate::{
     connection::{Flusher, Outcome, Transport, Wait},
     locks::lock,
     protocol::{
-        handshake::{Answer, Opening, SWITCHING_PROTOCOLS},
+        handshake::{Answer, Opening, OPENED, SWITCHING_PROTOCOLS},
         head::{latin1, HeadLimits, HeadReader, RequestHead},
         limits::FrameLimits,
         uri::split_resource,
     },
-    server::{EventSink, Refusal, Registry},
+    server::{AnswerSlot, EventSink, Level, Refusal, Registry, SERVER_LOG},
 };
 
 /// The most bytes for one raw read: a caller that asks for gigabytes gets them in pieces.
@@ -62,6 +62,8 @@ pub(super) struct Connection {
     resource: String,
     tls: bool,
     accept: std::sync::OnceLock<String>,
+    /// Takes the answer if it is not one of the transport's bytes.
+    answer_slot: Option<Arc<AnswerSlot>>,
     /// The server's Python object; embedders find it through `_request_handler`.
     #[pyo3(get)]
     server: Py<PyAny>,
@@ -75,8 +77,10 @@ enum Head {
 }
 
 impl Head {
+    /// A head of HTTP/2 cannot be parsed from bytes again.
     fn pack(&mut self) {
-        if let Self::Parsed(head) = self {
+        let Self::Parsed(head) = self else { return };
+        if !head.is_http_2() {
             *self = Self::Packed(std::mem::take(&mut head.bytes));
         }
     }
@@ -100,6 +104,7 @@ impl Connection {
             resource: candidate.resource,
             tls: candidate.tls,
             accept: std::sync::OnceLock::new(),
+            answer_slot: candidate.answer_slot,
             server,
         }
     }
@@ -123,6 +128,7 @@ impl Connection {
             resource,
             tls,
             accept: std::sync::OnceLock::new(),
+            answer_slot: None,
             server: none,
         }
     }
@@ -145,6 +151,28 @@ impl Connection {
             }
         }
     }
+
+    /// Whether bytes cannot be sent because they would come before the answer: those of a handler that
+    /// answers by itself, for which HTTP/2 has no place. The stream is reset.
+    fn refuses_early_bytes(&self) -> bool {
+        let Some(slot) = self.answer_slot.as_ref().filter(|slot| slot.is_empty()) else {
+            return false;
+        };
+        slot.give_up();
+        self.warn(|| {
+            "bytes before the server's answer, such as an answer of the handler's own, cannot be sent \
+             over HTTP/2: stream reset"
+                .to_owned()
+        });
+        true
+    }
+
+    fn warn(&self, what: impl FnOnce() -> String) {
+        if let Some(events) = &self.settings.events {
+            let line = || format!("Handler of {}: {}", self.resource, what());
+            events.line(Level::Warning, SERVER_LOG, line);
+        }
+    }
 }
 
 #[pymethods]
@@ -162,6 +190,9 @@ impl Connection {
         let bytes = bytes_of(data)?;
         let bytes = bytes.as_bytes();
         self.transport.note_raw();
+        if self.refuses_early_bytes() {
+            return Ok(bytes.len());
+        }
         self.send(py, bytes)?;
         Ok(bytes.len())
     }
@@ -184,6 +215,10 @@ impl Connection {
 
     fn reset(&self, py: Python<'_>) {
         py.detach(|| self.transport.reset());
+        if let Some(slot) = &self.answer_slot {
+            slot.give_up();
+            slot.look();
+        }
     }
 
     #[getter(remote_addr)]
@@ -282,9 +317,20 @@ impl Connection {
         extra: Vec<(String, String)>,
     ) -> PyResult<bool> {
         let accept = self.accept.get().map(String::as_str).unwrap_or_default();
-        let answer = Answer { accept, protocol, extensions, extra: &extra }.format();
-        self.send(py, &answer)?;
-        self.transport.note_answer(SWITCHING_PROTOCOLS);
+        let answer = Answer { accept, protocol, extensions, extra: &extra };
+        if let Some(slot) = &self.answer_slot {
+            match slot.open(&answer) {
+                Ok(true) => self.transport.note_answer(OPENED),
+                Ok(false) => return Ok(false),
+                Err(fault) => {
+                    self.warn(|| format!("{fault} over HTTP/2: stream reset"));
+                    return Ok(false);
+                }
+            }
+        } else {
+            self.send(py, &answer.format())?;
+            self.transport.note_answer(SWITCHING_PROTOCOLS);
+        }
         lock(&self.head).pack();
         Ok(self.seat.as_ref().is_some_and(|(registry, id)| registry.establish(*id)))
     }
@@ -297,6 +343,10 @@ impl Connection {
         why: &Bound<'_, PyString>,
         supported_versions: Option<String>,
     ) -> PyResult<()> {
+        if self.answer_slot.as_ref().is_some_and(|slot| !slot.is_empty()) {
+            // it has been reset, and that was told
+            return Ok(());
+        }
         if let Some(events) = &self.settings.events {
             let handler = split_resource(&self.resource).0;
             events.warn_refused(self.transport.peer(), status, handler, || {
@@ -310,8 +360,14 @@ impl Connection {
                 ..Refusal::without_page(status)
             },
         };
-        let answer = refusal.format(self.method() != "HEAD");
-        self.send(py, &answer)?;
+        if let Some(slot) = &self.answer_slot {
+            if !slot.refuse(refusal) {
+                return Ok(());
+            }
+        } else {
+            let answer = refusal.format(self.method() != "HEAD");
+            self.send(py, &answer)?;
+        }
         self.transport.note_answer(status);
         Ok(())
     }

@@ -8,7 +8,8 @@ use super::connection::{Connection, Settings};
 use crate::{
     connection::Transport,
     server::{
-        Candidate, Event, EventSink, Executor, Level, Registry, Server as Core, Threads, SERVER_LOG,
+        AnswerSlot, Candidate, Event, EventSink, Executor, Level, Registry, Server as Core,
+        Threads, SERVER_LOG,
     },
 };
 
@@ -31,6 +32,7 @@ impl Handlers {
             transport: candidate.transport.clone(),
             id: candidate.id,
             resource: candidate.resource.clone(),
+            answer_slot: candidate.answer_slot.clone(),
             events: self.events.clone(),
         };
         HandlerJob { handlers: self.clone(), candidate, guard }
@@ -116,6 +118,7 @@ pub(super) struct ConnectionGuard {
     transport: Arc<Transport>,
     id: u64,
     resource: String,
+    answer_slot: Option<Arc<AnswerSlot>>,
     events: Arc<EventSink>,
 }
 
@@ -136,6 +139,9 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.transport.note_end();
         self.core.finish(&self.transport, self.transport.outcome());
+        if let Some(slot) = &self.answer_slot {
+            slot.end();
+        }
         self.registry.remove(self.id, &self.resource);
     }
 }

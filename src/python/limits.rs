@@ -29,6 +29,8 @@ pub(super) struct Limits {
     pong_while_busy: bool,
     max_http_body_bytes: u64,
     http_timeout: f64,
+    max_http2_streams: u64,
+    max_http2_resets: u64,
 }
 
 impl Limits {
@@ -66,6 +68,8 @@ impl Limits {
             close_time: time(self.close_timeout)?,
             http_body_bytes: (self.max_http_body_bytes > 0).then_some(self.max_http_body_bytes),
             http_time: time(self.http_timeout)?,
+            http2_streams: count(self.max_http2_streams),
+            http2_resets: count(self.max_http2_resets),
         })
     }
 

@@ -93,6 +93,7 @@ impl Server {
         validation_host=None,
         validation_port=None,
         strict_compat=false,
+        http2=false,
         tls=None,
         content_types=HashMap::new(),
         cgi_directories=Vec::new(),
@@ -103,6 +104,7 @@ impl Server {
         hub=false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
+    #[expect(clippy::fn_params_excessive_bools, reason = "keyword-only in Python")]
     #[expect(clippy::needless_pass_by_value, reason = "PyO3 extracts it")]
     fn new(
         run: Py<PyAny>,
@@ -116,6 +118,7 @@ impl Server {
         validation_host: Option<String>,
         validation_port: Option<u16>,
         strict_compat: bool,
+        http2: bool,
         tls: Option<TlsArguments>,
         content_types: HashMap<String, String>,
         cgi_directories: Vec<Vec<u8>>,
@@ -172,6 +175,7 @@ impl Server {
             proxies: proxies.of_connections()?,
             validation_host,
             validation_port,
+            http2,
             tls,
             content_types,
             cgi,
@@ -218,7 +222,7 @@ impl Server {
     fn reload_tls(&self, py: Python<'_>) -> PyResult<()> {
         let Some(files) = &self.files else { return Ok(()) };
         let config = py.detach(|| tls_files::load(files)).map_err(super::errors::value_error)?;
-        self.core.set_tls(config);
+        self.core.set_tls(&config);
         Ok(())
     }
 

@@ -34,6 +34,8 @@ pub struct Config {
     pub validation_host: Option<String>,
     /// The port that an absolute request target must name.
     pub validation_port: Option<u16>,
+    /// Whether HTTP/2 is spoken beside HTTP/1.1.
+    pub http2: bool,
     /// If set, every TCP connection is encrypted.
     pub tls: Option<Arc<ServerConfig>>,
     /// Content types by file name extension, with its dot.

@@ -5,7 +5,7 @@
 //! heads that pywebsocket accepts.
 
 mod answers;
-mod body;
+pub(super) mod body;
 mod cgi;
 mod file_body;
 mod files;
@@ -13,7 +13,7 @@ mod framing;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod http_stream;
-mod idle_timeout;
+pub(super) mod idle_timeout;
 mod listing;
 mod locate;
 mod path;
@@ -23,6 +23,7 @@ pub(super) mod refusal;
 use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{header, HeaderValue, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::watch, task::spawn_blocking};
@@ -31,10 +32,10 @@ pub(super) use self::framing::Framing;
 pub(super) use self::http_stream::{End, HttpRequest, Verdict};
 
 use self::{
-    body::Body,
+    body::{Body, RequestBody},
     cgi::{Ran, Runner},
     files::ContentTypes,
-    http_stream::{Asked, HttpStream, Judge},
+    http_stream::{Asked, Busy, HttpStream, Judge},
     locate::{Found, Locator},
     path::Resource,
     private::Private,
@@ -76,6 +77,17 @@ pub(super) struct HttpConnection {
     pub(super) http_request: HttpRequest,
     /// Bytes that were read after the head.
     pub(super) rest: Vec<u8>,
+}
+
+/// A request of HTTP/2 for the fallback.
+pub(super) struct PageRequest {
+    pub(super) head: RequestHead,
+    pub(super) http_request: HttpRequest,
+    pub(super) framing: Framing,
+    pub(super) body: RequestBody,
+    /// The server's address.
+    pub(super) local: Option<SocketAddr>,
+    pub(super) tls: bool,
 }
 
 /// What a CGI program may know about its client.
@@ -123,7 +135,8 @@ impl HttpServer {
                     Ok::<_, Infallible>(match asked {
                         Some(asked) => {
                             let client = Client { peer: asked.http_request.peer, local, tls };
-                            self.answer(asked, request.into_body(), client, stream).await
+                            let body = request.into_body().map_err(Into::into).boxed_unsync();
+                            self.answer(asked, body, client, || stream.busy()).await
                         }
                         None => answers::bad_request(),
                     })
@@ -158,18 +171,25 @@ impl HttpServer {
         stream.end()
     }
 
-    async fn answer<V>(
+    /// Answers a request that has a stream of its own: dropping the answer ends all work on it.
+    pub(super) async fn answer_page(&self, request: PageRequest) -> Response<Body> {
+        let PageRequest { head, http_request, framing, body, local, tls } = request;
+        let client = Client { peer: http_request.peer, local, tls };
+        self.answer(Asked { head, http_request, framing }, body, client, Busy::default).await
+    }
+
+    async fn answer(
         &self,
         asked: Asked,
-        body: Incoming,
+        body: RequestBody,
         client: Client,
-        stream: &HttpStream<V>,
+        busy: impl Fn() -> Busy,
     ) -> Response<Body> {
         let line = self.events.wants(Level::Warning).then(|| request_line(&asked.head));
         let refused = Opening::is_meant(&asked.head).then(|| asked.http_request.resource.clone());
         let has_body = matches!(asked.framing, Framing::Length(1..));
         let mut body = Some((asked.framing, body));
-        let mut response = self.respond(asked, &mut body, client, stream).await;
+        let mut response = self.respond(asked, &mut body, client, busy).await;
         if has_body && body.is_some() {
             // the body is unread, so the server does not know where the next request begins
             answers::close_behind(&mut response);
@@ -191,12 +211,12 @@ impl HttpServer {
         response
     }
 
-    async fn respond<V>(
+    async fn respond(
         &self,
         asked: Asked,
-        body: &mut Option<(Framing, Incoming)>,
+        body: &mut Option<(Framing, RequestBody)>,
         client: Client,
-        stream: &HttpStream<V>,
+        busy: impl Fn() -> Busy,
     ) -> Response<Body> {
         let Asked { mut head, http_request, framing } = asked;
         let mut target = http_request.resource;
@@ -238,7 +258,7 @@ impl HttpServer {
             };
             let request =
                 cgi::Request { head: &head, script: &script, resource: &resource, client };
-            match self.runner.run(request, body.take(), stream.busy()).await {
+            match self.runner.run(request, body.take(), busy()).await {
                 Ran::Answer(response) => return response,
                 Ran::LocalRedirect(location) => target = location,
             }

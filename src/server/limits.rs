@@ -21,6 +21,11 @@ pub struct ConnectionLimits {
     pub http_body_bytes: Option<u64>,
     /// Time for which an HTTP client may send nothing of its request or read nothing of an answer.
     pub http_time: Option<Duration>,
+    /// Streams at a time on a connection of HTTP/2.
+    pub http2_streams: Option<usize>,
+    /// Streams of a connection that its peer may reset before they are answered, beyond as many as
+    /// were answered.
+    pub http2_resets: Option<usize>,
 }
 
 /// Settings for connections with a silent peer or handler.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     connection::{Phase, Traffic, Volume},
-    protocol::{closing::Side, handshake::SWITCHING_PROTOCOLS},
+    protocol::{closing::Side, handshake::opens},
 };
 
 /// Writes all metrics.
@@ -77,9 +77,7 @@ fn write_totals(text: &mut Text, totals: &Totals) {
     );
     for (result, count) in &totals.handshakes {
         let (name, status) = match result {
-            Handshake::Answered(SWITCHING_PROTOCOLS) => {
-                ("accepted", SWITCHING_PROTOCOLS.to_string())
-            }
+            Handshake::Answered(status) if opens(*status) => ("accepted", status.to_string()),
             Handshake::Answered(status) => ("refused", status.to_string()),
             Handshake::NoHandler => ("no_handler", String::new()),
             Handshake::Unanswered => ("unanswered", String::new()),

@@ -16,6 +16,7 @@ use super::{
     },
     config::{Concurrency, Config, Routes},
     http::HttpServer,
+    http2::AnswerSlot,
     keepalive::KeepaliveThread,
     log::{
         event::{describe, EventSink, Level, SERVER_LOG},
@@ -56,6 +57,9 @@ pub struct Candidate {
     pub concurrency: Concurrency,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// Takes the answer to the opening handshake if that is not one of the transport's bytes: the
+    /// transport is a stream of HTTP/2.
+    pub answer_slot: Option<Arc<AnswerSlot>>,
 }
 
 /// Takes connections for which there is a handler.

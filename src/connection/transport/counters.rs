@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU16, AtomicU64, AtomicU8, Ordering};
 use crate::protocol::{
     closing::{Closing, Side},
     frame::Opcode,
-    handshake::SWITCHING_PROTOCOLS,
+    handshake::opens,
 };
 
 /// Messages and their bytes.
@@ -136,7 +136,7 @@ impl Counters {
     }
 
     pub(super) fn note_failure(&self) {
-        let was_open = self.answer.load(Ordering::Relaxed) == SWITCHING_PROTOCOLS;
+        let was_open = opens(self.answer.load(Ordering::Relaxed));
         let phase = if was_open { IN_TRANSFER } else { IN_HANDSHAKE };
         self.failure.store(phase, Ordering::Relaxed);
     }

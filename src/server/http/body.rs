@@ -1,8 +1,12 @@
-//! The body of an answer from any source.
+//! The bodies of requests and answers, from any source.
 
-use std::io;
+use std::{error::Error, io};
 
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Bytes;
 
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+/// The body of an answer.
+pub(in crate::server) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// The body of a request.
+pub(in crate::server) type RequestBody = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;

@@ -17,14 +17,19 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use http::{header, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, ext::ReasonPhrase};
+use hyper::ext::ReasonPhrase;
 
 pub(super) use self::environment::Request;
 use self::{
     output::ScriptHead,
     process::{CgiJob, Failure},
 };
-use super::{answers, body::Body, framing::Framing, http_stream::Busy};
+use super::{
+    answers,
+    body::{Body, RequestBody},
+    framing::Framing,
+    http_stream::Busy,
+};
 use crate::server::{
     config::CgiConfig,
     log::event::{EventSink, Level, HANDLER_LOG},
@@ -56,7 +61,7 @@ impl Runner {
     pub(super) async fn run(
         &self,
         request: Request<'_>,
-        body: Option<(Framing, Incoming)>,
+        body: Option<(Framing, RequestBody)>,
         busy: Busy,
     ) -> Ran {
         let body = match body {

@@ -124,7 +124,7 @@ enum Leaving<V> {
 }
 
 /// A guard that is held while an answer is made that must stop when the peer goes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Busy(Arc<AtomicBool>);
 
 impl Drop for Busy {

@@ -12,18 +12,18 @@ use tokio::time::{sleep, Sleep};
 
 /// Runs while a read or a write is pending.
 #[derive(Debug)]
-pub(super) struct IdleTimeout {
+pub(in crate::server) struct IdleTimeout {
     limit: Option<Duration>,
     running: Option<Pin<Box<Sleep>>>,
 }
 
 impl IdleTimeout {
-    pub(super) fn new(limit: Option<Duration>) -> Self {
+    pub(in crate::server) fn new(limit: Option<Duration>) -> Self {
         Self { limit, running: None }
     }
 
     /// Passes the result of a poll on, or an error if polls have been pending for too long.
-    pub(super) fn judge<T>(
+    pub(in crate::server) fn judge<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
         context: &mut Context<'_>,

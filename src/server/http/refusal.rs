@@ -26,10 +26,16 @@ impl Refusal {
         Self { page: false, ..Self::new(status) }
     }
 
+    /// The page for people, if there is one.
+    pub(in crate::server) fn body(&self) -> Option<String> {
+        let reason = self.reason.as_deref().unwrap_or_else(|| standard_reason(self.status));
+        self.page.then(|| error_page(self.status, reason))
+    }
+
     /// Formats the whole answer. The connection is closed after it (RFC 9112 9.6).
     pub fn format(&self, with_body: bool) -> Vec<u8> {
         let reason = self.reason.as_deref().unwrap_or_else(|| standard_reason(self.status));
-        let body = if self.page { error_page(self.status, reason) } else { String::new() };
+        let body = self.body().unwrap_or_default();
         let mut text = format!(
             "HTTP/1.1 {} {}\r\nServer: {}\r\nDate: {}\r\nConnection: close\r\n\
              Content-Length: {}\r\n",

@@ -33,6 +33,7 @@ use crate::{
         },
         config::{Config, Routes},
         http::{HttpServer, Verdict},
+        http2,
         keepalive::KeepaliveThread,
         log::{
             event::{Event, EventSink, Level, SERVER_LOG},
@@ -101,7 +102,7 @@ impl Server {
             refused: Repeated::default(),
             without_header: Repeated::default(),
             failing: Repeated::default(),
-            tls: RwLock::new(config.tls.clone()),
+            tls: RwLock::new(config.tls.as_ref().map(|tls| offered(tls, config.http2))),
             config,
             routes,
             credential: RwLock::new(None),
@@ -126,7 +127,8 @@ impl Server {
     }
 
     /// Uses other certificates for new connections.
-    pub fn set_tls(&self, config: Arc<ServerConfig>) {
+    pub fn set_tls(&self, config: &Arc<ServerConfig>) {
+        let config = offered(config, self.shared.config.http2);
         *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
     }
 
@@ -226,6 +228,15 @@ impl Server {
     }
 }
 
+/// What TLS offers its clients.
+fn offered(config: &Arc<ServerConfig>, http2: bool) -> Arc<ServerConfig> {
+    if http2 {
+        http2::offer(config)
+    } else {
+        config.clone()
+    }
+}
+
 async fn accept_all(listener: Listener, shared: Arc<ServerState>, stop: watch::Receiver<bool>) {
     loop {
         match listener.accept().await {
@@ -294,8 +305,17 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
                     Verdict::Other(Decision::Handler { resource, concurrency, peer }) => {
                         let socket = Socket::plain(accepted.into_socket());
                         let (tls, permit) = (false, client.into_permit());
-                        let request = Request { head, resource, concurrency, tls, peer, permit };
-                        return hand_over(socket, rest, request, shared);
+                        let request = Request {
+                            head,
+                            resource,
+                            concurrency,
+                            tls,
+                            peer,
+                            permit,
+                            answer_slot: None,
+                        };
+                        hand_over(socket, rest, request, shared);
+                        return;
                     }
                     verdict => Progress::Decided(verdict),
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     connection::{Account, Phase, Traffic, Volume},
-    protocol::{closing::Side, handshake::SWITCHING_PROTOCOLS},
+    protocol::{closing::Side, handshake::opens},
 };
 
 /// From this code on, libraries and applications choose the codes (RFC 6455 7.4.2).
@@ -48,7 +48,7 @@ impl Totals {
             let path = resource.split('?').next().unwrap_or_default();
             *self.failures.entry((path.to_owned(), phase)).or_default() += 1;
         }
-        let was_open = account.answer == Some(SWITCHING_PROTOCOLS);
+        let was_open = account.answer.is_some_and(opens);
         if let Some((code, side)) = account.closed.filter(|_| was_open) {
             let is_known = code < FREE_CODES || self.closes.contains_key(&(Some(code), side));
             let code = Some(code).filter(|_| is_known || self.free_codes() < MAX_FREE_CODES);

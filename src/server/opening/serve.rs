@@ -29,6 +29,7 @@ use crate::{
         },
         config::Concurrency,
         http::{refusal::Refusal, End, HttpConnection, Verdict},
+        http2::{self, AnswerSlot},
         listen::stream::Stream,
         log::{
             escape::printable,
@@ -69,20 +70,31 @@ pub(in crate::server) struct Request {
     pub(in crate::server) tls: bool,
     pub(in crate::server) peer: Option<SocketAddr>,
     pub(in crate::server) permit: ConnectionPermit,
+    /// Where the answer goes if it is not one of the socket's bytes.
+    pub(in crate::server) answer_slot: Option<Arc<AnswerSlot>>,
 }
 
-/// Gives a connection to the place where its handler runs.
+/// Gives a connection to the place where its handler runs; `None` if the server stops.
 pub(in crate::server) fn hand_over(
     socket: Socket,
     rest: Vec<u8>,
     request: Request,
     shared: &ServerState,
-) {
-    let Request { head, resource, concurrency, tls, peer, permit } = request;
+) -> Option<Arc<Transport>> {
+    let Request { head, resource, concurrency, tls, peer, permit, answer_slot } = request;
     let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone(), peer));
-    let Some(id) = shared.registry.add(transport.clone(), concurrency, permit) else { return };
-    let candidate = Candidate { transport, id, head, resource, concurrency, tls };
+    let id = shared.registry.add(transport.clone(), concurrency, permit)?;
+    let candidate = Candidate {
+        transport: transport.clone(),
+        id,
+        head,
+        resource,
+        concurrency,
+        tls,
+        answer_slot,
+    };
     shared.acceptor.clone().accept(candidate);
+    Some(transport)
 }
 
 /// Serves a connection until it is handed over to a handler, or has ended.
@@ -104,8 +116,11 @@ pub(in crate::server) async fn serve(
             };
             let Some((stream, mut buffer, read)) = opened else { return };
             let (head, length) = match read {
-                Ok(whole) => whole,
-                Err(error) => {
+                FirstRead::Head(head, length) => (head, length),
+                FirstRead::Http2 => {
+                    return Box::pin(http2::serve(stream, buffer, client, shared, stop)).await;
+                }
+                FirstRead::Bad(error) => {
                     return Box::pin(refuse_head(stream, client.address, &shared, &error)).await;
                 }
             };
@@ -152,7 +167,8 @@ pub(in crate::server) async fn serve(
             let tls = stream.is_tls();
             let permit = client.into_permit();
             let Ok(socket) = stream.into_socket() else { return };
-            let request = Request { head, resource, concurrency, tls, peer, permit };
+            let answer_slot = None;
+            let request = Request { head, resource, concurrency, tls, peer, permit, answer_slot };
             hand_over(socket, rest, request, &shared);
         }
         Decision::Refuse(refusal) => {
@@ -161,7 +177,25 @@ pub(in crate::server) async fn serve(
     }
 }
 
+/// What a connection begins with.
+enum FirstRead {
+    /// A head, of this length.
+    Head(RequestHead, usize),
+    /// No head that can be used.
+    Bad(HeadError),
+    Http2,
+}
+
 type HeadResult = Result<(RequestHead, usize), HeadError>;
+
+impl From<HeadResult> for FirstRead {
+    fn from(read: HeadResult) -> Self {
+        match read {
+            Ok((head, length)) => Self::Head(head, length),
+            Err(error) => Self::Bad(error),
+        }
+    }
+}
 
 /// Reads the PROXY header and does the TLS handshake, if the connection has them, and then reads
 /// until the request head is complete. Returns `None` if the connection ends before.
@@ -170,7 +204,7 @@ async fn open(
     client: &mut ClientAddress,
     mut first: Vec<u8>,
     shared: &ServerState,
-) -> Option<(Stream, Vec<u8>, HeadResult)> {
+) -> Option<(Stream, Vec<u8>, FirstRead)> {
     if client.owes_header {
         let first = std::mem::take(&mut first);
         stream = Box::pin(greet(stream, client, first, shared)).await?;
@@ -180,7 +214,7 @@ async fn open(
         (Stream::Tcp(stream), Some(config)) => {
             // a browser that opens http:// on this port gets an answer that says what is wrong
             if is_plain_text(&stream).await {
-                return Some((Stream::Tcp(stream), first, Err(HeadError::PlainText)));
+                return Some((Stream::Tcp(stream), first, FirstRead::Bad(HeadError::PlainText)));
             }
             match Box::pin(TlsAcceptor::from(config).accept(stream)).await {
                 Ok(stream) => Stream::Tls(Box::new(stream)),
@@ -196,12 +230,14 @@ async fn open(
         (stream, _) => stream,
     };
     let mut buffer = first;
+    if shared.config.http2 && http2::is_spoken(&mut stream, &mut buffer).await {
+        return Some((stream, buffer, FirstRead::Http2));
+    }
     buffer.drain(..empty_lines(&buffer));
     let mut reader = HeadReader::new(shared.config.limits.head);
     match reader.poll(&buffer) {
         Ok(None) => {}
-        Ok(Some(whole)) => return Some((stream, buffer, Ok(whole))),
-        Err(error) => return Some((stream, buffer, Err(error))),
+        read => return read.transpose().map(|read| (stream, buffer, read.into())),
     }
     loop {
         buffer.reserve(1024);
@@ -216,7 +252,7 @@ async fn open(
             },
             Err(_) => return None,
         };
-        return Some((stream, buffer, read));
+        return Some((stream, buffer, read.into()));
     }
 }
 
@@ -269,6 +305,17 @@ pub(in crate::server) async fn refuse(
     client: &ClientAddress,
     shared: &ServerState,
 ) {
+    note_refusal(head, refusal, client, shared);
+    send_and_drain(stream, &refusal.format(head.method != "HEAD")).await;
+}
+
+/// Tells the operator of a refused request for a WebSocket connection.
+pub(in crate::server) fn note_refusal(
+    head: &RequestHead,
+    refusal: &Refusal,
+    client: &ClientAddress,
+    shared: &ServerState,
+) {
     if Opening::is_meant(head) {
         let status = refusal.status;
         shared.registry.note_handshake(Handshake::Answered(status));
@@ -279,7 +326,6 @@ pub(in crate::server) async fn refuse(
             shared.events.warn_refused(peer, status, "", || printable(&head.target));
         }
     }
-    send_and_drain(stream, &refusal.format(head.method != "HEAD")).await;
 }
 
 async fn refuse_head(

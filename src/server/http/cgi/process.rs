@@ -11,7 +11,6 @@ use std::{
 };
 
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use rustix::process::{kill_process_group, waitpid, Pid, Signal, WaitOptions};
 use thiserror::Error;
 use tokio::{
@@ -29,7 +28,7 @@ use super::{
 use crate::{
     os_error::strerror,
     server::{
-        http::http_stream::Busy,
+        http::{http_stream::Busy, RequestBody},
         log::event::{EventSink, Level, HANDLER_LOG},
     },
 };
@@ -71,7 +70,7 @@ pub(super) struct CgiJob {
     pub(super) user: Option<(u32, u32)>,
     pub(super) timeout: Option<Duration>,
     /// The request's body.
-    pub(super) body: Option<Incoming>,
+    pub(super) body: Option<RequestBody>,
     /// Whether anybody needs the body of the response.
     pub(super) body_wanted: bool,
     /// The program's name for log lines.
@@ -133,7 +132,7 @@ struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     stderr: Option<ChildStderr>,
-    body: Option<Incoming>,
+    body: Option<RequestBody>,
     name: String,
     events: Arc<EventSink>,
 }
@@ -230,7 +229,7 @@ impl Process {
 }
 
 /// Gives a program the request's body, and then the end of its input; never returns.
-async fn feed(stdin: Option<ChildStdin>, body: Option<Incoming>) {
+async fn feed(stdin: Option<ChildStdin>, body: Option<RequestBody>) {
     if let (Some(mut stdin), Some(mut body)) = (stdin, body) {
         while let Some(Ok(frame)) = body.frame().await {
             let Ok(data) = frame.into_data() else { continue };

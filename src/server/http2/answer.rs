@@ -1,0 +1,141 @@
+//! The way of a handler's answer to its stream.
+//!
+//! Over HTTP/1.1 the answer to an opening handshake is bytes like all others. Over HTTP/2 it is a
+//! header block, which goes to the stream's task beside the bytes.
+
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::{oneshot, Notify};
+
+use crate::{locks::lock, protocol::handshake::Answer, server::http::refusal::Refusal};
+
+/// What a handshake is answered with.
+#[derive(Debug)]
+pub(super) enum StreamAnswer {
+    /// 200, with these headers.
+    Open(HeaderMap),
+    Refuse(Refusal),
+}
+
+/// Takes the answer to the opening handshake of a stream, once.
+#[derive(Debug)]
+pub struct AnswerSlot {
+    sender: Mutex<Option<oneshot::Sender<StreamAnswer>>>,
+    changed: Arc<Notify>,
+}
+
+/// The stream's end of it.
+pub(super) struct Answered {
+    /// An error: there will be no answer.
+    pub(super) answer: oneshot::Receiver<StreamAnswer>,
+    /// The handler has reset its connection, or ended.
+    pub(super) changed: Arc<Notify>,
+}
+
+impl AnswerSlot {
+    pub(super) fn new() -> (Arc<Self>, Answered) {
+        let (sender, answer) = oneshot::channel();
+        let changed = Arc::new(Notify::new());
+        let slot = Self { sender: Mutex::new(Some(sender)), changed: changed.clone() };
+        (Arc::new(slot), Answered { answer, changed })
+    }
+
+    /// Whether there has been no answer, and may be one.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.sender).is_some()
+    }
+
+    /// Opens the connection; `false`: the stream has ended.
+    ///
+    /// # Errors
+    /// If a header of the handler's cannot be sent over HTTP/2: a sentence that names it. The stream
+    /// is reset then.
+    pub fn open(&self, answer: &Answer<'_>) -> Result<bool, String> {
+        let Some(sender) = lock(&self.sender).take() else { return Ok(false) };
+        let headers = to_headers(answer)?;
+        Ok(sender.send(StreamAnswer::Open(headers)).is_ok())
+    }
+
+    /// Refuses the connection; `false`: the stream has ended.
+    pub fn refuse(&self, refusal: Refusal) -> bool {
+        let sender = lock(&self.sender).take();
+        sender.is_some_and(|sender| sender.send(StreamAnswer::Refuse(refusal)).is_ok())
+    }
+
+    /// Resets the stream if it has not been answered.
+    pub fn give_up(&self) {
+        drop(lock(&self.sender).take());
+    }
+
+    /// Has the stream look at the connection: the handler has reset it.
+    pub fn look(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Says that the handler has ended.
+    pub fn end(&self) {
+        self.give_up();
+        self.look();
+    }
+}
+
+/// Headers that concern a connection of HTTP/1.1 and not a stream (RFC 9113 8.2.2).
+pub(super) const OF_HTTP_1: [&str; 5] =
+    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
+fn to_headers(answer: &Answer<'_>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    let mut add = |name: &str, value: &str| -> Result<(), String> {
+        if OF_HTTP_1.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+            return Ok(());
+        }
+        let fault = || format!("header {name:?} with the value {value:?} cannot be sent");
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| fault())?;
+        let value = HeaderValue::from_bytes(value.trim().as_bytes()).map_err(|_| fault())?;
+        headers.append(name, value);
+        Ok(())
+    };
+    if let Some(protocol) = answer.protocol {
+        add("sec-websocket-protocol", protocol)?;
+    }
+    if let Some(extensions) = answer.extensions {
+        add("sec-websocket-extensions", extensions)?;
+    }
+    for (name, value) in answer.extra {
+        // a value may have further header lines behind it, as handlers of today have
+        let lines = format!("{name}: {value}");
+        for line in lines.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)) {
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            add(name, value)?;
+        }
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(extra: &[(&str, &str)]) -> Result<Vec<(String, String)>, String> {
+        let extra: Vec<_> =
+            extra.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let answer = Answer { accept: "", protocol: Some("chat"), extensions: None, extra: &extra };
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = to_headers(&answer)?;
+        Ok(headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect())
+    }
+
+    #[test]
+    fn header_lines_become_headers() {
+        let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let protocol = of("sec-websocket-protocol", "chat");
+        assert_eq!(
+            headers(&[("Set-Cookie", "a=\u{e9}\r\nX-B: c"), ("Connection", "close")]),
+            Ok(vec![protocol.clone(), of("set-cookie", "a=\u{e9}"), of("x-b", "c")])
+        );
+        assert!(headers(&[("a b", "c")]).is_err());
+        assert!(headers(&[("a", "b\0")]).is_err());
+        assert_eq!(headers(&[]), Ok(vec![protocol]));
+    }
+}

@@ -1,0 +1,176 @@
+//! A connection and its streams: how many there may be, how long it may be idle, and its end.
+
+use std::{
+    pin::pin,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        Arc,
+    },
+    time::Duration,
+};
+
+use h2::{
+    server::{Builder, Connection},
+    Reason,
+};
+use tokio::{
+    sync::{watch, Notify},
+    time::{sleep, timeout},
+};
+
+use super::{
+    piece::Piece,
+    replayed::Replayed,
+    stream::{self, Common, Ended},
+};
+use crate::server::{
+    admission::client_address::ClientAddress,
+    limits::ConnectionLimits,
+    listen::stream::Stream,
+    log::event::{describe, Level, SERVER_LOG},
+    state::ServerState,
+};
+
+/// Bytes that a peer may send on a stream before its handler has taken them.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// The largest window there is (RFC 9113 6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
+
+/// Bytes of a stream that wait for the socket to take them.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// Time for the peer to take our last frame.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the tasks of the streams tell their connection.
+#[derive(Debug, Default)]
+struct Streams {
+    open: AtomicUsize,
+    /// Those that the peer has reset before the answer, less those that were answered.
+    resets: AtomicUsize,
+    /// A stream has ended.
+    ended: Notify,
+}
+
+impl Streams {
+    fn end(&self, how: Ended) {
+        // both are read by one task, which is told of every change
+        if how == Ended::Unanswered {
+            self.resets.fetch_add(1, Ordering::SeqCst);
+        } else {
+            let less = |resets: usize| resets.checked_sub(1);
+            let _ = self.resets.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        }
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        self.ended.notify_one();
+    }
+}
+
+/// Serves a connection; `first` has been read of it.
+pub(in crate::server) async fn serve(
+    stream: Stream,
+    first: Vec<u8>,
+    client: ClientAddress,
+    state: Arc<ServerState>,
+    stop: watch::Receiver<bool>,
+) {
+    let _counted = state.registry.count_http();
+    let limits = state.config.limits;
+    let (local, tls) = (stream.local_addr(), stream.is_tls());
+    let handshake = builder(&limits).handshake::<_, Piece>(Replayed::new(first, stream));
+    let opened = match limits.head_time {
+        Some(limit) => timeout(limit, handshake).await.ok(),
+        None => Some(handshake.await),
+    };
+    let Some(Ok(connection)) = opened else { return };
+    let common = Arc::new(Common { state, client, local, tls });
+    run(connection, &common, &limits, stop).await;
+}
+
+fn builder(limits: &ConnectionLimits) -> Builder {
+    let streams = to_u32(limits.http2_streams);
+    let mut builder = Builder::new();
+    builder
+        .enable_connect_protocol()
+        .max_concurrent_streams(streams)
+        .initial_window_size(STREAM_WINDOW)
+        // so that streams whose handlers do not receive leave room for the others
+        .initial_connection_window_size(STREAM_WINDOW.saturating_mul(streams).min(MAX_WINDOW))
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(to_u32(Some(limits.head.header_bytes)));
+    if let Some(resets) = limits.http2_resets {
+        builder.max_pending_accept_reset_streams(resets);
+        builder.max_local_error_reset_streams(Some(resets.max(1)));
+    } else {
+        builder.max_pending_accept_reset_streams(usize::MAX).max_local_error_reset_streams(None);
+    }
+    builder
+}
+
+fn to_u32(limit: Option<usize>) -> u32 {
+    limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(u32::MAX)
+}
+
+async fn run(
+    mut connection: Connection<Replayed, Piece>,
+    common: &Arc<Common>,
+    limits: &ConnectionLimits,
+    mut stop: watch::Receiver<bool>,
+) {
+    let streams = Arc::new(Streams::default());
+    let (mut stopping, mut ending) = (false, false);
+    let mut last_moment = pin!(after(None));
+    let mut idle = pin!(after(limits.head_time));
+    loop {
+        let is_busy = streams.open.load(Ordering::SeqCst) > 0 || connection.has_streams();
+        let resets = streams.resets.load(Ordering::SeqCst);
+        let farewell = if limits.http2_resets.is_some_and(|limit| resets > limit) {
+            common.state.events.line(Level::Warning, SERVER_LOG, || {
+                let peer = describe(common.client.address);
+                format!("{peer} resets streams without end: connection closed (--max-http2-resets)")
+            });
+            Some(Reason::ENHANCE_YOUR_CALM)
+        } else {
+            (stopping && !is_busy).then_some(Reason::NO_ERROR)
+        };
+        if let (Some(reason), false) = (farewell, ending) {
+            ending = true;
+            connection.abrupt_shutdown(reason);
+            last_moment.set(after(Some(PATIENCE)));
+        }
+        tokio::select! {
+            accepted = connection.accept() => {
+                let Some(Ok((request, respond))) = accepted else { return };
+                streams.open.fetch_add(1, Ordering::SeqCst);
+                let (common, streams) = (common.clone(), streams.clone());
+                tokio::spawn(async move {
+                    let ended = stream::serve(request, respond, &common).await;
+                    streams.end(ended);
+                });
+            }
+            () = streams.ended.notified() => idle.set(after(limits.head_time)),
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                connection.graceful_shutdown();
+            }
+            () = idle.as_mut(), if !ending => {
+                idle.set(after(limits.head_time));
+                if !is_busy && !ending {
+                    ending = true;
+                    connection.abrupt_shutdown(Reason::NO_ERROR);
+                    last_moment.set(after(Some(PATIENCE)));
+                }
+            }
+            () = last_moment.as_mut() => return,
+        }
+    }
+}
+
+/// Ends after this time; `None`: never.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,135 @@
+//! A stream's request as the rest of the server knows requests.
+
+use std::fmt::Write;
+
+use h2::ext::Protocol;
+use http::{Method, Request};
+
+use crate::{
+    protocol::head::{latin1, HeadError, HeadLimits, RequestHead, HTTP_2, MAX_HEADER_LINE},
+    server::http::Framing,
+};
+
+/// Makes a head of a request. `Host` is made of `:authority` and fields of `Cookie` are joined (RFC
+/// 9113 8.2.3), so that nobody has to know both versions; the request of a WebSocket has its
+/// pseudo-headers as well, by their own names.
+pub(super) fn read<T>(request: &Request<T>) -> RequestHead {
+    let uri = request.uri();
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    let path = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
+    let target = path.or(authority).unwrap_or_default();
+    let target = match target.strip_prefix("//") {
+        Some(rest) => format!("/{}", rest.trim_start_matches('/')),
+        None => target.to_owned(),
+    };
+    let method = request.method().as_str().to_owned();
+    let mut headers: Vec<(String, String)> = Vec::with_capacity(request.headers().len() + 6);
+    let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
+    if let Some(protocol) = request.extensions().get::<Protocol>() {
+        add(":method", &method);
+        add(":scheme", uri.scheme_str().unwrap_or_default());
+        add(":authority", authority.unwrap_or_default());
+        add(":path", path.unwrap_or_default());
+        add(":protocol", protocol.as_str());
+    }
+    if let Some(authority) = authority {
+        add("host", authority);
+    }
+    let mut cookies = String::new();
+    for (name, value) in request.headers() {
+        let value = latin1(value.as_bytes());
+        if *name == http::header::COOKIE {
+            let separator = if cookies.is_empty() { "" } else { "; " };
+            cookies = cookies + separator + &value;
+            continue;
+        }
+        let is_known = *name == http::header::HOST
+            && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(&value));
+        if !is_known {
+            add(name.as_str(), &value);
+        }
+    }
+    if !cookies.is_empty() {
+        add("cookie", &cookies);
+    }
+    let mut text = format!("{method} {target} {HTTP_2}\r\n");
+    for (name, value) in &headers {
+        // a string takes everything
+        let _ = write!(text, "{name}: {value}\r\n");
+    }
+    text.push_str("\r\n");
+    let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
+    RequestHead { method, target, version: HTTP_2.to_owned(), headers, bytes: bytes.into() }
+}
+
+/// Judges the size of a head as one of HTTP/1.1 is judged.
+pub(super) fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), HeadError> {
+    let mut lines = head.lines().map(<[u8]>::len);
+    if lines.next().is_some_and(|length| length > limits.request_line_bytes) {
+        return Err(HeadError::UriTooLong);
+    }
+    let (mut count, mut bytes) = (0, 0);
+    for length in lines {
+        if length > MAX_HEADER_LINE {
+            return Err(HeadError::LineTooLong);
+        }
+        count += 1;
+        bytes += length;
+    }
+    // one of them is the empty line
+    if count > limits.header_lines {
+        return Err(HeadError::TooManyHeaders);
+    }
+    if bytes > limits.header_bytes {
+        return Err(HeadError::HeadersTooLarge);
+    }
+    Ok(())
+}
+
+/// How long the body is: nobody has to be told before it ends.
+pub(super) fn framing<T>(head: &RequestHead, request: &Request<T>, has_body: bool) -> Framing {
+    match Framing::of(head) {
+        Framing::None if has_body && request.method() != Method::CONNECT => Framing::Chunked,
+        framing => framing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::builder().method("GET").uri("https://h:1//a?b=c");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("valid")
+    }
+
+    #[test]
+    fn a_head_has_what_one_of_http_1_1_has() {
+        let fields = [("cookie", "a=b"), ("host", "H:1"), ("x-y", "1"), ("cookie", "c=d")];
+        let head = read(&request(&fields));
+        assert_eq!(head.target, "/a?b=c");
+        assert_eq!(head.header("Host"), Some("h:1"));
+        assert!(head.names_one_host());
+        assert_eq!(head.header("Cookie"), Some("a=b; c=d"));
+        assert_eq!(head.lines().next(), Some(&b"GET /a?b=c HTTP/2\r\n"[..]));
+        assert_eq!(Framing::of(&head), Framing::None);
+        let other = read(&request(&[("host", "other")]));
+        assert!(!other.names_one_host());
+    }
+
+    #[test]
+    fn limits_are_those_of_http_1_1() {
+        let head = read(&request(&[("a", "1"), ("b", "2")]));
+        let limits = HeadLimits::NONE;
+        assert_eq!(check(&head, &limits), Ok(()));
+        let lines = |header_lines| check(&head, &HeadLimits { header_lines, ..limits });
+        assert_eq!((lines(4), lines(3)), (Ok(()), Err(HeadError::TooManyHeaders)));
+        let short = HeadLimits { request_line_bytes: 9, ..limits };
+        assert_eq!(check(&head, &short), Err(HeadError::UriTooLong));
+        let small = HeadLimits { header_bytes: 9, ..limits };
+        assert_eq!(check(&head, &small), Err(HeadError::HeadersTooLarge));
+    }
+}

@@ -1,0 +1,166 @@
+//! Bodies of requests and answers of plain HTTP.
+
+use std::{
+    error::Error,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{ready, Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use h2::{server::SendResponse, Reason, RecvStream, SendStream};
+use http::{header, HeaderMap, HeaderName, HeaderValue, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Bytes, Frame, SizeHint};
+use tokio::time::timeout;
+
+use super::{answer::OF_HTTP_1, piece::Piece};
+use crate::server::http::{
+    body::Body,
+    idle_timeout::IdleTimeout,
+    refusal::{Refusal, SERVER},
+};
+
+/// Bytes that are given to the stream at a time.
+const PIECE: usize = 16 * 1024;
+
+/// The body of a request. What is read of it makes room for more.
+pub(super) struct StreamBody {
+    stream: RecvStream,
+    sends: IdleTimeout,
+}
+
+impl StreamBody {
+    pub(super) fn new(stream: RecvStream, patience: Option<Duration>) -> Self {
+        Self { stream, sends: IdleTimeout::new(patience) }
+    }
+}
+
+impl hyper::body::Body for StreamBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let polled = self
+            .stream
+            .poll_data(context)
+            .map(|data| data.map(|data| data.map_err(io::Error::other)).transpose());
+        let Some(data) = ready!(self.sends.judge(polled, context))? else {
+            return Poll::Ready(None);
+        };
+        // an error: the stream has ended
+        let _ = self.stream.flow_control().release_capacity(data.len());
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// Makes an answer of a refusal.
+pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
+    let page = refusal.body().map_or_else(Bytes::new, Bytes::from);
+    let mut response =
+        Response::new(Full::new(page).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() =
+        http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_REQUEST);
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
+    if refusal.page {
+        let html = HeaderValue::from_static("text/html;charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, html);
+    }
+    for (name, value) in &refusal.headers {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
+    response
+}
+
+/// Sends an answer, for as long as the peer takes something; `has_body`: not in answer to HEAD.
+pub(super) async fn send(
+    mut respond: SendResponse<Piece>,
+    response: Response<Body>,
+    has_body: bool,
+    patience: Option<Duration>,
+) {
+    let (mut parts, body) = response.into_parts();
+    for name in OF_HTTP_1 {
+        parts.headers.remove(name);
+    }
+    add_date(&mut parts.headers);
+    let may_have_length = parts.status != http::StatusCode::NO_CONTENT
+        && parts.status != http::StatusCode::NOT_MODIFIED;
+    if let (Some(length), true) = (body.size_hint().exact(), may_have_length) {
+        parts.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    let ends = !has_body || body.is_end_stream();
+    // an error: the peer has reset the stream, or has gone
+    let Ok(mut stream) = respond.send_response(Response::from_parts(parts, ()), ends) else {
+        return;
+    };
+    if !ends && send_body(&mut stream, body, patience).await.is_err() {
+        stream.send_reset(Reason::INTERNAL_ERROR);
+    }
+}
+
+/// Adds the date, which an answer has to have (RFC 9110 6.6.1).
+pub(super) fn add_date(headers: &mut HeaderMap) {
+    if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())) {
+        headers.entry(header::DATE).or_insert(date);
+    }
+}
+
+async fn send_body(
+    stream: &mut SendStream<Piece>,
+    mut body: Body,
+    patience: Option<Duration>,
+) -> io::Result<()> {
+    loop {
+        let frame = poll_fn(|context| {
+            if stream.poll_reset(context).is_ready() {
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
+            }
+            Pin::new(&mut body).poll_frame(context)
+        });
+        let Some(frame) = frame.await else { break };
+        let Ok(mut data) = frame?.into_data() else { continue };
+        while !data.is_empty() {
+            let room = room(stream, data.len().min(PIECE));
+            let room = match patience {
+                Some(limit) => timeout(limit, room).await.map_err(io::Error::from)?,
+                None => room.await,
+            };
+            let piece = data.split_to(room?.min(data.len()));
+            stream.send_data(piece.into(), false).map_err(io::Error::other)?;
+        }
+    }
+    stream.send_data(Bytes::new().into(), true).map_err(io::Error::other)
+}
+
+/// Waits for room for at least one byte, asking for `wanted`; how much there is.
+///
+/// # Errors
+/// If the peer has reset the stream, or has gone.
+pub(super) async fn room(stream: &mut SendStream<Piece>, wanted: usize) -> io::Result<usize> {
+    stream.reserve_capacity(wanted);
+    while stream.capacity() == 0 {
+        match poll_fn(|context| stream.poll_capacity(context)).await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(io::Error::other(error)),
+            None => return Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+    Ok(stream.capacity().min(wanted))
+}

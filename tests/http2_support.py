@@ -1,0 +1,286 @@
+"""A client of HTTP/2 (RFC 9113) for tests: Hyper's `h2` speaks the protocol, frames are `wire`'s.
+
+It opens WebSockets by extended CONNECT (RFC 8441) and asks for pages, on one connection.
+"""
+
+import contextlib
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.settings
+from hyperframe.frame import GoAwayFrame
+
+from conftest import Server
+from wire import CLOSE, DEADLINE_SECONDS, Frame, encode_frame
+
+__all__ = ["Http2Client", "Http2Stream", "Tunnel"]
+
+Headers = Iterable[tuple[str, str]]
+
+
+@dataclass
+class Http2Stream:
+    """What has come on a stream."""
+
+    headers: dict[str, str] | None = None
+    all_headers: list[tuple[str, str]] = field(default_factory=list)
+    data: bytearray = field(default_factory=bytearray)
+    has_ended: bool = False
+    reset_code: int | None = None
+
+    @property
+    def status(self) -> int:
+        assert self.headers is not None
+        return int(self.headers[":status"])
+
+
+class Http2Client:
+    """One connection; every wait has a deadline.
+
+    Args:
+        server: Where to connect.
+        context: For TLS, whose ALPN is to offer h2; None speaks HTTP/2 by prior knowledge.
+        window: The initial window of our streams; None is the protocol's.
+        opens_window: Whether received data makes room for more.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        context: ssl.SSLContext | None = None,
+        *,
+        window: int | None = None,
+        opens_window: bool = True,
+        checks: bool = True,
+    ) -> None:
+        self.authority = f"localhost:{server.port}"
+        self.socket: socket.socket = socket.create_connection(
+            ("127.0.0.1", server.port), DEADLINE_SECONDS
+        )
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.scheme = "http"
+        if context is not None:
+            context.set_alpn_protocols(["h2", "http/1.1"])
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+            assert self.socket.selected_alpn_protocol() == "h2"
+            self.scheme = "https"
+        config = h2.config.H2Configuration(
+            client_side=True,
+            header_encoding="latin-1",
+            validate_outbound_headers=checks,
+            normalize_outbound_headers=checks,
+        )
+        self.h2 = h2.connection.H2Connection(config)
+        # `h2` takes GOAWAY for the end of all streams; those that are open go on (RFC 9113 6.8)
+        self.h2._frame_dispatch_table[GoAwayFrame] = self._receive_goaway
+        self.streams: dict[int, Http2Stream] = {}
+        self.goaway: int | None = None
+        self.is_closed = False
+        self._opens_window = opens_window
+        if window is not None:
+            code = h2.settings.SettingCodes.INITIAL_WINDOW_SIZE
+            self.h2.local_settings[code] = window
+            self.h2.local_settings.acknowledge()
+        self.h2.initiate_connection()
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def flush(self) -> None:
+        self.socket.sendall(self.h2.data_to_send())
+
+    def request(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: Headers = (),
+        body: bytes | None = None,
+        authority: str | None = None,
+    ) -> int:
+        """Ask for a page; return the stream."""
+        pseudo = [
+            (":method", method),
+            (":scheme", self.scheme),
+            (":authority", authority or self.authority),
+            (":path", path),
+        ]
+        stream = self.open_stream([*pseudo, *headers], end_stream=body is None)
+        if body is not None:
+            self.send(stream, body, end=True)
+        return stream
+
+    def fetch(
+        self, path: str, method: str = "GET", headers: Headers = (), body: bytes | None = None
+    ) -> Http2Stream:
+        """Ask for a page and wait for all of it."""
+        return self.wait_end(self.request(path, method, headers, body))
+
+    def open_stream(self, headers: Headers, *, end_stream: bool = False) -> int:
+        stream = self.h2.get_next_available_stream_id()
+        self.streams[stream] = Http2Stream()
+        self.h2.send_headers(stream, list(headers), end_stream=end_stream)
+        self.flush()
+        return stream
+
+    def send(self, stream: int, data: bytes, *, end: bool = False) -> None:
+        """Send data, as the window has room."""
+        while data:
+            self.wait(lambda: self.h2.local_flow_control_window(stream) > 0)
+            room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
+            self.h2.send_data(stream, data[:room])
+            data = data[room:]
+            self.flush()
+        if end:
+            self.h2.end_stream(stream)
+            self.flush()
+
+    def connect(
+        self,
+        path: str,
+        headers: Headers = (),
+        *,
+        protocol: str = "websocket",
+        version: str | None = "13",
+        authority: str | None = None,
+    ) -> int:
+        """Ask for a WebSocket; return the stream."""
+        pseudo = [
+            (":method", "CONNECT"),
+            (":protocol", protocol),
+            (":scheme", self.scheme),
+            (":authority", authority or self.authority),
+            (":path", path),
+        ]
+        if version is not None:
+            pseudo.append(("sec-websocket-version", version))
+        self.wait(lambda: self.h2.remote_settings.enable_connect_protocol == 1)
+        return self.open_stream([*pseudo, *headers])
+
+    def websocket(self, path: str, headers: Headers = ()) -> "Tunnel":
+        """Open a WebSocket."""
+        stream = self.connect(path, headers)
+        answer = self.wait_headers(stream)
+        assert answer.status == 200, answer
+        return Tunnel(self, stream)
+
+    def wait_headers(self, stream: int) -> Http2Stream:
+        found = self.streams[stream]
+        self.wait(lambda: found.headers is not None or found.reset_code is not None)
+        return found
+
+    def wait_end(self, stream: int) -> Http2Stream:
+        """Wait for the end of a stream, or its reset."""
+        found = self.streams[stream]
+        self.wait(lambda: found.has_ended or found.reset_code is not None)
+        return found
+
+    def wait_closed(self) -> None:
+        """Wait for the end of the connection."""
+        self.wait(lambda: self.is_closed)
+
+    def wait(self, is_there: Callable[[], object]) -> None:
+        """Take what comes until something is there."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not is_there():
+            left = deadline - time.monotonic()
+            assert left > 0, (self.streams, self.goaway)
+            assert not self.is_closed, (self.streams, self.goaway)
+            self.take(left)
+
+    def take(self, seconds: float) -> None:
+        """Take what comes within this time."""
+        has_more = isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()
+        if not has_more and not select.select([self.socket], [], [], seconds)[0]:
+            return
+        try:
+            data = self.socket.recv(65536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.is_closed = True
+            return
+        for event in self.h2.receive_data(data):
+            self._note(event)
+        with contextlib.suppress(ConnectionError):
+            self.flush()
+
+    def _receive_goaway(self, frame: GoAwayFrame) -> tuple[list[object], list[object]]:
+        self.goaway = frame.error_code
+        return [], []
+
+    def _note(self, event: h2.events.Event) -> None:
+        stream = self.streams.get(getattr(event, "stream_id", None) or 0)
+        if stream is None:
+            return
+        if isinstance(event, h2.events.ResponseReceived):
+            stream.all_headers = [(str(name), str(value)) for name, value in event.headers]
+            stream.headers = dict(stream.all_headers)
+        elif isinstance(event, h2.events.DataReceived):
+            stream.data += event.data
+            if self._opens_window and event.flow_controlled_length:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.StreamEnded):
+            stream.has_ended = True
+        elif isinstance(event, h2.events.StreamReset):
+            stream.reset_code = int(event.error_code)
+
+
+class Tunnel:
+    """An open WebSocket on a stream."""
+
+    def __init__(self, client: Http2Client, stream: int) -> None:
+        self.client = client
+        self.stream = stream
+        self.state = client.streams[stream]
+
+    def send(self, data: bytes, *, end: bool = False) -> None:
+        self.client.send(self.stream, data, end=end)
+
+    def send_frame(self, opcode: int, payload: bytes = b"", **more: object) -> None:
+        self.send(encode_frame(opcode, payload, **more))  # type: ignore[arg-type]
+
+    def send_close(self, code: int = 1000) -> None:
+        self.send_frame(CLOSE, code.to_bytes(2))
+
+    def read(self, count: int) -> bytes:
+        """Wait for so many bytes."""
+        state = self.state
+        self.client.wait(
+            lambda: len(state.data) >= count or state.has_ended or state.reset_code is not None
+        )
+        assert len(state.data) >= count, state
+        data = bytes(state.data[:count])
+        del state.data[:count]
+        return data
+
+    def read_frame(self) -> Frame:
+        """Wait for a frame."""
+        first, second = self.read(2)
+        size = second & 0x7F
+        if size >= 126:
+            size = int.from_bytes(self.read(2 if size == 126 else 8))
+        assert not second & 0x80
+        return Frame(first & 0x0F, self.read(size), bool(first & 0x80), first >> 4 & 0x7)
+
+    def wait_end(self) -> Http2Stream:
+        return self.client.wait_end(self.stream)
+
+    def reset(self) -> None:
+        self.client.h2.reset_stream(self.stream, h2.errors.ErrorCodes.CANCEL)
+        self.client.flush()

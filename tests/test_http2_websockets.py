@@ -1,0 +1,407 @@
+"""WebSockets over HTTP/2 (RFC 8441) come to the same handlers, and these see what they know."""
+
+import json
+import re
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+from conftest import ALL_WAYS, Server, StartServer, WriteHandler
+from http2_support import Http2Client
+from wire import BINARY, CLOSE, PING, PONG, TEXT, Frame
+
+pytestmark = ALL_WAYS
+
+CANCEL = 8
+
+ECHO = """\
+while True:
+    message = request.ws_stream.receive_message()
+    if message is None:
+        return
+    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
+"""
+
+
+@pytest.fixture
+def server(start_server: StartServer, write_handler: WriteHandler) -> Server:
+    write_handler("echo", ECHO)
+    return start_server("-w", "handlers", "--http2", log_level="debug")
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Http2Client]:
+    with Http2Client(server) as client:
+        yield client
+
+
+def test_echoes_and_closes(client: Http2Client):
+    websocket = client.websocket("/echo")
+    websocket.send_frame(TEXT, b"hello")
+    assert websocket.read_frame() == Frame(TEXT, b"hello")
+    websocket.send_frame(BINARY, bytes(100_000))
+    assert websocket.read_frame() == Frame(BINARY, bytes(100_000))
+    websocket.send_frame(PING, b"x")
+    assert websocket.read_frame() == Frame(PONG, b"x")
+    websocket.send_close(1000)
+    assert websocket.read_frame().close_code == 1000
+    websocket.send(b"", end=True)
+    assert websocket.wait_end().reset_code is None
+
+
+def test_many_websockets_share_a_connection(client: Http2Client):
+    websockets = [client.websocket("/echo") for _ in range(20)]
+    for number, websocket in enumerate(websockets):
+        websocket.send_frame(TEXT, b"%d" % number)
+    for number, websocket in reversed(list(enumerate(websockets))):
+        assert websocket.read_frame() == Frame(TEXT, b"%d" % number)
+
+
+def test_request_is_told(start_server: StartServer, write_handler: WriteHandler):
+    write_handler(
+        "told",
+        """\
+import json
+def web_socket_do_extra_handshake(request):
+    request.ws_protocol = request.ws_requested_protocols[1]
+    request.extra_headers.append(("X-Own", "1"))
+    request.extra_headers.append(("Set-Cookie", "a=b\\r\\nX-More: 2"))
+def web_socket_transfer_data(request):
+    headers = request.headers_in
+    request.ws_stream.send_message(json.dumps({
+        "method": request.method, "protocol": request.protocol, "uri": request.uri,
+        "resource": request.ws_resource, "origin": request.ws_origin,
+        "host": headers["Host"], "cookie": headers.get("Cookie"), "x": headers["X-tEst"],
+        "pseudo": [headers[":" + name] for name in
+                   ("method", "protocol", "scheme", "authority", "path")],
+        "version": request.ws_version, "https": request.is_https(),
+        "line": request._request_handler.connection.request_line,
+    }))
+""",
+    )
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        websocket = client.websocket(
+            "/told?a=b%20c",
+            [
+                ("origin", "http://o"),
+                ("cookie", "a=1"),
+                ("x-test", "y"),
+                ("cookie", "b=2"),
+                ("sec-websocket-protocol", "chat, superchat"),
+            ],
+        )
+        told = json.loads(websocket.read_frame().payload)
+        authority = client.authority
+    assert told == {
+        "method": "CONNECT",
+        "protocol": "HTTP/2",
+        "uri": "/told?a=b%20c",
+        "resource": "/told?a=b%20c",
+        "origin": "http://o",
+        "host": authority,
+        "cookie": "a=1; b=2",
+        "x": "y",
+        "pseudo": ["CONNECT", "websocket", "http", authority, "/told?a=b%20c"],
+        "version": 13,
+        "https": False,
+        "line": "CONNECT /told?a=b%20c HTTP/2",
+    }
+    headers = websocket.state.headers
+    assert headers is not None
+    assert headers["sec-websocket-protocol"] == "superchat"
+    assert (headers["x-own"], headers["set-cookie"], headers["x-more"]) == ("1", "a=b", "2")
+    assert not {"upgrade", "connection", "sec-websocket-accept"} & set(headers)
+
+
+def test_permessage_deflate(client: Http2Client):
+    offer = [("sec-websocket-extensions", "permessage-deflate")]
+    websocket = client.websocket("/echo", offer)
+    assert websocket.state.headers is not None
+    assert "permessage-deflate" in websocket.state.headers["sec-websocket-extensions"]
+    compressor = zlib.compressobj(wbits=-15)
+    data = compressor.compress(b"ab" * 1000) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    websocket.send_frame(TEXT, data[:-4], rsv=4)
+    frame = websocket.read_frame()
+    assert frame.rsv == 4
+    assert zlib.decompressobj(-15).decompress(frame.payload + b"\0\0\xff\xff") == b"ab" * 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "status", "line"),
+    [
+        ("/none", {}, 404, "no handler for /none"),
+        ("/echo", {"version": "8"}, 400, "Unsupported version '8'"),
+        ("/echo", {"version": None}, 400, "Sec-WebSocket-Version is not defined"),
+        ("/echo", {"protocol": "connect-udp"}, 501, "by the protocol connect-udp"),
+        ("/echo", {"headers": [("sec-websocket-protocol", "a b")]}, 400, "Sec-WebSocket-Protocol"),
+    ],
+)
+def test_refusals(
+    server: Server, client: Http2Client, path: str, more: dict, status: int, line: str
+):
+    answer = client.wait_end(client.connect(path, **more))
+    assert answer.status == status
+    assert answer.headers is not None
+    assert answer.headers.get("sec-websocket-version") == (
+        "13" if more.get("version") == "8" else None
+    )
+    server.log.wait_for(rf"code {status}.*{re.escape(line)}|{re.escape(line)}")
+    # the connection is as good as before
+    client.websocket("/echo").send_frame(TEXT, b"x")
+
+
+def test_a_second_host_is_refused(server: Server):
+    with Http2Client(server, checks=False) as client:
+        stream = client.connect("/echo", [("host", "other")])
+        assert client.wait_end(stream).status == 400
+
+
+def test_handler_refuses(start_server: StartServer, write_handler: WriteHandler):
+    write_handler(
+        "refuse",
+        """\
+from pywebsocket3 import handshake
+def web_socket_do_extra_handshake(request):
+    raise handshake.HandshakeException("no", status=418)
+def web_socket_transfer_data(request):
+    pass
+""",
+    )
+    write_handler(
+        "abort",
+        """\
+from pywebsocket3 import handshake
+def web_socket_do_extra_handshake(request):
+    raise handshake.AbortedByUserException("enough")
+def web_socket_transfer_data(request):
+    pass
+""",
+    )
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        assert client.wait_end(client.connect("/refuse")).status == 418
+        assert client.wait_end(client.connect("/abort")).reset_code == CANCEL
+
+
+def test_get_of_a_handler_is_refused(client: Http2Client):
+    assert client.fetch("/echo").status == 400
+
+
+@pytest.mark.parametrize(("sent", "seen"), [(4321, 4321), (None, 1005)])
+def test_handler_sees_the_close_code(
+    start_server: StartServer, write_handler: WriteHandler, sent: int | None, seen: int
+):
+    write_handler(
+        "code",
+        """\
+import logging
+def web_socket_do_extra_handshake(request):
+    pass
+def web_socket_transfer_data(request):
+    request.ws_stream.receive_message()
+def web_socket_passive_closing_handshake(request):
+    logging.getLogger("t").warning("closed with %s", request.ws_close_code)
+    return 3210, "bye"
+""",
+    )
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        websocket = client.websocket("/code")
+        websocket.send_frame(CLOSE, b"" if sent is None else sent.to_bytes(2))
+        assert websocket.read_frame() == Frame(CLOSE, (3210).to_bytes(2) + b"bye")
+        server.log.wait_for(f"closed with {seen}")
+        assert websocket.wait_end().has_ended
+
+
+def test_server_closes_first(start_server: StartServer, write_handler: WriteHandler):
+    write_handler("bye", 'request.ws_stream.close_connection(4001, "bye")')
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        websocket = client.websocket("/bye")
+        assert websocket.read_frame() == Frame(CLOSE, (4001).to_bytes(2) + b"bye")
+        websocket.send_close(4001)
+        websocket.send(b"", end=True)
+        end = websocket.wait_end()
+        assert (end.has_ended, end.reset_code) == (True, None)
+
+
+def test_exception_resets_the_stream_behind_what_was_sent(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler("fail", 'request.ws_stream.send_message("last")\nraise RuntimeError("oops")')
+    write_handler("echo", ECHO)
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        other = client.websocket("/echo")
+        websocket = client.websocket("/fail")
+        assert websocket.read_frame() == Frame(TEXT, b"last")
+        end = websocket.wait_end()
+        assert (end.has_ended, end.reset_code) == (False, CANCEL)
+        server.log.wait_for("oops")
+        other.send_frame(TEXT, b"x")
+        assert other.read_frame() == Frame(TEXT, b"x")
+
+
+@pytest.mark.blocks
+def test_reset_resets_the_stream(start_server: StartServer, write_handler: WriteHandler):
+    write_handler("reset", "request.connection.reset()")
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        end = client.websocket("/reset").wait_end()
+        assert (end.has_ended, end.reset_code) == (False, CANCEL)
+    assert "Traceback" not in "\n".join(server.log.lines)
+
+
+@pytest.mark.blocks
+def test_half_close_ends_our_direction_alone(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler(
+        "half",
+        """\
+import logging
+request.connection.half_close()
+logging.getLogger("t").warning("then came %s", request.ws_stream.receive_message())
+""",
+    )
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        websocket = client.websocket("/half")
+        end = websocket.wait_end()
+        assert (end.has_ended, end.reset_code) == (True, None)
+        websocket.send_frame(TEXT, b"more")
+        server.log.wait_for("then came more")
+
+
+@pytest.mark.blocks
+def test_raw_frames(start_server: StartServer, write_handler: WriteHandler):
+    write_handler(
+        "raw",
+        """\
+request.connection.write(b"\\x81\\x02" + b"hi" + b"\\x88\\x02\\x0b\\xb8")
+data = b""
+while len(data) < 3:
+    data += request.connection.read(3 - len(data))
+request.connection.write(data)
+from pywebsocket3 import handshake
+raise handshake.AbortedByUserException("done")
+""",
+    )
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        websocket = client.websocket("/raw")
+        assert websocket.read_frame() == Frame(TEXT, b"hi")
+        assert websocket.read_frame() == Frame(CLOSE, (3000).to_bytes(2))
+        websocket.send(b"abc")
+        assert websocket.read(3) == b"abc"
+        assert websocket.wait_end().reset_code == CANCEL
+
+
+@pytest.mark.parametrize(
+    "after",
+    ["", "    from pywebsocket3 import handshake\n    raise handshake.AbortedByUserException('x')"],
+)
+def test_answer_of_the_handlers_own_resets_the_stream(
+    start_server: StartServer, write_handler: WriteHandler, after: str
+):
+    write_handler(
+        "own",
+        f"""\
+def web_socket_do_extra_handshake(request):
+    request.connection.write(b"HTTP/1.1 101 Switching Protocols\\r\\n\\r\\n")
+{after}
+def web_socket_transfer_data(request):
+    raise RuntimeError("never")
+""",
+    )
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        end = client.wait_end(client.connect("/own"))
+        assert (end.headers, end.reset_code) == (None, CANCEL)
+        server.log.wait_for(
+            "Handler of /own: bytes before the server's answer.*HTTP/2: stream reset"
+        )
+        assert client.fetch("/none").status == 404
+    assert "never" not in "\n".join(server.log.lines)
+    assert len([line for line in server.log.lines if "/own" in line]) == 1
+
+
+def test_header_that_cannot_be_sent_resets_the_stream(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler(
+        "header",
+        """\
+def web_socket_do_extra_handshake(request):
+    request.extra_headers.append(("a b", "c"))
+def web_socket_transfer_data(request):
+    raise RuntimeError("never")
+""",
+    )
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        assert client.wait_end(client.connect("/header")).reset_code == CANCEL
+        server.log.wait_for('Handler of /header: header "a b".*HTTP/2')
+
+
+def test_end_of_the_client_reaches_the_handler(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler(
+        "wait",
+        """\
+import logging
+def web_socket_do_extra_handshake(request):
+    pass
+def web_socket_transfer_data(request):
+    try:
+        request.ws_stream.receive_message()
+    finally:
+        logging.getLogger("t").warning("over %s", request.uri)
+""",
+    )
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        client.websocket("/wait?reset").reset()
+        server.log.wait_for(r"over /wait\?reset")
+        client.websocket("/wait?end").send(b"", end=True)
+        server.log.wait_for(r"over /wait\?end")
+        client.websocket("/wait?gone")
+    server.log.wait_for(r"over /wait\?gone")
+
+
+def test_stop_is_told_to_each_websocket_and_to_the_connection(server: Server, client: Http2Client):
+    websockets = [client.websocket("/echo") for _ in range(3)]
+    server.process.terminate()
+    for websocket in websockets:
+        assert websocket.read_frame().close_code == 1001
+        websocket.send_close(1001)
+        websocket.send(b"", end=True)
+    client.wait_closed()
+    assert client.goaway == 0
+    assert server.wait() == 0
+
+
+def test_without_the_option_there_is_only_http_1_1(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler("echo", ECHO)
+    server = start_server("-w", "handlers")
+    with server.connect() as client:
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert client.read_response().status == 505
+
+
+def test_both_versions_on_one_port(server: Server, client: Http2Client):
+    client.websocket("/echo")
+    with server.connect() as old:
+        old.handshake("/echo")
+        old.send_frame(TEXT, b"x")
+        assert old.read_frame() == Frame(TEXT, b"x")
+    # a beginning that HTTP/2 may have as well
+    with server.connect() as old:
+        old.send(b"P")
+        old.send(b"OST / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert old.read_response().status == 501
