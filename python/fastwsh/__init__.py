@@ -3,7 +3,8 @@
     python -m fastwsh -p 9998 -w example/
 
 Handlers import `pywebsocket3` or `mod_pywebsocket`; inside this server both names are
-`fastwsh.pywebsocket`. `fastwsh.connect(url)` is the client half, loaded when it is first used.
+`fastwsh.pywebsocket`. `fastwsh.connect(url)` is the client half and `fastwsh.serve(handlers)` the
+server in an asyncio program, loaded when they are first used.
 Importing `fastwsh` alone changes nothing in the process.
 """
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fastwsh._core import __version__
 
 if TYPE_CHECKING:
+    from fastwsh.aio.serve import serve
     from fastwsh.client import connect
     from fastwsh.errors import (
         ConnectArgumentError,
@@ -33,6 +35,7 @@ __all__ = [
     "FastwshError",
     "__version__",
     "connect",
+    "serve",
 ]
 
 
@@ -42,6 +45,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "connect":
         from fastwsh import client as module  # noqa: PLC0415
+    elif name == "serve":
+        from fastwsh.aio import serve as module  # type: ignore[no-redef]  # noqa: PLC0415
     else:
         from fastwsh import errors as module  # type: ignore[no-redef]  # noqa: PLC0415
     value = globals()[name] = getattr(module, name)

@@ -134,7 +134,7 @@ def _listen(options: argparse.Namespace) -> int:
 
 
 def _start(options: argparse.Namespace) -> WebSocketServer:
-    """Build the server; it listens when this returns."""
+    """Build the server; it listens when this returns, and its handlers are ready."""
     try:
         server = WebSocketServer(options)
     except config.ConfigError:
@@ -146,6 +146,11 @@ def _start(options: argparse.Namespace) -> WebSocketServer:
         server.server_close()
         reasons = [config.explain_bind(error, options) for error in server.bind_errors]
         raise config.ConfigError(reasons[0] if reasons else "no address to listen on")
+    try:
+        server.start_up()
+    except BaseException:
+        server.server_close()
+        raise
     return server
 
 
@@ -265,6 +270,8 @@ def _stop(
     notifier.stopping(f"Stopping; connections have {timeout:g} s to close")
     started = time.monotonic()
     deadline = started + timeout + cleanup_timeout + _STOP_MARGIN_SECONDS
+    if server._lifespan.has_to_shut_down:
+        deadline += cleanup_timeout
     _run_in_thread("stop", lambda: server.stop(timeout, cleanup_timeout), events)
     if server._is_listening:
         # until then the thread that serves needs the sockets

@@ -7,6 +7,8 @@ everything for handlers of Python 2. The dispatcher uses the handlers.
 
 import codecs
 import contextlib
+import dataclasses
+import inspect
 import logging
 import os
 import traceback
@@ -37,6 +39,8 @@ __all__ = [
     "HandlerFolder",
     "HandlerSuite",
     "LoadError",
+    "execution_error",
+    "failed",
     "find_handler_files",
     "load_file",
     "load_handlers",
@@ -56,6 +60,8 @@ _DO_EXTRA_HANDSHAKE: Final = "web_socket_do_extra_handshake"
 _TRANSFER_DATA: Final = "web_socket_transfer_data"
 _PASSIVE_CLOSING_HANDSHAKE: Final = "web_socket_passive_closing_handshake"
 _CONCURRENCY: Final = "web_socket_concurrency"
+STARTUP: Final = "web_socket_startup"
+SHUTDOWN: Final = "web_socket_shutdown"
 
 
 def default_passive_closing_handshake(request: Any) -> tuple[int, str]:  # noqa: ARG001 (a handler)
@@ -74,6 +80,8 @@ class HandlerSuite:
         path: The handler's file, or "" if it was loaded from a text.
         namespace: The handler's global variables.
         package: The package of its module, or None if it was loaded from a text.
+        startup: Called with the server's app before the first connection, or None.
+        shutdown: Called with it after the last, or None.
         concurrency: Where the handler wants to run: "threads", "hub" or, by default, "auto".
         why_threads: Why it needs a thread of its own under "auto", or None if it can share one.
         stall: What was seen when it kept others waiting in a shared thread, or None.
@@ -99,6 +107,8 @@ class HandlerSuite:
         self.concurrency = concurrency
         self.why_threads = why_threads
         self.package: handler_modules.HandlerPackage | None = None
+        self.startup: Callable[[Any], Any] | None = None
+        self.shutdown: Callable[[Any], Any] | None = None
         self.stall: str | None = None
         self.is_async = is_coroutine_function(transfer_data)
         self.opens_async = is_coroutine_function(do_extra_handshake)
@@ -126,6 +136,11 @@ class HandlerFile:
     def warning(self) -> str | None:
         """The line for the log, or None if there is no warning."""
         return None if self.error is None else f"{self.path}: {self.error}"
+
+
+def failed(file: HandlerFile, reason: str) -> HandlerFile:
+    """Return what came of a file if it cannot be served for this reason."""
+    return dataclasses.replace(file, suite=None, error=LoadError(reason))
 
 
 def load_handlers(
@@ -280,7 +295,7 @@ def _failures_told(file_name: str) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit() in a handler must not end the server
-        raise _execution_error(error, file_name) from error
+        raise execution_error(error, file_name) from error
 
 
 def _make_suite(namespace: dict[str, Any], path: str, why: str | None) -> HandlerSuite:
@@ -293,7 +308,7 @@ def _make_suite(namespace: dict[str, Any], path: str, why: str | None) -> Handle
             f"{_PASSIVE_CLOSING_HANDSHAKE} is a coroutine function; it is called in the middle of "
             "receiving and has to return at once: define it with def."
         )
-    return HandlerSuite(
+    suite = HandlerSuite(
         _function(namespace, _DO_EXTRA_HANDSHAKE),
         _function(namespace, _TRANSFER_DATA),
         passive_closing_handshake,
@@ -302,6 +317,24 @@ def _make_suite(namespace: dict[str, Any], path: str, why: str | None) -> Handle
         _concurrency(namespace),
         why,
     )
+    suite.startup = _app_function(namespace, STARTUP)
+    suite.shutdown = _app_function(namespace, SHUTDOWN)
+    return suite
+
+
+def _app_function(namespace: dict[str, Any], name: str) -> Callable[[Any], Any] | None:
+    if namespace.get(name) is None:
+        return None
+    function = _function(namespace, name)
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        raise LoadError(
+            f"{name} is called with the app alone ({error}): define it as {name}(app)."
+        ) from error
+    except ValueError:  # a builtin that does not say
+        pass
+    return function
 
 
 def _function(namespace: dict[str, Any], name: str) -> Callable[[Any], Any]:
@@ -330,7 +363,7 @@ def _syntax_error(error: SyntaxError) -> LoadError:
     return LoadError(message, error.lineno)
 
 
-def _execution_error(error: BaseException, file_name: str) -> LoadError:
+def execution_error(error: BaseException, file_name: str) -> LoadError:
     """Describe what was raised, where, and by which line of the handler."""
     text = " ".join(str(error).split())
     message = f"{type(error).__name__}: {text}" if text else type(error).__name__

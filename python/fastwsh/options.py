@@ -120,7 +120,8 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         default=DEFAULT_CLEANUP_TIMEOUT,
         metavar="SECONDS",
         help="time for handlers to clean up after --shutdown-timeout, when their connections are "
-        "cut; functions that were registered with atexit get the same time (default: 5)",
+        "cut; shutdown functions, and those registered with atexit, get the same time each "
+        "(default: 5)",
     )
     group.add_argument(
         *spelled("--deflate-level"),

@@ -36,6 +36,13 @@ class _HeadersIn:
         return headers
 
 
+class _AppOfServer:
+    """`app`, unless the handler has set an attribute of that name."""
+
+    def __get__(self, request: Any, owner: type | None = None) -> Any:
+        return self if request is None else request.connection.server._lifespan.app
+
+
 class _PingHook:
     """`on_ping_handler`, an ordinary attribute; setting it also informs the connection.
 
@@ -71,6 +78,7 @@ class Request:
         connection: The native connection.
     """
 
+    app = _AppOfServer()
     headers_in = _HeadersIn()
     on_ping_handler = _PingHook()
     _refused_with: int | None = None

@@ -4,7 +4,6 @@ The constructor, the attributes and the methods are those of pywebsocket's class
 because programs embed it; `stop` is new.
 """
 
-import argparse
 import contextlib
 import logging
 import os
@@ -12,7 +11,7 @@ import socketserver
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import (
@@ -33,17 +32,17 @@ from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPolicy
 from fastwsh.config import ConfigError
 from fastwsh.events import EventLog
-from fastwsh.loader import HandlerSuite
+from fastwsh.handler_places import HandlerPlaces
+from fastwsh.lifespan import Lifespan
 from fastwsh.metrics import MetricsPort
-from fastwsh.paths import resource_bytes
 from fastwsh.pywebsocket._signatures import hide_annotations
-from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException, alias_handlers
+from fastwsh.pywebsocket.dispatch import Dispatcher, load_handlers
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.reload import Watcher
 from fastwsh.sockets import SocketServer
 
 if TYPE_CHECKING:
-    from fastwsh.aio.loop import EventLoopThread
+    from fastwsh.aio.loop import HandlerLoop
 
 __all__ = ["WebSocketServer", "load_handlers"]
 
@@ -64,29 +63,7 @@ _LOGGER: Final = logging.getLogger("fastwsh.server")
 _OLD_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
 
 
-def load_handlers(options: argparse.Namespace) -> Dispatcher:
-    """Load the handlers that the options name, and the aliases of the map file.
-
-    Args:
-        options: pywebsocket's options; those that an embedder leaves out have their defaults.
-
-    Raises:
-        DispatchException: The scan directory is not in the handlers' root.
-        OSError: The map file cannot be read.
-    """
-    dispatcher = Dispatcher(
-        options.websock_handlers,
-        options.scan_dir,
-        options.allow_handlers_outside_root_dir,
-        getattr(options, "handler_encoding", None),
-    )
-    map_file = getattr(options, "websock_handlers_map_file", None)
-    if map_file:
-        alias_handlers(dispatcher, map_file)
-    return dispatcher
-
-
-class WebSocketServer(SocketServer):
+class WebSocketServer(HandlerPlaces, SocketServer):
     """A server for the handlers of a folder and the files of the current one.
 
     Constructing it binds and listens; connections are accepted by `serve_forever`. A port that
@@ -129,18 +106,20 @@ class WebSocketServer(SocketServer):
         self._not_serving.set()
         self._core: _core.Server | None = None
         self._lock = threading.Lock()
+        self._is_configured = False
         self._is_listening = False
         self._listen_listeners: list[Callable[[], object]] = []
         # locked while the core gets the handlers; must be taken after _lock
         self._routes_lock = threading.Lock()
         self.access_log: AccessLog | None = None
-        self._event_loop: EventLoopThread | None = None
+        self._event_loop: HandlerLoop | None = None
         self._event_loop_kind: str = getattr(options, "event_loop", coroutines.ASYNCIO)
         if self._event_loop_kind == coroutines.UVLOOP:
             coroutines.import_uvloop()
         self._watcher: Watcher | None = None
         self._log_thread: threading.Thread | None = None
         self._reloads = bool(getattr(options, "reload", False))
+        self._lifespan = Lifespan(self._run_for_app)
         self._placement = PlacementPolicy(getattr(options, "concurrency", AUTO))
         self._metrics_port = MetricsPort()
         forks.forget_in_children(self)
@@ -162,6 +141,29 @@ class WebSocketServer(SocketServer):
             self.server_close()
             raise ConfigError(str(error)) from error
 
+    def start_up(self) -> None:
+        """Run what handlers do before the first connection, `web_socket_startup`, once.
+
+        `serve_forever` does this first; called before, it tells of a failure before all else. The
+        functions run in the calling thread, coroutine functions in the event loop.
+
+        Raises:
+            ConfigError: One has failed, or an option asks for what the server cannot do. The server
+                cannot be used any more.
+        """
+        with self._lock:
+            if self._stopped.is_set() or self._is_configured:
+                return
+            embedding.refuse_overridden(self)
+            core = self._core = self._core or self._make_core()
+            self._configure_core(core)
+            self._is_configured = True
+        try:
+            self._lifespan.start(self._suites().values())
+        except BaseException:
+            WebSocketServer.stop(self, 0)
+            raise
+
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Accept connections until `shutdown` or `stop` is called.
 
@@ -171,12 +173,11 @@ class WebSocketServer(SocketServer):
         """
         if not self._sockets:
             _OLD_LOGGER.critical("No sockets activated. Use info log level to see the reason.")
+        self.start_up()
         with self._lock:
-            if self._stopped.is_set():
+            core = self._core
+            if self._stopped.is_set() or core is None:
                 return
-            embedding.refuse_overridden(self)
-            core = self._core = self._core or self._make_core()
-            self._configure_core(core)
             log_thread = threading.Thread(
                 target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
             )
@@ -240,6 +241,7 @@ class WebSocketServer(SocketServer):
                 finished = core.wait_closed(timeout) or (
                     cleanup_timeout > 0 and core.wait_closed(cleanup_timeout)
                 )
+                self._lifespan.stop()
             with self._routes_lock:
                 self._stopped.set()
                 event_loop, self._event_loop = self._event_loop, None
@@ -273,6 +275,7 @@ class WebSocketServer(SocketServer):
         """Detach from the server of the parent process; called after a fork."""
         self._stopped.set()
         self._lock, self._routes_lock = threading.Lock(), threading.Lock()
+        self._lifespan.forget()
         self._core = self._event_loop = self._watcher = self._log_thread = None
         self._sockets = []
         self._metrics_port = MetricsPort()
@@ -339,31 +342,6 @@ class WebSocketServer(SocketServer):
         if name == "verify_request" and (core := vars(self).get("_core")) is not None:
             core.ask_for_admission(True)
 
-    def _know_dispatcher(self, core: _core.Server) -> None:
-        """Follow the dispatcher of the options, which an embedder may have replaced."""
-        with self._routes_lock:
-            dispatcher = self.websocket_server_options.dispatcher
-            if dispatcher is self._known_dispatcher:
-                return
-            self._known_dispatcher = dispatcher
-        dispatcher._has_event_loop = True
-        if self._event_loop is not None:
-            self._let_run_coroutines(self._event_loop)
-        getattr(dispatcher, "_alias_listeners", []).append(lambda: self._set_routes(core))
-        self._set_routes(core)
-        if self._watcher is not None:
-            self._watch(dispatcher)
-
-    def _follow_program(self, core: _core.Server) -> None:
-        """Check what an embedding program has replaced: on an object, or on a class."""
-        self._know_dispatcher(core)
-        core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
-        embedding.warn_of_overridden(self, self._told_of)
-        dispatcher = self.websocket_server_options.dispatcher
-        overrides = embedding.decides_itself(dispatcher), embedding.calls_itself(dispatcher)
-        if overrides != self._overrides:
-            self._set_routes(core)
-
     def _watch(self, dispatcher: Any) -> None:
         """Reload the handlers of this dispatcher, instead of those of the one before."""
         if self._watcher is not None:
@@ -375,68 +353,6 @@ class WebSocketServer(SocketServer):
     def _admits(self, descriptor: int, client_address: Any) -> bool:
         """Ask `verify_request`; called for each connection if it is overridden."""
         return embedding.admits(self, descriptor, client_address)
-
-    def _find_place(self, resource: str) -> str | None:
-        """Return the place of a handler for a resource without a route, or None."""
-        if (core := self._core) is None:
-            return None
-        self._know_dispatcher(core)
-        try:
-            suite = self.websocket_server_options.dispatcher.get_handler_suite(resource)
-        except DispatchException:
-            return THREADS  # where it is raised again, and answered
-        if not suite:
-            return None
-        with self._routes_lock:
-            self._start_needed_loop(core, [suite])
-        return self._where(suite)
-
-    def _where(self, suite: HandlerSuite) -> str:
-        """Return the place of a handler; a thread if the dispatcher overrides its calls."""
-        where = self._placement.place(suite).where
-        is_overridden = self.websocket_server_options.dispatcher._is_overridden
-        return THREADS if where == LOOP and is_overridden else where
-
-    def _needs_hub(self) -> bool:
-        """Tell whether a handler runs in the hub, or whether one that is loaded later may."""
-        return self._placement.may_use_hub if self._reloads else HUB in self._routes().values()
-
-    def _routes(self) -> dict[bytes, str]:
-        """Return the resources that have handlers, as bytes, and where each runs."""
-        return {
-            resource_bytes(resource): self._where(suite)
-            for resource, suite in self._suites().items()
-        }
-
-    def _suites(self) -> dict[str, HandlerSuite]:
-        # iterate over a copy, because an alias may be added meanwhile
-        return dict(getattr(self.websocket_server_options.dispatcher, "_handler_suite_map", {}))
-
-    def _set_routes(self, core: _core.Server) -> None:
-        """Pass the handlers to the core, and start the event loop for the first that needs it."""
-        with self._routes_lock:
-            self._start_needed_loop(core, self._suites().values())
-            dispatcher = self.websocket_server_options.dispatcher
-            decides = embedding.decides_itself(dispatcher)
-            dispatcher._is_overridden = embedding.calls_itself(dispatcher)
-            self._overrides = decides, dispatcher._is_overridden
-            core.set_routes({} if decides else self._routes())
-            core.ask_for_every_request(decides)
-
-    def _start_needed_loop(self, core: _core.Server, suites: Iterable[HandlerSuite]) -> None:
-        needs_loop = any(suite.is_async or suite.opens_async for suite in suites)
-        if not needs_loop or self._event_loop is not None or self._stopped.is_set():
-            return
-        from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (asyncio for who needs it)
-
-        event_loop = self._event_loop = EventLoopThread(self._event_loop_kind)
-        core.set_event_loop(event_loop.native)
-        self._let_run_coroutines(event_loop)
-
-    def _let_run_coroutines(self, event_loop: "EventLoopThread") -> None:
-        dispatcher = self.websocket_server_options.dispatcher
-        dispatcher._run_coroutine = event_loop.run_coroutine
-        dispatcher._run_transfer = event_loop.run_transfer
 
     def _log_events(self, core: _core.Server) -> None:
         """Make log lines of the events of the native threads."""

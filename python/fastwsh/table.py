@@ -39,6 +39,10 @@ class HandlerTable:
             if file.resource is not None and file.resource in self._loaded
         }
 
+    def served(self, resource: str | None) -> HandlerSuite | None:
+        """Return the version of a file that is served, by the file's resource."""
+        return None if resource is None else self._loaded.get(resource)
+
     def alias(self, path: str, existing: str) -> HandlerSuite | None:
         """Make a path an alias of another one; return its handler, None if there is none yet."""
         # an alias of an alias leads to the handler of the latter

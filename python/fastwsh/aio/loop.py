@@ -1,16 +1,16 @@
-"""The event loop of a server, in a thread of its own."""
+"""The event loop of a server: in a thread of its own, or the one of who embeds the server."""
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from fastwsh import _core, coroutines, tracing
 from fastwsh.aio import stalls
 from fastwsh.aio.session import Session
 
-__all__ = ["CANCEL_SECONDS", "EventLoopThread"]
+__all__ = ["CANCEL_SECONDS", "CallersLoop", "EventLoopThread", "HandlerLoop"]
 
 CANCEL_SECONDS: Final = 5.0
 """Time that cancelled handlers have to clean up: as much as a database or a file needs."""
@@ -18,30 +18,33 @@ CANCEL_SECONDS: Final = 5.0
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
-class EventLoopThread:
-    """Runs the handlers of one server that are coroutine functions.
+class HandlerLoop:
+    """Runs the handlers of one server that are coroutine functions, in an event loop.
 
     Args:
-        kind: One of `coroutines.CHOICES`. asyncio's own loop is the default, since it needs no
-            other package, and neither loop handles the sockets of handlers.
+        loop: The event loop.
 
     Attributes:
-        native: The object that the server passes connections to.
-
-    Raises:
-        ConfigError: uvloop is requested and not installed.
+        native: What the server hands connections to.
     """
 
-    def __init__(self, kind: str = coroutines.ASYNCIO) -> None:
-        self._loop, self._selector = _new_loop(kind)
-        self.native = _core.EventLoop(self._loop, self._start)
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.native = _core.EventLoop(loop, self._start)
         self._sessions: dict[asyncio.Task[None], Session] = {}
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="fastwsh-loop", daemon=True)
-        self._thread.start()
+        self._thread_id: int | None = None
+        # Tasks that nobody waits for, which would be collected otherwise.
+        self._begun: set[asyncio.Task[Any]] = set()
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine for another thread, which waits for its result."""
+        """Run a coroutine for another thread, which waits for its result.
+
+        For the loop's own thread, which cannot wait, it is begun.
+        """
+        if threading.get_ident() == self._thread_id:
+            self._begun.add(task := self._loop.create_task(coroutine))
+            task.add_done_callback(self._begun.discard)
+            return None
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def run_transfer(self, dispatcher: Any, request: Any) -> None:
@@ -61,15 +64,8 @@ class EventLoopThread:
         self._call(self._say_goodbye)
 
     def stop(self) -> None:
-        """Cancel the handlers, wait for them to clean up, and end the thread."""
-        self._stopping = True
-        self._call(self._loop.stop)
-        if threading.current_thread() is self._thread:
-            return
-        # a handler that blocks its thread cannot be cancelled
-        self._thread.join(2 * CANCEL_SECONDS)
-        if self._thread.is_alive():
-            _LOGGER.warning("The event loop has not ended: a handler blocks it")
+        """Cancel the handlers, and wait for them to clean up."""
+        raise NotImplementedError
 
     def _call(self, function: Callable[[], object]) -> None:
         if not self._loop.is_closed():
@@ -90,7 +86,39 @@ class EventLoopThread:
         task.add_done_callback(self._sessions.pop)
         task.add_done_callback(leave)
 
+
+class EventLoopThread(HandlerLoop):
+    """An event loop in a thread of its own.
+
+    Args:
+        kind: One of `coroutines.CHOICES`. asyncio's own loop is the default, since it needs nothing
+            that has to be installed, and the sockets of handlers are not its business in either
+            case.
+
+    Raises:
+        ConfigError: uvloop is asked for and not installed.
+    """
+
+    def __init__(self, kind: str = coroutines.ASYNCIO) -> None:
+        loop, self._selector = _new_loop(kind)
+        super().__init__(loop)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="fastwsh-loop", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Cancel the handlers, wait for them to clean up, and end the thread."""
+        self._stopping = True
+        self._call(self._loop.stop)
+        if threading.current_thread() is self._thread:
+            return
+        # a handler that blocks its thread cannot be cancelled
+        self._thread.join(2 * CANCEL_SECONDS)
+        if self._thread.is_alive():
+            _LOGGER.warning("The event loop has not ended: a handler blocks it")
+
     def _run(self) -> None:
+        self._thread_id = threading.get_ident()
         self.native.enter_thread()
         stalls.Stalls(self._loop, self.native, self._selector)
         self._loop.add_reader(self.native.fileno(), self.native.run)
@@ -101,26 +129,56 @@ class EventLoopThread:
                 # `sys.exit()` in a task that a handler has made must not end all others
                 _LOGGER.warning("%s in a task of a handler is ignored", type(error).__name__)
         try:
-            self._loop.run_until_complete(self._cancel_all())
+            self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self.native.end()
             self._loop.remove_reader(self.native.fileno())
             self._loop.close()
 
-    async def _cancel_all(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            # cancel each only once: a second time would keep it from cleaning up
-            if not task.cancelling():
-                task.cancel("the server stops")
-        if not tasks:
+
+class CallersLoop(HandlerLoop):
+    """The running event loop, which goes on when the server has stopped. Made in its thread."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio.get_running_loop())
+        self._thread_id = threading.get_ident()
+        self._has_left = False
+        stalls.Stalls(self._loop, self.native, None)
+        self._loop.add_reader(self.native.fileno(), self.native.run)
+
+    def stop(self) -> None:
+        """Cancel the handlers, wait for them to clean up, and leave the event loop; once."""
+        if self._has_left:
             return
-        _, pending = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
-        for task in pending:
-            _LOGGER.warning(
-                "%s has not ended %g s after it was cancelled", task.get_name(), CANCEL_SECONDS
-            )
+        self._has_left = True
+        if self._loop.is_closed():
+            self.native.end()
+        else:
+            self.run_coroutine(self._leave())
+
+    async def _leave(self) -> None:
+        try:
+            await _cancel(list(self._sessions))
+        finally:
+            self.native.end()
+            self._loop.remove_reader(self.native.fileno())
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and wait for a while for them to clean up."""
+    cancelled = set(tasks)
+    for task in cancelled:
+        # a second time would keep it from cleaning up
+        if not task.cancelling():
+            task.cancel("the server stops")
+    if not cancelled:
+        return
+    _, pending = await asyncio.wait(cancelled, timeout=CANCEL_SECONDS)
+    for task in pending:
+        _LOGGER.warning(
+            "%s has not ended %g s after it was cancelled", task.get_name(), CANCEL_SECONDS
+        )
 
 
 def _new_loop(kind: str) -> tuple[asyncio.AbstractEventLoop, stalls.Selector | None]:

@@ -28,10 +28,11 @@ _FORBIDDEN_BUILTINS: Final = frozenset(
 # Forbidden too, except in calls with a constant name.
 _ACCESSORS: Final = frozenset({"delattr", "getattr", "hasattr", "setattr", "vars"})
 
-# These lead from a value to its module, or to the connection without fastwsh.
+# These lead from a value to its module, to the connection without fastwsh, or to whatever other
+# handlers have left in the app.
 _FORBIDDEN_ATTRIBUTES: Final = frozenset(
     {
-        *("_request_handler", "ag_frame", "cr_frame", "f_back", "f_builtins", "f_globals"),
+        *("_request_handler", "app", "ag_frame", "cr_frame", "f_back", "f_builtins", "f_globals"),
         *("f_locals", "gi_frame", "server", "tb_frame"),
     }
 )

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import coroutines, loader
 from fastwsh.config import ConfigError
@@ -18,7 +18,10 @@ from fastwsh.pywebsocket import common, util
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.table import HandlerTable
 
-__all__ = ["DispatchException", "Dispatcher", "alias_handlers"]
+if TYPE_CHECKING:
+    from fastwsh.lifespan import Lifespan
+
+__all__ = ["DispatchException", "Dispatcher", "alias_handlers", "load_handlers"]
 
 _LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server")
 _SERVICE_UNAVAILABLE: Final = 503
@@ -79,6 +82,8 @@ class Dispatcher:
         self._alias_listeners: list[Callable[[], object]] = []
         # a server with an event loop runs coroutine functions there
         self._has_event_loop = False
+        # a server that serves runs the startup functions of what is loaded then
+        self._lifespan: Lifespan | None = None
         self._run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] = coroutines.run
         # ... or, if a subclass has overridden their calls, from the thread that makes these
         self._is_overridden = False
@@ -117,21 +122,29 @@ class Dispatcher:
         if file is None:
             self.unload(path)
             return None
+        if file.suite is not None and self._lifespan is not None:
+            try:
+                self._lifespan.replace(self._table.served(file.resource), file.suite)
+            except ConfigError as error:
+                file = loader.failed(file, str(error))
         before = self._table.copy()
         self._register(file)
         try:
             self._tell_listeners()
         except ConfigError as error:  # it is the first that needs an event loop, and there is none
             self._table.restore(before)
-            reason = loader.LoadError(str(error))
-            file = loader.HandlerFile(path, file.resource, None, reason, file.stamp)
+            file = loader.failed(file, str(error))
             self._register(file)
         return file
 
     def unload(self, path: str) -> None:
         """Stop serving a handler file and its aliases; open connections go on."""
+        resource = self._table.served_files.get(path)
+        suite = self._table.served(resource)
         self._table.drop(path)
         self._tell_listeners()
+        if suite is not None and self._lifespan is not None:
+            self._lifespan.drop(suite)
 
     def add_resource_path_alias(
         self, alias_resource_path: str, existing_resource_path: str
@@ -329,6 +342,28 @@ def alias_handlers(dispatcher: Any, websock_handlers_map_file: str) -> None:
             dispatcher.add_resource_path_alias(*resources.groups())
         except DispatchException as error:
             _LOGGER.error("%s in map file", error)  # noqa: TRY400 (no traceback for a typo)
+
+
+def load_handlers(options: Any) -> Dispatcher:
+    """Load the handlers that the options name, and the aliases of the map file.
+
+    Args:
+        options: pywebsocket's options; those that an embedder leaves out have their defaults.
+
+    Raises:
+        DispatchException: The scan directory is not in the handlers' root.
+        OSError: The map file cannot be read.
+    """
+    dispatcher = Dispatcher(
+        options.websock_handlers,
+        options.scan_dir,
+        options.allow_handlers_outside_root_dir,
+        getattr(options, "handler_encoding", None),
+    )
+    map_file = getattr(options, "websock_handlers_map_file", None)
+    if map_file:
+        alias_handlers(dispatcher, map_file)
+    return dispatcher
 
 
 def _source_handler_file(handler_definition: str) -> _HandlerSuite:

@@ -2,16 +2,13 @@
 
 import contextlib
 import functools
-import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, coroutines, groups, loader, pywebsocket
-from fastwsh.config import ConfigError
-from fastwsh.handler_modules import HandlerPackage, importable
-from fastwsh.pywebsocket.dispatch import Dispatcher
+from fastwsh import _core, coroutines, groups, loader
 from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeException
+from fastwsh.sources import SourcesDispatcher
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.faults import HandshakeFaults
 from fastwsh.testing.handshakes import Handshake
@@ -30,7 +27,7 @@ ANY_PATH: Final = "*"
 """Where a handler serves every path that has none of its own; the native half knows it too."""
 
 
-class RecordingDispatcher(Dispatcher):
+class RecordingDispatcher(SourcesDispatcher):
     """Calls handlers, and keeps what they do and meet.
 
     Args:
@@ -50,7 +47,6 @@ class RecordingDispatcher(Dispatcher):
         faults: HandshakeFaults,
         encoding: str | None = None,
     ) -> None:
-        self._sources = sources
         self._recorder = recorder
         self._faults = faults
         self.http = HttpPaths()
@@ -58,37 +54,7 @@ class RecordingDispatcher(Dispatcher):
         self._http_only: set[str] = set()
         # What served a path before a function of the test did.
         self._replaced: dict[str, loader.HandlerSuite | None] = {}
-        self._encoding = encoding
-        self._packages: dict[str, HandlerPackage] = {}
-        self._imports = contextlib.ExitStack()
-        try:
-            # no folder is scanned but those of the sources
-            super().__init__(os.curdir, handler_encoding=encoding)
-        except BaseException:
-            self.close()
-            raise
-        if failures := self.source_warnings():
-            self.close()
-            raise ConfigError(
-                f"handlers of the test server cannot be loaded: {'; '.join(failures)}"
-            )
-
-    def _load_handlers(self) -> list[loader.HandlerFile]:
-        return [file for source in self._sources for file in self._load_source(source)]
-
-    def _load_source(self, source: Path) -> list[loader.HandlerFile]:
-        folder = os.path.realpath(source if source.is_dir() else source.parent)
-        package = self._packages.get(folder)
-        if package is None:
-            package = self._packages[folder] = HandlerPackage(folder, self._encoding)
-            self._imports.enter_context(importable([folder]))
-        return _load(source, package)
-
-    def close(self) -> None:
-        """Forget the modules of the handlers."""
-        self._imports.close()
-        for package in self._packages.values():
-            package.release()
+        super().__init__(sources, encoding, "the test server")
 
     def _register(self, file: loader.HandlerFile) -> None:
         if file.suite is not None:
@@ -244,19 +210,3 @@ def _no_http_beside(path: str) -> ValueError:
         f"{path} cannot have answers to plain HTTP and a coroutine function; serve it by a "
         "function that is none, or use another path"
     )
-
-
-def _load(source: Path, package: HandlerPackage) -> list[loader.HandlerFile]:
-    if source.is_dir():
-        folder = loader.HandlerFolder(os.fspath(source), package=package)
-        return folder.load_all()
-    resource = loader.make_resource_converter(os.fspath(source.parent))(
-        loader.normalize_path(os.fspath(source))
-    )
-    if not source.is_file() or resource is None:
-        raise ConfigError(
-            f"{str(source)!r} is neither a folder nor a handler file; name an existing folder, or "
-            "a file whose name ends in _wsh.py"
-        )
-    pywebsocket.install()
-    return [loader.load_file(os.fspath(source), resource, package)]

@@ -3,10 +3,10 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from fastwsh import coroutines
+from fastwsh.sources import Handlers, paths
 from fastwsh.testing.arguments import check_function, check_path
 from fastwsh.testing.awaitable_server import AwaitableServer
 from fastwsh.testing.blocking import refuse_in_event_loop
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from fastwsh.testing.script import Script
 
 __all__ = ["Handlers", "WsServer", "running_server"]
-
-Handlers = str | PathLike[str] | Sequence[str | PathLike[str]]
-"""A folder with `*_wsh.py` files, such a file, or several of these."""
 
 _HandlerT = TypeVar("_HandlerT", bound=Callable[[Any], Any])
 
@@ -80,7 +77,7 @@ class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerL
         self._added: set[str] = set()
         with self._log.here():
             self._dispatcher = RecordingDispatcher(
-                _sources(handlers), self._recorder, self._faults, settings.handler_encoding
+                paths(handlers), self._recorder, self._faults, settings.handler_encoding
             )
         ServerLife.__init__(self, settings)
 
@@ -252,10 +249,3 @@ def _in_loop(function: Callable[[Any], Any], loop: Any) -> Callable[[Any], Any]:
     from fastwsh.testing import awaitable  # noqa: PLC0415 (asyncio only for who wants it)
 
     return awaitable.in_loop(function, loop)
-
-
-def _sources(handlers: Handlers | None) -> list[Path]:
-    if handlers is None:
-        return []
-    several = [handlers] if isinstance(handlers, str | PathLike) else handlers
-    return [Path(source) for source in several]

@@ -93,7 +93,13 @@ class ServerLife(Recordings):
             else:
                 if self._state == "stopped":
                     self._server = self._make_server()
-                self._server.start()
+                try:
+                    self._server.start()
+                except BaseException:
+                    self._state = "stopped"
+                    self._log.detach()
+                    self._leave()
+                    raise
             self._reservation = None
             self._recorder.is_closing = False
             self._state = "running"

@@ -110,6 +110,12 @@ class RecordedServer(WebSocketServer):
         Raises:
             ConfigError: An option cannot be used.
         """
+        try:
+            with self.log.here():
+                self.start_up()
+        except ConfigError as error:
+            self.end(0)
+            raise ConfigError(f"the test server cannot start: {error}") from error
         self._thread.start()
         self._is_serving.wait(_START_SECONDS)
         if self._error is not None:

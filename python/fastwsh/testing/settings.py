@@ -5,11 +5,10 @@ nor a configuration file has a say: a test does the same everywhere.
 """
 
 import argparse
-import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fastwsh import config, options
+from fastwsh import config, named_options, options
 from fastwsh.concurrency.executor import THREADS
 from fastwsh.testing.tls import TlsFiles
 
@@ -54,14 +53,7 @@ def make_options(
     parser = options.build_parser()
     given = parser.parse_args([])
     given.concurrency = THREADS
-    actions = _by_name(parser)
-    for name, value in values.items():
-        action = actions.get(name)
-        if action is None:
-            nearest = difflib.get_close_matches(name, actions, 1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(actions)}"
-            raise TypeError(f"{name!r} is no option of a test server; {hint}")
-        setattr(given, action.dest, _parse(name, action, value))
+    named_options.apply(given, parser, values, _NOT_FOR_TESTS, "a test server")
     given.server_host, given.port, given.uds = host, port, uds
     if tls is not None:
         given.use_tls = True
@@ -71,35 +63,3 @@ def make_options(
     options.fill_in(given)
     config.check_options(given)
     return given
-
-
-def _by_name(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    """Return the options that a test may set, by every name that they have."""
-    actions: dict[str, argparse.Action] = {}
-    for action in parser._actions:
-        if action.help == argparse.SUPPRESS or action.dest in _NOT_FOR_TESTS:
-            continue
-        actions[action.dest] = action
-        for option in action.option_strings:
-            if option.startswith("--"):
-                actions.setdefault(option[2:].replace("-", "_"), action)
-    return actions
-
-
-def _parse(name: str, action: argparse.Action, value: Any) -> Any:
-    if action.nargs == 0:
-        if not isinstance(value, bool):
-            raise ValueError(f"{name}={value!r}: it must be True or False")
-        return value
-    parse = action.type
-    parsed: Any
-    if not callable(parse):
-        parsed = str(value)
-    else:
-        try:
-            parsed = parse(f"{value:g}" if isinstance(value, float) else str(value))
-        except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
-            raise ValueError(f"{name}={value!r}: {error}") from error
-    if action.choices is not None and parsed not in action.choices:
-        raise ValueError(f"{name}={value!r}: it must be one of {', '.join(action.choices)}")
-    return parsed

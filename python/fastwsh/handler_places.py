@@ -1,0 +1,149 @@
+"""What runs where: the handlers of one server, its hub, threads and event loop.
+
+Owns what the native half is told of the handlers, and the event loop, which the first handler that
+needs it starts. Who decides where a handler runs is `concurrency.executor`'s business.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from fastwsh import coroutines, embedding
+from fastwsh._core import Server
+from fastwsh.concurrency.executor import HUB, LOOP, THREADS, PlacementPolicy
+from fastwsh.lifespan import App, Lifespan
+from fastwsh.loader import HandlerSuite
+from fastwsh.paths import resource_bytes
+from fastwsh.pywebsocket.dispatch import DispatchException
+
+if TYPE_CHECKING:
+    from fastwsh.aio.loop import HandlerLoop
+    from fastwsh.reload import Watcher
+
+__all__ = ["HandlerPlaces"]
+
+
+class HandlerPlaces:
+    """The part of a server that knows where its handlers run."""
+
+    websocket_server_options: Any
+    _core: Server | None
+    _event_loop: "HandlerLoop | None"
+    _event_loop_kind: str
+    _known_dispatcher: Any
+    _told_of: set[str]
+    _overrides: tuple[bool, bool]
+    _watcher: "Watcher | None"
+    _lifespan: Lifespan
+    _placement: PlacementPolicy
+    _reloads: bool
+    _routes_lock: threading.Lock
+    _stopped: threading.Event
+
+    def _watch(self, dispatcher: Any) -> None:
+        raise NotImplementedError
+
+    def _know_dispatcher(self, core: Server) -> None:
+        """Follow the dispatcher of the options, which an embedder may have replaced."""
+        with self._routes_lock:
+            dispatcher = self.websocket_server_options.dispatcher
+            if dispatcher is self._known_dispatcher:
+                return
+            self._known_dispatcher = dispatcher
+        dispatcher._has_event_loop = True
+        dispatcher._lifespan = self._lifespan
+        if self._event_loop is not None:
+            self._let_run_coroutines(self._event_loop)
+        getattr(dispatcher, "_alias_listeners", []).append(lambda: self._set_routes(core))
+        self._set_routes(core)
+        if self._watcher is not None:
+            self._watch(dispatcher)
+
+    def _follow_program(self, core: Server) -> None:
+        """Check what an embedding program has replaced: on an object, or on a class."""
+        self._know_dispatcher(core)
+        core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
+        embedding.warn_of_overridden(self, self._told_of)
+        dispatcher = self.websocket_server_options.dispatcher
+        overrides = embedding.decides_itself(dispatcher), embedding.calls_itself(dispatcher)
+        if overrides != self._overrides:
+            self._set_routes(core)
+
+    def _find_place(self, resource: str) -> str | None:
+        """Return the place of a handler for a resource without a route, or None."""
+        if (core := self._core) is None:
+            return None
+        self._know_dispatcher(core)
+        try:
+            suite = self.websocket_server_options.dispatcher.get_handler_suite(resource)
+        except DispatchException:
+            return THREADS  # where it is raised again, and answered
+        if not suite:
+            return None
+        with self._routes_lock:
+            self._start_needed_loop(core, [suite])
+        return self._where(suite)
+
+    def _where(self, suite: HandlerSuite) -> str:
+        """Return the place of a handler; a thread if the dispatcher overrides its calls."""
+        where = self._placement.place(suite).where
+        is_overridden = self.websocket_server_options.dispatcher._is_overridden
+        return THREADS if where == LOOP and is_overridden else where
+
+    def _needs_hub(self) -> bool:
+        """Tell whether a handler runs in the hub, or whether one that is loaded later may."""
+        return self._placement.may_use_hub if self._reloads else HUB in self._routes().values()
+
+    def _routes(self) -> dict[bytes, str]:
+        """Return the resources that have handlers, as bytes, and where each runs."""
+        return {
+            resource_bytes(resource): self._where(suite)
+            for resource, suite in self._suites().items()
+        }
+
+    def _suites(self) -> dict[str, HandlerSuite]:
+        # iterate over a copy, because an alias may be added meanwhile
+        return dict(getattr(self.websocket_server_options.dispatcher, "_handler_suite_map", {}))
+
+    def _set_routes(self, core: Server) -> None:
+        """Pass the handlers to the core, and start the event loop for the first that needs it."""
+        with self._routes_lock:
+            self._start_needed_loop(core, self._suites().values())
+            dispatcher = self.websocket_server_options.dispatcher
+            decides = embedding.decides_itself(dispatcher)
+            dispatcher._is_overridden = embedding.calls_itself(dispatcher)
+            self._overrides = decides, dispatcher._is_overridden
+            core.set_routes({} if decides else self._routes())
+            core.ask_for_every_request(decides)
+
+    def _start_needed_loop(self, core: Server, suites: Iterable[HandlerSuite]) -> None:
+        if any(suite.is_async or suite.opens_async for suite in suites):
+            self._start_loop(core)
+
+    def _start_loop(self, core: Server) -> "HandlerLoop | None":
+        """Start the event loop if there is none; return it, or None if the server has stopped."""
+        if self._event_loop is None and not self._stopped.is_set():
+            event_loop = self._event_loop = self._make_event_loop()
+            core.set_event_loop(event_loop.native)
+            self._let_run_coroutines(event_loop)
+        return self._event_loop
+
+    def _let_run_coroutines(self, event_loop: "HandlerLoop") -> None:
+        dispatcher = self.websocket_server_options.dispatcher
+        dispatcher._run_coroutine = event_loop.run_coroutine
+        dispatcher._run_transfer = event_loop.run_transfer
+
+    def _make_event_loop(self) -> "HandlerLoop":
+        from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (asyncio for who needs it)
+
+        return EventLoopThread(self._event_loop_kind)
+
+    def _run_for_app(self, function: Callable[[Any], Any], app: App) -> None:
+        """Call a function of a handler that is for the app, where functions of its kind run."""
+        if not coroutines.is_coroutine_function(function):
+            coroutines.refuse(function(app))
+            return
+        with self._routes_lock:
+            event_loop = None if self._core is None else self._start_loop(self._core)
+        if event_loop is not None:
+            event_loop.run_coroutine(function(app))
