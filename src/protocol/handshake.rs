@@ -11,7 +11,7 @@ use super::{
     uri,
 };
 
-/// The pseudo-header that asks for a protocol (RFC 8441 4).
+/// The pseudo-header that names the requested protocol (RFC 8441 4).
 const PROTOCOL: &str = ":protocol";
 
 /// RFC 6455 1.3.
@@ -66,8 +66,8 @@ impl Opening {
         Ok(Self { accept: compute_accept(key.as_bytes()), protocols, extensions })
     }
 
-    /// Judges a request of HTTP/2: extended CONNECT stands for what Upgrade, Connection and
-    /// Sec-WebSocket-Key are for (RFC 8441 5).
+    /// Checks a request of HTTP/2. Extended CONNECT replaces Upgrade, Connection and
+    /// Sec-WebSocket-Key (RFC 8441 5).
     fn check_connect(head: &RequestHead) -> Result<Self, HandshakeError> {
         if head.method != "CONNECT" {
             return Err(HandshakeError::NoConnect(head.method.clone()));
@@ -81,7 +81,7 @@ impl Opening {
     }
 }
 
-/// What subprotocols and extensions a request names.
+/// The subprotocols and extensions that a request offers.
 fn offers(head: &RequestHead) -> Result<Offers, HandshakeError> {
     let protocols = head
         .list_header("Sec-WebSocket-Protocol")

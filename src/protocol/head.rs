@@ -23,7 +23,7 @@ pub struct RequestHead {
     pub bytes: Box<[u8]>,
 }
 
-/// The version of a request that came over HTTP/2 (RFC 9113), which no request line can have.
+/// The version of a request over HTTP/2 (RFC 9113); no request line can have it.
 pub const HTTP_2: &str = "HTTP/2";
 
 impl RequestHead {

@@ -62,7 +62,7 @@ pub(super) struct Connection {
     resource: String,
     tls: bool,
     accept: std::sync::OnceLock<String>,
-    /// Takes the answer if it is not one of the transport's bytes.
+    /// Accepts the answer, if it is not sent as bytes of the transport.
     answer_slot: Option<Arc<AnswerSlot>>,
     /// The server's Python object; embedders find it through `_request_handler`.
     #[pyo3(get)]
@@ -152,8 +152,8 @@ impl Connection {
         }
     }
 
-    /// Whether bytes cannot be sent because they would come before the answer: those of a handler that
-    /// answers by itself, for which HTTP/2 has no place. The stream is reset.
+    /// Whether bytes cannot be sent because they would come before the answer. A handler that
+    /// answers by itself would do this, and HTTP/2 does not allow it. If so, resets the stream.
     fn refuses_early_bytes(&self) -> bool {
         let Some(slot) = self.answer_slot.as_ref().filter(|slot| slot.is_empty()) else {
             return false;
@@ -344,7 +344,7 @@ impl Connection {
         supported_versions: Option<String>,
     ) -> PyResult<()> {
         if self.answer_slot.as_ref().is_some_and(|slot| !slot.is_empty()) {
-            // it has been reset, and that was told
+            // the stream was reset already, and that was logged
             return Ok(());
         }
         if let Some(events) = &self.settings.events {

@@ -34,7 +34,7 @@ pub struct Config {
     pub validation_host: Option<String>,
     /// The port that an absolute request target must name.
     pub validation_port: Option<u16>,
-    /// Whether HTTP/2 is spoken beside HTTP/1.1.
+    /// Whether to support HTTP/2 in addition to HTTP/1.1.
     pub http2: bool,
     /// If set, every TCP connection is encrypted.
     pub tls: Option<Arc<ServerConfig>>,

@@ -171,7 +171,7 @@ impl HttpServer {
         stream.end()
     }
 
-    /// Answers a request that has a stream of its own: dropping the answer ends all work on it.
+    /// Answers a request with its own stream. Dropping the answer ends all work on it.
     pub(super) async fn answer_page(&self, request: PageRequest) -> Response<Body> {
         let PageRequest { head, http_request, framing, body, local, tls } = request;
         let client = Client { peer: http_request.peer, local, tls };

@@ -1,12 +1,12 @@
 //! HTTP/2 (RFC 9113): pages, and WebSocket connections by extended CONNECT (RFC 8441).
 //!
-//! The crate `h2`, which hyper uses too, speaks the protocol. hyper's own server cannot be used here:
-//! it gives a stream of an extended CONNECT away without the means to reset it.
+//! The crate `h2`, which hyper uses too, implements the protocol. hyper's own server cannot be used
+//! here: after an extended CONNECT it passes a stream on that cannot be reset.
 //!
-//! Each stream is a task. A request for a page is answered by the same code as over HTTP/1.1. A
-//! request for a handler gets a pair of connected sockets: the handler uses one as it uses the
-//! socket of a connection of its own, and the task carries bytes between the other and the stream.
-//! So handlers run in threads, the hub and the event loop as they are.
+//! Each stream has a task. The same code answers requests for pages as over HTTP/1.1. For a request
+//! for a handler, the task makes a pair of connected sockets. The handler uses one like the socket
+//! of a TCP connection, and the task copies bytes between the other and the stream. So handlers run
+//! unchanged in threads, the hub and the event loop.
 
 mod answer;
 mod connection;
@@ -26,21 +26,21 @@ pub use self::answer::AnswerSlot;
 pub(super) use self::connection::serve;
 use super::listen::stream::Stream;
 
-/// What a client's connection begins with (RFC 9113 3.4).
+/// The first bytes of a client's connection (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The protocol's name in TLS's negotiation (RFC 9113 3.2).
+/// The protocol's name in the negotiation of TLS (RFC 9113 3.2).
 const ALPN: &[u8] = b"h2";
 
-/// Offers HTTP/2 before what `config` offers already.
+/// Offers HTTP/2 in addition to the protocols of `config`, and before them.
 pub(super) fn offer(config: &Arc<ServerConfig>) -> Arc<ServerConfig> {
     let mut config = ServerConfig::clone(config);
     config.alpn_protocols.insert(0, ALPN.to_vec());
     Arc::new(config)
 }
 
-/// Whether a connection speaks HTTP/2: agreed upon with TLS, and otherwise told by its first bytes
-/// (RFC 9113 3.3), of which more are read behind `first` for as long as they leave it open.
+/// Whether a connection uses HTTP/2. With TLS, this was negotiated. Without, the first bytes decide
+/// (RFC 9113 3.3); more are read and appended to `first` until they do.
 pub(super) async fn is_spoken(stream: &mut Stream, first: &mut Vec<u8>) -> bool {
     if let Stream::Tls(stream) = stream {
         return stream.get_ref().1.alpn_protocol() == Some(ALPN);
@@ -52,7 +52,7 @@ pub(super) async fn is_spoken(stream: &mut Stream, first: &mut Vec<u8>) -> bool 
         if !PREFACE.starts_with(first) {
             return false;
         }
-        // an error is met again by who reads next
+        // the next read will report the error again
         if !matches!(stream.read_buf(first).await, Ok(1..)) {
             return false;
         }

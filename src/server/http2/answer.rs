@@ -1,7 +1,7 @@
-//! The way of a handler's answer to its stream.
+//! Passes a handler's answer to its stream.
 //!
-//! Over HTTP/1.1 the answer to an opening handshake is bytes like all others. Over HTTP/2 it is a
-//! header block, which goes to the stream's task beside the bytes.
+//! Over HTTP/1.1 the answer to an opening handshake is ordinary bytes. Over HTTP/2 it is a header
+//! block, which is passed to the stream's task separately from the bytes.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, Notify};
 
 use crate::{locks::lock, protocol::handshake::Answer, server::http::refusal::Refusal};
 
-/// What a handshake is answered with.
+/// The answer to an opening handshake.
 #[derive(Debug)]
 pub(super) enum StreamAnswer {
     /// 200, with these headers.
@@ -18,16 +18,16 @@ pub(super) enum StreamAnswer {
     Refuse(Refusal),
 }
 
-/// Takes the answer to the opening handshake of a stream, once.
+/// Accepts the answer to the opening handshake of a stream, once.
 #[derive(Debug)]
 pub struct AnswerSlot {
     sender: Mutex<Option<oneshot::Sender<StreamAnswer>>>,
     changed: Arc<Notify>,
 }
 
-/// The stream's end of it.
+/// The end of the slot at the stream's task.
 pub(super) struct Answered {
-    /// An error: there will be no answer.
+    /// The answer; an error if there will be none.
     pub(super) answer: oneshot::Receiver<StreamAnswer>,
     /// The handler has reset its connection, or ended.
     pub(super) changed: Arc<Notify>,
@@ -41,23 +41,23 @@ impl AnswerSlot {
         (Arc::new(slot), Answered { answer, changed })
     }
 
-    /// Whether there has been no answer, and may be one.
+    /// Whether an answer has not been given yet and is still possible.
     pub fn is_empty(&self) -> bool {
         lock(&self.sender).is_some()
     }
 
-    /// Opens the connection; `false`: the stream has ended.
+    /// Opens the connection. Returns `false` if the stream has ended.
     ///
     /// # Errors
-    /// If a header of the handler's cannot be sent over HTTP/2: a sentence that names it. The stream
-    /// is reset then.
+    /// If a header of the handler cannot be sent over HTTP/2: a sentence that names it. The stream
+    /// is then reset.
     pub fn open(&self, answer: &Answer<'_>) -> Result<bool, String> {
         let Some(sender) = lock(&self.sender).take() else { return Ok(false) };
         let headers = to_headers(answer)?;
         Ok(sender.send(StreamAnswer::Open(headers)).is_ok())
     }
 
-    /// Refuses the connection; `false`: the stream has ended.
+    /// Refuses the connection. Returns `false` if the stream has ended.
     pub fn refuse(&self, refusal: Refusal) -> bool {
         let sender = lock(&self.sender).take();
         sender.is_some_and(|sender| sender.send(StreamAnswer::Refuse(refusal)).is_ok())
@@ -68,19 +68,19 @@ impl AnswerSlot {
         drop(lock(&self.sender).take());
     }
 
-    /// Has the stream look at the connection: the handler has reset it.
+    /// Makes the stream's task check the connection, because the handler has reset it.
     pub fn look(&self) {
         self.changed.notify_one();
     }
 
-    /// Says that the handler has ended.
+    /// Reports that the handler has ended.
     pub fn end(&self) {
         self.give_up();
         self.look();
     }
 }
 
-/// Headers that concern a connection of HTTP/1.1 and not a stream (RFC 9113 8.2.2).
+/// Headers for a connection of HTTP/1.1, which a stream must not have (RFC 9113 8.2.2).
 pub(super) const OF_HTTP_1: [&str; 5] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
@@ -103,7 +103,7 @@ fn to_headers(answer: &Answer<'_>) -> Result<HeaderMap, String> {
         add("sec-websocket-extensions", extensions)?;
     }
     for (name, value) in answer.extra {
-        // a value may have further header lines behind it, as handlers of today have
+        // a value may be followed by further header lines, which existing handlers use
         let lines = format!("{name}: {value}");
         for line in lines.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)) {
             let (name, value) = line.split_once(':').unwrap_or((line, ""));

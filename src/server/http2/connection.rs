@@ -1,4 +1,4 @@
-//! A connection and its streams: how many there may be, how long it may be idle, and its end.
+//! A connection and its streams: their number, the idle time, and the end.
 
 use std::{
     pin::pin,
@@ -31,31 +31,31 @@ use crate::server::{
     state::ServerState,
 };
 
-/// Bytes that a peer may send on a stream before its handler has taken them.
+/// The most bytes that a peer may send on a stream before the handler has received them.
 const STREAM_WINDOW: u32 = 128 * 1024;
 
-/// The largest window there is (RFC 9113 6.9.1).
+/// The largest possible window (RFC 9113 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
-/// Bytes of a stream that wait for the socket to take them.
+/// The most bytes of a stream that may wait for the socket.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Time for the peer to take our last frame.
+/// The time for the peer to read our last frame.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the tasks of the streams tell their connection.
+/// What the tasks of streams report to their connection.
 #[derive(Debug, Default)]
 struct Streams {
     open: AtomicUsize,
-    /// Those that the peer has reset before the answer, less those that were answered.
+    /// Streams that the peer has reset before the answer, minus those that were answered.
     resets: AtomicUsize,
-    /// A stream has ended.
+    /// Notified when a stream has ended.
     ended: Notify,
 }
 
 impl Streams {
     fn end(&self, how: Ended) {
-        // both are read by one task, which is told of every change
+        // relaxed, because one task reads both and is notified of every change
         if how == Ended::Unanswered {
             self.resets.fetch_add(1, Ordering::SeqCst);
         } else {
@@ -67,7 +67,7 @@ impl Streams {
     }
 }
 
-/// Serves a connection; `first` has been read of it.
+/// Serves a connection; `first` are the bytes that were read already.
 pub(in crate::server) async fn serve(
     stream: Stream,
     first: Vec<u8>,
@@ -95,7 +95,7 @@ fn builder(limits: &ConnectionLimits) -> Builder {
         .enable_connect_protocol()
         .max_concurrent_streams(streams)
         .initial_window_size(STREAM_WINDOW)
-        // so that streams whose handlers do not receive leave room for the others
+        // so that streams with handlers that do not receive leave room for the others
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(streams).min(MAX_WINDOW))
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(to_u32(Some(limits.head.header_bytes)));
@@ -167,7 +167,7 @@ async fn run(
     }
 }
 
-/// Ends after this time; `None`: never.
+/// Waits for this time; `None` means for ever.
 async fn after(time: Option<Duration>) {
     match time {
         Some(time) => sleep(time).await,

@@ -1,4 +1,4 @@
-//! A stream's request as the rest of the server knows requests.
+//! Converts a stream's request to the form that the rest of the server uses.
 
 use std::fmt::Write;
 
@@ -10,9 +10,9 @@ use crate::{
     server::http::Framing,
 };
 
-/// Makes a head of a request. `Host` is made of `:authority` and fields of `Cookie` are joined (RFC
-/// 9113 8.2.3), so that nobody has to know both versions; the request of a WebSocket has its
-/// pseudo-headers as well, by their own names.
+/// Makes a head from a request. `:authority` becomes `Host`, and `Cookie` fields are joined (RFC
+/// 9113 8.2.3), so that other code need not know both versions. The request of a WebSocket also
+/// keeps its pseudo-headers under their names.
 pub(super) fn read<T>(request: &Request<T>) -> RequestHead {
     let uri = request.uri();
     let authority = uri.authority().map(http::uri::Authority::as_str);
@@ -54,7 +54,7 @@ pub(super) fn read<T>(request: &Request<T>) -> RequestHead {
     }
     let mut text = format!("{method} {target} {HTTP_2}\r\n");
     for (name, value) in &headers {
-        // a string takes everything
+        // writing to a string does not fail
         let _ = write!(text, "{name}: {value}\r\n");
     }
     text.push_str("\r\n");
@@ -62,7 +62,7 @@ pub(super) fn read<T>(request: &Request<T>) -> RequestHead {
     RequestHead { method, target, version: HTTP_2.to_owned(), headers, bytes: bytes.into() }
 }
 
-/// Judges the size of a head as one of HTTP/1.1 is judged.
+/// Checks the size of a head by the rules for HTTP/1.1.
 pub(super) fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), HeadError> {
     let mut lines = head.lines().map(<[u8]>::len);
     if lines.next().is_some_and(|length| length > limits.request_line_bytes) {
@@ -76,7 +76,7 @@ pub(super) fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), HeadE
         count += 1;
         bytes += length;
     }
-    // one of them is the empty line
+    // count the empty line as well, as for HTTP/1.1
     if count > limits.header_lines {
         return Err(HeadError::TooManyHeaders);
     }
@@ -86,7 +86,7 @@ pub(super) fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), HeadE
     Ok(())
 }
 
-/// How long the body is: nobody has to be told before it ends.
+/// How long the body is, as far as it is known before the end.
 pub(super) fn framing<T>(head: &RequestHead, request: &Request<T>, has_body: bool) -> Framing {
     match Framing::of(head) {
         Framing::None if has_body && request.method() != Method::CONNECT => Framing::Chunked,

@@ -22,10 +22,10 @@ use crate::server::http::{
     refusal::{Refusal, SERVER},
 };
 
-/// Bytes that are given to the stream at a time.
+/// The most bytes to pass to the stream at a time.
 const PIECE: usize = 16 * 1024;
 
-/// The body of a request. What is read of it makes room for more.
+/// The body of a request. Reading it opens the window for more.
 pub(super) struct StreamBody {
     stream: RecvStream,
     sends: IdleTimeout,
@@ -52,7 +52,7 @@ impl hyper::body::Body for StreamBody {
         let Some(data) = ready!(self.sends.judge(polled, context))? else {
             return Poll::Ready(None);
         };
-        // an error: the stream has ended
+        // this fails if the stream has ended, and then nothing is left to do
         let _ = self.stream.flow_control().release_capacity(data.len());
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
@@ -66,7 +66,7 @@ impl hyper::body::Body for StreamBody {
     }
 }
 
-/// Makes an answer of a refusal.
+/// Makes an answer from a refusal.
 pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     let page = refusal.body().map_or_else(Bytes::new, Bytes::from);
     let mut response =
@@ -88,7 +88,8 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     response
 }
 
-/// Sends an answer, for as long as the peer takes something; `has_body`: not in answer to HEAD.
+/// Sends an answer, and gives up if the peer reads nothing for too long. `has_body` is false for an
+/// answer to HEAD.
 pub(super) async fn send(
     mut respond: SendResponse<Piece>,
     response: Response<Body>,
@@ -106,7 +107,7 @@ pub(super) async fn send(
         parts.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
     }
     let ends = !has_body || body.is_end_stream();
-    // an error: the peer has reset the stream, or has gone
+    // this fails if the peer has reset the stream, or has gone
     let Ok(mut stream) = respond.send_response(Response::from_parts(parts, ()), ends) else {
         return;
     };
@@ -115,7 +116,7 @@ pub(super) async fn send(
     }
 }
 
-/// Adds the date, which an answer has to have (RFC 9110 6.6.1).
+/// Adds the date, which every answer must have (RFC 9110 6.6.1).
 pub(super) fn add_date(headers: &mut HeaderMap) {
     if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())) {
         headers.entry(header::DATE).or_insert(date);
@@ -149,7 +150,8 @@ async fn send_body(
     stream.send_data(Bytes::new().into(), true).map_err(io::Error::other)
 }
 
-/// Waits for room for at least one byte, asking for `wanted`; how much there is.
+/// Asks for room for `wanted` bytes, and waits until there is room for at least one. Returns how
+/// much there is.
 ///
 /// # Errors
 /// If the peer has reset the stream, or has gone.

@@ -1,7 +1,7 @@
-//! Bytes on their way to a peer, and whether they have been taken.
+//! Pieces of bytes for a peer, which are counted until the connection has taken them.
 //!
-//! A reset throws away what waits on its stream. Who resets a stream behind what was sent waits until
-//! the connection has taken that.
+//! A reset discards everything that waits on its stream. To reset a stream after everything was
+//! sent, first wait until the connection has taken all pieces.
 
 use std::sync::{
     atomic::{AtomicUsize, Ordering},
@@ -26,13 +26,13 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Makes a piece that is counted.
+    /// Makes a piece and counts it.
     pub(super) fn piece(self: &Arc<Self>, bytes: Bytes) -> Piece {
         self.count.fetch_add(1, Ordering::SeqCst);
         Piece { bytes, waiting: Some(self.clone()) }
     }
 
-    /// Waits until there are none.
+    /// Waits until the connection has taken all pieces.
     pub(super) async fn all_taken(&self) {
         while self.count.load(Ordering::SeqCst) > 0 {
             self.taken.notified().await;

@@ -1,4 +1,4 @@
-//! A stream of which the beginning has been read.
+//! A stream of which the first bytes were read already.
 
 use std::{
     io,
@@ -14,8 +14,9 @@ use tokio::{
 
 use crate::{connection::drain, server::listen::stream::Stream};
 
-/// Reads what has been read again, and then what follows. Lets the peer finish when it is dropped
-/// after our direction was ended: the last frame says why.
+/// Returns the bytes that were read already, and then reads on. If it is dropped after our
+/// direction was ended, it lets the peer finish, so that the peer gets our last frame, which says
+/// why.
 pub(super) struct Replayed {
     first: Vec<u8>,
     /// Taken when this is dropped.
@@ -36,7 +37,7 @@ impl Replayed {
 impl Drop for Replayed {
     fn drop(&mut self) {
         let stream = self.stream.take().filter(|_| self.is_ended);
-        // without a runtime the server has ended
+        // if there is no runtime, the server has ended
         let (Some(stream), Ok(runtime)) = (stream, Handle::try_current()) else { return };
         if let Ok(socket) = stream.into_socket() {
             runtime.spawn(drain(Arc::new(socket)));

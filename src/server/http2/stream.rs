@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// What the streams of a connection share.
+/// The common state of the streams of a connection.
 pub(super) struct Common {
     pub(super) state: Arc<ServerState>,
     pub(super) client: ClientAddress,
@@ -136,7 +136,7 @@ async fn answer(
     Ended::Answered
 }
 
-/// Takes the place of a WebSocket, beside the one of its connection.
+/// Takes a permit for a WebSocket, in addition to that of its connection.
 fn take_place(peer: Option<SocketAddr>, common: &Common) -> Result<ConnectionPermit, LimitReached> {
     let permit = common.state.admission.take()?;
     permit.assign(peer)?;
@@ -152,7 +152,7 @@ struct Wanted {
     permit: ConnectionPermit,
 }
 
-/// Gives a stream to its handler, and carries its bytes once the handler has opened it.
+/// Gives a stream to its handler, and copies its bytes after the handler has opened it.
 async fn open(
     wanted: Wanted,
     receive: RecvStream,
@@ -164,7 +164,7 @@ async fn open(
     let (transport, socket, answered) = match hand_to_handler(wanted, common) {
         Ok(Some(given)) => given,
         Ok(None) => {
-            // the server stops
+            // the server is stopping
             respond.send_reset(Reason::REFUSED_STREAM);
             return Ended::Answered;
         }
@@ -179,7 +179,7 @@ async fn open(
     let Answered { answer, changed } = answered;
     let answer = tokio::select! {
         answer = answer => answer,
-        // the handler finds its socket at an end
+        // the handler will find the end of its socket
         _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Unanswered,
     };
     let patience = state.config.limits.http_time;
@@ -194,14 +194,14 @@ async fn open(
                         Tunnel { transport, socket, respond, send, receive, changed, patience };
                     tunnel.run().await;
                 }
-                // the peer has gone, or a header may not be sent
+                // the peer has gone, or a header must not be sent
                 Err(_) => respond.send_reset(Reason::INTERNAL_ERROR),
             }
         }
         Ok(StreamAnswer::Refuse(refusal)) => {
             page::send(respond, page::refusal(&refusal), wants_body, patience).await;
         }
-        // it has dropped the connection
+        // the handler has dropped the connection
         Err(_) => respond.send_reset(Reason::CANCEL),
     }
     Ended::Answered
@@ -209,7 +209,8 @@ async fn open(
 
 type Given = (Arc<Transport>, UnixStream, Answered);
 
-/// Gives a pair of sockets' one end to who runs the handler; `None` if the server stops.
+/// Gives one end of a pair of sockets to the place where the handler runs. Returns `None` if the
+/// server is stopping.
 fn hand_to_handler(wanted: Wanted, common: &Common) -> std::io::Result<Option<Given>> {
     let Wanted { head, resource, concurrency, peer, permit } = wanted;
     let (own, handlers) = UnixStream::pair()?;

@@ -1,7 +1,7 @@
-//! The bytes of a WebSocket between its stream and its handler's socket.
+//! Copies the bytes of a WebSocket between its stream and its handler's socket.
 //!
-//! Nothing is kept here: a stream's window opens as the handler's socket takes bytes, and the
-//! handler's socket is read as the window of the peer has room.
+//! It buffers nothing: a stream's window opens when the handler's socket accepts bytes, and the
+//! handler's socket is read only when the peer's window has room.
 
 use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -23,13 +23,13 @@ use super::{
 };
 use crate::connection::Transport;
 
-/// Bytes that are carried at a time; a DATA frame's usual largest size.
+/// The most bytes to copy at a time, which is the default limit of a DATA frame.
 const PIECE: usize = 16 * 1024;
 
 /// Time for the peer to end its direction when we have ended ours.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Time for the peer to take what a handler has sent that has ended, if nothing else is said.
+/// The time for the peer to read the rest after the handler has ended, if no option sets it.
 const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
 /// An open WebSocket.
@@ -41,29 +41,29 @@ pub(super) struct Tunnel {
     pub(super) receive: RecvStream,
     /// The handler has reset the connection, or ended.
     pub(super) changed: Arc<Notify>,
-    /// Time for the peer to take what is left.
+    /// The time for the peer to read the rest.
     pub(super) patience: Option<Duration>,
 }
 
-/// Why nothing more goes to the peer.
+/// Why nothing more is sent to the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Close frames went both ways.
+    /// Close frames were exchanged in both directions.
     Clean,
     /// The handler has ended its direction, and may go on receiving.
     HalfClosed,
     /// The handler has reset the connection.
     Reset,
-    /// The handler has ended without a closing handshake, or the server has cut it off.
+    /// The handler has ended without a closing handshake, or the server has cut the connection.
     Abrupt,
-    /// The peer has.
+    /// The peer has gone.
     Gone,
 }
 
 impl Tunnel {
-    /// Carries bytes until both directions have ended. The stream is reset if it does not end in
-    /// order: what is dropped before its end is (`CANCEL`),
-    /// behind the answer and before what waits for the window.
+    /// Copies bytes until both directions have ended. If the stream does not end in order, it is
+    /// dropped before its end, and `h2` resets it (`CANCEL`): after the answer, and before data
+    /// that waits for the window.
     pub(super) async fn run(self) {
         let Self { transport, socket, mut respond, send, receive, changed, patience } = self;
         let (reader, writer) = socket.into_split();
@@ -114,7 +114,7 @@ impl Tunnel {
     }
 }
 
-/// Carries what the handler sends.
+/// Copies what the handler sends.
 async fn to_peer(
     mut stream: SendStream<Piece>,
     mut reader: OwnedReadHalf,
@@ -131,10 +131,11 @@ async fn to_peer(
         if !readable.await {
             return End::Gone;
         }
-        // asked for only now: what an idle stream has of the connection's window is missing elsewhere
+        // ask for room only now: an idle stream must not hold a part of the connection's window
+        // that others need
         let Ok(room) = room(&mut stream, PIECE).await else { return End::Gone };
         let read = read_piece(&mut reader, room).await;
-        // an error is an end as well
+        // an error is the end as well
         let piece = read.unwrap_or_default();
         if piece.is_empty() {
             stream.reserve_capacity(0);
@@ -145,7 +146,7 @@ async fn to_peer(
                 return End::Gone;
             }
             if end == End::Abrupt {
-                // the reset would overtake it
+                // a reset now would overtake the data
                 waiting.all_taken().await;
             }
             return end;
@@ -157,7 +158,7 @@ async fn to_peer(
     }
 }
 
-/// Reads once, at most so much; nothing at the end.
+/// Reads once, at most `most` bytes; returns nothing at the end.
 async fn read_piece(reader: &mut OwnedReadHalf, most: usize) -> io::Result<Bytes> {
     poll_fn(|context| {
         let mut buffer = [0; PIECE];
@@ -184,8 +185,8 @@ fn how_ended(transport: &Transport) -> End {
     }
 }
 
-/// Carries what the peer sends, and throws it away when the handler has ended; whether the stream
-/// lives: the peer has ended its direction alone.
+/// Copies what the peer sends, and discards it after the handler has ended. Returns whether the
+/// stream still exists, because the peer has ended only its direction.
 async fn to_handler(mut stream: RecvStream, mut writer: OwnedWriteHalf) -> bool {
     let mut is_taken = true;
     loop {
@@ -194,12 +195,12 @@ async fn to_handler(mut stream: RecvStream, mut writer: OwnedWriteHalf) -> bool 
                 if is_taken {
                     is_taken = writer.write_all(&data).await.is_ok();
                 }
-                // an error: the stream has ended, which is seen next
+                // this fails if the stream has ended, which the next read will show
                 let _ = stream.flow_control().release_capacity(data.len());
             }
             Some(Err(_)) => return false,
             None => {
-                // a handler that has ended needs no end
+                // if the handler has ended, nobody needs the end
                 let _ = writer.shutdown().await;
                 return true;
             }
