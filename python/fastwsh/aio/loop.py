@@ -94,13 +94,18 @@ class EventLoopThread(HandlerLoop):
         kind: One of `coroutines.CHOICES`. asyncio's own loop is the default, since it needs nothing
             that has to be installed, and the sockets of handlers are not its business in either
             case.
+        clock: Seconds by which timers of asyncio's loop go; None: its own.
 
     Raises:
         ConfigError: uvloop is asked for and not installed.
     """
 
-    def __init__(self, kind: str = coroutines.ASYNCIO) -> None:
+    def __init__(
+        self, kind: str = coroutines.ASYNCIO, clock: Callable[[], float] | None = None
+    ) -> None:
         loop, self._selector = _new_loop(kind)
+        if clock is not None and kind == coroutines.ASYNCIO:
+            loop.time = clock  # type: ignore[method-assign]
         super().__init__(loop)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="fastwsh-loop", daemon=True)

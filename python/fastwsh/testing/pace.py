@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from fastwsh.testing.clock import monotonic
+from fastwsh.testing.clock import monotonic, wait_for
 
 __all__ = ["Pace"]
 
@@ -72,7 +72,7 @@ class Pace:
     def sleep(self, seconds: float) -> None:
         """Do nothing for a while."""
         with self._changed:
-            self._changed.wait_for(lambda: self._released, seconds)
+            wait_for(self._changed, lambda: self._released, seconds)
 
     def send(self, data: bytes, write: Callable[[bytes], object]) -> None:
         """Write bytes as slowly as the connection is to be.

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import fastwsh
 from fastwsh.pywebsocket import common
-from fastwsh.testing.clock import monotonic
+from fastwsh.testing.clock import monotonic, wait_for
 from fastwsh.testing.errors import CheckError, HandlerFailure, WaitTimeoutError
 from fastwsh.testing.expectation import Expectation, Message, show
 from fastwsh.testing.frames import Frame
@@ -210,7 +210,7 @@ class Recorder:
     def wait_for_connection(self, count: int, timeout: float) -> Any:
         """Wait until so many connections have been opened; return the last of these."""
         with self._changed:
-            if self._changed.wait_for(lambda: len(self.connections) >= count, timeout):
+            if wait_for(self._changed, lambda: len(self.connections) >= count, timeout):
                 return self.connections[count - 1]
             opened = len(self.connections)
             raise WaitTimeoutError(
@@ -245,7 +245,7 @@ class Recorder:
             return [message for place, message in self._messages if path in (None, place)]
 
         with self._changed:
-            self._changed.wait_for(lambda: len(came()) >= count, timeout)
+            wait_for(self._changed, lambda: len(came()) >= count, timeout)
             messages = came()
         if len(messages) >= count:
             return messages[:count]
@@ -263,7 +263,7 @@ class Recorder:
     def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for something that is noted here, or tells `note_change`."""
         with self._changed:
-            return self._changed.wait_for(condition, timeout)
+            return wait_for(self._changed, condition, timeout)
 
     def note_change(self) -> None:
         """Let those who wait look again."""
@@ -278,7 +278,7 @@ class Recorder:
     def wait_idle(self, timeout: float) -> list[Recordable]:
         """Wait until no session is left; return the connections whose handlers run all the same."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._sessions, timeout)
+            wait_for(self._changed, lambda: not self._sessions, timeout)
             return list(self._running)
 
     def forget_history(self) -> None:

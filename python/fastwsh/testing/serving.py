@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from fastwsh import _core, forks, listeners, session
 from fastwsh.config import ConfigError
 from fastwsh.server import WebSocketServer
+from fastwsh.testing.clock import monotonic
 from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.log import ServerLog
 from fastwsh.testing.recording import Recorder
 from fastwsh.testing.reservation import Reservation
 
 if TYPE_CHECKING:
+    from fastwsh.aio.loop import HandlerLoop
     from fastwsh.record.proxy import Proxy
 
 __all__ = ["RecordedServer"]
@@ -203,6 +205,11 @@ class RecordedServer(WebSocketServer):
     def _configure_core(self, core: _core.Server) -> None:
         super()._configure_core(core)
         self._is_serving.set()
+
+    def _make_event_loop(self) -> "HandlerLoop":
+        from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (asyncio for who needs it)
+
+        return EventLoopThread(self._event_loop_kind, monotonic)
 
     def _set_routes(self, core: _core.Server) -> None:
         super()._set_routes(core)
