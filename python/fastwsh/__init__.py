@@ -8,7 +8,7 @@ server in an asyncio program, loaded when they are first used.
 Importing `fastwsh` alone changes nothing in the process.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh._core import __version__
 
@@ -24,19 +24,39 @@ if TYPE_CHECKING:
         ConnectTimeoutError,
         FastwshError,
     )
+    from fastwsh.handler_types import (
+        App,
+        AsyncConnection,
+        AsyncRequest,
+        AsyncStream,
+        Connection,
+        Request,
+        Stream,
+    )
 
 __all__ = [
+    "App",
+    "AsyncConnection",
+    "AsyncRequest",
+    "AsyncStream",
     "ConnectArgumentError",
     "ConnectError",
     "ConnectProxyError",
     "ConnectRefusedError",
     "ConnectTimeoutError",
+    "Connection",
     "ConnectionClosed",
     "FastwshError",
+    "Request",
+    "Stream",
     "__version__",
     "connect",
     "serve",
 ]
+
+_TYPES: Final = frozenset(
+    {"App", "AsyncConnection", "AsyncRequest", "AsyncStream", "Connection", "Request", "Stream"}
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -47,6 +67,8 @@ def __getattr__(name: str) -> Any:
         from fastwsh import client as module  # noqa: PLC0415
     elif name == "serve":
         from fastwsh.aio import serve as module  # type: ignore[no-redef]  # noqa: PLC0415
+    elif name in _TYPES:
+        from fastwsh import handler_types as module  # type: ignore[no-redef]  # noqa: PLC0415
     else:
         from fastwsh import errors as module  # type: ignore[no-redef]  # noqa: PLC0415
     value = globals()[name] = getattr(module, name)

@@ -7,7 +7,7 @@ exact types.
 """
 
 import sys
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from fastwsh import _core
 from fastwsh.client.connection import ClientConnection
@@ -15,7 +15,23 @@ from fastwsh.client.options import ConnectOptions, Options
 from fastwsh.client.session import Pong
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import TracebackType
+
     from fastwsh.client.aio import AsyncClientConnection, AsyncConnecting
+
+    class Connected(ClientConnection):
+        """What `connect` returns, for type checkers: either form, by how it is used."""
+
+        def __await__(self) -> Generator[Any, None, AsyncClientConnection]: ...
+        async def __aenter__(self) -> AsyncClientConnection: ...
+        async def __aexit__(
+            self,
+            exc_type: type[BaseException] | None,
+            exc_value: BaseException | None,
+            traceback: TracebackType | None,
+        ) -> None: ...
+
 
 __all__ = [
     "AsyncClientConnection",
@@ -29,7 +45,7 @@ __all__ = [
 ]
 
 
-def connect(url: str, **options: Unpack[ConnectOptions]) -> Any:
+def connect(url: str, **options: Unpack[ConnectOptions]) -> "Connected":
     """Open a WebSocket connection, from a thread or from an event loop.
 
     If no asyncio event loop runs in this thread, this is `connect_sync`. Otherwise it is
@@ -44,8 +60,8 @@ def connect(url: str, **options: Unpack[ConnectOptions]) -> Any:
     """
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or asyncio._get_running_loop() is None:
-        return connect_sync(url, **options)
-    return connect_async(url, **options)
+        return cast("Connected", connect_sync(url, **options))
+    return cast("Connected", connect_async(url, **options))
 
 
 def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnection:

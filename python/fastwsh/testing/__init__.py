@@ -9,6 +9,8 @@
 `fastwsh.pytest_plugin` makes fixtures of it, which need no import.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.errors import (
     CheckError,
@@ -22,7 +24,11 @@ from fastwsh.testing.script import Script
 from fastwsh.testing.server import WsServer, running_server
 from fastwsh.testing.tls import TlsFiles, make_tls_files
 
+if TYPE_CHECKING:
+    from fastwsh.testing.awaitable import AsyncConnection
+
 __all__ = [
+    "AsyncConnection",
     "CheckError",
     "Connection",
     "Disconnected",
@@ -36,3 +42,12 @@ __all__ = [
     "make_tls_files",
     "running_server",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # it imports asyncio
+    if name != "AsyncConnection":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fastwsh.testing.awaitable import AsyncConnection  # noqa: PLC0415
+
+    return AsyncConnection

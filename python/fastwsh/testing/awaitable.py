@@ -9,7 +9,7 @@ import functools
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from fastwsh.aio import AsyncStream
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
@@ -29,8 +29,8 @@ from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
 
 __all__ = ["AsyncConnection", "AsyncRecordingStream", "in_loop", "make_transfer"]
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+# The type of a method is what callers see of it.
+_MethodT = TypeVar("_MethodT", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 _Judging = Callable[[RecordedConnection, Recorder], AbstractContextManager[None]]
 
@@ -72,19 +72,17 @@ def in_loop(
     return call_there
 
 
-def _on_its_loop(
-    method: Callable[Concatenate["AsyncConnection", _P], Coroutine[Any, Any, _T]],
-) -> Callable[Concatenate["AsyncConnection", _P], Coroutine[Any, Any, _T]]:
+def _on_its_loop(method: _MethodT) -> _MethodT:
     """Let a method be awaited in any event loop; it runs in that of the connection."""
 
     @functools.wraps(method)
-    async def call(self: "AsyncConnection", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    async def call(self: "AsyncConnection", /, *args: Any, **kwargs: Any) -> Any:
         if asyncio.get_running_loop() is self._loop:
             return await method(self, *args, **kwargs)
         there = asyncio.run_coroutine_threadsafe(method(self, *args, **kwargs), self._loop)
         return await asyncio.wrap_future(there)
 
-    return call
+    return cast("_MethodT", call)
 
 
 class AsyncConnection(RecordedConnection):
@@ -122,7 +120,7 @@ class AsyncConnection(RecordedConnection):
         """
         message = to_message(message)
         try:
-            await self.request.ws_stream.send_message(message, binary=not isinstance(message, str))
+            await self._request.ws_stream.send_message(message, binary=not isinstance(message, str))
         except (BadOperationException, ConnectionError, ConnectionTerminatedException) as error:
             raise self._ended() from error
 
@@ -146,7 +144,7 @@ class AsyncConnection(RecordedConnection):
 
     async def _receive(self) -> Message:
         try:
-            message: Message | None = await self.request.ws_stream.receive_message()
+            message: Message | None = await self._request.ws_stream.receive_message()
         except BadOperationException as error:
             raise self._ended() from error
         except ConnectionTerminatedException as error:
@@ -200,7 +198,7 @@ class AsyncConnection(RecordedConnection):
         deadline = None if timeout is None else sent + timeout
         try:
             try:
-                await self.request.ws_stream.send_ping(data)
+                await self._request.ws_stream.send_ping(data)
             except (BadOperationException, ConnectionError, ConnectionTerminatedException) as error:
                 raise self._ended() from error
             while not pong.done():
@@ -221,7 +219,7 @@ class AsyncConnection(RecordedConnection):
     @property
     def _blocking_stream(self) -> Any:
         """The stream with blocking names, for threads."""
-        return self.request.ws_stream.blocking
+        return self._request.ws_stream.blocking
 
     async def wait_closed(
         self,
@@ -252,11 +250,11 @@ class AsyncConnection(RecordedConnection):
             TypeError, ValueError: Code or reason cannot be sent.
         """
         check_close(code, reason)
-        if self.request.server_terminated or self.request.client_terminated:
+        if self._request.server_terminated or self._request.client_terminated:
             return
         with contextlib.suppress(ConnectionError, ConnectionTerminatedException):
             is_here = self.is_handled_here
-            await self.request.ws_stream.close_connection(
+            await self._request.ws_stream.close_connection(
                 code, reason, wait_response=wait and is_here and self._pending is None
             )
             if wait and not is_here:

@@ -67,7 +67,7 @@ class Connection(RecordedConnection):
         """
         message = to_message(message)
         try:
-            self.request.ws_stream.send_message(message, binary=not isinstance(message, str))
+            self._request.ws_stream.send_message(message, binary=not isinstance(message, str))
         except (BadOperationException, ConnectionError, ConnectionTerminatedException) as error:
             raise self._ended() from error
 
@@ -100,7 +100,7 @@ class Connection(RecordedConnection):
 
     def _receive(self) -> Message:
         try:
-            message: Message | None = self.request.ws_stream.receive_message()
+            message: Message | None = self._request.ws_stream.receive_message()
         except BadOperationException as error:
             raise self._ended() from error
         except ConnectionTerminatedException as error:
@@ -230,13 +230,13 @@ class Connection(RecordedConnection):
             refuse_in_event_loop(
                 "close()", "await connection.aio.close() there, or close(wait=False)"
             )
-        if self.request.server_terminated or self.request.client_terminated:
+        if self._request.server_terminated or self._request.client_terminated:
             return
         is_here = self.is_handled_here
         waits = wait and is_here and self._pending is None
         # a client that is sending, or gone, does not answer; the connection is over either way
         with contextlib.suppress(ConnectionError, ConnectionTerminatedException):
-            self.request.ws_stream.close_connection(code, reason, wait_response=waits)
+            self._request.ws_stream.close_connection(code, reason, wait_response=waits)
         if wait and not is_here:
             self._await_close()
 

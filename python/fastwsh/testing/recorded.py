@@ -8,6 +8,7 @@ from http.client import HTTPMessage
 from typing import Any
 
 from fastwsh import _core
+from fastwsh.handler_types import Request
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.handshake import AbortedByUserException
 from fastwsh.pywebsocket.stream import (
@@ -57,7 +58,7 @@ class RecordedConnection:
     """
 
     def __init__(self, request: Any, recorder: Recorder) -> None:
-        self.request = request
+        self._request = request
         self.received: list[Message] = []
         self.received_frames: list[Frame] = []
         self.sent: list[Message] = []
@@ -73,9 +74,15 @@ class RecordedConnection:
         attach_hooks(request, self._control_frames)
 
     @property
+    def request(self) -> Request:
+        """The request, as handlers of files get it."""
+        request: Request = self._request
+        return request
+
+    @property
     def resource(self) -> str:
         """The path with the query behind it, as the client asked for it."""
-        return str(self.request.ws_resource)
+        return str(self._request.ws_resource)
 
     @property
     def path(self) -> str:
@@ -85,25 +92,25 @@ class RecordedConnection:
     @property
     def headers(self) -> HTTPMessage:
         """The headers of the opening handshake; their names are found in any case."""
-        headers: HTTPMessage = self.request.headers_in
+        headers: HTTPMessage = self._request.headers_in
         return headers
 
     @property
     def subprotocol(self) -> str | None:
         """The subprotocol, if there is one."""
-        protocol: str | None = self.request.ws_protocol
+        protocol: str | None = self._request.ws_protocol
         return protocol
 
     @property
     def close_code(self) -> int | None:
         """The code of the client's close frame, 1005 if that had none; None before, or without."""
-        code: int | None = self.request.ws_close_code
+        code: int | None = self._request.ws_close_code
         return code
 
     @property
     def close_reason(self) -> str | None:
         """The reason in the client's close frame, if it had one."""
-        reason: str | None = self.request.ws_close_reason
+        reason: str | None = self._request.ws_close_reason
         return reason
 
     @property
@@ -120,9 +127,9 @@ class RecordedConnection:
         """End it by a reset (RST), from any thread; a handler that waits in it is disconnected."""
         self._is_dropped = True
         # no close frame could be sent any more
-        self.request.server_terminated = True
+        self._request.server_terminated = True
         self.pace.release()
-        self.request.connection.reset()
+        self._request.connection.reset()
 
     def throttle(self, bytes_per_second: float | None) -> None:
         """Let what is sent from here on trickle, uncompressed; None: no more.
@@ -181,7 +188,7 @@ class RecordedConnection:
         if isinstance(error, _PROTOCOL_ERRORS):
             return not getattr(error, "close_reason", "")
         if isinstance(error, BadOperationException):
-            is_over = self.request.client_terminated or self._is_dropped
+            is_over = self._request.client_terminated or self._is_dropped
             return not (is_over or self._recorder.is_closing)
         # of greenlet and asyncio, neither of which need be there
         is_killed = type(error).__name__ in {"CancelledError", "GreenletExit"}
@@ -189,12 +196,12 @@ class RecordedConnection:
 
     def write(self, data: bytes) -> None:
         """Send bytes at the connection's pace."""
-        self.pace.send(data, self.request.connection.write)
+        self.pace.send(data, self._request.connection.write)
 
     @property
     def is_throttled(self) -> bool:
         """Whether messages trickle."""
-        return self.pace.is_throttled and not self.request.server_terminated
+        return self.pace.is_throttled and not self._request.server_terminated
 
     def write_message(self, message: Any, binary: bool) -> None:
         """Send a whole message at the connection's pace."""
@@ -204,13 +211,13 @@ class RecordedConnection:
 
     def end_sending(self) -> None:
         """End our direction."""
-        self.request.server_terminated = True
-        self.request.connection.half_close()
+        self._request.server_terminated = True
+        self._request.connection.half_close()
 
     def write_frame(self, frame: bytes, opcode: int) -> None:
         """Send a frame made by hand; after one that closes no other is sent in its place."""
         if opcode == common.OPCODE_CLOSE:
-            self.request.server_terminated = True
+            self._request.server_terminated = True
         self.write(frame)
 
     @property
@@ -233,7 +240,7 @@ class RecordedConnection:
     def _await_close(self) -> None:
         """Wait for the handler to meet the client's close frame, or to end."""
         self._recorder.wait_until(
-            lambda: self.request.client_terminated or not self.is_open, DEFAULT_TIMEOUT
+            lambda: self._request.client_terminated or not self.is_open, DEFAULT_TIMEOUT
         )
 
     def _await_handler(self, timeout: float | None) -> None:
@@ -252,13 +259,13 @@ class RecordedConnection:
     def _send_pong(self, body: bytes) -> None:
         # nobody is left who could be told
         with contextlib.suppress(OSError, ConnectionTerminatedException):
-            if self.is_open and not self.request.server_terminated:
+            if self.is_open and not self._request.server_terminated:
                 self._blocking_stream._send_pong(body)
 
     @property
     def _blocking_stream(self) -> Any:
         """The stream with blocking names, for threads."""
-        return self.request.ws_stream
+        return self._request.ws_stream
 
     def _ping_from_outside(self, data: bytes, timeout: float | None) -> float:
         frames, recorder = self._control_frames, self._recorder

@@ -126,7 +126,7 @@ class Replay:
 
     def play(self, connection: Connection) -> None:
         """Play what was recorded; the handler of an open connection."""
-        turn: _Turn = connection.request._replay_turn
+        turn: _Turn = connection._request._replay_turn
 
         def note_step(place: int) -> None:
             turn.place = place

@@ -79,6 +79,6 @@ class PathScripts:
     def play(self, connection: Connection) -> None:
         """Play the script of a connection; its handler."""
         with self._lock:
-            script = self._by_number.get(connection.request._script_number)
+            script = self._by_number.get(connection._request._script_number)
             script = script or self._by_subprotocol.get(connection.subprotocol or "")
         (script or self._for_all).play(connection)

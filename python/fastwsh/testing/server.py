@@ -1,7 +1,7 @@
 """`WsServer`: a real server in this process, whose handlers, scripts and faults a test chooses."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -26,12 +26,17 @@ from fastwsh.testing.subprotocols import check_subprotocols, choose_subprotocol
 from fastwsh.testing.tls import TlsFiles
 
 if TYPE_CHECKING:
+    from fastwsh.testing.awaitable import AsyncConnection
+    from fastwsh.testing.connection import Connection
     from fastwsh.testing.replaying import Replay
     from fastwsh.testing.script import Script
 
 __all__ = ["Handlers", "WsServer", "running_server"]
 
-_HandlerT = TypeVar("_HandlerT", bound=Callable[[Any], Any])
+_HandlerT = TypeVar(
+    "_HandlerT",
+    bound=Callable[["Connection"], object] | Callable[["AsyncConnection"], Awaitable[object]],
+)
 
 
 class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerLife):
