@@ -20,6 +20,7 @@ import h2.settings
 from hyperframe.frame import GoAwayFrame
 
 from conftest import Server
+from fastwsh.testing import WsServer
 from wire import CLOSE, DEADLINE_SECONDS, Frame, encode_frame
 
 __all__ = ["Http2Client", "Http2Stream", "Tunnel"]
@@ -55,7 +56,7 @@ class Http2Client:
 
     def __init__(
         self,
-        server: Server,
+        server: Server | WsServer,
         context: ssl.SSLContext | None = None,
         *,
         window: int | None = None,

@@ -56,6 +56,7 @@ def shown(
     suites: dict[str, Suite] | None = None,
     warnings: list[str] | None = None,
     uds: str | None = None,
+    http2: bool = False,
 ) -> str:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -63,6 +64,7 @@ def shown(
         server_host=host,
         use_tls=tls,
         uds=uds,
+        http2=http2,
         dispatcher=FakeDispatcher(suites or {}, warnings or []),
     )
     banner.show(FakeServer(), options)
@@ -87,6 +89,11 @@ def test_nearest_comes_first(resource: str, expected: str):
 @pytest.mark.parametrize("resource", ["/", "", "/favicon.ico", "/xyzzy"])
 def test_nothing_is_near(resource: str):
     assert banner.nearest(resource, RESOURCES) == []
+
+
+def test_banner_names_http_2_where_it_is_spoken(monkeypatch: pytest.MonkeyPatch):
+    assert "\n  HTTP/2 and HTTP/1.1\n" in shown(monkeypatch, http2=True)
+    assert "HTTP/2" not in shown(monkeypatch)
 
 
 def test_nearest_of_no_resources():

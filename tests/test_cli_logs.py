@@ -105,7 +105,7 @@ class TestAccessLog:
             rf'127\.0\.0\.1:{port} "/chat\?room=1" 101 '
             r"subprotocol=chat extensions=permessage-deflate close_received=4321 "
             r"close_sent=1000 messages_received=0 messages_sent=0 bytes_received=8 bytes_sent=\d+ "
-            r"opened=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z seconds=\d+\.\d+",
+            r"opened=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z seconds=\d+\.\d+ http_version=1\.1",
             line,
         )
 
@@ -123,6 +123,7 @@ class TestAccessLog:
         assert entry == {
             "resource": "/echo",
             "status": 101,
+            "http_version": "1.1",
             "subprotocol": None,
             "extensions": None,
             "close_received": 1001,
@@ -203,7 +204,7 @@ class TestAccessLog:
             assert client.read_response().status == status
         stop(server)
         (line,) = lines(tmp_path / "access.log", 1)
-        assert re.search(rf" /no {status} seconds=[\d.]+$", line)
+        assert re.search(rf" /no {status} seconds=[\d.]+ http_version=1\.1$", line)
 
     @pytest.mark.parametrize(
         ("request_line", "status"),
@@ -231,7 +232,7 @@ class TestAccessLog:
         resource = request_line.split(" ")[1]
         (line,) = lines(tmp_path / "access.log", 1)
         name = resource if "#" not in resource else f'"{resource}"'
-        assert line.endswith(f" 127.0.0.1:{port} {name} {status}")
+        assert line.endswith(f" 127.0.0.1:{port} {name} {status} http_version=1.1")
 
     def test_bad_handshake_is_refused_with_400(self, start_server: StartServer, tmp_path: Path):
         server = start_server(*HANDLERS, "--access-log", "access.log")

@@ -702,7 +702,7 @@ class Server:
     ) -> (
         tuple[Literal["line"], int, str, str]
         | tuple[Literal["no_handler"], str, bool]
-        | tuple[Literal["refused"], Any, str, int]
+        | tuple[Literal["refused"], Any, str, int, str]
         | tuple[Literal["end"]]
         | tuple[Literal["stall"], str, float]
         | None
@@ -710,10 +710,10 @@ class Server:
         """Wait for an event for the operator; None if there was none in time.
 
         ("line", level, logger, text); ("no_handler", resource, whether an upgrade was asked for);
-        ("refused", peer's address, resource, status), after `report_refusals`: a request for a
-        WebSocket connection that came to no handler has been answered; ("stall", resource, seconds
-        for which its handler has kept the hub's thread); ("end",): the server has ended, and this
-        is the last.
+        ("refused", peer's address, resource, status, HTTP version), after `report_refusals`: a
+        request for a WebSocket connection that came to no handler has been answered; ("stall",
+        resource, seconds for which its handler has kept the hub's thread); ("end",): the server
+        has ended, and this is the last.
         """
     def report_refusals(self) -> None:
         """Make events of requests that have reached no handler."""

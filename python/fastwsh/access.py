@@ -25,10 +25,12 @@ _FIELDS: Final = (
     *("time", "peer", "resource", "status"),
     *("subprotocol", "extensions", "close_received", "close_sent"),
     *_COUNTS,
-    *("opened", "seconds"),
+    *("opened", "seconds", "http_version"),
 )
 
+# What opens a connection, over HTTP/1.1 and over HTTP/2.
 _SWITCHING_PROTOCOLS: Final = http.HTTPStatus.SWITCHING_PROTOCOLS.value
+_OPENED: Final = http.HTTPStatus.OK.value
 
 _LOGGER: Final = logging.getLogger("fastwsh.access")
 
@@ -70,20 +72,21 @@ class AccessLog:
             _LOGGER.exception("A connection has no line in the access log")
             return
         seconds = time.monotonic() - started
-        if entry["status"] == _SWITCHING_PROTOCOLS:
+        if entry["status"] in {_SWITCHING_PROTOCOLS, _OPENED}:
             entry["opened"] = logs.format_time(time.time() - seconds)
         entry["seconds"] = round(seconds, 3)
         self._write(entry)
 
-    def write_refusal(self, peer: Any, resource: str, status: int) -> None:
+    def write_refusal(self, peer: Any, resource: str, status: int, http_version: str) -> None:
         """Write the line of a request for a WebSocket connection that has reached no handler.
 
         Args:
             peer: The peer's address, as `socket` has it.
             resource: The requested resource.
             status: The status of the answer.
+            http_version: Such as HTTP/1.1.
         """
-        self._write(_entry(peer, resource, status))
+        self._write(_entry(peer, resource, status, http_version))
 
     def _write(self, entry: dict[str, Any]) -> None:
         line = logs.to_json(entry) if self._as_json else _format(entry)
@@ -100,7 +103,7 @@ class _JsonNotices(logging.Formatter):
         return logs.to_json({"time": logs.format_time(record.created), "message": text})
 
 
-def _entry(peer: Any, resource: str, status: int | None) -> dict[str, Any]:
+def _entry(peer: Any, resource: str, status: int | None, http_version: str) -> dict[str, Any]:
     """Return all fields; all but the given ones are empty."""
     entry: dict[str, Any] = dict.fromkeys(_FIELDS)
     entry.update(
@@ -108,6 +111,7 @@ def _entry(peer: Any, resource: str, status: int | None) -> dict[str, Any]:
         peer=_format_peer(peer),
         resource=resource,
         status=status,
+        http_version=http_version.removeprefix("HTTP/"),
     )
     return entry
 
@@ -115,12 +119,13 @@ def _entry(peer: Any, resource: str, status: int | None) -> dict[str, Any]:
 def _describe(request: Any) -> dict[str, Any]:
     connection, attributes = request.connection, vars(request)
     established = "_dispatcher" in attributes
-    status = _SWITCHING_PROTOCOLS if established else request._refused_with
+    opened = _OPENED if connection.protocol == "HTTP/2" else _SWITCHING_PROTOCOLS
+    status = opened if established else request._refused_with
     subprotocol = attributes.get("ws_protocol") if established else None
     extensions = attributes.get("ws_extensions") if established else None
     close_code = attributes.get("ws_close_code")
     *counts, close_sent = connection.account() if established else (None,) * 5
-    entry = _entry(connection.remote_addr, connection.resource, status)
+    entry = _entry(connection.remote_addr, connection.resource, status, connection.protocol)
     entry.update(
         subprotocol=None if subprotocol is None else str(subprotocol),
         extensions=common.format_extensions(extensions) if extensions else None,

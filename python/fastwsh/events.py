@@ -50,9 +50,9 @@ class EventLog:
                 loggers.get(f"pywebsocket3.{name}").log(level, "%s", text)
             case ("no_handler", resource, upgrade):
                 self._log_missing_handler(resource, upgrade)
-            case ("refused", peer, resource, status):
+            case ("refused", peer, resource, status, http_version):
                 if self._access_log is not None:
-                    self._access_log.write_refusal(peer, resource, status)
+                    self._access_log.write_refusal(peer, resource, status, http_version)
             case ("end",):
                 self.has_ended = True
             case ("stall", resource, seconds):

@@ -272,8 +272,8 @@ impl Server {
                 ("stall", resource, taken.as_secs_f64()).into_pyobject(py)
             }
             Ok(Event::End) => ("end",).into_pyobject(py),
-            Ok(Event::Refused { peer, resource, status }) => {
-                ("refused", to_python(py, peer)?, resource, status).into_pyobject(py)
+            Ok(Event::Refused { peer, resource, status, http_version }) => {
+                ("refused", to_python(py, peer)?, resource, status, http_version).into_pyobject(py)
             }
             Err(RecvTimeoutError::Timeout) if self.core.has_ended() => ("end",).into_pyobject(py),
             Err(RecvTimeoutError::Timeout) => return Ok(None),

@@ -186,7 +186,8 @@ impl HttpServer {
         busy: impl Fn() -> Busy,
     ) -> Response<Body> {
         let line = self.events.wants(Level::Warning).then(|| request_line(&asked.head));
-        let refused = Opening::is_meant(&asked.head).then(|| asked.http_request.resource.clone());
+        let refused = Opening::is_meant(&asked.head)
+            .then(|| (asked.http_request.resource.clone(), asked.head.version.clone()));
         let has_body = matches!(asked.framing, Framing::Length(1..));
         let mut body = Some((asked.framing, body));
         let mut response = self.respond(asked, &mut body, client, busy).await;
@@ -201,12 +202,12 @@ impl HttpServer {
         }
         if let (Some(line), 400..) = (line, status) {
             self.events.warn_refused(client.peer, status, "", || match &refused {
-                Some(resource) => format!("no handler for {}", printable(resource)),
+                Some((resource, _)) => format!("no handler for {}", printable(resource)),
                 None => line,
             });
         }
-        if let Some(resource) = refused {
-            self.events.refused(client.peer, &resource, status);
+        if let Some((resource, version)) = refused {
+            self.events.refused(client.peer, &resource, status, &version);
         }
         response
     }

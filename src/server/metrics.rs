@@ -17,7 +17,7 @@ use self::{
 use super::{
     admission::{arrivals::Arrivals, permit},
     config::Concurrency,
-    registry::Survey,
+    registry::{HttpVersion, Survey},
     state::{ServerState, Workers},
 };
 use crate::{
@@ -63,8 +63,12 @@ fn write_connections(text: &mut Text, survey: &Survey) {
             family.labelled(&[("place", name), ("state", state)], count);
         }
     }
-    text.gauge("fastwsh_http_connections", "Connections on which plain HTTP is spoken.")
-        .value(survey.http_connections);
+    text.gauge(
+        "fastwsh_http_connections",
+        "Connections on which plain HTTP is spoken, and all of HTTP/2, by the version of HTTP.",
+    )
+    .labelled(&[("version", "1.1")], survey.http_connections[HttpVersion::One as usize])
+    .labelled(&[("version", "2")], survey.http_connections[HttpVersion::Two as usize]);
 }
 
 const PLACES: [(Concurrency, &str); 3] =

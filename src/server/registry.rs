@@ -26,7 +26,7 @@ struct State {
     next: u64,
     live: HashMap<u64, Entry>,
     /// Open connections with plain HTTP.
-    http_connections: usize,
+    http_connections: [usize; 2],
     closing: bool,
     /// The sums over connections that have ended.
     totals: Totals,
@@ -53,18 +53,27 @@ pub(super) struct Survey {
     /// Connections of handlers, by the place of the handler and by whether they are open.
     pub(super) connections: BTreeMap<(Concurrency, bool), usize>,
     /// Open connections with plain HTTP.
-    pub(super) http_connections: usize,
+    pub(super) http_connections: [usize; 2],
     pub(super) totals: Totals,
 }
 
 /// Counts a connection of the fallback until it is dropped.
 #[derive(Debug)]
-pub(super) struct HttpGuard(Arc<Registry>);
+pub(super) struct HttpGuard(Arc<Registry>, HttpVersion);
+
+/// What a connection speaks; the number is its place among the counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HttpVersion {
+    /// Plain HTTP before HTTP/2.
+    One = 0,
+    /// HTTP/2, with pages and WebSocket connections.
+    Two = 1,
+}
 
 impl Drop for HttpGuard {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.http_connections -= 1;
+        state.http_connections[self.1 as usize] -= 1;
         self.0.tell(&state);
     }
 }
@@ -160,9 +169,9 @@ impl Registry {
 
     /// Counts a connection of the fallback. Such a connection notices by itself that the server is
     /// closing.
-    pub(super) fn count_http(self: &Arc<Self>) -> HttpGuard {
-        self.lock().http_connections += 1;
-        HttpGuard(self.clone())
+    pub(super) fn count_http(self: &Arc<Self>, version: HttpVersion) -> HttpGuard {
+        self.lock().http_connections[version as usize] += 1;
+        HttpGuard(self.clone(), version)
     }
 
     /// Refuses new connections and sends a close frame to the open ones.
@@ -183,7 +192,7 @@ impl Registry {
     pub fn wait_empty(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
-        while !state.live.is_empty() || state.http_connections > 0 {
+        while !state.live.is_empty() || state.http_connections != [0, 0] {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 for entry in state.live.values() {
                     entry.transport.cut();

@@ -28,6 +28,7 @@ use crate::server::{
     limits::ConnectionLimits,
     listen::stream::Stream,
     log::event::{describe, Level, SERVER_LOG},
+    registry::HttpVersion,
     state::ServerState,
 };
 
@@ -75,7 +76,7 @@ pub(in crate::server) async fn serve(
     state: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 ) {
-    let _counted = state.registry.count_http();
+    let _counted = state.registry.count_http(HttpVersion::Two);
     let limits = state.config.limits;
     let (local, tls) = (stream.local_addr(), stream.is_tls());
     let handshake = builder(&limits).handshake::<_, Piece>(Replayed::new(first, stream));

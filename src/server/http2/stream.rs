@@ -97,7 +97,7 @@ pub(super) async fn serve(
             state.events.warn_refused(http_request.peer, 404, "", || {
                 format!("no handler for {}", printable(&resource))
             });
-            state.events.refused(http_request.peer, &resource, 404);
+            state.events.refused(http_request.peer, &resource, 404, &head.version);
             answer(respond, &head, page::refusal(&Refusal::new(404)), state).await
         }
         Verdict::Http(http_request) => {

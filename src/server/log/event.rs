@@ -73,6 +73,8 @@ pub enum Event {
         resource: String,
         /// The status of the answer.
         status: u16,
+        /// Such as `HTTP/1.1`.
+        http_version: String,
     },
     /// The server has ended: this is the last event.
     End,
@@ -129,9 +131,17 @@ impl EventSink {
     }
 
     /// Passes on that a request for a WebSocket connection was refused, if that is wanted.
-    pub fn refused(&self, peer: Option<SocketAddr>, resource: &str, status: u16) {
+    pub fn refused(
+        &self,
+        peer: Option<SocketAddr>,
+        resource: &str,
+        status: u16,
+        http_version: &str,
+    ) {
         if self.wants_refusals.load(Ordering::Relaxed) {
-            self.send(Event::Refused { peer, resource: shortened(resource.to_owned()), status });
+            let resource = shortened(resource.to_owned());
+            let http_version = shortened(http_version.to_owned());
+            self.send(Event::Refused { peer, resource, status, http_version });
         }
     }
 

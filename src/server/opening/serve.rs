@@ -36,6 +36,7 @@ use crate::{
             event::{describe, Level, SERVER_LOG},
         },
         metrics::totals::Handshake,
+        registry::HttpVersion,
         state::{Candidate, ServerState},
     },
     tls_files::in_words,
@@ -143,7 +144,7 @@ pub(in crate::server) async fn serve(
             let judge = Box::new(move |head: &RequestHead| {
                 decide(head, Route::find(head, &judge.1), &judge.0, &judge.1)
             });
-            let http_guard = shared.registry.count_http();
+            let http_guard = shared.registry.count_http(HttpVersion::One);
             // boxed, because only few connections need it: every task is as large as its largest
             // state
             let end = Box::pin(shared.http.serve(connection, judge, stop)).await;
@@ -320,7 +321,7 @@ pub(in crate::server) fn note_refusal(
         let status = refusal.status;
         shared.registry.note_handshake(Handshake::Answered(status));
         let peer = client.client(head, &shared.config.proxies);
-        shared.events.refused(peer, &head.target, status);
+        shared.events.refused(peer, &head.target, status, &head.version);
         // these two statuses have log lines of their own
         if !matches!(status, 401 | 503) {
             shared.events.warn_refused(peer, status, "", || printable(&head.target));
