@@ -2,6 +2,7 @@
 //! half with its bounded buffer, the sending half, and the ways to wait for them. This module knows
 //! nothing of Python, listening or HTTP.
 
+mod byte_stream;
 mod closing;
 pub(crate) mod drain;
 mod expiry;
@@ -10,13 +11,19 @@ mod inbound;
 mod lock_waiters;
 mod outbound;
 mod reactor;
+#[cfg(test)]
+mod simulated;
 mod slice;
 pub(crate) mod socket;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod wait;
 
-pub(crate) use self::{drain::drain, expiry::MARK};
 pub use self::{
+    byte_stream::{
+        ByteStream, Direction, Mode, Readiness, ReadinessSource, SendResult, WakesWhenReady,
+    },
     expiry::{is_own_pong, Expiry},
     flusher::Flusher,
     inbound::Inbound,
@@ -24,9 +31,8 @@ pub use self::{
     outbound::AfterServerClose,
     reactor::{CallerId, Reactor, ReactorToken, Registration, Remote},
     slice::Slice,
-    socket::Socket,
-    transport::{
-        Account, Half, Outcome, Phase, Readiness, ServerClose, Traffic, Transport, Volume,
-    },
+    socket::{PlainSocket, TlsSocket},
+    transport::{Account, Half, Outcome, Phase, ServerClose, Traffic, Transport, Volume},
     wait::{Park, Wait},
 };
+pub(crate) use self::{drain::drain, expiry::MARK};

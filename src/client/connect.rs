@@ -5,6 +5,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
+    sync::Arc,
     time::Instant,
 };
 
@@ -34,7 +35,7 @@ use super::{
     url::{place_of, Place, Target},
 };
 use crate::{
-    connection::Socket,
+    connection::{ByteStream, PlainSocket, TlsSocket},
     os_error::strerror,
     protocol::{deflate::Agreement, handshake::compute_accept, negotiate},
 };
@@ -43,7 +44,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Connected {
     /// The socket, no longer registered with tokio.
-    pub socket: Socket,
+    pub socket: Arc<dyn ByteStream>,
     /// Bytes that were received after the head of the answer.
     pub rest: Vec<u8>,
     /// The server's address; `None` on a Unix socket.
@@ -80,14 +81,14 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
             let (stream, opened) = attempt.open(stream, request).await?;
             let descriptor = stream.into_std().map(OwnedFd::from);
             let descriptor = descriptor.map_err(|error| attempt.unreachable(&error))?;
-            Ok(opened.over(Socket::plain(descriptor), None))
+            Ok(opened.over(Arc::new(PlainSocket::new(descriptor)), None))
         }
         Place::Tcp { host, port, tls: false } => {
             let stream = attempt.lead(host, *port).await?;
             let peer = stream.peer_addr().ok();
             let (stream, opened) = attempt.open(stream, request).await?;
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
-            Ok(opened.over(Socket::plain(stream.into()), peer))
+            Ok(opened.over(Arc::new(PlainSocket::new(stream.into())), peer))
         }
         Place::Tcp { host, port, tls: true } => {
             // load the files before connecting, so that a wrong file is reported without a server
@@ -105,7 +106,7 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
             let (stream, opened) = attempt.open(stream, request).await?;
             let (stream, connection) = stream.into_inner();
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
-            Ok(opened.over(Socket::encrypted(stream.into(), connection.into()), peer))
+            Ok(opened.over(Arc::new(TlsSocket::new(stream.into(), connection.into())), peer))
         }
     }
 }
@@ -119,7 +120,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn over(self, socket: Socket, peer: Option<SocketAddr>) -> Connected {
+    fn over(self, socket: Arc<dyn ByteStream>, peer: Option<SocketAddr>) -> Connected {
         let Self { rest, headers, subprotocol, deflate } = self;
         Connected { socket, rest, peer, headers, subprotocol, deflate }
     }

@@ -6,7 +6,7 @@ use std::{io, net, sync::Arc, time::Duration};
 
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
-use super::socket::Socket;
+use super::byte_stream::{ByteStream, ReadinessSource};
 
 /// A browser closes within a round trip. The server cuts peers that take longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -16,18 +16,19 @@ const MAX_BYTES: usize = 4 << 20;
 
 /// Reads until the peer closes, the time is over or the peer has sent too much; then drops the
 /// socket.
-pub(crate) async fn drain(socket: Arc<Socket>) {
+pub(crate) async fn drain(socket: Arc<dyn ByteStream>) {
     // nobody needs to know of an error: the connection has ended already
     let _ = timeout(PATIENCE, read_to_end(socket)).await;
 }
 
-async fn read_to_end(socket: Arc<Socket>) -> io::Result<()> {
-    // a thread of the handler may still use the socket for a moment
-    let socket = match Arc::try_unwrap(socket) {
-        Ok(socket) => socket.into_descriptor(),
-        Err(socket) => socket.duplicate()?,
+async fn read_to_end(socket: Arc<dyn ByteStream>) -> io::Result<()> {
+    let descriptor = match socket.readiness() {
+        ReadinessSource::Descriptor(descriptor) => descriptor.try_clone_to_owned()?,
+        // what has no descriptor has no bytes in the kernel either
+        ReadinessSource::Wakers(_) => return Ok(()),
     };
-    let stream = net::TcpStream::from(socket);
+    drop(socket);
+    let stream = net::TcpStream::from(descriptor);
     stream.set_nonblocking(true)?;
     let mut stream = TcpStream::from_std(stream)?;
     let mut buffer = [0_u8; 4096];

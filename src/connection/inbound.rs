@@ -3,7 +3,7 @@
 use std::{cell::Cell, io, sync::Arc};
 
 use super::{
-    socket::{Mode, Socket},
+    byte_stream::{ByteStream, Mode},
     wait::{Park, Wait},
 };
 
@@ -31,7 +31,7 @@ thread_local! {
 #[derive(Debug)]
 pub struct Inbound {
     /// `None` once the connection is closed.
-    socket: Option<Arc<Socket>>,
+    socket: Option<Arc<dyn ByteStream>>,
     buffer: Vec<u8>,
     /// Index of the first byte that has not been taken.
     start: usize,
@@ -45,7 +45,7 @@ pub struct Inbound {
 
 impl Inbound {
     /// A buffer that begins with the bytes that were received together with the request head.
-    pub fn new(socket: Arc<Socket>, first: Vec<u8>) -> Self {
+    pub fn new(socket: Arc<dyn ByteStream>, first: Vec<u8>) -> Self {
         Self { socket: Some(socket), buffer: first, start: 0, expects_direct: false, last_read: 0 }
     }
 
@@ -105,7 +105,7 @@ impl Inbound {
     /// As [`Self::fill`].
     pub fn try_fill(&mut self, parker: &dyn Park) -> io::Result<Option<usize>> {
         // with TLS there may be decrypted bytes although the socket has none
-        if !parker.is_readable() && !self.is_tls() {
+        if !parker.is_readable() && !self.buffers_input() {
             return Ok(None);
         }
         if self.buffer.capacity() < READ_AHEAD && !self.expects_direct {
@@ -119,7 +119,7 @@ impl Inbound {
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
         let room = self.buffer.capacity() - self.buffer.len();
         let result = socket.receive(&mut self.buffer, Mode::NonBlocking);
-        note_drained(&result, room, socket, parker);
+        note_drained(&result, room, &**socket, parker);
         match result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             result => result.map(Some),
@@ -149,7 +149,7 @@ impl Inbound {
             Wait::Never => socket.receive(target, Mode::NonBlocking)?,
             Wait::Long => socket.receive(target, Mode::Blocking)?,
             // asking the socket costs a system call that finds nothing
-            Wait::Park(parker) if !parker.is_readable() && !socket.is_tls() => {
+            Wait::Park(parker) if !parker.is_readable() && !socket.buffers_input() => {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Wait::Park(parker) => {
@@ -159,7 +159,7 @@ impl Inbound {
                 } else {
                     parker.detached(&mut || result = socket.receive(target, Mode::NonBlocking));
                 }
-                note_drained(&result, step, socket, parker);
+                note_drained(&result, step, &**socket, parker);
                 result?
             }
         };
@@ -178,7 +178,7 @@ impl Inbound {
     pub fn is_drained(&mut self) -> bool {
         self.release_buffer();
         // rustls may hold decrypted bytes
-        self.bytes().is_empty() && self.socket.is_some() && !self.is_tls()
+        self.bytes().is_empty() && self.socket.is_some() && !self.buffers_input()
     }
 
     /// Reads to the front of `target`, without going through the buffer, which must be empty.
@@ -194,7 +194,7 @@ impl Inbound {
             Wait::Park(parker) => parker,
         };
         // asking the socket costs a system call that finds nothing
-        if !parker.is_readable() && !socket.is_tls() {
+        if !parker.is_readable() && !socket.buffers_input() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let room = target.len();
@@ -204,7 +204,7 @@ impl Inbound {
         } else {
             parker.detached(&mut || result = socket.receive_slice(target, Mode::NonBlocking));
         }
-        note_drained(&result, room, socket, parker);
+        note_drained(&result, room, &**socket, parker);
         result
     }
 
@@ -233,9 +233,9 @@ impl Inbound {
         self.socket = None;
     }
 
-    /// Whether the peer's bytes are encrypted.
-    pub fn is_tls(&self) -> bool {
-        self.socket.as_ref().is_some_and(|socket| socket.is_tls())
+    /// Whether the stream may hold received bytes that its readiness says nothing of.
+    fn buffers_input(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| socket.buffers_input())
     }
 
     fn make_room(&mut self) {
@@ -278,9 +278,14 @@ impl Inbound {
 
 /// Tells the parker if a read has emptied the socket: it found less than there was room for. With
 /// TLS a short read does not prove that.
-fn note_drained(result: &io::Result<usize>, room: usize, socket: &Socket, parker: &dyn Park) {
+fn note_drained(
+    result: &io::Result<usize>,
+    room: usize,
+    socket: &dyn ByteStream,
+    parker: &dyn Park,
+) {
     let is_drained = match result {
-        Ok(count) => *count < room && !socket.is_tls(),
+        Ok(count) => *count < room && !socket.buffers_input(),
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     };
     if is_drained {

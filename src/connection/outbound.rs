@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
+    byte_stream::{ByteStream, Mode, SendResult},
     flusher::NextLook,
-    socket::{Mode, SendResult, Socket},
     wait::Wait,
 };
 use crate::protocol::frame::Opcode;
@@ -51,7 +51,7 @@ enum End {
 /// The sending half.
 #[derive(Debug)]
 pub(crate) struct Outbound {
-    socket: Option<Arc<Socket>>,
+    socket: Option<Arc<dyn ByteStream>>,
     /// Frames held back, to be sent before anything else.
     held: Vec<u8>,
     /// Ticks of the flusher since the last frame was held back.
@@ -66,7 +66,7 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    pub(crate) fn new(socket: Arc<Socket>) -> Self {
+    pub(crate) fn new(socket: Arc<dyn ByteStream>) -> Self {
         Self {
             socket: Some(socket),
             held: Vec::new(),
@@ -228,12 +228,12 @@ impl Outbound {
         let socket = self.socket()?;
         if self.end == End::Open {
             self.end = End::Wanted;
-            self.end_behind_held(&socket);
+            self.end_behind_held(&*socket);
         }
         Ok(())
     }
 
-    fn end_behind_held(&mut self, socket: &Socket) {
+    fn end_behind_held(&mut self, socket: &dyn ByteStream) {
         if self.end == End::Wanted && !self.has_held() {
             socket.end_sending();
             self.end = End::Sent;
@@ -266,7 +266,7 @@ impl Outbound {
         }
     }
 
-    fn socket(&self) -> io::Result<Arc<Socket>> {
+    fn socket(&self) -> io::Result<Arc<dyn ByteStream>> {
         self.socket.clone().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
@@ -276,7 +276,7 @@ impl Outbound {
             return Ok(());
         }
         let socket = self.socket()?;
-        let (sent, result) = match send(&socket, &self.held, &[], wait) {
+        let (sent, result) = match send(&*socket, &self.held, &[], wait) {
             Ok(()) => (self.held.len(), Ok(())),
             Err((sent, error)) => (sent, Err(error)),
         };
@@ -289,7 +289,7 @@ impl Outbound {
             self.held.drain(..sent);
         }
         self.note_held();
-        self.end_behind_held(&socket);
+        self.end_behind_held(&*socket);
         result
     }
 
@@ -343,10 +343,10 @@ fn kept(flushed: io::Result<()>) -> io::Result<()> {
 }
 
 /// Sends two pieces in order, waiting in the way of the caller.
-fn send(socket: &Socket, first: &[u8], second: &[u8], wait: Wait<'_>) -> SendResult {
+fn send(socket: &dyn ByteStream, first: &[u8], second: &[u8], wait: Wait<'_>) -> SendResult {
     let parker = match wait {
-        Wait::Never => return send_both(socket, first, second, Mode::NonBlocking),
-        Wait::Long => return send_both(socket, first, second, Mode::Blocking),
+        Wait::Never => return socket.send(first, second, Mode::NonBlocking),
+        Wait::Long => return socket.send(first, second, Mode::Blocking),
         Wait::Park(parker) => parker,
     };
     let total = first.len() + second.len();
@@ -355,9 +355,9 @@ fn send(socket: &Socket, first: &[u8], second: &[u8], wait: Wait<'_>) -> SendRes
         let mut result = Ok(());
         let (first, second) = remaining(first, second, sent);
         if total < DETACH_MIN {
-            result = send_both(socket, first, second, Mode::NonBlocking);
+            result = socket.send(first, second, Mode::NonBlocking);
         } else {
-            parker.detached(&mut || result = send_both(socket, first, second, Mode::NonBlocking));
+            parker.detached(&mut || result = socket.send(first, second, Mode::NonBlocking));
         }
         match result {
             // with TLS, all bytes may be encrypted while records still wait for the kernel
@@ -367,14 +367,6 @@ fn send(socket: &Socket, first: &[u8], second: &[u8], wait: Wait<'_>) -> SendRes
             Err((count, error)) => return Err((sent + count, error)),
         }
         parker.wait_writable().map_err(|error| (sent, error))?;
-    }
-}
-
-fn send_both(socket: &Socket, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
-    if second.is_empty() {
-        socket.send(first, mode)
-    } else {
-        socket.send_both(first, second, mode)
     }
 }
 
@@ -391,13 +383,14 @@ mod tests {
     use std::{io::Read, os::unix::net::UnixStream};
 
     use super::*;
+    use crate::connection::PlainSocket;
 
     const SERVER_CLOSE: &[u8] = b"\x88\x02\x03\xe9";
 
     #[test]
     fn behind_the_servers_close_frame_goes_no_frame_and_a_message_is_told() {
         let (ours, mut peers) = UnixStream::pair().unwrap();
-        let mut outbound = Outbound::new(Arc::new(Socket::plain(ours.into())));
+        let mut outbound = Outbound::new(Arc::new(PlainSocket::new(ours.into())));
         assert!(outbound.hold(b"\x81\x01", b"a"));
         outbound.send_server_close(SERVER_CLOSE);
 

@@ -18,7 +18,7 @@ use std::{
 
 use mio::{unix::SourceFd, Events, Interest, Poll, Token};
 
-use super::socket::Socket;
+use super::byte_stream::{ByteStream, ReadinessSource};
 use crate::locks::lock;
 
 /// A caller that may wait. Numbers are reused, so a caller that wakes up must check whether the
@@ -98,10 +98,12 @@ impl Registration {
 
     /// Ends the registration with the connection. A socket that lives on must be passed, so that it
     /// is no longer watched.
-    pub(crate) fn end(&self, socket: Option<&Arc<Socket>>) {
-        if let Some(socket) = socket {
+    pub(crate) fn end(&self, socket: Option<&Arc<dyn ByteStream>>) {
+        if let Some(ReadinessSource::Descriptor(descriptor)) =
+            socket.map(|socket| socket.readiness())
+        {
             // if this fails, events of the socket are ignored when they arrive
-            let _ = self.remote.registry.deregister(&mut SourceFd(&socket.descriptor()));
+            let _ = self.remote.registry.deregister(&mut SourceFd(&descriptor.as_raw_fd()));
         }
         self.remote.tell(|told| told.gone.push(self.token));
     }
@@ -129,6 +131,8 @@ pub struct Remote {
 struct Told {
     woken: Vec<CallerId>,
     gone: Vec<ReactorToken>,
+    /// Streams without a descriptor that are ready.
+    ready: Vec<ReactorToken>,
 }
 
 impl Remote {
@@ -164,6 +168,18 @@ impl Wake for CallerWaker {
     }
 }
 
+/// Wakes whoever waits for a stream without a descriptor.
+struct StreamWaker {
+    remote: Arc<Remote>,
+    token: ReactorToken,
+}
+
+impl Wake for StreamWaker {
+    fn wake(self: Arc<Self>) {
+        self.remote.tell(|told| told.ready.push(self.token));
+    }
+}
+
 impl Reactor {
     /// A reactor that knows no socket.
     ///
@@ -196,7 +212,7 @@ impl Reactor {
     ///
     /// # Errors
     /// If the system cannot watch it.
-    pub fn register(&mut self, socket: &Socket) -> io::Result<Registration> {
+    pub fn register(&mut self, socket: &dyn ByteStream) -> io::Result<Registration> {
         let index = if let Some(index) = self.free.pop() {
             index
         } else {
@@ -204,13 +220,23 @@ impl Reactor {
             u32::try_from(self.slots.len() - 1).map_err(io::Error::other)?
         };
         let token = ReactorToken { index, generation: self.slots[index as usize].generation };
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let descriptor = socket.descriptor();
-        if let Err(error) =
-            self.poll.registry().register(&mut SourceFd(&descriptor), token.token(), interest)
-        {
-            self.free.push(index);
-            return Err(error);
+        match socket.readiness() {
+            ReadinessSource::Descriptor(descriptor) => {
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                let mut source = SourceFd(&descriptor.as_raw_fd());
+                let registry = self.poll.registry();
+                if let Err(error) = registry.register(&mut source, token.token(), interest) {
+                    self.free.push(index);
+                    return Err(error);
+                }
+            }
+            ReadinessSource::Wakers(stream) => {
+                let waker = StreamWaker { remote: self.remote.clone(), token };
+                stream.register(Waker::from(Arc::new(waker)));
+                // it may be ready already: the first try tells
+                let slot = &mut self.slots[index as usize];
+                (slot.readable, slot.writable) = (true, true);
+            }
         }
         Ok(Registration { token, remote: self.remote.clone() })
     }
@@ -344,6 +370,12 @@ impl Reactor {
         self.remote.pending.swap(false, Ordering::SeqCst);
         let told = std::mem::take(&mut *lock(&self.remote.told));
         woken.extend(told.woken);
+        for token in told.ready {
+            let Some(slot) = self.slot_mut(token) else { continue };
+            (slot.readable, slot.writable) = (true, true);
+            woken.extend(slot.reader.take());
+            woken.extend(slot.writer.take());
+        }
         for token in told.gone {
             let Some(slot) = self.slot_mut(token) else { continue };
             woken.extend(slot.reader.take());

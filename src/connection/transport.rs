@@ -28,18 +28,15 @@ use std::{
 use self::counters::Counters;
 pub use self::counters::{Account, Phase, Traffic, Volume};
 
-pub use self::{
-    ending::{Outcome, ServerClose},
-    polling::Readiness,
-};
+pub use self::ending::{Outcome, ServerClose};
 use super::{
+    byte_stream::ByteStream,
     closing::AtomicClosing,
     flusher::{Flusher, HoldsFrames, NextLook},
     inbound::Inbound,
     lock_waiters::LockWaiters,
     outbound::Outbound,
     reactor::Registration,
-    socket::Socket,
     wait::Wait,
     Expiry,
 };
@@ -52,7 +49,7 @@ pub struct Transport {
     /// Unix socket.
     peer: Option<SocketAddr>,
     /// For shutting down from other threads while one waits with a half locked.
-    socket: Mutex<Option<Arc<Socket>>>,
+    socket: Mutex<Option<Arc<dyn ByteStream>>>,
     inbound: Mutex<Inbound>,
     outbound: Mutex<Outbound>,
     /// The peer reads so slowly that nothing should be added to what is held back.
@@ -129,12 +126,11 @@ impl Transport {
     /// Takes over a connected socket of `peer`, and the bytes that were received together with the
     /// request head.
     pub fn new(
-        socket: Socket,
+        socket: Arc<dyn ByteStream>,
         first: Vec<u8>,
         flusher: Arc<Flusher>,
         peer: Option<SocketAddr>,
     ) -> Self {
-        let socket = Arc::new(socket);
         let outbound = Outbound::new(socket.clone());
         Self {
             peer,

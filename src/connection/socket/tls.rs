@@ -8,8 +8,14 @@ use std::{
 
 use rustls::Connection;
 
-use super::{receive, send_all, Count, Mode, SendResult, ENCRYPT_AT_ONCE};
-use crate::locks::{lock, try_lock};
+use super::system_calls::{receive, send_all, Count};
+use crate::{
+    connection::byte_stream::{Mode, SendResult},
+    locks::{lock, try_lock},
+};
+
+/// The most plain text to encrypt at a time: a few records, so that memory stays small.
+const ENCRYPT_AT_ONCE: usize = 64 * 1024;
 
 /// The TLS side of a connection.
 #[derive(Debug)]

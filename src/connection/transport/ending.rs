@@ -3,11 +3,12 @@
 
 use std::{io, sync::Arc, thread, time::Duration};
 
-use rustix::net::Shutdown;
-
 use super::Transport;
 use crate::{
-    connection::{socket::Socket, wait::Wait},
+    connection::{
+        byte_stream::{ByteStream, Direction},
+        wait::Wait,
+    },
     locks::{lock, try_lock},
     protocol::{
         close::{self, CloseCode},
@@ -71,7 +72,7 @@ impl Transport {
     pub fn cut(&self) {
         self.closing.update(Closing::cut);
         if let Some(socket) = &*lock(&self.socket) {
-            socket.shutdown(Shutdown::Both);
+            socket.shutdown(Direction::Both);
         }
     }
 
@@ -80,7 +81,7 @@ impl Transport {
     ///
     /// Returns the socket if the peer may still be sending: closing it now could turn our last
     /// bytes into a reset (RFC 9112 9.6).
-    pub fn finish(&self, outcome: Outcome) -> Option<Arc<Socket>> {
+    pub fn finish(&self, outcome: Outcome) -> Option<Arc<dyn ByteStream>> {
         let socket = self.take_socket()?;
         let is_reset = self.closing.update(Closing::let_go).is_reset();
         if let Some(mut outbound) = try_lock(&self.outbound) {
@@ -93,14 +94,14 @@ impl Transport {
             outbound.close();
         } else {
             // another thread of the handler is sending to a peer that does not read; this wakes it
-            socket.shutdown(Shutdown::Write);
+            socket.shutdown(Direction::Sending);
         }
         if let Some(mut inbound) = try_lock(&self.inbound) {
             inbound.close();
         } else {
             // another thread of the handler waits for a message, which cannot come any more; this
             // wakes it
-            socket.shutdown(Shutdown::Read);
+            socket.shutdown(Direction::Receiving);
         }
         self.counters.keep_wire(socket.traffic());
         let lives_on = outcome == Outcome::Abrupt && !is_reset;
@@ -117,7 +118,7 @@ impl Transport {
     }
 
     /// Removes the socket for callers that look at it from outside, and keeps what it has counted.
-    fn take_socket(&self) -> Option<Arc<Socket>> {
+    fn take_socket(&self) -> Option<Arc<dyn ByteStream>> {
         let mut socket = lock(&self.socket);
         self.counters.keep_wire(socket.as_ref()?.traffic());
         socket.take()
@@ -173,12 +174,12 @@ impl Transport {
             if let Some(mut outbound) = try_lock(&self.outbound) {
                 outbound.abandon();
             }
-            socket.shutdown(Shutdown::Read);
+            socket.shutdown(Direction::Receiving);
             return;
         }
         self.take_socket();
         self.closing.update(Closing::let_go);
-        socket.shutdown(Shutdown::Read);
+        socket.shutdown(Direction::Receiving);
         self.let_go();
         self.lock_waiters.released();
         for _ in 0..SENDING_MS {
@@ -189,6 +190,6 @@ impl Transport {
         }
         // this wakes the thread that is sending. The peer never sees the end: it is queued behind
         // unread data.
-        socket.shutdown(Shutdown::Write);
+        socket.shutdown(Direction::Sending);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::Transport;
 use crate::{
-    connection::{is_own_pong, socket::Socket, wait::Wait, Expiry},
+    connection::{byte_stream::ByteStream, is_own_pong, wait::Wait, Expiry},
     locks::lock,
     protocol::{
         frame::Opcode,
@@ -45,7 +45,7 @@ impl Transport {
 
     /// Bytes received and sent so far.
     pub(crate) fn traffic(&self) -> (u64, u64) {
-        self.look(Socket::traffic).unwrap_or_else(|| self.counters.wire())
+        self.look(|stream| stream.traffic()).unwrap_or_else(|| self.counters.wire())
     }
 
     /// The client's address; `None` on a Unix socket.
@@ -56,12 +56,12 @@ impl Transport {
     /// Whether the peer has ended or reset the connection, and everything that it sent has been
     /// read.
     pub fn is_peer_gone(&self) -> bool {
-        self.look(Socket::is_peer_gone).unwrap_or(true)
+        self.look(|stream| stream.is_peer_gone()).unwrap_or(true)
     }
 
     /// Whether the peer has sent something that is unread.
     pub(crate) fn has_unread(&self) -> bool {
-        self.look(Socket::has_unread).unwrap_or(false)
+        self.look(|stream| stream.has_unread()).unwrap_or(false)
     }
 
     /// Sets why the server ends the connection. Returns `false` if there is a reason already: the
@@ -91,7 +91,7 @@ impl Transport {
         }
     }
 
-    fn look<T>(&self, at: impl FnOnce(&Socket) -> T) -> Option<T> {
+    fn look<T>(&self, at: impl FnOnce(&dyn ByteStream) -> T) -> Option<T> {
         lock(&self.socket).as_deref().map(at)
     }
 

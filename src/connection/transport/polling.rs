@@ -1,6 +1,13 @@
-//! Waits for a connection's socket with a deadline, in the caller's own thread.
+//! Waits for a connection's stream with a deadline, in the caller's own thread.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    sync::Arc,
+    task::{Wake, Waker},
+    thread::{self, Thread},
+    time::Duration,
+};
 
 use rustix::{
     event::{poll, PollFd, PollFlags, Timespec},
@@ -8,39 +15,68 @@ use rustix::{
 };
 
 use super::Transport;
-use crate::locks::lock;
+use crate::{
+    connection::{Readiness, ReadinessSource, WakesWhenReady},
+    locks::lock,
+};
 
-/// What a caller waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// Until there are bytes to read, or the end.
-    Readable,
-    /// Until there is room for bytes, or the end.
-    Writable,
+thread_local! {
+    /// One for each thread, so that a stream knows which waker it has already.
+    static UNPARK: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 impl Transport {
-    /// Waits with poll(2); returns `false` if the time is over first. It does not see bytes that
-    /// TLS has decrypted already, so read those before. A connection that is closed on this side
-    /// counts as ready: the read or write that follows fails.
+    /// Waits until the stream is ready; returns `false` if the time is over first. It does not see
+    /// bytes that the stream has buffered, so read those before. A connection that is closed on this
+    /// side counts as ready: the read or write that follows fails.
     ///
     /// # Errors
     /// [`io::ErrorKind::Interrupted`] when a signal came, and others of poll(2).
     pub fn poll(&self, readiness: Readiness, timeout: Duration) -> io::Result<bool> {
         // keep the socket while waiting, so that its number is not given to another socket
         let Some(socket) = lock(&self.socket).clone() else { return Ok(true) };
-        let flags = match readiness {
-            Readiness::Readable => PollFlags::IN,
-            Readiness::Writable => PollFlags::OUT,
-        };
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
-        match poll(&mut [PollFd::new(&*socket, flags)], Some(&timeout)) {
-            Ok(count) => Ok(count > 0),
-            Err(Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
-            Err(error) => Err(error.into()),
+        match socket.readiness() {
+            ReadinessSource::Descriptor(descriptor) => {
+                poll_descriptor(descriptor, readiness, timeout)
+            }
+            ReadinessSource::Wakers(stream) => Ok(park(stream, readiness, timeout)),
         }
     }
+}
+
+fn poll_descriptor(
+    descriptor: BorrowedFd<'_>,
+    readiness: Readiness,
+    timeout: Duration,
+) -> io::Result<bool> {
+    let flags = match readiness {
+        Readiness::Readable => PollFlags::IN,
+        Readiness::Writable => PollFlags::OUT,
+    };
+    let timeout = Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    match poll(&mut [PollFd::new(&descriptor, flags)], Some(&timeout)) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn park(stream: &dyn WakesWhenReady, readiness: Readiness, timeout: Duration) -> bool {
+    UNPARK.with(|waker| stream.register(waker.clone()));
+    // asked after registering, so that no change in between is missed
+    if !stream.is_ready(readiness) {
+        thread::park_timeout(timeout);
+    }
+    stream.is_ready(readiness)
 }

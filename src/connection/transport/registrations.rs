@@ -5,8 +5,8 @@ use std::{io, sync::Arc};
 use super::Transport;
 use crate::{
     connection::{
+        byte_stream::ByteStream,
         reactor::{ReactorToken, Registration, Remote},
-        socket::Socket,
     },
     locks::lock,
 };
@@ -17,7 +17,7 @@ impl Transport {
     pub fn token(
         &self,
         reactor: &Arc<Remote>,
-        register: impl FnOnce(&Socket) -> io::Result<Registration>,
+        register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
     ) -> io::Result<ReactorToken> {
         match self.registration.get() {
             Some(registration) if registration.is_in(reactor) => return Ok(registration.token()),
@@ -34,7 +34,7 @@ impl Transport {
     fn place_in_another(
         &self,
         reactor: &Arc<Remote>,
-        register: impl FnOnce(&Socket) -> io::Result<Registration>,
+        register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
     ) -> io::Result<ReactorToken> {
         let mut registrations = lock(&self.registrations);
         if let Some(known) = registrations.iter().find(|known| known.is_in(reactor)) {
@@ -46,7 +46,7 @@ impl Transport {
         self.unless_finished(&registration)
     }
 
-    fn live_socket(&self) -> io::Result<Arc<Socket>> {
+    fn live_socket(&self) -> io::Result<Arc<dyn ByteStream>> {
         lock(&self.socket).clone().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 

@@ -3,7 +3,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -40,7 +39,7 @@ impl Drop for Replayed {
         // if there is no runtime, the server has ended
         let (Some(stream), Ok(runtime)) = (stream, Handle::try_current()) else { return };
         if let Ok(socket) = stream.into_socket() {
-            runtime.spawn(drain(Arc::new(socket)));
+            runtime.spawn(drain(socket));
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
     tunnel::Tunnel,
 };
 use crate::{
-    connection::{Socket, Transport},
+    connection::{PlainSocket, Transport},
     protocol::{handshake::Opening, head::RequestHead},
     server::{
         admission::{
@@ -214,7 +214,7 @@ type Given = (Arc<Transport>, UnixStream, Answered);
 fn hand_to_handler(wanted: Wanted, common: &Common) -> std::io::Result<Option<Given>> {
     let Wanted { head, resource, concurrency, peer, permit } = wanted;
     let (own, handlers) = UnixStream::pair()?;
-    let socket = Socket::plain(OwnedFd::from(handlers.into_std()?));
+    let socket = Arc::new(PlainSocket::new(OwnedFd::from(handlers.into_std()?)));
     let (slot, answered) = AnswerSlot::new();
     let request = HandlerRequest {
         head,

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::listener::{is_peers_fault, Accepted, Listener};
 use crate::{
-    connection::{drain, Flusher, Outcome, ServerClose, Socket, Transport},
+    connection::{drain, Flusher, Outcome, PlainSocket, ServerClose, Transport},
     locks::lock,
     protocol::head::{empty_lines, HeadReader, RequestHead},
     server::{
@@ -303,7 +303,7 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
             let progress = if route.has_handler() {
                 match decide(&head, route, &client, shared) {
                     Verdict::Other(Decision::Handler { resource, concurrency, peer }) => {
-                        let socket = Socket::plain(accepted.into_socket());
+                        let socket = Arc::new(PlainSocket::new(accepted.into_socket()));
                         let (tls, permit) = (false, client.into_permit());
                         let request = Request {
                             head,

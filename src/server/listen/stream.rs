@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     os::fd::AsFd,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -18,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::connection::Socket;
+use crate::connection::{ByteStream, PlainSocket, TlsSocket};
 
 /// A connected stream.
 #[derive(Debug)]
@@ -56,13 +57,13 @@ impl Stream {
     }
 
     /// Takes it out of tokio, for a handler.
-    pub(in crate::server) fn into_socket(self) -> io::Result<Socket> {
+    pub(in crate::server) fn into_socket(self) -> io::Result<Arc<dyn ByteStream>> {
         match self {
-            Self::Tcp(stream) => Ok(Socket::plain(stream.into_std()?.into())),
-            Self::Unix(stream) => Ok(Socket::plain(stream.into_std()?.into())),
+            Self::Tcp(stream) => Ok(Arc::new(PlainSocket::new(stream.into_std()?.into()))),
+            Self::Unix(stream) => Ok(Arc::new(PlainSocket::new(stream.into_std()?.into()))),
             Self::Tls(stream) => {
                 let (stream, connection) = stream.into_inner();
-                Ok(Socket::encrypted(stream.into_std()?.into(), connection.into()))
+                Ok(Arc::new(TlsSocket::new(stream.into_std()?.into(), connection.into())))
             }
         }
     }

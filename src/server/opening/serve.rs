@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::decision::{decide, Decision, Route};
 use crate::{
-    connection::{drain, Socket, Transport},
+    connection::{drain, ByteStream, Transport},
     protocol::{
         handshake::Opening,
         head::{empty_lines, HeadError, HeadReader, RequestHead},
@@ -77,7 +77,7 @@ pub(in crate::server) struct Request {
 
 /// Gives a connection to the place where its handler runs; `None` if the server stops.
 pub(in crate::server) fn hand_over(
-    socket: Socket,
+    socket: Arc<dyn ByteStream>,
     rest: Vec<u8>,
     request: Request,
     shared: &ServerState,
@@ -344,7 +344,7 @@ async fn refuse_head(
 async fn send_and_drain(mut stream: Stream, bytes: &[u8]) {
     if stream.write_all(bytes).await.is_ok() && stream.shutdown().await.is_ok() {
         if let Ok(socket) = stream.into_socket() {
-            drain(Arc::new(socket)).await;
+            drain(socket).await;
         }
     }
 }

@@ -1,0 +1,113 @@
+//! What is below the frames of a connection: bytes in, bytes out, and the end. TCP and TLS are the first
+//! two; whatever carries a WebSocket in another way (a stream of HTTP/2, RFC 8441) is one more.
+//!
+//! Dispatch is dynamic: a virtual call costs a nanosecond or two, and nearly every one ends in a system
+//! call of several hundred.
+
+use std::{fmt, io, os::fd::BorrowedFd, task::Waker};
+
+/// Whether a call may block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// No: it fails with [`io::ErrorKind::WouldBlock`] instead.
+    NonBlocking,
+    /// Yes, until it is done.
+    Blocking,
+}
+
+/// The directions of a stream, as this side sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// What the peer sends.
+    Receiving,
+    /// What this side sends.
+    Sending,
+    /// Both of them.
+    Both,
+}
+
+/// Bytes that were sent before an error.
+pub type SendResult = Result<(), (usize, io::Error)>;
+
+/// What a caller waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Until there are bytes to read, or the end.
+    Readable,
+    /// Until there is room for bytes, or the end.
+    Writable,
+}
+
+/// How to learn that a stream is ready.
+#[derive(Clone, Copy)]
+pub enum ReadinessSource<'a> {
+    /// From the system, which watches this descriptor.
+    Descriptor(BorrowedFd<'a>),
+    /// From the stream itself.
+    Wakers(&'a dyn WakesWhenReady),
+}
+
+impl fmt::Debug for ReadinessSource<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Descriptor(descriptor) => {
+                formatter.debug_tuple("Descriptor").field(descriptor).finish()
+            }
+            Self::Wakers(_) => formatter.write_str("Wakers"),
+        }
+    }
+}
+
+/// A stream without a descriptor.
+pub trait WakesWhenReady {
+    /// Registers a waker to be woken each time the stream becomes readable or writable, or ends, for as
+    /// long as the stream exists. A waker that wakes the same task as an earlier one replaces it.
+    fn register(&self, waker: Waker);
+
+    /// Whether the stream is ready now.
+    fn is_ready(&self, readiness: Readiness) -> bool;
+}
+
+/// A connected stream of bytes, used from any thread: one reader and one writer at a time.
+pub trait ByteStream: fmt::Debug + Send + Sync {
+    /// Reads into the spare capacity of `buffer`; 0 at the end of the stream.
+    fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize>;
+
+    /// Reads to the front of `target`; 0 at the end of the stream.
+    fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize>;
+
+    /// Sends two pieces one after the other, if possible in one go. The number of bytes before an error
+    /// counts those of both.
+    fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult;
+
+    /// Whether bytes that count as sent are still waiting for room.
+    fn has_unsent(&self) -> bool;
+
+    /// Whether the stream may hold received bytes of which its [`ReadinessSource`] says nothing.
+    fn buffers_input(&self) -> bool;
+
+    /// Whether the bytes are encrypted.
+    fn is_tls(&self) -> bool;
+
+    /// Whether there are unread bytes.
+    fn has_unread(&self) -> bool;
+
+    /// Whether everything is read and the peer has ended its direction or reset the connection.
+    fn is_peer_gone(&self) -> bool;
+
+    /// Bytes received and sent so far, without the overhead of encryption.
+    fn traffic(&self) -> (u64, u64);
+
+    /// Ends our direction in an orderly way, behind what was sent.
+    fn end_sending(&self);
+
+    /// Ends directions at once. Threads that wait in a call wake up.
+    fn shutdown(&self, direction: Direction);
+
+    /// Resets the connection, and discards what is unsent. A stream that cannot do so while others use
+    /// it does it when it is dropped.
+    fn reset(&self);
+
+    /// How to learn that the stream is ready.
+    fn readiness(&self) -> ReadinessSource<'_>;
+}

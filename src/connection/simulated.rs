@@ -1,0 +1,172 @@
+//! A stream for tests: the peer's bytes come by a script, and what is sent is kept.
+
+use std::{collections::VecDeque, io, sync::Mutex, task::Waker};
+
+use super::byte_stream::{
+    ByteStream, Direction, Mode, Readiness, ReadinessSource, SendResult, WakesWhenReady,
+};
+use crate::locks::lock;
+
+/// What a read finds.
+#[derive(Debug, Clone)]
+pub(super) enum Read {
+    Bytes(Vec<u8>),
+    Nothing,
+    Fails(io::ErrorKind),
+}
+
+/// What a write finds: room for so many bytes, or an error.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Write {
+    Takes(usize),
+    Fails(io::ErrorKind),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reads: VecDeque<Read>,
+    writes: VecDeque<Write>,
+    sent: Vec<u8>,
+    received: u64,
+    is_sending_ended: bool,
+    is_reset: bool,
+    wakers: Vec<Waker>,
+}
+
+/// The end of the script of reads is the end of the stream; behind the script of writes is room for all.
+#[derive(Debug, Default)]
+pub(super) struct Simulated(Mutex<State>);
+
+impl Simulated {
+    pub(super) fn new(
+        reads: impl IntoIterator<Item = Read>,
+        writes: impl IntoIterator<Item = Write>,
+    ) -> Self {
+        Self(Mutex::new(State {
+            reads: reads.into_iter().collect(),
+            writes: writes.into_iter().collect(),
+            ..State::default()
+        }))
+    }
+
+    /// The peer sends something, which wakes whoever waits.
+    pub(super) fn arrive(&self, read: Read) {
+        let mut state = lock(&self.0);
+        state.reads.push_back(read);
+        let wakers = state.wakers.clone();
+        drop(state);
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn sent(&self) -> Vec<u8> {
+        lock(&self.0).sent.clone()
+    }
+
+    pub(super) fn is_sending_ended(&self) -> bool {
+        lock(&self.0).is_sending_ended
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        lock(&self.0).is_reset
+    }
+
+    fn read(&self, room: usize) -> io::Result<Vec<u8>> {
+        let mut state = lock(&self.0);
+        let mut bytes = match state.reads.pop_front() {
+            None => return Ok(Vec::new()),
+            Some(Read::Nothing) => return Err(io::ErrorKind::WouldBlock.into()),
+            Some(Read::Fails(kind)) => return Err(kind.into()),
+            Some(Read::Bytes(bytes)) => bytes,
+        };
+        let rest = bytes.split_off(bytes.len().min(room));
+        if !rest.is_empty() {
+            state.reads.push_front(Read::Bytes(rest));
+        }
+        state.received += bytes.len() as u64;
+        Ok(bytes)
+    }
+}
+
+impl ByteStream for Simulated {
+    fn receive(&self, buffer: &mut Vec<u8>, _mode: Mode) -> io::Result<usize> {
+        let bytes = self.read(buffer.capacity() - buffer.len())?;
+        buffer.extend_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    fn receive_slice(&self, target: &mut [u8], _mode: Mode) -> io::Result<usize> {
+        let bytes = self.read(target.len())?;
+        target[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    fn send(&self, first: &[u8], second: &[u8], _mode: Mode) -> SendResult {
+        let mut state = lock(&self.0);
+        let bytes = [first, second].concat();
+        let room = match state.writes.pop_front() {
+            None => bytes.len(),
+            Some(Write::Takes(room)) => room.min(bytes.len()),
+            Some(Write::Fails(kind)) => return Err((0, kind.into())),
+        };
+        state.sent.extend_from_slice(&bytes[..room]);
+        if room < bytes.len() {
+            return Err((room, io::ErrorKind::WouldBlock.into()));
+        }
+        Ok(())
+    }
+
+    fn has_unsent(&self) -> bool {
+        false
+    }
+
+    fn buffers_input(&self) -> bool {
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        false
+    }
+
+    fn has_unread(&self) -> bool {
+        matches!(lock(&self.0).reads.front(), Some(Read::Bytes(_)))
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        matches!(lock(&self.0).reads.front(), None | Some(Read::Fails(_)))
+    }
+
+    fn traffic(&self) -> (u64, u64) {
+        let state = lock(&self.0);
+        (state.received, state.sent.len() as u64)
+    }
+
+    fn end_sending(&self) {
+        lock(&self.0).is_sending_ended = true;
+    }
+
+    fn shutdown(&self, _direction: Direction) {}
+
+    fn reset(&self) {
+        lock(&self.0).is_reset = true;
+    }
+
+    fn readiness(&self) -> ReadinessSource<'_> {
+        ReadinessSource::Wakers(self)
+    }
+}
+
+impl WakesWhenReady for Simulated {
+    fn register(&self, waker: Waker) {
+        let wakers = &mut lock(&self.0).wakers;
+        if !wakers.iter().any(|known| known.will_wake(&waker)) {
+            wakers.push(waker);
+        }
+    }
+
+    fn is_ready(&self, readiness: Readiness) -> bool {
+        readiness == Readiness::Writable
+            || !matches!(lock(&self.0).reads.front(), Some(Read::Nothing))
+    }
+}
