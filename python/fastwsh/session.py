@@ -263,6 +263,8 @@ class Handshaker(hybi.Handshaker):
     def _send_answer(self, connection: _core.Connection) -> bool:
         request = self._request
         extra = [(str(name), str(value)) for name, value in request.extra_headers]
+        for name, value in extra:
+            _check_text(name, value)
         if not connection.strict_compat:
             for name, value in extra:
                 _check_header(name, value, request.uri)
@@ -272,6 +274,16 @@ class Handshaker(hybi.Handshaker):
             common.format_extensions(extensions) if extensions else None,
             extra,
         )
+
+
+def _check_text(name: str, value: str) -> None:
+    """Refuse what cannot be sent at all: surrogates, of a file name that is not UTF-8 perhaps."""
+    try:
+        f"{name}{value}".encode()
+    except UnicodeEncodeError:
+        text = f"header {name!r} has no text that UTF-8 can encode: {value!r}"
+        _HANDLER_LOGGER.error("%s", text)  # noqa: TRY400 (a handler's mistake, named)
+        raise base.HandshakeException(text, common.HTTP_STATUS_FORBIDDEN) from None
 
 
 def _check_header(name: str, value: str, target: str) -> None:

@@ -5,6 +5,7 @@
 
 use pyo3::{
     exceptions::PyTypeError,
+    intern,
     prelude::*,
     types::{PyBytes, PyInt, PyMemoryView},
 };
@@ -24,12 +25,46 @@ impl<'py> FromPyObject<'_, 'py> for Truth {
 /// A number that is compared with bounds. A number outside of the range of `i128` is outside of all
 /// bounds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Number(pub(super) i128);
+pub(super) struct Number {
+    value: i128,
+    /// Whether it is an integer. A `float` or a `Decimal` can be compared as well, but not packed.
+    is_integer: bool,
+}
 
 impl Number {
+    /// The number without its fraction.
+    pub(super) fn value(self) -> i128 {
+        self.value
+    }
+
     /// The number, limited to the range of `i64`, for bounds within that range.
     pub(super) fn clamped(self) -> i64 {
-        i64::try_from(self.0).unwrap_or(if self.0 < 0 { i64::MIN } else { i64::MAX })
+        i64::try_from(self.value).unwrap_or(if self.value < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// # Errors
+    /// `struct.error` if it is no integer, as Python's `struct.pack` raises.
+    pub(super) fn check_packable(self, py: Python<'_>) -> PyResult<()> {
+        if self.is_integer {
+            return Ok(());
+        }
+        let error = py.import("struct")?.getattr("error")?;
+        Err(PyErr::from_value(error.call1(("required argument is not an integer",))?))
+    }
+
+    /// # Errors
+    /// `TypeError` if it is no integer, as operators for bits raise.
+    pub(super) fn check_integer(self) -> PyResult<()> {
+        if self.is_integer {
+            return Ok(());
+        }
+        Err(PyTypeError::new_err("an integer is needed, not a number with a fraction"))
+    }
+}
+
+impl From<i64> for Number {
+    fn from(value: i64) -> Self {
+        Self { value: value.into(), is_integer: true }
     }
 }
 
@@ -37,16 +72,24 @@ impl<'py> FromPyObject<'_, 'py> for Number {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(number) = object.extract() {
-            // an object with `__index__` that cannot be compared is not a number
-            object.lt(0)?;
-            return Ok(Self(number));
+        // an object with `__index__` that cannot be compared is not a number
+        let is_negative = object.lt(0).map_err(|error| {
+            let kind = object.get_type().name();
+            kind.map_or(error, |kind| {
+                PyTypeError::new_err(format!("a number is needed, not {kind}"))
+            })
+        })?;
+        // with `__index__`, which numpy's integers have
+        if let Ok(value) = object.extract::<i64>() {
+            return Ok(value.into());
         }
-        if !object.is_instance_of::<PyInt>() {
-            let kind = object.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("a number is needed, not {kind}")));
+        let beyond = if is_negative { i128::MIN } else { i128::MAX };
+        if object.is_instance_of::<PyInt>() {
+            return Ok(Self { value: beyond, is_integer: true });
         }
-        Ok(Self(if object.lt(0)? { i128::MIN } else { i128::MAX }))
+        let whole = object.call_method0(intern!(object.py(), "__int__"));
+        let value = whole.and_then(|whole| whole.extract()).unwrap_or(beyond);
+        Ok(Self { value, is_integer: false })
     }
 }
 

@@ -115,22 +115,25 @@ pub(super) fn create_header(
     rsv3: Number,
     mask: Truth,
 ) -> PyResult<Bound<'_, PyBytes>> {
-    let opcode = u8::try_from(opcode.0)
+    let header_opcode = u8::try_from(opcode.value())
         .map_err(|_| SendError::Opcode)
         .and_then(Opcode::new)
         .map_err(value_error)?;
-    let length = u64::try_from(payload_length.0)
+    let length = u64::try_from(payload_length.value())
         .ok()
         .filter(|length| length >> 63 == 0)
         .ok_or_else(|| value_error(SendError::PayloadLength))?;
     let mut reserved = 0;
     for bit in [fin, rsv1, rsv2, rsv3] {
+        bit.check_integer()?;
         reserved = (reserved << 1) | bit_of(bit.clamped())?;
     }
+    opcode.check_integer()?;
+    payload_length.check_packable(py)?;
     let header = FrameHeader {
-        fin: fin.0 == 1,
+        fin: fin.value() == 1,
         reserved: reserved & 0b111,
-        opcode,
+        opcode: header_opcode,
         masking_key: mask.0.then_some([0; 4]),
         length,
         length_octets: 1,
@@ -144,20 +147,20 @@ pub(super) fn create_length_header(
     length: Number,
     mask: Truth,
 ) -> PyResult<Bound<'_, PyBytes>> {
-    let length = length.0;
-    if length < 0 {
+    if length.value() < 0 {
         return Err(value_error("length must be non negative integer"));
     }
-    let length = u64::try_from(length)
+    let payload_length = u64::try_from(length.value())
         .ok()
         .filter(|length| length >> 63 == 0)
         .ok_or_else(|| value_error("Payload is too big for one frame"))?;
+    length.check_packable(py)?;
     let header = FrameHeader {
         fin: true,
         reserved: 0,
         opcode: Opcode::CONTINUATION,
         masking_key: mask.0.then_some([0; 4]),
-        length,
+        length: payload_length,
         length_octets: 1,
     };
     Ok(encode_without_key(py, &header, 1))
@@ -172,18 +175,20 @@ pub(super) fn create_closing_handshake_body<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     let body = match code {
         None => Vec::new(),
-        Some(code) => closing_body(code.clamped(), reason)?,
+        Some(code) => closing_body(code, reason)?,
     };
     Ok(PyBytes::new(py, &body))
 }
 
 /// The body of a close frame. A reason that is not text has no `encode`, which raises the same
 /// error as in pywebsocket.
-pub(super) fn closing_body(code: i64, reason: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+pub(super) fn closing_body(code: Number, reason: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let py = reason.py();
-    let code = u16::try_from(code).map_err(|_| SendError::CloseCodeOutOfRange);
-    let code = code.map_err(|error| send_error(py, &error))?;
-    CloseCode(code).check_sendable().map_err(|error| send_error(py, &error))?;
+    let value = u16::try_from(code.value()).map_err(|_| SendError::CloseCodeOutOfRange);
+    let value = value.map_err(|error| send_error(py, &error))?;
+    CloseCode(value).check_sendable().map_err(|error| send_error(py, &error))?;
+    code.check_packable(py)?;
+    let code = value;
     let reason: Vec<u8> = reason.call_method1("encode", ("utf-8",))?.extract()?;
     let reason = String::from_utf8(reason).map_err(value_error)?;
     close::format_body(CloseCode(code), &reason).map_err(|error| send_error(py, &error))

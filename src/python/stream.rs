@@ -173,15 +173,17 @@ impl Stream {
         Self::receive(slf, ReceiveGoal::Message)
     }
 
-    #[pyo3(signature = (code=1000.into(), reason=None, wait_response=Truth(true)))]
+    #[pyo3(signature = (code=1000.into(), reason=ReasonArgument(None), wait_response=Truth(true)))]
     #[pyo3(text_signature = "(self, code=1000, reason='', wait_response=True)")]
     fn close_connection(
         slf: &Bound<'_, Self>,
         code: CloseArgument,
-        reason: Option<&Bound<'_, PyAny>>,
+        reason: ReasonArgument,
         wait_response: Truth,
     ) -> PyResult<()> {
         let inner = slf.get().inner()?;
+        let reason = reason.or_empty(slf.py());
+        let reason = reason.bind(slf.py());
         inner.telling(slf.py(), inner.close_connection(slf, code.0, reason, wait_response.0))
     }
 
@@ -234,7 +236,7 @@ impl Stream {
     #[pyo3(signature = (code, reason))]
     fn _send_closing_handshake(
         &self,
-        code: Option<i64>,
+        code: Option<Number>,
         reason: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         self.inner()?.send_closing_handshake(code, reason)
@@ -255,11 +257,11 @@ impl Stream {
 
 /// A close code, which may be `None` explicitly.
 #[derive(Clone, Copy)]
-pub(super) struct CloseArgument(pub(super) Option<i64>);
+pub(super) struct CloseArgument(pub(super) Option<Number>);
 
 impl From<i64> for CloseArgument {
     fn from(code: i64) -> Self {
-        Self(Some(code))
+        Self(Some(code.into()))
     }
 }
 
@@ -267,7 +269,24 @@ impl<'py> FromPyObject<'_, 'py> for CloseArgument {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Self(object.extract::<Option<Number>>()?.map(Number::clamped)))
+        object.extract().map(Self)
+    }
+}
+
+/// A close reason that may be left out; `None` is no reason, but what a handler has said.
+pub(super) struct ReasonArgument(pub(super) Option<Py<PyAny>>);
+
+impl ReasonArgument {
+    pub(super) fn or_empty(self, py: Python<'_>) -> Py<PyAny> {
+        self.0.unwrap_or_else(|| intern!(py, "").clone().into_any().unbind())
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for ReasonArgument {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self(Some(object.to_owned().unbind())))
     }
 }
 

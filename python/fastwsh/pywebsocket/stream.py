@@ -221,12 +221,12 @@ def parse_frame(
     """
     logger = logger or logging.getLogger()
     header = _core.HeaderDecoder(bool(unmask_receive))
-    header.feed(receive_bytes(1))
-    header.feed(receive_bytes(1))
+    header.feed(bytes(receive_bytes(1)))
+    header.feed(bytes(receive_bytes(1)))
     if header.length_octets > 1:
-        header.feed(receive_bytes(header.length_octets))
+        header.feed(bytes(receive_bytes(header.length_octets)))
     if unmask_receive:
-        header.feed(receive_bytes(4))
+        header.feed(bytes(receive_bytes(4)))
     if not header.minimal and ws_version >= common.VERSION_HYBI13:
         logger.warning(
             "Payload length is not encoded using the minimal number of bytes "
@@ -247,7 +247,7 @@ def parse_frame(
     )
     payload = receive_bytes(header.payload_length)
     if header.masking_key is not None:
-        payload = _core.apply_mask(payload, header.masking_key)
+        payload = _core.apply_mask(bytes(payload), header.masking_key)
     return header.opcode, payload, header.fin, header.rsv1, header.rsv2, header.rsv3
 
 

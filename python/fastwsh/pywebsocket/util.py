@@ -73,7 +73,8 @@ def get_script_interp(script_path: str, cygwin_path: str | None = None) -> str |
 
 def hexify(s: bytes) -> str:
     """Return the bytes in hexadecimal, separated by spaces."""
-    return bytes(s).hex(" ")
+    # an integer is no bytes, although `bytes` takes one for a length
+    return " ".join(f"{byte:02x}" for byte in bytes(iter(s)))
 
 
 def get_class_logger(o: object) -> logging.Logger:
@@ -120,6 +121,7 @@ class RepeatedXorMasker:
 
     def __init__(self, masking_key: bytes) -> None:
         self._masking_key = masking_key
+        self._key = bytes(iter(masking_key))
         self._masking_key_index = 0
 
     def mask(self, s: Any) -> bytes:
@@ -128,8 +130,8 @@ class RepeatedXorMasker:
         if isinstance(s, (str, int)):
             raise TypeError(f"a mask applies to bytes, not to {type(s).__name__}")
         data = bytes(s)
-        masked = _core.apply_mask(data, self._masking_key, self._masking_key_index)
-        self._masking_key_index = (self._masking_key_index + len(data)) % len(self._masking_key)
+        masked = _core.apply_mask(data, self._key, self._masking_key_index)
+        self._masking_key_index = (self._masking_key_index + len(data)) % len(self._key)
         return masked
 
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::python::{
     argument::{refuse_unless_bytes_like, Truth},
-    stream::{CloseArgument, Stream},
+    stream::{CloseArgument, ReasonArgument, Stream},
 };
 
 /// An awaitable stream over a blocking one.
@@ -61,16 +61,16 @@ impl AsyncStream {
         self.operation(py, Work::Ping(self.blocking.clone_ref(py), outgoing))
     }
 
-    #[pyo3(signature = (code=1000.into(), reason=None, wait_response=Truth(true)))]
+    #[pyo3(signature = (code=1000.into(), reason=ReasonArgument(None), wait_response=Truth(true)))]
     #[pyo3(text_signature = "(self, code=1000, reason='', wait_response=True)")]
     fn close_connection(
         &self,
         py: Python<'_>,
         code: CloseArgument,
-        reason: Option<Py<PyAny>>,
+        reason: ReasonArgument,
         wait_response: Truth,
     ) -> Operation {
-        let reason = reason.unwrap_or_else(|| intern!(py, "").clone().into_any().unbind());
+        let reason = reason.or_empty(py);
         let closing = Closing { code: code.0, reason, wait_response: wait_response.0 };
         self.operation(py, Work::Close(self.blocking.clone_ref(py), closing))
     }

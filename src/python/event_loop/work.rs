@@ -2,7 +2,7 @@
 
 use pyo3::{prelude::*, PyTraverseError, PyVisit};
 
-use crate::python::stream::Stream;
+use crate::python::{argument::Number, stream::Stream};
 
 /// The steps of an awaitable call. Some turn into others.
 #[derive(Default)]
@@ -30,7 +30,7 @@ pub(super) struct Outgoing {
 
 /// A close frame.
 pub(super) struct Closing {
-    pub(super) code: Option<i64>,
+    pub(super) code: Option<Number>,
     pub(super) reason: Py<PyAny>,
     pub(super) wait_response: bool,
 }

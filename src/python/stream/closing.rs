@@ -9,20 +9,19 @@ use pyo3::{
 use super::{link::Awaiting, wait::ReceiveGoal, Inner, Kind, Link, Stream};
 use crate::{
     protocol::{close::CloseCode, frame::Opcode},
-    python::functions::closing_body,
+    python::{argument::Number, functions::closing_body},
 };
 
 impl Inner {
     pub(super) fn close_connection(
         &self,
         stream: &Bound<'_, Stream>,
-        code: Option<i64>,
-        reason: Option<&Bound<'_, PyAny>>,
+        code: Option<Number>,
+        reason: &Bound<'_, PyAny>,
         wait_response: bool,
     ) -> PyResult<()> {
         let py = stream.py();
-        let empty = PyString::new(py, "").into_any();
-        if !self.begin_close(py, code, reason.unwrap_or(&empty), wait_response)? {
+        if !self.begin_close(py, code, reason, wait_response)? {
             return Ok(());
         }
         let awaiting = Awaiting::begin(&self.link(py)?);
@@ -35,7 +34,7 @@ impl Inner {
     pub(super) fn begin_close(
         &self,
         py: Python<'_>,
-        code: Option<i64>,
+        code: Option<Number>,
         reason: &Bound<'_, PyAny>,
         wait_response: bool,
     ) -> PyResult<bool> {
@@ -55,7 +54,7 @@ impl Inner {
         }
         self.send_closing_handshake(code, reason)?;
         let expects_answer = code
-            .and_then(|code| u16::try_from(code).ok())
+            .and_then(|code| u16::try_from(code.value()).ok())
             .is_none_or(|code| CloseCode(code).expects_answer());
         Ok(wait_response && expects_answer)
     }
@@ -79,7 +78,7 @@ impl Inner {
 
     pub(super) fn send_closing_handshake(
         &self,
-        code: Option<i64>,
+        code: Option<Number>,
         reason: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = reason.py();
@@ -91,7 +90,7 @@ impl Inner {
         let link = self.link(py)?;
         self.control_frame(Opcode::CLOSE, body.as_any(), |frame| {
             if let Link::Native(connection) = &link {
-                let code = code.and_then(|code| u16::try_from(code).ok());
+                let code = code.and_then(|code| u16::try_from(code.value()).ok());
                 let code = code.map_or(CloseCode::NO_STATUS, CloseCode);
                 connection.get().transport.note_close_sent(code);
             }

@@ -133,17 +133,17 @@ impl Inner {
 
     /// The code and reason of the answer to a close frame. The handler's passive closing function
     /// decides, if there is one.
-    fn passive_close<'py>(&self, py: Python<'py>) -> PyResult<(Option<i64>, Bound<'py, PyAny>)> {
+    fn passive_close<'py>(&self, py: Python<'py>) -> PyResult<(Option<Number>, Bound<'py, PyAny>)> {
         let empty = || PyString::new(py, "").into_any();
         let request = self.request.bind(py);
         let Some(dispatcher) = request.getattr_opt(intern!(py, "_dispatcher"))? else {
-            return Ok((Some(CloseCode::NORMAL.0.into()), empty()));
+            return Ok((Some(i64::from(CloseCode::NORMAL.0).into()), empty()));
         };
         let _hook = ComesBack::suspend();
         let answer =
             dispatcher.call_method1(intern!(py, "passive_closing_handshake"), (request,))?;
         let [code, reason] = unpack(&answer)?;
-        let code = code.extract::<Option<Number>>()?.map(Number::clamped);
+        let code = code.extract::<Option<Number>>()?;
         if reason.is_none() {
             return Ok((code, empty()));
         }

@@ -4,7 +4,7 @@
 use pyo3::prelude::*;
 
 use super::{Inner, Link, ReceiveGoal, Stream};
-use crate::python::errors::tells_of_the_end;
+use crate::python::{argument::Number, errors::tells_of_the_end};
 
 impl Stream {
     pub(in crate::python) fn receive<'py>(
@@ -32,7 +32,7 @@ impl Stream {
 
     pub(in crate::python) fn begin_close(
         slf: &Bound<'_, Self>,
-        code: Option<i64>,
+        code: Option<Number>,
         reason: &Bound<'_, PyAny>,
         wait_response: bool,
     ) -> PyResult<bool> {
