@@ -17,7 +17,7 @@ from fastwsh import pytest_recordings
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from fastwsh.testing import TlsFiles, WsServer
+    from fastwsh.testing import HandlerFailure, TlsFiles, WsServer
     from fastwsh.testing.server import Handlers
 
 __all__ = [
@@ -35,6 +35,9 @@ _MARKER = "wsserver"
 
 # Servers whose handlers may fail a test.
 _SERVERS: pytest.StashKey[list[WsServer]] = pytest.StashKey()
+
+# Of a test whose call has failed, and of a session in which one has.
+_HAS_FAILED: pytest.StashKey[bool] = pytest.StashKey()
 
 
 class MakeWsServer(Protocol):
@@ -87,13 +90,56 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test whose handlers have failed, if nothing else did."""
+    """Fail a test whose handlers have failed; if it fails itself, say that first.
+
+    A client often meets the mistake that a script or handler has found: both are one report.
+    """
     __tracebackhide__ = True
-    result = yield
-    for server in item.config.stash[_SERVERS]:
-        server.raise_errors()
+    try:
+        result = yield
+    except (Exception, pytest.fail.Exception) as error:
+        item.stash[_HAS_FAILED] = item.config.stash[_HAS_FAILED] = True
+        if failures := _take_errors(item.config):
+            _blame(error, failures)
+        raise
+    if failures := _take_errors(item.config):
+        item.stash[_HAS_FAILED] = item.config.stash[_HAS_FAILED] = True
+        pytest.fail(_text(failures), pytrace=False)
     item.stash[pytest_recordings.HAS_PASSED] = True
     return result
+
+
+def _take_errors(config: pytest.Config) -> list[HandlerFailure]:
+    return [error for server in config.stash[_SERVERS] for error in server.take_errors()]
+
+
+def _text(failures: list[HandlerFailure]) -> str:
+    return "\n\n".join(failure.text for failure in failures)
+
+
+def _blame(error: BaseException, failures: list[HandlerFailure]) -> None:
+    """Show what the servers have found as the cause of an exception, so that it comes first."""
+    from fastwsh.testing import CheckError  # noqa: PLC0415 (a server has been used)
+
+    if isinstance(error, pytest.fail.Exception):
+        error.msg = f"{_text(failures)}\n\n{error.msg}"
+        error.args = (error.msg,)
+        return
+    root, seen = error, {id(error)}
+    while (before := _origin(root)) is not None and id(before) not in seen:
+        seen.add(id(before))
+        root = before
+    # its text is the whole: where it was made is of no interest
+    root.__cause__ = CheckError(failures)
+    if isinstance(error, AssertionError):
+        # where only the last exception is shown
+        error.add_note(f"The test server has found: {failures[0].text.splitlines()[0]}")
+
+
+def _origin(error: BaseException) -> BaseException | None:
+    """Return the exception that another one came of, as tracebacks show it."""
+    hidden = error.__suppress_context__
+    return error.__cause__ or (None if hidden else error.__context__)
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +195,7 @@ def make_wsserver(
             handlers: Handlers | None = None, *, tls: TlsFiles | None = None, **options: Any
         ) -> WsServer:
             given = {name: value for name, value in options.items() if value is not None}
-            running = _running(pytestconfig, wsserver_listen_address, handlers, tls, given)
+            running = _running(pytestconfig, None, wsserver_listen_address, handlers, tls, given)
             return stack.enter_context(running)
 
         yield make
@@ -195,7 +241,7 @@ def _fixture(
 
     with contextlib.ExitStack() as stack:
         try:
-            running = _running(request.config, address, handlers, tls, options)
+            running = _running(request.config, request.node, address, handlers, tls, options)
             server = stack.enter_context(running)
         except (ConfigError, TypeError, ValueError) as error:
             raise pytest.UsageError(f"wsserver: {error}") from error
@@ -209,23 +255,34 @@ def _fixture(
 @contextlib.contextmanager
 def _running(
     config: pytest.Config,
+    item: pytest.Item | None,
     address: tuple[str, int],
     handlers: Handlers | None,
     tls: TlsFiles | None,
     options: dict[str, Any],
 ) -> Iterator[WsServer]:
     __tracebackhide__ = True
-    from fastwsh.testing import running_server  # noqa: PLC0415 (only when it is used)
+    from fastwsh.testing import CheckError, WsServer  # noqa: PLC0415 (only when it is used)
 
     where = dict(zip(("host", "port"), address, strict=True))
     servers = config.stash[_SERVERS]
     sources = _sources(config, handlers)
-    with running_server(sources, tls=tls, **{**where, **options}) as server:
+    with WsServer(sources, tls=tls, **{**where, **options}) as server:
         servers.append(server)
         try:
             yield server
         finally:
             servers.remove(server)
+    if (config if item is None else item).stash.get(_HAS_FAILED, False):
+        # what is left to be played after a failure is no mistake of its own
+        return
+    try:
+        server.check()
+    except CheckError as error:
+        failures = error.errors
+    else:
+        return
+    pytest.fail(_text(failures), pytrace=False)
 
 
 def _marked(item: pytest.Item) -> tuple[Handlers | None, dict[str, Any]]:
