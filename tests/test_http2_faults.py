@@ -215,6 +215,17 @@ def test_idle_connections_end_and_those_with_a_websocket_stay(start: Any):
         busy.wait_closed()
 
 
+def test_an_idle_connection_does_not_delay_the_stop(start: Any):
+    server = start("--shutdown-timeout", "600")
+    with Http2Client(server) as client, Http2Client(server) as silent:
+        assert client.fetch("/none").status == 404
+        silent.wait(lambda: silent.h2.remote_settings.enable_connect_protocol == 1)
+        server.process.terminate()
+        client.wait_closed()
+        assert client.goaway == 0
+        assert server.wait() == 0
+
+
 @pytest.mark.parametrize(
     "headers",
     [
