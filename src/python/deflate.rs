@@ -4,7 +4,7 @@
 //! stream calls the framer directly. The methods of the filters are for handlers that call the
 //! filters or move them to other lists.
 
-use std::sync::Mutex;
+use std::{collections::VecDeque, sync::Mutex};
 
 use pyo3::{
     intern,
@@ -18,8 +18,8 @@ use crate::{
     locks::lock,
     protocol::{
         deflate::{
-            DeflateLevel, Flush, MessageDeflater, MessageInflater, Offer, RawDeflater as Deflater,
-            RawInflater as Inflater, WindowBits,
+            DeflateLevel, Flush, Inflating, MessageDeflater, MessageInflater, Offer,
+            RawDeflater as Deflater, RawInflater as Inflater, WindowBits,
         },
         frame::Opcode,
         ProtocolError,
@@ -161,6 +161,9 @@ struct Outgoing {
 
 struct Incoming {
     inflater: MessageInflater,
+    /// Messages of which a part is inflated: the first of them, and perhaps others behind it that
+    /// other callers have received meanwhile.
+    unfinished: VecDeque<(Opcode, Inflating)>,
     /// The most bytes of an inflated message.
     max_bytes: u64,
     /// The current message is compressed; for the filters only.
@@ -190,6 +193,7 @@ impl DeflateFramer {
             }),
             incoming: Mutex::new(Incoming {
                 inflater: MessageInflater::default(),
+                unfinished: VecDeque::new(),
                 max_bytes: u64::MAX,
                 inflate_next: false,
             }),
@@ -269,7 +273,50 @@ impl DeflateFramer {
         std::mem::take(&mut lock(&self.outgoing).mark_next)
     }
 
-    /// Decompresses a whole message.
+    /// Begins to decompress a message. Returns it if one step was enough; otherwise it is finished
+    /// by [`Self::inflate_further`].
+    pub(super) fn begin_inflating(
+        &self,
+        py: Python<'_>,
+        opcode: Opcode,
+        payload: Vec<u8>,
+    ) -> Result<Option<(Opcode, Vec<u8>)>, ProtocolError> {
+        let mut incoming = lock(&self.incoming);
+        if incoming.unfinished.is_empty() && MessageInflater::is_one_step(&payload) {
+            drop(incoming);
+            return self.inflate(py, &payload).map(|output| Some((opcode, output)));
+        }
+        incoming.unfinished.push_back((opcode, Inflating::new(payload)));
+        Ok(None)
+    }
+
+    /// Decompresses the message that was begun first, or a bounded part of it if others wait for the
+    /// thread. Returns `None` if there is none: another caller may have finished it.
+    pub(super) fn inflate_further(
+        &self,
+        py: Python<'_>,
+        whole: bool,
+    ) -> Result<Option<Step>, ProtocolError> {
+        if lock(&self.incoming).unfinished.is_empty() {
+            return Ok(None);
+        }
+        py.detach(|| {
+            let Incoming { inflater, unfinished, max_bytes, .. } = &mut *lock(&self.incoming);
+            let Some((_, message)) = unfinished.front_mut() else { return Ok(None) };
+            let mut is_whole = inflater.step(message, *max_bytes);
+            while whole && matches!(is_whole, Ok(false)) {
+                is_whole = inflater.step(message, *max_bytes);
+            }
+            if matches!(is_whole, Ok(false)) {
+                return Ok(Some(Step::Unfinished));
+            }
+            let front = unfinished.pop_front();
+            is_whole?;
+            Ok(front.map(|(opcode, message)| Step::Whole(opcode, message.into_output())))
+        })
+    }
+
+    /// Decompresses a whole message at once.
     pub(super) fn inflate(&self, py: Python<'_>, payload: &[u8]) -> Result<Vec<u8>, ProtocolError> {
         let work = || {
             let Incoming { inflater, max_bytes, .. } = &mut *lock(&self.incoming);
@@ -281,6 +328,12 @@ impl DeflateFramer {
             py.detach(work)
         }
     }
+}
+
+/// What a step of decompressing leads to.
+pub(super) enum Step {
+    Unfinished,
+    Whole(Opcode, Vec<u8>),
 }
 
 #[pyclass(frozen, module = "fastwsh._core")]

@@ -13,6 +13,35 @@ const EXPECTED_MAX: usize = 64 * 1024;
 /// a text of 1 KiB takes a tenth longer.
 const QUICK_ROOM: usize = 320;
 
+/// The most of a payload that is inflated at once. DEFLATE makes at most 1,032 bytes of one, so this
+/// takes some milliseconds at worst.
+const PIECE: usize = 2 * 1024;
+
+/// A step ends after so many bytes of a payload, or so many inflated bytes.
+const STEP_IN: usize = 64 * 1024;
+const STEP_OUT: usize = 1024 * 1024;
+
+/// A message that is inflated in steps.
+#[derive(Debug)]
+pub struct Inflating {
+    payload: Vec<u8>,
+    /// The bytes of `payload` that have been used.
+    used: usize,
+    output: Vec<u8>,
+}
+
+impl Inflating {
+    /// Begins with nothing inflated.
+    pub fn new(payload: Vec<u8>) -> Self {
+        Self { payload, used: 0, output: Vec::new() }
+    }
+
+    /// What has been inflated.
+    pub fn into_output(self) -> Vec<u8> {
+        self.output
+    }
+}
+
 /// What ends with a piece of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -142,47 +171,105 @@ impl MessageInflater {
             return Ok(());
         }
         let start = output.len();
-        let limit = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-        let expected = payload.len().saturating_mul(4).max(self.last_bytes);
-        output.reserve(expected.min(EXPECTED_MAX).min(limit) + QUICK_ROOM);
-        let inflated = self.inflate_payload(payload, limit, output);
+        let limit = limit(max_bytes);
+        self.reserve(payload.len(), limit, output);
+        let inflated = self
+            .piece(payload, start, limit, output)
+            .and_then(|()| self.tail(start, limit, output));
         if inflated.is_err() {
             output.truncate(start);
         }
-        self.last_bytes = output.len() - start;
-        if self.no_context_takeover {
-            self.stream = None;
-        }
+        self.end(output.len() - start);
         inflated
     }
 
-    fn inflate_payload(
+    /// Whether the payload is so short that a single step inflates it.
+    pub fn is_one_step(payload: &[u8]) -> bool {
+        payload.len() <= PIECE
+    }
+
+    /// Inflates more of a message, and returns whether that was all. Nothing else may be inflated
+    /// until then.
+    ///
+    /// # Errors
+    /// As [`Self::inflate_into`]; the message is lost.
+    pub fn step(&mut self, message: &mut Inflating, max_bytes: u64) -> Result<bool, ProtocolError> {
+        let limit = limit(max_bytes);
+        let Inflating { payload, used, output } = message;
+        if *used == 0 {
+            self.reserve(payload.len(), limit, output);
+        }
+        let (first_in, first_out) = (*used, output.len());
+        let mut is_last = false;
+        let mut inflated = Ok(());
+        while inflated.is_ok() && !is_last {
+            if *used - first_in >= STEP_IN || output.len() - first_out >= STEP_OUT {
+                return Ok(false);
+            }
+            let end = payload.len().min(*used + PIECE);
+            inflated = self.piece(&payload[*used..end], 0, limit, output);
+            *used = end;
+            is_last = end == payload.len();
+        }
+        if inflated.is_ok() && !payload.is_empty() {
+            inflated = self.tail(0, limit, output);
+        }
+        self.end(output.len());
+        inflated.map(|()| true)
+    }
+
+    fn reserve(&self, payload_bytes: usize, limit: usize, output: &mut Vec<u8>) {
+        let expected = payload_bytes.saturating_mul(4).max(self.last_bytes);
+        output.reserve(expected.min(EXPECTED_MAX).min(limit) + QUICK_ROOM);
+    }
+
+    fn end(&mut self, bytes: usize) {
+        self.last_bytes = bytes;
+        if self.no_context_takeover {
+            self.stream = None;
+        }
+    }
+
+    /// Inflates a piece of a message whose output began at `start`.
+    fn piece(
         &mut self,
-        payload: &[u8],
+        data: &[u8],
+        start: usize,
         limit: usize,
         output: &mut Vec<u8>,
     ) -> Result<(), ProtocolError> {
-        let start = output.len();
         let stream = self.stream.get_or_insert_default();
-        for (data, is_tail) in [(payload, false), (&TAIL[..], true)] {
-            if is_tail && stream.is_fresh() {
-                // the message has ended with a final block and nothing after it (RFC 7692 7.2.3.4).
-                // So the sender has removed no empty block, and the tail must not become the
-                // beginning of the next message.
-                break;
-            }
-            // inflate one byte more than allowed, to notice that there is more
-            let missing = limit.saturating_add(1) - (output.len() - start);
-            let left = stream.inflate(data, output, missing)?;
-            if output.len() - start > limit {
-                return Err(ProtocolError::InflatedTooBig { limit: limit as u64 });
-            }
-            if !left.is_empty() {
-                return Err(ProtocolError::BadDeflate);
-            }
+        // inflate one byte more than allowed, to notice that there is more
+        let missing = limit.saturating_add(1) - (output.len() - start);
+        let left = stream.inflate(data, output, missing)?;
+        if output.len() - start > limit {
+            return Err(ProtocolError::InflatedTooBig { limit: limit as u64 });
+        }
+        if !left.is_empty() {
+            return Err(ProtocolError::BadDeflate);
         }
         Ok(())
     }
+
+    /// Inflates the empty block that the sender removed (RFC 7692 7.2.2).
+    fn tail(
+        &mut self,
+        start: usize,
+        limit: usize,
+        output: &mut Vec<u8>,
+    ) -> Result<(), ProtocolError> {
+        if self.stream.as_ref().is_some_and(RawInflater::is_fresh) {
+            // the message has ended with a final block and nothing after it (RFC 7692 7.2.3.4). So
+            // the sender has removed no empty block, and the tail must not become the beginning of
+            // the next message.
+            return Ok(());
+        }
+        self.piece(&TAIL, start, limit, output)
+    }
+}
+
+fn limit(max_bytes: u64) -> usize {
+    usize::try_from(max_bytes).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -248,6 +335,62 @@ mod tests {
         let exact = MessageDeflater::new(None, false).deflate(&[7; 1000], true, false);
         assert_eq!(MessageInflater::default().inflate(&exact, 1000), Ok(vec![7; 1000]));
         assert!(MessageInflater::default().inflate(&exact, 999).is_err());
+    }
+
+    fn inflate_in_steps(
+        inflater: &mut MessageInflater,
+        payload: &[u8],
+        max_bytes: u64,
+    ) -> Result<(Vec<u8>, usize), ProtocolError> {
+        let mut message = Inflating::new(payload.to_vec());
+        let mut steps = 1;
+        while !inflater.step(&mut message, max_bytes)? {
+            steps += 1;
+        }
+        Ok((message.into_output(), steps))
+    }
+
+    #[test]
+    fn steps_inflate_what_one_call_does() {
+        let noise: Vec<u8> = (0..300_000_u32)
+            .map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13).to_be_bytes()[3])
+            .collect();
+        let mut zeros_and_noise = vec![0; 5 << 20];
+        zeros_and_noise.extend(&noise);
+        for no_context_takeover in [false, true] {
+            let mut deflater = MessageDeflater::new(None, no_context_takeover);
+            let mut inflater = MessageInflater::new(no_context_takeover);
+            for (message, bfinal) in [
+                (&noise[..], false),
+                (&noise[..10], true),
+                (&zeros_and_noise[..], true),
+                (&[], false),
+                (&zeros_and_noise[..], false),
+                (&noise[..], true),
+            ] {
+                let payload = deflater.deflate(message, true, bfinal);
+                let (output, steps) = inflate_in_steps(&mut inflater, &payload, 1 << 30).unwrap();
+                assert_eq!(output, message);
+                assert!(steps > message.len() / (4 << 20), "{steps} for {}", message.len());
+                assert!(steps <= 1 + message.len() / (64 << 10), "{steps} for {}", message.len());
+            }
+        }
+    }
+
+    #[test]
+    fn steps_stop_a_bomb_and_corrupt_data() {
+        let bomb = MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], true, false);
+        for limit in [0, 1000, (10 << 20) - 1] {
+            let inflated = inflate_in_steps(&mut MessageInflater::default(), &bomb, limit);
+            assert_eq!(inflated.map(drop), Err(ProtocolError::InflatedTooBig { limit }));
+        }
+        assert!(inflate_in_steps(&mut MessageInflater::default(), &bomb, 10 << 20).is_ok());
+        // behind many steps, a block of a type that does not exist (RFC 1951 3.2.3)
+        let mut corrupt =
+            MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], false, false);
+        corrupt.push(0x07);
+        let inflated = inflate_in_steps(&mut MessageInflater::default(), &corrupt, 1 << 30);
+        assert_eq!(inflated.map(drop), Err(ProtocolError::BadDeflate));
     }
 
     #[test]

@@ -21,8 +21,8 @@ use crate::{
     },
     python::{
         connection::Connection,
-        deflate::DeflateFramer,
-        waiting::{has_own_thread, parked, waiting},
+        deflate::{DeflateFramer, Step},
+        waiting::{has_own_thread, parked, pause, waiting},
     },
 };
 
@@ -47,32 +47,75 @@ impl Inner {
             late_rsv1: link.strict_compat(),
             limits: link.limits(),
         };
-        let Received { event, non_minimal } = match link {
-            Link::Native(connection) => {
-                match self.native_event(py, link, connection, rules, awaited)? {
-                    Found::Received(received) => received,
-                    Found::Made(opcode, payload) => return Ok((opcode, payload)),
+        loop {
+            if let Some(framer) = framer {
+                // begun by an earlier try of this call, or by another caller
+                if let Some((opcode, payload)) = self.inflate_rest(py, link, framer.get())? {
+                    return Ok((opcode, Payload::Bytes(payload)));
                 }
             }
-            Link::Duck(connection) => self.duck_event(connection, link, rules)?,
-        };
-        if let Some(header) = non_minimal {
-            warn_non_minimal(py, &header)?;
-        }
-        let Message { opcode, payload, compressed } = match event {
-            Event::Message(message) => message,
-            Event::Ping(body) => return Ok((Opcode::PING, Payload::Bytes(body))),
-            Event::Pong(body) => return Ok((Opcode::PONG, Payload::Bytes(body))),
-            Event::Close(body) => return Ok((Opcode::CLOSE, Payload::Bytes(body))),
-        };
-        let payload = match framer.filter(|_| compressed) {
-            None => payload,
-            Some(framer) => framer
+            let Received { event, non_minimal } = match link {
+                Link::Native(connection) => {
+                    match self.native_event(py, link, connection, rules, awaited)? {
+                        Found::Received(received) => received,
+                        Found::Made(opcode, payload) => return Ok((opcode, payload)),
+                    }
+                }
+                Link::Duck(connection) => self.duck_event(connection, link, rules)?,
+            };
+            if let Some(header) = non_minimal {
+                warn_non_minimal(py, &header)?;
+            }
+            let Message { opcode, payload, compressed } = match event {
+                Event::Message(message) => message,
+                Event::Ping(body) => return Ok((Opcode::PING, Payload::Bytes(body))),
+                Event::Pong(body) => return Ok((Opcode::PONG, Payload::Bytes(body))),
+                Event::Close(body) => return Ok((Opcode::CLOSE, Payload::Bytes(body))),
+            };
+            let Some(framer) = framer.filter(|_| compressed) else {
+                return Ok((opcode, Payload::Bytes(payload)));
+            };
+            let inflated = framer
                 .get()
-                .inflate(py, &payload)
-                .map_err(|error| link.protocol_error(py, &error))?,
-        };
-        Ok((opcode, Payload::Bytes(payload)))
+                .begin_inflating(py, opcode, payload)
+                .map_err(|error| link.protocol_error(py, &error))?;
+            if let Some((opcode, payload)) = inflated {
+                return Ok((opcode, Payload::Bytes(payload)));
+            }
+        }
+    }
+
+    /// Inflates the message that was begun, if there is one, and lets others run in between.
+    fn inflate_rest(
+        &self,
+        py: Python<'_>,
+        link: &Link<'_>,
+        framer: &DeflateFramer,
+    ) -> PyResult<Option<(Opcode, Vec<u8>)>> {
+        loop {
+            let step = framer.inflate_further(py, has_own_thread());
+            let is_unfinished = matches!(step, Ok(Some(Step::Unfinished)));
+            if let (Link::Native(connection), false) = (link, matches!(step, Ok(None))) {
+                let transport = &connection.get().transport;
+                // a coroutine that comes back must not wait for input first
+                let is_more = is_unfinished || self.has_buffered_message(transport);
+                transport.set_more_buffered(is_more);
+                if is_unfinished {
+                    pause(py, transport)?;
+                }
+            }
+            match step.map_err(|error| link.protocol_error(py, &error))? {
+                None => return Ok(None),
+                Some(Step::Whole(opcode, payload)) => return Ok(Some((opcode, payload))),
+                Some(Step::Unfinished) => {}
+            }
+        }
+    }
+
+    fn has_buffered_message(&self, transport: &Transport) -> bool {
+        transport
+            .try_inbound()
+            .is_some_and(|inbound| lock(&self.reader).has_message(inbound.bytes()))
     }
 
     fn native_event<'py>(
