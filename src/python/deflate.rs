@@ -4,7 +4,7 @@
 //! stream calls the framer directly. The methods of the filters are for handlers that call the
 //! filters or move them to other lists.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::sync::Mutex;
 
 use pyo3::{
     intern,
@@ -18,7 +18,7 @@ use crate::{
     locks::lock,
     protocol::{
         deflate::{
-            DeflateLevel, Flush, Inflating, MessageDeflater, MessageInflater, Offer,
+            DeflateLevel, Ending, Flush, Inflating, MessageDeflater, MessageInflater, Offer,
             RawDeflater as Deflater, RawInflater as Inflater, WindowBits,
         },
         frame::Opcode,
@@ -28,6 +28,9 @@ use crate::{
 
 /// Messages from this size on are compressed and decompressed while other threads run Python.
 const DETACH_MIN: usize = 8 * 1024;
+
+/// The most that is compressed without a pause; it takes some milliseconds.
+const DEFLATE_AT_ONCE: usize = 256 * 1024;
 
 #[pyclass(frozen, module = "fastwsh._core")]
 pub(super) struct DeflateOffer(Offer);
@@ -149,6 +152,7 @@ struct Outgoing {
     deflater: MessageDeflater,
     window: Option<WindowBits>,
     no_context_takeover: bool,
+    level: DeflateLevel,
     /// Messages below this size are sent uncompressed.
     min_bytes: usize,
     bfinal: bool,
@@ -159,11 +163,16 @@ struct Outgoing {
     mark_next: bool,
 }
 
+impl Outgoing {
+    /// Begins with an empty window.
+    fn renew(&mut self) {
+        let Self { window, no_context_takeover, level, .. } = *self;
+        self.deflater = MessageDeflater::with_level(window, no_context_takeover, level);
+    }
+}
+
 struct Incoming {
     inflater: MessageInflater,
-    /// Messages of which a part is inflated: the first of them, and perhaps others behind it that
-    /// other callers have received meanwhile.
-    unfinished: VecDeque<(Opcode, Inflating)>,
     /// The most bytes of an inflated message.
     max_bytes: u64,
     /// The current message is compressed; for the filters only.
@@ -185,6 +194,7 @@ impl DeflateFramer {
                 deflater: MessageDeflater::new(window, deflate_no_context_takeover),
                 window,
                 no_context_takeover: deflate_no_context_takeover,
+                level: DeflateLevel::PYWEBSOCKET,
                 min_bytes: 0,
                 bfinal: false,
                 enabled: false,
@@ -193,7 +203,6 @@ impl DeflateFramer {
             }),
             incoming: Mutex::new(Incoming {
                 inflater: MessageInflater::default(),
-                unfinished: VecDeque::new(),
                 max_bytes: u64::MAX,
                 inflate_next: false,
             }),
@@ -209,9 +218,9 @@ impl DeflateFramer {
     fn set_compression(&self, level: i64, min_bytes: usize) -> PyResult<()> {
         let level = DeflateLevel::new(level).map_err(value_error)?;
         let mut outgoing = lock(&self.outgoing);
-        let Outgoing { window, no_context_takeover, .. } = *outgoing;
-        outgoing.deflater = MessageDeflater::with_level(window, no_context_takeover, level);
+        outgoing.level = level;
         outgoing.min_bytes = min_bytes;
+        outgoing.renew();
         Ok(())
     }
 
@@ -243,29 +252,51 @@ impl DeflateFramer {
 impl DeflateFramer {
     /// Compresses a piece of a message. Also returns whether its frame must have RSV1 set, to mark
     /// the message as compressed (RFC 7692 6). Returns `None` while compression is switched off.
+    ///
+    /// A large piece is compressed in parts, and `pause` is called between them.
+    ///
+    /// # Errors
+    /// That of `pause`.
     pub(super) fn deflate(
         &self,
         py: Python<'_>,
         piece: &[u8],
         end: bool,
-    ) -> Option<(Vec<u8>, bool)> {
-        let work = || {
-            let mut outgoing = lock(&self.outgoing);
+        mut pause: impl FnMut() -> PyResult<()>,
+    ) -> PyResult<Option<(Vec<u8>, bool)>> {
+        {
+            let outgoing = lock(&self.outgoing);
             let is_small = end && !outgoing.ongoing && piece.len() < outgoing.min_bytes;
             if !outgoing.enabled || is_small {
-                return None;
+                return Ok(None);
             }
-            let bfinal = outgoing.bfinal;
-            let output = outgoing.deflater.deflate(piece, end, bfinal);
+        }
+        let mut output = Vec::new();
+        let mut rest = piece;
+        while rest.len() > DEFLATE_AT_ONCE {
+            let (part, later) = rest.split_at(DEFLATE_AT_ONCE);
+            py.detach(|| lock(&self.outgoing).deflater.deflate_beginning(part, &mut output));
+            rest = later;
+            if let Err(error) = pause() {
+                // what was compressed is not sent: nothing later may refer to it
+                lock(&self.outgoing).renew();
+                return Err(error);
+            }
+        }
+        let mut work = || {
+            let mut outgoing = lock(&self.outgoing);
+            let ending = match (end, outgoing.bfinal) {
+                (_, true) => Ending::FinalBlock,
+                (true, false) => Ending::Message,
+                (false, false) => Ending::Piece,
+            };
+            outgoing.deflater.deflate_into(rest, ending, &mut output);
             let is_first = !outgoing.ongoing;
             outgoing.ongoing = !end;
-            Some((output, is_first))
+            is_first
         };
-        if piece.len() < DETACH_MIN {
-            work()
-        } else {
-            py.detach(work)
-        }
+        let is_first = if rest.len() < DETACH_MIN { work() } else { py.detach(work) };
+        Ok(Some((output, is_first)))
     }
 
     /// Whether the next data frame begins a compressed message; for filters of handlers.
@@ -273,50 +304,19 @@ impl DeflateFramer {
         std::mem::take(&mut lock(&self.outgoing).mark_next)
     }
 
-    /// Begins to decompress a message. Returns it if one step was enough; otherwise it is finished
-    /// by [`Self::inflate_further`].
-    pub(super) fn begin_inflating(
+    /// Decompresses a bounded part of a message, and returns whether that was all.
+    pub(super) fn inflate_step(
         &self,
         py: Python<'_>,
-        opcode: Opcode,
-        payload: Vec<u8>,
-    ) -> Result<Option<(Opcode, Vec<u8>)>, ProtocolError> {
-        let mut incoming = lock(&self.incoming);
-        if incoming.unfinished.is_empty() && MessageInflater::is_one_step(&payload) {
-            drop(incoming);
-            return self.inflate(py, &payload).map(|output| Some((opcode, output)));
-        }
-        incoming.unfinished.push_back((opcode, Inflating::new(payload)));
-        Ok(None)
-    }
-
-    /// Decompresses the message that was begun first, or a bounded part of it if others wait for the
-    /// thread. Returns `None` if there is none: another caller may have finished it.
-    pub(super) fn inflate_further(
-        &self,
-        py: Python<'_>,
-        whole: bool,
-    ) -> Result<Option<Step>, ProtocolError> {
-        if lock(&self.incoming).unfinished.is_empty() {
-            return Ok(None);
-        }
+        message: &mut Inflating,
+    ) -> Result<bool, ProtocolError> {
         py.detach(|| {
-            let Incoming { inflater, unfinished, max_bytes, .. } = &mut *lock(&self.incoming);
-            let Some((_, message)) = unfinished.front_mut() else { return Ok(None) };
-            let mut is_whole = inflater.step(message, *max_bytes);
-            while whole && matches!(is_whole, Ok(false)) {
-                is_whole = inflater.step(message, *max_bytes);
-            }
-            if matches!(is_whole, Ok(false)) {
-                return Ok(Some(Step::Unfinished));
-            }
-            let front = unfinished.pop_front();
-            is_whole?;
-            Ok(front.map(|(opcode, message)| Step::Whole(opcode, message.into_output())))
+            let Incoming { inflater, max_bytes, .. } = &mut *lock(&self.incoming);
+            inflater.step(message, *max_bytes)
         })
     }
 
-    /// Decompresses a whole message at once.
+    /// Decompresses a whole message.
     pub(super) fn inflate(&self, py: Python<'_>, payload: &[u8]) -> Result<Vec<u8>, ProtocolError> {
         let work = || {
             let Incoming { inflater, max_bytes, .. } = &mut *lock(&self.incoming);
@@ -328,12 +328,6 @@ impl DeflateFramer {
             py.detach(work)
         }
     }
-}
-
-/// What a step of decompressing leads to.
-pub(super) enum Step {
-    Unfinished,
-    Whole(Opcode, Vec<u8>),
 }
 
 #[pyclass(frozen, module = "fastwsh._core")]
@@ -356,7 +350,7 @@ impl OutgoingMessageFilter {
         };
         let bytes = super::argument::bytes_of(&message)?;
         let framer = self.0.get();
-        Ok(match framer.deflate(py, bytes.as_bytes(), end) {
+        Ok(match framer.deflate(py, bytes.as_bytes(), end, || Ok(()))? {
             Some((output, is_first)) => {
                 lock(&framer.outgoing).mark_next |= is_first;
                 PyBytes::new(py, &output).into_any()

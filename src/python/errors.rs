@@ -139,6 +139,28 @@ pub(super) fn invalid_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
     }
 }
 
+/// The same for a piece of a text, which begins at `offset`.
+pub(super) fn invalid_utf8_piece(py: Python<'_>, piece: &[u8], offset: usize) -> PyErr {
+    let error = invalid_utf8(py, piece);
+    let worded = || -> PyResult<String> {
+        let cause = error.value(py).getattr(intern!(py, "args"))?.get_item(0)?;
+        let start: usize = cause.getattr(intern!(py, "start"))?.extract()?;
+        let end: usize = cause.getattr(intern!(py, "end"))?.extract()?;
+        let reason: String = cause.getattr(intern!(py, "reason"))?.extract()?;
+        let (first, last) = (start + offset, (end + offset).saturating_sub(1));
+        Ok(if first == last {
+            let byte = piece.get(start).copied().unwrap_or_default();
+            format!("'utf-8' codec can't decode byte {byte:#04x} in position {first}: {reason}")
+        } else {
+            format!("'utf-8' codec can't decode bytes in position {first}-{last}: {reason}")
+        })
+    };
+    match worded() {
+        Ok(text) => Kind::InvalidUtf8.with(py, text),
+        Err(_) => error,
+    }
+}
+
 /// Whether an exception means that the connection is lost, or that it must be closed because of
 /// what the peer has sent.
 pub(super) fn tells_of_the_end(py: Python<'_>, error: &PyErr) -> bool {

@@ -6,6 +6,7 @@
 //!
 //! No lock is held while Python code runs: handlers' hooks may call the stream again.
 
+mod assembly;
 mod closing;
 mod frames;
 mod link;
@@ -31,8 +32,11 @@ use pyo3::{
     PyTraverseError, PyVisit,
 };
 
-use self::link::{Link, Turn};
 pub(super) use self::wait::ReceiveGoal;
+use self::{
+    assembly::Assembly,
+    link::{Link, Turn},
+};
 use super::{
     argument::{bytes_of, Number, Truth},
     connection::Connection,
@@ -75,6 +79,11 @@ struct Inner {
     reader: Mutex<MessageReader>,
     frames: Mutex<FrameReader>,
     writer: Mutex<FrameWriter>,
+    /// Locked while a message is inflated.
+    inflating: Mutex<()>,
+    /// A large message that a coroutine has begun to receive.
+    unfinished: Mutex<Option<Assembly>>,
+    is_unfinished: AtomicBool,
     /// Locked from compressing a piece of a message until it is sent.
     compressing: Mutex<()>,
     /// Bytes from a Python connection that do not belong to a frame yet.
@@ -118,6 +127,9 @@ impl Stream {
             reader: Mutex::new(MessageReader::new(rules)),
             frames: Mutex::default(),
             writer: Mutex::default(),
+            inflating: Mutex::default(),
+            unfinished: Mutex::default(),
+            is_unfinished: AtomicBool::new(false),
             compressing: Mutex::default(),
             duck_input: Mutex::default(),
             pings: Mutex::default(),
@@ -320,18 +332,6 @@ impl Inner {
         })
     }
 
-    /// Waits while another caller compresses and sends a piece of a message.
-    fn compressing_turn<'a>(&'a self, py: Python<'_>, link: &Link<'_>) -> PyResult<Turn<'a>> {
-        let Link::Native(connection) = link else {
-            let guard = self.compressing.lock_py_attached(py);
-            let guard = guard.unwrap_or_else(PoisonError::into_inner);
-            return Ok(Turn::new(guard, None));
-        };
-        let transport = &connection.get().transport;
-        let guard = waiting::turn(py, transport, &self.compressing)?;
-        Ok(Turn::new(guard, Some(transport.clone())))
-    }
-
     fn attribute<'py>(
         &self,
         py: Python<'py>,
@@ -405,4 +405,16 @@ impl Inner {
     fn reader(&self, py: Python<'_>) -> MutexGuard<'_, MessageReader> {
         self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Waits while another caller holds a lock of the stream, which it may do while it waits itself.
+fn turn_of<'a>(py: Python<'_>, link: &Link<'_>, mutex: &'a Mutex<()>) -> PyResult<Turn<'a>> {
+    let Link::Native(connection) = link else {
+        let guard = mutex.lock_py_attached(py);
+        let guard = guard.unwrap_or_else(PoisonError::into_inner);
+        return Ok(Turn::new(guard, None));
+    };
+    let transport = &connection.get().transport;
+    let guard = waiting::turn(py, transport, mutex)?;
+    Ok(Turn::new(guard, Some(transport.clone())))
 }

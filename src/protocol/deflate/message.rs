@@ -28,17 +28,20 @@ pub struct Inflating {
     /// The bytes of `payload` that have been used.
     used: usize,
     output: Vec<u8>,
+    /// The inflated bytes that were taken.
+    taken: usize,
 }
 
 impl Inflating {
     /// Begins with nothing inflated.
     pub fn new(payload: Vec<u8>) -> Self {
-        Self { payload, used: 0, output: Vec::new() }
+        Self { payload, used: 0, output: Vec::new(), taken: 0 }
     }
 
-    /// What has been inflated.
-    pub fn into_output(self) -> Vec<u8> {
-        self.output
+    /// Takes what has been inflated since the last time.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        self.taken += self.output.len();
+        std::mem::take(&mut self.output)
     }
 }
 
@@ -90,6 +93,13 @@ impl MessageDeflater {
         };
         self.deflate_into(piece, ending, &mut output);
         output
+    }
+
+    /// Begins to compress a piece to the end of `output`; [`Self::deflate_into`] takes its rest.
+    pub fn deflate_beginning(&mut self, beginning: &[u8], output: &mut Vec<u8>) {
+        let mut stream = self.stream.take().unwrap_or_else(|| self.begin());
+        stream.compress_into(beginning, Flush::None, output);
+        self.stream = Some(stream);
     }
 
     /// Compresses a piece of a message to the end of `output`, which grows as
@@ -173,9 +183,8 @@ impl MessageInflater {
         let start = output.len();
         let limit = limit(max_bytes);
         self.reserve(payload.len(), limit, output);
-        let inflated = self
-            .piece(payload, start, limit, output)
-            .and_then(|()| self.tail(start, limit, output));
+        let room = Room { limit, taken: 0, start };
+        let inflated = self.piece(payload, &room, output).and_then(|()| self.tail(&room, output));
         if inflated.is_err() {
             output.truncate(start);
         }
@@ -194,10 +203,10 @@ impl MessageInflater {
     /// # Errors
     /// As [`Self::inflate_into`]; the message is lost.
     pub fn step(&mut self, message: &mut Inflating, max_bytes: u64) -> Result<bool, ProtocolError> {
-        let limit = limit(max_bytes);
-        let Inflating { payload, used, output } = message;
+        let Inflating { payload, used, output, taken } = message;
+        let room = Room { limit: limit(max_bytes), taken: *taken, start: 0 };
         if *used == 0 {
-            self.reserve(payload.len(), limit, output);
+            self.reserve(payload.len(), room.limit, output);
         }
         let (first_in, first_out) = (*used, output.len());
         let mut is_last = false;
@@ -207,14 +216,14 @@ impl MessageInflater {
                 return Ok(false);
             }
             let end = payload.len().min(*used + PIECE);
-            inflated = self.piece(&payload[*used..end], 0, limit, output);
+            inflated = self.piece(&payload[*used..end], &room, output);
             *used = end;
             is_last = end == payload.len();
         }
         if inflated.is_ok() && !payload.is_empty() {
-            inflated = self.tail(0, limit, output);
+            inflated = self.tail(&room, output);
         }
-        self.end(output.len());
+        self.end(*taken + output.len());
         inflated.map(|()| true)
     }
 
@@ -230,20 +239,18 @@ impl MessageInflater {
         }
     }
 
-    /// Inflates a piece of a message whose output began at `start`.
     fn piece(
         &mut self,
         data: &[u8],
-        start: usize,
-        limit: usize,
+        room: &Room,
         output: &mut Vec<u8>,
     ) -> Result<(), ProtocolError> {
         let stream = self.stream.get_or_insert_default();
         // inflate one byte more than allowed, to notice that there is more
-        let missing = limit.saturating_add(1) - (output.len() - start);
+        let missing = room.limit.saturating_add(1) - room.used(output);
         let left = stream.inflate(data, output, missing)?;
-        if output.len() - start > limit {
-            return Err(ProtocolError::InflatedTooBig { limit: limit as u64 });
+        if room.used(output) > room.limit {
+            return Err(ProtocolError::InflatedTooBig { limit: room.limit as u64 });
         }
         if !left.is_empty() {
             return Err(ProtocolError::BadDeflate);
@@ -252,19 +259,29 @@ impl MessageInflater {
     }
 
     /// Inflates the empty block that the sender removed (RFC 7692 7.2.2).
-    fn tail(
-        &mut self,
-        start: usize,
-        limit: usize,
-        output: &mut Vec<u8>,
-    ) -> Result<(), ProtocolError> {
+    fn tail(&mut self, room: &Room, output: &mut Vec<u8>) -> Result<(), ProtocolError> {
         if self.stream.as_ref().is_some_and(RawInflater::is_fresh) {
             // the message has ended with a final block and nothing after it (RFC 7692 7.2.3.4). So
             // the sender has removed no empty block, and the tail must not become the beginning of
             // the next message.
             return Ok(());
         }
-        self.piece(&TAIL, start, limit, output)
+        self.piece(&TAIL, room, output)
+    }
+}
+
+/// How much a message may inflate to.
+struct Room {
+    limit: usize,
+    /// The bytes of the message that are not in the output any more.
+    taken: usize,
+    /// Where the message begins in the output.
+    start: usize,
+}
+
+impl Room {
+    fn used(&self, output: &[u8]) -> usize {
+        self.taken + output.len() - self.start
     }
 }
 
@@ -343,11 +360,15 @@ mod tests {
         max_bytes: u64,
     ) -> Result<(Vec<u8>, usize), ProtocolError> {
         let mut message = Inflating::new(payload.to_vec());
-        let mut steps = 1;
-        while !inflater.step(&mut message, max_bytes)? {
-            steps += 1;
+        let mut output = Vec::new();
+        for steps in 1.. {
+            let is_whole = inflater.step(&mut message, max_bytes)?;
+            output.extend(message.take_output());
+            if is_whole {
+                return Ok((output, steps));
+            }
         }
-        Ok((message.into_output(), steps))
+        unreachable!("it ends")
     }
 
     #[test]
@@ -374,6 +395,24 @@ mod tests {
                 assert!(steps > message.len() / (4 << 20), "{steps} for {}", message.len());
                 assert!(steps <= 1 + message.len() / (64 << 10), "{steps} for {}", message.len());
             }
+        }
+    }
+
+    #[test]
+    fn a_piece_is_compressed_in_parts() {
+        let data: Vec<u8> =
+            (0..300_000_u32).map(|n| (n * (n >> 5) % 251).to_be_bytes()[3]).collect();
+        let mut deflater = MessageDeflater::new(None, false);
+        let mut inflater = MessageInflater::default();
+        for bfinal in [false, true, false] {
+            let mut output = Vec::new();
+            deflater.deflate_beginning(&data[..100_000], &mut output);
+            deflater.deflate_beginning(&data[100_000..200_001], &mut output);
+            let ending = if bfinal { Ending::FinalBlock } else { Ending::Message };
+            deflater.deflate_into(&data[200_001..], ending, &mut output);
+            assert!(inflate(&mut inflater, &output) == Ok(data.clone()), "{bfinal}");
+            let at_once = MessageDeflater::new(None, false).deflate(&data, true, bfinal);
+            assert!(output.len() < at_once.len() + 100, "{} {}", output.len(), at_once.len());
         }
     }
 

@@ -209,7 +209,8 @@ impl AsyncConnection {
                     return Ok(Tried::Later);
                 }
             }
-            let is_drained = !parker.is_readable()
+            let is_drained = !transport.is_more_buffered()
+                && !parker.is_readable()
                 && transport.try_inbound().is_some_and(|mut inbound| inbound.is_drained());
             if is_drained && parker.wait_readable().is_err() {
                 self.set_awaits_input(true);

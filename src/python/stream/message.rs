@@ -1,11 +1,15 @@
 //! Receives the next message of a `Stream`, in the cheapest way for what has arrived: a short
 //! message straight from the buffer, a long one straight from the socket.
 
+use std::sync::atomic::Ordering;
+
 use pyo3::{prelude::*, types::PyBytes};
 
 use super::{
+    assembly::{Assembly, AssemblyError, LARGE},
     lock,
     payload::{to_text, Payload},
+    turn_of,
     wait::{
         read_direct, take_whole, wait_event, wait_input, Buffered, ReadOutcome, ReceiveGoal,
         Received,
@@ -16,12 +20,13 @@ use super::{
 use crate::{
     connection::Transport,
     protocol::{
+        deflate::MessageInflater,
         frame::Opcode,
         receive::{Event, Message, Rules},
     },
     python::{
         connection::Connection,
-        deflate::{DeflateFramer, Step},
+        deflate::DeflateFramer,
         waiting::{has_own_thread, parked, pause, waiting},
     },
 };
@@ -47,69 +52,106 @@ impl Inner {
             late_rsv1: link.strict_compat(),
             limits: link.limits(),
         };
-        loop {
-            if let Some(framer) = framer {
-                // begun by an earlier try of this call, or by another caller
-                if let Some((opcode, payload)) = self.inflate_rest(py, link, framer.get())? {
-                    return Ok((opcode, Payload::Bytes(payload)));
-                }
-            }
-            let Received { event, non_minimal } = match link {
-                Link::Native(connection) => {
-                    match self.native_event(py, link, connection, rules, awaited)? {
-                        Found::Received(received) => received,
-                        Found::Made(opcode, payload) => return Ok((opcode, payload)),
-                    }
-                }
-                Link::Duck(connection) => self.duck_event(connection, link, rules)?,
-            };
-            if let Some(header) = non_minimal {
-                warn_non_minimal(py, &header)?;
-            }
-            let Message { opcode, payload, compressed } = match event {
-                Event::Message(message) => message,
-                Event::Ping(body) => return Ok((Opcode::PING, Payload::Bytes(body))),
-                Event::Pong(body) => return Ok((Opcode::PONG, Payload::Bytes(body))),
-                Event::Close(body) => return Ok((Opcode::CLOSE, Payload::Bytes(body))),
-            };
-            let Some(framer) = framer.filter(|_| compressed) else {
-                return Ok((opcode, Payload::Bytes(payload)));
-            };
-            let inflated = framer
-                .get()
-                .begin_inflating(py, opcode, payload)
-                .map_err(|error| link.protocol_error(py, &error))?;
-            if let Some((opcode, payload)) = inflated {
-                return Ok((opcode, Payload::Bytes(payload)));
+        if self.is_unfinished.load(Ordering::Relaxed) {
+            // by an earlier try of this call; not locked while it goes on
+            let unfinished = lock(&self.unfinished).take();
+            if let Some(assembly) = unfinished {
+                return self.assemble(py, link, framer, assembly);
             }
         }
+        let Received { event, non_minimal } = match link {
+            Link::Native(connection) => {
+                match self.native_event(py, link, connection, rules, awaited)? {
+                    Found::Received(received) => received,
+                    Found::Made(opcode, payload) => return Ok((opcode, payload)),
+                }
+            }
+            Link::Duck(connection) => self.duck_event(connection, link, rules)?,
+        };
+        if let Some(header) = non_minimal {
+            warn_non_minimal(py, &header)?;
+        }
+        let Message { opcode, payload, compressed } = match event {
+            Event::Message(message) => message,
+            Event::Ping(body) => return Ok((Opcode::PING, Payload::Bytes(body))),
+            Event::Pong(body) => return Ok((Opcode::PONG, Payload::Bytes(body))),
+            Event::Close(body) => return Ok((Opcode::CLOSE, Payload::Bytes(body))),
+        };
+        let Some(own_framer) = framer.filter(|_| compressed) else {
+            if payload.len() <= LARGE {
+                return Ok((opcode, Payload::Bytes(payload)));
+            }
+            return self.assemble(py, link, framer, Assembly::plain(opcode, payload));
+        };
+        if !MessageInflater::is_one_step(&payload) {
+            return self.assemble(py, link, framer, Assembly::deflated(opcode, payload));
+        }
+        let _turn = match turn_of(py, link, &self.inflating) {
+            Ok(turn) => turn,
+            Err(error) => {
+                return Err(self.interrupted(link, Assembly::deflated(opcode, payload), error));
+            }
+        };
+        let payload = own_framer
+            .get()
+            .inflate(py, &payload)
+            .map_err(|error| link.protocol_error(py, &error))?;
+        Ok((opcode, Payload::Bytes(payload)))
     }
 
-    /// Inflates the message that was begun, if there is one, and lets others run in between.
-    fn inflate_rest(
+    /// Makes the object for a large message, and lets others run in between.
+    ///
+    /// A coroutine repeats its call; what is done until then is kept.
+    fn assemble<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         link: &Link<'_>,
-        framer: &DeflateFramer,
-    ) -> PyResult<Option<(Opcode, Vec<u8>)>> {
-        loop {
-            let step = framer.inflate_further(py, has_own_thread());
-            let is_unfinished = matches!(step, Ok(Some(Step::Unfinished)));
-            if let (Link::Native(connection), false) = (link, matches!(step, Ok(None))) {
-                let transport = &connection.get().transport;
-                // a coroutine that comes back must not wait for input first
-                let is_more = is_unfinished || self.has_buffered_message(transport);
-                transport.set_more_buffered(is_more);
-                if is_unfinished {
-                    pause(py, transport)?;
+        framer: Option<&Bound<'_, DeflateFramer>>,
+        mut assembly: Assembly,
+    ) -> PyResult<(Opcode, Payload<'py>)> {
+        let turn = if assembly.is_deflated() {
+            turn_of(py, link, &self.inflating).map(Some)
+        } else {
+            Ok(None)
+        };
+        let _turn = match turn {
+            Ok(turn) => turn,
+            Err(error) => return Err(self.interrupted(link, assembly, error)),
+        };
+        let transport = match link {
+            Link::Native(connection) => Some(&connection.get().transport),
+            Link::Duck(_) => None,
+        };
+        let made = loop {
+            match assembly.step(py, framer.map(Bound::get)) {
+                Ok(None) => {}
+                Ok(Some(object)) => {
+                    break Ok((assembly.opcode, Payload::Made(object, assembly.size)));
                 }
+                Err(AssemblyError::Protocol(error)) => break Err(link.protocol_error(py, &error)),
+                Err(AssemblyError::Raised(error)) => break Err(error),
             }
-            match step.map_err(|error| link.protocol_error(py, &error))? {
-                None => return Ok(None),
-                Some(Step::Whole(opcode, payload)) => return Ok(Some((opcode, payload))),
-                Some(Step::Unfinished) => {}
+            if let Some(Err(error)) = transport.map(|transport| pause(py, transport)) {
+                return Err(self.interrupted(link, assembly, error));
+            }
+        };
+        if self.is_unfinished.swap(false, Ordering::Relaxed) {
+            if let Some(transport) = transport {
+                transport.set_more_buffered(self.has_buffered_message(transport));
             }
         }
+        made
+    }
+
+    /// Keeps an unfinished message for the next call.
+    fn interrupted(&self, link: &Link<'_>, assembly: Assembly, error: PyErr) -> PyErr {
+        *lock(&self.unfinished) = Some(assembly);
+        self.is_unfinished.store(true, Ordering::Relaxed);
+        if let Link::Native(connection) = link {
+            // the next call must not wait for input first
+            connection.get().transport.set_more_buffered(true);
+        }
+        error
     }
 
     fn has_buffered_message(&self, transport: &Transport) -> bool {

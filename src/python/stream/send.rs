@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{lock, Direction, Inner, Kind, Link};
+use super::{lock, turn_of, Direction, Inner, Kind, Link};
 use crate::{
     connection::AfterServerClose,
     protocol::{
@@ -63,8 +63,10 @@ impl Inner {
             let bytes = encoded(message, binary)?;
             let framer = framer.get();
             // pieces must be sent in the order in which they were compressed (RFC 7692 7.2)
-            let _turn = self.compressing_turn(py, &link)?;
-            let deflated = framer.deflate(py, bytes.as_bytes(), end);
+            let _turn = turn_of(py, &link, &self.compressing)?;
+            // the hub's other handlers run in between; a coroutine's call must not begin again
+            let pause = || waiting::yield_if_over_budget(py);
+            let deflated = framer.deflate(py, bytes.as_bytes(), end, pause)?;
             let (payload, is_marked) = match &deflated {
                 Some((payload, is_first)) => (&payload[..], *is_first),
                 None => (bytes.as_bytes(), false),
