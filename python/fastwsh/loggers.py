@@ -2,9 +2,10 @@
 
 import logging
 import sys
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
-__all__ = ["get", "keep_enabled"]
+__all__ = ["divert", "get", "keep_enabled"]
 
 _ROOTS: Final = frozenset({"fastwsh", "pywebsocket3"})
 # The loggers of handlers, which are named after their modules.
@@ -28,6 +29,45 @@ class _Kept(logging.Logger):
     def disabled(self, value: bool) -> None:
         if sys._getframe(1).f_globals.get("__name__") != "logging.config":
             self._is_disabled = value
+
+
+def divert(
+    takes: Callable[[], bool] | None = None,
+    call_handlers: Callable[[logging.Logger, logging.LogRecord], object] | None = None,
+) -> None:
+    """Let somebody else have what the server logs, from INFO on, whatever the loggers' levels are.
+
+    A server that runs without that pays nothing for it: the methods are there only meanwhile.
+
+    Args:
+        takes: Says whether what is logged in the calling context is for them; None: end it.
+        call_handlers: Called with a record in such a context, in place of the logger's handlers.
+    """
+    changed = ("isEnabledFor", "getEffectiveLevel", "callHandlers")
+    if takes is None or call_handlers is None:
+        for name in changed:
+            if name in vars(_Kept):
+                delattr(_Kept, name)
+        return
+    keep_enabled()
+    plain = logging.Logger
+
+    def is_enabled_for(self: logging.Logger, level: int) -> bool:
+        return (level >= logging.INFO and takes()) or plain.isEnabledFor(self, level)
+
+    def effective_level(self: logging.Logger) -> int:
+        level = plain.getEffectiveLevel(self)
+        return min(level, logging.INFO) if takes() else level
+
+    def hand_over(self: logging.Logger, record: logging.LogRecord) -> None:
+        if takes():
+            call_handlers(self, record)
+        else:
+            plain.callHandlers(self, record)
+
+    methods: tuple[Callable[..., Any], ...] = (is_enabled_for, effective_level, hand_over)
+    for name, method in zip(changed, methods, strict=True):
+        setattr(_Kept, name, method)
 
 
 def get(name: str) -> logging.Logger:

@@ -6,10 +6,13 @@ it, so that what such a thread logs belongs to no server.
 
 import contextlib
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Final
+
+from fastwsh import loggers
 
 __all__ = ["ServerLog"]
 
@@ -20,12 +23,13 @@ _CURRENT: Final[ContextVar["ServerLog | None"]] = ContextVar("fastwsh_testing_lo
 class ServerLog(logging.Handler):
     """Collects the lines of one server while it is attached.
 
-    The loggers are set to INFO meanwhile, if they would say less.
+    The loggers keep their levels meanwhile, and no other handler gets what is logged here, unless
+    somebody asks: by a level of the logger, or of one above it but the root, as
+    `caplog.set_level(logging.INFO, "fastwsh")` sets it.
     """
 
     _lock = threading.Lock()
     _attached = 0
-    _levels: Final[dict[str, int]] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,19 +53,34 @@ class ServerLog(logging.Handler):
         """Begin to collect."""
         with ServerLog._lock:
             ServerLog._attached += 1
+            if ServerLog._attached == 1:
+                loggers.divert(lambda: _CURRENT.get() is not None, _collect)
             for name in _NAMES:
-                logger = logging.getLogger(name)
-                if ServerLog._attached == 1 and logger.getEffectiveLevel() > logging.INFO:
-                    ServerLog._levels[name] = logger.level
-                    logger.setLevel(logging.INFO)
-                logger.addHandler(self)
+                logging.getLogger(name).addHandler(self)
 
     def detach(self) -> None:
         """Collect no more."""
         with ServerLog._lock:
             ServerLog._attached -= 1
             for name in _NAMES:
-                logger = logging.getLogger(name)
-                logger.removeHandler(self)
-                if ServerLog._attached == 0 and name in ServerLog._levels:
-                    logger.setLevel(ServerLog._levels.pop(name))
+                logging.getLogger(name).removeHandler(self)
+            if ServerLog._attached == 0:
+                loggers.divert()
+
+
+def _collect(logger: logging.Logger, record: logging.LogRecord) -> None:
+    if record.levelno >= (_asked_level(logger) or sys.maxsize):
+        # all handlers, of which the server's log is one
+        logging.Logger.callHandlers(logger, record)
+    elif (log := _CURRENT.get()) is not None:
+        log.handle(record)
+
+
+def _asked_level(logger: logging.Logger) -> int:
+    """Return the level that somebody has set for a logger; 0 if only the root has one."""
+    asked: logging.Logger | None = logger
+    while asked is not None and asked.parent is not None:
+        if asked.level:
+            return asked.level
+        asked = asked.parent
+    return 0
