@@ -2,11 +2,24 @@
 //! number of a descriptor.
 #![allow(unsafe_code)]
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::{
+    io,
+    os::fd::{BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use rustix::{io::Errno, net::sockopt};
 
 /// Takes over a descriptor that the caller has duplicated for this purpose and forgets.
-pub(super) fn take_over(descriptor: i32) -> OwnedFd {
+///
+/// # Errors
+/// It is no socket; then it stays the caller's, as a wrong number may be that of anything.
+pub(super) fn take_over(descriptor: i32) -> io::Result<OwnedFd> {
+    if descriptor < 0 {
+        return Err(Errno::BADF.into());
+    }
+    // SAFETY: the borrow ends with this function, and the system refuses what is not open.
+    sockopt::socket_type(unsafe { BorrowedFd::borrow_raw(descriptor) })?;
     // SAFETY: `fastwsh.server` passes the result of `os.dup`, which nothing else owns; the stub says
-    // so to other callers. A wrong number makes `listen` fail with EBADF or ENOTSOCK.
-    unsafe { OwnedFd::from_raw_fd(descriptor) }
+    // so to other callers.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -231,7 +231,8 @@ impl Server {
     }
 
     fn listen(&self, descriptor: i32) -> PyResult<()> {
-        self.core.listen(descriptor::take_over(descriptor)).map_err(|error| os_error(&error))
+        let listen = |socket| self.core.listen(socket);
+        descriptor::take_over(descriptor).and_then(listen).map_err(|error| os_error(&error))
     }
 
     fn stop_listening(&self, py: Python<'_>) {
@@ -243,8 +244,8 @@ impl Server {
     }
 
     fn listen_for_metrics(&self, descriptor: i32) -> PyResult<()> {
-        let socket = descriptor::take_over(descriptor);
-        self.core.listen_for_metrics(socket).map_err(|error| os_error(&error))
+        let listen = |socket| self.core.listen_for_metrics(socket);
+        descriptor::take_over(descriptor).and_then(listen).map_err(|error| os_error(&error))
     }
 
     fn metrics(&self, py: Python<'_>) -> String {

@@ -3,7 +3,10 @@
 use std::{
     cell::{Cell, RefCell},
     io,
-    sync::Arc,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc,
+    },
     task::{Wake, Waker},
     thread::{self, Thread},
     time::{Duration, Instant},
@@ -107,11 +110,15 @@ struct Waiter<'a> {
 }
 
 /// Wakes a thread that has parked itself.
-struct Unpark(Thread);
+struct Unpark {
+    thread: Thread,
+    has_woken: AtomicBool,
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.has_woken.store(true, Ordering::SeqCst);
+        self.thread.unpark();
     }
 }
 
@@ -196,8 +203,13 @@ impl Park for Waiter<'_> {
         lock_waiters: &LockWaiters,
         is_free: &dyn Fn() -> bool,
     ) -> io::Result<()> {
+        let unpark =
+            Arc::new(Unpark { thread: thread::current(), has_woken: AtomicBool::new(true) });
         self.wait_in_time(|slice| {
-            lock_waiters.register(Waker::from(Arc::new(Unpark(thread::current()))));
+            // a waker serves once; one that still waits must not be joined by another in each slice
+            if unpark.has_woken.swap(false, Ordering::SeqCst) {
+                lock_waiters.register(Waker::from(unpark.clone()));
+            }
             if !is_free() {
                 thread::park_timeout(slice);
             }

@@ -24,9 +24,17 @@ impl Transport {
             Some(_) => return self.place_in_another(reactor, register),
             None => {}
         }
-        let registration = register(&*self.live_socket()?)?;
-        let registration = self.registration.get_or_init(|| registration);
-        self.unless_finished(registration)
+        match self.registration.set(register(&*self.live_socket()?)?) {
+            Ok(()) => {}
+            // another reactor was quicker, or another thread of this one
+            Err(registration) => {
+                return self.place_in_another(reactor, |_| Ok(registration));
+            }
+        }
+        self.registration.get().map_or_else(
+            || Err(io::ErrorKind::NotConnected.into()),
+            |registration| self.unless_finished(registration),
+        )
     }
 
     /// For a caller in another reactor's thread than the handler's, for instance a task of another

@@ -170,9 +170,12 @@ impl AsyncConnection {
                     }
                 }
                 Work::AwaitClose(stream) => {
+                    // as in `receive`
+                    self.set_awaits_input(true);
                     if self.call(|| Stream::receive_close(stream.bind(py)))?.is_none() {
                         return Ok(Tried::Later);
                     }
+                    self.set_awaits_input(false);
                     self.set_awaits_close(false);
                     Work::Drain
                 }
@@ -194,7 +197,9 @@ impl AsyncConnection {
 
     fn receive<'py>(&self, py: Python<'py>, stream: &Bound<'py, Stream>) -> PyResult<Tried<'py>> {
         let transport = &*self.transport;
-        self.set_awaits_input(false);
+        // before anything looks whether there is input: otherwise the keepalive thread could take
+        // it into the buffer in between, and epoll would not report it any more
+        self.set_awaits_input(true);
         let is_backed_up = transport.is_backed_up();
         // a buffered message can be returned at once; otherwise prepare to wait before calling the
         // stream, which is cheaper than a call that fails
@@ -206,6 +211,7 @@ impl AsyncConnection {
                 if transport.has_held() {
                     // do not receive more, and so do not queue more pongs, for a peer that is not
                     // reading
+                    self.set_awaits_input(false);
                     return Ok(Tried::Later);
                 }
             }
@@ -213,22 +219,21 @@ impl AsyncConnection {
                 && !parker.is_readable()
                 && transport.try_inbound().is_some_and(|mut inbound| inbound.is_drained());
             if is_drained && parker.wait_readable().is_err() {
-                self.set_awaits_input(true);
                 return Ok(Tried::Later);
             }
         }
         let call = Call::begin(&self.shared);
-        match Stream::receive(stream, ReceiveGoal::Message) {
-            // not an error of the stream: the call has to wait
-            Err(_) if call.is_blocked() => {
-                if call.lets_others_go_on() {
-                    return Ok(Tried::OthersFirst);
-                }
-                self.set_awaits_input(true);
-                Ok(Tried::Later)
-            }
-            outcome => outcome.map(Tried::Done),
+        let received = Stream::receive(stream, ReceiveGoal::Message);
+        // not an error of the stream: the call has to wait
+        let is_blocked = received.is_err() && call.is_blocked();
+        if is_blocked && !call.lets_others_go_on() {
+            return Ok(Tried::Later);
         }
+        self.set_awaits_input(false);
+        if is_blocked {
+            return Ok(Tried::OthersFirst);
+        }
+        received.map(Tried::Done)
     }
 
     /// Makes a call of a stream. Returns `None` if the call must be repeated.
