@@ -316,6 +316,10 @@ impl Connection {
         extensions: Option<&str>,
         extra: Vec<(String, String)>,
     ) -> PyResult<bool> {
+        let seat = self.seat.as_ref();
+        if !seat.is_some_and(|(registry, id)| registry.begin_answer(*id)) {
+            return Ok(false);
+        }
         let accept = self.accept.get().map(String::as_str).unwrap_or_default();
         let answer = Answer { accept, protocol, extensions, extra: &extra };
         if let Some(slot) = &self.answer_slot {
@@ -332,7 +336,10 @@ impl Connection {
             self.transport.note_answer(SWITCHING_PROTOCOLS);
         }
         lock(&self.head).pack();
-        Ok(self.seat.as_ref().is_some_and(|(registry, id)| registry.establish(*id)))
+        if let Some((registry, id)) = seat {
+            registry.establish(*id);
+        }
+        Ok(true)
     }
 
     #[pyo3(signature = (status, why, supported_versions=None))]

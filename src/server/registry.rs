@@ -27,7 +27,8 @@ struct State {
     live: HashMap<u64, Entry>,
     /// Open connections with plain HTTP.
     http_connections: [usize; 2],
-    closing: bool,
+    /// What is sent to every peer when the server closes; set from then on.
+    server_close: Option<ServerClose>,
     /// The sums over connections that have ended.
     totals: Totals,
 }
@@ -37,6 +38,8 @@ struct Entry {
     transport: Arc<Transport>,
     /// The place where its handler should run.
     place: Concurrency,
+    /// The answer 101 is being sent, so that a close frame must wait.
+    is_answering: bool,
     _seat: ConnectionPermit,
 }
 
@@ -88,25 +91,40 @@ impl Registry {
         permit: ConnectionPermit,
     ) -> Option<u64> {
         let mut state = self.lock();
-        if state.closing {
+        if state.server_close.is_some() {
             return None;
         }
         let id = state.next;
         state.next += 1;
-        state.live.insert(id, Entry { transport, place, _seat: permit });
+        state.live.insert(id, Entry { transport, place, is_answering: false, _seat: permit });
         Some(id)
     }
 
-    /// Notes that the answer 101 has been sent. Returns `false` if the server is closing; then it
-    /// has cut the connection.
-    pub fn establish(&self, id: u64) -> bool {
-        let state = self.lock();
-        let closing = state.closing;
-        if let Some(entry) = state.live.get(&id) {
-            // while the registry is locked: `close` cuts connections that are not established
-            entry.transport.note_established();
+    /// Notes that the answer 101 is about to be sent. Returns `false` if the server is closing; then
+    /// it has cut the connection.
+    pub fn begin_answer(&self, id: u64) -> bool {
+        let mut state = self.lock();
+        if state.server_close.is_some() {
+            return false;
         }
-        !closing
+        if let Some(entry) = state.live.get_mut(&id) {
+            entry.is_answering = true;
+        }
+        true
+    }
+
+    /// Notes that the answer 101 has been sent. If the server has begun to close meanwhile, its
+    /// close frame follows.
+    pub fn establish(&self, id: u64) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if let Some(entry) = state.live.get_mut(&id) {
+            // while the registry is locked: `close` treats each connection by its state
+            entry.transport.note_established();
+            if let Some(server_close) = &state.server_close {
+                entry.transport.go_away(server_close);
+            }
+        }
     }
 
     /// Removes a connection after its handler has returned.
@@ -162,7 +180,7 @@ impl Registry {
     /// Wakes the threads that wait for the last connection. Nobody waits before the server closes,
     /// which saves a system call.
     fn tell(&self, state: &State) {
-        if state.closing {
+        if state.server_close.is_some() {
             self.changed.notify_all();
         }
     }
@@ -177,11 +195,11 @@ impl Registry {
     /// Refuses new connections and sends a close frame to the open ones.
     pub fn close(&self, server_close: &ServerClose) {
         let mut state = self.lock();
-        state.closing = true;
+        state.server_close = Some(server_close.clone());
         for entry in state.live.values() {
             if entry.is_established() {
                 entry.transport.go_away(server_close);
-            } else {
+            } else if !entry.is_answering {
                 entry.transport.cut();
             }
         }
