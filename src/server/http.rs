@@ -20,13 +20,16 @@ mod path;
 mod private;
 pub(super) mod refusal;
 
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, panic::resume_unwind, path::PathBuf, sync::Arc};
 
 use http::{header, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{
+    sync::watch,
+    task::{spawn_blocking, JoinError},
+};
 
 pub(super) use self::framing::Framing;
 pub(super) use self::http_stream::{End, HttpRequest, Verdict};
@@ -47,6 +50,7 @@ use super::{
     log::{
         escape::printable,
         event::{EventSink, Level, HANDLER_LOG},
+        panics::caught,
     },
 };
 use crate::{
@@ -190,7 +194,11 @@ impl HttpServer {
             .then(|| (asked.http_request.resource.clone(), asked.head.version.clone()));
         let has_body = matches!(asked.framing, Framing::Length(1..));
         let mut body = Some((asked.framing, body));
-        let mut response = self.respond(asked, &mut body, client, busy).await;
+        let response = caught(self.respond(asked, &mut body, client, busy)).await;
+        let mut response = response.unwrap_or_else(|| {
+            // the log has the cause
+            answers::page(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+        });
         if has_body && body.is_some() {
             // the body is unread, so the server does not know where the next request begins
             answers::close_behind(&mut response);
@@ -273,7 +281,7 @@ impl HttpServer {
 
     async fn find(&self, resource: Resource) -> Found {
         let locator = self.locator.clone();
-        spawn_blocking(move || locator.find(&resource)).await.unwrap_or(Found::Missing)
+        or_panic(spawn_blocking(move || locator.find(&resource)).await).unwrap_or(Found::Unreadable)
     }
 
     async fn list(&self, target: String, directory: PathBuf) -> Response<Body> {
@@ -281,10 +289,21 @@ impl HttpServer {
         let page = spawn_blocking(move || {
             locator.list(&directory).map(|entries| listing::page(&target, &entries))
         });
-        match page.await {
-            Ok(Ok(page)) => answers::html(page),
+        match or_panic(page.await) {
+            Some(Ok(page)) => answers::html(page),
             _ => answers::page(StatusCode::NOT_FOUND, "No permission to list directory"),
         }
+    }
+}
+
+/// The result of a blocking task; `None` if it was cancelled. A panic of the task goes on here.
+fn or_panic<T>(result: Result<T, JoinError>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => match error.try_into_panic() {
+            Ok(payload) => resume_unwind(payload),
+            Err(_) => None,
+        },
     }
 }
 

@@ -2,4 +2,5 @@
 
 pub(super) mod escape;
 pub(super) mod event;
+pub(super) mod panics;
 pub(super) mod repeated;

@@ -17,6 +17,7 @@ use self::{
 use super::{
     admission::{arrivals::Arrivals, permit},
     config::Concurrency,
+    log::panics,
     registry::{HttpVersion, Survey},
     state::{ServerState, Workers},
 };
@@ -35,6 +36,11 @@ pub(super) fn describe(shared: &ServerState) -> String {
     write_connections(&mut text, &survey);
     write_totals(&mut text, &survey.totals);
     write_workers(&mut text, shared.acceptor.workers());
+    text.counter(
+        "fastwsh_internal_errors_total",
+        "Mistakes of the server itself that it survived.",
+    )
+    .value(panics::count());
     process::write(&mut text);
     text.into_string()
 }

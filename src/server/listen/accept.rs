@@ -37,6 +37,7 @@ use crate::{
         keepalive::KeepaliveThread,
         log::{
             event::{Event, EventSink, Level, SERVER_LOG},
+            panics,
             repeated::{and_more, Repeated},
         },
         metrics,
@@ -87,6 +88,7 @@ impl Server {
             .thread_name("fastwsh-io")
             .enable_all()
             .build()?;
+        panics::report_to(&events);
         let (stop, _) = watch::channel(false);
         let registry = Arc::new(Registry::default());
         let keepalive_thread = KeepaliveThread::start(
