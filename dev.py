@@ -34,7 +34,7 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 # What the tests drive, by the package of Debian that has it.
 BROWSER = {"chromium": "chromium", "chromium-driver": "chromedriver"}
-TOOLS = {"curl": "curl"}
+TOOLS = {"curl": "curl", "nodejs": "node", "npm": "npm"}
 WEB_SERVERS = {name: name for name in ("apache2", "caddy", "haproxy", "nginx")}
 
 # Debian's packages ask it whether they may start what they install: 101 is no.
@@ -45,6 +45,9 @@ REMEDIES = {
     "fmt": "rustup component add rustfmt, or on Debian apt-get install rustfmt",
     "clippy": "rustup component add clippy, or on Debian apt-get install rust-clippy",
 }
+
+# The whole suite takes all cores; a file's tests stay together, as they share what is costly.
+_IN_PARALLEL = ("-n", "auto", "--dist", "loadfile")
 
 # A crate of its own, built beside the others.
 _LOAD_GENERATOR = (
@@ -266,7 +269,7 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
         ("mypy", [python, "-m", "mypy"]),
         ("stubtest", [python, "-m", "mypy.stubtest", "fastwsh._core"]),
         ("mkdocs build", [python, "-m", "mkdocs", "build", "--quiet", "--strict"]),
-        ("pytest", [python, "-m", "pytest", *arguments]),
+        ("pytest", [python, "-m", "pytest", *(arguments or _IN_PARALLEL)]),
     ]
     # The theme's word about the future of mkdocs is not for each run.
     environ = {**environment.environ(), "NO_MKDOCS_2_WARNING": "1"}

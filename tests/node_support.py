@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,14 @@ def install_ws(cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as work:
         command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", work]
         subprocess.run([*command, f"ws@{_WS}"], check=True, capture_output=True)
-        # one rename, so that a run that is interrupted leaves nothing half installed
-        Path(work).rename(target)
-        Path(work).mkdir()
+        # one rename, so that a run that is interrupted leaves nothing half installed; another
+        # process of a parallel run may have come first
+        done = Path(work, "done")
+        done.mkdir()
+        Path(work, "node_modules").rename(done / "node_modules")
+        with suppress(OSError):
+            done.rename(target)
+    assert target.is_dir()
     return target
 
 

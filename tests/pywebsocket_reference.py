@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -43,8 +43,11 @@ def install_pywebsocket3(source: Path) -> Path:
         copy = Path(work, "source")
         subprocess.run(["cp", "-R", str(source), str(copy)], check=True)
         subprocess.run([*command, str(copy)], check=True)
-        # One rename, so that a run that is interrupted leaves nothing half installed.
-        built.rename(target)
+        # One rename, so that a run that is interrupted leaves nothing half installed; another
+        # process of a parallel run may have come first.
+        with suppress(OSError):
+            built.rename(target)
+    assert target.is_dir()
     return target
 
 
