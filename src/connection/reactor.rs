@@ -223,7 +223,8 @@ impl Reactor {
         match socket.readiness() {
             ReadinessSource::Descriptor(descriptor) => {
                 let interest = Interest::READABLE | Interest::WRITABLE;
-                let mut source = SourceFd(&descriptor.as_raw_fd());
+                let number = descriptor.as_raw_fd();
+                let mut source = SourceFd(&number);
                 let registry = self.poll.registry();
                 if let Err(error) = registry.register(&mut source, token.token(), interest) {
                     self.free.push(index);

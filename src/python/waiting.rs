@@ -62,6 +62,9 @@ pub(super) trait Scheduler {
 
 /// A scheduler for callers that share a thread and take turns in the middle of their calls.
 pub(super) trait TurnTaking: Scheduler {
+    /// The same object, for compilers that do not convert it by themselves (before Rust 1.86).
+    fn as_scheduler(&self) -> &dyn Scheduler;
+
     /// Lets others run if the caller has used up its budget.
     fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()>;
 
@@ -122,7 +125,7 @@ fn here<T>(ask: impl FnOnce(&(dyn Scheduler + '_)) -> T) -> T {
         return ask(&*event_loop);
     }
     match HUB.get() {
-        Some(hub) => ask(hub),
+        Some(hub) => ask(hub.as_scheduler()),
         None => ask(&OwnThread),
     }
 }

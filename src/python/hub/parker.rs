@@ -106,6 +106,10 @@ impl Scheduler for HubThread {
 }
 
 impl TurnTaking for HubThread {
+    fn as_scheduler(&self) -> &dyn Scheduler {
+        self
+    }
+
     fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()> {
         if !self.is_in_handler() {
             return Ok(());
