@@ -1,11 +1,11 @@
 //! `Connection`: the object that a handler sees as `request.connection`, with the methods that the
 //! session needs. A client's connection is the same class, without a server.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+mod address;
+mod head;
+mod raw;
+
+use std::sync::{Arc, Mutex};
 
 use pyo3::{
     exceptions::PyTypeError,
@@ -14,26 +14,25 @@ use pyo3::{
     PyTraverseError, PyVisit,
 };
 
+pub(super) use self::{address::to_python, raw::read_exactly};
+use self::{head::Head, raw::read_some};
 use super::{
     argument::bytes_of,
     errors::connection_error,
-    waiting::{self, sending, waiting},
+    waiting::{self, sending},
 };
 use crate::{
     client::Connected,
-    connection::{Flusher, Outcome, Transport, Wait},
+    connection::{Flusher, Outcome, Transport},
     locks::lock,
     protocol::{
         handshake::{Answer, Opening, OPENED, SWITCHING_PROTOCOLS},
-        head::{latin1, HeadLimits, HeadReader, RequestHead},
+        head::{latin1, RequestHead},
         limits::FrameLimits,
         uri::split_resource,
     },
     server::{AnswerSlot, EventSink, Level, Refusal, Registry, SERVER_LOG},
 };
-
-/// The most bytes for one raw read: a caller that asks for gigabytes gets them in pieces.
-const READ_AT_ONCE: usize = 64 * 1024;
 
 /// The settings of a server for all its connections.
 #[derive(Debug, Clone)]
@@ -67,23 +66,6 @@ pub(super) struct Connection {
     /// The server's Python object; embedders find it through `_request_handler`.
     #[pyo3(get)]
     server: Py<PyAny>,
-}
-
-/// The request. Few handlers look at it after the handshake.
-enum Head {
-    Parsed(RequestHead),
-    /// The bytes as received, which need a fifth of the memory.
-    Packed(Box<[u8]>),
-}
-
-impl Head {
-    /// A head of HTTP/2 cannot be parsed from bytes again.
-    fn pack(&mut self) {
-        let Self::Parsed(head) = self else { return };
-        if !head.is_http_2() {
-            *self = Self::Packed(std::mem::take(&mut head.bytes));
-        }
-    }
 }
 
 /// The offers of the opening handshake: subprotocols, and extensions with their parameters.
@@ -131,40 +113,6 @@ impl Connection {
             answer_slot: None,
             server: none,
         }
-    }
-
-    fn send(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
-        waiting::yield_if_over_budget(py)?;
-        waiting::charge_bytes(bytes.len());
-        sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?.map_err(|error| {
-            self.transport.note_end_told();
-            connection_error(py, &error)
-        })
-    }
-
-    fn head<T>(&self, look: impl FnOnce(&RequestHead) -> T) -> Option<T> {
-        match &*lock(&self.head) {
-            Head::Parsed(head) => Some(look(head)),
-            Head::Packed(bytes) => {
-                let parsed = HeadReader::new(HeadLimits::NONE).finish(bytes);
-                parsed.ok().map(|(head, _)| look(&head))
-            }
-        }
-    }
-
-    /// Whether bytes cannot be sent because they would come before the answer. A handler that
-    /// answers by itself would do this, and HTTP/2 does not allow it. If so, resets the stream.
-    fn refuses_early_bytes(&self) -> bool {
-        let Some(slot) = self.answer_slot.as_ref().filter(|slot| slot.is_empty()) else {
-            return false;
-        };
-        slot.give_up();
-        self.warn(|| {
-            "bytes before the server's answer, such as an answer of the handler's own, cannot be sent \
-             over HTTP/2: stream reset"
-                .to_owned()
-        });
-        true
     }
 
     fn warn(&self, what: impl FnOnce() -> String) {
@@ -413,81 +361,4 @@ impl Connection {
     fn set_clean(&self) {
         self.transport.note_handshake_done();
     }
-}
-
-/// An address as Python's `socket` has it; an empty string for the peer of a Unix socket.
-pub(super) fn to_python(py: Python<'_>, address: Option<SocketAddr>) -> PyResult<Bound<'_, PyAny>> {
-    let Some(address) = address else { return Ok(PyString::new(py, "").into_any()) };
-    let host = address.ip().to_string();
-    let address = match address {
-        SocketAddr::V4(address) => (host, address.port()).into_pyobject(py)?,
-        SocketAddr::V6(address) => {
-            (host, address.port(), address.flowinfo(), address.scope_id()).into_pyobject(py)?
-        }
-    };
-    Ok(address.into_any())
-}
-
-/// Reads at most `most` bytes. Waits until there are some, or the stream ends.
-fn read_some(py: Python<'_>, transport: &Transport, most: usize) -> PyResult<io::Result<Vec<u8>>> {
-    waiting::yield_if_over_budget(py)?;
-    transport.note_raw();
-    let bytes = waiting(py, transport, |wait| {
-        transport.flush_before_wait(wait);
-        let mut inbound = transport.inbound(wait)?;
-        let buffered = inbound.bytes();
-        let mut bytes = buffered[..buffered.len().min(most)].to_vec();
-        inbound.consume(bytes.len());
-        while bytes.is_empty() && most > 0 {
-            match inbound.fill_target(&mut bytes, most.min(READ_AT_ONCE) as u64, wait) {
-                Ok(0) => break,
-                Ok(_) => bytes.shrink_to_fit(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    inbound.wait_readable(wait)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(bytes)
-    })?;
-    waiting::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
-    Ok(bytes)
-}
-
-/// Reads until it has `wanted` bytes or the stream ends.
-pub(super) fn read_exactly(
-    py: Python<'_>,
-    transport: &Transport,
-    wanted: usize,
-) -> PyResult<io::Result<Vec<u8>>> {
-    waiting::yield_if_over_budget(py)?;
-    transport.note_raw();
-    let bytes = waiting(py, transport, |wait| {
-        transport.flush_before_wait(wait);
-        let mut inbound = transport.inbound(wait)?;
-        let mut bytes = Vec::new();
-        loop {
-            let buffered = inbound.bytes();
-            let count = buffered.len().min(wanted - bytes.len());
-            bytes.extend_from_slice(&buffered[..count]);
-            inbound.consume(count);
-            if bytes.len() == wanted {
-                return Ok(bytes);
-            }
-            let missing = (wanted - bytes.len()) as u64;
-            if let Wait::Park(parker) = wait {
-                parker.pause()?;
-            }
-            match inbound.fill_target(&mut bytes, missing, wait) {
-                Ok(0) => return Ok(bytes),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    inbound.wait_readable(wait)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    })?;
-    waiting::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
-    Ok(bytes)
 }

@@ -1,0 +1,36 @@
+//! The head of a connection's request, packed while nobody reads it.
+
+use super::Connection;
+use crate::{
+    locks::lock,
+    protocol::head::{HeadLimits, HeadReader, RequestHead},
+};
+
+/// The request. Few handlers look at it after the handshake.
+pub(super) enum Head {
+    Parsed(RequestHead),
+    /// The bytes as received, which need a fifth of the memory.
+    Packed(Box<[u8]>),
+}
+
+impl Head {
+    /// A head of HTTP/2 cannot be parsed from bytes again.
+    pub(super) fn pack(&mut self) {
+        let Self::Parsed(head) = self else { return };
+        if !head.is_http_2() {
+            *self = Self::Packed(std::mem::take(&mut head.bytes));
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn head<T>(&self, look: impl FnOnce(&RequestHead) -> T) -> Option<T> {
+        match &*lock(&self.head) {
+            Head::Parsed(head) => Some(look(head)),
+            Head::Packed(bytes) => {
+                let parsed = HeadReader::new(HeadLimits::NONE).finish(bytes);
+                parsed.ok().map(|(head, _)| look(&head))
+            }
+        }
+    }
+}

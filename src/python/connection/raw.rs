@@ -1,0 +1,111 @@
+//! Raw reads and writes: bytes that are not frames of a stream.
+
+use std::io;
+
+use pyo3::prelude::*;
+
+use super::Connection;
+use crate::{
+    connection::{Transport, Wait},
+    python::{
+        errors::connection_error,
+        waiting::{self, sending, waiting},
+    },
+};
+
+/// The most bytes for one raw read: a caller that asks for gigabytes gets them in pieces.
+const READ_AT_ONCE: usize = 64 * 1024;
+
+impl Connection {
+    pub(super) fn send(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
+        waiting::yield_if_over_budget(py)?;
+        waiting::charge_bytes(bytes.len());
+        sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?.map_err(|error| {
+            self.transport.note_end_told();
+            connection_error(py, &error)
+        })
+    }
+
+    /// Whether bytes cannot be sent because they would come before the answer. A handler that
+    /// answers by itself would do this, and HTTP/2 does not allow it. If so, resets the stream.
+    pub(super) fn refuses_early_bytes(&self) -> bool {
+        let Some(slot) = self.answer_slot.as_ref().filter(|slot| slot.is_empty()) else {
+            return false;
+        };
+        slot.give_up();
+        self.warn(|| {
+            "bytes before the server's answer, such as an answer of the handler's own, cannot be sent \
+             over HTTP/2: stream reset"
+                .to_owned()
+        });
+        true
+    }
+}
+
+/// Reads at most `most` bytes. Waits until there are some, or the stream ends.
+pub(super) fn read_some(
+    py: Python<'_>,
+    transport: &Transport,
+    most: usize,
+) -> PyResult<io::Result<Vec<u8>>> {
+    waiting::yield_if_over_budget(py)?;
+    transport.note_raw();
+    let bytes = waiting(py, transport, |wait| {
+        transport.flush_before_wait(wait);
+        let mut inbound = transport.inbound(wait)?;
+        let buffered = inbound.bytes();
+        let mut bytes = buffered[..buffered.len().min(most)].to_vec();
+        inbound.consume(bytes.len());
+        while bytes.is_empty() && most > 0 {
+            match inbound.fill_target(&mut bytes, most.min(READ_AT_ONCE) as u64, wait) {
+                Ok(0) => break,
+                Ok(_) => bytes.shrink_to_fit(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    inbound.wait_readable(wait)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
+    })?;
+    waiting::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
+    Ok(bytes)
+}
+
+/// Reads until it has `wanted` bytes or the stream ends.
+pub(in crate::python) fn read_exactly(
+    py: Python<'_>,
+    transport: &Transport,
+    wanted: usize,
+) -> PyResult<io::Result<Vec<u8>>> {
+    waiting::yield_if_over_budget(py)?;
+    transport.note_raw();
+    let bytes = waiting(py, transport, |wait| {
+        transport.flush_before_wait(wait);
+        let mut inbound = transport.inbound(wait)?;
+        let mut bytes = Vec::new();
+        loop {
+            let buffered = inbound.bytes();
+            let count = buffered.len().min(wanted - bytes.len());
+            bytes.extend_from_slice(&buffered[..count]);
+            inbound.consume(count);
+            if bytes.len() == wanted {
+                return Ok(bytes);
+            }
+            let missing = (wanted - bytes.len()) as u64;
+            if let Wait::Park(parker) = wait {
+                parker.pause()?;
+            }
+            match inbound.fill_target(&mut bytes, missing, wait) {
+                Ok(0) => return Ok(bytes),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    inbound.wait_readable(wait)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    })?;
+    waiting::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
+    Ok(bytes)
+}
