@@ -6,7 +6,9 @@
 //!
 //! No lock is held while Python code runs: handlers' hooks may call the stream again.
 
+mod arguments;
 mod assembly;
+mod attributes;
 mod closing;
 mod frames;
 mod link;
@@ -24,25 +26,23 @@ use std::sync::{
 };
 
 use pyo3::{
-    exceptions::{PyRuntimeError, PyTypeError},
+    exceptions::PyRuntimeError,
     intern,
     prelude::*,
     sync::MutexExt,
-    types::{PyBytes, PyDict, PyList, PyString, PyTuple},
+    types::{PyBytes, PyDict, PyTuple},
     PyTraverseError, PyVisit,
 };
 
-pub(super) use self::wait::ReceiveGoal;
-use self::{
-    assembly::Assembly,
-    link::{Link, Turn},
+pub(super) use self::{
+    arguments::{CloseArgument, ReasonArgument},
+    wait::ReceiveGoal,
 };
+use self::{assembly::Assembly, link::Link};
 use super::{
     argument::{bytes_of, Number, Truth},
-    connection::Connection,
     errors::Kind,
     options::{Direction, StreamOptions},
-    repr, waiting,
 };
 use crate::{
     locks::lock,
@@ -267,41 +267,6 @@ impl Stream {
     }
 }
 
-/// A close code, which may be `None` explicitly.
-#[derive(Clone, Copy)]
-pub(super) struct CloseArgument(pub(super) Option<Number>);
-
-impl From<i64> for CloseArgument {
-    fn from(code: i64) -> Self {
-        Self(Some(code.into()))
-    }
-}
-
-impl<'py> FromPyObject<'_, 'py> for CloseArgument {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        object.extract().map(Self)
-    }
-}
-
-/// A close reason that may be left out; `None` is no reason, but what a handler has said.
-pub(super) struct ReasonArgument(pub(super) Option<Py<PyAny>>);
-
-impl ReasonArgument {
-    pub(super) fn or_empty(self, py: Python<'_>) -> Py<PyAny> {
-        self.0.unwrap_or_else(|| intern!(py, "").clone().into_any().unbind())
-    }
-}
-
-impl<'py> FromPyObject<'_, 'py> for ReasonArgument {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Self(Some(object.to_owned().unbind())))
-    }
-}
-
 impl Stream {
     fn inner(&self) -> PyResult<&Inner> {
         self.get().ok_or_else(|| PyRuntimeError::new_err("Stream.__init__ was not called"))
@@ -324,97 +289,8 @@ impl Stream {
 }
 
 impl Inner {
-    fn link<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
-        let connection = self.attribute(py, intern!(py, "connection"))?;
-        Ok(match connection.cast_into_exact::<Connection>() {
-            Ok(connection) => Link::Native(connection),
-            Err(error) => Link::Duck(error.into_inner()),
-        })
-    }
-
-    fn attribute<'py>(
-        &self,
-        py: Python<'py>,
-        name: &Bound<'py, PyString>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(attributes) = &self.attributes {
-            if let Some(value) = attributes.bind(py).get_item(name)? {
-                return Ok(value);
-            }
-        }
-        self.request.bind(py).getattr(name)
-    }
-
-    fn client_terminated(&self, py: Python<'_>) -> PyResult<bool> {
-        self.attribute(py, intern!(py, "client_terminated"))?.is_truthy()
-    }
-
-    /// Whether our side has sent a close frame. If the server has sent one on its own, sets
-    /// `request.server_terminated` first.
-    fn server_terminated(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<bool> {
-        let name = intern!(py, "server_terminated");
-        if self.attribute(py, name)?.is_truthy()? {
-            return Ok(true);
-        }
-        let going_away = match link {
-            Link::Native(connection) => connection.get().transport.closing().is_going_away(),
-            Link::Duck(_) => false,
-        };
-        if going_away {
-            self.request.bind(py).setattr(name, true)?;
-        }
-        Ok(going_away)
-    }
-
-    fn set(
-        &self,
-        py: Python<'_>,
-        name: &Bound<'_, PyString>,
-        value: impl for<'a> IntoPyObject<'a>,
-    ) -> PyResult<()> {
-        self.request.bind(py).setattr(name, value)
-    }
-
-    /// Whether there is no filter in this direction.
-    fn is_plain(&self, py: Python<'_>, direction: Direction) -> bool {
-        self.own_options.as_ref().is_some_and(|options| options.get().is_plain(py, direction))
-    }
-
-    fn filters<'py>(
-        &self,
-        py: Python<'py>,
-        frames: &Bound<'py, PyString>,
-        messages: &Bound<'py, PyString>,
-    ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
-        let options = self.options.bind(py);
-        let list = |name: &Bound<'py, PyString>| {
-            options
-                .getattr(name)?
-                .cast_into::<PyList>()
-                .map_err(|_| PyTypeError::new_err(format!("StreamOptions.{name} must be a list")))
-        };
-        Ok((list(frames)?, list(messages)?))
-    }
-
-    fn remote_addr(&self, py: Python<'_>) -> PyResult<String> {
-        let connection = self.attribute(py, intern!(py, "connection"))?;
-        Ok(repr(&connection.getattr(intern!(py, "remote_addr"))?))
-    }
-
     /// Locks the reader; another thread may hold it while it waits for the peer.
     fn reader(&self, py: Python<'_>) -> MutexGuard<'_, MessageReader> {
         self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Waits while another caller holds a lock of the stream, which it may do while it waits itself.
-fn turn_of<'a>(py: Python<'_>, link: &Link<'_>, mutex: &'a Mutex<()>) -> PyResult<Turn<'a>> {
-    let Link::Native(connection) = link else {
-        let guard = mutex.lock_py_attached(py);
-        let guard = guard.unwrap_or_else(PoisonError::into_inner);
-        return Ok(Turn::new(guard, None));
-    };
-    let transport = &connection.get().transport;
-    let guard = waiting::turn(py, transport, mutex)?;
-    Ok(Turn::new(guard, Some(transport.clone())))
 }

@@ -1,9 +1,9 @@
 //! The connection below a stream, which is native or a Python object, and the settings that follow
 //! from that.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::prelude::*;
+use pyo3::{prelude::*, sync::MutexExt};
 
 use crate::{
     connection::Transport,
@@ -11,6 +11,7 @@ use crate::{
     python::{
         connection::{Connection, Settings},
         errors::protocol_error,
+        waiting,
     },
 };
 
@@ -67,6 +68,22 @@ impl Drop for Turn<'_> {
             transport.lock_waiters().released();
         }
     }
+}
+
+/// Waits while another caller holds a lock of the stream, which it may do while it waits itself.
+pub(super) fn turn_of<'a>(
+    py: Python<'_>,
+    link: &Link<'_>,
+    mutex: &'a Mutex<()>,
+) -> PyResult<Turn<'a>> {
+    let Link::Native(connection) = link else {
+        let guard = mutex.lock_py_attached(py);
+        let guard = guard.unwrap_or_else(PoisonError::into_inner);
+        return Ok(Turn::new(guard, None));
+    };
+    let transport = &connection.get().transport;
+    let guard = waiting::turn(py, transport, mutex)?;
+    Ok(Turn::new(guard, Some(transport.clone())))
 }
 
 /// While this exists, the time limit for the peer's close frame runs.

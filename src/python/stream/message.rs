@@ -7,9 +7,9 @@ use pyo3::{prelude::*, types::PyBytes};
 
 use super::{
     assembly::{Assembly, AssemblyError, LARGE},
+    link::turn_of,
     lock,
     payload::{to_text, Payload},
-    turn_of,
     wait::{
         read_direct, take_whole, wait_event, wait_input, Buffered, ReadOutcome, ReceiveGoal,
         Received,

@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{lock, turn_of, Direction, Inner, Kind, Link};
+use super::{link::turn_of, lock, Direction, Inner, Kind, Link};
 use crate::{
     connection::AfterServerClose,
     protocol::{

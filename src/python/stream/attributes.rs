@@ -1,0 +1,90 @@
+//! Attributes of a stream's request and options, as handlers may have set them.
+
+use pyo3::{
+    exceptions::PyTypeError,
+    intern,
+    prelude::*,
+    types::{PyList, PyString},
+};
+
+use super::{link::Link, Inner};
+use crate::python::{connection::Connection, options::Direction, repr};
+
+impl Inner {
+    pub(super) fn link<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
+        let connection = self.attribute(py, intern!(py, "connection"))?;
+        Ok(match connection.cast_into_exact::<Connection>() {
+            Ok(connection) => Link::Native(connection),
+            Err(error) => Link::Duck(error.into_inner()),
+        })
+    }
+
+    pub(super) fn attribute<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyString>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(attributes) = &self.attributes {
+            if let Some(value) = attributes.bind(py).get_item(name)? {
+                return Ok(value);
+            }
+        }
+        self.request.bind(py).getattr(name)
+    }
+
+    pub(super) fn client_terminated(&self, py: Python<'_>) -> PyResult<bool> {
+        self.attribute(py, intern!(py, "client_terminated"))?.is_truthy()
+    }
+
+    /// Whether our side has sent a close frame. If the server has sent one on its own, sets
+    /// `request.server_terminated` first.
+    pub(super) fn server_terminated(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<bool> {
+        let name = intern!(py, "server_terminated");
+        if self.attribute(py, name)?.is_truthy()? {
+            return Ok(true);
+        }
+        let going_away = match link {
+            Link::Native(connection) => connection.get().transport.closing().is_going_away(),
+            Link::Duck(_) => false,
+        };
+        if going_away {
+            self.request.bind(py).setattr(name, true)?;
+        }
+        Ok(going_away)
+    }
+
+    pub(super) fn set(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyString>,
+        value: impl for<'a> IntoPyObject<'a>,
+    ) -> PyResult<()> {
+        self.request.bind(py).setattr(name, value)
+    }
+
+    /// Whether there is no filter in this direction.
+    pub(super) fn is_plain(&self, py: Python<'_>, direction: Direction) -> bool {
+        self.own_options.as_ref().is_some_and(|options| options.get().is_plain(py, direction))
+    }
+
+    pub(super) fn filters<'py>(
+        &self,
+        py: Python<'py>,
+        frames: &Bound<'py, PyString>,
+        messages: &Bound<'py, PyString>,
+    ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
+        let options = self.options.bind(py);
+        let list = |name: &Bound<'py, PyString>| {
+            options
+                .getattr(name)?
+                .cast_into::<PyList>()
+                .map_err(|_| PyTypeError::new_err(format!("StreamOptions.{name} must be a list")))
+        };
+        Ok((list(frames)?, list(messages)?))
+    }
+
+    pub(super) fn remote_addr(&self, py: Python<'_>) -> PyResult<String> {
+        let connection = self.attribute(py, intern!(py, "connection"))?;
+        Ok(repr(&connection.getattr(intern!(py, "remote_addr"))?))
+    }
+}
