@@ -1,6 +1,8 @@
 //! The sending half of a connection. Small frames may be held back for a moment and leave together;
 //! all others are sent at once.
 
+mod pieces;
+
 use std::{
     io,
     sync::{
@@ -9,11 +11,8 @@ use std::{
     },
 };
 
-use super::{
-    byte_stream::{ByteStream, Mode, SendResult},
-    flusher::NextLook,
-    wait::Wait,
-};
+use self::pieces::{remaining, send};
+use super::{byte_stream::ByteStream, flusher::NextLook, wait::Wait};
 use crate::protocol::frame::Opcode;
 
 /// Replies held back are sent when they reach this size.
@@ -25,10 +24,6 @@ const COPY_MAX: usize = 4 * 1024;
 /// Frames up to this size are assembled on the stack, which is quicker than a system call with two
 /// pieces.
 const STACK_MAX: usize = 256;
-
-/// From this size on, a send takes longer than it costs to release the interpreter, so the send is
-/// made with the interpreter released.
-const DETACH_MIN: usize = 32 * 1024;
 
 /// The flusher stops watching a connection that has held nothing back for this many looks.
 const FORGET_AFTER: u8 = 20;
@@ -339,42 +334,6 @@ fn kept(flushed: io::Result<()>) -> io::Result<()> {
     match flushed {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
         flushed => flushed,
-    }
-}
-
-/// Sends two pieces in order, waiting in the way of the caller.
-fn send(socket: &dyn ByteStream, first: &[u8], second: &[u8], wait: Wait<'_>) -> SendResult {
-    let parker = match wait {
-        Wait::Never => return socket.send(first, second, Mode::NonBlocking),
-        Wait::Long => return socket.send(first, second, Mode::Blocking),
-        Wait::Park(parker) => parker,
-    };
-    let total = first.len() + second.len();
-    let mut sent = 0;
-    loop {
-        let mut result = Ok(());
-        let (first, second) = remaining(first, second, sent);
-        if total < DETACH_MIN {
-            result = socket.send(first, second, Mode::NonBlocking);
-        } else {
-            parker.detached(&mut || result = socket.send(first, second, Mode::NonBlocking));
-        }
-        match result {
-            // with TLS, all bytes may be encrypted while records still wait for the kernel
-            Ok(()) if !socket.has_unsent() => return Ok(()),
-            Ok(()) => sent = total,
-            Err((count, error)) if error.kind() == io::ErrorKind::WouldBlock => sent += count,
-            Err((count, error)) => return Err((sent + count, error)),
-        }
-        parker.wait_writable().map_err(|error| (sent, error))?;
-    }
-}
-
-/// The rest of two pieces of which `done` bytes have been sent.
-fn remaining<'a>(first: &'a [u8], second: &'a [u8], done: usize) -> (&'a [u8], &'a [u8]) {
-    match first.get(done..) {
-        Some(first) => (first, second),
-        None => (&[], &second[done - first.len()..]),
     }
 }
 
