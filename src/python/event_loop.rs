@@ -5,6 +5,7 @@
 //! that are ready, and resumes the coroutines that wait for them one after the other. This saves a
 //! trip through the event loop's queue for each of them.
 
+mod budget;
 mod caller;
 mod operation;
 mod poller;
@@ -14,7 +15,7 @@ mod work;
 use std::{
     io,
     sync::{
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
         Arc, Mutex, MutexGuard,
     },
     time::Duration,
@@ -29,7 +30,7 @@ use super::{
     waiting,
 };
 use crate::{
-    connection::{CallerId, Reactor, ReactorToken, Remote, Slice, Transport, Wait},
+    connection::{CallerId, Reactor, ReactorToken, Remote, Transport, Wait},
     locks::lock,
     server::{JobQueue, Slices, Watchdog},
 };
@@ -37,10 +38,6 @@ use crate::{
 /// The most looks at the sockets in one call, as long as each finds something. A trip through the
 /// event loop costs as much as some messages, but other tasks of the loop must not wait for long.
 const LOOKS: usize = 8;
-
-/// The most messages that a coroutine receives or sends without waiting before others have their
-/// turn, unless its slice ends earlier.
-const BUDGET: usize = 64;
 
 /// The state of one event loop: what its coroutines wait for.
 pub(super) struct LoopState {
@@ -376,36 +373,5 @@ impl AsyncConnectionGuard {
     fn __call__(&self, py: Python<'_>, _arguments: &Bound<'_, PyAny>) {
         let guard = lock(&self.0).take();
         py.detach(|| drop(guard));
-    }
-}
-
-/// How much a coroutine may do before others have their turn. Only one thread uses it.
-struct Budget {
-    left: AtomicUsize,
-    slice: Slice,
-}
-
-impl Budget {
-    fn new() -> Self {
-        Self { left: AtomicUsize::new(BUDGET), slice: Slice::begin() }
-    }
-
-    fn renew(&self) {
-        self.left.store(BUDGET, Ordering::Relaxed);
-    }
-
-    /// Uses a part of the budget, and returns whether something was left. Most coroutines wait
-    /// after a message or two, so the clock is read only from the third message on.
-    fn spend(&self) -> bool {
-        let left = self.left.load(Ordering::Relaxed);
-        self.left.store(left.saturating_sub(1), Ordering::Relaxed);
-        match BUDGET - left {
-            0 | 1 => true,
-            2 => {
-                self.slice.begin_again();
-                true
-            }
-            _ => left > 0 && !self.slice.is_over(),
-        }
     }
 }

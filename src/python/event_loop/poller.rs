@@ -6,10 +6,11 @@ use std::{io, sync::Arc};
 use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, PyTraverseError, PyVisit};
 
 use super::{
+    budget::Budget,
     caller::{Call, Parker},
     operation::Operation,
     work::Work,
-    Budget, EventLoop, LoopState,
+    EventLoop, LoopState,
 };
 use crate::{
     connection::{Park, ReactorToken, Transport, Wait},
