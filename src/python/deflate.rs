@@ -4,6 +4,9 @@
 //! stream calls the framer directly. The methods of the filters are for handlers that call the
 //! filters or move them to other lists.
 
+mod offer;
+mod raw;
+
 use std::sync::Mutex;
 
 use pyo3::{
@@ -13,14 +16,15 @@ use pyo3::{
     PyClass,
 };
 
+pub(super) use self::{
+    offer::DeflateOffer,
+    raw::{RawDeflater, RawInflater},
+};
 use super::errors::{protocol_error, value_error};
 use crate::{
     locks::lock,
     protocol::{
-        deflate::{
-            DeflateLevel, Ending, Flush, Inflating, MessageDeflater, MessageInflater, Offer,
-            RawDeflater as Deflater, RawInflater as Inflater, WindowBits,
-        },
+        deflate::{DeflateLevel, Ending, Inflating, MessageDeflater, MessageInflater, WindowBits},
         frame::Opcode,
         ProtocolError,
     },
@@ -31,111 +35,6 @@ const DETACH_MIN: usize = 8 * 1024;
 
 /// The most that is compressed without a pause; it takes some milliseconds.
 const DEFLATE_AT_ONCE: usize = 256 * 1024;
-
-#[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct DeflateOffer(Offer);
-
-#[pymethods]
-impl DeflateOffer {
-    #[staticmethod]
-    #[expect(clippy::needless_pass_by_value, reason = "PyO3 extracts it")]
-    fn parse(parameters: Vec<(String, Option<String>)>) -> PyResult<Self> {
-        let parameters = parameters.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
-        Offer::parse(parameters).map(Self).map_err(value_error)
-    }
-
-    #[getter]
-    fn server_max_window_bits(&self) -> Option<u8> {
-        self.0.server_max_window_bits.map(WindowBits::bits)
-    }
-
-    #[getter]
-    fn server_no_context_takeover(&self) -> bool {
-        self.0.server_no_context_takeover
-    }
-
-    #[getter]
-    fn client_max_window_bits(&self) -> Option<u8> {
-        self.0.client_max_window_bits.map(WindowBits::bits)
-    }
-
-    #[getter]
-    fn client_no_context_takeover(&self) -> bool {
-        self.0.client_no_context_takeover
-    }
-}
-
-#[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct RawDeflater(Mutex<Deflater>);
-
-#[pymethods]
-impl RawDeflater {
-    #[new]
-    fn new(window_bits: i64) -> PyResult<Self> {
-        let window = WindowBits::new(window_bits).map_err(value_error)?;
-        Ok(Self(Mutex::new(Deflater::new(window))))
-    }
-
-    fn compress<'py>(&self, py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &lock(&self.0).compress(data, Flush::None))
-    }
-
-    fn compress_and_flush<'py>(&self, py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &lock(&self.0).compress(data, Flush::Sync))
-    }
-
-    fn compress_and_finish<'py>(&self, py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &lock(&self.0).compress(data, Flush::Finish))
-    }
-}
-
-#[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct RawInflater(Mutex<InflaterState>);
-
-#[derive(Default)]
-struct InflaterState {
-    stream: Inflater,
-    input: Vec<u8>,
-    /// Decompressed bytes that the caller has not taken yet.
-    output: Vec<u8>,
-}
-
-#[pymethods]
-impl RawInflater {
-    #[new]
-    fn new(window_bits: i64) -> PyResult<Self> {
-        // inflating always uses the largest window, which works for all streams
-        WindowBits::new(window_bits).map_err(value_error)?;
-        Ok(Self(Mutex::default()))
-    }
-
-    fn append(&self, data: &[u8]) {
-        lock(&self.0).input.extend_from_slice(data);
-    }
-
-    fn decompress<'py>(&self, py: Python<'py>, size: i64) -> PyResult<Bound<'py, PyBytes>> {
-        let limit = match size {
-            -1 => usize::MAX,
-            1.. => usize::try_from(size).unwrap_or(usize::MAX),
-            _ => return Err(value_error("size must be -1 or positive")),
-        };
-        let mut state = lock(&self.0);
-        let InflaterState { stream, input, output } = &mut *state;
-        if output.len() < limit {
-            let missing = limit - output.len();
-            let left = stream.inflate(input, output, missing).map_err(value_error)?.len();
-            input.drain(..input.len() - left);
-        }
-        let later = output.split_off(output.len().min(limit));
-        let now = PyBytes::new(py, output);
-        *output = later;
-        Ok(now)
-    }
-
-    fn reset(&self) {
-        lock(&self.0).stream.reset();
-    }
-}
 
 /// permessage-deflate on one stream.
 #[pyclass(frozen, module = "fastwsh._core")]
