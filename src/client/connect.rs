@@ -1,19 +1,14 @@
 //! Opens a connection to a target.
 
-use std::{
-    future::Future,
-    io,
-    net::{IpAddr, SocketAddr},
-    os::fd::OwnedFd,
-    sync::Arc,
-    time::Instant,
-};
+mod reach;
+
+use std::{future::Future, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Instant};
 
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    net::{lookup_host, TcpStream, UnixStream},
-    time::{timeout, timeout_at},
+    net::UnixStream,
+    time::timeout_at,
 };
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{
@@ -28,11 +23,9 @@ use super::{
     answer::{list, read_body, Answer},
     error::ConnectError,
     head::HeadTap,
-    proxy::{Kind, Proxy},
     request::{self, Options},
     tls,
-    tunnel::{self, Asked},
-    url::{place_of, Place, Target},
+    url::{Place, Target},
 };
 use crate::{
     connection::{ByteStream, PlainSocket, TlsSocket},
@@ -133,91 +126,6 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Connects to the server, through the proxy if there is one.
-    async fn lead(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-        let Some(proxy) = &self.options.proxy else { return self.reach(host, port).await };
-        let place = place_of(host, port);
-        let trace = self.options.trace.as_ref();
-        match proxy.kind {
-            Kind::Http => {
-                let stream = self.reach_proxy(proxy).await?;
-                self.within_proxy(proxy, tunnel::http(stream, proxy, &place, trace)).await
-            }
-            Kind::Socks { resolves_here: false } if host.parse::<IpAddr>().is_err() => {
-                let stream = self.reach_proxy(proxy).await?;
-                let asked = Asked::Name(host, port);
-                self.within_proxy(proxy, tunnel::socks(stream, proxy, asked, &place)).await
-            }
-            Kind::Socks { .. } => {
-                let mut last = Err(no_address(host));
-                for address in self.resolve(host, port).await? {
-                    let stream = self.reach_proxy(proxy).await?;
-                    let asked = Asked::Address(address);
-                    let opening = tunnel::socks(stream, proxy, asked, &place);
-                    last = self.within_proxy(proxy, opening).await;
-                    if last.is_ok() {
-                        break;
-                    }
-                }
-                last
-            }
-        }
-    }
-
-    async fn reach_proxy(&self, proxy: &Proxy) -> Result<TcpStream, ConnectError> {
-        let reached = self.reach(&proxy.host, proxy.port).await;
-        reached.map_err(|error| ConnectError::ToProxy(proxy.name(), Box::new(error)))
-    }
-
-    async fn within_proxy(
-        &self,
-        proxy: &Proxy,
-        opening: impl Future<Output = Result<TcpStream, ConnectError>>,
-    ) -> Result<TcpStream, ConnectError> {
-        let who = || format!("the proxy {}", proxy.name());
-        self.within_as(who, "lead to the server", opening).await?
-    }
-
-    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
-        let who = || host.to_owned();
-        let finding = lookup_host((host, port));
-        let found = self.within_as(who, "turn up in the name service", finding).await?;
-        let unknown = |error: io::Error| ConnectError::UnknownHost {
-            host: host.to_owned(),
-            reason: resolving(&error),
-        };
-        found.map(Iterator::collect).map_err(unknown)
-    }
-
-    /// Tries all addresses of a name, one after the other; each has its share of the time.
-    async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-        let found = self.resolve(host, port).await?;
-        let mut last = no_address(host);
-        let place = || place_of(host, port);
-        for (number, address) in found.iter().enumerate() {
-            let connecting = TcpStream::connect(address);
-            let share = self.deadline.map(|deadline| {
-                let left = deadline.saturating_duration_since(Instant::now());
-                left / u32::try_from(found.len() - number).unwrap_or(u32::MAX)
-            });
-            let connected = match share {
-                None => Ok(connecting.await),
-                Some(share) => timeout(share, connecting).await,
-            };
-            match connected {
-                Ok(Ok(stream)) => {
-                    // small frames must not wait for Nagle's algorithm; if this fails, the
-                    // connection is only slower
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => last = unreachable(&error, place()),
-                Err(_) => last = self.timed_out(place(), "accept the connection"),
-            }
-        }
-        Err(last)
-    }
-
     /// Does the opening handshake and checks the answer.
     async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
@@ -392,14 +300,4 @@ fn unreachable(error: &io::Error, address: String) -> ConnectError {
         io::ErrorKind::ConnectionRefused => ConnectError::Refused { address },
         _ => ConnectError::Unreachable { address, reason: strerror(error) },
     }
-}
-
-fn no_address(host: &str) -> ConnectError {
-    ConnectError::UnknownHost { host: host.to_owned(), reason: "it has no address".to_owned() }
-}
-
-/// The text of getaddrinfo(3), without the words that the standard library puts before it.
-fn resolving(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(": ").map_or(text.as_str(), |(_, reason)| reason).to_owned()
 }
