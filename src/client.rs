@@ -8,6 +8,7 @@
 mod answer;
 mod connect;
 mod error;
+mod first_bytes;
 mod head;
 mod proxy;
 mod request;

@@ -1,4 +1,4 @@
-//! TLS: reads certificates and keys from PEM files, and describes errors in sentences.
+//! TLS: reads certificates and keys from PEM files.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,6 +15,8 @@ use rustls::{
     RootCertStore, ServerConfig,
 };
 use thiserror::Error;
+
+use crate::tls_error::{describe, describe_certificate, Peer};
 
 /// The files for TLS, and whether to ask clients for a certificate.
 #[derive(Debug, Clone)]
@@ -76,7 +78,7 @@ pub enum TlsError {
         certificate: String,
         /// The key's file.
         key: String,
-        /// What rustls says.
+        /// What is wrong.
         reason: String,
     },
     /// The CA file cannot be used.
@@ -84,7 +86,7 @@ pub enum TlsError {
     BadAuthority {
         /// Which file.
         path: String,
-        /// What rustls says.
+        /// What is wrong.
         reason: String,
     },
 }
@@ -123,7 +125,7 @@ fn verifier(
     let bad = |reason: String| TlsError::BadAuthority { path: path.display().to_string(), reason };
     let mut roots = RootCertStore::empty();
     for certificate in read_certificates("CA certificate", path)? {
-        roots.add(certificate).map_err(|error| bad(error.to_string()))?;
+        roots.add(certificate).map_err(|error| bad(describe_own(&error)))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let builder = if optional { builder.allow_unauthenticated() } else { builder };
@@ -176,45 +178,20 @@ fn pem_error(what: &'static str, path: &Path, error: &PemError) -> TlsError {
     }
 }
 
-/// An error of TLS in words. Names of Rust values in the error's own text are split into words.
-pub fn in_words(error: &dyn std::fmt::Display) -> String {
-    let text = error.to_string();
-    let Some(start) = text.find("Other(").or_else(|| text.find("OtherError(")) else { return text };
-    let Some(open) = text.rfind('(') else { return text };
-    let name: String = text[open + 1..].chars().take_while(char::is_ascii_alphanumeric).collect();
-    if name.is_empty() {
-        return text;
-    }
-    let mut words = String::new();
-    for (index, c) in name.char_indices() {
-        if c.is_ascii_uppercase() && index > 0 {
-            words.push(' ');
+/// What is wrong with a certificate or key of this side.
+pub(crate) fn describe_own(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(error) => {
+            format!("the certificate {}", describe_certificate(error))
         }
-        words.push(if index == 0 { c } else { c.to_ascii_lowercase() });
+        error => describe(error, Peer::Any),
     }
-    format!("{}{}", &text[..start], words.replace("Ca used", "CA certificate used"))
 }
 
 fn unusable(files: &TlsFiles, error: &rustls::Error) -> TlsError {
     TlsError::Unusable {
         certificate: files.certificate.display().to_string(),
         key: files.private_key.display().to_string(),
-        reason: error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_values_become_words() {
-        let text = "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))";
-        assert_eq!(in_words(&text), "invalid peer certificate: CA certificate used as end entity");
-        let text = "invalid peer certificate: Other(OtherError(UnsupportedCertVersion))";
-        assert_eq!(in_words(&text), "invalid peer certificate: Unsupported cert version");
-        for text in ["peer sent no certificates", "Other", "x: Other()"] {
-            assert_eq!(in_words(&text), text);
-        }
+        reason: describe_own(error),
     }
 }

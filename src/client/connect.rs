@@ -22,6 +22,7 @@ use tokio_tungstenite::{
 use super::{
     answer::{list, read_body, Answer},
     error::ConnectError,
+    first_bytes::FirstBytes,
     head::HeadTap,
     request::{self, Options},
     tls,
@@ -32,6 +33,9 @@ use crate::{
     os_error::strerror,
     protocol::{deflate::Agreement, handshake::compute_accept, negotiate},
 };
+
+/// How a server begins that has spoken TLS already.
+const TLS_RECORD: &[u8] = b"\x16\x03";
 
 /// An open connection.
 #[derive(Debug)]
@@ -93,11 +97,15 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
             })?;
             let stream = attempt.lead(host, *port).await?;
             let peer = stream.peer_addr().ok();
-            let encrypting = TlsConnector::from(config).connect(server, stream);
+            let stream = FirstBytes::of(stream);
+            let encrypting = TlsConnector::from(config).connect(server, stream).into_fallible();
             let stream = attempt.within("finish the TLS handshake", encrypting).await?;
-            let stream = stream.map_err(|error| tls::explain(&error, target.address(), name))?;
+            let stream = stream.map_err(|(error, stream)| {
+                tls::explain(&error, target.address(), name, stream.received())
+            })?;
             let (stream, opened) = attempt.open(stream, request).await?;
             let (stream, connection) = stream.into_inner();
+            let stream = stream.into_inner();
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
             Ok(opened.over(Arc::new(TlsSocket::new(stream.into(), connection.into())), peer))
         }
@@ -236,7 +244,7 @@ impl Attempt<'_> {
                 self.answer("it speaks TLS; use wss:// there".to_owned())
             }
             Error::Io(error) if tls::is_cause(&error) => {
-                tls::explain(&error, address.clone(), &address)
+                tls::explain(&error, address.clone(), &address, TLS_RECORD)
             }
             Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 self.answer(error.to_string())

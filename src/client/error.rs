@@ -131,7 +131,7 @@ pub enum ConnectError {
     Tls {
         /// Host and port.
         address: String,
-        /// What rustls says.
+        /// What is wrong.
         reason: String,
     },
     /// The connection ended during the opening handshake.

@@ -10,7 +10,10 @@ use rustls::{
 };
 
 use super::error::ConnectError;
-use crate::tls_files::{in_words, read_certificates, read_key, TlsError};
+use crate::{
+    tls_error::{cause, describe_certificate, describe_handshake, is_record, Peer},
+    tls_files::{describe_own, read_certificates, read_key, TlsError},
+};
 
 /// How a client uses TLS.
 #[derive(Debug, Clone)]
@@ -41,7 +44,7 @@ pub(super) fn load(options: &TlsOptions) -> Result<Arc<ClientConfig>, ConnectErr
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| ConnectError::ClientCertificate(error.to_string()))?;
+        .map_err(|error| ConnectError::ClientCertificate(describe_own(&error)))?;
     let builder = match &options.verification {
         Verification::Authorities(file) => builder.with_root_certificates(roots(file.as_ref())?),
         Verification::Off => {
@@ -52,7 +55,7 @@ pub(super) fn load(options: &TlsOptions) -> Result<Arc<ClientConfig>, ConnectErr
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => builder
             .with_client_auth_cert(read_certificates("certificate", certificate)?, read_key(key)?)
-            .map_err(|error| ConnectError::ClientCertificate(error.to_string()))?,
+            .map_err(|error| ConnectError::ClientCertificate(describe_own(&error)))?,
     };
     Ok(Arc::new(config))
 }
@@ -67,7 +70,7 @@ fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, ConnectError> {
     for certificate in read_certificates("CA certificate", file)? {
         roots.add(certificate).map_err(|error| TlsError::BadAuthority {
             path: file.display().to_string(),
-            reason: error.to_string(),
+            reason: describe_own(&error),
         })?;
     }
     Ok(roots)
@@ -116,47 +119,39 @@ impl ServerCertVerifier for Trusting {
 
 /// Whether the error comes from TLS.
 pub(super) fn is_cause(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+    cause(error).is_some()
 }
 
 /// The error for a failed TLS handshake. With TLS 1.3, a server may also refuse the client's
-/// certificate after the handshake.
-pub(super) fn explain(error: &std::io::Error, address: String, host: &str) -> ConnectError {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner {
+/// certificate after the handshake. `first`: the first bytes of the server.
+pub(super) fn explain(
+    error: &std::io::Error,
+    address: String,
+    host: &str,
+    first: &[u8],
+) -> ConnectError {
+    match cause(error) {
         Some(rustls::Error::InvalidCertificate(reason)) => ConnectError::Certificate {
             host: host.to_owned(),
-            reason: certificate_reason(reason),
+            reason: format!("it {}", describe_certificate(reason)),
             remedy: remedy(reason),
         },
-        // the first bytes of an HTTP answer are not a TLS record
-        Some(rustls::Error::InvalidMessage(_)) => ConnectError::NotTls { address },
+        Some(rustls::Error::InvalidMessage(_)) if is_record(first) == Some(false) => {
+            ConnectError::NotTls { address }
+        }
         Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
             ConnectError::Tls {
                 address,
                 reason: "the server wants a client certificate; give one".to_owned(),
             }
         }
-        Some(other) => ConnectError::Tls { address, reason: in_words(other) },
-        None if error.kind() == std::io::ErrorKind::UnexpectedEof => ConnectError::Tls {
-            address,
-            reason: "it ended the connection; if it does not speak TLS, use ws://".to_owned(),
-        },
-        None => ConnectError::Tls { address, reason: crate::os_error::strerror(error) },
-    }
-}
-
-fn certificate_reason(error: &rustls::CertificateError) -> String {
-    use rustls::CertificateError as E;
-    match error {
-        E::UnknownIssuer => "it is signed by an unknown authority".to_owned(),
-        E::Expired | E::ExpiredContext { .. } => "it has expired".to_owned(),
-        E::NotValidYet | E::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
-        E::NotValidForName | E::NotValidForNameContext { .. } => {
-            "it is for another name".to_owned()
+        None if error.kind() == std::io::ErrorKind::UnexpectedEof && first.is_empty() => {
+            ConnectError::Tls {
+                address,
+                reason: "it ended the connection; if it does not speak TLS, use ws://".to_owned(),
+            }
         }
-        E::Revoked => "it has been revoked".to_owned(),
-        other => in_words(other),
+        _ => ConnectError::Tls { address, reason: describe_handshake(error, Peer::Server, first) },
     }
 }
 

@@ -188,7 +188,7 @@ pub(super) fn value_error(error: impl ToString) -> PyErr {
 pub(super) fn os_error(error: &io::Error) -> PyErr {
     match number_and_text(error) {
         Some(arguments) => PyOSError::new_err(arguments),
-        None => PyOSError::new_err(error.to_string()),
+        None => PyOSError::new_err(strerror(error)),
     }
 }
 

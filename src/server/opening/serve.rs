@@ -39,7 +39,7 @@ use crate::{
         registry::HttpVersion,
         state::{Candidate, ServerState},
     },
-    tls_files::in_words,
+    tls_error::{describe_handshake, Peer},
 };
 
 /// A new connection. Its first bytes may have been read already.
@@ -214,14 +214,16 @@ async fn open(
     let mut stream = match (stream, config) {
         (Stream::Tcp(stream), Some(config)) => {
             // a browser that opens http:// on this port gets an answer that says what is wrong
-            if is_plain_text(&stream).await {
+            let first_byte = peek_first(&stream).await;
+            if first_byte.first().is_some_and(u8::is_ascii_alphabetic) {
                 return Some((Stream::Tcp(stream), first, FirstRead::Bad(HeadError::PlainText)));
             }
             match Box::pin(TlsAcceptor::from(config).accept(stream)).await {
                 Ok(stream) => Stream::Tls(Box::new(stream)),
                 Err(error) => {
                     shared.events.line(Level::Info, SERVER_LOG, || {
-                        let (peer, reason) = (describe(client.address), in_words(&error));
+                        let peer = describe(client.address);
+                        let reason = describe_handshake(&error, Peer::Client, &first_byte);
                         format!("TLS handshake with {peer} failed: {reason}")
                     });
                     return None;
@@ -292,10 +294,12 @@ async fn greet(
     }
 }
 
-/// Whether the peer sends plain HTTP on a TLS port: then its first byte is a letter.
-async fn is_plain_text(stream: &TcpStream) -> bool {
-    let mut first = [0];
-    matches!(stream.peek(&mut first).await, Ok(1)) && first[0].is_ascii_alphabetic()
+/// The first byte, or nothing if the peer ends before. A letter on a TLS port is plain HTTP.
+async fn peek_first(stream: &TcpStream) -> Vec<u8> {
+    let mut first = vec![0];
+    let count = stream.peek(&mut first).await.unwrap_or(0);
+    first.truncate(count);
+    first
 }
 
 /// Answers a request with a refusal, and ends the connection.
