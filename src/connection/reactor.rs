@@ -5,6 +5,8 @@
 //! only by a write to an event descriptor, and wakes up once more for that. With one busy
 //! connection, that would be two more system calls for each message.
 
+mod token;
+
 use std::{
     io,
     os::fd::{AsRawFd, RawFd},
@@ -18,6 +20,7 @@ use std::{
 
 use mio::{unix::SourceFd, Events, Interest, Poll, Token};
 
+pub use self::token::ReactorToken;
 use super::byte_stream::{ByteStream, ReadinessSource};
 use crate::locks::lock;
 
@@ -54,29 +57,6 @@ struct Slot {
     writer: Option<CallerId>,
     /// The caller to wake when the peer has gone.
     watcher: Option<CallerId>,
-}
-
-/// A socket's place in a reactor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReactorToken {
-    index: u32,
-    generation: u32,
-}
-
-impl ReactorToken {
-    /// A number that is unique among the current sockets of the reactor.
-    pub fn number(self) -> u32 {
-        self.index
-    }
-
-    fn token(self) -> Token {
-        Token(((self.generation as usize) << 32) | self.index as usize)
-    }
-
-    fn of(token: Token) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "taken apart into its halves")]
-        Self { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
-    }
 }
 
 /// A connection's place in a reactor. Dropping it frees the place.
