@@ -8,8 +8,9 @@ from typing import Any, Final
 __all__ = ["divert", "get", "keep_enabled"]
 
 _ROOTS: Final = frozenset({"fastwsh", "pywebsocket3"})
-# The loggers of handlers, which are named after their modules.
-_HANDLERS: Final = "fastwsh.handlers."
+# Loggers that are not the server's: of handlers, named after their modules, and of the recorder,
+# whose lines are for its user and not for the log of the server that it uses.
+_OTHERS: Final = ("fastwsh.handlers.", "fastwsh.record")
 
 
 class _Kept(logging.Logger):
@@ -73,7 +74,7 @@ def divert(
 def get(name: str) -> logging.Logger:
     """Return a logger, which stays enabled if it is one of the server's."""
     logger = logging.getLogger(name)
-    is_ours = name.partition(".")[0] in _ROOTS and not name.startswith(_HANDLERS)
+    is_ours = name.partition(".")[0] in _ROOTS and not name.startswith(_OTHERS)
     if type(logger) is logging.Logger and is_ours:
         was_disabled = vars(logger).pop("disabled", False)
         logger.__class__ = _Kept
