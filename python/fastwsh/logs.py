@@ -105,9 +105,13 @@ class _CountsLost(logging.StreamHandler[Any]):
         if not isinstance(error, OSError):
             super().handleError(record)
             return
-        self._lost += 1
-        if self._lost == 1:
-            self._tell_of_failure(error)
+        self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        with self.lock or contextlib.nullcontext():
+            self._lost += 1
+            if self._lost == 1:
+                self._tell_of_failure(error)
 
     def _tell_of_failure(self, error: OSError) -> None:
         """Report that lines are being lost; called for the first of them."""
@@ -146,6 +150,7 @@ class StreamLog(_CountsLost):
         self._source = stream
         if isinstance(outlet, outlets.Outlet):
             outlet.when_empty(self._flows_again)
+            outlet.when_failed(self._lose)
 
     def _tell_of_failure(self, error: OSError) -> None:
         if self._source is not sys.stderr:
@@ -168,9 +173,10 @@ class LogFile(_CountsLost, logging.handlers.RotatingFileHandler):
 
     def _open(self) -> Any:
         stream = super()._open()
-        if not outlets.may_block(stream):
-            return stream
-        return outlets.of(stream)
+        outlet = outlets.of(stream)
+        if isinstance(outlet, outlets.Outlet):
+            outlet.when_failed(self._lose)
+        return outlet
 
     def _tell_of_failure(self, error: OSError) -> None:
         _complain(f"the log file {self.baseFilename!r}", error)

@@ -47,7 +47,12 @@ def of(stream: TextIO) -> "TextIO | Outlet":
 def drain(seconds: float) -> bool:
     """Wait until all outlets are empty, and return whether they are."""
     deadline = time.monotonic() + seconds
-    return all(outlet.drain(deadline - time.monotonic()) for outlet in list(_open.values()))
+    # twice: a failure of one is told in another
+    drained = [
+        [outlet.drain(deadline - time.monotonic()) for outlet in list(_open.values())]
+        for _ in range(2)
+    ]
+    return all(drained[-1])
 
 
 class Outlet:
@@ -64,6 +69,7 @@ class Outlet:
         self._is_closed = False
         self._encoding = stream.encoding or "utf-8"
         self._when_empty: list[Callable[[], object]] = []
+        self._when_failed: list[Callable[[OSError], object]] = []
         self._reset(is_direct=False)
 
     def _reset(self, *, is_direct: bool) -> None:
@@ -78,6 +84,10 @@ class Outlet:
     def when_empty(self, call: Callable[[], object]) -> None:
         """Set `call` to be called when there is room again after text was refused."""
         self._when_empty.append(call)
+
+    def when_failed(self, call: Callable[[OSError], object]) -> None:
+        """Have `call` called, by the thread, with the first error of text that was taken before."""
+        self._when_failed.append(call)
 
     def write(self, text: str) -> None:
         """Accept text to write.
@@ -140,8 +150,11 @@ class Outlet:
             has_failed = False
             try:
                 self._write_out(data, None)
-            except (OSError, ValueError):  # nobody reads any more, or the stream is closed
+            except (OSError, ValueError) as error:  # nobody reads any more, or it is closed
                 has_failed = True
+                if not self._has_failed and isinstance(error, OSError):
+                    for tell in self._when_failed:
+                        tell(error)
             with self._changed:
                 self._has_failed = has_failed
                 self._texts.popleft()
