@@ -12,12 +12,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
 import pytest
 
+from cached_folders import make_once
 from node_support import install_ws
 from wire import DEADLINE_SECONDS, Client
 
@@ -298,25 +299,19 @@ def write_handler(handler_root: Path, concurrency: str) -> WriteHandler:
 @pytest.fixture(scope="session")
 def pywebsocket3_source() -> Path:
     """The unpacked source package of pywebsocket3 4.0.2, from PyPI; kept in `.cache`."""
-    cache = ROOT / ".cache"
-    target = cache / _PYWEBSOCKET3
-    if target.is_dir():
-        return target
-    cache.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as work:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--no-binary", ":all:", "--dest", work, _PYWEBSOCKET3.replace("-", "==")]
-        subprocess.run(command, check=True)
-        archive = Path(work, f"{_PYWEBSOCKET3}.tar.gz")
-        assert hashlib.sha256(archive.read_bytes()).hexdigest() == _PYWEBSOCKET3_SHA256
-        with tarfile.open(archive) as tar:
-            tar.extractall(work, filter="data")
-        # One rename, so that a run that is interrupted leaves nothing half unpacked; another
-        # process of a parallel run may have come first.
-        with suppress(OSError):
-            Path(work, _PYWEBSOCKET3).rename(target)
-    assert target.is_dir()
-    return target
+
+    def download(target: Path) -> None:
+        with tempfile.TemporaryDirectory() as work:
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            command += ["--no-binary", ":all:", "--dest", work, _PYWEBSOCKET3.replace("-", "==")]
+            subprocess.run(command, check=True)
+            archive = Path(work, f"{_PYWEBSOCKET3}.tar.gz")
+            assert hashlib.sha256(archive.read_bytes()).hexdigest() == _PYWEBSOCKET3_SHA256
+            with tarfile.open(archive) as tar:
+                tar.extractall(work, filter="data")
+            shutil.copytree(Path(work, _PYWEBSOCKET3), target, dirs_exist_ok=True)
+
+    return make_once(ROOT / ".cache" / _PYWEBSOCKET3, download)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,11 @@
 import os
 import shutil
 import subprocess
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from cached_folders import make_once
 from wire import DEADLINE_SECONDS
 
 # its checksum is npm's business: a version of a package does not change
@@ -24,19 +23,12 @@ def install_ws(cache: Path) -> Path:
         if os.environ.get("CI"):
             pytest.fail("node and npm are missing")
         pytest.skip("needs node and npm")
-    cache.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as work:
-        command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", work]
+
+    def install(folder: Path) -> None:
+        command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", folder]
         subprocess.run([*command, f"ws@{_WS}"], check=True, capture_output=True)
-        # one rename, so that a run that is interrupted leaves nothing half installed; another
-        # process of a parallel run may have come first
-        done = Path(work, "done")
-        done.mkdir()
-        Path(work, "node_modules").rename(done / "node_modules")
-        with suppress(OSError):
-            done.rename(target)
-    assert target.is_dir()
-    return target
+
+    return make_once(target, install)
 
 
 def run_node(package: Path, program: str, *arguments: str) -> str:

@@ -1,5 +1,6 @@
 """pywebsocket3 itself beside fastwsh: installed for the tests, and its server."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -7,11 +8,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from cached_folders import make_once
 from conftest import ROOT, Server, clean_environment
 from wire import DEADLINE_SECONDS
 
@@ -33,22 +35,16 @@ def serve_examples(source: Path) -> Iterator[Server]:
 
 def install_pywebsocket3(source: Path) -> Path:
     """Install the source package into a folder of its own for PYTHONPATH; kept in `.cache`."""
-    target = ROOT / ".cache" / f"{source.name}-{sys.implementation.cache_tag}"
-    if target.is_dir():
-        return target
-    with tempfile.TemporaryDirectory(dir=target.parent) as work:
-        built = Path(work, "site")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(built)]
-        # The build leaves files in the folder it builds from: that is not the one handlers are in.
-        copy = Path(work, "source")
-        subprocess.run(["cp", "-R", str(source), str(copy)], check=True)
-        subprocess.run([*command, str(copy)], check=True)
-        # One rename, so that a run that is interrupted leaves nothing half installed; another
-        # process of a parallel run may have come first.
-        with suppress(OSError):
-            built.rename(target)
-    assert target.is_dir()
-    return target
+
+    def install(target: Path) -> None:
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target)]
+        with tempfile.TemporaryDirectory() as work:
+            # The build leaves files in the folder it builds from: not in the one handlers are in.
+            copy = Path(work, "source")
+            shutil.copytree(source, copy, symlinks=True)
+            subprocess.run([*command, str(copy)], check=True)
+
+    return make_once(ROOT / ".cache" / f"{source.name}-{sys.implementation.cache_tag}", install)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastwsh
+from cached_folders import make_once
 from conftest import ALL_WAYS, ROOT
 from fastwsh import handler_types
 
@@ -40,16 +41,18 @@ def mypy(name: str) -> set[int]:
 def find_pyright() -> str:
     """Return the program; it is installed into `.cache` by npm if need be."""
     found = shutil.which("pyright")
-    folder = ROOT / ".cache" / PYRIGHT
-    program = folder / "node_modules" / ".bin" / "pyright"
-    if found is None and not program.exists():
+    if found:
+        return found
+
+    def install(folder: Path) -> None:
         command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), PYRIGHT]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
-        except (OSError, subprocess.SubprocessError) as error:
-            pytest.skip(f"pyright cannot be installed by npm: {error}")
-    return found or str(program)
+        subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
+
+    try:
+        folder = make_once(ROOT / ".cache" / PYRIGHT, install)
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"pyright cannot be installed by npm: {error}")
+    return str(folder / "node_modules" / ".bin" / "pyright")
 
 
 def pyright(name: str) -> set[int]:

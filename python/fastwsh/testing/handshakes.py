@@ -1,14 +1,15 @@
 """Opening handshakes as a test server has met them, also those that were refused."""
 
-from http.client import HTTPMessage
 from typing import Any, Final
+
+from fastwsh.testing.request_view import RequestView
 
 __all__ = ["Handshake"]
 
 _SWITCHING_PROTOCOLS: Final = 101
 
 
-class Handshake:
+class Handshake(RequestView):
     """One opening handshake at a path with a handler.
 
     Args:
@@ -16,28 +17,12 @@ class Handshake:
     """
 
     def __init__(self, request: Any) -> None:
-        self._request = request
+        super().__init__(request)
         offered: list[str] | None = request.ws_requested_protocols
         self._offered = tuple(offered or ())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.resource} {self.status or 'under way'}>"
-
-    @property
-    def resource(self) -> str:
-        """The path with the query behind it, as the client asked for it."""
-        return str(self._request.ws_resource)
-
-    @property
-    def path(self) -> str:
-        """The path without the query."""
-        return self.resource.partition("?")[0]
-
-    @property
-    def headers(self) -> HTTPMessage:
-        """The headers of the request; their names are found in any case."""
-        headers: HTTPMessage = self._request.headers_in
-        return headers
 
     @property
     def subprotocols(self) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ Owns the recording, and the faults of a connection that is open.
 """
 
 import contextlib
-from http.client import HTTPMessage
 from typing import Any
 
 from fastwsh import _core
@@ -28,6 +27,7 @@ from fastwsh.testing.expectation import CloseExpectation, Message
 from fastwsh.testing.frames import Frame
 from fastwsh.testing.pace import Pace
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
+from fastwsh.testing.request_view import RequestView
 
 __all__ = ["RecordedConnection"]
 
@@ -45,7 +45,7 @@ _ENDS = (
 )
 
 
-class RecordedConnection:
+class RecordedConnection(RequestView):
     """What is known of a connection, and what any thread may do to it.
 
     Attributes:
@@ -58,7 +58,7 @@ class RecordedConnection:
     """
 
     def __init__(self, request: Any, recorder: Recorder) -> None:
-        self._request = request
+        super().__init__(request)
         self.received: list[Message] = []
         self.received_frames: list[Frame] = []
         self.sent: list[Message] = []
@@ -78,22 +78,6 @@ class RecordedConnection:
         """The request, as handlers of files get it."""
         request: Request = self._request
         return request
-
-    @property
-    def resource(self) -> str:
-        """The path with the query behind it, as the client asked for it."""
-        return str(self._request.ws_resource)
-
-    @property
-    def path(self) -> str:
-        """The path without the query."""
-        return self.resource.partition("?")[0]
-
-    @property
-    def headers(self) -> HTTPMessage:
-        """The headers of the opening handshake; their names are found in any case."""
-        headers: HTTPMessage = self._request.headers_in
-        return headers
 
     @property
     def subprotocol(self) -> str | None:
