@@ -1,9 +1,12 @@
 """What a coroutine handler does once it knows that its connection ends is not cancelled."""
 
+from pathlib import Path
+
 import pytest
 
 from async_support import Serve, coroutine, make_serve
 from conftest import Server, StartServer, WriteHandler
+from usage import Usage, wait_for_usage
 from wire import CLOSE, TEXT, Client, Frame
 
 CATCHING = "import os, signal\nfrom pywebsocket3 import msgutil, stream\n"
@@ -166,3 +169,30 @@ class TestBefore:
             client.handshake("/waits")
             assert client.read_frame() == Frame(TEXT, b"ready")
         server.log.wait_for("Handler of /waits was cancelled: its client has gone")
+
+
+def test_half_a_message_is_freed_without_the_collector(
+    start_server: StartServer, handler_root: Path
+) -> None:
+    """A cancelled handler may be part of a cycle; what its client sent must not wait for that."""
+    (handler_root / "patient_wsh.py").write_text(
+        "import asyncio, gc\n"
+        "gc.disable()\n"
+        "async def web_socket_do_extra_handshake(request):\n    pass\n"
+        "async def web_socket_transfer_data(request):\n"
+        "    while True:\n"
+        "        try:\n"
+        "            await asyncio.wait_for(request.ws_stream.receive_message(), 0.01)\n"
+        "        except asyncio.TimeoutError:\n"
+        "            pass\n"
+    )
+    server = start_server("-w", "handlers")
+    announced, sent = 61 << 20, 50 << 20
+    before = Usage.of(server).memory_kib
+    for _ in range(6):
+        with server.connect() as client:
+            client.handshake("/patient")
+            client.send(b"\x82\xff" + announced.to_bytes(8) + bytes(4) + bytes(sent))
+            client.reset()
+    # two of them at most
+    wait_for_usage(server, lambda now: now.memory_kib < before + 2 * (sent >> 10))

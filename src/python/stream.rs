@@ -115,8 +115,6 @@ impl Stream {
             .filter(|attributes| {
                 attributes.contains(intern!(py, "client_terminated")).unwrap_or(false)
             });
-        let rules =
-            Rules { expect_masked, deflate: false, late_rsv1: false, limits: FrameLimits::NONE };
         let inner = Inner {
             request: request.clone().unbind(),
             options: options.clone().unbind(),
@@ -124,7 +122,7 @@ impl Stream {
             attributes: attributes.map(Bound::unbind),
             mask_send: options.getattr(intern!(py, "mask_send"))?.is_truthy()?,
             expect_masked,
-            reader: Mutex::new(MessageReader::new(rules)),
+            reader: Mutex::new(new_reader(expect_masked)),
             frames: Mutex::default(),
             writer: Mutex::default(),
             inflating: Mutex::default(),
@@ -160,6 +158,17 @@ impl Stream {
     #[getter(_options)]
     fn options(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(self.inner()?.options.clone_ref(py))
+    }
+
+    /// Frees what was received of a message whose rest will not come.
+    fn _forget_received(&self) -> PyResult<()> {
+        let inner = self.inner()?;
+        let unfinished = lock(&inner.unfinished).take();
+        inner.is_unfinished.store(false, Ordering::Relaxed);
+        *lock(&inner.reader) = new_reader(inner.expect_masked);
+        // not locked: freeing a Python object may run other code
+        drop(unfinished);
+        Ok(())
     }
 
     #[getter(_original_opcode)]
@@ -293,4 +302,10 @@ impl Inner {
     fn reader(&self, py: Python<'_>) -> MutexGuard<'_, MessageReader> {
         self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A reader without limits; what it accepts is set again at each call.
+fn new_reader(expect_masked: bool) -> MessageReader {
+    let limits = FrameLimits::NONE;
+    MessageReader::new(Rules { expect_masked, deflate: false, late_rsv1: false, limits })
 }

@@ -50,6 +50,11 @@ class Session:
         self._task = asyncio.current_task()
         with connection.server._around_connection():
             await self._run(request, started)
+        stream = vars(request).get("ws_stream")
+        if isinstance(stream, _core.AsyncStream):
+            # a handler that was cancelled may refer to its stream until the next collection
+            stream.blocking._forget_received()
+        del stream
         held = [request]
         # no other variable refers to it any more
         del request
