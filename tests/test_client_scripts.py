@@ -516,3 +516,24 @@ def test_raw_pongs(line: str, payload: bytes):
 
     with serving(script) as url:
         assert run(url, "--raw", stdin=line.encode()).returncode == 0
+
+
+def test_a_peer_that_closes_behind_the_last_expected_message_has_missed_nothing(
+    start_server: StartServer, write_handler: WriteHandler
+) -> None:
+    write_handler("greets", "request.ws_stream.send_message('hello')")
+    url = start_server("-w", "handlers").url("/greets")
+    command = [sys.executable, "-m", "fastwsh.client", url, "--expect", "1"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+    ) as process:
+        # standard input stays open, and has no line
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read() == b"hello\n"
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

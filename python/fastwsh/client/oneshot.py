@@ -21,6 +21,9 @@ __all__ = ["OneShot"]
 # How often the main thread checks whether everything has been sent.
 _LOOK_SECONDS: Final = 0.1
 
+# How long a thread that sends has to notice the end of the connection, or of what there is to send.
+_LAST_SECONDS: Final = 5.0
+
 
 class OneShot:
     """Sends messages, and receives until the expected messages have arrived.
@@ -62,6 +65,7 @@ class OneShot:
         # be sent first.
         self._sent_at = None if self._closes else time.monotonic()
         self._has_sent = threading.Event()
+        self._sender = threading.Thread(target=self._send, name="fastwsh-send", daemon=True)
         self._failed: Status | None = None
 
     def run(self) -> int:
@@ -71,7 +75,7 @@ class OneShot:
             BrokenPipeError: The reader of standard output has gone.
             OutputError: It cannot be written to.
         """
-        threading.Thread(target=self._send, name="fastwsh-send", daemon=True).start()
+        self._sender.start()
         self._keepalive.start()
         try:
             return self._receive()
@@ -116,6 +120,8 @@ class OneShot:
                 with suppress(TimeoutError):
                     self._connection.recv(_LOOK_SECONDS)
             except ConnectionClosed as closed:
+                # it may have nothing more to send, and not know yet that nothing more comes
+                self._sender.join(_LAST_SECONDS)
                 if not self._has_sent.is_set():
                     self._tell(f"{closed} before everything was sent")
                     return of_close(closed) or Status.FAILED
