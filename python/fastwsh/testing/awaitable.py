@@ -15,14 +15,13 @@ from fastwsh.aio import AsyncStream
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
 from fastwsh.testing.arguments import (
     check_close,
-    check_code,
     check_timeout,
     to_message,
     to_ping_body,
 )
 from fastwsh.testing.clock import monotonic
 from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
-from fastwsh.testing.expectation import CloseExpectation, Message, show
+from fastwsh.testing.expectation import Message, show
 from fastwsh.testing.frames import encode_frame
 from fastwsh.testing.recorded import RecordedConnection
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
@@ -163,15 +162,8 @@ class AsyncConnection(RecordedConnection):
         timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as Connection)
     ) -> None:
         """Wait for the client's close frame: see `Connection.expect_close`."""
-        check_code(code)
-        expectation = CloseExpectation(code, reason)
-        try:
+        with self._expecting_close(code, reason) as expectation:
             message = await self.recv(timeout)
-        except Disconnected as error:
-            self._judge_close(expectation, error)
-        except WaitTimeoutError as error:
-            raise ScriptError(f"expected {expectation}, but {error}") from None
-        else:
             raise ScriptError(f"expected {expectation}, but got {show(message)}")
 
     @_on_its_loop

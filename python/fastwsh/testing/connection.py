@@ -14,7 +14,6 @@ from typing import Any, Final
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
 from fastwsh.testing.arguments import (
     check_close,
-    check_code,
     check_timeout,
     to_message,
     to_ping_body,
@@ -24,7 +23,7 @@ from fastwsh.testing.blocking import refuse_in_event_loop
 from fastwsh.testing.clock import monotonic
 from fastwsh.testing.control_frames import ControlFrames
 from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
-from fastwsh.testing.expectation import CloseExpectation, Message, show
+from fastwsh.testing.expectation import Message, show
 from fastwsh.testing.frames import encode_frame
 from fastwsh.testing.recorded import RecordedConnection
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
@@ -132,15 +131,8 @@ class Connection(RecordedConnection):
             "expect_close()",
             _AWAITED,
         )
-        check_code(code)
-        expectation = CloseExpectation(code, reason)
-        try:
+        with self._expecting_close(code, reason) as expectation:
             message = self.recv(timeout)
-        except Disconnected as error:
-            self._judge_close(expectation, error)
-        except WaitTimeoutError as error:
-            raise ScriptError(f"expected {expectation}, but {error}") from None
-        else:
             raise ScriptError(f"expected {expectation}, but got {show(message)}")
 
     def ping(

@@ -4,6 +4,7 @@ Owns the recording, and the faults of a connection that is open.
 """
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from fastwsh import _core
@@ -19,7 +20,7 @@ from fastwsh.pywebsocket.stream import (
     create_binary_frame,
     create_text_frame,
 )
-from fastwsh.testing.arguments import check_seconds
+from fastwsh.testing.arguments import check_code, check_seconds
 from fastwsh.testing.clock import monotonic
 from fastwsh.testing.control_frames import ControlFrames, attach_hooks, tell_connection
 from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
@@ -213,13 +214,24 @@ class RecordedConnection(RequestView):
         """End what waits in it for the pace that a test has given it."""
         self.pace.release()
 
-    def _judge_close(self, expectation: CloseExpectation, error: Disconnected) -> None:
-        """Raise ScriptError if the connection has not ended as was expected."""
-        if self.close_code is None:
+    @contextlib.contextmanager
+    def _expecting_close(self, code: int | None, reason: str | None) -> Iterator[CloseExpectation]:
+        """Expect a block to end with the connection; raise ScriptError if it ends in another way.
+
+        A block that has received a message raises the error itself.
+        """
+        check_code(code)
+        expectation = CloseExpectation(code, reason)
+        try:
+            yield expectation
+        except Disconnected as error:
+            if self.close_code is None:
+                raise ScriptError(f"expected {expectation}, but {error}") from None
+            mismatch = expectation.mismatch(self.close_code, self.close_reason)
+            if mismatch is not None:
+                raise ScriptError(mismatch) from None
+        except WaitTimeoutError as error:
             raise ScriptError(f"expected {expectation}, but {error}") from None
-        mismatch = expectation.mismatch(self.close_code, self.close_reason)
-        if mismatch is not None:
-            raise ScriptError(mismatch) from None
 
     def _await_close(self) -> None:
         """Wait for the handler to meet the client's close frame, or to end."""

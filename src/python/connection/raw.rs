@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::Connection;
 use crate::{
-    connection::{Transport, Wait},
+    connection::{Inbound, Transport, Wait},
     python::{
         errors::connection_error,
         waiting::{self, sending, waiting},
@@ -57,13 +57,10 @@ pub(super) fn read_some(
         let mut bytes = buffered[..buffered.len().min(most)].to_vec();
         inbound.consume(bytes.len());
         while bytes.is_empty() && most > 0 {
-            match inbound.fill_target(&mut bytes, most.min(READ_AT_ONCE) as u64, wait) {
-                Ok(0) => break,
-                Ok(_) => bytes.shrink_to_fit(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    inbound.wait_readable(wait)?;
-                }
-                Err(error) => return Err(error),
+            match fill_or_wait(&mut inbound, &mut bytes, most.min(READ_AT_ONCE), wait)? {
+                Some(0) => break,
+                Some(_) => bytes.shrink_to_fit(),
+                None => {}
             }
         }
         Ok(bytes)
@@ -92,20 +89,32 @@ pub(in crate::python) fn read_exactly(
             if bytes.len() == wanted {
                 return Ok(bytes);
             }
-            let missing = (wanted - bytes.len()) as u64;
+            let missing = wanted - bytes.len();
             if let Wait::Park(parker) = wait {
                 parker.pause()?;
             }
-            match inbound.fill_target(&mut bytes, missing, wait) {
-                Ok(0) => return Ok(bytes),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    inbound.wait_readable(wait)?;
-                }
-                Err(error) => return Err(error),
+            if fill_or_wait(&mut inbound, &mut bytes, missing, wait)? == Some(0) {
+                return Ok(bytes);
             }
         }
     })?;
     waiting::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)
+}
+
+/// Reads at most `most` bytes to the end of `bytes`, and returns their number, which is 0 at the end
+/// of the stream. If nothing has come, waits until the socket is readable, and returns `None`.
+fn fill_or_wait(
+    inbound: &mut Inbound,
+    bytes: &mut Vec<u8>,
+    most: usize,
+    wait: Wait<'_>,
+) -> io::Result<Option<usize>> {
+    match inbound.fill_target(bytes, most as u64, wait) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            inbound.wait_readable(wait)?;
+            Ok(None)
+        }
+        filled => filled.map(Some),
+    }
 }
