@@ -80,6 +80,7 @@ LOADS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "large": ("/swallow", lambda: frame(0x82, bytes(8 << 20))),
     "bombs": ("/swallow", bomb),
     "echoed bombs": ("/echo", bomb),
+    "echoed noise": ("/echo", lambda: frame(0x82, os.urandom(16 << 20))),
 }
 
 

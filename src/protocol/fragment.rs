@@ -52,13 +52,21 @@ impl Fragments {
     /// # Errors
     /// If a fragmented message of another type is open. pywebsocket keeps that one open.
     pub fn send(&mut self, kind: Opcode, end: bool) -> Result<Opcode, SendError> {
-        let opcode = match self.open {
-            Some(open) if open != kind => return Err(SendError::MixedTypes),
-            Some(_) => Opcode::CONTINUATION,
-            None => kind,
-        };
+        self.check_send(kind)?;
+        let opcode = if self.is_open() { Opcode::CONTINUATION } else { kind };
         self.open = (!end).then_some(kind);
         Ok(opcode)
+    }
+
+    /// Checks whether our side may send a part of a message of type `kind` now.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn check_send(&self, kind: Opcode) -> Result<(), SendError> {
+        match self.open {
+            Some(open) if open != kind => Err(SendError::MixedTypes),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -40,6 +40,14 @@ impl FrameWriter {
         let reserved = if piece.compressed { RSV1 } else { 0 };
         Ok(header(piece.end, reserved, opcode, length, masking_key))
     }
+
+    /// Checks whether `data` would make a header, before work is done for it.
+    ///
+    /// # Errors
+    /// As [`Self::data`].
+    pub fn check(&self, piece: Piece) -> Result<(), SendError> {
+        self.fragments.check_send(piece.kind)
+    }
 }
 
 /// Makes the header of a control frame.

@@ -33,8 +33,8 @@ use crate::{
 /// Messages from this size on are compressed and decompressed while other threads run Python.
 const DETACH_MIN: usize = 8 * 1024;
 
-/// The most that is compressed without a pause; it takes some milliseconds.
-const DEFLATE_AT_ONCE: usize = 256 * 1024;
+/// The most that is compressed without a pause; it takes a millisecond or two.
+pub(super) const DEFLATE_AT_ONCE: usize = 64 * 1024;
 
 /// permessage-deflate on one stream.
 #[pyclass(frozen, module = "fastwsh._core")]
@@ -68,6 +68,14 @@ impl Outgoing {
         let Self { window, no_context_takeover, level, .. } = *self;
         self.deflater = MessageDeflater::with_level(window, no_context_takeover, level);
     }
+}
+
+/// What has been made of a piece of a message that is compressed in steps.
+#[derive(Default)]
+pub(super) struct Deflating {
+    /// The size of what has been compressed.
+    used: usize,
+    pub(super) output: Vec<u8>,
 }
 
 struct Incoming {
@@ -152,7 +160,7 @@ impl DeflateFramer {
     /// Compresses a piece of a message. Also returns whether its frame must have RSV1 set, to mark
     /// the message as compressed (RFC 7692 6). Returns `None` while compression is switched off.
     ///
-    /// A large piece is compressed in parts, and `pause` is called between them.
+    /// A large piece is compressed in steps, and `pause` is called between them.
     ///
     /// # Errors
     /// That of `pause`.
@@ -163,24 +171,47 @@ impl DeflateFramer {
         end: bool,
         mut pause: impl FnMut() -> PyResult<()>,
     ) -> PyResult<Option<(Vec<u8>, bool)>> {
-        {
-            let outgoing = lock(&self.outgoing);
-            let is_small = end && !outgoing.ongoing && piece.len() < outgoing.min_bytes;
-            if !outgoing.enabled || is_small {
-                return Ok(None);
-            }
+        if !self.compresses(piece, end) {
+            return Ok(None);
         }
-        let mut output = Vec::new();
-        let mut rest = piece;
-        while rest.len() > DEFLATE_AT_ONCE {
-            let (part, later) = rest.split_at(DEFLATE_AT_ONCE);
-            py.detach(|| lock(&self.outgoing).deflater.deflate_beginning(part, &mut output));
-            rest = later;
+        let mut deflating = Deflating::default();
+        loop {
+            if let Some(is_first) = self.deflate_step(py, piece, end, &mut deflating) {
+                return Ok(Some((deflating.output, is_first)));
+            }
             if let Err(error) = pause() {
-                // what was compressed is not sent: nothing later may refer to it
-                lock(&self.outgoing).renew();
+                self.give_up(&deflating);
                 return Err(error);
             }
+        }
+    }
+
+    /// Whether a piece that is sent now is compressed.
+    pub(super) fn compresses(&self, piece: &[u8], end: bool) -> bool {
+        let outgoing = lock(&self.outgoing);
+        let is_small = end && !outgoing.ongoing && piece.len() < outgoing.min_bytes;
+        outgoing.enabled && !is_small
+    }
+
+    /// Compresses a bounded part of a piece. After the last part, returns whether the frame of the
+    /// piece must have RSV1 set.
+    ///
+    /// Until then, no other piece may be compressed.
+    pub(super) fn deflate_step(
+        &self,
+        py: Python<'_>,
+        piece: &[u8],
+        end: bool,
+        deflating: &mut Deflating,
+    ) -> Option<bool> {
+        let Deflating { used, output } = deflating;
+        let rest = piece.get(*used..).unwrap_or_default();
+        if let Some((part, _)) =
+            rest.split_at_checked(DEFLATE_AT_ONCE).filter(|(_, later)| !later.is_empty())
+        {
+            py.detach(|| lock(&self.outgoing).deflater.deflate_beginning(part, output));
+            *used += part.len();
+            return None;
         }
         let mut work = || {
             let mut outgoing = lock(&self.outgoing);
@@ -189,13 +220,19 @@ impl DeflateFramer {
                 (true, false) => Ending::Message,
                 (false, false) => Ending::Piece,
             };
-            outgoing.deflater.deflate_into(rest, ending, &mut output);
+            outgoing.deflater.deflate_into(rest, ending, output);
             let is_first = !outgoing.ongoing;
             outgoing.ongoing = !end;
             is_first
         };
-        let is_first = if rest.len() < DETACH_MIN { work() } else { py.detach(work) };
-        Ok(Some((output, is_first)))
+        Some(if rest.len() < DETACH_MIN { work() } else { py.detach(work) })
+    }
+
+    /// Forgets a piece that will not be sent: nothing later may refer to it.
+    pub(super) fn give_up(&self, deflating: &Deflating) {
+        if deflating.used > 0 {
+            lock(&self.outgoing).renew();
+        }
     }
 
     /// Whether the next data frame begins a compressed message; for filters of handlers.

@@ -17,6 +17,7 @@ mod payload;
 mod receive;
 mod send;
 mod telling;
+mod unsent;
 mod wait;
 mod warnings;
 
@@ -36,9 +37,10 @@ use pyo3::{
 
 pub(super) use self::{
     arguments::{CloseArgument, ReasonArgument},
+    unsent::Unsent,
     wait::ReceiveGoal,
 };
-use self::{assembly::Assembly, link::Link};
+use self::{assembly::Assembly, link::Link, unsent::Queue};
 use super::{
     argument::{bytes_of, Number, Truth},
     errors::Kind,
@@ -84,8 +86,10 @@ struct Inner {
     /// A large message that a coroutine has begun to receive.
     unfinished: Mutex<Option<Assembly>>,
     is_unfinished: AtomicBool,
-    /// Locked from compressing a piece of a message until it is sent.
+    /// Locked from compressing a piece of a message until it is sent, or for a step of it.
     compressing: Mutex<()>,
+    /// Messages of coroutines, which are compressed in steps.
+    queue: Queue,
     /// Bytes from a Python connection that do not belong to a frame yet.
     duck_input: Mutex<Vec<u8>>,
     /// Bodies of pings that have not been answered.
@@ -129,6 +133,7 @@ impl Stream {
             unfinished: Mutex::default(),
             is_unfinished: AtomicBool::new(false),
             compressing: Mutex::default(),
+            queue: Queue::default(),
             duck_input: Mutex::default(),
             pings: Mutex::default(),
             last_opcode: AtomicU8::new(NO_OPCODE),
@@ -186,7 +191,7 @@ impl Stream {
     #[pyo3(text_signature = "(self, message, end=True, binary=False)")]
     fn send_message(&self, message: &Bound<'_, PyAny>, end: Truth, binary: Truth) -> PyResult<()> {
         let inner = self.inner()?;
-        inner.telling(message.py(), inner.send_message(message, end.0, binary.0))
+        inner.telling(message.py(), inner.send_message(message, end.0, binary.0, None))
     }
 
     #[pyo3(text_signature = "(self)")]

@@ -56,6 +56,9 @@ pub(super) trait Scheduler {
     /// Lets others run if the caller has run for long in a loop that a peer keeps going.
     fn pause(&self, py: Python<'_>, transport: &Transport) -> PyResult<()>;
 
+    /// Lets others run if the caller has done much in a loop that ends by itself.
+    fn let_others_run(&self, py: Python<'_>) -> PyResult<()>;
+
     /// Whether the caller has its thread to itself.
     fn has_own_thread(&self) -> bool;
 }
@@ -174,6 +177,15 @@ pub(super) fn pause(py: Python<'_>, transport: &Transport) -> PyResult<()> {
     here(|here| here.pause(py, transport))
 }
 
+/// Lets others run if the caller shares its thread and has used it for long. A coroutine must be
+/// able to repeat the call.
+///
+/// # Errors
+/// As [`Scheduler`].
+pub(super) fn let_others_run(py: Python<'_>) -> PyResult<()> {
+    here(|here| here.let_others_run(py))
+}
+
 /// Lets others run if the caller takes turns with them and has used up its budget.
 ///
 /// # Errors
@@ -274,6 +286,10 @@ impl Scheduler for OwnThread {
     }
 
     fn pause(&self, _py: Python<'_>, _transport: &Transport) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn let_others_run(&self, _py: Python<'_>) -> PyResult<()> {
         Ok(())
     }
 

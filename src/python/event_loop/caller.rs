@@ -150,9 +150,31 @@ impl Scheduler for LoopState {
         Ok(())
     }
 
+    /// Ends the call, so that it is repeated, if it has taken long.
+    fn let_others_run(&self, _py: Python<'_>) -> PyResult<()> {
+        if waiting::comes_back() && is_over() {
+            return Err(blocked());
+        }
+        Ok(())
+    }
+
     fn has_own_thread(&self) -> bool {
         false
     }
+}
+
+/// Whether the slice of the current call is over, so that others must have their turn.
+fn is_over() -> bool {
+    // it begins with the first pause: most calls end before
+    if !IS_TIMED.replace(true) {
+        SLICE.with(Slice::begin_again);
+        return false;
+    }
+    let is_over = SLICE.with(Slice::is_over);
+    if is_over {
+        OTHERS_FIRST.set(true);
+    }
+    is_over
 }
 
 /// The exception that only [`Call::is_blocked`] sees.
@@ -215,11 +237,7 @@ impl Park for Parker<'_, '_> {
                 return self.comes_back();
             }
         }
-        // the slice begins with the first pause: most calls end before
-        if !IS_TIMED.replace(true) {
-            SLICE.with(Slice::begin_again);
-        } else if SLICE.with(Slice::is_over) {
-            OTHERS_FIRST.set(true);
+        if is_over() {
             return self.comes_back();
         }
         Ok(())

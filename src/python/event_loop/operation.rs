@@ -125,13 +125,13 @@ impl Operation {
 
     /// Ends the operation in whatever state it is.
     fn end(&self, py: Python<'_>) {
-        let kept = {
+        let mut kept = {
             let mut state = lock(&self.state);
             std::mem::replace(&mut *state, State { phase: Phase::Done, ..State::default() })
         };
         if let Some(poller) = &kept.poller {
             let poller = poller.bind(py).get();
-            poller.abandon(&kept.work);
+            poller.abandon(py, &mut kept.work);
             if matches!(kept.phase, Phase::Aside) {
                 poller.end_turn();
             }
@@ -174,7 +174,7 @@ impl Operation {
         let tried = match poller.get().attempt(py, &mut work) {
             Ok(tried) => tried,
             Err(error) => {
-                poller.get().abandon(&work);
+                poller.get().abandon(py, &mut work);
                 own.end(py);
                 return Err(error);
             }

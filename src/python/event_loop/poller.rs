@@ -9,7 +9,7 @@ use super::{
     budget::Budget,
     caller::{Call, Parker},
     operation::Operation,
-    work::Work,
+    work::{Outgoing, Work},
     EventLoop, LoopState,
 };
 use crate::{
@@ -120,18 +120,19 @@ impl AsyncConnection {
     }
 
     /// Gives the work up.
-    pub(super) fn abandon(&self, work: &Work) {
+    pub(super) fn abandon(&self, py: Python<'_>, work: &mut Work) {
         match work {
             Work::AwaitClose(_) => self.set_awaits_close(false),
             Work::Receive(_) | Work::Next(_) => self.set_awaits_input(false),
+            Work::Send(stream, _, unsent) => Stream::forget_unsent(stream.bind(py), unsent),
             _ => {}
         }
     }
 
     /// Does the work as far as possible without waiting.
     pub(super) fn attempt<'py>(&self, py: Python<'py>, work: &mut Work) -> PyResult<Tried<'py>> {
-        // these may succeed at once for as long as the peer sends or reads, so they count
-        let takes_turns = matches!(work, Work::Receive(_) | Work::Next(_) | Work::Send(..));
+        // these may succeed at once for as long as the peer sends, so they count
+        let takes_turns = matches!(work, Work::Receive(_) | Work::Next(_));
         if takes_turns && !self.budget.spend() {
             self.budget.renew();
             return Ok(Tried::OthersFirst);
@@ -143,12 +144,17 @@ impl AsyncConnection {
                 Work::Receive(stream) | Work::Next(stream) => {
                     return self.receive(py, stream.bind(py));
                 }
-                Work::Send(stream, outgoing) => {
-                    let message = outgoing.message.bind(py);
-                    let send =
-                        || Stream::send(stream.bind(py), message, outgoing.end, outgoing.binary);
-                    if self.call(send)?.is_none() {
-                        return Ok(Tried::Later);
+                Work::Send(stream, Outgoing { message, end, binary }, unsent) => {
+                    let (stream, message) = (stream.bind(py), message.bind(py));
+                    let send = || Stream::send(stream, message, *end, *binary, unsent);
+                    if let Some(later) = self.call(send)? {
+                        return Ok(later);
+                    }
+                    // after the call, which gives the message its place before later ones
+                    if !self.budget.spend() {
+                        self.budget.renew();
+                        *work = Work::Drain;
+                        return Ok(Tried::OthersFirst);
                     }
                     Work::Drain
                 }
@@ -160,6 +166,10 @@ impl AsyncConnection {
                     Work::Drain
                 }
                 Work::Close(stream, closing) => {
+                    // a message that another task has begun to send comes before the close frame
+                    if let Some(later) = self.call(|| Stream::send_earlier(stream.bind(py)))? {
+                        return Ok(later);
+                    }
                     let _call = Call::begin(&self.shared);
                     let reason = closing.reason.bind(py);
                     let stream = stream.bind(py);
@@ -173,8 +183,8 @@ impl AsyncConnection {
                 Work::AwaitClose(stream) => {
                     // as in `receive`
                     self.set_awaits_input(true);
-                    if self.call(|| Stream::receive_close(stream.bind(py)))?.is_none() {
-                        return Ok(Tried::Later);
+                    if let Some(later) = self.call(|| Stream::receive_close(stream.bind(py)))? {
+                        return Ok(later);
                     }
                     self.set_awaits_input(false);
                     self.set_awaits_close(false);
@@ -237,12 +247,14 @@ impl AsyncConnection {
         received.map(Tried::Done)
     }
 
-    /// Makes a call of a stream. Returns `None` if the call must be repeated.
-    fn call<T>(&self, work: impl FnOnce() -> PyResult<T>) -> PyResult<Option<T>> {
+    /// Makes a call of a stream. Returns when to repeat it, if that must be.
+    fn call(&self, work: impl FnOnce() -> PyResult<()>) -> PyResult<Option<Tried<'static>>> {
         let call = Call::begin(&self.shared);
         match work() {
-            Err(_) if call.is_blocked() => Ok(None),
-            outcome => outcome.map(Some),
+            Err(_) if call.is_blocked() => {
+                Ok(Some(if call.lets_others_go_on() { Tried::OthersFirst } else { Tried::Later }))
+            }
+            outcome => outcome.map(|()| None),
         }
     }
 

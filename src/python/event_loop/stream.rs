@@ -9,7 +9,7 @@ use super::{
 };
 use crate::python::{
     argument::{refuse_unless_bytes_like, Truth},
-    stream::{CloseArgument, ReasonArgument, Stream},
+    stream::{CloseArgument, ReasonArgument, Stream, Unsent},
 };
 
 /// An awaitable stream over a blocking one.
@@ -49,7 +49,7 @@ impl AsyncStream {
         }
         let outgoing = Outgoing { message: message.clone().unbind(), end: end.0, binary };
         let py = message.py();
-        Ok(self.operation(py, Work::Send(self.blocking.clone_ref(py), outgoing)))
+        Ok(self.operation(py, Work::Send(self.blocking.clone_ref(py), outgoing, Unsent::default())))
     }
 
     #[pyo3(signature = (body, binary=Truth(false)))]

@@ -2,7 +2,10 @@
 
 use pyo3::{prelude::*, PyTraverseError, PyVisit};
 
-use crate::python::{argument::Number, stream::Stream};
+use crate::python::{
+    argument::Number,
+    stream::{Stream, Unsent},
+};
 
 /// The steps of an awaitable call. Some turn into others.
 #[derive(Default)]
@@ -12,7 +15,7 @@ pub(super) enum Work {
     Receive(Py<Stream>),
     /// The next message of an iteration.
     Next(Py<Stream>),
-    Send(Py<Stream>, Outgoing),
+    Send(Py<Stream>, Outgoing, Unsent),
     Ping(Py<Stream>, Outgoing),
     Close(Py<Stream>, Closing),
     /// Waits for the peer's close frame.
@@ -57,7 +60,7 @@ impl Work {
             Self::Receive(stream) | Self::Next(stream) | Self::AwaitClose(stream) => {
                 visit.call(stream)
             }
-            Self::Send(stream, outgoing) | Self::Ping(stream, outgoing) => {
+            Self::Send(stream, outgoing, _) | Self::Ping(stream, outgoing) => {
                 visit.call(stream)?;
                 visit.call(&outgoing.message)
             }

@@ -100,6 +100,10 @@ impl Scheduler for HubThread {
         TurnTaking::yield_if_over_budget(self, py)
     }
 
+    fn let_others_run(&self, py: Python<'_>) -> PyResult<()> {
+        TurnTaking::yield_if_over_budget(self, py)
+    }
+
     fn has_own_thread(&self) -> bool {
         !self.is_in_handler()
     }

@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{link::turn_of, lock, Direction, Inner, Kind, Link};
+use super::{lock, unsent::Unsent, Direction, Inner, Kind, Link};
 use crate::{
     connection::AfterServerClose,
     protocol::{
@@ -31,12 +31,16 @@ impl Inner {
         message: &Bound<'_, PyAny>,
         end: bool,
         binary: bool,
+        unsent: Option<&mut Unsent>,
     ) -> PyResult<()> {
         let py = message.py();
         waiting::yield_if_over_budget(py)?;
         let link = self.link(py)?;
         if self.server_terminated(py, &link)? {
             return Err(after_close(py));
+        }
+        if let Some(place) = unsent.as_ref().and_then(|unsent| unsent.place()) {
+            return self.work_off(py, &link, Some(place));
         }
         if binary && message.is_instance_of::<PyString>() {
             return Err(Kind::BadOperation
@@ -60,25 +64,7 @@ impl Inner {
             return self.send_plain(&link, piece, message);
         }
         if let Some(framer) = outgoing_framer(&frame_filters, &message_filters) {
-            let bytes = encoded(message, binary)?;
-            let framer = framer.get();
-            // pieces must be sent in the order in which they were compressed (RFC 7692 7.2)
-            let _turn = turn_of(py, &link, &self.compressing)?;
-            // the hub's other handlers run in between; a coroutine's call must not begin again
-            let pause = || waiting::yield_if_over_budget(py);
-            let deflated = framer.deflate(py, bytes.as_bytes(), end, pause)?;
-            let (payload, is_marked) = match &deflated {
-                Some((payload, is_first)) => (&payload[..], *is_first),
-                None => (bytes.as_bytes(), false),
-            };
-            let key = self.masking_key()?;
-            let header = lock(&self.writer).data(piece, payload.len(), key);
-            let mut header = header.map_err(|error| send_error(py, &error))?;
-            note_sent(&link, piece, bytes.as_bytes().len());
-            if is_marked {
-                header.reserved |= crate::protocol::frame::RSV1;
-            }
-            return self.send_frame(py, &link, &header, payload);
+            return self.send_deflated(&link, &framer, piece, message, unsent);
         }
         // filters of the handler's own: call them as pywebsocket does, message filters first
         let mut message = message.clone();
@@ -94,6 +80,22 @@ impl Inner {
         self.send_filtered(py, &header, bytes.as_any())
     }
 
+    /// Sends a piece of a message that is compressed already, or that is not compressed.
+    pub(super) fn send_payload(
+        &self,
+        py: Python<'_>,
+        link: &Link<'_>,
+        piece: Piece,
+        payload: &[u8],
+        size: usize,
+    ) -> PyResult<()> {
+        let key = self.masking_key()?;
+        let header = lock(&self.writer).data(piece, payload.len(), key);
+        let header = header.map_err(|error| send_error(py, &error))?;
+        note_sent(link, piece, size);
+        self.send_frame(py, link, &header, payload)
+    }
+
     fn send_plain(
         &self,
         link: &Link<'_>,
@@ -104,12 +106,13 @@ impl Inner {
         match message.cast::<PyString>() {
             Ok(text) if piece.kind == Opcode::TEXT => {
                 let text = text.to_str().map_err(|error| bad_operation(py, error))?;
-                self.send_piece(py, link, piece, text.as_bytes())
+                self.send_payload(py, link, piece, text.as_bytes(), text.len())
             }
             _ => {
                 let binary = piece.kind == Opcode::BINARY;
                 let bytes = encoded(message, binary).map_err(|error| bad_operation(py, error))?;
-                self.send_piece(py, link, piece, bytes.as_bytes())
+                let bytes = bytes.as_bytes();
+                self.send_payload(py, link, piece, bytes, bytes.len())
             }
         }
     }
@@ -175,20 +178,6 @@ impl Inner {
         let header = control(opcode, 0, None).map_err(|error| send_error(py, &error))?;
         let body = bytes_of(body)?;
         send(ControlFrame { header, body: &body, filtered: true })
-    }
-
-    fn send_piece(
-        &self,
-        py: Python<'_>,
-        link: &Link<'_>,
-        piece: Piece,
-        payload: &[u8],
-    ) -> PyResult<()> {
-        let key = self.masking_key()?;
-        let header = lock(&self.writer).data(piece, payload.len(), key);
-        let header = header.map_err(|error| send_error(py, &error))?;
-        note_sent(link, piece, payload.len());
-        self.send_frame(py, link, &header, payload)
     }
 
     fn send_frame(
@@ -337,7 +326,10 @@ impl ControlFrame<'_, '_> {
 }
 
 /// The bytes of a message. Any object with an `encode` method counts as text, as in pywebsocket.
-fn encoded<'py>(message: &Bound<'py, PyAny>, binary: bool) -> PyResult<Bound<'py, PyBytes>> {
+pub(super) fn encoded<'py>(
+    message: &Bound<'py, PyAny>,
+    binary: bool,
+) -> PyResult<Bound<'py, PyBytes>> {
     if binary {
         return bytes_of(message);
     }

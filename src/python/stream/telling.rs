@@ -20,16 +20,6 @@ impl Stream {
         inner.telling(slf.py(), inner.receive_close(slf))
     }
 
-    pub(in crate::python) fn send(
-        slf: &Bound<'_, Self>,
-        message: &Bound<'_, PyAny>,
-        end: bool,
-        binary: bool,
-    ) -> PyResult<()> {
-        let inner = slf.get().inner()?;
-        inner.telling(slf.py(), inner.send_message(message, end, binary))
-    }
-
     pub(in crate::python) fn begin_close(
         slf: &Bound<'_, Self>,
         code: Option<Number>,

@@ -1,0 +1,280 @@
+//! Sends compressed messages in the order of their calls, and compresses the large ones of coroutines
+//! in steps, between which others run.
+//!
+//! A coroutine repeats its call. What is done of its message until then waits in a queue. Whoever
+//! has the turn goes on with the first message there, whose ever it is: nothing that is called later
+//! may be sent earlier, and nobody depends on when another task runs again.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+    },
+};
+
+use pyo3::{prelude::*, types::PyBytes};
+
+use super::{
+    link::{turn_of, Turn},
+    lock,
+    send::encoded,
+    Inner, Link, Stream,
+};
+use crate::{
+    locks::try_lock,
+    protocol::{frame::Opcode, send::Piece},
+    python::{
+        deflate::{DeflateFramer, Deflating, DEFLATE_AT_ONCE},
+        errors::send_error,
+        waiting,
+    },
+};
+
+/// The message of a call that is made again until it is sent.
+///
+/// If this is dropped earlier, the message is not sent.
+#[derive(Default)]
+pub(in crate::python) struct Unsent(Option<Arc<Place>>);
+
+impl Unsent {
+    /// The place of the message in the queue, if the call has begun.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.0.as_deref()
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if let Some(place) = self.place() {
+            place.is_given_up.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A place in the queue of one stream.
+#[derive(Default)]
+pub(super) struct Place {
+    is_given_up: AtomicBool,
+    outcome: Mutex<Option<PyResult<()>>>,
+}
+
+impl Place {
+    fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
+    }
+}
+
+/// The messages that coroutines have begun to send.
+#[derive(Default)]
+pub(super) struct Queue {
+    messages: Mutex<VecDeque<Queued>>,
+    is_used: AtomicBool,
+}
+
+struct Queued {
+    place: Arc<Place>,
+    framer: Py<DeflateFramer>,
+    piece: Piece,
+    bytes: Py<PyBytes>,
+    /// Made when it is the first in the queue.
+    deflating: Option<Deflating>,
+}
+
+impl Queue {
+    fn push(&self, message: Queued) {
+        let mut messages = lock(&self.messages);
+        messages.push_back(message);
+        self.is_used.store(true, Ordering::Relaxed);
+    }
+
+    fn pop(&self) -> Option<Queued> {
+        let mut messages = lock(&self.messages);
+        let message = messages.pop_front();
+        self.is_used.store(!messages.is_empty(), Ordering::Relaxed);
+        message
+    }
+
+    /// Puts a message back that needs further steps.
+    fn put_back(&self, message: Queued) {
+        let mut messages = lock(&self.messages);
+        messages.push_front(message);
+        self.is_used.store(true, Ordering::Relaxed);
+    }
+
+    fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
+    }
+}
+
+impl Stream {
+    /// Sends a message for a caller that repeats the call, with the same `unsent`, if it must let
+    /// others run first.
+    pub(in crate::python) fn send(
+        slf: &Bound<'_, Self>,
+        message: &Bound<'_, PyAny>,
+        end: bool,
+        binary: bool,
+        unsent: &mut Unsent,
+    ) -> PyResult<()> {
+        let inner = slf.get().inner()?;
+        inner.telling(slf.py(), inner.send_message(message, end, binary, Some(unsent)))
+    }
+
+    /// Sends the messages that have begun before.
+    pub(in crate::python) fn send_earlier(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let inner = slf.get().inner()?;
+        if !inner.queue.is_used() {
+            return Ok(());
+        }
+        let link = inner.link(slf.py())?;
+        inner.work_off(slf.py(), &link, None)
+    }
+
+    /// Frees a message whose caller does not repeat the call.
+    pub(in crate::python) fn forget_unsent(slf: &Bound<'_, Self>, unsent: &mut Unsent) {
+        if unsent.place().is_none() {
+            return;
+        }
+        drop(std::mem::take(unsent));
+        let Some(inner) = slf.get().get() else { return };
+        // if somebody is sending, that one will find it
+        if let Some(guard) = try_lock(&inner.compressing) {
+            let transport = match inner.link(slf.py()) {
+                Ok(Link::Native(connection)) => Some(connection.get().transport.clone()),
+                _ => None,
+            };
+            let _turn = Turn::new(guard, transport);
+            inner.forget_given_up();
+        }
+    }
+}
+
+impl Inner {
+    /// Sends a piece of a message by permessage-deflate.
+    pub(super) fn send_deflated(
+        &self,
+        link: &Link<'_>,
+        framer: &Bound<'_, DeflateFramer>,
+        piece: Piece,
+        message: &Bound<'_, PyAny>,
+        unsent: Option<&mut Unsent>,
+    ) -> PyResult<()> {
+        let py = message.py();
+        let bytes = encoded(message, piece.kind == Opcode::BINARY)?;
+        let payload = bytes.as_bytes();
+        if let Some(unsent) = unsent {
+            if payload.len() > DEFLATE_AT_ONCE || self.queue.is_used() {
+                let place = unsent.0.insert(Arc::default());
+                self.queue.push(Queued {
+                    place: place.clone(),
+                    framer: framer.clone().unbind(),
+                    piece,
+                    bytes: bytes.unbind(),
+                    deflating: None,
+                });
+                return self.work_off(py, link, Some(place));
+            }
+        }
+        // pieces must be sent in the order in which they were compressed (RFC 7692 7.2)
+        let _turn = loop {
+            let turn = turn_of(py, link, &self.compressing)?;
+            if !self.queue.is_used() {
+                break turn;
+            }
+            drop(turn);
+            self.work_off(py, link, None)?;
+        };
+        self.check(py, piece)?;
+        // the hub's other handlers run in between; a coroutine's call must not begin again
+        let pause = || waiting::yield_if_over_budget(py);
+        match framer.get().deflate(py, payload, piece.end, pause)? {
+            Some((output, is_first)) => {
+                let piece = Piece { compressed: is_first, ..piece };
+                self.send_payload(py, link, piece, &output, payload.len())
+            }
+            None => self.send_payload(py, link, piece, payload, payload.len()),
+        }
+    }
+
+    /// Goes on with the first messages of the queue until the one at `place` is sent, or all are.
+    ///
+    /// # Errors
+    /// That of sending the message at `place`, or the one that says that a coroutine must repeat the
+    /// call.
+    pub(super) fn work_off(
+        &self,
+        py: Python<'_>,
+        link: &Link<'_>,
+        place: Option<&Place>,
+    ) -> PyResult<()> {
+        loop {
+            if let Some(outcome) = place.and_then(|place| lock(&place.outcome).take()) {
+                return outcome;
+            }
+            let turn = turn_of(py, link, &self.compressing)?;
+            self.forget_given_up();
+            let Some(mut message) = self.queue.pop() else { return Ok(()) };
+            if let Some(outcome) = self.send_step(py, link, &mut message) {
+                *lock(&message.place.outcome) = Some(outcome);
+                drop(turn);
+            } else {
+                self.queue.put_back(message);
+                drop(turn);
+                waiting::let_others_run(py)?;
+            }
+        }
+    }
+
+    /// Compresses a part of a message, and sends the message after the last part.
+    fn send_step(
+        &self,
+        py: Python<'_>,
+        link: &Link<'_>,
+        message: &mut Queued,
+    ) -> Option<PyResult<()>> {
+        let Queued { piece, framer, bytes, deflating, .. } = message;
+        let (piece, framer, payload) = (*piece, framer.get(), bytes.as_bytes(py));
+        if deflating.is_none() {
+            if let Err(error) = self.check(py, piece) {
+                return Some(Err(error));
+            }
+            if !framer.compresses(payload, piece.end) {
+                return Some(self.send_payload(py, link, piece, payload, payload.len()));
+            }
+        }
+        let deflating = deflating.get_or_insert_default();
+        let is_first = framer.deflate_step(py, payload, piece.end, deflating)?;
+        let piece = Piece { compressed: is_first, ..piece };
+        Some(self.send_payload(py, link, piece, &deflating.output, payload.len()))
+    }
+
+    /// Frees the messages whose callers have gone; called by who has the turn.
+    fn forget_given_up(&self) {
+        let given_up: Vec<Queued>;
+        {
+            let mut messages = lock(&self.queue.messages);
+            if !messages.iter().any(|message| message.place.is_given_up()) {
+                return;
+            }
+            let all = std::mem::take(&mut *messages);
+            let (gone, kept): (VecDeque<_>, _) =
+                all.into_iter().partition(|message| message.place.is_given_up());
+            *messages = kept;
+            self.queue.is_used.store(!messages.is_empty(), Ordering::Relaxed);
+            given_up = gone.into();
+        }
+        for message in given_up {
+            if let Some(deflating) = &message.deflating {
+                message.framer.get().give_up(deflating);
+            }
+        }
+    }
+
+    /// # Errors
+    /// If the piece may not be sent now. It is not compressed then: the peer would not get what
+    /// later messages refer to.
+    fn check(&self, py: Python<'_>, piece: Piece) -> PyResult<()> {
+        lock(&self.writer).check(piece).map_err(|error| send_error(py, &error))
+    }
+}
