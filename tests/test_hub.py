@@ -47,6 +47,27 @@ class TestFairness:
             flood.socket.shutdown(2)
             reader.join(DEADLINE_SECONDS)
 
+    @pytest.mark.parametrize(
+        ("send", "sent"),
+        [
+            ("request.ws_stream.send_message('hello')", Frame(TEXT, b"hello")),
+            ("request.connection.write(b'\\x81\\x05hello')", Frame(TEXT, b"hello")),
+        ],
+    )
+    def test_what_was_sent_does_not_wait_for_a_handler_that_blocks(
+        self, start_server: StartServer, write_handler: WriteHandler, send: str, sent: Frame
+    ) -> None:
+        # each handler has used up its slice when it sends, so another one runs before it goes on
+        body = f"import threading, time\ntime.sleep(0.02)\n{send}\nthreading.Event().wait()"
+        write_handler("blocks", handler(body, "web_socket_concurrency = 'hub'"))
+        server = start_server("-w", "handlers")
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(3)]
+            for client in clients:
+                client.handshake("/blocks")
+            for client in clients:
+                assert client.read_frame() == sent
+
     def test_a_client_that_reads_nothing_blocks_its_own_handler_alone(
         self, start_server: StartServer, write_handler: WriteHandler
     ) -> None:

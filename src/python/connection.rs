@@ -142,6 +142,7 @@ impl Connection {
             return Ok(bytes.len());
         }
         self.send(py, bytes)?;
+        waiting::yield_if_over_budget(py)?;
         Ok(bytes.len())
     }
 
@@ -156,7 +157,6 @@ impl Connection {
     }
 
     fn half_close(&self, py: Python<'_>) -> PyResult<()> {
-        waiting::yield_if_over_budget(py)?;
         sending(py, &self.transport, |wait| self.transport.end_sending(wait))?
             .map_err(|error| connection_error(py, &error))
     }

@@ -18,7 +18,6 @@ const READ_AT_ONCE: usize = 64 * 1024;
 
 impl Connection {
     pub(super) fn send(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
-        waiting::yield_if_over_budget(py)?;
         waiting::charge_bytes(bytes.len());
         sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?.map_err(|error| {
             self.transport.note_end_told();

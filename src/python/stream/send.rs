@@ -26,6 +26,8 @@ use crate::{
 };
 
 impl Inner {
+    /// Sends first and lets others run afterwards: another handler may block the hub, and this
+    /// message must not wait for that.
     pub(super) fn send_message(
         &self,
         message: &Bound<'_, PyAny>,
@@ -33,8 +35,13 @@ impl Inner {
         binary: bool,
         unsent: Option<&mut Unsent>,
     ) -> PyResult<()> {
+        let sent = self.send_first(message, end, binary);
+        waiting::yield_if_over_budget(message.py())?;
+        sent
+    }
+
+    fn send_first(&self, message: &Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
         let py = message.py();
-        waiting::yield_if_over_budget(py)?;
         let link = self.link(py)?;
         if self.server_terminated(py, &link)? {
             return Err(after_close(py));
