@@ -35,12 +35,18 @@ impl Inner {
         binary: bool,
         unsent: Option<&mut Unsent>,
     ) -> PyResult<()> {
-        let sent = self.send_first(message, end, binary);
+        let sent = self.send_first(message, end, binary, unsent);
         waiting::yield_if_over_budget(message.py())?;
         sent
     }
 
-    fn send_first(&self, message: &Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
+    fn send_first(
+        &self,
+        message: &Bound<'_, PyAny>,
+        end: bool,
+        binary: bool,
+        unsent: Option<&mut Unsent>,
+    ) -> PyResult<()> {
         let py = message.py();
         let link = self.link(py)?;
         if self.server_terminated(py, &link)? {
