@@ -17,6 +17,8 @@ pub mod server;
 #[cfg(feature = "server")]
 mod sync;
 #[cfg(feature = "server")]
+mod system;
+#[cfg(feature = "server")]
 mod tls_error;
 #[cfg(feature = "server")]
 pub mod tls_files;

@@ -16,7 +16,8 @@ from typing import Final
 __all__ = ["Notifier"]
 
 # Messages may be lost: nothing here may make the server wait.
-_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+# Python ignores SIGPIPE; macOS has no flag against it.
+_FLAGS: Final = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
 _LOGGER: Final = logging.getLogger("fastwsh.notify")
 

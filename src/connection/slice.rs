@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::time::{clock_gettime, ClockId};
+use crate::system::{Native, System};
 
 /// The time for which a caller may use the thread before it must let others run. Switching costs
 /// microseconds, so this is long compared with the cost and short compared with what a peer
@@ -17,25 +17,18 @@ pub struct Slice(AtomicU64);
 impl Slice {
     /// Begins a slice.
     pub fn begin() -> Self {
-        Self(AtomicU64::new(now()))
+        Self(AtomicU64::new(Native::cheap_clock()))
     }
 
     /// Begins the next slice.
     pub fn begin_again(&self) {
-        self.0.store(now(), Ordering::Relaxed);
+        self.0.store(Native::cheap_clock(), Ordering::Relaxed);
     }
 
     /// Whether it is over.
     pub fn is_over(&self) -> bool {
-        now().saturating_sub(self.0.load(Ordering::Relaxed)) >= SLICE_NS
+        Native::cheap_clock().saturating_sub(self.0.load(Ordering::Relaxed)) >= SLICE_NS
     }
-}
-
-/// The time of the last timer interrupt in nanoseconds. It is at most some milliseconds old, and
-/// costs a fifth of the exact time.
-fn now() -> u64 {
-    let time = clock_gettime(ClockId::MonotonicCoarse);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
 #[cfg(test)]

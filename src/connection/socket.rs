@@ -1,5 +1,5 @@
 //! The socket of a connection that has a handler: plain or TLS, used from any thread. Each call
-//! says whether it may block; the first call that may block puts the socket into blocking mode.
+//! says whether it may block.
 //!
 //! With TLS, records must be sent in the order in which they were made, by whichever thread. They
 //! go through `wire`, and only the thread that has locked `wire` sends. If a reader has to send
@@ -12,7 +12,6 @@ mod tls;
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -20,10 +19,11 @@ use rustix::net::{recv, AddressFamily, RecvFlags, Shutdown};
 use rustls::Connection;
 
 use self::{
-    system_calls::{receive, receive_into, send_all, send_both, Count},
+    system_calls::{Count, Descriptor},
     tls::Tls,
 };
 use super::byte_stream::{ByteStream, Direction, Mode, ReadinessSource, SendResult};
+use crate::system::Native;
 
 /// The plain text of a record is at most this long (RFC 8446 5.1).
 const MAX_PLAIN: usize = 16 * 1024;
@@ -42,10 +42,7 @@ pub struct TlsSocket {
 /// A connected socket, and what went over it.
 #[derive(Debug)]
 struct Socket {
-    descriptor: OwnedFd,
-    /// Whether the socket is in blocking mode. It is switched only when a call needs it, which
-    /// often saves the system call.
-    blocks: AtomicBool,
+    descriptor: Descriptor<Native>,
     /// Bytes of plain text so far.
     received: Count,
     sent: Count,
@@ -68,21 +65,10 @@ impl TlsSocket {
 impl Socket {
     fn new(descriptor: OwnedFd) -> Self {
         Self {
-            descriptor,
-            blocks: AtomicBool::new(false),
+            descriptor: Descriptor::new(descriptor),
             received: Count::default(),
             sent: Count::default(),
         }
-    }
-
-    /// Puts the socket into blocking mode if the call may block. Calls that must not block say so
-    /// by a flag.
-    fn prepare(&self, mode: Mode) -> io::Result<&OwnedFd> {
-        if mode == Mode::Blocking && !self.blocks.load(Ordering::Relaxed) {
-            rustix::io::ioctl_fionbio(&self.descriptor, false)?;
-            self.blocks.store(true, Ordering::Relaxed);
-        }
-        Ok(&self.descriptor)
     }
 
     fn note_received(&self, received: io::Result<usize>) -> io::Result<usize> {
@@ -130,21 +116,21 @@ impl Socket {
 
 impl ByteStream for PlainSocket {
     fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
-        let received = receive(self.0.prepare(mode)?, buffer, mode);
+        let received = self.0.descriptor.receive(buffer, mode);
         self.0.note_received(received)
     }
 
     fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
-        let received = receive_into(self.0.prepare(mode)?, target, mode);
+        let received = self.0.descriptor.receive_into(target, mode);
         self.0.note_received(received)
     }
 
     fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
-        let descriptor = self.0.prepare(mode).map_err(|error| (0, error))?;
+        let Socket { descriptor, sent, .. } = &self.0;
         if second.is_empty() {
-            return send_all(descriptor, first, mode, &self.0.sent);
+            return descriptor.send_all(first, mode, sent);
         }
-        send_both(descriptor, first, second, mode, &self.0.sent)
+        descriptor.send_both(first, second, mode, sent)
     }
 
     fn has_unsent(&self) -> bool {
@@ -190,26 +176,26 @@ impl ByteStream for PlainSocket {
 
 impl ByteStream for TlsSocket {
     fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
-        let received = self.tls.receive(self.socket.prepare(mode)?, buffer, mode);
+        let received = self.tls.receive(&self.socket.descriptor, buffer, mode);
         self.socket.note_received(received)
     }
 
     fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
         let mut plain = Vec::with_capacity(target.len().min(MAX_PLAIN));
-        let received = self.tls.receive(self.socket.prepare(mode)?, &mut plain, mode)?;
+        let received = self.tls.receive(&self.socket.descriptor, &mut plain, mode)?;
         let count = received.min(target.len());
         target[..count].copy_from_slice(&plain[..count]);
         self.socket.note_received(Ok(count))
     }
 
     fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
-        let descriptor = self.socket.prepare(mode).map_err(|error| (0, error))?;
-        self.tls.send(descriptor, first, mode, &self.socket.sent)?;
+        let Socket { descriptor, sent: total, .. } = &self.socket;
+        self.tls.send(descriptor, first, mode, total)?;
         if second.is_empty() {
             return Ok(());
         }
         self.tls
-            .send(descriptor, second, mode, &self.socket.sent)
+            .send(descriptor, second, mode, total)
             .map_err(|(sent, error)| (first.len() + sent, error))
     }
 

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     connection::{Phase, Traffic, Volume},
     protocol::{closing::Side, handshake::opens},
+    system::{Native, System},
 };
 
 /// Writes all metrics.
@@ -41,7 +42,7 @@ pub(super) fn describe(shared: &ServerState) -> String {
         "Mistakes of the server itself that it survived.",
     )
     .value(panics::count());
-    process::write(&mut text);
+    process::write(&mut text, &Native::usage());
     text.into_string()
 }
 

@@ -2,16 +2,22 @@
 
 use std::{
     io::{self, IoSlice},
-    os::fd::{AsFd, OwnedFd},
-    sync::atomic::{AtomicU64, Ordering},
+    marker::PhantomData,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use rustix::{
     buffer::spare_capacity,
-    net::{recv, send, sendmsg, RecvFlags, SendAncillaryBuffer, SendFlags},
+    event::{poll, PollFd, PollFlags},
+    io::{ioctl_fionbio, Errno},
+    net::{recv, RecvFlags, SendFlags},
 };
 
-use crate::connection::byte_stream::{Mode, SendResult};
+use crate::{
+    connection::byte_stream::{Mode, SendResult},
+    system::System,
+};
 
 /// The most bytes to pass to the kernel at a time. A call may block until the peer has taken most
 /// of them, and the keepalive thread sees progress only between two calls.
@@ -32,23 +38,110 @@ impl Count {
     }
 }
 
-pub(super) fn receive(socket: &OwnedFd, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
-    loop {
-        match recv(socket.as_fd(), spare_capacity(buffer), receive_flags(mode)) {
-            Ok((_, count)) => return Ok(count),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+/// A connected socket, of which each call says whether it may block.
+#[derive(Debug)]
+pub(super) struct Descriptor<S> {
+    socket: OwnedFd,
+    /// Whether the socket is in blocking mode. It is switched only when a call needs it, which
+    /// often saves the system call, and only on systems where other calls can still say that they
+    /// must not block.
+    blocks: AtomicBool,
+    system: PhantomData<S>,
+}
+
+impl<S: System> Descriptor<S> {
+    /// Takes over a socket in non-blocking mode.
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        // it fails on a connection that has ended, which the first call will say as well
+        let _ = S::silence(socket.as_fd());
+        Self { socket, blocks: AtomicBool::new(false), system: PhantomData }
+    }
+
+    pub(super) fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
+        let flags = receive_flags(mode);
+        self.call(mode, PollFlags::IN, || {
+            recv(&self.socket, spare_capacity(buffer), flags).map(|(_, count)| count)
+        })
+    }
+
+    pub(super) fn receive_into(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
+        let flags = receive_flags(mode);
+        self.call(mode, PollFlags::IN, || {
+            recv(&self.socket, &mut *target, flags).map(|(count, _)| count)
+        })
+    }
+
+    pub(super) fn send_all(&self, bytes: &[u8], mode: Mode, total: &Count) -> SendResult {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let piece = &bytes[sent..bytes.len().min(sent + SEND_AT_ONCE)];
+            let count = self.send(&[IoSlice::new(piece)], mode).map_err(|error| (sent, error))?;
+            sent += count;
+            total.add(count);
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_both(
+        &self,
+        header: &[u8],
+        payload: &[u8],
+        mode: Mode,
+        total: &Count,
+    ) -> SendResult {
+        let first = &payload[..payload.len().min(SEND_AT_ONCE)];
+        let slices = [IoSlice::new(header), IoSlice::new(first)];
+        let sent = self.send(&slices, mode).map_err(|error| (0, error))?;
+        total.add(sent);
+        let behind = |more: usize| move |(count, error)| (more + count, error);
+        let rest = if let Some(sent) = sent.checked_sub(header.len()) {
+            &payload[sent..]
+        } else {
+            self.send_all(&header[sent..], mode, total).map_err(behind(sent))?;
+            payload
+        };
+        let before = header.len() + payload.len() - rest.len();
+        self.send_all(rest, mode, total).map_err(behind(before))
+    }
+
+    fn send(&self, pieces: &[IoSlice<'_>], mode: Mode) -> io::Result<usize> {
+        let flags = match mode {
+            Mode::NonBlocking => SendFlags::DONTWAIT,
+            Mode::Blocking => SendFlags::empty(),
+        };
+        self.call(mode, PollFlags::OUT, || S::send(self.as_fd(), pieces, flags))
+    }
+
+    /// Makes a system call until it has an answer.
+    fn call(
+        &self,
+        mode: Mode,
+        readiness: PollFlags,
+        mut call: impl FnMut() -> rustix::io::Result<usize>,
+    ) -> io::Result<usize> {
+        if S::DONTWAIT_IS_ENOUGH && mode == Mode::Blocking && !self.blocks.load(Ordering::Relaxed) {
+            ioctl_fionbio(&self.socket, false)?;
+            self.blocks.store(true, Ordering::Relaxed);
+        }
+        loop {
+            match call() {
+                Ok(count) => return Ok(count),
+                Err(Errno::WOULDBLOCK) if !S::DONTWAIT_IS_ENOUGH && mode == Mode::Blocking => {
+                    match poll(&mut [PollFd::new(&self.socket, readiness)], None) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Err(error) if S::is_passing(error) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }
 
-pub(super) fn receive_into(socket: &OwnedFd, target: &mut [u8], mode: Mode) -> io::Result<usize> {
-    loop {
-        match recv(socket.as_fd(), &mut *target, receive_flags(mode)) {
-            Ok((count, _)) => return Ok(count),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+impl<S> AsFd for Descriptor<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -59,54 +152,5 @@ fn receive_flags(mode: Mode) -> RecvFlags {
     }
 }
 
-pub(super) fn send_all(socket: &OwnedFd, bytes: &[u8], mode: Mode, total: &Count) -> SendResult {
-    let mut sent = 0;
-    while sent < bytes.len() {
-        let piece = &bytes[sent..bytes.len().min(sent + SEND_AT_ONCE)];
-        match send(socket.as_fd(), piece, send_flags(mode)) {
-            Ok(count) => {
-                sent += count;
-                total.add(count);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err((sent, error.into())),
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn send_both(
-    socket: &OwnedFd,
-    header: &[u8],
-    payload: &[u8],
-    mode: Mode,
-    total: &Count,
-) -> SendResult {
-    let first = &payload[..payload.len().min(SEND_AT_ONCE)];
-    let slices = [IoSlice::new(header), IoSlice::new(first)];
-    let mut control = SendAncillaryBuffer::default();
-    let sent = loop {
-        match sendmsg(socket.as_fd(), &slices, &mut control, send_flags(mode)) {
-            Ok(count) => break count,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err((0, error.into())),
-        }
-    };
-    total.add(sent);
-    let behind = |more: usize| move |(count, error)| (more + count, error);
-    let rest = if let Some(sent) = sent.checked_sub(header.len()) {
-        &payload[sent..]
-    } else {
-        send_all(socket, &header[sent..], mode, total).map_err(behind(sent))?;
-        payload
-    };
-    let before = header.len() + payload.len() - rest.len();
-    send_all(socket, rest, mode, total).map_err(behind(before))
-}
-
-fn send_flags(mode: Mode) -> SendFlags {
-    match mode {
-        Mode::NonBlocking => SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-        Mode::Blocking => SendFlags::NOSIGNAL,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -2,16 +2,16 @@
 
 use std::{
     io::{self, BufRead, Write},
-    os::fd::OwnedFd,
     sync::Mutex,
 };
 
 use rustls::Connection;
 
-use super::system_calls::{receive, send_all, Count};
+use super::system_calls::{Count, Descriptor};
 use crate::{
     connection::byte_stream::{Mode, SendResult},
     locks::{lock, try_lock},
+    system::Native,
 };
 
 /// The most plain text to encrypt at a time: a few records, so that memory stays small.
@@ -50,7 +50,7 @@ impl Tls {
     }
 
     /// Sends `close_notify` (RFC 8446 6.1).
-    pub(super) fn end_sending(&self, socket: &OwnedFd) {
+    pub(super) fn end_sending(&self, socket: &Descriptor<Native>) {
         lock(&self.connection).send_close_notify();
         // a peer that does not read does not get it
         let _ = self.send(socket, &[], Mode::NonBlocking, &Count::default());
@@ -58,7 +58,7 @@ impl Tls {
 
     pub(super) fn receive(
         &self,
-        socket: &OwnedFd,
+        socket: &Descriptor<Native>,
         buffer: &mut Vec<u8>,
         mode: Mode,
     ) -> io::Result<usize> {
@@ -86,7 +86,7 @@ impl Tls {
                 other => return other,
             }
             records.reserve_exact(17 * 1024);
-            let received = receive(socket, &mut records, mode);
+            let received = socket.receive(&mut records, mode);
             if !matches!(received, Ok(1..)) {
                 *records = Vec::new();
             }
@@ -98,7 +98,7 @@ impl Tls {
 
     pub(super) fn send(
         &self,
-        socket: &OwnedFd,
+        socket: &Descriptor<Native>,
         bytes: &[u8],
         mode: Mode,
         count: &Count,
@@ -128,7 +128,7 @@ impl Tls {
         }
     }
 
-    fn send_owed(&self, socket: &OwnedFd) {
+    fn send_owed(&self, socket: &Descriptor<Native>) {
         let Some(mut wire) = try_lock(&self.wire) else { return };
         let mut connection = lock(&self.connection);
         while connection.wants_write() {
@@ -167,8 +167,8 @@ fn decrypt(connection: &mut Connection, records: &mut Vec<u8>) -> io::Result<()>
     decrypted.map(drop)
 }
 
-fn push_wire(socket: &OwnedFd, wire: &mut Vec<u8>, mode: Mode) -> io::Result<()> {
-    match send_all(socket, wire, mode, &Count::default()) {
+fn push_wire(socket: &Descriptor<Native>, wire: &mut Vec<u8>, mode: Mode) -> io::Result<()> {
+    match socket.send_all(wire, mode, &Count::default()) {
         Ok(()) => {
             wire.clear();
             wire.shrink_to(ENCRYPT_AT_ONCE);

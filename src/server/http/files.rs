@@ -12,13 +12,11 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
-use super::{
-    answers,
-    body::Body,
-    file_body::FileBody,
-    locate::{opened_path, PlainFile},
+use super::{answers, body::Body, file_body::FileBody, locate::PlainFile};
+use crate::{
+    protocol::head::RequestHead,
+    system::{Native, System},
 };
-use crate::protocol::head::RequestHead;
 
 /// The type of a file with an unknown extension.
 const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -210,7 +208,11 @@ async fn serve(
 > {
     // several ranges are answered with the whole file, which is allowed (RFC 9110 14.2) and simpler
     // than a multipart answer. tower-http finds compressed versions by the path of the plain file.
-    let path = if file.gzip || file.brotli { file.path.clone() } else { opened_path(&file.file) };
+    let path = if file.gzip || file.brotli {
+        file.path.clone()
+    } else {
+        Native::path_to_reopen(&file.file, &file.path)
+    };
     let mut service = ServeFile::new(path).ignore_multi_range_requests(true);
     if file.gzip {
         service = service.precompressed_gzip();

@@ -29,10 +29,8 @@ use super::{
 };
 use crate::{
     protocol::head::{empty_lines, HeadError, HeadLimits, HeadReader, RequestHead},
-    server::{
-        limits::ConnectionLimits,
-        listen::stream::{HangUp, Stream},
-    },
+    server::{limits::ConnectionLimits, listen::stream::Stream},
+    system::HangUp,
 };
 
 /// Bytes to read at a time: several times the usual size of a request head.

@@ -4,12 +4,9 @@ use std::{
     ffi::OsStr,
     fs::{self, File, Metadata},
     io::{self, Read},
-    os::{
-        fd::AsRawFd,
-        unix::{
-            ffi::OsStrExt,
-            fs::{OpenOptionsExt, PermissionsExt},
-        },
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
 };
@@ -21,7 +18,10 @@ use super::{
     path::Resource,
     private::{FileId, Private},
 };
-use crate::server::config::IsExecutable;
+use crate::{
+    server::config::IsExecutable,
+    system::{Native, System},
+};
 
 /// The files that are served for a directory, in this order.
 const INDEX_FILES: [&str; 2] = ["index.html", "index.htm"];
@@ -210,7 +210,7 @@ impl Locator {
             Err(_) => return Found::Missing,
         };
         let Ok(metadata) = file.metadata() else { return Found::Missing };
-        let place = opened_path(&file).canonicalize().unwrap_or_else(|_| path.clone());
+        let Ok(place) = Native::path_of(&file, &path) else { return Found::Missing };
         if !place.starts_with(&self.root) {
             return Found::Outside;
         }
@@ -265,11 +265,6 @@ impl Locator {
         let sibling = Path::new(&name).canonicalize();
         sibling.is_ok_and(|sibling| sibling.is_file() && sibling.starts_with(&self.root))
     }
-}
-
-/// A path to an open file that stays valid if the file is renamed.
-pub(super) fn opened_path(file: &File) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 fn libc_flags() -> i32 {

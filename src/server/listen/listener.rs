@@ -1,7 +1,7 @@
 //! Listening sockets, TCP and Unix behind one type.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     net::{self, SocketAddr},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -9,17 +9,14 @@ use std::{
     },
 };
 
-use rustix::net::{
-    acceptfrom_with, recv,
-    sockopt::{set_tcp_nodelay, socket_domain},
-    AddressFamily, RecvFlags, SendFlags, SocketFlags,
-};
+use rustix::net::{recv, RecvFlags, SendFlags};
 use tokio::{
     io::unix::AsyncFd,
     net::{TcpStream, UnixStream},
 };
 
 use super::stream::Stream;
+use crate::system::{is_unix, set_nodelay, Native, System};
 
 /// Enough for most request heads.
 const FIRST_READ: usize = 1024;
@@ -45,9 +42,9 @@ impl Listener {
     /// If it is no socket or cannot be watched.
     pub(in crate::server) fn new(socket: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        let is_unix = socket_domain(&socket)? == AddressFamily::UNIX;
+        let is_unix = is_unix(socket.as_fd())?;
         if !is_unix {
-            set_nodelay(&socket);
+            set_nodelay(socket.as_fd());
         }
         #[expect(deprecated, reason = "sound for a descriptor that is owned, which this one is")]
         let socket = AsyncFd::new(socket)?;
@@ -56,13 +53,11 @@ impl Listener {
 
     /// The next connection.
     pub(in crate::server) async fn accept(&self) -> io::Result<Accepted> {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let accept = |socket: &OwnedFd| acceptfrom_with(socket, flags).map_err(io::Error::from);
+        let accept = |socket: &OwnedFd| Native::accept(socket.as_fd());
         let (socket, peer) = self.socket.async_io(tokio::io::Interest::READABLE, accept).await?;
-        if !self.is_unix && !cfg!(target_os = "linux") {
-            set_nodelay(&socket);
+        if !self.is_unix && !Native::INHERITS_NODELAY {
+            set_nodelay(socket.as_fd());
         }
-        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
         Ok(Accepted { socket, is_unix: self.is_unix, peer })
     }
 }
@@ -81,7 +76,7 @@ impl Accepted {
 
     /// Sends a last answer, or as much of it as the kernel takes at once.
     pub(in crate::server) fn send_last(&self, answer: &[u8]) {
-        let _ = rustix::net::send(&self.socket, answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        let _ = Native::send(self.as_fd(), &[IoSlice::new(answer)], SendFlags::DONTWAIT);
     }
 
     /// The socket, borrowed.
@@ -103,13 +98,6 @@ impl Accepted {
             Stream::Tcp(TcpStream::from_std(net::TcpStream::from(self.socket))?)
         })
     }
-}
-
-/// Turns Nagle's algorithm off. With it, small replies would leave in batches 40 to 200 ms apart.
-/// On Linux, connections inherit this option from the listening socket.
-fn set_nodelay(socket: &OwnedFd) {
-    // if this fails, the connection is slow but works
-    let _ = set_tcp_nodelay(socket, true);
 }
 
 /// Whether accepting failed because the peer had gone already.

@@ -9,17 +9,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use rustix::{
-    event::{poll, PollFd, PollFlags, Timespec},
-    net::{recv, RecvFlags},
-};
+use rustix::net::{recv, RecvFlags};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::connection::{ByteStream, PlainSocket, TlsSocket};
+use crate::{
+    connection::{ByteStream, PlainSocket, TlsSocket},
+    system::{HangUp, Native, System},
+};
 
 /// A connected stream.
 #[derive(Debug)]
@@ -27,15 +27,6 @@ pub(in crate::server) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// How a peer has stopped sending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::server) enum HangUp {
-    /// It has ended its direction.
-    Ended,
-    /// The connection has ended.
-    Broken,
 }
 
 impl Stream {
@@ -46,14 +37,7 @@ impl Stream {
             Self::Unix(stream) => stream.as_fd(),
             Self::Tls(stream) => stream.get_ref().0.as_fd(),
         };
-        let mut looked = [PollFd::from_borrowed_fd(descriptor, PollFlags::RDHUP)];
-        poll(&mut looked, Some(&Timespec::default())).ok()?;
-        let told = looked[0].revents();
-        if told.intersects(PollFlags::ERR | PollFlags::HUP) {
-            Some(HangUp::Broken)
-        } else {
-            told.contains(PollFlags::RDHUP).then_some(HangUp::Ended)
-        }
+        Native::hang_up(descriptor)
     }
 
     /// Takes it out of tokio, for a handler.

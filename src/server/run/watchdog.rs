@@ -5,7 +5,7 @@
 //! clock.
 
 use std::{
-    fs, io,
+    io,
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         Arc, Condvar, Mutex,
@@ -14,7 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::locks::lock;
+use crate::{
+    locks::lock,
+    system::{Native, System},
+};
+
+type Watched = <Native as System>::Thread;
 
 /// A slice of this length keeps people waiting noticeably.
 const STALL: Duration = Duration::from_millis(100);
@@ -105,14 +110,13 @@ impl Watchdog {
         slices: Arc<Slices>,
         mut bark: impl FnMut(Duration) + Send + 'static,
     ) -> io::Result<()> {
-        let thread = rustix::thread::gettid().as_raw_nonzero();
-        let schedule = format!("/proc/self/task/{thread}/schedstat");
+        let watched = Native::this_thread();
         thread::Builder::new()
             .name("fastwsh-watch".to_owned())
             .stack_size(128 * 1024)
             .spawn(move || {
                 while slices.wait_for_work() {
-                    slices.watch(&schedule, &mut bark);
+                    slices.watch(&watched, &mut bark);
                 }
             })
             .map(|_| ())
@@ -130,8 +134,8 @@ impl Slices {
         !has_ended()
     }
 
-    fn watch(&self, schedule: &str, bark: &mut impl FnMut(Duration)) {
-        let mut slice = Slice::new(self.number.load(Ordering::Relaxed), schedule);
+    fn watch(&self, watched: &Watched, bark: &mut impl FnMut(Duration)) {
+        let mut slice = Slice::new(self.number.load(Ordering::Relaxed), watched);
         while !self.ended.load(Ordering::SeqCst) {
             thread::sleep(TICK);
             let number = self.number.load(Ordering::Relaxed);
@@ -147,10 +151,10 @@ impl Slices {
             }
             if number != slice.number {
                 self.stalled.store(false, Ordering::Relaxed);
-                slice = Slice::new(number, schedule);
+                slice = Slice::new(number, watched);
                 continue;
             }
-            let taken = slice.taken(schedule);
+            let taken = slice.taken(watched);
             let same = self.number.load(Ordering::Relaxed) == number;
             if taken >= STALL && same && !self.stalled.swap(true, Ordering::Relaxed) {
                 self.stalls.fetch_add(1, Ordering::Relaxed);
@@ -168,24 +172,16 @@ struct Slice {
 }
 
 impl Slice {
-    fn new(number: u64, schedule: &str) -> Self {
-        Self { number, seen: Instant::now(), kept_waiting: kept_waiting(schedule) }
+    fn new(number: u64, watched: &Watched) -> Self {
+        Self { number, seen: Instant::now(), kept_waiting: Native::time_in_queue(watched) }
     }
 
     /// How long the slice has taken, without the time in which the thread had to wait for a
     /// processor.
-    fn taken(&self, schedule: &str) -> Duration {
-        let waited = kept_waiting(schedule).saturating_sub(self.kept_waiting);
+    fn taken(&self, watched: &Watched) -> Duration {
+        let waited = Native::time_in_queue(watched).saturating_sub(self.kept_waiting);
         self.seen.elapsed().saturating_sub(waited)
     }
-}
-
-/// How long a thread has waited for a processor; zero if the system does not say.
-fn kept_waiting(schedule: &str) -> Duration {
-    let nanoseconds = fs::read_to_string(schedule)
-        .ok()
-        .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse().ok());
-    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
 #[cfg(test)]

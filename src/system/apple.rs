@@ -1,0 +1,53 @@
+//! macOS, and the other systems with Apple's kernel, XNU.
+
+use std::{
+    fs::File,
+    io,
+    os::{fd::BorrowedFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::{event::PollFlags, fs::getpath, io::Errno, net::sockopt};
+
+use super::{look, HangUp, System};
+
+/// XNU. `MSG_DONTWAIT` does not keep its sends from blocking: they look at the socket's own mode.
+#[derive(Debug)]
+pub(crate) struct Apple;
+
+impl System for Apple {
+    fn silence(socket: BorrowedFd<'_>) -> io::Result<()> {
+        // XNU refuses every option of a connection that has ended
+        sockopt::set_socket_nosigpipe(socket, true).map_err(|error| match error {
+            Errno::INVAL => io::ErrorKind::ConnectionAborted.into(),
+            error => error.into(),
+        })
+    }
+
+    /// A send may fail with `EPROTOTYPE` while the connection is coming to its end; the next one
+    /// tells the true cause.
+    fn is_passing(error: Errno) -> bool {
+        matches!(error, Errno::INTR | Errno::PROTOTYPE)
+    }
+
+    /// XNU tells of the end of either direction by the same flag.
+    fn hang_up(socket: BorrowedFd<'_>) -> Option<HangUp> {
+        let told = look(socket, PollFlags::IN)?;
+        if told.contains(PollFlags::ERR) {
+            return Some(HangUp::Broken);
+        }
+        told.contains(PollFlags::HUP).then(|| match sockopt::socket_error(socket) {
+            Ok(Ok(())) => HangUp::Ended,
+            _ => HangUp::Broken,
+        })
+    }
+
+    fn path_of(file: &File, _asked: &Path) -> io::Result<PathBuf> {
+        let path = getpath(file)?;
+        Ok(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).to_owned())
+    }
+
+    type Thread = ();
+
+    fn this_thread() {}
+}

@@ -1,0 +1,168 @@
+//! Linux.
+
+use std::{
+    fs::{self, File},
+    io,
+    net::SocketAddr,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::{
+    event::PollFlags,
+    net::{acceptfrom_with, SendFlags, SocketFlags},
+    param::{clock_ticks_per_second, page_size},
+    process::{getrlimit, Resource},
+    time::{clock_gettime, ClockId},
+};
+
+use super::{
+    look,
+    process::{entries, Usage},
+    HangUp, System,
+};
+
+/// Linux.
+#[derive(Debug)]
+pub(crate) struct Linux;
+
+/// The way of other systems, where `/proc` is missing.
+#[derive(Debug)]
+struct Portable;
+
+impl System for Linux {
+    const SEND: SendFlags = SendFlags::NOSIGNAL;
+    const DONTWAIT_IS_ENOUGH: bool = true;
+    const INHERITS_NODELAY: bool = true;
+
+    fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+        let (socket, peer) =
+            acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+        Ok((socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+    }
+
+    fn hang_up(socket: BorrowedFd<'_>) -> Option<HangUp> {
+        let told = look(socket, PollFlags::RDHUP)?;
+        if told.intersects(PollFlags::ERR | PollFlags::HUP) {
+            Some(HangUp::Broken)
+        } else {
+            told.contains(PollFlags::RDHUP).then_some(HangUp::Ended)
+        }
+    }
+
+    fn path_of(file: &File, asked: &Path) -> io::Result<PathBuf> {
+        let link = Self::path_to_reopen(file, asked);
+        match link.canonicalize() {
+            // the file has been deleted since
+            Err(_) if link.symlink_metadata().is_ok() => Ok(asked.to_owned()),
+            Err(_) => Portable::path_of(file, asked),
+            path => path,
+        }
+    }
+
+    fn path_to_reopen(file: &File, _asked: &Path) -> PathBuf {
+        format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+    }
+
+    /// The time of the last timer interrupt. It is at most some milliseconds old, and costs a fifth
+    /// of the exact time.
+    fn cheap_clock() -> u64 {
+        let time = clock_gettime(ClockId::MonotonicCoarse);
+        time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+    }
+
+    /// The file with the scheduler's figures of the thread.
+    type Thread = PathBuf;
+
+    fn this_thread() -> PathBuf {
+        let thread = rustix::thread::gettid().as_raw_nonzero();
+        format!("/proc/self/task/{thread}/schedstat").into()
+    }
+
+    fn time_in_queue(thread: &PathBuf) -> Duration {
+        let nanoseconds = fs::read_to_string(thread)
+            .ok()
+            .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse().ok());
+        Duration::from_nanos(nanoseconds.unwrap_or(0))
+    }
+
+    fn usage() -> Usage {
+        let status = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        Usage {
+            open_descriptors: open_descriptors(),
+            most_descriptors: getrlimit(Resource::Nofile).current,
+            ..parse_stat(&status, clock_ticks_per_second(), page_size() as u64, boot_time())
+        }
+    }
+}
+
+impl System for Portable {
+    type Thread = ();
+
+    fn this_thread() {}
+}
+
+/// Reads `/proc/self/stat`, see proc(5). The system was started at `boot`, in seconds since the epoch.
+fn parse_stat(text: &str, ticks: u64, page: u64, boot: Option<f64>) -> Usage {
+    // the second field is the program's name in parentheses, which may contain anything
+    let Some((_, fields)) = text.rsplit_once(") ") else { return Usage::default() };
+    // the third field of the manual is the first of these
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    let seconds = |count: u64| Duration::from_millis(count * 1000 / ticks).as_secs_f64();
+    Usage {
+        cpu_seconds: field(14).zip(field(15)).map(|(user, system)| seconds(user + system)),
+        resident_bytes: field(24).map(|pages| pages * page),
+        virtual_bytes: field(23),
+        threads: field(20),
+        started: boot.zip(field(22)).map(|(boot, ticks)| boot + seconds(ticks)),
+        ..Usage::default()
+    }
+}
+
+/// How many descriptors are open. From Linux 6.2 on the size of the folder is that number; on older
+/// versions we count its entries.
+fn open_descriptors() -> Option<u64> {
+    let folder = "/proc/self/fd";
+    let size = fs::metadata(folder).ok()?.len();
+    if size > 0 {
+        return Some(size);
+    }
+    entries(folder)
+}
+
+/// When the system was started, in seconds since the epoch.
+fn boot_time() -> Option<f64> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_programs_name_may_contain_parentheses_and_blanks() {
+        let line = "7 (a) b (c) S 1 7 7 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 5 0 1234 \
+                    1048576 32 18446744073709551615 1 1 0\n";
+        let expected = Usage {
+            cpu_seconds: Some(2.0),
+            threads: Some(5),
+            started: Some(1012.34),
+            virtual_bytes: Some(1_048_576),
+            resident_bytes: Some(32 * 4096),
+            ..Usage::default()
+        };
+        assert_eq!(parse_stat(line, 100, 4096, Some(1000.0)), expected);
+        assert_eq!(parse_stat("7 (a", 100, 4096, Some(1000.0)), Usage::default());
+    }
+
+    #[test]
+    fn says_all_of_its_usage() {
+        let usage = Linux::usage();
+        assert!(usage.threads.is_some_and(|count| count > 0), "{usage:?}");
+        assert!(usage.started.is_some() && usage.resident_bytes.is_some(), "{usage:?}");
+        assert!(usage.open_descriptors <= usage.most_descriptors, "{usage:?}");
+    }
+}
