@@ -46,6 +46,8 @@ CONTINUES = {"tutorial-2.md": "tutorial.md", "zh/tutorial-2.md": "zh/tutorial.md
 NOT_RUN = {
     "pip install .": "the tests run in an environment where it is installed",
     "pip install fissix": "the same",
+    "pip install 'fastwsh[http3]'": "the same",
+    "sh chromium.sh": "browser/test_http3 does the same without a window",
     "python3 -m venv .venv": "the same",
     ". .venv/bin/activate": "the same",
     "mkcert -install": "it changes what this machine trusts",

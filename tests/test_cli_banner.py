@@ -96,6 +96,19 @@ def test_banner_names_http_2_where_it_is_spoken(monkeypatch: pytest.MonkeyPatch)
     assert "HTTP/2" not in shown(monkeypatch)
 
 
+@pytest.mark.parametrize(
+    ("http2", "line"),
+    [
+        (False, "HTTP/3 (UDP port 9443) and HTTP/1.1"),
+        (True, "HTTP/3 (UDP port 9443), HTTP/2 and HTTP/1.1"),
+    ],
+)
+def test_banner_names_the_port_of_http_3(monkeypatch: pytest.MonkeyPatch, http2: bool, line: str):
+    endpoint = argparse.Namespace(port=9443)
+    monkeypatch.setattr(FakeServer, "_http3", endpoint, raising=False)
+    assert f"\n  {line}\n" in shown(monkeypatch, http2=http2)
+
+
 def test_nearest_of_no_resources():
     assert banner.nearest("/echo", []) == []
 

@@ -138,3 +138,28 @@ def test_fixtures_for_tests(pytester: pytest.Pytester):
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=DEADLINE_SECONDS * 3)
     result.assert_outcomes(passed=2)
+
+
+def test_without_the_option_there_is_only_http_1_1(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler("echo", ECHO)
+    server = start_server("-w", "handlers")
+    with server.connect() as client:
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert client.read_response().status == 505
+
+
+def test_both_versions_on_one_port(start_server: StartServer, write_handler: WriteHandler):
+    write_handler("echo", ECHO)
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client, server.connect() as old:
+        client.websocket("/echo")
+        old.handshake("/echo")
+        old.send_frame(TEXT, b"x")
+        assert old.read_frame() == Frame(TEXT, b"x")
+    # a beginning that HTTP/2 may have as well
+    with server.connect() as old:
+        old.send(b"P")
+        old.send(b"OST / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert old.read_response().status == 501

@@ -42,6 +42,8 @@ class TestDefaults:
             "ping_timeout",  # without effect alone
             "max_http2_streams",  # without effect where HTTP/2 is not asked for
             "max_http2_resets",
+            "max_http3_streams",  # likewise
+            "max_http3_resets",
         }
 
     def test_an_embedder_that_knows_of_none_gets_the_defaults(self) -> None:

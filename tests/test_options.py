@@ -26,6 +26,9 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["--uds"], ["p"], "uds", "p"),
     (["--fd"], ["3"], "fd", [3]),
     (["--http2"], [], "http2", True),
+    (["--http3"], [], "http3", True),
+    (["--http3-port", "--http3_port"], ["8443"], "http3_port", 8443),
+    (["--http3-retry", "--http3_retry"], [], "http3_retry", True),
     (
         ["--trusted-proxies", "--trusted_proxies"],
         ["10.0.0.0/8,unix"],

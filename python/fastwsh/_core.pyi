@@ -632,6 +632,8 @@ class Server:
         validation_port: The port likewise.
         strict_compat: Whether to behave as pywebsocket where we differ on purpose.
         http2: Whether HTTP/2 is spoken beside HTTP/1.1.
+        http3_port: The UDP port of HTTP/3 that answers of the other versions name; 0 stands for the
+            number of the connection's own port, None for no HTTP/3.
         tls: Files of the private key, the certificate chain, the CA for client certificates (None:
             clients are not asked), and whether client certificates are optional.
         content_types: Content types of files by their extensions, which begin with a dot.
@@ -661,6 +663,7 @@ class Server:
         validation_port: int | None = None,
         strict_compat: bool = False,
         http2: bool = False,
+        http3_port: int | None = None,
         tls: tuple[str, str, str | None, bool] | None = None,
         content_types: dict[str, str] = ...,
         cgi_directories: list[bytes] = ...,
@@ -694,6 +697,23 @@ class Server:
         """Drop events below this level of `logging`."""
     def listen(self, descriptor: int) -> None:
         """Accept from a TCP or Unix socket; takes the descriptor over (pass a duplicate)."""
+    def serve_http3(self, descriptor: int, peer: tuple[str, int], local: tuple[str, int]) -> bool:
+        """Serve a connection of HTTP/3, which comes as one of HTTP/2 on a Unix socket.
+
+        The streams of the one are the streams of the other; requests are answered as such of
+        HTTP/3.
+
+        Args:
+            descriptor: The socket, which is taken over (pass a duplicate).
+            peer: Address and port of the client.
+            local: The server's.
+
+        Returns:
+            Whether the connection is served; False if there are too many.
+
+        Raises:
+            OSError: The descriptor is no socket.
+        """
     def stop_listening(self) -> None:
         """Stop accepting, until `listen` is called again; open connections stay.
 

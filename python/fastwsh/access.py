@@ -28,7 +28,7 @@ _FIELDS: Final = (
     *("opened", "seconds", "http_version"),
 )
 
-# What opens a connection, over HTTP/1.1 and over HTTP/2.
+# What opens a connection, over HTTP/1.1, and over HTTP/2 and HTTP/3.
 _SWITCHING_PROTOCOLS: Final = http.HTTPStatus.SWITCHING_PROTOCOLS.value
 _OPENED: Final = http.HTTPStatus.OK.value
 
@@ -119,7 +119,7 @@ def _entry(peer: Any, resource: str, status: int | None, http_version: str) -> d
 def _describe(request: Any) -> dict[str, Any]:
     connection, attributes = request.connection, vars(request)
     established = "_dispatcher" in attributes
-    opened = _OPENED if connection.protocol == "HTTP/2" else _SWITCHING_PROTOCOLS
+    opened = _OPENED if connection.protocol in {"HTTP/2", "HTTP/3"} else _SWITCHING_PROTOCOLS
     status = opened if established else request._refused_with
     subprotocol = attributes.get("ws_protocol") if established else None
     extensions = attributes.get("ws_extensions") if established else None

@@ -146,6 +146,26 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
         "begin (default: HTTP/1.1 alone)",
     )
     group.add_argument(
+        "--http3",
+        action="store_true",
+        help="speak HTTP/3 as well, over UDP; needs --tls, and aioquic: pip install "
+        "'fastwsh[http3]' (default: no HTTP/3)",
+    )
+    group.add_argument(
+        *spelled("--http3-port"),
+        dest="http3_port",
+        type=config.port_number,
+        metavar="PORT",
+        help="UDP port for HTTP/3, 0 for any free one (default: the number of the TCP port)",
+    )
+    group.add_argument(
+        *spelled("--http3-retry"),
+        dest="http3_retry",
+        action="store_true",
+        help="let clients of HTTP/3 prove their address before the handshake, which takes a round "
+        "trip more (default: during it)",
+    )
+    group.add_argument(
         "-V",
         *spelled("--validation-host"),
         dest="validation_host",

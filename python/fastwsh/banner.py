@@ -86,8 +86,14 @@ def show(server: Any, options: argparse.Namespace) -> None:
     if listeners.are_named(options):
         places = [listeners.format_address(s.getsockname()) for s, _ in server._sockets]
         lines.append(f"  listening on {clean(', '.join(places))}")
+    versions = ["HTTP/1.1"]
     if getattr(options, "http2", False):
-        lines.append("  HTTP/2 and HTTP/1.1")
+        versions.insert(0, "HTTP/2")
+    if (endpoint := getattr(server, "_http3", None)) is not None:
+        versions.insert(0, f"HTTP/3 (UDP port {endpoint.port})")
+    if len(versions) > 1:
+        *others, last = versions
+        lines.append(f"  {', '.join(others)} and {last}")
     lines += [f"  metrics on {url}" for url in server.metrics_urls()]
     if not handlers:
         lines.append("  no handlers: files that end in _wsh.py are loaded from --websock-handlers")

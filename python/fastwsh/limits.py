@@ -190,6 +190,21 @@ LIMITS: Final = (
         "as were answered; then its connection is closed",
         reason="a browser that leaves a page resets what it waits for, which is less",
     ),
+    Limit(
+        name="max_http3_streams",
+        default=256,
+        strict=256,
+        help="with --http3: streams at a time on one connection, each a WebSocket or a request",
+        reason="as for HTTP/2",
+    ),
+    Limit(
+        name="max_http3_resets",
+        default=100,
+        strict=100,
+        help="with --http3: streams that a peer may reset before they are answered, beyond as many "
+        "as were answered; then its connection is closed",
+        reason="as for HTTP/2",
+    ),
 )
 """In the order of a connection's life."""
 

@@ -7,6 +7,7 @@ because programs embed it; `stop` is new.
 import contextlib
 import logging
 import os
+import socket
 import socketserver
 import sys
 import threading
@@ -19,6 +20,7 @@ from fastwsh import (
     coroutines,
     embedding,
     forks,
+    http3,
     limits,
     listeners,
     loggers,
@@ -43,6 +45,7 @@ from fastwsh.sockets import SocketServer
 
 if TYPE_CHECKING:
     from fastwsh.aio.loop import HandlerLoop
+    from fastwsh.http3.endpoint import Endpoint
 
 __all__ = ["WebSocketServer", "load_handlers"]
 
@@ -122,6 +125,7 @@ class WebSocketServer(HandlerPlaces, SocketServer):
         self._lifespan = Lifespan(self._run_for_app)
         self._placement = PlacementPolicy(getattr(options, "concurrency", AUTO))
         self._metrics_port = MetricsPort()
+        self._http3: Endpoint | None = None
         forks.forget_in_children(self)
         if getattr(options, "access_log", None):
             self.access_log = AccessLog(options.access_log, options)
@@ -134,6 +138,7 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             self.server_activate()
         try:
             self._metrics_port.open(options)
+            self._http3 = http3.open_endpoint(options, [listener for listener, _ in self._sockets])
             if getattr(options, "use_tls", False):
                 # wrong files must end the start here; everything else is read when serving begins
                 self._core = self._make_core()
@@ -195,6 +200,7 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             for address in addresses:
                 _LOGGER.info("Listening on %s", address)
             self._metrics_port.serve(core)
+            self._serve_http3(core)
             self._is_listening = True
             for listen in self._listen_listeners:
                 listen()
@@ -235,6 +241,8 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             if self._watcher is not None:
                 self._watcher.stop()
             if core is not None and not self._stopped.is_set():
+                if self._http3 is not None:
+                    self._http3.go_away()
                 core.close()
                 if self._event_loop is not None:
                     self._event_loop.say_goodbye()
@@ -249,6 +257,8 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             self._watcher.join()
         if event_loop is not None:
             event_loop.stop()
+        if self._http3 is not None:
+            self._http3.stop()
         if core is not None:
             core.end()
         if self._log_thread is not None and self._log_thread is not threading.current_thread():
@@ -269,6 +279,8 @@ class WebSocketServer(HandlerPlaces, SocketServer):
     def server_close(self) -> None:
         """Close the listening sockets; those that are closed stay so."""
         self._metrics_port.close()
+        if self._http3 is not None:
+            self._http3.close()
         super().server_close()
 
     def _forget(self) -> None:
@@ -276,7 +288,7 @@ class WebSocketServer(HandlerPlaces, SocketServer):
         self._stopped.set()
         self._lock, self._routes_lock = threading.Lock(), threading.Lock()
         self._lifespan.forget()
-        self._core = self._event_loop = self._watcher = self._log_thread = None
+        self._core = self._event_loop = self._watcher = self._log_thread = self._http3 = None
         self._sockets = []
         self._metrics_port = MetricsPort()
         self._not_serving.set()
@@ -291,7 +303,9 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             return
         try:
             core.reload_tls()
-        except ValueError as error:
+            if self._http3 is not None:
+                self._http3.reload()
+        except (ConfigError, ValueError) as error:
             _LOGGER.error("Certificates stay as they were: %s", error)  # noqa: TRY400
         else:
             _LOGGER.info("Certificates reloaded")
@@ -315,6 +329,7 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             validation_port=getattr(options, "validation_port", None),
             strict_compat=getattr(options, "strict_compat", False),
             http2=bool(getattr(options, "http2", False)),
+            http3_port=http3.port_to_name(options, self._http3),
             limits=limits.of(options),
             proxies=proxies.settings(options),
             tls=tls.files(options),
@@ -349,6 +364,16 @@ class WebSocketServer(HandlerPlaces, SocketServer):
         if self._reloads and isinstance(dispatcher, Dispatcher):
             self._watcher = Watcher(dispatcher)
             self._watcher.start()
+
+    def _serve_http3(self, core: _core.Server) -> None:
+        if self._http3 is not None:
+            self._http3.start(core, self._admits_http3)
+
+    def _admits_http3(self, inner: socket.socket, client_address: Any) -> bool:
+        """Ask `verify_request` about a connection of HTTP/3, if it is overridden."""
+        if not embedding.is_overridden(self, "verify_request"):
+            return True
+        return self._admits(os.dup(inner.fileno()), client_address)
 
     def _admits(self, descriptor: int, client_address: Any) -> bool:
         """Ask `verify_request`; called for each connection if it is overridden."""

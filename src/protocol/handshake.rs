@@ -37,7 +37,7 @@ pub struct Opening {
 impl Opening {
     /// Whether a request is meant to open a WebSocket connection, even if it is not valid.
     pub fn is_meant(head: &RequestHead) -> bool {
-        if head.is_http_2() {
+        if head.is_on_stream() {
             return head.header(PROTOCOL) == Some("websocket");
         }
         let is_ours = |value: &str| value.to_ascii_lowercase().contains("websocket");
@@ -49,7 +49,7 @@ impl Opening {
     /// # Errors
     /// The first rule that it breaks.
     pub fn check(head: &RequestHead) -> Result<Self, HandshakeError> {
-        if head.is_http_2() {
+        if head.is_on_stream() {
             return Self::check_connect(head);
         }
         if head.method != "GET" {
@@ -72,8 +72,8 @@ impl Opening {
         Ok(Self { accept: compute_accept(key.as_bytes()), protocols, extensions })
     }
 
-    /// Checks a request of HTTP/2. Extended CONNECT replaces Upgrade, Connection and
-    /// Sec-WebSocket-Key (RFC 8441 5).
+    /// Checks a request of HTTP/2 or HTTP/3. Extended CONNECT replaces Upgrade, Connection and
+    /// Sec-WebSocket-Key (RFC 8441 5, RFC 9220 3).
     fn check_connect(head: &RequestHead) -> Result<Self, HandshakeError> {
         if head.method != "CONNECT" {
             return Err(HandshakeError::NoConnect(head.method.clone()));

@@ -26,6 +26,9 @@ pub struct RequestHead {
 /// The version of a request over HTTP/2 (RFC 9113); no request line can have it.
 pub const HTTP_2: &str = "HTTP/2";
 
+/// The version of a request over HTTP/3 (RFC 9114).
+pub const HTTP_3: &str = "HTTP/3";
+
 impl RequestHead {
     /// The lines as received, including line ends.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
@@ -67,9 +70,10 @@ impl RequestHead {
         }
     }
 
-    /// Whether the request came on a stream of HTTP/2.
-    pub fn is_http_2(&self) -> bool {
-        self.version == HTTP_2
+    /// Whether the request came on a stream of HTTP/2 or HTTP/3, which open WebSocket connections in
+    /// the same way.
+    pub fn is_on_stream(&self) -> bool {
+        self.version == HTTP_2 || self.version == HTTP_3
     }
 
     /// Whether the client supports HTTP/1.1; a later HTTP/1 version counts as well.

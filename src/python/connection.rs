@@ -275,7 +275,8 @@ impl Connection {
                 Ok(true) => self.transport.note_answer(OPENED),
                 Ok(false) => return Ok(false),
                 Err(fault) => {
-                    self.warn(|| format!("{fault} over HTTP/2: stream reset"));
+                    let version = self.protocol();
+                    self.warn(|| format!("{fault} over {version}: stream reset"));
                     return Ok(false);
                 }
             }

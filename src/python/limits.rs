@@ -31,6 +31,8 @@ pub(super) struct Limits {
     http_timeout: f64,
     max_http2_streams: u64,
     max_http2_resets: u64,
+    max_http3_streams: u64,
+    max_http3_resets: u64,
 }
 
 impl Limits {
@@ -70,6 +72,8 @@ impl Limits {
             http_time: time(self.http_timeout)?,
             http2_streams: count(self.max_http2_streams),
             http2_resets: count(self.max_http2_resets),
+            http3_streams: count(self.max_http3_streams),
+            http3_resets: count(self.max_http3_resets),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::IpAddr,
     path::PathBuf,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -94,6 +95,7 @@ impl Server {
         validation_port=None,
         strict_compat=false,
         http2=false,
+        http3_port=None,
         tls=None,
         content_types=HashMap::new(),
         cgi_directories=Vec::new(),
@@ -119,6 +121,7 @@ impl Server {
         validation_port: Option<u16>,
         strict_compat: bool,
         http2: bool,
+        http3_port: Option<u16>,
         tls: Option<TlsArguments>,
         content_types: HashMap<String, String>,
         cgi_directories: Vec<Vec<u8>>,
@@ -176,6 +179,7 @@ impl Server {
             validation_host,
             validation_port,
             http2,
+            http3_port,
             tls,
             content_types,
             cgi,
@@ -233,6 +237,16 @@ impl Server {
     fn listen(&self, descriptor: i32) -> PyResult<()> {
         let listen = |socket| self.core.listen(socket);
         descriptor::take_over(descriptor).and_then(listen).map_err(|error| os_error(&error))
+    }
+
+    fn serve_http3(
+        &self,
+        descriptor: i32,
+        peer: (IpAddr, u16),
+        local: (IpAddr, u16),
+    ) -> PyResult<bool> {
+        let serve = |socket| self.core.serve_http3(socket, peer.into(), local.into());
+        descriptor::take_over(descriptor).and_then(serve).map_err(|error| os_error(&error))
     }
 
     fn stop_listening(&self, py: Python<'_>) {

@@ -36,6 +36,9 @@ pub struct Config {
     pub validation_port: Option<u16>,
     /// Whether to support HTTP/2 in addition to HTTP/1.1.
     pub http2: bool,
+    /// The UDP port on which HTTP/3 is supported, for other answers to name (RFC 7838); 0 stands for
+    /// the number of the connection's own port.
+    pub http3_port: Option<u16>,
     /// If set, every TCP connection is encrypted.
     pub tls: Option<Arc<ServerConfig>>,
     /// Content types by file name extension, with its dot.

@@ -56,7 +56,7 @@ use super::{
 use crate::{
     protocol::{
         handshake::Opening,
-        head::{latin1, RequestHead},
+        head::{latin1, RequestHead, HTTP_3},
     },
     server::http::refusal::SERVER,
 };
@@ -71,6 +71,7 @@ pub(super) struct HttpServer {
     types: ContentTypes,
     runner: Runner,
     limits: ConnectionLimits,
+    http3_port: Option<u16>,
     events: Arc<EventSink>,
 }
 
@@ -83,7 +84,7 @@ pub(super) struct HttpConnection {
     pub(super) rest: Vec<u8>,
 }
 
-/// A request of HTTP/2 for the fallback.
+/// A request of HTTP/2 or HTTP/3 for the fallback.
 pub(super) struct PageRequest {
     pub(super) head: RequestHead,
     pub(super) http_request: HttpRequest,
@@ -116,6 +117,7 @@ impl HttpServer {
             types: ContentTypes::new(&config.content_types),
             runner: Runner::new(config.cgi.clone(), root, events.clone()),
             limits: config.limits,
+            http3_port: config.http3_port,
             events,
         }
     }
@@ -192,6 +194,7 @@ impl HttpServer {
         let line = self.events.wants(Level::Warning).then(|| request_line(&asked.head));
         let refused = Opening::is_meant(&asked.head)
             .then(|| (asked.http_request.resource.clone(), asked.head.version.clone()));
+        let alternative = self.alternative(&asked.head, client);
         let has_body = matches!(asked.framing, Framing::Length(1..));
         let mut body = Some((asked.framing, body));
         let response = caught(self.respond(asked, &mut body, client, busy)).await;
@@ -204,6 +207,9 @@ impl HttpServer {
             answers::close_behind(&mut response);
         }
         response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+        if let Some(alternative) = alternative {
+            response.headers_mut().entry(header::ALT_SVC).or_insert(alternative);
+        }
         let status = response.status().as_u16();
         if let Some(line) = &line {
             self.events.line(Level::Info, HANDLER_LOG, || format!("\"{line}\" {status} -"));
@@ -218,6 +224,13 @@ impl HttpServer {
             self.events.refused(client.peer, &resource, status, &version);
         }
         response
+    }
+
+    /// Where a client that does not use HTTP/3 yet finds it (RFC 7838 3).
+    fn alternative(&self, head: &RequestHead, client: Client) -> Option<HeaderValue> {
+        let port = self.http3_port.filter(|_| client.tls && head.version != HTTP_3)?;
+        let port = if port == 0 { client.local?.port() } else { port };
+        HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400")).ok()
     }
 
     async fn respond(

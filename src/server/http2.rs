@@ -7,6 +7,9 @@
 //! for a handler, the task makes a pair of connected sockets. The handler uses one like the socket
 //! of a TCP connection, and the task copies bytes between the other and the stream. So handlers run
 //! unchanged in threads, the hub and the event loop.
+//!
+//! HTTP/3 (RFC 9114) has the same streams. Python's aioquic implements it, and passes each
+//! connection on as one of HTTP/2, so that both versions have the same rules here.
 
 mod answer;
 mod connection;
@@ -23,7 +26,7 @@ use rustls::ServerConfig;
 use tokio::io::AsyncReadExt;
 
 pub use self::answer::AnswerSlot;
-pub(super) use self::connection::serve;
+pub(super) use self::connection::{serve, serve_http3};
 use super::listen::stream::Stream;
 
 /// The first bytes of a client's connection (RFC 9113 3.4).

@@ -26,6 +26,10 @@ pub struct ConnectionLimits {
     /// Streams of a connection that its peer may reset before they are answered, beyond as many as
     /// were answered.
     pub http2_resets: Option<usize>,
+    /// As [`Self::http2_streams`], on a connection of HTTP/3.
+    pub http3_streams: Option<usize>,
+    /// As [`Self::http2_resets`], on a connection of HTTP/3.
+    pub http3_resets: Option<usize>,
 }
 
 /// Settings for connections with a silent peer or handler.

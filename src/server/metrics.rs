@@ -72,10 +72,11 @@ fn write_connections(text: &mut Text, survey: &Survey) {
     }
     text.gauge(
         "fastwsh_http_connections",
-        "Connections on which plain HTTP is spoken, and all of HTTP/2, by the version of HTTP.",
+        "Connections on which plain HTTP is spoken, and all of HTTP/2 and HTTP/3, by the version of HTTP.",
     )
     .labelled(&[("version", "1.1")], survey.http_connections[HttpVersion::One as usize])
-    .labelled(&[("version", "2")], survey.http_connections[HttpVersion::Two as usize]);
+    .labelled(&[("version", "2")], survey.http_connections[HttpVersion::Two as usize])
+    .labelled(&[("version", "3")], survey.http_connections[HttpVersion::Three as usize]);
 }
 
 const PLACES: [(Concurrency, &str); 3] =

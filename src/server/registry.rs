@@ -26,7 +26,7 @@ struct State {
     next: u64,
     live: HashMap<u64, Entry>,
     /// Open connections with plain HTTP.
-    http_connections: [usize; 2],
+    http_connections: [usize; 3],
     /// What is sent to every peer when the server closes; set from then on.
     server_close: Option<ServerClose>,
     /// The sums over connections that have ended.
@@ -56,7 +56,7 @@ pub(super) struct Survey {
     /// Connections of handlers, by the place of the handler and by whether they are open.
     pub(super) connections: BTreeMap<(Concurrency, bool), usize>,
     /// Open connections with plain HTTP.
-    pub(super) http_connections: [usize; 2],
+    pub(super) http_connections: [usize; 3],
     pub(super) totals: Totals,
 }
 
@@ -71,6 +71,8 @@ pub(super) enum HttpVersion {
     One = 0,
     /// HTTP/2, with pages and WebSocket connections.
     Two = 1,
+    /// HTTP/3 likewise.
+    Three = 2,
 }
 
 impl Drop for HttpGuard {
@@ -210,7 +212,7 @@ impl Registry {
     pub fn wait_empty(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
-        while !state.live.is_empty() || state.http_connections != [0, 0] {
+        while !state.live.is_empty() || state.http_connections != [0; 3] {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 for entry in state.live.values() {
                     entry.transport.cut();

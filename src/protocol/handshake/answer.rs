@@ -3,7 +3,7 @@
 /// The status of an opening handshake that succeeds (RFC 6455 1.3).
 pub const SWITCHING_PROTOCOLS: u16 = 101;
 
-/// The status of one that succeeds over HTTP/2 (RFC 8441 5).
+/// The status of one that succeeds over HTTP/2 (RFC 8441 5) or HTTP/3 (RFC 9220).
 pub const OPENED: u16 = 200;
 
 /// Whether a status opens a connection.

@@ -17,7 +17,7 @@ impl Head {
     /// A head of HTTP/2 cannot be parsed from bytes again.
     pub(super) fn pack(&mut self) {
         let Self::Parsed(head) = self else { return };
-        if !head.is_http_2() {
+        if !head.is_on_stream() {
             *self = Self::Packed(std::mem::take(&mut head.bytes));
         }
     }

@@ -26,16 +26,18 @@ impl Connection {
     }
 
     /// Whether bytes cannot be sent because they would come before the answer. A handler that
-    /// answers by itself would do this, and HTTP/2 does not allow it. If so, resets the stream.
+    /// answers by itself would do this, and HTTP/2 and HTTP/3 do not allow it. If so, resets the stream.
     pub(super) fn refuses_early_bytes(&self) -> bool {
         let Some(slot) = self.answer_slot.as_ref().filter(|slot| slot.is_empty()) else {
             return false;
         };
         slot.give_up();
+        let version = self.protocol();
         self.warn(|| {
-            "bytes before the server's answer, such as an answer of the handler's own, cannot be sent \
-             over HTTP/2: stream reset"
-                .to_owned()
+            format!(
+                "bytes before the server's answer, such as an answer of the handler's own, cannot be \
+                 sent over {version}: stream reset"
+            )
         });
         true
     }

@@ -1,6 +1,7 @@
 //! A connection and its streams: their number, the idle time, and the end.
 
 use std::{
+    net::SocketAddr,
     pin::pin,
     sync::{
         atomic::{AtomicUsize, Ordering},
@@ -76,17 +77,46 @@ pub(in crate::server) async fn serve(
     state: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 ) {
-    let _counted = state.registry.count_http(HttpVersion::Two);
-    let limits = state.config.limits;
     let (local, tls) = (stream.local_addr(), stream.is_tls());
-    let handshake = builder(&limits).handshake::<_, Piece>(Replayed::new(first, stream));
+    let common = Common { version: HttpVersion::Two, state, client, local, tls };
+    let limits = common.state.config.limits;
+    serve_streams(Replayed::new(first, stream), common, &limits, stop).await;
+}
+
+/// Serves a connection of HTTP/3, whose streams come as those of HTTP/2 on `stream`. `local` is
+/// the server's address.
+pub(in crate::server) async fn serve_http3(
+    stream: Stream,
+    client: ClientAddress,
+    local: SocketAddr,
+    state: Arc<ServerState>,
+    stop: watch::Receiver<bool>,
+) {
+    let limits = state.config.limits;
+    let limits = ConnectionLimits {
+        http2_streams: limits.http3_streams,
+        http2_resets: limits.http3_resets,
+        ..limits
+    };
+    let version = HttpVersion::Three;
+    let common = Common { version, state, client, local: Some(local), tls: true };
+    serve_streams(Replayed::new(Vec::new(), stream), common, &limits, stop).await;
+}
+
+async fn serve_streams(
+    stream: Replayed,
+    common: Common,
+    limits: &ConnectionLimits,
+    stop: watch::Receiver<bool>,
+) {
+    let _counted = common.state.registry.count_http(common.version);
+    let handshake = builder(limits).handshake::<_, Piece>(stream);
     let opened = match limits.head_time {
         Some(limit) => timeout(limit, handshake).await.ok(),
         None => Some(handshake.await),
     };
     let Some(Ok(connection)) = opened else { return };
-    let common = Arc::new(Common { state, client, local, tls });
-    run(connection, &common, &limits, stop).await;
+    run(connection, &Arc::new(common), limits, stop).await;
 }
 
 fn builder(limits: &ConnectionLimits) -> Builder {
@@ -129,7 +159,11 @@ async fn run(
         let farewell = if limits.http2_resets.is_some_and(|limit| resets > limit) {
             common.state.events.line(Level::Warning, SERVER_LOG, || {
                 let peer = describe(common.client.address);
-                format!("{peer} resets streams without end: connection closed (--max-http2-resets)")
+                let option = match common.version {
+                    HttpVersion::Three => "--max-http3-resets",
+                    _ => "--max-http2-resets",
+                };
+                format!("{peer} resets streams without end: connection closed ({option})")
             });
             Some(Reason::ENHANCE_YOUR_CALM)
         } else {

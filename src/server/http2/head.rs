@@ -6,14 +6,14 @@ use h2::ext::Protocol;
 use http::{Method, Request};
 
 use crate::{
-    protocol::head::{latin1, HeadError, HeadLimits, RequestHead, HTTP_2, MAX_HEADER_LINE},
+    protocol::head::{latin1, HeadError, HeadLimits, RequestHead, MAX_HEADER_LINE},
     server::http::Framing,
 };
 
-/// Makes a head from a request. `:authority` becomes `Host`, and `Cookie` fields are joined (RFC
+/// Makes a head from a request of this version. `:authority` becomes `Host`, and `Cookie` fields are joined (RFC
 /// 9113 8.2.3), so that other code need not know both versions. The request of a WebSocket also
 /// keeps its pseudo-headers under their names.
-pub(super) fn read<T>(request: &Request<T>) -> RequestHead {
+pub(super) fn read<T>(request: &Request<T>, version: &str) -> RequestHead {
     let uri = request.uri();
     let authority = uri.authority().map(http::uri::Authority::as_str);
     let path = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
@@ -52,14 +52,14 @@ pub(super) fn read<T>(request: &Request<T>) -> RequestHead {
     if !cookies.is_empty() {
         add("cookie", &cookies);
     }
-    let mut text = format!("{method} {target} {HTTP_2}\r\n");
+    let mut text = format!("{method} {target} {version}\r\n");
     for (name, value) in &headers {
         // writing to a string does not fail
         let _ = write!(text, "{name}: {value}\r\n");
     }
     text.push_str("\r\n");
     let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
-    RequestHead { method, target, version: HTTP_2.to_owned(), headers, bytes: bytes.into() }
+    RequestHead { method, target, version: version.to_owned(), headers, bytes: bytes.into() }
 }
 
 /// Checks the size of a head by the rules for HTTP/1.1.
@@ -97,6 +97,7 @@ pub(super) fn framing<T>(head: &RequestHead, request: &Request<T>, has_body: boo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::head::{HTTP_2, HTTP_3};
 
     fn request(headers: &[(&str, &str)]) -> Request<()> {
         let mut request = Request::builder().method("GET").uri("https://h:1//a?b=c");
@@ -109,20 +110,21 @@ mod tests {
     #[test]
     fn a_head_has_what_one_of_http_1_1_has() {
         let fields = [("cookie", "a=b"), ("host", "H:1"), ("x-y", "1"), ("cookie", "c=d")];
-        let head = read(&request(&fields));
+        let head = read(&request(&fields), HTTP_2);
         assert_eq!(head.target, "/a?b=c");
         assert_eq!(head.header("Host"), Some("h:1"));
         assert!(head.names_one_host());
         assert_eq!(head.header("Cookie"), Some("a=b; c=d"));
         assert_eq!(head.lines().next(), Some(&b"GET /a?b=c HTTP/2\r\n"[..]));
         assert_eq!(Framing::of(&head), Framing::None);
-        let other = read(&request(&[("host", "other")]));
+        let other = read(&request(&[("host", "other")]), HTTP_3);
+        assert!(other.is_on_stream() && other.bytes.starts_with(b"GET /a?b=c HTTP/3\r\n"));
         assert!(!other.names_one_host());
     }
 
     #[test]
     fn limits_are_those_of_http_1_1() {
-        let head = read(&request(&[("a", "1"), ("b", "2")]));
+        let head = read(&request(&[("a", "1"), ("b", "2")]), HTTP_2);
         let limits = HeadLimits::NONE;
         assert_eq!(check(&head, &limits), Ok(()));
         let lines = |header_lines| check(&head, &HeadLimits { header_lines, ..limits });

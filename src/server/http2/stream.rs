@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     connection::{PlainSocket, Transport},
-    protocol::{handshake::Opening, head::RequestHead},
+    protocol::{
+        handshake::Opening,
+        head::{RequestHead, HTTP_2, HTTP_3},
+    },
     server::{
         admission::{
             client_address::ClientAddress,
@@ -32,12 +35,14 @@ use crate::{
             decision::{decide, Decision, Route},
             serve::{hand_over, note_refusal, Request as HandlerRequest},
         },
+        registry::HttpVersion,
         state::ServerState,
     },
 };
 
 /// The common state of the streams of a connection.
 pub(super) struct Common {
+    pub(super) version: HttpVersion,
     pub(super) state: Arc<ServerState>,
     pub(super) client: ClientAddress,
     pub(super) local: Option<SocketAddr>,
@@ -59,7 +64,8 @@ pub(super) async fn serve(
     common: &Common,
 ) -> Ended {
     let Common { state, client, .. } = common;
-    let head = head::read(&request);
+    let is_3 = common.version == HttpVersion::Three;
+    let head = head::read(&request, if is_3 { HTTP_3 } else { HTTP_2 });
     if let Err(error) = head::check(&head, &state.config.limits.head) {
         let (status, reason) = error.answer();
         state.events.warn_refused(client.address, status, "", || reason.clone());

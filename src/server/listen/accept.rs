@@ -19,7 +19,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::listener::{is_peers_fault, Accepted, Listener};
+use super::{
+    listener::{is_peers_fault, Accepted, Listener},
+    stream::Stream,
+};
 use crate::{
     connection::{drain, Flusher, Outcome, PlainSocket, ServerClose, Transport},
     locks::lock,
@@ -170,6 +173,36 @@ impl Server {
             // the task was cancelled, which is an error for the thread that waits for it
             let _ = handle.block_on(task);
         }
+    }
+
+    /// Serves a connection of HTTP/3, whose streams come as those of HTTP/2 on a Unix socket.
+    /// Returns `false` if there are too many connections.
+    ///
+    /// # Errors
+    /// If it is no socket or cannot be watched.
+    pub fn serve_http3(
+        &self,
+        socket: OwnedFd,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> io::Result<bool> {
+        let Some(handle) = self.handle() else { return Ok(false) };
+        let shared = &self.shared;
+        shared.arrivals.note_accepted();
+        let client = match ClientAddress::new(Some(peer), &shared.config.proxies, &shared.admission)
+        {
+            Ok(client) => client,
+            Err(full) => {
+                shared.tell_refused(Some(peer), full);
+                return Ok(false);
+            }
+        };
+        let guard = handle.enter();
+        let stream = Stream::unix(socket)?;
+        drop(guard);
+        let stop = self.stop.subscribe();
+        handle.spawn(http2::serve_http3(stream, client, local, shared.clone(), stop));
+        Ok(true)
     }
 
     /// Answers `/metrics` and `/healthz` on a bound and listening socket.

@@ -3,7 +3,10 @@
 use std::{
     io,
     net::SocketAddr,
-    os::fd::AsFd,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix,
+    },
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -30,6 +33,16 @@ pub(in crate::server) enum Stream {
 }
 
 impl Stream {
+    /// Takes over a connected Unix socket. To be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// If it is no socket or cannot be watched.
+    pub(in crate::server) fn unix(socket: OwnedFd) -> io::Result<Self> {
+        let socket = unix::net::UnixStream::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Self::Unix(UnixStream::from_std(socket)?))
+    }
+
     /// Whether the peer has gone, even if some of its bytes are unread.
     pub(in crate::server) fn hang_up(&self) -> Option<HangUp> {
         let descriptor = match self {

@@ -75,8 +75,8 @@ impl Request<'_> {
         set("GATEWAY_INTERFACE", b"CGI/1.1");
         set("SERVER_SOFTWARE", SERVER.as_bytes());
         // RFC 3875 4.1.16 wants a minor version as well
-        let version = if head.is_http_2() { "HTTP/2.0" } else { &head.version };
-        set("SERVER_PROTOCOL", version.as_bytes());
+        let minor = if head.is_on_stream() { ".0" } else { "" };
+        set("SERVER_PROTOCOL", format!("{}{minor}", head.version).as_bytes());
         let (name, port) = self.server(server_name);
         set("SERVER_NAME", name.as_bytes());
         set("SERVER_PORT", port.to_string().as_bytes());

@@ -1,4 +1,7 @@
-"""WebSockets over HTTP/2 (RFC 8441) come to the same handlers, and these see what they know."""
+"""WebSockets over HTTP/2 and HTTP/3 come to the same handlers, and these see what they know.
+
+RFC 8441 and RFC 9220 open them in the same way.
+"""
 
 import json
 import re
@@ -8,12 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler
-from http2_support import Http2Client
+from streams_support import OVER_BOTH, Over, StreamClient, over
 from wire import BINARY, CLOSE, PING, PONG, TEXT, Frame
 
-pytestmark = ALL_WAYS
+pytestmark = [ALL_WAYS, OVER_BOTH]
 
-CANCEL = 8
+__all__ = ["over"]  # the fixture
 
 ECHO = """\
 while True:
@@ -25,18 +28,18 @@ while True:
 
 
 @pytest.fixture
-def server(start_server: StartServer, write_handler: WriteHandler) -> Server:
+def server(start_server: StartServer, write_handler: WriteHandler, over: Over) -> Server:
     write_handler("echo", ECHO)
-    return start_server("-w", "handlers", "--http2", log_level="debug")
+    return start_server("-w", "handlers", *over.options, log_level="debug")
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[Http2Client]:
-    with Http2Client(server) as client:
+def client(server: Server, over: Over) -> Iterator[StreamClient]:
+    with over.connect(server) as client:
         yield client
 
 
-def test_echoes_and_closes(client: Http2Client):
+def test_echoes_and_closes(client: StreamClient):
     websocket = client.websocket("/echo")
     websocket.send_frame(TEXT, b"hello")
     assert websocket.read_frame() == Frame(TEXT, b"hello")
@@ -50,7 +53,7 @@ def test_echoes_and_closes(client: Http2Client):
     assert websocket.wait_end().reset_code is None
 
 
-def test_many_websockets_share_a_connection(client: Http2Client):
+def test_many_websockets_share_a_connection(client: StreamClient):
     websockets = [client.websocket("/echo") for _ in range(20)]
     for number, websocket in enumerate(websockets):
         websocket.send_frame(TEXT, b"%d" % number)
@@ -58,7 +61,7 @@ def test_many_websockets_share_a_connection(client: Http2Client):
         assert websocket.read_frame() == Frame(TEXT, b"%d" % number)
 
 
-def test_request_is_told(start_server: StartServer, write_handler: WriteHandler):
+def test_request_is_told(start_server: StartServer, write_handler: WriteHandler, over: Over):
     write_handler(
         "told",
         """\
@@ -80,8 +83,8 @@ def web_socket_transfer_data(request):
     }))
 """,
     )
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
         websocket = client.websocket(
             "/told?a=b%20c",
             [
@@ -96,17 +99,17 @@ def web_socket_transfer_data(request):
         authority = client.authority
     assert told == {
         "method": "CONNECT",
-        "protocol": "HTTP/2",
+        "protocol": over.version,
         "uri": "/told?a=b%20c",
         "resource": "/told?a=b%20c",
         "origin": "http://o",
         "host": authority,
         "cookie": "a=1; b=2",
         "x": "y",
-        "pseudo": ["CONNECT", "websocket", "http", authority, "/told?a=b%20c"],
+        "pseudo": ["CONNECT", "websocket", over.scheme, authority, "/told?a=b%20c"],
         "version": 13,
-        "https": False,
-        "line": "CONNECT /told?a=b%20c HTTP/2",
+        "https": over.scheme == "https",
+        "line": f"CONNECT /told?a=b%20c {over.version}",
     }
     headers = websocket.state.headers
     assert headers is not None
@@ -115,7 +118,7 @@ def web_socket_transfer_data(request):
     assert not {"upgrade", "connection", "sec-websocket-accept"} & set(headers)
 
 
-def test_permessage_deflate(client: Http2Client):
+def test_permessage_deflate(client: StreamClient):
     offer = [("sec-websocket-extensions", "permessage-deflate")]
     websocket = client.websocket("/echo", offer)
     assert websocket.state.headers is not None
@@ -139,7 +142,7 @@ def test_permessage_deflate(client: Http2Client):
     ],
 )
 def test_refusals(
-    server: Server, client: Http2Client, path: str, more: dict, status: int, line: str
+    server: Server, client: StreamClient, path: str, more: dict, status: int, line: str
 ):
     answer = client.wait_end(client.connect(path, **more))
     assert answer.status == status
@@ -152,13 +155,13 @@ def test_refusals(
     client.websocket("/echo").send_frame(TEXT, b"x")
 
 
-def test_a_second_host_is_refused(server: Server):
-    with Http2Client(server, checks=False) as client:
+def test_a_second_host_is_refused(server: Server, over: Over):
+    with over.connect_unchecked(server) as client:
         stream = client.connect("/echo", [("host", "other")])
         assert client.wait_end(stream).status == 400
 
 
-def test_handler_refuses(start_server: StartServer, write_handler: WriteHandler):
+def test_handler_refuses(start_server: StartServer, write_handler: WriteHandler, over: Over):
     write_handler(
         "refuse",
         """\
@@ -179,19 +182,19 @@ def web_socket_transfer_data(request):
     pass
 """,
     )
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
         assert client.wait_end(client.connect("/refuse")).status == 418
-        assert client.wait_end(client.connect("/abort")).reset_code == CANCEL
+        assert client.wait_end(client.connect("/abort")).reset_code == over.cancelled
 
 
-def test_get_of_a_handler_is_refused(client: Http2Client):
+def test_get_of_a_handler_is_refused(client: StreamClient):
     assert client.fetch("/echo").status == 400
 
 
 @pytest.mark.parametrize(("sent", "seen"), [(4321, 4321), (None, 1005)])
 def test_handler_sees_the_close_code(
-    start_server: StartServer, write_handler: WriteHandler, sent: int | None, seen: int
+    start_server: StartServer, write_handler: WriteHandler, sent: int | None, seen: int, over: Over
 ):
     write_handler(
         "code",
@@ -206,8 +209,8 @@ def web_socket_passive_closing_handshake(request):
     return 3210, "bye"
 """,
     )
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
         websocket = client.websocket("/code")
         websocket.send_frame(CLOSE, b"" if sent is None else sent.to_bytes(2))
         assert websocket.read_frame() == Frame(CLOSE, (3210).to_bytes(2) + b"bye")
@@ -215,10 +218,10 @@ def web_socket_passive_closing_handshake(request):
         assert websocket.wait_end().has_ended
 
 
-def test_server_closes_first(start_server: StartServer, write_handler: WriteHandler):
+def test_server_closes_first(start_server: StartServer, write_handler: WriteHandler, over: Over):
     write_handler("bye", 'request.ws_stream.close_connection(4001, "bye")')
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
         websocket = client.websocket("/bye")
         assert websocket.read_frame() == Frame(CLOSE, (4001).to_bytes(2) + b"bye")
         websocket.send_close(4001)
@@ -228,35 +231,37 @@ def test_server_closes_first(start_server: StartServer, write_handler: WriteHand
 
 
 def test_exception_resets_the_stream_behind_what_was_sent(
-    start_server: StartServer, write_handler: WriteHandler
+    start_server: StartServer, write_handler: WriteHandler, over: Over
 ):
     write_handler("fail", 'request.ws_stream.send_message("last")\nraise RuntimeError("oops")')
     write_handler("echo", ECHO)
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
         other = client.websocket("/echo")
         websocket = client.websocket("/fail")
         assert websocket.read_frame() == Frame(TEXT, b"last")
         end = websocket.wait_end()
-        assert (end.has_ended, end.reset_code) == (False, CANCEL)
+        assert (end.has_ended, end.reset_code) == (False, over.cancelled)
         server.log.wait_for("oops")
         other.send_frame(TEXT, b"x")
         assert other.read_frame() == Frame(TEXT, b"x")
 
 
 @pytest.mark.blocks
-def test_reset_resets_the_stream(start_server: StartServer, write_handler: WriteHandler):
+def test_reset_resets_the_stream(
+    start_server: StartServer, write_handler: WriteHandler, over: Over
+):
     write_handler("reset", "request.connection.reset()")
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
         end = client.websocket("/reset").wait_end()
-        assert (end.has_ended, end.reset_code) == (False, CANCEL)
+        assert (end.has_ended, end.reset_code) == (False, over.cancelled)
     assert "Traceback" not in "\n".join(server.log.lines)
 
 
 @pytest.mark.blocks
 def test_half_close_ends_our_direction_alone(
-    start_server: StartServer, write_handler: WriteHandler
+    start_server: StartServer, write_handler: WriteHandler, over: Over
 ):
     write_handler(
         "half",
@@ -266,8 +271,8 @@ request.connection.half_close()
 logging.getLogger("t").warning("then came %s", request.ws_stream.receive_message())
 """,
     )
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
         websocket = client.websocket("/half")
         end = websocket.wait_end()
         assert (end.has_ended, end.reset_code) == (True, None)
@@ -276,7 +281,7 @@ logging.getLogger("t").warning("then came %s", request.ws_stream.receive_message
 
 
 @pytest.mark.blocks
-def test_raw_frames(start_server: StartServer, write_handler: WriteHandler):
+def test_raw_frames(start_server: StartServer, write_handler: WriteHandler, over: Over):
     write_handler(
         "raw",
         """\
@@ -289,14 +294,14 @@ from pywebsocket3 import handshake
 raise handshake.AbortedByUserException("done")
 """,
     )
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
         websocket = client.websocket("/raw")
         assert websocket.read_frame() == Frame(TEXT, b"hi")
         assert websocket.read_frame() == Frame(CLOSE, (3000).to_bytes(2))
         websocket.send(b"abc")
         assert websocket.read(3) == b"abc"
-        assert websocket.wait_end().reset_code == CANCEL
+        assert websocket.wait_end().reset_code == over.cancelled
 
 
 @pytest.mark.parametrize(
@@ -304,7 +309,7 @@ raise handshake.AbortedByUserException("done")
     ["", "    from pywebsocket3 import handshake\n    raise handshake.AbortedByUserException('x')"],
 )
 def test_answer_of_the_handlers_own_resets_the_stream(
-    start_server: StartServer, write_handler: WriteHandler, after: str
+    start_server: StartServer, write_handler: WriteHandler, after: str, over: Over
 ):
     write_handler(
         "own",
@@ -316,12 +321,12 @@ def web_socket_transfer_data(request):
     raise RuntimeError("never")
 """,
     )
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
         end = client.wait_end(client.connect("/own"))
-        assert (end.headers, end.reset_code) == (None, CANCEL)
+        assert (end.headers, end.reset_code) == (None, over.cancelled)
         server.log.wait_for(
-            "Handler of /own: bytes before the server's answer.*HTTP/2: stream reset"
+            "Handler of /own: bytes before the server's answer.*over HTTP/[23]: stream reset"
         )
         assert client.fetch("/none").status == 404
     assert "never" not in "\n".join(server.log.lines)
@@ -329,7 +334,7 @@ def web_socket_transfer_data(request):
 
 
 def test_header_that_cannot_be_sent_resets_the_stream(
-    start_server: StartServer, write_handler: WriteHandler
+    start_server: StartServer, write_handler: WriteHandler, over: Over
 ):
     write_handler(
         "header",
@@ -340,14 +345,14 @@ def web_socket_transfer_data(request):
     raise RuntimeError("never")
 """,
     )
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
-        assert client.wait_end(client.connect("/header")).reset_code == CANCEL
-        server.log.wait_for('Handler of /header: header "a b".*HTTP/2')
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
+        assert client.wait_end(client.connect("/header")).reset_code == over.cancelled
+        server.log.wait_for('Handler of /header: header "a b".*HTTP/[23]')
 
 
 def test_end_of_the_client_reaches_the_handler(
-    start_server: StartServer, write_handler: WriteHandler
+    start_server: StartServer, write_handler: WriteHandler, over: Over
 ):
     write_handler(
         "wait",
@@ -362,8 +367,8 @@ def web_socket_transfer_data(request):
         logging.getLogger("t").warning("over %s", request.uri)
 """,
     )
-    server = start_server("-w", "handlers", "--http2")
-    with Http2Client(server) as client:
+    server = start_server("-w", "handlers", *over.options)
+    with over.connect(server) as client:
         client.websocket("/wait?reset").reset()
         server.log.wait_for(r"over /wait\?reset")
         client.websocket("/wait?end").send(b"", end=True)
@@ -372,7 +377,9 @@ def web_socket_transfer_data(request):
     server.log.wait_for(r"over /wait\?gone")
 
 
-def test_stop_is_told_to_each_websocket_and_to_the_connection(server: Server, client: Http2Client):
+def test_stop_is_told_to_each_websocket_and_to_the_connection(
+    server: Server, client: StreamClient, over: Over
+):
     websockets = [client.websocket("/echo") for _ in range(3)]
     server.process.terminate()
     for websocket in websockets:
@@ -380,28 +387,6 @@ def test_stop_is_told_to_each_websocket_and_to_the_connection(server: Server, cl
         websocket.send_close(1001)
         websocket.send(b"", end=True)
     client.wait_closed()
-    assert client.goaway == 0
+    # no error; the next stream would not have been answered
+    assert client.goaway == (0 if over.version == "HTTP/2" else 12)
     assert server.wait() == 0
-
-
-def test_without_the_option_there_is_only_http_1_1(
-    start_server: StartServer, write_handler: WriteHandler
-):
-    write_handler("echo", ECHO)
-    server = start_server("-w", "handlers")
-    with server.connect() as client:
-        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        assert client.read_response().status == 505
-
-
-def test_both_versions_on_one_port(server: Server, client: Http2Client):
-    client.websocket("/echo")
-    with server.connect() as old:
-        old.handshake("/echo")
-        old.send_frame(TEXT, b"x")
-        assert old.read_frame() == Frame(TEXT, b"x")
-    # a beginning that HTTP/2 may have as well
-    with server.connect() as old:
-        old.send(b"P")
-        old.send(b"OST / HTTP/1.1\r\nHost: h\r\n\r\n")
-        assert old.read_response().status == 501

@@ -1,0 +1,424 @@
+"""One QUIC connection: its streams, each of which is a stream of the inner connection as well.
+
+The windows go through from end to end: what the native server has not taken is not asked for, and
+what the client has not taken is not fetched from the native server.
+"""
+
+import asyncio
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.h3.connection import ErrorCode
+from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.quic.events import (
+    ConnectionTerminated,
+    HandshakeCompleted,
+    StopSendingReceived,
+    StreamDataReceived,
+    StreamReset,
+)
+from h2.errors import ErrorCodes
+
+from fastwsh.http3.codes import to_http3
+from fastwsh.http3.inside import Inside
+from fastwsh.http3.pacing import Fields, Pacing
+
+if TYPE_CHECKING:
+    from aioquic.quic.connection import QuicConnection
+
+    from fastwsh.http3.endpoint import Endpoint
+
+__all__ = ["Connection"]
+
+# The most bytes of a stream that wait to be sent.
+_SEND_BYTES: Final = 64 * 1024
+
+# A head may be this much longer than its limit, so that the native server answers it with 431.
+_MORE_HEAD_BYTES: Final = 4096
+
+# The longest frame on a client's control stream; those that we know have some 100 bytes.
+_MAX_CONTROL_BYTES: Final = 16 * 1024
+
+# Seconds that a client has to read the rest of a stream that is reset, or of a connection that
+# ends.
+_PATIENCE: Final = 5.0
+
+# Seconds between packets that keep a connection with streams alive: NATs forget UDP within 30 s,
+# and so do clients.
+_ALIVE_SECONDS: Final = 10.0
+
+# Memory that a client may keep us from giving back, in streams that were reset.
+_MANY: Final = 64
+
+
+@dataclass(eq=False)
+class _Stream:
+    """A stream, with its numbers outside and inside."""
+
+    outer: int
+    inner: int
+    waiting: bytearray = field(default_factory=bytearray)
+    """What the native server has no room for yet."""
+    has_received_all: bool = False
+    is_end_told: bool = False
+    is_answered: bool = False
+    is_ended: bool = False
+    """Whether our direction has ended."""
+    owed: int = 0
+    """Bytes of the inner window to give back when the client has taken more."""
+    code: ErrorCode | None = None
+    """What to reset it with, when the client has got everything."""
+    timer: asyncio.TimerHandle | None = None
+
+
+class Connection(QuicConnectionProtocol):
+    """A client's connection. All methods are called in the endpoint's thread.
+
+    Args:
+        quic: The connection of aioquic.
+        endpoint: The owner.
+    """
+
+    _quic: Any
+    _transport: Any
+
+    def __init__(self, quic: "QuicConnection", endpoint: "Endpoint") -> None:
+        super().__init__(quic)
+        self._endpoint = endpoint
+        self._pacing = Pacing(quic, endpoint.limits.streams, self._count_waiting)
+        self._http: Fields | None = None
+        self._inside: Inside | None = None
+        self._opening: asyncio.Task[object] | None = None
+        self._streams: dict[int, _Stream] = {}
+        self._by_inner: dict[int, _Stream] = {}
+        self._dead: set[int] = set()
+        self._paced: set[_Stream] = set()
+        self._next_stream = 0
+        self._is_leaving = False
+        self._is_over = False
+        self._final_code: ErrorCode | None = None
+        self._timer_of_life = self._later(endpoint.limits.head_seconds, self._give_up_handshake)
+
+    # --- QUIC ---
+
+    def quic_event_received(self, event: Any) -> None:
+        """Handle an event of the connection."""
+        match event:
+            case HandshakeCompleted():
+                self._begin()
+            case ConnectionTerminated():
+                self._end()
+            case StreamDataReceived() | StreamReset() | StopSendingReceived():
+                self._handle(event)
+            case _:
+                pass
+
+    def transmit(self) -> None:
+        """Send what can be sent, and go on with what waited for it."""
+        super().transmit()
+        if self._paced:
+            self._go_on()
+        if self._final_code is not None:
+            self._close_if_delivered()
+
+    def _begin(self) -> None:
+        """Open the inner connection when the client's address is known to be its own."""
+        self._stop_timer()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        peer, local = self._quic.get_peer_address(), self._transport.get_extra_info("sockname")
+        if not self._endpoint.admit(theirs, peer, local):
+            ours.close()
+            self.finish(ErrorCode.H3_EXCESSIVE_LOAD, "too many connections")
+            return
+        header_bytes = self._endpoint.limits.header_bytes
+        self._http = Fields(self._quic, header_bytes, self._note_malformed)
+        self._inside = inside = Inside(self)
+        self._opening = self._loop.create_task(
+            self._loop.create_unix_connection(lambda: inside, sock=ours)
+        )
+        self._endpoint.note_open(self)
+        self._keep_alive()
+
+    def _handle(self, event: Any) -> None:
+        http, inside, stream_id = self._http, self._inside, event.stream_id
+        if http is None or inside is None or stream_id in self._dead:
+            return
+        for found in http.handle_event(event):
+            match found:
+                case HeadersReceived():
+                    self._receive_head(found)
+                case DataReceived():
+                    self._receive(found.stream_id, found.data or b"", ends=found.stream_ended)
+                case _:
+                    pass
+        self._judge_size(stream_id, http.buffered(stream_id))
+        if isinstance(event, StreamReset | StopSendingReceived):
+            self._give_up(stream_id, ErrorCodes.CANCEL, ErrorCode.H3_REQUEST_CANCELLED)
+        inside.flush()
+
+    def _judge_size(self, stream_id: int, size: int) -> None:
+        """Break off what keeps too many bytes of a frame that never ends."""
+        if stream_id % 4:
+            # a stream of HTTP/3 itself
+            if size > _MAX_CONTROL_BYTES:
+                self.finish(ErrorCode.H3_EXCESSIVE_LOAD, "frame too large")
+            return
+        limit = self._endpoint.limits.header_bytes
+        if limit is not None and size > limit + _MORE_HEAD_BYTES:
+            self._refuse(stream_id, ErrorCode.H3_EXCESSIVE_LOAD)
+
+    def _receive_head(self, event: HeadersReceived) -> None:
+        stream_id = event.stream_id
+        assert self._inside is not None  # noqa: S101 (there are streams)
+        if stream_id in self._streams:
+            # trailers, which nobody asks for
+            self._receive(stream_id, b"", ends=event.stream_ended)
+            return
+        self._next_stream = max(self._next_stream, stream_id + 4)
+        if self._is_leaving:
+            self._refuse(stream_id, ErrorCode.H3_REQUEST_REJECTED)
+            return
+        inner = self._inside.open(event.headers, ends=event.stream_ended)
+        stream = _Stream(stream_id, inner)
+        stream.has_received_all = stream.is_end_told = event.stream_ended
+        self._streams[stream_id] = self._by_inner[inner] = stream
+
+    def _receive(self, stream_id: int, data: bytes, *, ends: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        stream.waiting += data
+        stream.has_received_all |= ends
+        self._pass_on(stream)
+
+    def _pass_on(self, stream: _Stream) -> None:
+        """Give the native server what it has room for."""
+        assert self._inside is not None  # noqa: S101 (there are streams)
+        self._inside.send(stream.inner, stream.waiting)
+        if stream.has_received_all and not stream.waiting and not stream.is_end_told:
+            stream.is_end_told = True
+            self._inside.end(stream.inner)
+            self._forget_if_over(stream)
+
+    def _count_waiting(self, stream_id: int) -> int:
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None else len(stream.waiting)
+
+    def _note_malformed(self, stream_id: int) -> None:
+        # not here: HTTP/3 is still handling the frame
+        self._loop.call_soon(self._refuse_and_send, stream_id)
+        self._dead.add(stream_id)
+
+    def _refuse_and_send(self, stream_id: int) -> None:
+        self._refuse(stream_id, ErrorCode.H3_MESSAGE_ERROR)
+        self.flush()
+
+    # --- the native server ---
+
+    def answered(self, stream_id: int, fields: list[tuple[bytes, bytes]]) -> None:
+        """Send the head of an answer."""
+        stream = self._by_inner.get(stream_id)
+        if stream is not None and self._http is not None:
+            stream.is_answered = True
+            self._http.send_headers(stream.outer, fields)
+
+    def sent(self, stream_id: int, data: bytes, length: int) -> None:
+        """Send data; the native server may send more when the client has taken some."""
+        stream = self._by_inner.get(stream_id)
+        if stream is None or self._http is None:
+            return
+        if data:
+            self._http.send_data(stream.outer, data, end_stream=False)
+        stream.owed += length
+        self._paced.add(stream)
+
+    def ended(self, stream_id: int) -> None:
+        """End our direction."""
+        stream = self._by_inner.get(stream_id)
+        if stream is not None and self._http is not None and not stream.is_ended:
+            stream.is_ended = True
+            self._http.send_data(stream.outer, b"", end_stream=True)
+            self._forget_if_over(stream)
+
+    def was_reset(self, stream_id: int, code: int) -> None:
+        """Reset a stream when the client has got what was sent on it before."""
+        stream = self._by_inner.get(stream_id)
+        if stream is None:
+            return
+        if stream.is_ended:
+            # an answer that is complete, of which the rest of the request is not needed
+            self._pacing.stop(stream.outer, ErrorCode.H3_NO_ERROR)
+            self._forget(stream, is_dead=True)
+            return
+        stream.code = to_http3(code)
+        if not stream.is_answered or self._pacing.is_delivered(stream.outer):
+            self._reset(stream)
+            return
+        stream.timer = self._loop.call_later(_PATIENCE, self._reset_and_send, stream)
+        self._paced.add(stream)
+
+    def has_room(self, stream_id: int | None) -> None:
+        """Send on."""
+        if stream_id is None:
+            for stream in list(self._streams.values()):
+                self._pass_on(stream)
+        elif (found := self._by_inner.get(stream_id)) is not None:
+            self._pass_on(found)
+
+    def all_taken(self) -> None:
+        """Send what has come."""
+        self.flush()
+
+    def left(self, code: int) -> None:
+        """End the connection, as the server has, when the client has got everything."""
+        if self._is_over:
+            return
+        self._final_code = to_http3(code)
+        self._is_leaving = True
+        for stream in list(self._streams.values()):
+            stream.code = stream.code or ErrorCode.H3_INTERNAL_ERROR
+            if not stream.is_ended:
+                self._paced.add(stream)
+        self._stop_timer()
+        self._timer_of_life = self._later(_PATIENCE, self._finish_late)
+        self.flush()
+
+    # --- the end of streams ---
+
+    def _go_on(self) -> None:
+        """Make room inside, and reset what was to be reset, for streams whose bytes have left."""
+        inside, has_reset = self._inside, False
+        for stream in list(self._paced):
+            has_left = self._pacing.unsent(stream.outer) < _SEND_BYTES
+            if stream.owed and has_left and inside is not None:
+                inside.take(stream.inner, stream.owed)
+                stream.owed = 0
+            if stream.code is not None:
+                if self._pacing.is_delivered(stream.outer):
+                    self._reset(stream)
+                    has_reset = True
+            elif not stream.owed:
+                self._paced.discard(stream)
+        if inside is not None:
+            inside.flush()
+        if has_reset:
+            super().transmit()
+
+    def _reset_and_send(self, stream: _Stream) -> None:
+        if stream.outer in self._streams:
+            self._reset(stream)
+            self.flush()
+
+    def _reset(self, stream: _Stream) -> None:
+        code = stream.code or ErrorCode.H3_INTERNAL_ERROR
+        self._forget(stream, is_dead=True)
+        self._quic.reset_stream(stream.outer, code)
+        self._pacing.stop(stream.outer, code)
+
+    def _refuse(self, stream_id: int, code: ErrorCode) -> None:
+        """Reset a stream whose request nobody will answer."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._give_up(stream_id, ErrorCodes.CANCEL, code)
+            return
+        self._bury(stream_id)
+        self._quic.reset_stream(stream_id, code)
+        self._pacing.stop(stream_id, code)
+
+    def _give_up(self, stream_id: int, inner_code: ErrorCodes, code: ErrorCode) -> None:
+        """End a stream on both sides, because the client has broken it off."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if self._inside is not None:
+            self._inside.reset(stream.inner, inner_code)
+        stream.code = code
+        self._reset(stream)
+
+    def _forget_if_over(self, stream: _Stream) -> None:
+        if stream.is_ended and stream.is_end_told:
+            self._forget(stream, is_dead=False)
+
+    def _forget(self, stream: _Stream, *, is_dead: bool) -> None:
+        self._streams.pop(stream.outer, None)
+        self._by_inner.pop(stream.inner, None)
+        self._paced.discard(stream)
+        if stream.timer is not None:
+            stream.timer.cancel()
+        if is_dead:
+            self._bury(stream.outer)
+
+    def _bury(self, stream_id: int) -> None:
+        """Ignore what still comes on a stream."""
+        if self._http is not None:
+            self._http.forget(stream_id)
+        self._dead.add(stream_id)
+        if len(self._dead) > _MANY:
+            self._dead = {dead for dead in self._dead if self._pacing.is_known(dead)}
+
+    # --- the end of the connection ---
+
+    def go_away(self) -> None:
+        """Tell the client that the server stops; streams that are open go on."""
+        self._is_leaving = True
+        if self._http is not None:
+            self._http.send_goaway(self._next_stream)
+            self.flush()
+
+    def finish(self, code: int, reason: str = "") -> None:
+        """End the connection at once."""
+        self._is_over = True
+        self._stop_timer()
+        self._final_code = None
+        self._endpoint.note_closed(self)
+        self.close(code, reason)
+        if self._inside is not None:
+            self._inside.close()
+
+    def flush(self) -> None:
+        """Send what waits on either side."""
+        if self._inside is not None:
+            self._inside.flush()
+        self.transmit()
+
+    def _close_if_delivered(self) -> None:
+        is_idle = self._http is None or all(
+            self._pacing.is_delivered(stream) for stream in self._pacing.open_streams()
+        )
+        if is_idle and self._final_code is not None:
+            self.finish(self._final_code)
+
+    def _finish_late(self) -> None:
+        if self._final_code is not None:
+            self.finish(self._final_code)
+
+    def _give_up_handshake(self) -> None:
+        self.finish(ErrorCode.H3_REQUEST_INCOMPLETE, "the handshake took too long")
+
+    def _end(self) -> None:
+        """Let go of everything, because QUIC has ended."""
+        self._is_over = True
+        self._stop_timer()
+        self._final_code = None
+        for stream in list(self._streams.values()):
+            self._forget(stream, is_dead=False)
+        self._endpoint.note_closed(self)
+        if self._inside is not None:
+            self._inside.close()
+
+    def _keep_alive(self) -> None:
+        if self._streams:
+            self._quic.send_ping(0)
+            self.transmit()
+        self._timer_of_life = self._loop.call_later(_ALIVE_SECONDS, self._keep_alive)
+
+    def _later(self, seconds: float | None, function: Any) -> asyncio.TimerHandle | None:
+        return None if seconds is None else self._loop.call_later(seconds, function)
+
+    def _stop_timer(self) -> None:
+        if self._timer_of_life is not None:
+            self._timer_of_life.cancel()
+            self._timer_of_life = None

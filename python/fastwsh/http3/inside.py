@@ -1,0 +1,178 @@
+"""The inner side of a connection: HTTP/2 to the native server, on a Unix socket.
+
+hyper-h2 speaks the protocol. The native server is trusted and checks what comes, so that nothing is
+checked here.
+"""
+
+import asyncio
+from typing import Any, Final, Protocol
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+
+__all__ = ["Inside", "Outside"]
+
+# No stream's unsent answer may take room from the others.
+_CONNECTION_WINDOW: Final = (1 << 31) - 1 - 65535
+
+_Fields = list[tuple[bytes, bytes]]
+
+
+class Outside(Protocol):
+    """Gets what the native server sends."""
+
+    def answered(self, stream_id: int, fields: _Fields) -> None:
+        """Take the head of an answer."""
+
+    def sent(self, stream_id: int, data: bytes, length: int) -> None:
+        """Take data; `length` bytes of the window are `Inside.take`'s."""
+
+    def ended(self, stream_id: int) -> None:
+        """Take the end of the answer."""
+
+    def was_reset(self, stream_id: int, code: int) -> None:
+        """Take a reset, with HTTP/2's code."""
+
+    def has_room(self, stream_id: int | None) -> None:
+        """Send on; None is all streams."""
+
+    def all_taken(self) -> None:
+        """Note that all that has come at once was told."""
+
+    def left(self, code: int) -> None:
+        """Take the end of the connection, with HTTP/2's code."""
+
+
+class _Connection(h2.connection.H2Connection):
+    """A connection on which open streams go on after GOAWAY (RFC 9113 6.8).
+
+    Attributes:
+        final_code: The code of the last GOAWAY.
+    """
+
+    final_code: int = h2.errors.ErrorCodes.NO_ERROR
+
+    def _receive_goaway_frame(self, frame: Any) -> tuple[list[Any], list[Any]]:
+        # hyper-h2 would take no more frames
+        self.final_code = frame.error_code
+        return [], []
+
+
+class Inside(asyncio.Protocol):
+    """The client of the native server.
+
+    Args:
+        outside: Gets what comes.
+    """
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+        self._transport: asyncio.Transport | None = None
+        self._h2 = _Connection(
+            h2.config.H2Configuration(
+                client_side=True,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_inbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        self._h2.local_settings[h2.settings.SettingCodes.ENABLE_PUSH] = 0
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(_CONNECTION_WINDOW)
+
+    # --- what the client asks for ---
+
+    def open(self, fields: _Fields, *, ends: bool) -> int:
+        """Send a request's head; return its stream."""
+        stream_id: int = self._h2.get_next_available_stream_id()
+        self._h2.send_headers(stream_id, fields, end_stream=ends)
+        return stream_id
+
+    def send(self, stream_id: int, data: bytearray) -> None:
+        """Send as much of `data` as there is room for, and remove it there."""
+        while data:
+            room = min(
+                self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size
+            )
+            if room <= 0:
+                return
+            self._h2.send_data(stream_id, bytes(data[:room]))
+            del data[:room]
+
+    def end(self, stream_id: int) -> None:
+        """End our direction of a stream."""
+        self._h2.end_stream(stream_id)
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Reset a stream, unless it has ended."""
+        try:
+            self._h2.reset_stream(stream_id, code)
+        except h2.exceptions.ProtocolError:
+            return
+
+    def take(self, stream_id: int, length: int) -> None:
+        """Make room for so many bytes."""
+        try:
+            self._h2.acknowledge_received_data(length, stream_id)
+        except h2.exceptions.ProtocolError:
+            return
+
+    def flush(self) -> None:
+        """Write what was sent."""
+        if self._transport is not None and (data := self._h2.data_to_send()):
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send what was asked for meanwhile."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 (of a stream socket)
+        self._transport = transport
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Tell what has come."""
+        try:
+            events = self._h2.receive_data(data)
+        except h2.exceptions.ProtocolError:
+            self._h2.final_code = h2.errors.ErrorCodes.INTERNAL_ERROR
+            self.close()
+            return
+        for event in events:
+            self._tell(event)
+        self.flush()
+        self._outside.all_taken()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (the end in any case)
+        """Tell the end."""
+        self._transport = None
+        self._outside.left(self._h2.final_code)
+
+    def _tell(self, event: Any) -> None:
+        outside = self._outside
+        match event:
+            case h2.events.DataReceived():
+                outside.sent(event.stream_id, event.data, event.flow_controlled_length)
+            case h2.events.ResponseReceived():
+                outside.answered(event.stream_id, event.headers)
+            case h2.events.StreamEnded():
+                outside.ended(event.stream_id)
+            case h2.events.StreamReset():
+                outside.was_reset(event.stream_id, int(event.error_code))
+            case h2.events.WindowUpdated():
+                outside.has_room(event.stream_id or None)
+            case h2.events.RemoteSettingsChanged():
+                outside.has_room(None)
+            case _:
+                pass

@@ -1,0 +1,188 @@
+"""Windows of streams, and header fields: what aioquic does by itself, made to follow the handlers.
+
+aioquic doubles a stream's window whenever half of it was used, whether anybody has taken the bytes
+or not, and does not tell how much of an answer waits to be sent. So this module uses attributes
+that aioquic does not publish, and is the only one that does: `check` finds out at the start whether
+they are there.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import aioquic
+import pylsqpack
+from aioquic.buffer import encode_uint_var
+from aioquic.h3 import connection as h3
+from aioquic.quic import connection as quic
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet import QuicFrameType
+
+from fastwsh.config import ConfigError
+
+__all__ = ["WINDOW", "Fields", "Pacing", "check"]
+
+WINDOW: Final = 128 * 1024
+"""The most bytes that a client may send on a stream before the handler has received them."""
+
+# The control stream is the first of ours (H3Connection opens it first, RFC 9114 6.2.1).
+_CONTROL_STREAM: Final = 3
+
+_SETTING_MAX_FIELD_SECTION_SIZE: Final = 0x6
+
+
+def check() -> None:
+    """Refuse a version of aioquic that this module does not know.
+
+    Raises:
+        ConfigError: An attribute is missing.
+    """
+    known = all(
+        (
+            hasattr(QuicConnection, "_write_stream_limits"),
+            hasattr(QuicConnection, "_on_max_stream_data_delivery"),
+            hasattr(quic, "MAX_STREAM_DATA_FRAME_CAPACITY"),
+            hasattr(h3.H3Connection, "_init_connection"),
+            hasattr(h3.H3Connection, "_get_local_settings"),
+            hasattr(h3.H3Connection, "_handle_request_or_push_frame"),
+        )
+    )
+    if not known:
+        raise ConfigError(
+            f"HTTP/3 does not work with aioquic {aioquic.__version__}; install another version "
+            "with: pip install 'fastwsh[http3]'"
+        )
+
+
+class Pacing:
+    """The windows of a connection's streams.
+
+    Args:
+        connection: The connection; it must be new.
+        streams: The most streams that its client may have open at a time.
+        waiting: Returns how many bytes of a stream nobody has taken yet.
+    """
+
+    def __init__(
+        self, connection: QuicConnection, streams: int, waiting: Callable[[int], int]
+    ) -> None:
+        unpublished: Any = connection
+        self._quic = unpublished
+        self._waiting = waiting
+        self._write_others = unpublished._write_stream_limits
+        unpublished._write_stream_limits = self._write_stream_limits
+        # aioquic adds one for each stream that has ended
+        limit = self._quic._local_max_streams_bidi
+        limit.value = limit.sent = streams
+
+    def unsent(self, stream_id: int) -> int:
+        """Return how many bytes of a stream have not been sent at all."""
+        stream = self._quic._streams.get(stream_id)
+        if stream is None or stream.sender.is_finished:
+            return 0
+        unsent: int = stream.sender._buffer_stop - stream.sender.highest_offset
+        return unsent
+
+    def is_delivered(self, stream_id: int) -> bool:
+        """Tell whether the client has acknowledged all that was written to a stream."""
+        stream = self._quic._streams.get(stream_id)
+        if stream is None or stream.sender.is_finished:
+            return True
+        return not stream.sender._buffer and not stream.sender._pending_eof
+
+    def open_streams(self) -> list[int]:
+        """Return the streams of requests on which something may still be sent."""
+        return [number for number in self._quic._streams if number % 4 == 0]
+
+    def is_known(self, stream_id: int) -> bool:
+        """Tell whether frames of a stream may still come."""
+        return stream_id in self._quic._streams
+
+    def stop(self, stream_id: int, code: int) -> None:
+        """Ask the client to send no more on a stream, unless it has finished."""
+        stream = self._quic._streams.get(stream_id)
+        if stream is not None and not stream.receiver.is_finished:
+            self._quic.stop_stream(stream_id, code)
+
+    def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:
+        """Write MAX_STREAM_DATA if the handler has made room."""
+        if quic.stream_is_unidirectional(stream.stream_id):
+            self._write_others(builder=builder, space=space, stream=stream)
+            return
+        if stream.receiver.is_finished:
+            return
+        taken = stream.receiver.starting_offset() - self._waiting(stream.stream_id)
+        # few large steps: each is a frame
+        if taken + WINDOW - stream.max_stream_data_local >= WINDOW // 2:
+            stream.max_stream_data_local = taken + WINDOW
+        if stream.max_stream_data_local_sent != stream.max_stream_data_local:
+            frame = builder.start_frame(
+                QuicFrameType.MAX_STREAM_DATA,
+                capacity=quic.MAX_STREAM_DATA_FRAME_CAPACITY,
+                handler=self._quic._on_max_stream_data_delivery,
+                handler_args=(stream,),
+            )
+            frame.push_uint_var(stream.stream_id)
+            frame.push_uint_var(stream.max_stream_data_local)
+            stream.max_stream_data_local_sent = stream.max_stream_data_local
+
+
+class Fields(h3.H3Connection):
+    """The HTTP/3 of a connection.
+
+    Args:
+        connection: The QUIC connection.
+        header_bytes: The most bytes of a request's fields; None: no limit.
+        malformed: Called with a stream whose request is malformed, which is an error of the stream
+            (RFC 9114 4.1.2); aioquic would end the connection.
+    """
+
+    def __init__(
+        self,
+        connection: QuicConnection,
+        header_bytes: int | None,
+        malformed: Callable[[int], None],
+    ) -> None:
+        self._header_bytes = header_bytes
+        self._malformed = malformed
+        super().__init__(connection)
+
+    def buffered(self, stream_id: int) -> int:
+        """Return how many bytes of an unfinished frame are kept."""
+        stream = self._stream.get(stream_id)
+        return 0 if stream is None else len(stream.buffer)
+
+    def forget(self, stream_id: int) -> None:
+        """Forget a stream that has been reset."""
+        self._stream.pop(stream_id, None)
+
+    def send_goaway(self, stream_id: int) -> None:
+        """Tell the client that requests from this stream on will not be answered."""
+        frame = h3.encode_frame(h3.FrameType.GOAWAY, encode_uint_var(stream_id))
+        self._quic.send_stream_data(_CONTROL_STREAM, frame)
+
+    def _init_connection(self) -> None:
+        # without a dynamic table no field is larger than what its reference took, but for those of
+        # the static table, and no stream waits for another
+        self._max_table_capacity = self._blocked_streams = 0
+        self._decoder = pylsqpack.Decoder(0, 0)
+        super()._init_connection()
+
+    def _get_local_settings(self) -> dict[int, int]:
+        settings: dict[int, int] = super()._get_local_settings()
+        if self._header_bytes is not None:
+            settings[_SETTING_MAX_FIELD_SECTION_SIZE] = self._header_bytes
+        return settings
+
+    def _handle_request_or_push_frame(self, *args: Any, **kwargs: Any) -> list[Any]:
+        try:
+            return super()._handle_request_or_push_frame(*args, **kwargs)
+        except h3.MessageError:
+            self._malformed(kwargs["stream"].stream_id)
+            return []
+
+    def _handle_request_or_push_end(self, stream: Any) -> list[Any]:
+        try:
+            return super()._handle_request_or_push_end(stream)
+        except h3.MessageError:
+            self._malformed(stream.stream_id)
+            return []

@@ -1,0 +1,354 @@
+"""A client of HTTP/3 (RFC 9114) for tests: aioquic speaks the protocol, frames are `wire`'s.
+
+It opens WebSockets by extended CONNECT (RFC 9220) and asks for pages, on one connection, in the
+thread that calls it.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import aioquic.h3.connection
+import aioquic.h3.events
+import aioquic.quic.connection
+import aioquic.quic.events
+import trustme
+from aioquic.h3.connection import H3Connection
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+
+from conftest import Server
+from fastwsh.testing import WsServer
+from wire import CLOSE, DEADLINE_SECONDS, Frame, encode_frame
+
+__all__ = ["CERTIFICATE", "Http3Client", "Http3Stream", "Tunnel", "write_certificate"]
+
+Headers = Iterable[tuple[str, str]]
+
+CERTIFICATE = trustme.CA().issue_cert("localhost", "127.0.0.1", "::1")
+"""The certificate of the tests' servers; clients do not check it."""
+
+NO_ERROR = aioquic.h3.connection.ErrorCode.H3_NO_ERROR
+
+
+def write_certificate(path: os.PathLike[str]) -> None:
+    """Write a file for `--ssl-certfile`."""
+    CERTIFICATE.private_key_and_cert_chain_pem.write_to_path(path)
+
+
+@dataclass
+class Http3Stream:
+    """What has come on a stream."""
+
+    headers: dict[str, str] | None = None
+    all_headers: list[tuple[str, str]] = field(default_factory=list)
+    data: bytearray = field(default_factory=bytearray)
+    has_ended: bool = False
+    reset_code: int | None = None
+    stop_code: int | None = None
+
+    @property
+    def status(self) -> int:
+        assert self.headers is not None
+        return int(self.headers[":status"])
+
+
+class _Windows:
+    """Whether received data makes room for more, which aioquic always does by itself."""
+
+    def __init__(self, quic: Any, opens: bool) -> None:
+        self.opens = opens
+        self._write = quic._write_stream_limits
+        quic._write_stream_limits = self._write_if_open
+
+    def _write_if_open(self, **arguments: Any) -> None:
+        if self.opens:
+            self._write(**arguments)
+
+
+class Http3Client:
+    """One connection; every wait has a deadline.
+
+    Args:
+        server: Where to connect.
+        port: The UDP port; None is the server's TCP port.
+        window: The window of a stream.
+        opens_window: Whether received data makes room for more.
+        connects: Whether to wait until the handshake is done.
+    """
+
+    def __init__(
+        self,
+        server: Server | WsServer,
+        *,
+        port: int | None = None,
+        host: str = "127.0.0.1",
+        window: int = 1 << 20,
+        opens_window: bool = True,
+        connects: bool = True,
+        idle_timeout: float = DEADLINE_SECONDS,
+    ) -> None:
+        self.port = port or server.port
+        self.authority = f"localhost:{server.port}"
+        self._address = (host, self.port)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.socket.setblocking(False)
+        configuration = QuicConfiguration(
+            is_client=True,
+            alpn_protocols=["h3"],
+            server_name="localhost",
+            max_stream_data=window,
+            max_data=1 << 30,
+            idle_timeout=idle_timeout,
+            verify_mode=ssl.CERT_NONE,
+        )
+        self.quic: Any = QuicConnection(configuration=configuration)
+        self.windows = _Windows(self.quic, opens_window)
+        self.streams: dict[int, Http3Stream] = {}
+        self.is_connected = False
+        self.closed: aioquic.quic.events.ConnectionTerminated | None = None
+        self.has_retried = False
+        self.h3: Any = H3Connection(self.quic)
+        self.control = bytearray()
+        self.quic.connect(self._address, now=time.monotonic())
+        self.flush()
+        if connects:
+            self.wait(lambda: self.is_connected)
+            self.wait(lambda: self.h3.received_settings is not None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection with CONNECTION_CLOSE."""
+        if self.socket.fileno() >= 0:
+            if self.closed is None:
+                self.quic.close(NO_ERROR)
+                self.flush()
+            self.socket.close()
+
+    def vanish(self) -> None:
+        """Be gone without a word."""
+        self.socket.close()
+
+    def flush(self) -> None:
+        for data, _ in self.quic.datagrams_to_send(now=time.monotonic()):
+            # the kernel has no room, or nobody is there: packets may be lost
+            with contextlib.suppress(OSError):
+                self.socket.sendto(data, self._address)
+
+    def request(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: Headers = (),
+        body: bytes | None = None,
+        authority: str | None = None,
+    ) -> int:
+        """Ask for a page; return the stream."""
+        pseudo = [
+            (":method", method),
+            (":scheme", "https"),
+            (":authority", authority or self.authority),
+            (":path", path),
+        ]
+        stream = self.open_stream([*pseudo, *headers], end_stream=body is None)
+        if body is not None:
+            self.send(stream, body, end=True)
+        return stream
+
+    def fetch(
+        self, path: str, method: str = "GET", headers: Headers = (), body: bytes | None = None
+    ) -> Http3Stream:
+        """Ask for a page and wait for all of it."""
+        return self.wait_end(self.request(path, method, headers, body))
+
+    def open_stream(self, headers: Headers, *, end_stream: bool = False) -> int:
+        stream: int = self.quic.get_next_available_stream_id()
+        self.streams[stream] = Http3Stream()
+        fields = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+        self.h3.send_headers(stream, fields, end_stream=end_stream)
+        self.flush()
+        return stream
+
+    def send(self, stream: int, data: bytes, *, end: bool = False) -> None:
+        """Send data; what there is no window for waits."""
+        self.h3.send_data(stream, data, end_stream=end)
+        self.flush()
+
+    def unsent(self, stream: int) -> int:
+        """Return how many bytes wait for the window or an acknowledgement."""
+        found = self.quic._streams.get(stream)
+        return 0 if found is None else len(found.sender._buffer)
+
+    def connect(
+        self,
+        path: str,
+        headers: Headers = (),
+        *,
+        protocol: str = "websocket",
+        version: str | None = "13",
+        authority: str | None = None,
+    ) -> int:
+        """Ask for a WebSocket; return the stream."""
+        pseudo = [
+            (":method", "CONNECT"),
+            (":protocol", protocol),
+            (":scheme", "https"),
+            (":authority", authority or self.authority),
+            (":path", path),
+        ]
+        if version is not None:
+            pseudo.append(("sec-websocket-version", version))
+        assert self.h3.received_settings[8] == 1  # ENABLE_CONNECT_PROTOCOL
+        return self.open_stream([*pseudo, *headers])
+
+    def websocket(self, path: str, headers: Headers = ()) -> "Tunnel":
+        """Open a WebSocket."""
+        stream = self.connect(path, headers)
+        answer = self.wait_headers(stream)
+        assert answer.status == 200, answer
+        return Tunnel(self, stream)
+
+    def reset(self, stream: int, code: int = 0x10C) -> None:
+        """Break a stream off in both directions."""
+        self.quic.reset_stream(stream, code)
+        # it is not known if it has ended
+        with contextlib.suppress(ValueError):
+            self.quic.stop_stream(stream, code)
+        self.flush()
+
+    def wait_headers(self, stream: int) -> Http3Stream:
+        found = self.streams[stream]
+        self.wait(lambda: found.headers is not None or found.reset_code is not None)
+        return found
+
+    def wait_end(self, stream: int) -> Http3Stream:
+        """Wait for the end of a stream, or its reset."""
+        found = self.streams[stream]
+        self.wait(lambda: found.has_ended or found.reset_code is not None)
+        return found
+
+    def wait_closed(self) -> int:
+        """Wait for the end of the connection; return its code."""
+        self.wait(lambda: self.closed)
+        assert self.closed is not None
+        return self.closed.error_code
+
+    def wait(self, is_there: Callable[[], object]) -> None:
+        """Take what comes until something is there."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        self.flush()
+        while not is_there():
+            left = deadline - time.monotonic()
+            assert left > 0, (self.streams, self.closed)
+            assert not self.closed, (self.streams, self.closed)
+            self.take(left)
+
+    def take(self, seconds: float) -> None:
+        """Take what comes within this time."""
+        timer = self.quic.get_timer()
+        now = time.monotonic()
+        most = seconds if timer is None else max(0, min(seconds, timer - now))
+        select.select([self.socket], [], [], most)
+        # until nothing is left, or nobody is there
+        with contextlib.suppress(OSError):
+            while True:
+                data = self.socket.recv(65536)
+                self.quic.receive_datagram(data, self._address, now=time.monotonic())
+        now = time.monotonic()
+        if (timer := self.quic.get_timer()) is not None and timer <= now:
+            self.quic.handle_timer(now=now)
+        while (event := self.quic.next_event()) is not None:
+            self._note(event)
+        self.flush()
+
+    def _note(self, event: Any) -> None:
+        stream = self.streams.get(getattr(event, "stream_id", -1))
+        match event:
+            case aioquic.quic.events.HandshakeCompleted():
+                self.is_connected = True
+            case aioquic.quic.events.ConnectionTerminated():
+                self.closed = event
+            case aioquic.quic.events.StreamReset() if stream is not None:
+                stream.reset_code = event.error_code
+            case aioquic.quic.events.StopSendingReceived() if stream is not None:
+                stream.stop_code = event.error_code
+            case aioquic.quic.events.StreamDataReceived(stream_id=3):
+                self.control += event.data
+            case _:
+                pass
+        for found in self.h3.handle_event(event):
+            stream = self.streams.get(getattr(found, "stream_id", -1))
+            if stream is None:
+                continue
+            if isinstance(found, aioquic.h3.events.HeadersReceived):
+                stream.all_headers = [
+                    (name.decode(), value.decode("latin-1")) for name, value in found.headers
+                ]
+                stream.headers = dict(stream.all_headers)
+            elif isinstance(found, aioquic.h3.events.DataReceived):
+                stream.data += found.data or b""
+            stream.has_ended |= bool(getattr(found, "stream_ended", False))
+
+    @property
+    def goaway(self) -> int | None:
+        """The stream of GOAWAY, if it has come."""
+        # behind the stream's type and SETTINGS: 0x07, its length and the stream
+        found = self.control.find(b"\x07\x01")
+        return None if found < 0 else self.control[found + 2]
+
+
+class Tunnel:
+    """An open WebSocket on a stream."""
+
+    def __init__(self, client: Http3Client, stream: int) -> None:
+        self.client = client
+        self.stream = stream
+        self.state = client.streams[stream]
+
+    def send(self, data: bytes, *, end: bool = False) -> None:
+        self.client.send(self.stream, data, end=end)
+
+    def send_frame(self, opcode: int, payload: bytes = b"", **more: object) -> None:
+        self.send(encode_frame(opcode, payload, **more))  # type: ignore[arg-type]
+
+    def send_close(self, code: int = 1000) -> None:
+        self.send_frame(CLOSE, code.to_bytes(2))
+
+    def read(self, count: int) -> bytes:
+        """Wait for so many bytes."""
+        state = self.state
+        self.client.wait(
+            lambda: len(state.data) >= count or state.has_ended or state.reset_code is not None
+        )
+        assert len(state.data) >= count, state
+        data = bytes(state.data[:count])
+        del state.data[:count]
+        return data
+
+    def read_frame(self) -> Frame:
+        """Wait for a frame."""
+        first, second = self.read(2)
+        size = second & 0x7F
+        if size >= 126:
+            size = int.from_bytes(self.read(2 if size == 126 else 8))
+        assert not second & 0x80
+        return Frame(first & 0x0F, self.read(size), bool(first & 0x80), first >> 4 & 0x7)
+
+    def wait_end(self) -> Http3Stream:
+        return self.client.wait_end(self.stream)
+
+    def reset(self) -> None:
+        self.client.reset(self.stream)

@@ -1,0 +1,60 @@
+"""HTTP/2 and HTTP/3 for tests of what is the same over both: a fixture of a test's version."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from conftest import Server
+from fastwsh.testing import WsServer
+from http2_support import Http2Client
+from http3_support import Http3Client, write_certificate
+
+__all__ = ["OVER_BOTH", "Over", "StreamClient", "over"]
+
+StreamClient = Http2Client | Http3Client
+
+
+@dataclass(frozen=True)
+class Over:
+    """One of the versions.
+
+    Attributes:
+        version: As a request tells it.
+        options: What a server of it needs.
+        scheme: That of its URLs.
+        connect: Opens a connection to a server.
+        connect_unchecked: The same for a client that sends whatever it is told to.
+        cancelled: The code of a stream that a handler breaks off.
+        malformed: The code of a stream with a malformed request.
+    """
+
+    version: str
+    options: tuple[str, ...]
+    scheme: str
+    connect: Callable[[Server | WsServer], StreamClient]
+    connect_unchecked: Callable[[Server | WsServer], StreamClient]
+    cancelled: int
+    malformed: int
+
+
+OVER_BOTH = pytest.mark.parametrize("over", ["2", "3"], indirect=True)
+"""For tests that run over each version; they ask for the fixture `over`."""
+
+
+def over_version(number: str, folder: Path) -> Over:
+    """Return a version; files for its servers go to a folder."""
+    if number == "2":
+        unchecked = partial(Http2Client, checks=False)
+        return Over("HTTP/2", ("--http2",), "http", Http2Client, unchecked, 8, 1)
+    write_certificate(folder / "tls.pem")
+    options = ("--http3", "--ssl-certfile", str(folder / "tls.pem"))
+    return Over("HTTP/3", options, "https", Http3Client, Http3Client, 0x10C, 0x10E)
+
+
+@pytest.fixture
+def over(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Over:
+    """The version of a test that is marked with `OVER_BOTH`."""
+    return over_version(request.param, tmp_path_factory.mktemp("tls"))

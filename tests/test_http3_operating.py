@@ -1,0 +1,302 @@
+"""What operators and authors of tests see of HTTP/3: logs, metrics, every way to ask for it."""
+
+import json
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import StartServer, WriteHandler, run_fastwsh
+from fastwsh.testing import make_tls_files, running_server
+from http3_support import Http3Client, write_certificate
+from http_support import read_reply, request_head
+from metrics_support import Metrics
+from wire import DEADLINE_SECONDS, TEXT, Client, Frame
+
+ECHO = """\
+while (message := request.ws_stream.receive_message()) is not None:
+    request.ws_stream.send_message(message)
+"""
+
+TLS = "--ssl-certfile=tls.pem"
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, write_handler: WriteHandler) -> None:
+    write_handler("echo", ECHO)
+    write_certificate(tmp_path / "tls.pem")
+
+
+def echo_and_close(client: Http3Client) -> None:
+    websocket = client.websocket("/echo")
+    websocket.send_frame(TEXT, b"hello")
+    assert websocket.read_frame() == Frame(TEXT, b"hello")
+    websocket.send_close()
+    assert websocket.read_frame().close_code == 1000
+    websocket.send(b"", end=True)
+    websocket.wait_end()
+
+
+def test_access_log(start_server: StartServer, tmp_path: Path):
+    server = start_server(
+        "-w", "handlers", "--http3", TLS, "--access-log=a.log", "--log-format=json"
+    )
+    with Http3Client(server) as client:
+        echo_and_close(client)
+        assert client.wait_end(client.connect("/none")).status == 404
+        assert client.wait_end(client.connect("/echo", version="8")).status == 400
+    server.send_signal(signal.SIGTERM)
+    server.wait()
+    entries = [json.loads(line) for line in (tmp_path / "a.log").read_text().splitlines()]
+    told = {(e["resource"], e["status"], e["http_version"], e["close_received"]) for e in entries}
+    assert told == {
+        ("/echo", 200, "3", 1000),
+        ("/none", 404, "3", None),
+        ("/echo", 400, "3", None),
+    }
+    (opened,) = [entry for entry in entries if entry["status"] == 200]
+    assert opened["peer"].startswith("127.0.0.1")
+    # the masked message and the masked close frame
+    assert (opened["messages_received"], opened["bytes_received"]) == (1, 2 + 4 + 5 + 2 + 4 + 2)
+
+
+def test_metrics(start_server: StartServer):
+    server = start_server("-w", "handlers", "--http3", TLS, "--metrics-port", "0")
+    metrics = Metrics(server)
+    with Http3Client(server) as client:
+        websocket = client.websocket("/echo")
+        metrics.wait_for("http_connections", 1, version="3")
+        assert metrics.value("http_connections", version="1.1") == 0
+        assert metrics.value("http_connections", version="2") == 0
+        assert metrics.value("connections_accepted_total") == 1
+        websocket.send_close()
+        websocket.read_frame()
+        websocket.send(b"", end=True)
+        assert client.wait_end(client.connect("/none")).status == 404
+        metrics.wait_for("handshakes_total", 1, result="accepted", status="200")
+        metrics.wait_for("handshakes_total", 1, result="no_handler", status="")
+        metrics.wait_for("closes_total", 1, code="1000", initiator="client")
+    metrics.wait_for("http_connections", 0, version="3")
+
+
+@pytest.mark.parametrize(
+    ("args", "env"),
+    [
+        (("--http3", TLS), {}),
+        ((TLS,), {"FASTWSH_HTTP3": "1"}),
+        ((TLS, "--config", "server.ini"), {}),
+    ],
+)
+def test_every_way_to_ask_for_it(
+    start_server: StartServer, tmp_path: Path, args: tuple[str, ...], env: dict[str, str]
+):
+    (tmp_path / "server.ini").write_text("[pywebsocket]\nhttp3 = 1\nmax-http3-streams = 7\n")
+    server = start_server("-w", "handlers", *args, env=env)
+    with Http3Client(server) as client:
+        echo_and_close(client)
+        wanted = 7 if "--config" in args else 256
+        # one for each stream that has ended
+        assert client.quic._remote_max_streams_bidi in {wanted, wanted + 1}
+
+
+def test_both_other_versions_are_served_as_well(start_server: StartServer):
+    server = start_server("-w", "handlers", "--http2", "--http3", TLS)
+    with Http3Client(server) as client:
+        echo_and_close(client)
+    context = unchecked_context()
+    context.set_alpn_protocols(["h2"])
+    with server.connect() as plain:
+        wrapped = context.wrap_socket(plain.socket)
+        assert wrapped.selected_alpn_protocol() == "h2"
+        wrapped.close()
+
+
+def unchecked_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@pytest.mark.parametrize("port", [None, "0"])
+def test_other_answers_name_the_port(start_server: StartServer, tmp_path: Path, port: str | None):
+    (tmp_path / "page.html").write_text("hello")
+    more = () if port is None else ("--http3-port", port)
+    server = start_server("-w", "handlers", "--http3", TLS, *more)
+    with server.connect() as plain:
+        wrapped = unchecked_context().wrap_socket(plain.socket)
+        old = Client.over(wrapped, server.port)
+        old.send(request_head("/page.html", "GET", ()))
+        headers = {name.lower(): value for name, value in read_reply(old, "GET").headers}
+        old.close()
+    found = re.fullmatch(r'h3=":(\d+)"; ma=86400', headers["alt-svc"])
+    assert found is not None
+    named = int(found[1])
+    assert (named == server.port) == (port is None)
+    with Http3Client(server, port=named) as client:
+        page = client.fetch("/page.html")
+        assert (page.status, bytes(page.data)) == (200, b"hello")
+        assert page.headers is not None
+        assert "alt-svc" not in page.headers
+
+
+def test_answers_without_the_option_name_nothing(start_server: StartServer):
+    server = start_server("-w", "handlers", TLS)
+    with server.connect() as plain:
+        wrapped = unchecked_context().wrap_socket(plain.socket)
+        old = Client.over(wrapped, server.port)
+        old.send(request_head("/", "GET", ()))
+        names = {name.lower() for name, _ in read_reply(old, "GET").headers}
+        old.close()
+    assert "server" in names
+    assert "alt-svc" not in names
+
+
+def test_certificates_are_reloaded(start_server: StartServer, tmp_path: Path):
+    server = start_server("-w", "handlers", "--http3", TLS)
+    files = make_tls_files(tmp_path, "localhost")
+    chain = Path(files.certificate).read_bytes() + Path(files.private_key).read_bytes()
+    with Http3Client(server) as open_before:
+        (tmp_path / "tls.pem").write_bytes(chain)
+        server.send_signal(signal.SIGHUP)
+        server.log.wait_for("Certificates reloaded")
+        with Http3Client(server) as client:
+            echo_and_close(client)
+            new = client.quic.tls._peer_certificate
+            assert new != open_before.quic.tls._peer_certificate
+        echo_and_close(open_before)
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_address_validation(start_server: StartServer, retry: bool):
+    server = start_server("-w", "handlers", "--http3", TLS, *(["--http3-retry"] if retry else []))
+    with Http3Client(server) as client:
+        echo_and_close(client)
+        # what the client sends back
+        assert bool(client.quic._peer_token) == retry
+
+
+def test_ipv6(start_server: StartServer):
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    server = start_server("-w", "handlers", "--http3", TLS, listen=("-H", "::1", "-p", "0"))
+    with Http3Client(server, host="::1") as client:
+        echo_and_close(client)
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ((), "HTTP/3 needs TLS; add --tls, --private-key and --certificate"),
+        (
+            (TLS, "--tls-client-auth", "--tls-client-ca=tls.pem"),
+            "HTTP/3 cannot ask for client certificates; leave out --http3 or --tls-client-auth",
+        ),
+        ((TLS, "--uds", "s"), "HTTP/3 needs an address to listen on; add --port or --bind"),
+    ],
+)
+def test_options_that_do_not_fit(tmp_path: Path, args: tuple[str, ...], sentence: str):
+    place = () if "--uds" in args else ("-p", "0")
+    done = run_fastwsh("--http3", *place, *args, cwd=tmp_path)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_port_is_taken(tmp_path: Path):
+    with socket.socket(type=socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        done = run_fastwsh(
+            *("-H", "127.0.0.1", "-p", "0", "--http3", TLS, "--http3-port", str(port)),
+            cwd=tmp_path,
+        )
+    assert done.returncode == 1
+    assert f"cannot use UDP port {port} of 127.0.0.1 for HTTP/3" in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["aioquic", "h2"])
+def test_packages_that_are_not_installed(tmp_path: Path, missing: str):
+    # a module that cannot be imported hides the one that is installed
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / f"{missing}.py").write_text("raise ImportError")
+    env = {"PYTHONPATH": str(tmp_path / "hidden")}
+    done = run_fastwsh("-p", "0", "--http3", TLS, cwd=tmp_path, env=env)
+    assert done.returncode == 1
+    assert (
+        f"HTTP/3 needs the package {missing}, which is not installed; install it with: "
+        "pip install 'fastwsh[http3]'" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_versions_of_aioquic_that_are_not_known_are_refused(tmp_path: Path):
+    program = """\
+import sys
+from aioquic.quic.connection import QuicConnection
+del QuicConnection._write_stream_limits
+from fastwsh import cli
+sys.exit(cli.main(["-p", "0", "--http3", "--ssl-certfile=tls.pem"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 1
+    assert "HTTP/3 does not work with aioquic" in done.stderr
+
+
+def test_server_for_tests(tmp_path: Path):
+    files = make_tls_files(tmp_path)
+    with running_server(http3=True, tls=files) as server:
+
+        @server.handler("/told")
+        def told(connection):
+            connection.send(connection.request.protocol)
+
+        @server.handler("/told/async")
+        async def told_async(connection):
+            await connection.send(connection.request.protocol)
+
+        with Http3Client(server) as client:
+            for path in ("/told", "/told/async"):
+                assert client.websocket(path).read_frame() == Frame(TEXT, b"HTTP/3")
+        # it comes back on the same port
+        server.stop()
+        server.start()
+        with Http3Client(server) as client:
+            assert client.websocket("/told").read_frame() == Frame(TEXT, b"HTTP/3")
+
+
+def test_fixtures_for_tests(pytester: pytest.Pytester):
+    pytester.makepyfile(
+        """
+        import socket
+        import pytest
+
+        @pytest.mark.wsserver(http2=True, http3=True)
+        def test_both(wss_server):
+            # a packet of an unknown version is answered with those that are known (RFC 9000 6)
+            with socket.socket(type=socket.SOCK_DGRAM) as client:
+                client.settimeout(30)
+                packet = b"\\xc0\\x0a\\x0a\\x0a\\x0a\\x08abcdefgh\\x08ABCDEFGH".ljust(1200, b"\\0")
+                client.sendto(packet, (wss_server.host, wss_server.port))
+                answer = client.recv(2000)
+            assert answer[1:5] == bytes(4)
+            assert bytes((0, 0, 0, 1)) in answer[5:]
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=DEADLINE_SECONDS * 3)
+    result.assert_outcomes(passed=1)
