@@ -43,7 +43,10 @@ mod _core {
             DeflateFramer, DeflateOffer, IncomingFrameFilter, IncomingMessageFilter,
             OutgoingFrameFilter, OutgoingMessageFilter, RawDeflater, RawInflater,
         },
-        event_loop::{AsyncConnection, AsyncConnectionGuard, AsyncStream, EventLoop, Operation},
+        event_loop::{
+            drain_sends, AsyncConnection, AsyncConnectionGuard, AsyncStream, EventLoop, Operation,
+            OperationFuture,
+        },
         functions::{
             apply_mask, check_header_field, compute_accept, create_closing_handshake_body,
             create_header, create_length_header, decode_key, parse_extensions, parse_token_list,

@@ -398,15 +398,24 @@ class AsyncConnectionGuard:
 
     def __call__(self, *_arguments: Any) -> None: ...
 
+class OperationFuture:
+    """The part of an `Operation` that asyncio's tasks take for a future."""
+
+    _asyncio_future_blocking: bool | None
+    def result(self) -> None: ...
+    def cancel(self, msg: Any = None) -> bool: ...
+    def add_done_callback(
+        self, callback: Callable[[Operation], object], /, *, context: Any = None
+    ) -> None: ...
+
 @final
-class Operation:
+class Operation(OperationFuture):
     """An awaitable call of an `AsyncStream`; does nothing before it is awaited.
 
     It has the methods of a coroutine, so that a task can be made of it, and those of a future that
     asyncio's tasks need. Only the thread of the event loop may use it.
     """
 
-    _asyncio_future_blocking: bool | None
     def __await__(self) -> Generator[Any, Any, Any]: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
@@ -414,11 +423,9 @@ class Operation:
     def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any: ...
     def close(self) -> None: ...
     def get_loop(self) -> Any: ...
-    def result(self) -> None: ...
-    def cancel(self, msg: Any = None) -> bool: ...
-    def add_done_callback(
-        self, callback: Callable[[Operation], object], /, *, context: Any = None
-    ) -> None: ...
+
+def drain_sends(connection: AsyncConnection) -> Awaitable[None]:
+    """Wait until the kernel has taken everything. Raises OSError if the peer has gone."""
 
 @final
 class AsyncConnection:
@@ -436,8 +443,6 @@ class AsyncConnection:
         """Whether a call has told the handler of the end, or the handler closes the connection."""
     def watch_server_close(self) -> None:
         """Call the same function when the peer has answered a stopping server's close frame."""
-    def drain(self) -> Awaitable[None]:
-        """Wait until the kernel has taken everything. Raises OSError if the peer has gone."""
     def close(self) -> None:
         """Forget the connection."""
 

@@ -45,6 +45,7 @@ use super::{
     argument::{bytes_of, Number, Truth},
     errors::Kind,
     options::{Direction, StreamOptions},
+    waiting::{self, Stop},
 };
 use crate::{
     locks::lock,
@@ -191,12 +192,14 @@ impl Stream {
     #[pyo3(text_signature = "(self, message, end=True, binary=False)")]
     fn send_message(&self, message: &Bound<'_, PyAny>, end: Truth, binary: Truth) -> PyResult<()> {
         let inner = self.inner()?;
-        inner.telling(message.py(), inner.send_message(message, end.0, binary.0, None))
+        let sent = inner.send_message(message, end.0, binary.0, None, &*waiting::here());
+        inner.telling(message.py(), sent.map_err(Stop::into_exception))
     }
 
     #[pyo3(text_signature = "(self)")]
     fn receive_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Self::receive(slf, ReceiveGoal::Message)
+        let received = Self::receive(slf, ReceiveGoal::Message, &*waiting::here());
+        received.map_err(Stop::into_exception)
     }
 
     #[pyo3(signature = (code=1000.into(), reason=ReasonArgument(None), wait_response=Truth(true)))]
@@ -233,11 +236,13 @@ impl Stream {
         &self,
         py: Python<'py>,
     ) -> PyResult<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8)> {
-        self.raw_inner(py)?.receive_frame(py)
+        let received = self.raw_inner(py)?.receive_frame(py, &*waiting::here());
+        received.map_err(Stop::into_exception)
     }
 
     fn _receive_frame_as_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.raw_inner(py)?.receive_frame_object(py)
+        let received = self.raw_inner(py)?.receive_frame_object(py, &*waiting::here());
+        received.map_err(Stop::into_exception)
     }
 
     fn _get_message_from_frame<'py>(

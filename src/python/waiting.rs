@@ -1,9 +1,10 @@
-//! How a call from Python waits: there is a [`Scheduler`] for each kind of thread. The hub runs
-//! another handler meanwhile, an event loop repeats the call later, and any other thread waits in
+//! How a call from Python waits: there is a [`Scheduler`] for each kind of caller. The hub runs
+//! another handler meanwhile, a coroutine makes the call again later, and any other thread waits in
 //! the system call with the interpreter released.
 
 use std::{
     cell::{Cell, RefCell},
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,10 +19,55 @@ pub(super) type WaitingWork<'a> = dyn FnMut(Wait<'_>) + Send + 'a;
 /// Work that does not wait.
 pub(super) type ParkedWork<'a> = dyn FnMut(Option<&dyn Park>) + 'a;
 
+/// When a coroutine makes a call again that cannot be done yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// When the event loop wakes it.
+    WhenWoken,
+    /// After others have had their turn.
+    AfterOthers,
+}
+
+/// Why a call ends without a result.
+pub(super) enum Stop {
+    /// A coroutine is to make the call again. Only the scheduler of an attempt returns this.
+    Retry(Retry),
+    /// An exception was raised, in the call or in the caller while it waited.
+    Raised(PyErr),
+}
+
+impl Stop {
+    /// The exception for a caller that makes its call only once.
+    #[cold]
+    pub(super) fn into_exception(self) -> PyErr {
+        match self {
+            Self::Raised(error) => error,
+            Self::Retry(_) => would_hold_up(),
+        }
+    }
+}
+
+impl From<PyErr> for Stop {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+impl From<Retry> for Stop {
+    fn from(retry: Retry) -> Self {
+        Self::Retry(retry)
+    }
+}
+
+/// The exception for a call that an event loop would have to wait for.
+pub(super) fn would_hold_up() -> PyErr {
+    PyRuntimeError::new_err(
+        "this call would hold up the event loop; await the method of the same name of \
+         request.ws_stream in a coroutine, or run it in a thread: await asyncio.to_thread(...)",
+    )
+}
+
 /// How callers in one kind of thread wait.
-///
-/// Every method with a `PyResult` fails with the exception that was raised in the caller while it
-/// waited, or, in a coroutine, with the one that says that the call must be repeated.
 pub(super) trait Scheduler {
     /// Runs `work`, which may wait for bytes from the peer of `transport`.
     fn receive(
@@ -29,9 +75,10 @@ pub(super) trait Scheduler {
         py: Python<'_>,
         transport: &Transport,
         work: &mut WaitingWork<'_>,
-    ) -> PyResult<()>;
+    ) -> Result<(), Stop>;
 
-    /// Does what may wait until the peer of `transport` reads.
+    /// Runs `work`, which may wait until the peer of `transport` reads. A coroutine does not make the
+    /// call again: the rest is sent later.
     fn send(
         &self,
         py: Python<'_>,
@@ -48,16 +95,17 @@ pub(super) trait Scheduler {
         py: Python<'_>,
         transport: &Transport,
         mutex: &'a Mutex<()>,
-    ) -> PyResult<MutexGuard<'a, ()>>;
+    ) -> Result<MutexGuard<'a, ()>, Stop>;
 
-    /// Waits for input, with little on the stack.
-    fn await_input(&self, py: Python<'_>, transport: &Transport) -> PyResult<()>;
+    /// Waits for input with little on the stack: most handlers in the hub wait here, and their
+    /// stacks are copied.
+    fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop>;
 
     /// Lets others run if the caller has run for long in a loop that a peer keeps going.
-    fn pause(&self, py: Python<'_>, transport: &Transport) -> PyResult<()>;
+    fn pause(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop>;
 
     /// Lets others run if the caller has done much in a loop that ends by itself.
-    fn let_others_run(&self, py: Python<'_>) -> PyResult<()>;
+    fn let_others_run(&self, py: Python<'_>) -> Result<(), Stop>;
 
     /// Whether the caller has its thread to itself.
     fn has_own_thread(&self) -> bool;
@@ -81,8 +129,6 @@ thread_local! {
     /// The event loop that a server runs in this thread, or the one of the coroutine that makes the
     /// current call.
     static EVENT_LOOP: RefCell<Option<Arc<dyn Scheduler>>> = const { RefCell::new(None) };
-    /// Whether the caller makes a call again that cannot wait.
-    static COMES_BACK: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Marks this thread as the hub's, for good.
@@ -90,106 +136,142 @@ pub(super) fn enter_hub(hub: &'static dyn TurnTaking) {
     HUB.set(Some(hub));
 }
 
-/// Marks this thread's calls as calls in an event loop. Returns the event loop that was set before.
-pub(super) fn enter_event_loop(
-    event_loop: Option<Arc<dyn Scheduler>>,
-) -> Option<Arc<dyn Scheduler>> {
-    EVENT_LOOP.replace(event_loop)
+/// Marks this thread's calls as calls in an event loop, for good.
+pub(super) fn enter_event_loop(event_loop: Arc<dyn Scheduler>) {
+    EVENT_LOOP.set(Some(event_loop));
 }
 
-/// Whether the caller makes a call again that cannot wait.
-pub(super) fn comes_back() -> bool {
-    COMES_BACK.get()
+/// Marks, until it is dropped, this thread's calls as calls in the event loop of a coroutine: its
+/// hooks may call the stream.
+pub(super) struct InEventLoop {
+    /// What to set again, if anything was changed.
+    before: Option<Option<Arc<dyn Scheduler>>>,
 }
 
-/// Sets, until it is dropped, whether the caller repeats calls that cannot wait.
-pub(super) struct ComesBack(bool);
-
-impl ComesBack {
-    pub(super) fn begin() -> Self {
-        Self(COMES_BACK.replace(true))
+impl InEventLoop {
+    pub(super) fn enter<S: Scheduler + 'static>(event_loop: &Arc<S>) -> Self {
+        let is_entered = EVENT_LOOP.with_borrow(|entered| {
+            entered.as_ref().is_some_and(|entered| {
+                std::ptr::addr_eq(Arc::as_ptr(entered), Arc::as_ptr(event_loop))
+            })
+        });
+        if is_entered {
+            return Self { before: None };
+        }
+        Self { before: Some(EVENT_LOOP.replace(Some(event_loop.clone()))) }
     }
-
-    /// For code that does not repeat its calls: a handler's hooks.
-    pub(super) fn suspend() -> Self {
-        Self(COMES_BACK.replace(false))
-    }
 }
 
-impl Drop for ComesBack {
+impl Drop for InEventLoop {
     fn drop(&mut self) {
-        COMES_BACK.set(self.0);
+        if let Some(before) = self.before.take() {
+            EVENT_LOOP.set(before);
+        }
     }
 }
 
-fn here<T>(ask: impl FnOnce(&(dyn Scheduler + '_)) -> T) -> T {
-    // clone it first: the call may set another event loop, which needs the cell
+/// The scheduler of the calling thread.
+pub(super) enum Here {
+    EventLoop(Arc<dyn Scheduler>),
+    Hub(&'static dyn TurnTaking),
+    OwnThread,
+}
+
+impl Deref for Here {
+    type Target = dyn Scheduler;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::EventLoop(event_loop) => &**event_loop,
+            Self::Hub(hub) => hub.as_scheduler(),
+            Self::OwnThread => &OwnThread,
+        }
+    }
+}
+
+/// The scheduler of the calling thread.
+pub(super) fn here() -> Here {
     if let Some(event_loop) = EVENT_LOOP.with_borrow(Clone::clone) {
-        return ask(&*event_loop);
+        return Here::EventLoop(event_loop);
     }
-    match HUB.get() {
-        Some(hub) => ask(hub.as_scheduler()),
-        None => ask(&OwnThread),
+    HUB.get().map_or(Here::OwnThread, Here::Hub)
+}
+
+impl dyn Scheduler + '_ {
+    /// Runs `work`, which may wait for bytes from the peer of `transport`.
+    pub(super) fn waiting<T: Send>(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        work: impl FnOnce(Wait<'_>) -> T + Send,
+    ) -> Result<T, Stop> {
+        once(work, |work| self.receive(py, transport, work))
+    }
+
+    /// Runs `work`, which may wait until the peer of `transport` reads.
+    pub(super) fn sending<T: Send>(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        work: impl FnOnce(Wait<'_>) -> T + Send,
+    ) -> PyResult<T> {
+        once(work, |work| self.send(py, transport, work))
+    }
+
+    /// Runs `work`, which does not wait, with the knowledge of the reactor of the caller's thread.
+    pub(super) fn parked<T>(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        work: impl FnOnce(Option<&dyn Park>) -> T,
+    ) -> Option<T> {
+        let (mut work, mut result) = (Some(work), None);
+        self.with_parker(py, transport, &mut |parker| {
+            result = work.take().map(|work| work(parker));
+        });
+        result
     }
 }
 
-/// Runs `work`, which may wait for bytes from the peer of `transport`, in the way in which the
-/// caller can wait.
+fn once<T: Send, E: From<PyErr>>(
+    work: impl FnOnce(Wait<'_>) -> T + Send,
+    run: impl FnOnce(&mut WaitingWork<'_>) -> Result<(), E>,
+) -> Result<T, E> {
+    let (mut work, mut result) = (Some(work), None);
+    run(&mut |wait| result = work.take().map(|work| work(wait)))?;
+    result.ok_or_else(|| PyRuntimeError::new_err("the call was not made").into())
+}
+
+/// Runs `work`, which may wait for bytes from the peer of `transport`, for a caller that does this
+/// only once.
 ///
 /// # Errors
-/// As [`Scheduler`].
+/// The exception that was raised while the caller waited, or the one that says that it must not
+/// wait here.
 pub(super) fn waiting<T: Send>(
     py: Python<'_>,
     transport: &Transport,
     work: impl FnOnce(Wait<'_>) -> T + Send,
 ) -> PyResult<T> {
-    once(work, |work| here(|here| here.receive(py, transport, work)))
+    here().waiting(py, transport, work).map_err(Stop::into_exception)
 }
 
-/// Runs `work`, which may wait until the peer of `transport` reads. A coroutine does not repeat the
-/// call: the rest is sent later.
+/// Runs `work`, which may wait until the peer of `transport` reads.
 ///
 /// # Errors
-/// As [`Scheduler`].
+/// As [`waiting`].
 pub(super) fn sending<T: Send>(
     py: Python<'_>,
     transport: &Transport,
     work: impl FnOnce(Wait<'_>) -> T + Send,
 ) -> PyResult<T> {
-    once(work, |work| here(|here| here.send(py, transport, work)))
-}
-
-fn once<T: Send>(
-    work: impl FnOnce(Wait<'_>) -> T + Send,
-    run: impl FnOnce(&mut WaitingWork<'_>) -> PyResult<()>,
-) -> PyResult<T> {
-    let (mut work, mut result) = (Some(work), None);
-    run(&mut |wait| result = work.take().map(|work| work(wait)))?;
-    result.ok_or_else(|| PyRuntimeError::new_err("the call was not made"))
-}
-
-/// Lets others run if the caller shares its thread and has used it for long. Loops that last as
-/// long as a peer sends call this.
-///
-/// # Errors
-/// As [`Scheduler`].
-pub(super) fn pause(py: Python<'_>, transport: &Transport) -> PyResult<()> {
-    here(|here| here.pause(py, transport))
-}
-
-/// Lets others run if the caller shares its thread and has used it for long. A coroutine must be
-/// able to repeat the call.
-///
-/// # Errors
-/// As [`Scheduler`].
-pub(super) fn let_others_run(py: Python<'_>) -> PyResult<()> {
-    here(|here| here.let_others_run(py))
+    here().sending(py, transport, work)
 }
 
 /// Lets others run if the caller takes turns with them and has used up its budget.
 ///
 /// # Errors
-/// As [`Scheduler`].
+/// The exception that was raised in the caller meanwhile.
 pub(super) fn yield_if_over_budget(py: Python<'_>) -> PyResult<()> {
     HUB.get().map_or(Ok(()), |hub| hub.yield_if_over_budget(py))
 }
@@ -201,50 +283,6 @@ pub(super) fn charge_bytes(bytes: usize) {
     }
 }
 
-/// Runs `work`, which does not wait, with the knowledge of the reactor of the caller's thread.
-pub(super) fn parked<T>(
-    py: Python<'_>,
-    transport: &Transport,
-    work: impl FnOnce(Option<&dyn Park>) -> T,
-) -> Option<T> {
-    let (mut work, mut result) = (Some(work), None);
-    here(|here| {
-        here.with_parker(py, transport, &mut |parker| {
-            result = work.take().map(|work| work(parker));
-        });
-    });
-    result
-}
-
-/// Locks `mutex`, whose holders may wait for the peer of `transport` and wake its lock waiters.
-///
-/// # Errors
-/// As [`Scheduler`].
-pub(super) fn turn<'a>(
-    py: Python<'_>,
-    transport: &Transport,
-    mutex: &'a Mutex<()>,
-) -> PyResult<MutexGuard<'a, ()>> {
-    here(|here| here.lock(py, transport, mutex))
-}
-
-/// Whether the caller has its thread to itself.
-pub(super) fn has_own_thread() -> bool {
-    here(|here| here.has_own_thread())
-}
-
-/// Waits for input with little on the stack: most handlers in the hub wait here, and their stacks
-/// are copied.
-///
-/// # Errors
-/// As [`Scheduler`].
-pub(super) fn await_input(py: Python<'_>, transport: &Transport) -> PyResult<()> {
-    if transport.is_more_buffered() {
-        return Ok(());
-    }
-    here(|here| here.await_input(py, transport))
-}
-
 /// A thread with only one caller.
 struct OwnThread;
 
@@ -254,8 +292,8 @@ impl Scheduler for OwnThread {
         py: Python<'_>,
         transport: &Transport,
         work: &mut WaitingWork<'_>,
-    ) -> PyResult<()> {
-        thread_wait::waiting(py, transport, work)
+    ) -> Result<(), Stop> {
+        Ok(thread_wait::waiting(py, transport, work)?)
     }
 
     fn send(
@@ -276,20 +314,20 @@ impl Scheduler for OwnThread {
         py: Python<'_>,
         _transport: &Transport,
         mutex: &'a Mutex<()>,
-    ) -> PyResult<MutexGuard<'a, ()>> {
+    ) -> Result<MutexGuard<'a, ()>, Stop> {
         Ok(mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn await_input(&self, _py: Python<'_>, _transport: &Transport) -> PyResult<()> {
+    fn await_input(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
         // nothing to do: the call that receives waits itself
         Ok(())
     }
 
-    fn pause(&self, _py: Python<'_>, _transport: &Transport) -> PyResult<()> {
+    fn pause(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
         Ok(())
     }
 
-    fn let_others_run(&self, _py: Python<'_>) -> PyResult<()> {
+    fn let_others_run(&self, _py: Python<'_>) -> Result<(), Stop> {
         Ok(())
     }
 

@@ -144,7 +144,7 @@ class Session:
     async def _drain(self) -> None:
         # no handler is left that could get the exception
         with contextlib.suppress(OSError, asyncio.CancelledError):
-            await self._async_connection.drain()
+            await _core.drain_sends(self._async_connection)
         self._task = None
         self._async_connection.close()
 

@@ -14,7 +14,7 @@ use crate::{
     locks::try_lock,
     python::{
         thread_wait,
-        waiting::{ParkedWork, Scheduler, TurnTaking, WaitingWork},
+        waiting::{ParkedWork, Scheduler, Stop, TurnTaking, WaitingWork},
     },
 };
 
@@ -33,19 +33,8 @@ impl Scheduler for HubThread {
         py: Python<'_>,
         transport: &Transport,
         work: &mut WaitingWork<'_>,
-    ) -> PyResult<()> {
-        if !self.is_in_handler() {
-            // code that runs between two handlers, such as a finalizer, must not wait for handlers
-            work(Wait::Never);
-            return Ok(());
-        }
-        if thread_wait::has_deadline() {
-            // the reactor has no deadlines, so the other handlers have to wait meanwhile
-            return thread_wait::waiting(py, transport, work);
-        }
-        let parker = self.parker(py, transport);
-        work(Wait::Park(&parker));
-        parker.raised.into_inner().map_or(Ok(()), Err)
+    ) -> Result<(), Stop> {
+        Ok(self.wait_for_peer(py, transport, work)?)
     }
 
     fn send(
@@ -54,7 +43,7 @@ impl Scheduler for HubThread {
         transport: &Transport,
         work: &mut WaitingWork<'_>,
     ) -> PyResult<()> {
-        self.receive(py, transport, work)
+        self.wait_for_peer(py, transport, work)
     }
 
     fn with_parker(&self, py: Python<'_>, transport: &Transport, work: &mut ParkedWork<'_>) {
@@ -70,9 +59,10 @@ impl Scheduler for HubThread {
         py: Python<'_>,
         transport: &Transport,
         mutex: &'a Mutex<()>,
-    ) -> PyResult<MutexGuard<'a, ()>> {
+    ) -> Result<MutexGuard<'a, ()>, Stop> {
         if !self.is_in_handler() {
-            return try_lock(mutex).ok_or_else(|| os_error(&io::ErrorKind::WouldBlock.into()));
+            let failed = || os_error(&io::ErrorKind::WouldBlock.into()).into();
+            return try_lock(mutex).ok_or_else(failed);
         }
         let parker = self.parker(py, transport);
         loop {
@@ -82,26 +72,26 @@ impl Scheduler for HubThread {
             if let Err(error) =
                 parker.wait_for_lock(transport.lock_waiters(), &|| try_lock(mutex).is_some())
             {
-                return Err(parker.raised.into_inner().unwrap_or_else(|| os_error(&error)));
+                return Err(parker.raised.into_inner().unwrap_or_else(|| os_error(&error)).into());
             }
         }
     }
 
-    fn await_input(&self, py: Python<'_>, transport: &Transport) -> PyResult<()> {
+    fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop> {
         if !self.wants_input(py, transport) {
             return Ok(());
         }
         let parked = self.park(py);
         transport.set_awaits_input(false);
-        parked
+        Ok(parked?)
     }
 
-    fn pause(&self, py: Python<'_>, _transport: &Transport) -> PyResult<()> {
-        TurnTaking::yield_if_over_budget(self, py)
+    fn pause(&self, py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
+        Ok(TurnTaking::yield_if_over_budget(self, py)?)
     }
 
-    fn let_others_run(&self, py: Python<'_>) -> PyResult<()> {
-        TurnTaking::yield_if_over_budget(self, py)
+    fn let_others_run(&self, py: Python<'_>) -> Result<(), Stop> {
+        Ok(TurnTaking::yield_if_over_budget(self, py)?)
     }
 
     fn has_own_thread(&self) -> bool {
@@ -130,6 +120,27 @@ impl TurnTaking for HubThread {
 impl HubThread {
     fn is_in_handler(&self) -> bool {
         self.current.get().is_some()
+    }
+
+    /// Runs `work`, which may wait for the peer of `transport`.
+    fn wait_for_peer(
+        &self,
+        py: Python<'_>,
+        transport: &Transport,
+        work: &mut WaitingWork<'_>,
+    ) -> PyResult<()> {
+        if !self.is_in_handler() {
+            // code that runs between two handlers, such as a finalizer, must not wait for handlers
+            work(Wait::Never);
+            return Ok(());
+        }
+        if thread_wait::has_deadline() {
+            // the reactor has no deadlines, so the other handlers have to wait meanwhile
+            return thread_wait::waiting(py, transport, work);
+        }
+        let parker = self.parker(py, transport);
+        work(Wait::Park(&parker));
+        parker.raised.into_inner().map_or(Ok(()), Err)
     }
 
     fn parker<'a, 'py>(&'a self, py: Python<'py>, transport: &'a Transport) -> Parker<'a, 'py> {

@@ -9,7 +9,11 @@ use pyo3::{
 use super::{link::Awaiting, wait::ReceiveGoal, Inner, Kind, Link, Stream};
 use crate::{
     protocol::{close::CloseCode, frame::Opcode},
-    python::{argument::Number, functions::closing_body},
+    python::{
+        argument::Number,
+        functions::closing_body,
+        waiting::{self, Scheduler, Stop},
+    },
 };
 
 impl Inner {
@@ -25,9 +29,9 @@ impl Inner {
             return Ok(());
         }
         let awaiting = Awaiting::begin(&self.link(py)?);
-        let answered = self.receive_close(stream);
+        let answered = self.receive_close(stream, &*waiting::here());
         drop(awaiting);
-        answered
+        answered.map_err(Stop::into_exception)
     }
 
     /// Sends a close frame. Returns whether to wait for the peer's.
@@ -60,20 +64,25 @@ impl Inner {
     }
 
     /// Waits for the peer's close frame.
-    pub(super) fn receive_close(&self, stream: &Bound<'_, Stream>) -> PyResult<()> {
+    pub(super) fn receive_close(
+        &self,
+        stream: &Bound<'_, Stream>,
+        scheduler: &dyn Scheduler,
+    ) -> Result<(), Stop> {
         let py = stream.py();
-        let answer = match self.receive_message(stream, ReceiveGoal::CloseAnswer) {
+        let answer = match self.receive_message(stream, ReceiveGoal::CloseAnswer, scheduler) {
             Ok(answer) => answer,
-            Err(error) if Kind::ConnectionTerminated.is(py, &error) => {
+            Err(Stop::Raised(error)) if Kind::ConnectionTerminated.is(py, &error) => {
                 // another thread, or task, of the handler received the peer's close frame
-                return if self.link(py)?.is_close_received() { Ok(()) } else { Err(error) };
+                return if self.link(py)?.is_close_received() { Ok(()) } else { Err(error.into()) };
             }
-            Err(error) => return Err(error),
+            Err(stop) => return Err(stop),
         };
         if answer.is_none() {
             return Ok(());
         }
-        Err(Kind::ConnectionTerminated.with(py, "Didn't receive valid ack for closing handshake"))
+        let text = "Didn't receive valid ack for closing handshake";
+        Err(Kind::ConnectionTerminated.with(py, text).into())
     }
 
     pub(super) fn send_closing_handshake(

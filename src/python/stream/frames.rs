@@ -24,7 +24,7 @@ use crate::{
     python::{
         argument::bytes_of,
         connection::read_exactly,
-        waiting::{self, waiting},
+        waiting::{self, Scheduler, Stop},
     },
 };
 
@@ -72,9 +72,10 @@ impl Inner {
     pub(super) fn receive_frame<'py>(
         &self,
         py: Python<'py>,
-    ) -> PyResult<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8)> {
+        scheduler: &dyn Scheduler,
+    ) -> Result<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8), Stop> {
         let link = self.link(py)?;
-        let Frame { header, payload } = self.next_frame(py, &link)?;
+        let Frame { header, payload } = self.next_frame(py, &link, scheduler)?;
         if !header.is_minimal() {
             warn_non_minimal(py, &header)?;
         }
@@ -84,18 +85,23 @@ impl Inner {
         Ok((opcode, payload, u8::from(header.fin), bit(0b100), bit(0b010), bit(0b001)))
     }
 
-    pub(super) fn receive_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    pub(super) fn receive_frame_object<'py>(
+        &self,
+        py: Python<'py>,
+        scheduler: &dyn Scheduler,
+    ) -> Result<Bound<'py, PyAny>, Stop> {
         static FRAME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let (opcode, payload, fin, rsv1, rsv2, rsv3) = self.receive_frame(py)?;
+        let (opcode, payload, fin, rsv1, rsv2, rsv3) = self.receive_frame(py, scheduler)?;
         let class = FRAME.import(py, "fastwsh.pywebsocket.stream", "Frame")?;
-        class.call1((fin, rsv1, rsv2, rsv3, opcode, payload))
+        Ok(class.call1((fin, rsv1, rsv2, rsv3, opcode, payload))?)
     }
 
     pub(super) fn receive_filtered_frame<'py>(
         &self,
         py: Python<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let frame = self.receive_frame_object(py)?;
+        let frame =
+            self.receive_frame_object(py, &*waiting::here()).map_err(Stop::into_exception)?;
         let (fin, opcode, _) = frame_fields(&frame)?;
         if !fin {
             return Err(Kind::InvalidFrame
@@ -142,17 +148,22 @@ impl Inner {
     }
 
     /// The next frame, unchanged.
-    pub(super) fn next_frame(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<Frame> {
+    fn next_frame(
+        &self,
+        py: Python<'_>,
+        link: &Link<'_>,
+        scheduler: &dyn Scheduler,
+    ) -> Result<Frame, Stop> {
         let masked = self.expect_masked;
         let limits = link.limits();
         match link {
             Link::Native(connection) => {
                 let transport = &connection.get().transport;
                 waiting::yield_if_over_budget(py)?;
-                waiting(py, transport, |wait| {
+                let waited = scheduler.waiting(py, transport, |wait| {
                     wait_frame(transport, &self.reader, &self.frames, masked, limits, wait)
-                })?
-                .map_err(|failure| self.failure(py, link, failure))
+                })?;
+                Ok(waited.map_err(|failure| self.failure(py, link, failure))?)
             }
             Link::Duck(connection) => loop {
                 let (polled, wanted) = {
@@ -178,11 +189,12 @@ impl Inner {
         &self,
         py: Python<'_>,
         link: &Link<'_>,
-    ) -> PyResult<Option<(Opcode, Vec<u8>)>> {
-        let frame = self.receive_frame_object(py)?;
+        scheduler: &dyn Scheduler,
+    ) -> Result<Option<(Opcode, Vec<u8>)>, Stop> {
+        let frame = self.receive_frame_object(py, scheduler)?;
         let (_, opcode, payload) = frame_fields(&frame)?;
         if opcode.is_control() && payload.as_bytes().len() as u64 > MAX_CONTROL_PAYLOAD {
-            return Err(link.protocol_error(py, &ProtocolError::ControlFrameTooLong));
+            return Err(link.protocol_error(py, &ProtocolError::ControlFrameTooLong).into());
         }
         let (frame_filters, message_filters) = self.incoming_filters(py)?;
         for filter in &frame_filters {
@@ -193,7 +205,7 @@ impl Inner {
             reserved = (reserved << 1) | u8::from(frame.getattr(name)?.is_truthy()?);
         }
         if reserved != 0 {
-            return Err(link.protocol_error(py, &ProtocolError::ReservedBits(reserved)));
+            return Err(link.protocol_error(py, &ProtocolError::ReservedBits(reserved)).into());
         }
         let Some(message) = self.message_from_frame(&frame)? else { return Ok(None) };
         let opcode = Opcode::new(self.last_opcode.load(Ordering::Relaxed))

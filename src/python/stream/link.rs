@@ -11,7 +11,7 @@ use crate::{
     python::{
         connection::{Connection, Settings},
         errors::protocol_error,
-        waiting,
+        waiting::{Scheduler, Stop},
     },
 };
 
@@ -74,15 +74,16 @@ impl Drop for Turn<'_> {
 pub(super) fn turn_of<'a>(
     py: Python<'_>,
     link: &Link<'_>,
+    scheduler: &dyn Scheduler,
     mutex: &'a Mutex<()>,
-) -> PyResult<Turn<'a>> {
+) -> Result<Turn<'a>, Stop> {
     let Link::Native(connection) = link else {
         let guard = mutex.lock_py_attached(py);
         let guard = guard.unwrap_or_else(PoisonError::into_inner);
         return Ok(Turn::new(guard, None));
     };
     let transport = &connection.get().transport;
-    let guard = waiting::turn(py, transport, mutex)?;
+    let guard = scheduler.lock(py, transport, mutex)?;
     Ok(Turn::new(guard, Some(transport.clone())))
 }
 

@@ -27,7 +27,7 @@ use crate::{
     python::{
         connection::Connection,
         deflate::DeflateFramer,
-        waiting::{has_own_thread, parked, pause, waiting},
+        waiting::{Scheduler, Stop},
     },
 };
 
@@ -45,7 +45,8 @@ impl Inner {
         link: &Link<'_>,
         framer: Option<&Bound<'_, DeflateFramer>>,
         awaited: ReceiveGoal,
-    ) -> PyResult<(Opcode, Payload<'py>)> {
+        scheduler: &dyn Scheduler,
+    ) -> Result<(Opcode, Payload<'py>), Stop> {
         let rules = Rules {
             expect_masked: self.expect_masked,
             deflate: framer.is_some(),
@@ -56,12 +57,12 @@ impl Inner {
             // by an earlier try of this call; not locked while it goes on
             let unfinished = lock(&self.unfinished).take();
             if let Some(assembly) = unfinished {
-                return self.assemble(py, link, framer, assembly);
+                return self.assemble(py, link, scheduler, framer, assembly);
             }
         }
         let Received { event, non_minimal } = match link {
             Link::Native(connection) => {
-                match self.native_event(py, link, connection, rules, awaited)? {
+                match self.native_event(py, link, scheduler, connection, rules, awaited)? {
                     Found::Received(received) => received,
                     Found::Made(opcode, payload) => return Ok((opcode, payload)),
                 }
@@ -81,15 +82,15 @@ impl Inner {
             if payload.len() <= LARGE {
                 return Ok((opcode, Payload::Bytes(payload)));
             }
-            return self.assemble(py, link, framer, Assembly::plain(opcode, payload));
+            return self.assemble(py, link, scheduler, framer, Assembly::plain(opcode, payload));
         };
         if !MessageInflater::is_one_step(&payload) {
-            return self.assemble(py, link, framer, Assembly::deflated(opcode, payload));
+            return self.assemble(py, link, scheduler, framer, Assembly::deflated(opcode, payload));
         }
-        let _turn = match turn_of(py, link, &self.inflating) {
+        let _turn = match turn_of(py, link, scheduler, &self.inflating) {
             Ok(turn) => turn,
-            Err(error) => {
-                return Err(self.interrupted(link, Assembly::deflated(opcode, payload), error));
+            Err(stop) => {
+                return Err(self.interrupted(link, Assembly::deflated(opcode, payload), stop));
             }
         };
         let payload = own_framer
@@ -106,17 +107,18 @@ impl Inner {
         &self,
         py: Python<'py>,
         link: &Link<'_>,
+        scheduler: &dyn Scheduler,
         framer: Option<&Bound<'_, DeflateFramer>>,
         mut assembly: Assembly,
-    ) -> PyResult<(Opcode, Payload<'py>)> {
+    ) -> Result<(Opcode, Payload<'py>), Stop> {
         let turn = if assembly.is_deflated() {
-            turn_of(py, link, &self.inflating).map(Some)
+            turn_of(py, link, scheduler, &self.inflating).map(Some)
         } else {
             Ok(None)
         };
         let _turn = match turn {
             Ok(turn) => turn,
-            Err(error) => return Err(self.interrupted(link, assembly, error)),
+            Err(stop) => return Err(self.interrupted(link, assembly, stop)),
         };
         let transport = match link {
             Link::Native(connection) => Some(&connection.get().transport),
@@ -128,11 +130,13 @@ impl Inner {
                 Ok(Some(object)) => {
                     break Ok((assembly.opcode, Payload::Made(object, assembly.size)));
                 }
-                Err(AssemblyError::Protocol(error)) => break Err(link.protocol_error(py, &error)),
-                Err(AssemblyError::Raised(error)) => break Err(error),
+                Err(AssemblyError::Protocol(error)) => {
+                    break Err(link.protocol_error(py, &error).into());
+                }
+                Err(AssemblyError::Raised(error)) => break Err(error.into()),
             }
-            if let Some(Err(error)) = transport.map(|transport| pause(py, transport)) {
-                return Err(self.interrupted(link, assembly, error));
+            if let Some(Err(stop)) = transport.map(|transport| scheduler.pause(py, transport)) {
+                return Err(self.interrupted(link, assembly, stop));
             }
         };
         if self.is_unfinished.swap(false, Ordering::Relaxed) {
@@ -144,14 +148,14 @@ impl Inner {
     }
 
     /// Keeps an unfinished message for the next call.
-    fn interrupted(&self, link: &Link<'_>, assembly: Assembly, error: PyErr) -> PyErr {
+    fn interrupted(&self, link: &Link<'_>, assembly: Assembly, stop: Stop) -> Stop {
         *lock(&self.unfinished) = Some(assembly);
         self.is_unfinished.store(true, Ordering::Relaxed);
         if let Link::Native(connection) = link {
             // the next call must not wait for input first
             connection.get().transport.set_more_buffered(true);
         }
-        error
+        stop
     }
 
     fn has_buffered_message(&self, transport: &Transport) -> bool {
@@ -164,40 +168,43 @@ impl Inner {
         &self,
         py: Python<'py>,
         link: &Link<'_>,
+        scheduler: &dyn Scheduler,
         connection: &Bound<'_, Connection>,
         rules: Rules,
         awaited: ReceiveGoal,
-    ) -> PyResult<Found<'py>> {
+    ) -> Result<Found<'py>, Stop> {
         let transport = &connection.get().transport;
         let reader = &self.reader;
         let told = |failure| self.failure(py, link, failure);
-        if let Some(found) = self.take_whole(py, link, transport, rules)? {
+        if let Some(found) = self.take_whole(py, link, scheduler, transport, rules)? {
             return Ok(found);
         }
         // a thread waits only for the first bytes, and then tries the fast path again: most
         // messages arrive whole
-        if has_own_thread() {
-            let waited =
-                waiting(py, transport, |wait| wait_input(transport, reader, awaited, wait))?;
-            waited.map_err(told)?;
-            if let Some(found) = self.take_whole(py, link, transport, rules)? {
+        if scheduler.has_own_thread() {
+            scheduler
+                .waiting(py, transport, |wait| wait_input(transport, reader, awaited, wait))?
+                .map_err(told)?;
+            if let Some(found) = self.take_whole(py, link, scheduler, transport, rules)? {
                 return Ok(found);
             }
         }
         loop {
-            let waited =
-                waiting(py, transport, |wait| wait_event(transport, reader, rules, awaited, wait))?;
+            let waited = scheduler.waiting(py, transport, |wait| {
+                wait_event(transport, reader, rules, awaited, wait)
+            })?;
             let length = match waited.map_err(told)? {
                 ReadOutcome::Received(received) => return Ok(Found::Received(received)),
-                ReadOutcome::Direct(length) => usize::try_from(length)?,
+                ReadOutcome::Direct(length) => usize::try_from(length).map_err(PyErr::from)?,
             };
-            let mut read = Ok(false);
+            let mut read = Ok(Ok(false));
             // read into the memory of the Python object, which saves a copy of a long message
             let payload = PyBytes::new_with(py, length, |target| {
-                read = waiting(py, transport, |wait| read_direct(transport, reader, target, wait))?;
+                read = scheduler
+                    .waiting(py, transport, |wait| read_direct(transport, reader, target, wait));
                 Ok(())
             })?;
-            if read.map_err(told)? {
+            if read?.map_err(told)? {
                 let payload = Payload::Made(payload.into_any(), length);
                 return Ok(Found::Made(Opcode::BINARY, payload));
             }
@@ -209,11 +216,12 @@ impl Inner {
         &self,
         py: Python<'py>,
         link: &Link<'_>,
+        scheduler: &dyn Scheduler,
         transport: &Transport,
         rules: Rules,
     ) -> PyResult<Option<Found<'py>>> {
         let (mut made, mut size) = (Ok(py.None().into_bound(py)), 0);
-        let there = parked(py, transport, |parker| {
+        let there = scheduler.parked(py, transport, |parker| {
             take_whole(transport, &self.reader, rules, parker, |opcode, payload| {
                 size = payload.len();
                 made = if opcode == Opcode::TEXT {

@@ -27,7 +27,7 @@ use crate::{
         argument::{bytes_of, Number},
         deflate::{incoming_framer, DeflateFramer},
         errors::os_error,
-        waiting::{self, await_input, pause, ComesBack},
+        waiting::{self, Scheduler, Stop},
     },
 };
 
@@ -46,13 +46,17 @@ impl Inner {
         &self,
         stream: &Bound<'py, Stream>,
         awaited: ReceiveGoal,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        scheduler: &dyn Scheduler,
+    ) -> Result<Bound<'py, PyAny>, Stop> {
         let py = stream.py();
         let link = self.begin_receiving(py)?;
         if let (Link::Native(connection), ReceiveGoal::Message) = (&link, awaited) {
-            await_input(py, &connection.get().transport)?;
+            let transport = &connection.get().transport;
+            if !transport.is_more_buffered() {
+                scheduler.await_input(py, transport)?;
+            }
         }
-        self.receive(stream, &link, awaited)
+        self.receive(stream, &link, awaited, scheduler)
     }
 
     #[inline(never)]
@@ -72,22 +76,25 @@ impl Inner {
         stream: &Bound<'py, Stream>,
         link: &Link<'py>,
         awaited: ReceiveGoal,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        scheduler: &dyn Scheduler,
+    ) -> Result<Bound<'py, PyAny>, Stop> {
         let py = stream.py();
         let mut is_first = true;
         loop {
             if let (false, Link::Native(connection)) = (is_first, link) {
                 // a peer may send control frames without end, so let others run in between
-                pause(py, &connection.get().transport)?;
+                scheduler.pause(py, &connection.get().transport)?;
             }
             is_first = false;
             let (opcode, payload) = match self.incoming(py)? {
-                Incoming::Filters => match self.next_filtered(py, link)? {
+                Incoming::Filters => match self.next_filtered(py, link, scheduler)? {
                     Some((opcode, message)) => (opcode, Payload::Bytes(message)),
                     None => continue,
                 },
-                Incoming::Plain => self.next(py, link, None, awaited)?,
-                Incoming::Deflate(framer) => self.next(py, link, Some(&framer), awaited)?,
+                Incoming::Plain => self.next(py, link, None, awaited, scheduler)?,
+                Incoming::Deflate(framer) => {
+                    self.next(py, link, Some(&framer), awaited, scheduler)?
+                }
             };
             self.last_opcode.store(opcode.value(), Ordering::Relaxed);
             if let (Link::Native(connection), Opcode::TEXT | Opcode::BINARY) = (link, opcode) {
@@ -99,7 +106,7 @@ impl Inner {
                 Payload::Made(object, _) => return Ok(object.clone()),
             };
             match opcode {
-                Opcode::TEXT => return to_text(py, payload),
+                Opcode::TEXT => return Ok(to_text(py, payload)?),
                 Opcode::BINARY => return Ok(PyBytes::new(py, payload).into_any()),
                 Opcode::CLOSE => {
                     self.process_close(py, payload)?;
@@ -109,7 +116,7 @@ impl Inner {
                 Opcode::PONG => self.process_pong(py, payload)?,
                 other => {
                     let error = ProtocolError::ReservedOpcode(other.value());
-                    return Err(link.protocol_error(py, &error));
+                    return Err(link.protocol_error(py, &error).into());
                 }
             }
         }
@@ -139,7 +146,6 @@ impl Inner {
         let Some(dispatcher) = request.getattr_opt(intern!(py, "_dispatcher"))? else {
             return Ok((Some(i64::from(CloseCode::NORMAL.0).into()), empty()));
         };
-        let _hook = ComesBack::suspend();
         let answer =
             dispatcher.call_method1(intern!(py, "passive_closing_handshake"), (request,))?;
         let [code, reason] = unpack(&answer)?;
@@ -190,7 +196,6 @@ impl Inner {
         if !hook.is_truthy()? {
             return Ok(false);
         }
-        let _hook = ComesBack::suspend();
         match hook.call1((request, body)) {
             Ok(_) => Ok(true),
             Err(error) if error.is_instance_of::<PyAttributeError>(py) => Ok(false),

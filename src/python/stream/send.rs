@@ -21,7 +21,7 @@ use crate::{
         argument::bytes_of,
         deflate::outgoing_framer,
         errors::{as_connection_error, connection_error, os_error, send_error, value_error},
-        waiting::{self, sending},
+        waiting::{self, Scheduler, Stop},
     },
 };
 
@@ -34,8 +34,9 @@ impl Inner {
         end: bool,
         binary: bool,
         unsent: Option<&mut Unsent>,
-    ) -> PyResult<()> {
-        let sent = self.send_first(message, end, binary, unsent);
+        scheduler: &dyn Scheduler,
+    ) -> Result<(), Stop> {
+        let sent = self.send_first(message, end, binary, unsent, scheduler);
         waiting::yield_if_over_budget(message.py())?;
         sent
     }
@@ -46,18 +47,19 @@ impl Inner {
         end: bool,
         binary: bool,
         unsent: Option<&mut Unsent>,
-    ) -> PyResult<()> {
+        scheduler: &dyn Scheduler,
+    ) -> Result<(), Stop> {
         let py = message.py();
         let link = self.link(py)?;
         if self.server_terminated(py, &link)? {
-            return Err(after_close(py));
+            return Err(after_close(py).into());
         }
         if let Some(place) = unsent.as_ref().and_then(|unsent| unsent.place()) {
-            return self.work_off(py, &link, Some(place));
+            return self.work_off(py, &link, scheduler, Some(place));
         }
         if binary && message.is_instance_of::<PyString>() {
-            return Err(Kind::BadOperation
-                .with(py, "Message for binary frame must not be instance of Unicode"));
+            let text = "Message for binary frame must not be instance of Unicode";
+            return Err(Kind::BadOperation.with(py, text).into());
         }
         let piece = Piece {
             kind: if binary { Opcode::BINARY } else { Opcode::TEXT },
@@ -66,7 +68,7 @@ impl Inner {
         };
         // nearly every stream has no filters: skip looking at the Python lists
         if self.is_plain(py, Direction::Outgoing) {
-            return self.send_plain(&link, piece, message);
+            return Ok(self.send_plain(&link, scheduler, piece, message)?);
         }
         let (frame_filters, message_filters) = self.filters(
             py,
@@ -74,10 +76,10 @@ impl Inner {
             intern!(py, "outgoing_message_filters"),
         )?;
         if frame_filters.is_empty() && message_filters.is_empty() {
-            return self.send_plain(&link, piece, message);
+            return Ok(self.send_plain(&link, scheduler, piece, message)?);
         }
         if let Some(framer) = outgoing_framer(&frame_filters, &message_filters) {
-            return self.send_deflated(&link, &framer, piece, message, unsent);
+            return self.send_deflated(&link, scheduler, &framer, piece, message, unsent);
         }
         // filters of the handler's own: call them as pywebsocket does, message filters first
         let mut message = message.clone();
@@ -90,7 +92,7 @@ impl Inner {
         let header =
             lock(&self.writer).data(piece, 0, None).map_err(|error| send_error(py, &error))?;
         note_sent(&link, piece, bytes.as_bytes().len());
-        self.send_filtered(py, &header, bytes.as_any())
+        Ok(self.send_filtered(py, scheduler, &header, bytes.as_any())?)
     }
 
     /// Sends a piece of a message that is compressed already, or that is not compressed.
@@ -98,6 +100,7 @@ impl Inner {
         &self,
         py: Python<'_>,
         link: &Link<'_>,
+        scheduler: &dyn Scheduler,
         piece: Piece,
         payload: &[u8],
         size: usize,
@@ -106,12 +109,13 @@ impl Inner {
         let header = lock(&self.writer).data(piece, payload.len(), key);
         let header = header.map_err(|error| send_error(py, &error))?;
         note_sent(link, piece, size);
-        self.send_frame(py, link, &header, payload)
+        self.send_frame(py, link, scheduler, &header, payload)
     }
 
     fn send_plain(
         &self,
         link: &Link<'_>,
+        scheduler: &dyn Scheduler,
         piece: Piece,
         message: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
@@ -119,13 +123,14 @@ impl Inner {
         match message.cast::<PyString>() {
             Ok(text) if piece.kind == Opcode::TEXT => {
                 let text = text.to_str().map_err(|error| bad_operation(py, error))?;
-                self.send_payload(py, link, piece, text.as_bytes(), text.len())
+                let text = text.as_bytes();
+                self.send_payload(py, link, scheduler, piece, text, text.len())
             }
             _ => {
                 let binary = piece.kind == Opcode::BINARY;
                 let bytes = encoded(message, binary).map_err(|error| bad_operation(py, error))?;
                 let bytes = bytes.as_bytes();
-                self.send_payload(py, link, piece, bytes, bytes.len())
+                self.send_payload(py, link, scheduler, piece, bytes, bytes.len())
             }
         }
     }
@@ -197,6 +202,7 @@ impl Inner {
         &self,
         py: Python<'_>,
         link: &Link<'_>,
+        scheduler: &dyn Scheduler,
         header: &FrameHeader,
         payload: &[u8],
     ) -> PyResult<()> {
@@ -210,12 +216,13 @@ impl Inner {
         let transport = &connection.get().transport;
         if header.masking_key.is_some() {
             waiting::charge_bytes(payload.len());
-            return sending(py, transport, |wait| {
-                let mut bytes = Vec::new();
-                append_frame(header, payload, &mut bytes);
-                transport.send_frame(&bytes, &[], wait)
-            })?
-            .map_err(|error| self.frame_failure(py, &error));
+            return scheduler
+                .sending(py, transport, |wait| {
+                    let mut bytes = Vec::new();
+                    append_frame(header, payload, &mut bytes);
+                    transport.send_frame(&bytes, &[], wait)
+                })?
+                .map_err(|error| self.frame_failure(py, &error));
         }
         // an unmasked frame of a server: the payload need not be copied
         let encoded = header.encoded();
@@ -223,7 +230,8 @@ impl Inner {
             return Ok(());
         }
         waiting::charge_bytes(payload.len());
-        sending(py, transport, |wait| transport.send_frame(&encoded, payload, wait))?
+        scheduler
+            .sending(py, transport, |wait| transport.send_frame(&encoded, payload, wait))?
             .map_err(|error| self.frame_failure(py, &error))
     }
 
@@ -231,6 +239,7 @@ impl Inner {
     fn send_filtered(
         &self,
         py: Python<'_>,
+        scheduler: &dyn Scheduler,
         header: &FrameHeader,
         payload: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
@@ -270,7 +279,7 @@ impl Inner {
             length: payload.as_bytes().len() as u64,
             length_octets: 1,
         };
-        self.send_frame(py, &self.link(py)?, &header, payload.as_bytes())
+        self.send_frame(py, &self.link(py)?, scheduler, &header, payload.as_bytes())
     }
 
     /// A new key for every frame that a client sends, from the system's random number generator:
@@ -331,10 +340,11 @@ pub(super) struct ControlFrame<'a, 'py> {
 impl ControlFrame<'_, '_> {
     pub(super) fn send(self, inner: &Inner) -> PyResult<()> {
         let py = self.body.py();
+        let here = waiting::here();
         if self.filtered {
-            return inner.send_filtered(py, &self.header, self.body.as_any());
+            return inner.send_filtered(py, &*here, &self.header, self.body.as_any());
         }
-        inner.send_frame(py, &inner.link(py)?, &self.header, self.body.as_bytes())
+        inner.send_frame(py, &inner.link(py)?, &*here, &self.header, self.body.as_bytes())
     }
 }
 

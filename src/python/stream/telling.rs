@@ -4,20 +4,28 @@
 use pyo3::prelude::*;
 
 use super::{Inner, Link, ReceiveGoal, Stream};
-use crate::python::{argument::Number, errors::tells_of_the_end};
+use crate::python::{
+    argument::Number,
+    errors::tells_of_the_end,
+    waiting::{Scheduler, Stop},
+};
 
 impl Stream {
     pub(in crate::python) fn receive<'py>(
         slf: &Bound<'py, Self>,
         awaited: ReceiveGoal,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        scheduler: &dyn Scheduler,
+    ) -> Result<Bound<'py, PyAny>, Stop> {
         let inner = slf.get().inner()?;
-        inner.telling(slf.py(), inner.receive_message(slf, awaited))
+        inner.telling_stop(slf.py(), inner.receive_message(slf, awaited, scheduler))
     }
 
-    pub(in crate::python) fn receive_close(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(in crate::python) fn receive_close(
+        slf: &Bound<'_, Self>,
+        scheduler: &dyn Scheduler,
+    ) -> Result<(), Stop> {
         let inner = slf.get().inner()?;
-        inner.telling(slf.py(), inner.receive_close(slf))
+        inner.telling_stop(slf.py(), inner.receive_close(slf, scheduler))
     }
 
     pub(in crate::python) fn begin_close(
@@ -35,6 +43,19 @@ impl Inner {
     /// Returns the result of a call, and notes if it tells the handler that the connection ends.
     pub(super) fn telling<T>(&self, py: Python<'_>, outcome: PyResult<T>) -> PyResult<T> {
         outcome.inspect_err(|error| self.note_told(py, error))
+    }
+
+    /// The same for a call that a coroutine may have to make again.
+    pub(super) fn telling_stop<T>(
+        &self,
+        py: Python<'_>,
+        outcome: Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        outcome.inspect_err(|stop| {
+            if let Stop::Raised(error) = stop {
+                self.note_told(py, error);
+            }
+        })
     }
 
     #[cold]

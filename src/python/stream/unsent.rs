@@ -27,7 +27,7 @@ use crate::{
     python::{
         deflate::{DeflateFramer, Deflating, DEFLATE_AT_ONCE},
         errors::send_error,
-        waiting,
+        waiting::{self, Scheduler, Stop},
     },
 };
 
@@ -111,24 +111,29 @@ impl Stream {
     /// Sends a message for a caller that repeats the call, with the same `unsent`, if it must let
     /// others run first.
     pub(in crate::python) fn send(
-        slf: &Bound<'_, Self>,
+        &self,
         message: &Bound<'_, PyAny>,
         end: bool,
         binary: bool,
         unsent: &mut Unsent,
-    ) -> PyResult<()> {
-        let inner = slf.get().inner()?;
-        inner.telling(slf.py(), inner.send_message(message, end, binary, Some(unsent)))
+        scheduler: &dyn Scheduler,
+    ) -> Result<(), Stop> {
+        let inner = self.inner()?;
+        let sent = inner.send_message(message, end, binary, Some(unsent), scheduler);
+        inner.telling_stop(message.py(), sent)
     }
 
     /// Sends the messages that have begun before.
-    pub(in crate::python) fn send_earlier(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let inner = slf.get().inner()?;
+    pub(in crate::python) fn send_earlier(
+        &self,
+        py: Python<'_>,
+        scheduler: &dyn Scheduler,
+    ) -> Result<(), Stop> {
+        let inner = self.inner()?;
         if !inner.queue.is_used() {
             return Ok(());
         }
-        let link = inner.link(slf.py())?;
-        inner.work_off(slf.py(), &link, None)
+        inner.work_off(py, &inner.link(py)?, scheduler, None)
     }
 
     /// Frees a message whose caller does not repeat the call.
@@ -155,11 +160,12 @@ impl Inner {
     pub(super) fn send_deflated(
         &self,
         link: &Link<'_>,
+        scheduler: &dyn Scheduler,
         framer: &Bound<'_, DeflateFramer>,
         piece: Piece,
         message: &Bound<'_, PyAny>,
         unsent: Option<&mut Unsent>,
-    ) -> PyResult<()> {
+    ) -> Result<(), Stop> {
         let py = message.py();
         let bytes = encoded(message, piece.kind == Opcode::BINARY)?;
         let payload = bytes.as_bytes();
@@ -173,17 +179,17 @@ impl Inner {
                     bytes: bytes.unbind(),
                     deflating: None,
                 });
-                return self.work_off(py, link, Some(place));
+                return self.work_off(py, link, scheduler, Some(place));
             }
         }
         // pieces must be sent in the order in which they were compressed (RFC 7692 7.2)
         let _turn = loop {
-            let turn = turn_of(py, link, &self.compressing)?;
+            let turn = turn_of(py, link, scheduler, &self.compressing)?;
             if !self.queue.is_used() {
                 break turn;
             }
             drop(turn);
-            self.work_off(py, link, None)?;
+            self.work_off(py, link, scheduler, None)?;
         };
         self.check(py, piece)?;
         // the hub's other handlers run in between; a coroutine's call must not begin again
@@ -191,37 +197,38 @@ impl Inner {
         match framer.get().deflate(py, payload, piece.end, pause)? {
             Some((output, is_first)) => {
                 let piece = Piece { compressed: is_first, ..piece };
-                self.send_payload(py, link, piece, &output, payload.len())
+                self.send_payload(py, link, scheduler, piece, &output, payload.len())?;
             }
-            None => self.send_payload(py, link, piece, payload, payload.len()),
+            None => self.send_payload(py, link, scheduler, piece, payload, payload.len())?,
         }
+        Ok(())
     }
 
     /// Goes on with the first messages of the queue until the one at `place` is sent, or all are.
     ///
     /// # Errors
-    /// That of sending the message at `place`, or the one that says that a coroutine must repeat the
-    /// call.
+    /// That of sending the message at `place`, or a coroutine must repeat the call.
     pub(super) fn work_off(
         &self,
         py: Python<'_>,
         link: &Link<'_>,
+        scheduler: &dyn Scheduler,
         place: Option<&Place>,
-    ) -> PyResult<()> {
+    ) -> Result<(), Stop> {
         loop {
             if let Some(outcome) = place.and_then(|place| lock(&place.outcome).take()) {
-                return outcome;
+                return Ok(outcome?);
             }
-            let turn = turn_of(py, link, &self.compressing)?;
+            let turn = turn_of(py, link, scheduler, &self.compressing)?;
             self.forget_given_up();
             let Some(mut message) = self.queue.pop() else { return Ok(()) };
-            if let Some(outcome) = self.send_step(py, link, &mut message) {
+            if let Some(outcome) = self.send_step(py, link, scheduler, &mut message) {
                 *lock(&message.place.outcome) = Some(outcome);
                 drop(turn);
             } else {
                 self.queue.put_back(message);
                 drop(turn);
-                waiting::let_others_run(py)?;
+                scheduler.let_others_run(py)?;
             }
         }
     }
@@ -231,6 +238,7 @@ impl Inner {
         &self,
         py: Python<'_>,
         link: &Link<'_>,
+        scheduler: &dyn Scheduler,
         message: &mut Queued,
     ) -> Option<PyResult<()>> {
         let Queued { piece, framer, bytes, deflating, .. } = message;
@@ -240,13 +248,13 @@ impl Inner {
                 return Some(Err(error));
             }
             if !framer.compresses(payload, piece.end) {
-                return Some(self.send_payload(py, link, piece, payload, payload.len()));
+                return Some(self.send_payload(py, link, scheduler, piece, payload, payload.len()));
             }
         }
         let deflating = deflating.get_or_insert_default();
         let is_first = framer.deflate_step(py, payload, piece.end, deflating)?;
         let piece = Piece { compressed: is_first, ..piece };
-        Some(self.send_payload(py, link, piece, &deflating.output, payload.len()))
+        Some(self.send_payload(py, link, scheduler, piece, &deflating.output, payload.len()))
     }
 
     /// Frees the messages whose callers have gone; called by who has the turn.

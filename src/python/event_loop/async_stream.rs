@@ -3,8 +3,8 @@
 use pyo3::{intern, prelude::*, types::PyString, PyTraverseError, PyVisit};
 
 use super::{
+    async_connection::AsyncConnection,
     operation::Operation,
-    poller::AsyncConnection,
     work::{Closing, Outgoing, Work},
 };
 use crate::python::{
@@ -27,7 +27,7 @@ impl AsyncStream {
         Self { blocking: stream, connection }
     }
 
-    fn receive_message(&self, py: Python<'_>) -> Operation {
+    fn receive_message(&self, py: Python<'_>) -> PyResult<Py<Operation>> {
         self.operation(py, Work::Receive(self.blocking.clone_ref(py)))
     }
 
@@ -38,7 +38,7 @@ impl AsyncStream {
         message: &Bound<'_, PyAny>,
         end: Truth,
         binary: Option<Truth>,
-    ) -> PyResult<Operation> {
+    ) -> PyResult<Py<Operation>> {
         let is_text = message.is_instance_of::<PyString>();
         let binary = binary.map_or(!is_text, |binary| binary.0);
         // raise the error here, where the mistake is, and not where the result is awaited
@@ -49,12 +49,13 @@ impl AsyncStream {
         }
         let outgoing = Outgoing { message: message.clone().unbind(), end: end.0, binary };
         let py = message.py();
-        Ok(self.operation(py, Work::Send(self.blocking.clone_ref(py), outgoing, Unsent::default())))
+        let work = Work::Send(self.blocking.clone_ref(py), outgoing, Unsent::default());
+        self.operation(py, work)
     }
 
     #[pyo3(signature = (body, binary=Truth(false)))]
     #[pyo3(text_signature = "(self, body, binary=False)")]
-    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: Truth) -> Operation {
+    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: Truth) -> PyResult<Py<Operation>> {
         let binary = binary.0;
         let outgoing = Outgoing { message: body.clone().unbind(), end: true, binary };
         let py = body.py();
@@ -69,7 +70,7 @@ impl AsyncStream {
         code: CloseArgument,
         reason: ReasonArgument,
         wait_response: Truth,
-    ) -> Operation {
+    ) -> PyResult<Py<Operation>> {
         let reason = reason.or_empty(py);
         let closing = Closing { code: code.0, reason, wait_response: wait_response.0 };
         self.operation(py, Work::Close(self.blocking.clone_ref(py), closing))
@@ -83,7 +84,7 @@ impl AsyncStream {
         slf
     }
 
-    fn __anext__(&self, py: Python<'_>) -> Operation {
+    fn __anext__(&self, py: Python<'_>) -> PyResult<Py<Operation>> {
         self.operation(py, Work::Next(self.blocking.clone_ref(py)))
     }
 
@@ -94,7 +95,7 @@ impl AsyncStream {
 }
 
 impl AsyncStream {
-    fn operation(&self, py: Python<'_>, work: Work) -> Operation {
-        Operation::new(self.connection.clone_ref(py), work)
+    fn operation(&self, py: Python<'_>, work: Work) -> PyResult<Py<Operation>> {
+        Operation::new(py, self.connection.clone_ref(py), work)
     }
 }

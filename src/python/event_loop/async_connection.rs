@@ -7,10 +7,11 @@ use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, PyTraverseError, PyVi
 
 use super::{
     budget::Budget,
-    caller::{Call, Parker},
-    operation::Operation,
+    loop_state::LoopState,
+    operation_future::OperationFuture,
+    parker::Attempt,
     work::{Outgoing, Work},
-    EventLoop, LoopState,
+    EventLoop,
 };
 use crate::{
     connection::{Park, ReactorToken, Transport, Wait},
@@ -18,6 +19,7 @@ use crate::{
         connection::Connection,
         errors::{connection_error, os_error},
         stream::{ReceiveGoal, Stream},
+        waiting::{InEventLoop, Retry, Stop},
     },
 };
 
@@ -29,15 +31,6 @@ pub(in crate::python) struct AsyncConnection {
     token: ReactorToken,
     budget: Budget,
     event_loop: Py<PyAny>,
-}
-
-/// The result of a try.
-pub(super) enum Tried<'py> {
-    Done(Bound<'py, PyAny>),
-    /// The event loop will say when to try again.
-    Later,
-    /// Try again after others have had their turn.
-    OthersFirst,
 }
 
 impl Drop for AsyncConnection {
@@ -78,10 +71,6 @@ impl AsyncConnection {
         self.shared.wake_soon(&self.transport);
     }
 
-    fn drain(slf: Bound<'_, Self>) -> Operation {
-        Operation::new(slf.unbind(), Work::Drain)
-    }
-
     fn close(&self) {
         self.shared.forget(self.token);
     }
@@ -114,7 +103,7 @@ impl AsyncConnection {
 
     /// Registers an operation to be woken when it should try again. Returns `false` if the
     /// connection is not watched any more.
-    pub(super) fn wake_later(&self, operation: &Bound<'_, Operation>) -> bool {
+    pub(super) fn wake_later(&self, operation: &Bound<'_, OperationFuture>) -> bool {
         self.budget.renew();
         self.shared.add_waiter(self.token, operation.clone().unbind())
     }
@@ -130,47 +119,52 @@ impl AsyncConnection {
     }
 
     /// Does the work as far as possible without waiting.
-    pub(super) fn attempt<'py>(&self, py: Python<'py>, work: &mut Work) -> PyResult<Tried<'py>> {
+    ///
+    /// # Errors
+    /// The exception of the call, or when to call this again.
+    pub(super) fn attempt<'py>(
+        &self,
+        py: Python<'py>,
+        work: &mut Work,
+    ) -> Result<Bound<'py, PyAny>, Stop> {
         // these may succeed at once for as long as the peer sends, so they count
         let takes_turns = matches!(work, Work::Receive(_) | Work::Next(_));
         if takes_turns && !self.budget.spend() {
             self.budget.renew();
-            return Ok(Tried::OthersFirst);
+            return Err(Retry::AfterOthers.into());
         }
+        let attempt = Attempt::new(&self.shared);
         loop {
             // each step does its part and names the next one; only the last returns
             let next = match work {
-                Work::Nothing => return Ok(Tried::Done(py.None().into_bound(py))),
+                Work::Nothing => return Ok(py.None().into_bound(py)),
                 Work::Receive(stream) | Work::Next(stream) => {
-                    return self.receive(py, stream.bind(py));
+                    return self.receive(py, stream.bind(py), &attempt);
                 }
                 Work::Send(stream, Outgoing { message, end, binary }, unsent) => {
-                    let (stream, message) = (stream.bind(py), message.bind(py));
-                    let send = || Stream::send(stream, message, *end, *binary, unsent);
-                    if let Some(later) = self.call(send)? {
-                        return Ok(later);
-                    }
+                    let here = InEventLoop::enter(&self.shared);
+                    let (stream, message) = (stream.bind(py).get(), message.bind(py));
+                    stream.send(message, *end, *binary, unsent, &attempt)?;
+                    drop(here);
                     // after the call, which gives the message its place before later ones
                     if !self.budget.spend() {
                         self.budget.renew();
                         *work = Work::Drain;
-                        return Ok(Tried::OthersFirst);
+                        return Err(Retry::AfterOthers.into());
                     }
                     Work::Drain
                 }
                 Work::Ping(stream, outgoing) => {
-                    let _call = Call::begin(&self.shared);
+                    let _here = InEventLoop::enter(&self.shared);
                     let body = outgoing.message.bind(py);
                     let ping = intern!(py, "send_ping");
                     stream.bind(py).call_method1(ping, (body, outgoing.binary))?;
                     Work::Drain
                 }
                 Work::Close(stream, closing) => {
+                    let _here = InEventLoop::enter(&self.shared);
                     // a message that another task has begun to send comes before the close frame
-                    if let Some(later) = self.call(|| Stream::send_earlier(stream.bind(py)))? {
-                        return Ok(later);
-                    }
-                    let _call = Call::begin(&self.shared);
+                    stream.bind(py).get().send_earlier(py, &attempt)?;
                     let reason = closing.reason.bind(py);
                     let stream = stream.bind(py);
                     if Stream::begin_close(stream, closing.code, reason, closing.wait_response)? {
@@ -183,30 +177,33 @@ impl AsyncConnection {
                 Work::AwaitClose(stream) => {
                     // as in `receive`
                     self.set_awaits_input(true);
-                    if let Some(later) = self.call(|| Stream::receive_close(stream.bind(py)))? {
-                        return Ok(later);
-                    }
-                    self.set_awaits_input(false);
+                    let here = InEventLoop::enter(&self.shared);
+                    self.received(Stream::receive_close(stream.bind(py), &attempt))?;
+                    drop(here);
                     self.set_awaits_close(false);
                     Work::Drain
                 }
                 Work::Drain => {
-                    let is_sent = self.flush(py).map_err(|error| {
+                    let is_sent = self.flush(py, &attempt).map_err(|error| {
                         self.transport.note_end_told();
                         connection_error(py, &error)
                     })?;
-                    return Ok(if is_sent {
-                        Tried::Done(py.None().into_bound(py))
-                    } else {
-                        Tried::Later
-                    });
+                    if is_sent {
+                        return Ok(py.None().into_bound(py));
+                    }
+                    return Err(Retry::WhenWoken.into());
                 }
             };
             *work = next;
         }
     }
 
-    fn receive<'py>(&self, py: Python<'py>, stream: &Bound<'py, Stream>) -> PyResult<Tried<'py>> {
+    fn receive<'py>(
+        &self,
+        py: Python<'py>,
+        stream: &Bound<'py, Stream>,
+        attempt: &Attempt<'_>,
+    ) -> Result<Bound<'py, PyAny>, Stop> {
         let transport = &*self.transport;
         // before anything looks whether there is input: otherwise the keepalive thread could take
         // it into the buffer in between, and epoll would not report it any more
@@ -216,56 +213,43 @@ impl AsyncConnection {
         // stream, which is cheaper than a call that fails
         if is_backed_up || !transport.is_more_buffered() && !transport.closing().is_close_received()
         {
-            let parker = Parker::new(py, &self.shared, transport);
+            let parker = attempt.parker(py, transport);
             if transport.has_held() {
                 transport.flush_before_wait(Wait::Park(&parker));
                 if transport.has_held() {
                     // do not receive more, and so do not queue more pongs, for a peer that is not
                     // reading
                     self.set_awaits_input(false);
-                    return Ok(Tried::Later);
+                    return Err(Retry::WhenWoken.into());
                 }
             }
             let is_drained = !transport.is_more_buffered()
                 && !parker.is_readable()
                 && transport.try_inbound().is_some_and(|mut inbound| inbound.is_drained());
             if is_drained && parker.wait_readable().is_err() {
-                return Ok(Tried::Later);
+                return Err(Retry::WhenWoken.into());
             }
         }
-        let call = Call::begin(&self.shared);
-        let received = Stream::receive(stream, ReceiveGoal::Message);
-        // not an error of the stream: the call has to wait
-        let is_blocked = received.is_err() && call.is_blocked();
-        if is_blocked && !call.lets_others_go_on() {
-            return Ok(Tried::Later);
-        }
-        self.set_awaits_input(false);
-        if is_blocked {
-            return Ok(Tried::OthersFirst);
-        }
-        received.map(Tried::Done)
+        let _here = InEventLoop::enter(&self.shared);
+        self.received(Stream::receive(stream, ReceiveGoal::Message, attempt))
     }
 
-    /// Makes a call of a stream. Returns when to repeat it, if that must be.
-    fn call(&self, work: impl FnOnce() -> PyResult<()>) -> PyResult<Option<Tried<'static>>> {
-        let call = Call::begin(&self.shared);
-        match work() {
-            Err(_) if call.is_blocked() => {
-                Ok(Some(if call.lets_others_go_on() { Tried::OthersFirst } else { Tried::Later }))
-            }
-            outcome => outcome.map(|()| None),
+    /// Notes that no operation waits for input, unless the event loop will wake it.
+    fn received<T>(&self, outcome: Result<T, Stop>) -> Result<T, Stop> {
+        if !matches!(outcome, Err(Stop::Retry(Retry::WhenWoken))) {
+            self.set_awaits_input(false);
         }
+        outcome
     }
 
     /// Sends what the kernel has not taken yet. Returns whether everything has been sent.
-    fn flush(&self, py: Python<'_>) -> io::Result<bool> {
+    fn flush(&self, py: Python<'_>, attempt: &Attempt<'_>) -> io::Result<bool> {
         // while more input is buffered, replies are held back on purpose, up to a limit
         let transport = &self.transport;
         let may_wait = transport.is_more_buffered() && !transport.is_backed_up();
         if may_wait || !transport.has_held() {
             return Ok(true);
         }
-        self.transport.drain(Wait::Park(&Parker::new(py, &self.shared, &self.transport)))
+        transport.drain(Wait::Park(&attempt.parker(py, transport)))
     }
 }

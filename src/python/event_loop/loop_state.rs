@@ -1,0 +1,200 @@
+//! The state of one event loop, which its coroutines and the threads that submit jobs share.
+
+use std::{
+    io,
+    sync::{atomic::AtomicBool, Arc, Mutex, MutexGuard},
+};
+
+use pyo3::prelude::*;
+
+use super::operation_future::OperationFuture;
+use crate::{
+    connection::{CallerId, Reactor, ReactorToken, Remote, Transport},
+    locks::lock,
+    python::handler_job::HandlerJob,
+    server::{JobQueue, Slices},
+};
+
+/// The state of one event loop: what its coroutines wait for.
+pub(in crate::python) struct LoopState {
+    reactor: Mutex<Reactor>,
+    pub(super) remote: Arc<Remote>,
+    /// Connections, by the number of their place in the reactor.
+    watched: Mutex<Vec<Option<Watched>>>,
+    /// Closed when no job will run any more.
+    pub(super) jobs: JobQueue<HandlerJob>,
+    /// The slices of its thread, for the watchdog.
+    pub(super) slices: Arc<Slices>,
+    /// Whether this code must report when the thread waits, because nothing else does.
+    pub(super) says_when_it_waits: AtomicBool,
+    /// Cleared at the end, because these objects refer back to the owner of this one.
+    python: Mutex<Option<Loop>>,
+}
+
+/// The Python objects of the event loop.
+struct Loop {
+    event_loop: Py<PyAny>,
+    /// Called with each connection from a server, and with the function to call at the connection's
+    /// end.
+    start: Option<Py<PyAny>>,
+}
+
+/// A connection that coroutines use, and the operations that wait for it.
+pub(super) struct Watched {
+    token: ReactorToken,
+    transport: Arc<Transport>,
+    waiters: Vec<Py<OperationFuture>>,
+    /// Operations that let others have their turn. They will meet what there is to tell.
+    pub(super) turns: usize,
+    /// There was something to tell meanwhile.
+    pub(super) has_missed: bool,
+    /// Called when the peer goes away while no operation waits for it.
+    pub(super) on_end: Option<Py<PyAny>>,
+}
+
+/// The operations that waited for a connection.
+pub(super) struct Waiters {
+    pub(super) token: ReactorToken,
+    pub(super) transport: Arc<Transport>,
+    pub(super) first: Option<Py<OperationFuture>>,
+    pub(super) others: Vec<Py<OperationFuture>>,
+}
+
+impl LoopState {
+    pub(super) fn new(event_loop: Py<PyAny>, start: Option<Py<PyAny>>) -> io::Result<Self> {
+        let reactor = Reactor::new()?;
+        let remote = reactor.remote().clone();
+        reactor.prepare_to_sleep();
+        Ok(Self {
+            reactor: Mutex::new(reactor),
+            remote,
+            watched: Mutex::default(),
+            jobs: JobQueue::default(),
+            slices: Arc::default(),
+            says_when_it_waits: AtomicBool::new(false),
+            python: Mutex::new(Some(Loop { event_loop, start })),
+        })
+    }
+
+    /// Lets go of the Python objects.
+    pub(super) fn clear(&self) {
+        let python = lock(&self.python).take();
+        drop(python);
+    }
+
+    /// Accepts a connection for a coroutine function. Returns the job if the event loop has ended.
+    pub(in crate::python) fn submit(&self, job: HandlerJob) -> Option<HandlerJob> {
+        if let Err(job) = self.jobs.push(job) {
+            return Some(job);
+        }
+        self.remote.call();
+        None
+    }
+
+    pub(super) fn reactor(&self) -> MutexGuard<'_, Reactor> {
+        lock(&self.reactor)
+    }
+
+    pub(super) fn token(&self, transport: &Transport) -> io::Result<ReactorToken> {
+        transport.token(&self.remote, |socket| self.reactor().register(socket))
+    }
+
+    /// Starts to watch a connection.
+    pub(super) fn watch(&self, transport: &Arc<Transport>) -> io::Result<ReactorToken> {
+        let token = self.token(transport)?;
+        let number = token.number() as usize;
+        let mut watched = lock(&self.watched);
+        if watched.len() <= number {
+            watched.resize_with(number + 1, || None);
+        }
+        let entry = Watched {
+            token,
+            transport: transport.clone(),
+            waiters: Vec::new(),
+            turns: 0,
+            has_missed: false,
+            on_end: None,
+        };
+        let before = watched[number].replace(entry);
+        drop(watched);
+        drop(before);
+        Ok(token)
+    }
+
+    pub(super) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        lock(&self.python).as_ref().map(|python| python.event_loop.clone_ref(py))
+    }
+
+    pub(super) fn start(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        lock(&self.python).as_ref()?.start.as_ref().map(|start| start.clone_ref(py))
+    }
+
+    /// Registers an operation to be woken when it should try again. Returns `false` if the
+    /// connection is not watched any more.
+    pub(super) fn add_waiter(&self, token: ReactorToken, waiter: Py<OperationFuture>) -> bool {
+        let mut given_up = Vec::new();
+        let is_added = self.with(token, |entry| {
+            if entry.waiters.iter().any(|waiter| !waiter.get().is_waiting()) {
+                // cancelled
+                let waiters = std::mem::take(&mut entry.waiters);
+                (entry.waiters, given_up) =
+                    waiters.into_iter().partition(|waiter| waiter.get().is_waiting());
+            }
+            entry.waiters.push(waiter);
+        });
+        drop(given_up);
+        is_added.is_some()
+    }
+
+    /// Takes the operations that wait for a connection: nearly always there is one.
+    pub(super) fn take_waiters(&self, caller: CallerId) -> Option<Waiters> {
+        let mut watched = lock(&self.watched);
+        let entry = watched.get_mut(caller as usize)?.as_mut()?;
+        // keep the memory of the list for the next
+        let first = entry.waiters.pop();
+        let others =
+            if entry.waiters.is_empty() { Vec::new() } else { std::mem::take(&mut entry.waiters) };
+        Some(Waiters { token: entry.token, transport: entry.transport.clone(), first, others })
+    }
+
+    pub(super) fn forget(&self, token: ReactorToken) {
+        let mut watched = lock(&self.watched);
+        let entry = watched.get_mut(token.number() as usize);
+        let entry = entry.and_then(|entry| entry.take_if(|entry| entry.token == token));
+        drop(watched);
+        drop(entry);
+    }
+
+    pub(super) fn with<T>(
+        &self,
+        token: ReactorToken,
+        change: impl FnOnce(&mut Watched) -> T,
+    ) -> Option<T> {
+        let mut watched = lock(&self.watched);
+        let entry = watched.get_mut(token.number() as usize)?.as_mut();
+        entry.filter(|entry| entry.token == token).map(change)
+    }
+
+    /// Wakes the operations that wait for the connection, so that they try again.
+    pub(super) fn wake_soon(&self, transport: &Transport) {
+        if let Ok(token) = self.token(transport) {
+            self.remote.waker(token.number()).wake();
+        }
+    }
+
+    /// Notes that an operation lets others have their turn.
+    pub(super) fn begin_turn(&self, token: ReactorToken) {
+        self.with(token, |entry| entry.turns += 1);
+    }
+
+    /// Notes that it goes on, or is given up.
+    pub(super) fn end_turn(&self, token: ReactorToken) {
+        let must_look = self.with(token, |entry| {
+            entry.turns = entry.turns.saturating_sub(1);
+            entry.turns == 0 && std::mem::take(&mut entry.has_missed)
+        });
+        if must_look == Some(true) {
+            self.remote.waker(token.number()).wake();
+        }
+    }
+}
