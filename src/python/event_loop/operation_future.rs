@@ -1,5 +1,15 @@
 //! `OperationFuture`: the part of an `Operation` that asyncio's task takes for a future. Waking it
 //! resumes the task without a trip through the event loop's queue.
+//!
+//! This relies on how tasks of asyncio treat what their coroutine yields, which no documentation
+//! promises. `tests/test_async_contract.py` checks it for the CPython that runs the tests:
+//!
+//! - A task takes any object for a future whose `_asyncio_future_blocking` is not `None`. It checks
+//!   `get_loop()`, sets the attribute to `False`, and calls `add_done_callback(wakeup, context=...)`.
+//! - `wakeup(future)` calls `future.result()`, and resumes the coroutine before it returns.
+//! - `task.cancel(msg)` calls `future.cancel(msg=...)`. If that returns `True`, the task goes on
+//!   waiting; the exception comes from `result()`.
+//! - After a bare `yield`, the task runs again behind all others that are ready.
 
 use std::sync::{
     atomic::{AtomicBool, Ordering},
