@@ -34,7 +34,7 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Client => "the client",
             Self::Server => "the server",
@@ -62,21 +62,6 @@ pub(crate) fn cause(error: &io::Error) -> Option<&Error> {
 pub(crate) fn is_record(first: &[u8]) -> Option<bool> {
     let is_type = (0x14..=0x18).contains(first.first()?);
     Some(is_type && first.get(1).is_none_or(|major| *major == 3))
-}
-
-/// Why a handshake has failed. `first`: the first bytes of the peer.
-pub(crate) fn describe_handshake(error: &io::Error, peer: Peer, first: &[u8]) -> String {
-    let name = peer.name();
-    match cause(error) {
-        Some(Error::InvalidMessage(_)) if is_record(first) == Some(false) => {
-            format!("{name} does not speak TLS")
-        }
-        Some(error) => describe(error, peer),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            format!("{name} ended the connection")
-        }
-        None => crate::os_error::strerror(error),
-    }
 }
 
 /// What has gone wrong, as a clause without a full stop.

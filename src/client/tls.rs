@@ -11,7 +11,8 @@ use rustls::{
 
 use super::error::ConnectError;
 use crate::{
-    tls_error::{cause, describe_certificate, describe_handshake, is_record, Peer},
+    os_error::describe_handshake,
+    tls_error::{cause, describe_certificate, is_record, Peer},
     tls_files::{describe_own, read_certificates, read_key, TlsError},
 };
 

@@ -15,7 +15,10 @@ use pyo3::{
 };
 
 pub(super) use self::{address::to_python, raw::read_exactly};
-use self::{head::Head, raw::read_some};
+use self::{
+    head::Head,
+    raw::{read_some, write_all},
+};
 use super::{
     argument::bytes_of,
     errors::connection_error,
@@ -115,6 +118,28 @@ impl Connection {
         }
     }
 
+    fn head<T>(&self, look: impl FnOnce(&RequestHead) -> T) -> Option<T> {
+        lock(&self.head).with(look)
+    }
+
+    /// Whether bytes cannot be sent because they would come before the answer. A handler that
+    /// answers by itself would do this, and HTTP/2 and HTTP/3 do not allow it. If so, resets the
+    /// stream.
+    fn refuses_early_bytes(&self) -> bool {
+        let Some(slot) = self.answer_slot.as_ref().filter(|slot| slot.is_empty()) else {
+            return false;
+        };
+        slot.give_up();
+        let version = self.protocol();
+        self.warn(|| {
+            format!(
+                "bytes before the server's answer, such as an answer of the handler's own, cannot be \
+                 sent over {version}: stream reset"
+            )
+        });
+        true
+    }
+
     fn warn(&self, what: impl FnOnce() -> String) {
         if let Some(events) = &self.settings.events {
             let line = || format!("Handler of {}: {}", self.resource, what());
@@ -141,7 +166,7 @@ impl Connection {
         if self.refuses_early_bytes() {
             return Ok(bytes.len());
         }
-        self.send(py, bytes)?;
+        write_all(py, &self.transport, bytes)?;
         waiting::yield_if_over_budget(py)?;
         Ok(bytes.len())
     }
@@ -281,7 +306,7 @@ impl Connection {
                 }
             }
         } else {
-            self.send(py, &answer.format())?;
+            write_all(py, &self.transport, &answer.format())?;
             self.transport.note_answer(SWITCHING_PROTOCOLS);
         }
         lock(&self.head).pack();
@@ -322,7 +347,7 @@ impl Connection {
             }
         } else {
             let answer = refusal.format(self.method() != "HEAD");
-            self.send(py, &answer)?;
+            write_all(py, &self.transport, &answer)?;
         }
         self.transport.note_answer(status);
         Ok(())

@@ -16,8 +16,9 @@ mod message;
 mod payload;
 mod receive;
 mod send;
+mod send_deflated;
+mod send_queue;
 mod telling;
-mod unsent;
 mod wait;
 mod warnings;
 
@@ -37,10 +38,10 @@ use pyo3::{
 
 pub(super) use self::{
     arguments::{CloseArgument, ReasonArgument},
-    unsent::Unsent,
+    send_queue::Unsent,
     wait::ReceiveGoal,
 };
-use self::{assembly::Assembly, link::Link, unsent::Queue};
+use self::{assembly::Assembly, link::Link, send_queue::SendQueue};
 use super::{
     argument::{bytes_of, Number, Truth},
     errors::Kind,
@@ -90,7 +91,7 @@ struct Inner {
     /// Locked from compressing a piece of a message until it is sent, or for a step of it.
     compressing: Mutex<()>,
     /// Messages of coroutines, which are compressed in steps.
-    queue: Queue,
+    queue: SendQueue,
     /// Bytes from a Python connection that do not belong to a frame yet.
     duck_input: Mutex<Vec<u8>>,
     /// Bodies of pings that have not been answered.
@@ -134,7 +135,7 @@ impl Stream {
             unfinished: Mutex::default(),
             is_unfinished: AtomicBool::new(false),
             compressing: Mutex::default(),
-            queue: Queue::default(),
+            queue: SendQueue::default(),
             duck_input: Mutex::default(),
             pings: Mutex::default(),
             last_opcode: AtomicU8::new(NO_OPCODE),

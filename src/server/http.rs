@@ -36,7 +36,7 @@ pub(super) use self::http_stream::{End, HttpRequest, Verdict};
 
 use self::{
     body::{Body, RequestBody},
-    cgi::{Ran, Runner},
+    cgi::{Client, Ran, Runner},
     files::ContentTypes,
     http_stream::{Asked, Busy, HttpStream, Judge},
     locate::{Found, Locator},
@@ -93,14 +93,6 @@ pub(super) struct PageRequest {
     /// The server's address.
     pub(super) local: Option<SocketAddr>,
     pub(super) tls: bool,
-}
-
-/// What a CGI program may know about its client.
-#[derive(Debug, Clone, Copy)]
-struct Client {
-    peer: Option<SocketAddr>,
-    local: Option<SocketAddr>,
-    tls: bool,
 }
 
 impl HttpServer {

@@ -2,4 +2,5 @@
 //! decision whether a handler or the HTTP server answers.
 
 pub(super) mod decision;
+pub(super) mod hand_over;
 pub(super) mod serve;

@@ -8,6 +8,7 @@ use rustls::{
 };
 
 use super::*;
+use crate::os_error::describe_handshake;
 
 /// Stands for webpki's errors, whose text is their name.
 #[derive(Debug)]

@@ -1,10 +1,6 @@
 //! The head of a connection's request, packed while nobody reads it.
 
-use super::Connection;
-use crate::{
-    locks::lock,
-    protocol::head::{HeadLimits, HeadReader, RequestHead},
-};
+use crate::protocol::head::{HeadLimits, HeadReader, RequestHead};
 
 /// The request. Few handlers look at it after the handshake.
 pub(super) enum Head {
@@ -21,13 +17,12 @@ impl Head {
             *self = Self::Packed(std::mem::take(&mut head.bytes));
         }
     }
-}
 
-impl Connection {
-    pub(super) fn head<T>(&self, look: impl FnOnce(&RequestHead) -> T) -> Option<T> {
-        match &*lock(&self.head) {
-            Head::Parsed(head) => Some(look(head)),
-            Head::Packed(bytes) => {
+    /// Looks at the head; `None` if it cannot be parsed any more.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&RequestHead) -> T) -> Option<T> {
+        match self {
+            Self::Parsed(head) => Some(look(head)),
+            Self::Packed(bytes) => {
                 let parsed = HeadReader::new(HeadLimits::NONE).finish(bytes);
                 parsed.ok().map(|(head, _)| look(&head))
             }

@@ -4,7 +4,6 @@ use std::io;
 
 use pyo3::prelude::*;
 
-use super::Connection;
 use crate::{
     connection::{Inbound, Transport, Wait},
     python::{
@@ -16,31 +15,13 @@ use crate::{
 /// The most bytes for one raw read: a caller that asks for gigabytes gets them in pieces.
 const READ_AT_ONCE: usize = 64 * 1024;
 
-impl Connection {
-    pub(super) fn send(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
-        waiting::charge_bytes(bytes.len());
-        sending(py, &self.transport, |wait| self.transport.write(bytes, wait))?.map_err(|error| {
-            self.transport.note_end_told();
-            connection_error(py, &error)
-        })
-    }
-
-    /// Whether bytes cannot be sent because they would come before the answer. A handler that
-    /// answers by itself would do this, and HTTP/2 and HTTP/3 do not allow it. If so, resets the stream.
-    pub(super) fn refuses_early_bytes(&self) -> bool {
-        let Some(slot) = self.answer_slot.as_ref().filter(|slot| slot.is_empty()) else {
-            return false;
-        };
-        slot.give_up();
-        let version = self.protocol();
-        self.warn(|| {
-            format!(
-                "bytes before the server's answer, such as an answer of the handler's own, cannot be \
-                 sent over {version}: stream reset"
-            )
-        });
-        true
-    }
+/// Writes all of `bytes`.
+pub(super) fn write_all(py: Python<'_>, transport: &Transport, bytes: &[u8]) -> PyResult<()> {
+    waiting::charge_bytes(bytes.len());
+    sending(py, transport, |wait| transport.write(bytes, wait))?.map_err(|error| {
+        transport.note_end_told();
+        connection_error(py, &error)
+    })
 }
 
 /// Reads at most `most` bytes. Waits until there are some, or the stream ends.

@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{lock, unsent::Unsent, Direction, Inner, Kind, Link};
+use super::{lock, send_queue::Unsent, Direction, Inner, Kind, Link};
 use crate::{
     connection::AfterServerClose,
     protocol::{

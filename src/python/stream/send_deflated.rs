@@ -5,107 +5,24 @@
 //! has the turn goes on with the first message there, whose ever it is: nothing that is called later
 //! may be sent earlier, and nobody depends on when another task runs again.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        Arc, Mutex,
-    },
-};
-
-use pyo3::{prelude::*, types::PyBytes};
+use pyo3::prelude::*;
 
 use super::{
     link::{turn_of, Turn},
     lock,
     send::encoded,
+    send_queue::{Place, Queued, Unsent},
     Inner, Link, Stream,
 };
 use crate::{
     locks::try_lock,
     protocol::{frame::Opcode, send::Piece},
     python::{
-        deflate::{DeflateFramer, Deflating, DEFLATE_AT_ONCE},
+        deflate::{DeflateFramer, DEFLATE_AT_ONCE},
         errors::send_error,
         waiting::{self, Scheduler, Stop},
     },
 };
-
-/// The message of a call that is made again until it is sent.
-///
-/// If this is dropped earlier, the message is not sent.
-#[derive(Default)]
-pub(in crate::python) struct Unsent(Option<Arc<Place>>);
-
-impl Unsent {
-    /// The place of the message in the queue, if the call has begun.
-    pub(super) fn place(&self) -> Option<&Place> {
-        self.0.as_deref()
-    }
-}
-
-impl Drop for Unsent {
-    fn drop(&mut self) {
-        if let Some(place) = self.place() {
-            place.is_given_up.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-/// A place in the queue of one stream.
-#[derive(Default)]
-pub(super) struct Place {
-    is_given_up: AtomicBool,
-    outcome: Mutex<Option<PyResult<()>>>,
-}
-
-impl Place {
-    fn is_given_up(&self) -> bool {
-        self.is_given_up.load(Ordering::Relaxed)
-    }
-}
-
-/// The messages that coroutines have begun to send.
-#[derive(Default)]
-pub(super) struct Queue {
-    messages: Mutex<VecDeque<Queued>>,
-    is_used: AtomicBool,
-}
-
-struct Queued {
-    place: Arc<Place>,
-    framer: Py<DeflateFramer>,
-    piece: Piece,
-    bytes: Py<PyBytes>,
-    /// Made when it is the first in the queue.
-    deflating: Option<Deflating>,
-}
-
-impl Queue {
-    fn push(&self, message: Queued) {
-        let mut messages = lock(&self.messages);
-        messages.push_back(message);
-        self.is_used.store(true, Ordering::Relaxed);
-    }
-
-    fn pop(&self) -> Option<Queued> {
-        let mut messages = lock(&self.messages);
-        let message = messages.pop_front();
-        self.is_used.store(!messages.is_empty(), Ordering::Relaxed);
-        message
-    }
-
-    /// Puts a message back that needs further steps.
-    fn put_back(&self, message: Queued) {
-        let mut messages = lock(&self.messages);
-        messages.push_front(message);
-        self.is_used.store(true, Ordering::Relaxed);
-    }
-
-    fn is_used(&self) -> bool {
-        self.is_used.load(Ordering::Relaxed)
-    }
-}
 
 impl Stream {
     /// Sends a message for a caller that repeats the call, with the same `unsent`, if it must let
@@ -171,7 +88,7 @@ impl Inner {
         let payload = bytes.as_bytes();
         if let Some(unsent) = unsent {
             if payload.len() > DEFLATE_AT_ONCE || self.queue.is_used() {
-                let place = unsent.0.insert(Arc::default());
+                let place = unsent.begin();
                 self.queue.push(Queued {
                     place: place.clone(),
                     framer: framer.clone().unbind(),
@@ -179,7 +96,7 @@ impl Inner {
                     bytes: bytes.unbind(),
                     deflating: None,
                 });
-                return self.work_off(py, link, scheduler, Some(place));
+                return self.work_off(py, link, scheduler, Some(&place));
             }
         }
         // pieces must be sent in the order in which they were compressed (RFC 7692 7.2)
@@ -216,14 +133,14 @@ impl Inner {
         place: Option<&Place>,
     ) -> Result<(), Stop> {
         loop {
-            if let Some(outcome) = place.and_then(|place| lock(&place.outcome).take()) {
+            if let Some(outcome) = place.and_then(Place::take_outcome) {
                 return Ok(outcome?);
             }
             let turn = turn_of(py, link, scheduler, &self.compressing)?;
             self.forget_given_up();
             let Some(mut message) = self.queue.pop() else { return Ok(()) };
             if let Some(outcome) = self.send_step(py, link, scheduler, &mut message) {
-                *lock(&message.place.outcome) = Some(outcome);
+                message.place.set_outcome(outcome);
                 drop(turn);
             } else {
                 self.queue.put_back(message);
@@ -259,20 +176,8 @@ impl Inner {
 
     /// Frees the messages whose callers have gone; called by who has the turn.
     fn forget_given_up(&self) {
-        let given_up: Vec<Queued>;
-        {
-            let mut messages = lock(&self.queue.messages);
-            if !messages.iter().any(|message| message.place.is_given_up()) {
-                return;
-            }
-            let all = std::mem::take(&mut *messages);
-            let (gone, kept): (VecDeque<_>, _) =
-                all.into_iter().partition(|message| message.place.is_given_up());
-            *messages = kept;
-            self.queue.is_used.store(!messages.is_empty(), Ordering::Relaxed);
-            given_up = gone.into();
-        }
-        for message in given_up {
+        // not locked: freeing a Python object may run other code
+        for message in self.queue.take_given_up() {
             if let Some(deflating) = &message.deflating {
                 message.framer.get().give_up(deflating);
             }

@@ -19,7 +19,7 @@ use http::{header, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::ext::ReasonPhrase;
 
-pub(super) use self::environment::Request;
+pub(super) use self::environment::{Client, Request};
 use self::{
     output::ScriptHead,
     process::{CgiJob, Failure},

@@ -32,8 +32,8 @@ use crate::{
             event::{Level, SERVER_LOG},
         },
         opening::{
-            decision::{decide, Decision, Route},
-            serve::{hand_over, note_refusal, Request as HandlerRequest},
+            decision::{decide, note_refusal, Decision, Route},
+            hand_over::{hand_over, Request as HandlerRequest},
         },
         registry::HttpVersion,
         state::ServerState,

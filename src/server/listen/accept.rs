@@ -46,7 +46,8 @@ use crate::{
         metrics,
         opening::{
             decision::{decide, Decision, Route},
-            serve::{hand_over, serve, Arrival, Beginning, Progress, Request},
+            hand_over::{hand_over, Request},
+            serve::{serve, Arrival, Beginning, Progress},
         },
         registry::Registry,
         state::{Acceptor, ServerState},

@@ -15,7 +15,10 @@ use crate::{
         admission::{client_address::ClientAddress, permit::LimitReached},
         config::Concurrency,
         http::{refusal::Refusal, Framing, HttpRequest, Verdict},
-        log::event::{Level, HANDLER_LOG},
+        log::{
+            escape::printable,
+            event::{Level, HANDLER_LOG},
+        },
         metrics::totals::Handshake,
         state::ServerState,
     },
@@ -134,6 +137,25 @@ pub(in crate::server) fn decide(
             }
             events.no_handler(&resource, upgrade);
             to_http(&resource)
+        }
+    }
+}
+
+/// Tells the operator of a refused request for a WebSocket connection.
+pub(in crate::server) fn note_refusal(
+    head: &RequestHead,
+    refusal: &Refusal,
+    client: &ClientAddress,
+    shared: &ServerState,
+) {
+    if Opening::is_meant(head) {
+        let status = refusal.status;
+        shared.registry.note_handshake(Handshake::Answered(status));
+        let peer = client.client(head, &shared.config.proxies);
+        shared.events.refused(peer, &head.target, status, &head.version);
+        // these two statuses have log lines of their own
+        if !matches!(status, 401 | 503) {
+            shared.events.warn_refused(peer, status, "", || printable(&head.target));
         }
     }
 }

@@ -14,32 +14,28 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::decision::{decide, Decision, Route};
+use super::{
+    decision::{decide, note_refusal, Decision, Route},
+    hand_over::{hand_over, Request},
+};
 use crate::{
-    connection::{drain, ByteStream, Transport},
-    protocol::{
-        handshake::Opening,
-        head::{empty_lines, HeadError, HeadReader, RequestHead},
-    },
+    connection::drain,
+    os_error::describe_handshake,
+    protocol::head::{empty_lines, HeadError, HeadReader, RequestHead},
     server::{
         admission::{
             client_address::ClientAddress,
-            permit::{ConnectionPermit, LimitReached},
+            permit::LimitReached,
             proxy_header::{self, Header},
         },
-        config::Concurrency,
         http::{refusal::Refusal, End, HttpConnection, Verdict},
-        http2::{self, AnswerSlot},
+        http2,
         listen::stream::Stream,
-        log::{
-            escape::printable,
-            event::{describe, Level, SERVER_LOG},
-        },
-        metrics::totals::Handshake,
+        log::event::{describe, Level, SERVER_LOG},
         registry::HttpVersion,
-        state::{Candidate, ServerState},
+        state::ServerState,
     },
-    tls_error::{describe_handshake, Peer},
+    tls_error::Peer,
 };
 
 /// A new connection. Its first bytes may have been read already.
@@ -61,41 +57,6 @@ pub(in crate::server) enum Beginning {
 pub(in crate::server) enum Progress {
     Routed(Route),
     Decided(Verdict<Decision>),
-}
-
-/// A request for a handler.
-pub(in crate::server) struct Request {
-    pub(in crate::server) head: RequestHead,
-    pub(in crate::server) resource: String,
-    pub(in crate::server) concurrency: Concurrency,
-    pub(in crate::server) tls: bool,
-    pub(in crate::server) peer: Option<SocketAddr>,
-    pub(in crate::server) permit: ConnectionPermit,
-    /// Where the answer goes if it is not one of the socket's bytes.
-    pub(in crate::server) answer_slot: Option<Arc<AnswerSlot>>,
-}
-
-/// Gives a connection to the place where its handler runs; `None` if the server stops.
-pub(in crate::server) fn hand_over(
-    socket: Arc<dyn ByteStream>,
-    rest: Vec<u8>,
-    request: Request,
-    shared: &ServerState,
-) -> Option<Arc<Transport>> {
-    let Request { head, resource, concurrency, tls, peer, permit, answer_slot } = request;
-    let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone(), peer));
-    let id = shared.registry.add(transport.clone(), concurrency, permit)?;
-    let candidate = Candidate {
-        transport: transport.clone(),
-        id,
-        head,
-        resource,
-        concurrency,
-        tls,
-        answer_slot,
-    };
-    shared.acceptor.clone().accept(candidate);
-    Some(transport)
 }
 
 /// Serves a connection until it is handed over to a handler, or has ended.
@@ -312,25 +273,6 @@ pub(in crate::server) async fn refuse(
 ) {
     note_refusal(head, refusal, client, shared);
     send_and_drain(stream, &refusal.format(head.method != "HEAD")).await;
-}
-
-/// Tells the operator of a refused request for a WebSocket connection.
-pub(in crate::server) fn note_refusal(
-    head: &RequestHead,
-    refusal: &Refusal,
-    client: &ClientAddress,
-    shared: &ServerState,
-) {
-    if Opening::is_meant(head) {
-        let status = refusal.status;
-        shared.registry.note_handshake(Handshake::Answered(status));
-        let peer = client.client(head, &shared.config.proxies);
-        shared.events.refused(peer, &head.target, status, &head.version);
-        // these two statuses have log lines of their own
-        if !matches!(status, 401 | 503) {
-            shared.events.warn_refused(peer, status, "", || printable(&head.target));
-        }
-    }
 }
 
 async fn refuse_head(

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    net::SocketAddr,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
 };
@@ -10,7 +11,7 @@ use base64::{prelude::BASE64_STANDARD, Engine};
 
 use crate::{
     protocol::head::RequestHead,
-    server::http::{locate::Script, path::Resource, refusal::SERVER, Client},
+    server::http::{locate::Script, path::Resource, refusal::SERVER},
 };
 
 /// The variables of the server's own environment that a program inherits: the search path, language
@@ -40,6 +41,14 @@ const EMPTY: [&str; 6] = [
     "HTTP_COOKIE",
     "HTTP_REFERER",
 ];
+
+/// What a CGI program may know about its client.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::server::http) struct Client {
+    pub(in crate::server::http) peer: Option<SocketAddr>,
+    pub(in crate::server::http) local: Option<SocketAddr>,
+    pub(in crate::server::http) tls: bool,
+}
 
 /// A request for a program.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,49 @@
+//! Gives a request, and the connection that it came by, to its handler.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crate::{
+    connection::{ByteStream, Transport},
+    protocol::head::RequestHead,
+    server::{
+        admission::permit::ConnectionPermit,
+        config::Concurrency,
+        http2::AnswerSlot,
+        state::{Candidate, ServerState},
+    },
+};
+
+/// A request for a handler.
+pub(in crate::server) struct Request {
+    pub(in crate::server) head: RequestHead,
+    pub(in crate::server) resource: String,
+    pub(in crate::server) concurrency: Concurrency,
+    pub(in crate::server) tls: bool,
+    pub(in crate::server) peer: Option<SocketAddr>,
+    pub(in crate::server) permit: ConnectionPermit,
+    /// Where the answer goes if it is not one of the socket's bytes.
+    pub(in crate::server) answer_slot: Option<Arc<AnswerSlot>>,
+}
+
+/// Gives a connection to the place where its handler runs; `None` if the server stops.
+pub(in crate::server) fn hand_over(
+    socket: Arc<dyn ByteStream>,
+    rest: Vec<u8>,
+    request: Request,
+    shared: &ServerState,
+) -> Option<Arc<Transport>> {
+    let Request { head, resource, concurrency, tls, peer, permit, answer_slot } = request;
+    let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone(), peer));
+    let id = shared.registry.add(transport.clone(), concurrency, permit)?;
+    let candidate = Candidate {
+        transport: transport.clone(),
+        id,
+        head,
+        resource,
+        concurrency,
+        tls,
+        answer_slot,
+    };
+    shared.acceptor.clone().accept(candidate);
+    Some(transport)
+}
