@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from fastwsh.testing.har import BINARY, CLOSE, TEXT, Conversation, End, Headers, Message
+from fastwsh.testing.conversation import BINARY, CLOSE, TEXT, Conversation, End, Headers, Message
 
 __all__ = ["conversations_of", "entry_of", "message_of", "messages_of", "value_of_end"]
 
