@@ -61,7 +61,7 @@ def check(peer: Peer) -> str:
     return "; ".join(report["errors"]) or ("" if report["messages"] else "it does not echo")
 
 
-def _run(peer: Peer, arguments: Sequence[str], patience: float) -> Report:
+def _run(peer: Peer, arguments: Sequence[str], longest_wait: float) -> Report:
     cores = machine.two_cores()
     server_core, client_core = cores or (None, None)
     port = _free_port()
@@ -74,7 +74,7 @@ def _run(peer: Peer, arguments: Sequence[str], patience: float) -> Report:
     try:
         with _server(command, port, server_core) as pid:
             time.sleep(_SETTLE_SECONDS)
-            machine.wait_until_quiet(patience)
+            machine.wait_until_quiet(longest_wait)
             return _load([*client, "--pid", str(pid)], pid, client_core)
     except RunError as error:
         return {"failed": str(error)}

@@ -1,12 +1,11 @@
 """What `src/python/event_loop/operation_future.rs` relies on in this CPython's asyncio.
 
-An `Operation` is a coroutine that yields itself as a future. Each test drives a task over a stand-in
-that does the same in Python, and fails with the step that this version does differently.
+An `Operation` is a coroutine that yields itself as a future. Each test drives a task over a
+stand-in that does the same in Python, and fails with the step that this version does differently.
 """
 
 import asyncio
 import collections.abc
-import contextvars
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
@@ -32,7 +31,7 @@ class StandIn:
     def __init__(self) -> None:
         self.event_loop = asyncio.get_running_loop()
         self.used: list[str] = []
-        self.callbacks: list[tuple[Callback, contextvars.Context | None]] = []
+        self.callbacks: list[tuple[Callback, Any]] = []
         self.resumed = 0
         self.thrown: list[BaseException] = []
         self.blocking: bool | None = True

@@ -134,7 +134,7 @@ class HandlerPlaces:
         dispatcher._run_transfer = event_loop.run_transfer
 
     def _make_event_loop(self) -> "HandlerLoop":
-        from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (asyncio for who needs it)
+        from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (imports asyncio, which not all need)
 
         return EventLoopThread(self._event_loop_kind)
 

@@ -9,7 +9,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use super::byte_stream::{ByteStream, ReadinessSource};
 
 /// A browser closes within a round trip. The server cuts peers that take longer than this.
-const PATIENCE: Duration = Duration::from_secs(2);
+const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A peer that sends more than this is not finishing but goes on sending.
 const MAX_BYTES: usize = 4 << 20;
@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// socket.
 pub(crate) async fn drain(socket: Arc<dyn ByteStream>) {
     // nobody needs to know of an error: the connection has ended already
-    let _ = timeout(PATIENCE, read_to_end(socket)).await;
+    let _ = timeout(DRAIN_TIME, read_to_end(socket)).await;
 }
 
 async fn read_to_end(socket: Arc<dyn ByteStream>) -> io::Result<()> {

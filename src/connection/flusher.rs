@@ -34,7 +34,7 @@ pub(crate) trait HoldsFrames: std::fmt::Debug + Send + Sync {
 const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks between two looks at a connection with a peer that does not read.
-const PATIENCE: u32 = 32;
+const IDLE_TICKS: u32 = 32;
 
 /// Watches connections that hold replies back.
 #[derive(Debug, Default)]
@@ -90,7 +90,7 @@ impl Flusher {
             }
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let mut due = std::mem::take(&mut state.watched);
-            if ticks % PATIENCE == 0 {
+            if ticks % IDLE_TICKS == 0 {
                 due.append(&mut state.slow);
             }
             ticks = ticks.wrapping_add(1);
@@ -113,7 +113,7 @@ impl Flusher {
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let waited = self.wake.wait_timeout(state, TICK * PATIENCE);
+            let waited = self.wake.wait_timeout(state, TICK * IDLE_TICKS);
             let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = woken;
             if timeout.timed_out() {

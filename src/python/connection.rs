@@ -58,8 +58,8 @@ pub(super) struct Settings {
 pub(super) struct Connection {
     pub(super) transport: Arc<Transport>,
     pub(super) settings: Arc<Settings>,
-    /// The connection's place in the server's registry; `None` for a client.
-    seat: Option<(Arc<Registry>, u64)>,
+    /// The server's registry, and the connection's number in it; `None` for a client.
+    registered: Option<(Arc<Registry>, u64)>,
     head: Mutex<Head>,
     resource: String,
     tls: bool,
@@ -84,7 +84,7 @@ impl Connection {
         Self {
             transport: candidate.transport,
             settings,
-            seat: Some((registry, candidate.id)),
+            registered: Some((registry, candidate.id)),
             head: Mutex::new(Head::Parsed(candidate.head)),
             resource: candidate.resource,
             tls: candidate.tls,
@@ -108,7 +108,7 @@ impl Connection {
         Self {
             transport: Arc::new(Transport::new(socket, rest, flusher, peer)),
             settings: Arc::new(settings),
-            seat: None,
+            registered: None,
             head: Mutex::new(Head::Packed(Box::default())),
             resource,
             tls,
@@ -289,8 +289,8 @@ impl Connection {
         extensions: Option<&str>,
         extra: Vec<(String, String)>,
     ) -> PyResult<bool> {
-        let seat = self.seat.as_ref();
-        if !seat.is_some_and(|(registry, id)| registry.begin_answer(*id)) {
+        let registered = self.registered.as_ref();
+        if !registered.is_some_and(|(registry, id)| registry.begin_answer(*id)) {
             return Ok(false);
         }
         let accept = self.accept.get().map(String::as_str).unwrap_or_default();
@@ -310,7 +310,7 @@ impl Connection {
             self.transport.note_answer(SWITCHING_PROTOCOLS);
         }
         lock(&self.head).pack();
-        if let Some((registry, id)) = seat {
+        if let Some((registry, id)) = registered {
             registry.establish(*id);
         }
         Ok(true)

@@ -45,7 +45,7 @@ const LOOKS: usize = 8;
 pub(super) struct EventLoop(Arc<LoopState>);
 
 impl EventLoop {
-    pub(super) fn shared(&self) -> &Arc<LoopState> {
+    pub(super) fn state(&self) -> &Arc<LoopState> {
         &self.0
     }
 }

@@ -191,7 +191,7 @@ impl Server {
     }
 
     fn set_event_loop(&self, event_loop: &EventLoop) {
-        let _ = self.dispatch.event_loop.set(event_loop.shared().clone());
+        let _ = self.dispatch.event_loop.set(event_loop.state().clone());
     }
 
     fn set_routes(&self, routes: HashMap<Vec<u8>, String>) -> PyResult<()> {

@@ -167,7 +167,7 @@ impl Stream {
         Ok(self.inner()?.options.clone_ref(py))
     }
 
-    /// Frees what was received of a message whose rest will not come.
+    /// Frees the received part of a message that will never be complete.
     fn _forget_received(&self) -> PyResult<()> {
         let inner = self.inner()?;
         let unfinished = lock(&inner.unfinished).take();

@@ -29,18 +29,18 @@ const SEND_GRACE: Duration = Duration::from_secs(10);
 
 thread_local! {
     /// How this thread waits now; `None` means in the system call, without a deadline.
-    static CURRENT: Cell<Option<Patience>> = const { Cell::new(None) };
+    static CURRENT: Cell<Option<WaitLimits>> = const { Cell::new(None) };
 }
 
-/// How a caller waits.
+/// How long a caller waits.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
+struct WaitLimits {
     deadline: Option<Instant>,
     cuts_sends: bool,
 }
 
 /// Restores how the thread waited before.
-struct Restore(Option<Patience>);
+struct Restore(Option<WaitLimits>);
 
 impl Drop for Restore {
     fn drop(&mut self) {
@@ -56,7 +56,7 @@ pub(super) fn call_within<'py>(
     cuts_sends: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let _restore = Restore(CURRENT.get());
-    CURRENT.set(Some(Patience { deadline: deadline(timeout)?, cuts_sends }));
+    CURRENT.set(Some(WaitLimits { deadline: deadline(timeout)?, cuts_sends }));
     work.call0()
 }
 
@@ -73,7 +73,7 @@ fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
 
 /// Whether the caller has a deadline.
 pub(super) fn has_deadline() -> bool {
-    CURRENT.get().is_some_and(|patience| patience.deadline.is_some())
+    CURRENT.get().is_some_and(|limits| limits.deadline.is_some())
 }
 
 /// Runs `work`, which may wait for the peer of `transport`, in a thread that may block.
@@ -85,11 +85,11 @@ pub(super) fn waiting<T: Send>(
     transport: &Transport,
     work: impl FnOnce(Wait<'_>) -> T + Send,
 ) -> PyResult<T> {
-    let Some(patience) = CURRENT.get() else { return Ok(py.detach(|| work(Wait::Long))) };
+    let Some(limits) = CURRENT.get() else { return Ok(py.detach(|| work(Wait::Long))) };
     let (result, raised) = py.detach(|| {
         let waiter = Waiter {
             transport,
-            patience,
+            limits,
             may_be_readable: Cell::new(false),
             raised: RefCell::new(None),
         };
@@ -102,7 +102,7 @@ pub(super) fn waiting<T: Send>(
 /// A thread that has released the interpreter and waits with poll(2).
 struct Waiter<'a> {
     transport: &'a Transport,
-    patience: Patience,
+    limits: WaitLimits,
     /// Whether the socket may be readable; false after a read that found less than it wanted.
     may_be_readable: Cell<bool>,
     /// The exception that ends the call.
@@ -150,7 +150,7 @@ impl Waiter<'_> {
 
     /// Waits no longer than the caller allows.
     fn wait_in_time(&self, is_done: impl FnMut(Duration) -> io::Result<bool>) -> io::Result<()> {
-        if self.wait(self.patience.deadline, is_done)? {
+        if self.wait(self.limits.deadline, is_done)? {
             return Ok(());
         }
         Err(self.end(PyTimeoutError::new_err("timed out")))
@@ -188,10 +188,10 @@ impl Park for Waiter<'_> {
 
     fn wait_writable(&self) -> io::Result<()> {
         let is_writable = |slice| self.transport.poll(Readiness::Writable, slice);
-        if self.patience.cuts_sends {
+        if self.limits.cuts_sends {
             return self.wait_in_time(is_writable);
         }
-        let deadline = self.patience.deadline.and_then(|deadline| deadline.checked_add(SEND_GRACE));
+        let deadline = self.limits.deadline.and_then(|deadline| deadline.checked_add(SEND_GRACE));
         if self.wait(deadline, is_writable)? {
             return Ok(());
         }

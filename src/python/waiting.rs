@@ -89,7 +89,8 @@ pub(super) trait Scheduler {
     /// Runs `work`, which does not wait, with the knowledge of this thread's reactor.
     fn with_parker(&self, py: Python<'_>, transport: &Transport, work: &mut ParkedWork<'_>);
 
-    /// Locks `mutex`, whose holders may wait for the peer of `transport` and wake its lock waiters.
+    /// Locks `mutex`. Its holder may wait for the peer of `transport` meanwhile, and wakes the
+    /// transport's lock waiters afterwards.
     fn lock<'a>(
         &self,
         py: Python<'_>,

@@ -123,7 +123,7 @@ pub fn run(connect: &Connect) -> Result<Report> {
     let mut events = Events::with_capacity(1024);
     let mut slots: Vec<Option<Slot>> = (0..connect.concurrency).map(|_| None).collect();
     let mut buffer = vec![0; 64 * 1024];
-    let mut tally = Tally::new();
+    let mut counts = Counts::new();
 
     let meter = CpuMeter::start(&pids);
     let started = now_ns();
@@ -135,7 +135,7 @@ pub fn run(connect: &Connect) -> Result<Report> {
             begun += 1;
             match Conn::start(poll.registry(), &connect.plan, i as u32, begun) {
                 Ok(conn) => *slot = Some(Slot::new(conn)),
-                Err(error) => tally.errors.add(format!("open: {error:#}")),
+                Err(error) => counts.errors.add(format!("open: {error:#}")),
             }
         }
         let before = now_ns();
@@ -148,8 +148,8 @@ pub fn run(connect: &Connect) -> Result<Report> {
             let Some(current) = slot.as_mut() else { continue };
             match current.advance(&connect.plan, event, &mut buffer) {
                 Ok(false) => continue,
-                Ok(true) => tally.finished(current),
-                Err(error) => tally.errors.add(format!("{error:#}")),
+                Ok(true) => counts.finished(current),
+                Err(error) => counts.errors.add(format!("{error:#}")),
             }
             *slot = None;
         }
@@ -157,7 +157,7 @@ pub fn run(connect: &Connect) -> Result<Report> {
         if now - swept > SWEEP_NS {
             swept = now;
             for slot in &mut slots {
-                tally.give_up(slot, now);
+                counts.give_up(slot, now);
             }
         }
     }
@@ -165,21 +165,21 @@ pub fn run(connect: &Connect) -> Result<Report> {
     let seconds = ns as f64 / 1e9;
     Ok(Report {
         mode: "connect",
-        handshakes: tally.handshakes,
+        handshakes: counts.handshakes,
         seconds,
-        handshakes_per_s: tally.handshakes as f64 / seconds,
-        open_latency_us: tally.open.percentiles(),
-        close_latency_us: tally.close.percentiles(),
-        total_latency_us: tally.total.percentiles(),
-        cpu: meter.stop(tally.handshakes, ns, connect.busy_poll.then_some(idle)),
-        left_open: tally.left_open,
-        error_count: tally.errors.total(),
-        errors: tally.errors,
+        handshakes_per_s: counts.handshakes as f64 / seconds,
+        open_latency_us: counts.open.percentiles(),
+        close_latency_us: counts.close.percentiles(),
+        total_latency_us: counts.total.percentiles(),
+        cpu: meter.stop(counts.handshakes, ns, connect.busy_poll.then_some(idle)),
+        left_open: counts.left_open,
+        error_count: counts.errors.total(),
+        errors: counts.errors,
     })
 }
 
 /// What became of the connections.
-struct Tally {
+struct Counts {
     handshakes: u64,
     left_open: u64,
     open: Latency,
@@ -188,7 +188,7 @@ struct Tally {
     errors: Errors,
 }
 
-impl Tally {
+impl Counts {
     fn new() -> Self {
         Self {
             handshakes: 0,

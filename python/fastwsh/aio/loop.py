@@ -1,4 +1,4 @@
-"""The event loop of a server: in a thread of its own, or the one of who embeds the server."""
+"""The event loop of a server: in a thread of its own, or the loop of the embedding program."""
 
 import asyncio
 import logging

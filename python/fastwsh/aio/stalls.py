@@ -30,7 +30,7 @@ REPEAT_SECONDS: Final = 60.0
 message.
 """
 
-# If one task has run for this long since the first look, it is the one that blocks.
+# If one task has run for this long since the first sample, it is the one that blocks.
 _SECOND_LOOK_SECONDS: Final = 0.01
 _MAX_PLACES: Final = 1000
 
@@ -56,7 +56,7 @@ class Selector(selectors.DefaultSelector):
             native.resume()
 
 
-class _Look(NamedTuple):
+class _Sample(NamedTuple):
     """What a thread is doing: the task's handler, its line, and the innermost function."""
 
     task: Any
@@ -88,42 +88,42 @@ class Stalls:
         native.watch(self._note, selector is not None)
 
     def _note(self, number: int, seconds: float) -> None:
-        look = self._look(number)
-        if look is None:
+        sample = self._take_sample(number)
+        if sample is None:
             return
         time.sleep(_SECOND_LOOK_SECONDS)
-        again = self._look(number)
-        if again is not None and again.task is not look.task:
+        again = self._take_sample(number)
+        if again is not None and again.task is not sample.task:
             return
         now = time.monotonic()
-        if now - self._told.get(look.place, -REPEAT_SECONDS) < REPEAT_SECONDS:
+        if now - self._told.get(sample.place, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return
         if len(self._told) >= _MAX_PLACES:
             self._told.clear()
-        self._told[look.place] = now
+        self._told[sample.place] = now
         _LOGGER.warning(
             "Handler of %s blocks the event loop: it has kept others waiting for %.0f ms at %s%s; "
             "use what can be awaited, or a thread: await asyncio.to_thread(...)",
-            look.resource,
+            sample.resource,
             seconds * 1000,
-            look.place,
-            look.below,
+            sample.place,
+            sample.below,
         )
 
-    def _look(self, number: int) -> _Look | None:
+    def _take_sample(self, number: int) -> _Sample | None:
         """Return what the thread does, if it is still in this slice and in a task."""
         task = asyncio.current_task(self._loop)
         frames = list(_outwards(sys._current_frames().get(self._thread)))
         own = next((frame for frame in frames if _is_handlers(frame)), None)
         if task is None or own is None:
             return None
-        look = _Look(
+        sample = _Sample(
             task,
             _resource(task) or own.f_code.co_filename,
             _place(own),
             "" if frames[0] is own else f" (in {frames[0].f_code.co_name}, {_place(frames[0])})",
         )
-        return look if self._native.slice == number else None
+        return sample if self._native.slice == number else None
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

@@ -32,7 +32,7 @@ async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwa
             partial(function, *args, **kwargs), abandon_on_cancel=True
         )
         return result
-    import asyncio  # noqa: PLC0415 (only for who wants it)
+    import asyncio  # noqa: PLC0415 (few tests need it)
 
     return await asyncio.to_thread(function, *args, **kwargs)
 

@@ -79,12 +79,12 @@ class RecordingDispatcher(SourcesDispatcher):
                 is whatever the client offers first.
         """
         choose = open_handshake or functools.partial(choose_subprotocol, known=None)
-        farewell = loader.default_passive_closing_handshake
-        self._add(path, loader.HandlerSuite(choose, function, farewell), function)
+        passive_close = loader.default_passive_closing_handshake
+        self._add(path, loader.HandlerSuite(choose, function, passive_close), function)
 
     def add_replay(self, path: str, replay: "Replay") -> None:
         """Serve a path by what was recorded."""
-        suite = loader.HandlerSuite(replay.open, replay.play, replay.farewell)
+        suite = loader.HandlerSuite(replay.open, replay.play, replay.passive_close)
         self._add(path, suite, replay.play)
 
     def add_http(self, path: str, method: str | None) -> tuple[HttpPath, bool]:
@@ -146,7 +146,7 @@ class RecordingDispatcher(SourcesDispatcher):
         open_with = self._open_async if suite.opens_async else self._open
         suite.do_extra_handshake = functools.partial(open_with, suite.do_extra_handshake)
         if suite.is_async:
-            from fastwsh.testing import awaitable  # noqa: PLC0415 (asyncio only for who wants it)
+            from fastwsh.testing import awaitable  # noqa: PLC0415 (imports asyncio, which few tests need)
 
             suite.transfer_data = awaitable.make_transfer(call, self._recorder, _judging)
         else:

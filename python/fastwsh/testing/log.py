@@ -1,6 +1,6 @@
 """The log of one test server, though all servers of a process share the loggers.
 
-Handlers run in a context that says whose they are. A thread that a handler starts does not inherit
+Handlers run in a context that names their server. A thread that a handler starts does not inherit
 it, so that what such a thread logs belongs to no server.
 """
 

@@ -62,7 +62,8 @@ class ServerRecord:
     def log(self) -> list[str]:
         """The lines that this server and its handlers have logged, from level INFO on.
 
-        Lines of threads that a handler has started are missing: it cannot be told whose they are.
+        Lines of threads that a handler has started are missing: nothing tells which connection
+        they belong to.
         """
         return list(self._log.lines)
 

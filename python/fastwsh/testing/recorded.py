@@ -253,7 +253,7 @@ class RecordedConnection(RequestView):
         return _core.create_closing_handshake_body(code, self.close_reason or "")
 
     def _send_pong(self, body: bytes) -> None:
-        # nobody is left who could be told
+        # no caller is left to get the exception
         with contextlib.suppress(OSError, ConnectionTerminatedException):
             if self.is_open and not self._request.server_terminated:
                 self._blocking_stream._send_pong(body)

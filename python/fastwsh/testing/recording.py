@@ -34,7 +34,7 @@ _PACKAGE: Final = str(Path(fastwsh.__file__).parent)
 _LIBRARY: Final = str(Path(contextlib.__file__))
 
 
-# The connection whose handler runs in this context.
+# The connection of the handler that runs in this context.
 _HANDLED: Final[ContextVar["Recordable | None"]] = ContextVar("fastwsh_handled", default=None)
 
 
@@ -257,7 +257,7 @@ class Recorder:
 
     @staticmethod
     def handled_here() -> Recordable | None:
-        """Return the connection whose handler the calling code is."""
+        """Return the connection of the handler that calls this."""
         return _HANDLED.get()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
@@ -266,17 +266,17 @@ class Recorder:
             return wait_for(self._changed, condition, timeout)
 
     def note_change(self) -> None:
-        """Let those who wait look again."""
+        """Let all waiting threads check their conditions again."""
         with self._changed:
             self._changed.notify_all()
 
     def running(self) -> list[Recordable]:
-        """Return the connections whose handlers run."""
+        """Return the connections with a running handler."""
         with self._changed:
             return list(self._running)
 
     def wait_idle(self, timeout: float) -> list[Recordable]:
-        """Wait until no session is left; return the connections whose handlers run all the same."""
+        """Wait until no session is left; return those with a handler that still runs."""
         with self._changed:
             wait_for(self._changed, lambda: not self._sessions, timeout)
             return list(self._running)
@@ -291,7 +291,7 @@ class Recorder:
             self._messages.clear()
 
     def forget(self) -> None:
-        """Forget everything but who is running."""
+        """Forget everything but the running handlers."""
         self.forget_history()
         with self._changed:
             self.errors.clear()

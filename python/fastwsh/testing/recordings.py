@@ -128,7 +128,7 @@ class Recordings:
             HarError: The file is there, and is no HAR file.
             OSError: It cannot be written.
         """
-        from fastwsh.record.proxy import Proxy  # noqa: PLC0415 (only for who records)
+        from fastwsh.record.proxy import Proxy  # noqa: PLC0415 (only recording needs it)
         from fastwsh.record.redaction import Redaction  # noqa: PLC0415
         from fastwsh.record.upstream import Place  # noqa: PLC0415
         from fastwsh.record.writer import HarWriter  # noqa: PLC0415

@@ -149,7 +149,7 @@ class Replay:
                 turn.place = len(steps)
             self._recorder.note_change()
 
-    def farewell(self, request: Any) -> tuple[int | None, str]:
+    def passive_close(self, request: Any) -> tuple[int | None, str]:
         """Return code and reason of the answer to the client's close frame."""
         turn: _Turn = request._replay_turn
         answer = farewell_of(turn.conversation)

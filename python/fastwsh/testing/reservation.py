@@ -28,7 +28,7 @@ class Reservation:
             listener.close()
         self._sockets: list[tuple[socket.socket, AddressInfo]] = []
         for address, info in wanted:
-            # what somebody else has taken meanwhile is an error for who wants to listen again
+            # if another program has taken the port meanwhile, listening again reports it
             with contextlib.suppress(OSError):
                 self._sockets.append((address.bind(), info))
 

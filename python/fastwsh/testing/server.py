@@ -240,7 +240,7 @@ def running_server(
 
 
 def _running_loop() -> Any:
-    import asyncio  # noqa: PLC0415 (only for who has a loop)
+    import asyncio  # noqa: PLC0415 (only programs with a loop need it)
 
     try:
         return asyncio.get_running_loop()
@@ -251,6 +251,6 @@ def _running_loop() -> Any:
 
 
 def _in_loop(function: Callable[[Any], Any], loop: Any) -> Callable[[Any], Any]:
-    from fastwsh.testing import awaitable  # noqa: PLC0415 (asyncio only for who wants it)
+    from fastwsh.testing import awaitable  # noqa: PLC0415 (imports asyncio, which few tests need)
 
     return awaitable.in_loop(function, loop)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HANDLER_SECONDS", "ServerLife"]
 
-# A client that lives answers a close frame in a millisecond; one whose event loop has ended, or
+# A live client answers a close frame in a millisecond; one whose event loop has ended, or
 # that nobody reads, never does.
 _CLOSE_SECONDS: Final = 1.0
 
@@ -182,7 +182,7 @@ class ServerLife(Recordings):
                 return
             try:
                 self.start()
-            except Exception as error:  # noqa: BLE001 (told to who checks)
+            except Exception as error:  # noqa: BLE001 (noted as a failure)
                 self._recorder.note_error("/", error, f"the test server did not restart: {error}")
 
     def _forget_return(self) -> None:

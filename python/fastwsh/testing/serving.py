@@ -185,7 +185,7 @@ class RecordedServer(WebSocketServer):
     def _serve(self) -> None:
         try:
             self.serve_forever()
-        except BaseException as error:  # noqa: BLE001 (told to who waits for the start)
+        except BaseException as error:  # noqa: BLE001 (raised where the start is awaited)
             self._error = error
         finally:
             self._is_serving.set()
@@ -207,7 +207,7 @@ class RecordedServer(WebSocketServer):
         self._is_serving.set()
 
     def _make_event_loop(self) -> "HandlerLoop":
-        from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (asyncio for who needs it)
+        from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (imports asyncio, which few tests need)
 
         return EventLoopThread(self._event_loop_kind, monotonic)
 

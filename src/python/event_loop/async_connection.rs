@@ -26,7 +26,7 @@ use crate::{
 /// A connection in an event loop.
 #[pyclass(frozen, module = "fastwsh._core")]
 pub(in crate::python) struct AsyncConnection {
-    shared: Arc<LoopState>,
+    state: Arc<LoopState>,
     transport: Arc<Transport>,
     token: ReactorToken,
     budget: Budget,
@@ -35,7 +35,7 @@ pub(in crate::python) struct AsyncConnection {
 
 impl Drop for AsyncConnection {
     fn drop(&mut self) {
-        self.shared.forget(self.token);
+        self.state.forget(self.token);
     }
 }
 
@@ -43,13 +43,13 @@ impl Drop for AsyncConnection {
 impl AsyncConnection {
     #[new]
     fn new(event_loop: &EventLoop, connection: &Bound<'_, Connection>) -> PyResult<Self> {
-        let shared = event_loop.shared().clone();
+        let state = event_loop.state().clone();
         let transport = connection.get().transport.clone();
-        let token = shared.watch(&transport).map_err(|error| os_error(&error))?;
-        let event_loop = shared
+        let token = state.watch(&transport).map_err(|error| os_error(&error))?;
+        let event_loop = state
             .event_loop(connection.py())
             .ok_or_else(|| PyRuntimeError::new_err("the event loop has ended"))?;
-        Ok(Self { shared, transport, token, budget: Budget::new(), event_loop })
+        Ok(Self { state, transport, token, budget: Budget::new(), event_loop })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -57,9 +57,9 @@ impl AsyncConnection {
     }
 
     fn watch_end(&self, on_end: Py<PyAny>) {
-        let before = self.shared.with(self.token, |entry| entry.on_end.replace(on_end));
+        let before = self.state.with(self.token, |entry| entry.on_end.replace(on_end));
         drop(before);
-        self.shared.reactor().watch_end(self.token, self.token.number());
+        self.state.reactor().watch_end(self.token, self.token.number());
     }
 
     fn is_end_told(&self) -> bool {
@@ -67,12 +67,12 @@ impl AsyncConnection {
     }
 
     fn watch_server_close(&self) {
-        self.shared.reactor().wake_reader(self.token, self.token.number());
-        self.shared.wake_soon(&self.transport);
+        self.state.reactor().wake_reader(self.token, self.token.number());
+        self.state.wake_soon(&self.transport);
     }
 
     fn close(&self) {
-        self.shared.forget(self.token);
+        self.state.forget(self.token);
     }
 }
 
@@ -93,19 +93,19 @@ impl AsyncConnection {
 
     /// Says that an operation goes on when others have had their turn.
     pub(super) fn begin_turn(&self) {
-        self.shared.begin_turn(self.token);
+        self.state.begin_turn(self.token);
     }
 
     /// Says that it goes on now, or is given up.
     pub(super) fn end_turn(&self) {
-        self.shared.end_turn(self.token);
+        self.state.end_turn(self.token);
     }
 
     /// Registers an operation to be woken when it should try again. Returns `false` if the
     /// connection is not watched any more.
     pub(super) fn wake_later(&self, operation: &Bound<'_, OperationFuture>) -> bool {
         self.budget.renew();
-        self.shared.add_waiter(self.token, operation.clone().unbind())
+        self.state.add_waiter(self.token, operation.clone().unbind())
     }
 
     /// Gives the work up.
@@ -133,7 +133,7 @@ impl AsyncConnection {
             self.budget.renew();
             return Err(Retry::AfterOthers.into());
         }
-        let attempt = Attempt::new(&self.shared);
+        let attempt = Attempt::new(&self.state);
         loop {
             // each step does its part and names the next one; only the last returns
             let next = match work {
@@ -142,7 +142,7 @@ impl AsyncConnection {
                     return self.receive(py, stream.bind(py), &attempt);
                 }
                 Work::Send(stream, Outgoing { message, end, binary }, unsent) => {
-                    let here = InEventLoop::enter(&self.shared);
+                    let here = InEventLoop::enter(&self.state);
                     let (stream, message) = (stream.bind(py).get(), message.bind(py));
                     stream.send(message, *end, *binary, unsent, &attempt)?;
                     drop(here);
@@ -155,14 +155,14 @@ impl AsyncConnection {
                     Work::Drain
                 }
                 Work::Ping(stream, outgoing) => {
-                    let _here = InEventLoop::enter(&self.shared);
+                    let _here = InEventLoop::enter(&self.state);
                     let body = outgoing.message.bind(py);
                     let ping = intern!(py, "send_ping");
                     stream.bind(py).call_method1(ping, (body, outgoing.binary))?;
                     Work::Drain
                 }
                 Work::Close(stream, closing) => {
-                    let _here = InEventLoop::enter(&self.shared);
+                    let _here = InEventLoop::enter(&self.state);
                     // a message that another task has begun to send comes before the close frame
                     stream.bind(py).get().send_earlier(py, &attempt)?;
                     let reason = closing.reason.bind(py);
@@ -177,7 +177,7 @@ impl AsyncConnection {
                 Work::AwaitClose(stream) => {
                     // as in `receive`
                     self.set_awaits_input(true);
-                    let here = InEventLoop::enter(&self.shared);
+                    let here = InEventLoop::enter(&self.state);
                     self.received(Stream::receive_close(stream.bind(py), &attempt))?;
                     drop(here);
                     self.set_awaits_close(false);
@@ -230,7 +230,7 @@ impl AsyncConnection {
                 return Err(Retry::WhenWoken.into());
             }
         }
-        let _here = InEventLoop::enter(&self.shared);
+        let _here = InEventLoop::enter(&self.state);
         self.received(Stream::receive(stream, ReceiveGoal::Message, attempt))
     }
 

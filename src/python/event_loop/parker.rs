@@ -20,14 +20,14 @@ use crate::{
 /// One try of a coroutine's call. Until it is done, nothing may be changed that the next try does
 /// not know of.
 pub(super) struct Attempt<'a> {
-    shared: &'a LoopState,
+    state: &'a LoopState,
     /// How long the try lasts.
     slice: OnceCell<Slice>,
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(shared: &'a LoopState) -> Self {
-        Self { shared, slice: OnceCell::new() }
+    pub(super) fn new(state: &'a LoopState) -> Self {
+        Self { state, slice: OnceCell::new() }
     }
 
     pub(super) fn parker<'p, 'py>(
@@ -35,7 +35,7 @@ impl<'a> Attempt<'a> {
         py: Python<'py>,
         transport: &'p Transport,
     ) -> Parker<'p, 'py> {
-        Parker { slice: Some(&self.slice), ..Parker::new(py, self.shared, transport) }
+        Parker { slice: Some(&self.slice), ..Parker::new(py, self.state, transport) }
     }
 }
 
@@ -57,7 +57,7 @@ impl Scheduler for Attempt<'_> {
         transport: &Transport,
         work: &mut WaitingWork<'_>,
     ) -> PyResult<()> {
-        Scheduler::send(self.shared, py, transport, work)
+        Scheduler::send(self.state, py, transport, work)
     }
 
     fn with_parker(&self, py: Python<'_>, transport: &Transport, work: &mut ParkedWork<'_>) {
@@ -76,7 +76,7 @@ impl Scheduler for Attempt<'_> {
         let parker = self.parker(py, transport);
         if parker.wait_for_lock(transport.lock_waiters(), &|| try_lock(mutex).is_some()).is_ok() {
             // the next try will find out
-            self.shared.wake_soon(transport);
+            self.state.wake_soon(transport);
         }
         Err(Retry::WhenWoken.into())
     }
@@ -184,7 +184,7 @@ impl Scheduler for LoopState {
 /// Registers what a caller waits for.
 pub(super) struct Parker<'a, 'py> {
     py: Python<'py>,
-    shared: &'a LoopState,
+    state: &'a LoopState,
     transport: &'a Transport,
     slice: Option<&'a OnceCell<Slice>>,
     /// Set if the caller must make the call again.
@@ -193,12 +193,12 @@ pub(super) struct Parker<'a, 'py> {
 
 impl<'a, 'py> Parker<'a, 'py> {
     /// For a caller that makes its call only once.
-    pub(super) fn new(py: Python<'py>, shared: &'a LoopState, transport: &'a Transport) -> Self {
-        Self { py, shared, transport, slice: None, retry: Cell::new(None) }
+    pub(super) fn new(py: Python<'py>, state: &'a LoopState, transport: &'a Transport) -> Self {
+        Self { py, state, transport, slice: None, retry: Cell::new(None) }
     }
 
     fn token(&self) -> io::Result<ReactorToken> {
-        self.shared.token(self.transport)
+        self.state.token(self.transport)
     }
 
     fn again(&self, retry: Retry) -> io::Result<()> {
@@ -214,12 +214,12 @@ impl Park for Parker<'_, '_> {
 
     fn is_readable(&self) -> bool {
         // if the socket cannot be watched, the read will report the error
-        self.token().map_or(true, |token| self.shared.reactor().is_readable(token))
+        self.token().map_or(true, |token| self.state.reactor().is_readable(token))
     }
 
     fn mark_drained(&self) {
         if let Ok(token) = self.token() {
-            self.shared.reactor().mark_drained(token);
+            self.state.reactor().mark_drained(token);
         }
     }
 
@@ -238,7 +238,7 @@ impl Park for Parker<'_, '_> {
 
     fn wait_readable(&self) -> io::Result<()> {
         let token = self.token()?;
-        if self.shared.reactor().wake_reader(token, token.number()) {
+        if self.state.reactor().wake_reader(token, token.number()) {
             return self.again(Retry::WhenWoken);
         }
         Ok(())
@@ -246,7 +246,7 @@ impl Park for Parker<'_, '_> {
 
     fn wait_writable(&self) -> io::Result<()> {
         let token = self.token()?;
-        if self.shared.reactor().wake_writer(token, token.number()) {
+        if self.state.reactor().wake_writer(token, token.number()) {
             return self.again(Retry::WhenWoken);
         }
         Ok(())
@@ -257,7 +257,7 @@ impl Park for Parker<'_, '_> {
         lock_waiters: &LockWaiters,
         is_free: &dyn Fn() -> bool,
     ) -> io::Result<()> {
-        lock_waiters.register(self.shared.remote.waker(self.token()?.number()));
+        lock_waiters.register(self.state.remote.waker(self.token()?.number()));
         if is_free() {
             return Ok(());
         }

@@ -29,7 +29,7 @@ pub(super) struct Assembly {
     /// Keeps what is there: an `io.BytesIO` or `io.StringIO`, which give their memory away in the
     /// end instead of copying it.
     buffer: Option<Py<PyAny>>,
-    /// The beginning of a character whose end is in the next piece.
+    /// The beginning of a character that goes on in the next piece.
     cut: Vec<u8>,
     /// The size of the payload so far.
     pub(super) size: usize,
@@ -134,8 +134,8 @@ impl Assembly {
     }
 }
 
-/// The length of the bytes before a character that is cut at the end (RFC 3629 3). What is no
-/// UTF-8 at all is not cut: decoding will tell.
+/// The length of the bytes before a character that is cut at the end (RFC 3629 3). Bytes that are
+/// not UTF-8 do not count as cut: the decoder will report them.
 fn whole_characters(piece: &[u8]) -> usize {
     match std::str::from_utf8(&piece[piece.len().saturating_sub(3)..]) {
         Ok(_) => piece.len(),

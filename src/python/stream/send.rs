@@ -54,8 +54,8 @@ impl Inner {
         if self.server_terminated(py, &link)? {
             return Err(after_close(py).into());
         }
-        if let Some(place) = unsent.as_ref().and_then(|unsent| unsent.place()) {
-            return self.work_off(py, &link, scheduler, Some(place));
+        if let Some(pending) = unsent.as_ref().and_then(|unsent| unsent.pending()) {
+            return self.work_off(py, &link, scheduler, Some(pending));
         }
         if binary && message.is_instance_of::<PyString>() {
             let text = "Message for binary frame must not be instance of Unicode";

@@ -1,9 +1,10 @@
 //! Sends compressed messages in the order of their calls, and compresses the large ones of coroutines
 //! in steps, between which others run.
 //!
-//! A coroutine repeats its call. What is done of its message until then waits in a queue. Whoever
-//! has the turn goes on with the first message there, whose ever it is: nothing that is called later
-//! may be sent earlier, and nobody depends on when another task runs again.
+//! A coroutine repeats its call. Until then the queue keeps the part of its message that has been
+//! compressed. The caller that holds the lock always goes on with the first message of the queue, also
+//! if that is the message of another task: messages leave in the order of their calls, and no task
+//! depends on when another one runs again.
 
 use pyo3::prelude::*;
 
@@ -11,7 +12,7 @@ use super::{
     link::{turn_of, Turn},
     lock,
     send::encoded,
-    send_queue::{Place, Queued, Unsent},
+    send_queue::{PendingSend, Queued, Unsent},
     Inner, Link, Stream,
 };
 use crate::{
@@ -53,14 +54,14 @@ impl Stream {
         inner.work_off(py, &inner.link(py)?, scheduler, None)
     }
 
-    /// Frees a message whose caller does not repeat the call.
+    /// Frees the message of a call that will not be repeated.
     pub(in crate::python) fn forget_unsent(slf: &Bound<'_, Self>, unsent: &mut Unsent) {
-        if unsent.place().is_none() {
+        if unsent.pending().is_none() {
             return;
         }
         drop(std::mem::take(unsent));
         let Some(inner) = slf.get().get() else { return };
-        // if somebody is sending, that one will find it
+        // if another caller is sending, it will find that the message is given up
         if let Some(guard) = try_lock(&inner.compressing) {
             let transport = match inner.link(slf.py()) {
                 Ok(Link::Native(connection)) => Some(connection.get().transport.clone()),
@@ -88,15 +89,15 @@ impl Inner {
         let payload = bytes.as_bytes();
         if let Some(unsent) = unsent {
             if payload.len() > DEFLATE_AT_ONCE || self.queue.is_used() {
-                let place = unsent.begin();
+                let pending = unsent.begin();
                 self.queue.push(Queued {
-                    place: place.clone(),
+                    pending: pending.clone(),
                     framer: framer.clone().unbind(),
                     piece,
                     bytes: bytes.unbind(),
                     deflating: None,
                 });
-                return self.work_off(py, link, scheduler, Some(&place));
+                return self.work_off(py, link, scheduler, Some(&pending));
             }
         }
         // pieces must be sent in the order in which they were compressed (RFC 7692 7.2)
@@ -121,26 +122,26 @@ impl Inner {
         Ok(())
     }
 
-    /// Goes on with the first messages of the queue until the one at `place` is sent, or all are.
+    /// Goes on with the first messages of the queue until `pending` is sent, or all are.
     ///
     /// # Errors
-    /// That of sending the message at `place`, or a coroutine must repeat the call.
+    /// Sending `pending` has failed, or a coroutine must repeat the call.
     pub(super) fn work_off(
         &self,
         py: Python<'_>,
         link: &Link<'_>,
         scheduler: &dyn Scheduler,
-        place: Option<&Place>,
+        pending: Option<&PendingSend>,
     ) -> Result<(), Stop> {
         loop {
-            if let Some(outcome) = place.and_then(Place::take_outcome) {
+            if let Some(outcome) = pending.and_then(PendingSend::take_outcome) {
                 return Ok(outcome?);
             }
             let turn = turn_of(py, link, scheduler, &self.compressing)?;
             self.forget_given_up();
             let Some(mut message) = self.queue.pop() else { return Ok(()) };
             if let Some(outcome) = self.send_step(py, link, scheduler, &mut message) {
-                message.place.set_outcome(outcome);
+                message.pending.set_outcome(outcome);
                 drop(turn);
             } else {
                 self.queue.put_back(message);
@@ -174,7 +175,7 @@ impl Inner {
         Some(self.send_payload(py, link, scheduler, piece, &deflating.output, payload.len()))
     }
 
-    /// Frees the messages whose callers have gone; called by who has the turn.
+    /// Frees the messages that are not wanted any more. The caller holds the lock `compressing`.
     fn forget_given_up(&self) {
         // not locked: freeing a Python object may run other code
         for message in self.queue.take_given_up() {

@@ -20,36 +20,36 @@ use crate::{
 ///
 /// If this is dropped earlier, the message is not sent.
 #[derive(Default)]
-pub(in crate::python) struct Unsent(Option<Arc<Place>>);
+pub(in crate::python) struct Unsent(Option<Arc<PendingSend>>);
 
 impl Unsent {
-    /// Makes a place for the message.
-    pub(super) fn begin(&mut self) -> Arc<Place> {
+    /// Begins to send the message.
+    pub(super) fn begin(&mut self) -> Arc<PendingSend> {
         self.0.insert(Arc::default()).clone()
     }
 
-    /// The place of the message in the queue, if the call has begun.
-    pub(super) fn place(&self) -> Option<&Place> {
+    /// What the queue knows of the message, if the call has begun.
+    pub(super) fn pending(&self) -> Option<&PendingSend> {
         self.0.as_deref()
     }
 }
 
 impl Drop for Unsent {
     fn drop(&mut self) {
-        if let Some(place) = self.place() {
-            place.is_given_up.store(true, Ordering::Relaxed);
+        if let Some(pending) = self.pending() {
+            pending.is_given_up.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// A place in the queue of one stream.
+/// What a call and the queue share: whether the message is still wanted, and the result.
 #[derive(Default)]
-pub(super) struct Place {
+pub(super) struct PendingSend {
     is_given_up: AtomicBool,
     outcome: Mutex<Option<PyResult<()>>>,
 }
 
-impl Place {
+impl PendingSend {
     /// Takes the result of sending the message, once it is there.
     pub(super) fn take_outcome(&self) -> Option<PyResult<()>> {
         lock(&self.outcome).take()
@@ -64,7 +64,7 @@ impl Place {
     }
 }
 
-/// The messages that coroutines have begun to send.
+/// The messages of one stream that coroutines have begun to send.
 #[derive(Default)]
 pub(super) struct SendQueue {
     messages: Mutex<VecDeque<Queued>>,
@@ -73,7 +73,7 @@ pub(super) struct SendQueue {
 
 /// A message in the queue.
 pub(super) struct Queued {
-    pub(super) place: Arc<Place>,
+    pub(super) pending: Arc<PendingSend>,
     pub(super) framer: Py<DeflateFramer>,
     pub(super) piece: Piece,
     pub(super) bytes: Py<PyBytes>,
@@ -106,15 +106,15 @@ impl SendQueue {
         self.is_used.load(Ordering::Relaxed)
     }
 
-    /// Takes out the messages whose callers have gone.
+    /// Takes out the messages that are not wanted any more.
     pub(super) fn take_given_up(&self) -> Vec<Queued> {
         let mut messages = lock(&self.messages);
-        if !messages.iter().any(|message| message.place.is_given_up()) {
+        if !messages.iter().any(|message| message.pending.is_given_up()) {
             return Vec::new();
         }
         let all = std::mem::take(&mut *messages);
         let (gone, kept): (Vec<_>, _) =
-            all.into_iter().partition(|message| message.place.is_given_up());
+            all.into_iter().partition(|message| message.pending.is_given_up());
         *messages = kept.into();
         self.is_used.store(!messages.is_empty(), Ordering::Relaxed);
         gone

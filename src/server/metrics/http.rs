@@ -32,7 +32,7 @@ const MAX_CONNECTIONS: usize = 256;
 const HEAD_TIME: Duration = Duration::from_secs(1);
 
 /// A peer that needs longer than this for a request and its answer is cut, to free its place.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// How long accepting pauses after an error, for instance when no descriptors are left.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -65,7 +65,7 @@ pub(in crate::server) async fn serve(
             builder.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
             let answering = builder.serve_connection(TokioIo::new(stream), service);
             // a peer that breaks off needs no answer
-            let _ = timeout(PATIENCE, answering).await;
+            let _ = timeout(ANSWER_TIME, answering).await;
             drop(place);
         });
     }
