@@ -1,6 +1,9 @@
 """HTTP/2 and HTTP/3 for tests of what is the same over both: a fixture of a test's version."""
 
-from collections.abc import Callable
+import contextlib
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +14,7 @@ from conftest import Server
 from fastwsh.testing import WsServer
 from http2_support import Http2Client
 from http3_support import Http3Client, write_certificate
+from wire import Client
 
 __all__ = ["OVER_BOTH", "Over", "StreamClient", "over"]
 
@@ -38,6 +42,19 @@ class Over:
     connect_unchecked: Callable[[Server | WsServer], StreamClient]
     cancelled: int
     malformed: int
+
+    @contextmanager
+    def connect_old(self, server: Server) -> Iterator[Client]:
+        """Open a connection of HTTP/1.1 to the same server."""
+        with server.connect() as plain:
+            if self.scheme == "http":
+                yield plain
+                return
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            with contextlib.closing(context.wrap_socket(plain.socket)) as wrapped:
+                yield Client.over(wrapped, server.port)
 
 
 OVER_BOTH = pytest.mark.parametrize("over", ["2", "3"], indirect=True)

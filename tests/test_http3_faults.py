@@ -215,6 +215,17 @@ def test_idle_connections_end_and_those_with_a_websocket_stay(start: Any):
         assert busy.wait_closed() == ErrorCode.H3_NO_ERROR
 
 
+def test_a_connection_with_a_silent_websocket_is_kept(start: Any):
+    server = start()
+    with Http3Client(server, idle_timeout=9) as client:
+        client.websocket("/echo")
+        # the handshake's last packets may come behind the answer
+        for _ in range(2):
+            end = client.quic._close_at
+            # each packet of the server puts the end off
+            client.wait(lambda end=end: client.quic._close_at > end + 1)
+
+
 def test_an_idle_connection_does_not_delay_the_stop(start: Any):
     server = start("--shutdown-timeout", "600")
     with Http3Client(server) as client:

@@ -266,6 +266,11 @@ def test_server_for_tests(tmp_path: Path):
         def told(connection):
             connection.send(connection.request.protocol)
 
+        @server.handler("/wait")
+        def wait(connection):
+            connection.send(connection.recv())
+            connection.recv()
+
         @server.handler("/told/async")
         async def told_async(connection):
             await connection.send(connection.request.protocol)
@@ -273,6 +278,20 @@ def test_server_for_tests(tmp_path: Path):
         with Http3Client(server) as client:
             for path in ("/told", "/told/async"):
                 assert client.websocket(path).read_frame() == Frame(TEXT, b"HTTP/3")
+            # what is open stays, and nobody else comes in
+            kept = client.websocket("/wait")
+            server.refuse()
+            with Http3Client(server, connects=False) as other:
+                for _ in range(5):
+                    other.take(0.01)
+                kept.send_frame(TEXT, b"x")
+                assert kept.read_frame() == Frame(TEXT, b"x")
+                assert not other.is_connected
+            server.start()
+            with Http3Client(server) as other:
+                assert other.websocket("/told").read_frame() == Frame(TEXT, b"HTTP/3")
+            kept.send_close()
+            kept.read_frame()
         # it comes back on the same port
         server.stop()
         server.start()

@@ -45,9 +45,9 @@ _MAX_CONTROL_BYTES: Final = 16 * 1024
 # ends.
 _PATIENCE: Final = 5.0
 
-# Seconds between packets that keep a connection with streams alive: NATs forget UDP within 30 s,
-# and so do clients.
-_ALIVE_SECONDS: Final = 10.0
+# Packets that keep a connection with streams alive, in the time after which it would be taken for
+# gone; two may be lost.
+_PACKETS_OF_LIFE: Final = 3
 
 # Memory that a client may keep us from giving back, in streams that were reset.
 _MANY: Final = 64
@@ -413,7 +413,8 @@ class Connection(QuicConnectionProtocol):
         if self._streams:
             self._quic.send_ping(0)
             self.transmit()
-        self._timer_of_life = self._loop.call_later(_ALIVE_SECONDS, self._keep_alive)
+        seconds = self._pacing.idle_seconds() / _PACKETS_OF_LIFE
+        self._timer_of_life = self._loop.call_later(seconds, self._keep_alive)
 
     def _later(self, seconds: float | None, function: Any) -> asyncio.TimerHandle | None:
         return None if seconds is None else self._loop.call_later(seconds, function)

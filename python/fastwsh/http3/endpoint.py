@@ -23,8 +23,7 @@ __all__ = ["Endpoint", "Limits"]
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
-# Seconds without a packet after which a client is taken for gone; those with streams get one every
-# ten seconds.
+# Seconds without a packet after which a client is taken for gone. NATs forget UDP at that age.
 _IDLE_SECONDS: Final = 30.0
 
 # Handshakes that may be under way. Each costs some 100 KB until its time is over, and without
@@ -66,6 +65,12 @@ class _Server(QuicServer):
 class Endpoint:
     """Serves HTTP/3 from `start` to `stop`.
 
+    Attributes:
+        sockets: The UDP sockets.
+        port: The port of the first of them.
+        limits: What a client may do.
+        accepts: Whether new connections are served. Packets that begin others are dropped.
+
     Args:
         sockets: Bound UDP sockets, which become its own.
         certificate: A file with the certificate chain, PEM.
@@ -101,6 +106,7 @@ class Endpoint:
         self._servers: list[_Server] = []
         self._handshaking: set[Connection] = set()
         self._open: set[Connection] = set()
+        self.accepts = True
         self._is_stopping = False
         self._is_flooded = False
         self._changed: asyncio.Event | None = None
@@ -232,7 +238,7 @@ class Endpoint:
                 _MAX_HANDSHAKES,
             )
         self._is_flooded = is_flooded
-        if is_flooded or self._is_stopping:
+        if is_flooded or self._is_stopping or not self.accepts:
             raise _TooManyHandshakesError
         connection = Connection(quic, self)
         self._handshaking.add(connection)

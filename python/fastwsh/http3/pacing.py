@@ -74,6 +74,12 @@ class Pacing:
         limit = self._quic._local_max_streams_bidi
         limit.value = limit.sent = streams
 
+    def idle_seconds(self) -> float:
+        """Return after how many seconds without a packet an end takes the other for gone."""
+        ours: float = self._quic.configuration.idle_timeout
+        theirs: float | None = self._quic._remote_max_idle_timeout
+        return ours if theirs is None else min(ours, theirs)
+
     def unsent(self, stream_id: int) -> int:
         """Return how many bytes of a stream have not been sent at all."""
         stream = self._quic._streams.get(stream_id)

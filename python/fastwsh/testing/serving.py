@@ -150,6 +150,8 @@ class RecordedServer(WebSocketServer):
         """Accept no more connections, and keep the addresses; those that are open stay."""
         assert self._core is not None  # noqa: S101 (it serves)
         self._core.stop_listening()
+        if self._http3 is not None:
+            self._http3.accepts = False
         return self._reserve()
 
     def accept_again(self, reservation: Reservation) -> None:
@@ -160,6 +162,8 @@ class RecordedServer(WebSocketServer):
             self.server_activate()
         for listener, _ in self._sockets:
             self._core.listen(forks.duplicate(listener))
+        if self._http3 is not None:
+            self._http3.accepts = True
 
     def _reserve(self) -> Reservation:
         sockets, self._sockets = self._sockets, []
