@@ -13,7 +13,7 @@ use crate::protocol::head::latin1;
 const MAX_BODY: usize = 4096;
 
 /// The time limit for reading that body, which may never end.
-const BODY_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The most headers in an answer: more than any server sends. The bytes of a head are limited as
 /// well.
@@ -38,12 +38,27 @@ impl Answer {
             return None;
         }
         let status = response.code?;
-        let known = http::StatusCode::from_u16(status).ok()?.canonical_reason();
-        let own = response.reason.filter(|reason| !reason.is_empty());
-        let phrase = known.or(own).unwrap_or("(an unknown status)").to_owned();
+        let phrase = phrase(http::StatusCode::from_u16(status).ok()?, response.reason);
         let fields = response.headers.iter();
         let headers = fields.map(|field| (field.name.to_ascii_lowercase(), latin1(field.value)));
         Some(Self { status, phrase, headers: headers.collect() })
+    }
+
+    /// Reads the answer of a server that speaks HTTP/2.
+    pub(super) fn of_http2<B>(response: &http::Response<B>) -> Self {
+        let fields = response.headers().iter();
+        let fields = fields.map(|(name, value)| (name.to_string(), latin1(value.as_bytes())));
+        Self {
+            status: response.status().as_u16(),
+            phrase: phrase(response.status(), None),
+            headers: fields.collect(),
+        }
+    }
+
+    /// How many bytes of the body to read.
+    pub(super) fn body_bytes(&self) -> usize {
+        let length = self.list("content-length").and_then(|length| length.parse().ok());
+        length.unwrap_or(MAX_BODY).min(MAX_BODY)
     }
 
     /// The values of a header, joined (RFC 9110 5.3).
@@ -77,7 +92,7 @@ impl Answer {
     }
 
     /// Whether the server says that this very port speaks TLS.
-    fn wants_tls(&self, body: &[u8]) -> bool {
+    pub(super) fn wants_tls(&self, body: &[u8]) -> bool {
         match self.status {
             400 => {
                 let words = String::from_utf8_lossy(body).to_ascii_lowercase();
@@ -107,6 +122,12 @@ const SAID_FOR_PLAIN_TEXT: [&str; 6] = [
     "this server only speaks https on this port",
 ];
 
+/// The name of a status, or else the server's own words.
+fn phrase(status: http::StatusCode, own: Option<&str>) -> String {
+    let own = own.filter(|reason| !reason.is_empty());
+    status.canonical_reason().or(own).unwrap_or("(an unknown status)").to_owned()
+}
+
 /// The values of a header, joined (RFC 9110 5.3).
 pub(super) fn list(headers: &[(String, String)], name: &str) -> Option<String> {
     let values: Vec<_> =
@@ -120,8 +141,7 @@ pub(super) async fn read_body(
     answer: &Answer,
     body: &mut Vec<u8>,
 ) {
-    let length = answer.list("content-length").and_then(|length| length.parse().ok());
-    let wanted = length.unwrap_or(MAX_BODY).min(MAX_BODY);
+    let wanted = answer.body_bytes();
     let reading = async {
         let mut chunk = [0; 1024];
         while body.len() < wanted {

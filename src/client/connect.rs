@@ -1,16 +1,19 @@
 //! Opens a connection to a target.
 
+mod http2;
 mod reach;
 
-use std::{future::Future, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Instant};
+use std::{
+    future::Future, io, net::SocketAddr, os::fd::OwnedFd, path::Path, sync::Arc, time::Instant,
+};
 
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    net::UnixStream,
+    net::{TcpStream, UnixStream},
     time::timeout_at,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{client::TlsStream, TlsConnector};
 use tokio_tungstenite::{
     client_async_with_config,
     tungstenite::{
@@ -37,6 +40,8 @@ use crate::{
 /// How a server begins that has spoken TLS already.
 const TLS_RECORD: &[u8] = b"\x16\x03";
 
+const EXPECTS_TLS: &str = "it speaks TLS; use wss:// there";
+
 /// An open connection.
 #[derive(Debug)]
 pub struct Connected {
@@ -61,20 +66,14 @@ pub struct Connected {
 /// # Errors
 /// A sentence for the user; nothing is left open.
 pub async fn connect(target: &Target, options: &Options) -> Result<Connected, ConnectError> {
-    let attempt = Attempt {
-        target,
-        options,
-        deadline: options.open_timeout.and_then(|limit| Instant::now().checked_add(limit)),
-    };
+    if options.http2 {
+        return http2::connect(target, options).await;
+    }
+    let attempt = Attempt::new(target, options);
     let request = request::make(target, options)?;
     match &target.place {
-        Place::Unix(_) if options.proxy.is_some() => Err(ConnectError::ProxyUrl {
-            of: String::new(),
-            reason: "a Unix socket is not behind a proxy; leave one of them out".to_owned(),
-        }),
         Place::Unix(path) => {
-            let stream = attempt.within("accept the connection", UnixStream::connect(path)).await?;
-            let stream = stream.map_err(|error| attempt.unreachable(&error))?;
+            let stream = attempt.reach_unix(path).await?;
             let (stream, opened) = attempt.open(stream, request).await?;
             let descriptor = stream.into_std().map(OwnedFd::from);
             let descriptor = descriptor.map_err(|error| attempt.unreachable(&error))?;
@@ -88,21 +87,7 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
             Ok(opened.over(Arc::new(PlainSocket::new(stream.into())), peer))
         }
         Place::Tcp { host, port, tls: true } => {
-            // load the files before connecting, so that a wrong file is reported without a server
-            let config = tls::load(&options.tls)?;
-            let name = options.tls.server_name.as_deref().unwrap_or(host);
-            let server = ServerName::try_from(name.to_owned()).map_err(|_| ConnectError::Url {
-                url: target.address(),
-                reason: format!("no certificate can be for {name:?}"),
-            })?;
-            let stream = attempt.lead(host, *port).await?;
-            let peer = stream.peer_addr().ok();
-            let stream = FirstBytes::of(stream);
-            let encrypting = TlsConnector::from(config).connect(server, stream).into_fallible();
-            let stream = attempt.within("finish the TLS handshake", encrypting).await?;
-            let stream = stream.map_err(|(error, stream)| {
-                tls::explain(&error, target.address(), name, stream.received())
-            })?;
+            let (stream, peer) = attempt.encrypt(host, *port).await?;
             let (stream, opened) = attempt.open(stream, request).await?;
             let (stream, connection) = stream.into_inner();
             let stream = stream.into_inner();
@@ -133,7 +118,49 @@ struct Attempt<'a> {
     deadline: Option<Instant>,
 }
 
+impl<'a> Attempt<'a> {
+    fn new(target: &'a Target, options: &'a Options) -> Self {
+        let deadline = options.open_timeout.and_then(|limit| Instant::now().checked_add(limit));
+        Self { target, options, deadline }
+    }
+}
+
 impl Attempt<'_> {
+    async fn reach_unix(&self, path: &Path) -> Result<UnixStream, ConnectError> {
+        if self.options.proxy.is_some() {
+            return Err(ConnectError::ProxyUrl {
+                of: String::new(),
+                reason: "a Unix socket is not behind a proxy; leave one of them out".to_owned(),
+            });
+        }
+        let stream = self.within("accept the connection", UnixStream::connect(path)).await?;
+        stream.map_err(|error| self.unreachable(&error))
+    }
+
+    /// Connects, and does the TLS handshake.
+    async fn encrypt(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<(TlsStream<FirstBytes<TcpStream>>, Option<SocketAddr>), ConnectError> {
+        // load the files before connecting, so that a wrong file is reported without a server
+        let config = tls::load(&self.options.tls, self.options.http2)?;
+        let name = self.options.tls.server_name.as_deref().unwrap_or(host);
+        let server = ServerName::try_from(name.to_owned()).map_err(|_| ConnectError::Url {
+            url: self.target.address(),
+            reason: format!("no certificate can be for {name:?}"),
+        })?;
+        let stream = self.lead(host, port).await?;
+        let peer = stream.peer_addr().ok();
+        let stream = FirstBytes::of(stream);
+        let encrypting = TlsConnector::from(config).connect(server, stream).into_fallible();
+        let stream = self.within("finish the TLS handshake", encrypting).await?;
+        let stream = stream.map_err(|(error, stream)| {
+            tls::explain(&error, self.target.address(), name, &stream.received().bytes())
+        })?;
+        Ok((stream, peer))
+    }
+
     /// Does the opening handshake and checks the answer.
     async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
@@ -176,16 +203,25 @@ impl Attempt<'_> {
                 return Err(wrong("Key mismatch in \"Sec-WebSocket-Accept\" header".to_owned()));
             }
         }
-        let extensions = list(&headers, "sec-websocket-extensions");
-        let deflate = negotiate::agreed(extensions.as_deref(), self.options.compression)
-            .map_err(|error| wrong(error.to_string()))?;
-        let subprotocol = list(&headers, "sec-websocket-protocol");
-        if subprotocol.as_ref().is_some_and(|name| !self.options.subprotocols.contains(name)) {
-            return Err(wrong(
-                "it chose a subprotocol that was not offered, or several".to_owned(),
-            ));
-        }
+        let (subprotocol, deflate) = self.agreed(&headers)?;
         Ok((stream, Opened { rest, headers, subprotocol, deflate }))
+    }
+
+    /// The subprotocol and the parameters of permessage-deflate that the server has chosen.
+    fn agreed(
+        &self,
+        headers: &[(String, String)],
+    ) -> Result<(Option<String>, Option<Agreement>), ConnectError> {
+        let extensions = list(headers, "sec-websocket-extensions");
+        let deflate = negotiate::agreed(extensions.as_deref(), self.options.compression)
+            .map_err(|error| self.answer(error.to_string()))?;
+        let subprotocol = list(headers, "sec-websocket-protocol");
+        if subprotocol.as_ref().is_some_and(|name| !self.options.subprotocols.contains(name)) {
+            return Err(
+                self.answer("it chose a subprotocol that was not offered, or several".to_owned())
+            );
+        }
+        Ok((subprotocol, deflate))
     }
 
     /// Sends a request that the caller has written. The caller reads the answer.
@@ -214,24 +250,27 @@ impl Attempt<'_> {
         error: Error,
         tap: HeadTap<'_, S>,
     ) -> ConnectError {
-        let address = self.target.address();
         let answer = tap.head().and_then(Answer::parse);
         match (error, answer) {
             // this includes HTTP/1.0, which tungstenite does not read
             (_, Some(answer)) if answer.status != 101 => {
                 let (stream, _, mut body) = tap.into_parts();
                 read_body(stream, &answer, &mut body).await;
-                let sent = self.options.headers.iter();
-                let had_credentials = self.target.credentials.is_some()
-                    || sent
-                        .map(|(name, _)| name)
-                        .any(|of| of.eq_ignore_ascii_case("authorization"));
-                let hint = answer.hint(&body, self.is_plain(), had_credentials);
-                let Answer { status, phrase, headers } = answer;
-                ConnectError::Status { address, status, phrase, hint, headers, body }
+                self.refusal(answer, body)
             }
             (error, _) => self.no_answer(error, &tap),
         }
+    }
+
+    /// The error for an answer with another status.
+    fn refusal(&self, answer: Answer, body: Vec<u8>) -> ConnectError {
+        let address = self.target.address();
+        let mut sent = self.options.headers.iter().map(|(name, _)| name);
+        let had_credentials = self.target.credentials.is_some()
+            || sent.any(|name| name.eq_ignore_ascii_case("authorization"));
+        let hint = answer.hint(&body, self.is_plain(), had_credentials);
+        let Answer { status, phrase, headers } = answer;
+        ConnectError::Status { address, status, phrase, hint, headers, body }
     }
 
     /// The error for an opening handshake that ends without an answer.
@@ -240,9 +279,7 @@ impl Attempt<'_> {
         match error {
             // the alert of a TLS server to a client that does not begin with a ClientHello (RFC
             // 8446 6)
-            _ if tap.bytes().starts_with(b"\x15\x03") => {
-                self.answer("it speaks TLS; use wss:// there".to_owned())
-            }
+            _ if tap.bytes().starts_with(b"\x15\x03") => self.answer(EXPECTS_TLS.to_owned()),
             Error::Io(error) if tls::is_cause(&error) => {
                 tls::explain(&error, address.clone(), &address, TLS_RECORD)
             }

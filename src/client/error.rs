@@ -14,7 +14,7 @@ pub enum Kind {
     Argument,
     /// Nothing answered in time.
     Timeout,
-    /// The server answered with another status than 101.
+    /// The server answered with another status than 101, or over HTTP/2 than 2xx.
     Status,
     /// The proxy does not lead to the server.
     Proxy,
@@ -134,6 +134,14 @@ pub enum ConnectError {
         /// What is wrong.
         reason: String,
     },
+    /// The server opens no WebSocket over HTTP/2 (RFC 8441).
+    #[error("{address} opens no WebSockets over HTTP/2: {reason}; connect over HTTP/1.1")]
+    NoHttp2 {
+        /// Host and port, or path.
+        address: String,
+        /// How that showed.
+        reason: String,
+    },
     /// The connection ended during the opening handshake.
     #[error("{address} ended the connection instead of answering the opening handshake: {reason}")]
     Ended {
@@ -142,7 +150,7 @@ pub enum ConnectError {
         /// How it ended.
         reason: String,
     },
-    /// The status of the answer is not 101 (RFC 6455 4.1 item 1).
+    /// The status of the answer is not 101 (RFC 6455 4.1 item 1), or over HTTP/2 not 2xx.
     #[error("{address} answered {status} {phrase} instead of opening a WebSocket{hint}")]
     Status {
         /// Host and port, or path.

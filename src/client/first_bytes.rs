@@ -1,32 +1,45 @@
-//! A stream that remembers how the server begins: whether that is TLS tells what is wrong.
+//! A stream that remembers how the server begins: whether that is TLS or HTTP/1.1 tells what is
+//! wrong.
 
 use std::{
     io,
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{ready, Context, Poll},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The type and the major version of a TLS record.
-const KEPT: usize = 2;
+use crate::locks::lock;
+
+/// The most bytes to keep: an answer of HTTP/1.1 may say in its body what it expects.
+const KEPT: usize = 2048;
+
+/// The first bytes of a server, as many as have come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Received(Arc<Mutex<Vec<u8>>>);
+
+impl Received {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        lock(&self.0).clone()
+    }
+}
 
 /// Passes everything on, and keeps the first received bytes.
 #[derive(Debug)]
 pub(super) struct FirstBytes<S> {
     stream: S,
-    received: [u8; KEPT],
+    received: Received,
     count: usize,
 }
 
 impl<S> FirstBytes<S> {
     pub(super) fn of(stream: S) -> Self {
-        Self { stream, received: [0; KEPT], count: 0 }
+        Self { stream, received: Received::default(), count: 0 }
     }
 
-    /// The first bytes, as many as have come.
-    pub(super) fn received(&self) -> &[u8] {
-        &self.received[..self.count]
+    pub(super) fn received(&self) -> &Received {
+        &self.received
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -42,9 +55,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstBytes<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let at = self.count;
-        let new = buffer.filled()[before..].iter();
-        self.count += self.received[at..].iter_mut().zip(new).map(|(to, from)| *to = *from).count();
+        if self.count < KEPT {
+            let new = &buffer.filled()[before..];
+            let new = &new[..new.len().min(KEPT - self.count)];
+            lock(&self.received.0).extend_from_slice(new);
+            self.count += new.len();
+        }
         Poll::Ready(Ok(()))
     }
 }

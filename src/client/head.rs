@@ -39,6 +39,10 @@ impl Trace {
     pub fn new(show: impl Fn(Way, &[u8]) + Send + Sync + 'static) -> Self {
         Self(Arc::new(show))
     }
+
+    pub(super) fn show(&self, way: Way, head: &[u8]) {
+        (self.0)(way, head);
+    }
 }
 
 impl fmt::Debug for Trace {
@@ -133,8 +137,8 @@ impl<'a, S> HeadTap<'a, S> {
     }
 
     fn show(&self, way: Way, bytes: &[u8]) {
-        if let Some(Trace(show)) = self.trace {
-            show(way, bytes);
+        if let Some(trace) = self.trace {
+            trace.show(way, bytes);
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Options {
     pub subprotocols: Vec<String>,
     /// Whether to offer permessage-deflate.
     pub compression: bool,
+    /// Whether to speak HTTP/2, by RFC 8441, in place of HTTP/1.1.
+    pub http2: bool,
     /// The time limit for connecting, TLS and the opening handshake together; `None` means no
     /// limit.
     pub open_timeout: Option<Duration>,
@@ -117,6 +119,7 @@ mod tests {
             headers: Vec::new(),
             subprotocols: Vec::new(),
             compression: true,
+            http2: false,
             open_timeout: None,
             tls: TlsOptions {
                 verification: Verification::Authorities(None),

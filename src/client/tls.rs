@@ -37,11 +37,14 @@ pub enum Verification {
     Off,
 }
 
-/// Reads the files.
+/// The name of HTTP/2 over TLS (RFC 9113 3.2).
+pub(super) const HTTP2: &[u8] = b"h2";
+
+/// Reads the files. `http2`: ask for HTTP/2 and nothing else.
 ///
 /// # Errors
 /// A sentence that names the file and the remedy.
-pub(super) fn load(options: &TlsOptions) -> Result<Arc<ClientConfig>, ConnectError> {
+pub(super) fn load(options: &TlsOptions, http2: bool) -> Result<Arc<ClientConfig>, ConnectError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -52,12 +55,15 @@ pub(super) fn load(options: &TlsOptions) -> Result<Arc<ClientConfig>, ConnectErr
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Trusting(provider)))
         }
     };
-    let config = match &options.identity {
+    let mut config = match &options.identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => builder
             .with_client_auth_cert(read_certificates("certificate", certificate)?, read_key(key)?)
             .map_err(|error| ConnectError::ClientCertificate(describe_own(&error)))?,
     };
+    if http2 {
+        config.alpn_protocols.push(HTTP2.to_vec());
+    }
     Ok(Arc::new(config))
 }
 
@@ -118,6 +124,9 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
+/// Why HTTP/2 is not possible if the server does not choose it in the TLS handshake.
+pub(super) const NO_ALPN: &str = "its TLS does not choose h2 (ALPN)";
+
 /// Whether the error comes from TLS.
 pub(super) fn is_cause(error: &std::io::Error) -> bool {
     cause(error).is_some()
@@ -139,6 +148,9 @@ pub(super) fn explain(
         },
         Some(rustls::Error::InvalidMessage(_)) if is_record(first) == Some(false) => {
             ConnectError::NotTls { address }
+        }
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            ConnectError::NoHttp2 { address, reason: NO_ALPN.to_owned() }
         }
         Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
             ConnectError::Tls {

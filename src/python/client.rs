@@ -27,6 +27,9 @@ use crate::{
 /// How long a signal may go unnoticed while connecting.
 const SIGNAL_SLICE: Duration = Duration::from_millis(100);
 
+/// How long the end of the program may wait for connections over HTTP/2.
+const EXIT_TIME: Duration = Duration::from_secs(1);
+
 /// The most pings to remember until their pongs arrive.
 const MAX_PINGS: usize = 1024;
 
@@ -37,6 +40,7 @@ pub(super) struct Options {
     headers: Vec<(String, String)>,
     subprotocols: Vec<String>,
     compression: bool,
+    http_version: u8,
     open_timeout: Option<f64>,
     max_message_bytes: Option<u64>,
     ca_file: Option<PathBuf>,
@@ -66,6 +70,9 @@ struct Attempt {
 
 impl Attempt {
     fn new(py: Python<'_>, url: &str, options: Options) -> PyResult<Self> {
+        if options.http_version == 2 {
+            finish_at_exit(py)?;
+        }
         let target = Target::parse(url).map_err(|error| raised(py, error))?;
         let open_timeout = options.open_timeout.map(Duration::try_from_secs_f64).transpose();
         let verification = if options.verify {
@@ -87,6 +94,7 @@ impl Attempt {
             headers: options.headers,
             subprotocols: options.subprotocols,
             compression: options.compression,
+            http2: options.http_version == 2,
             open_timeout: open_timeout.map_err(value_error)?,
             tls,
             proxy: proxy.map_err(|error| raised(py, error))?,
@@ -166,6 +174,22 @@ pub(super) fn connect_async<'py>(
             opened.into_pyobject(py).map(Bound::unbind)
         })
     })
+}
+
+/// Has the background of HTTP/2 send what is left when the program ends.
+fn finish_at_exit(py: Python<'_>) -> PyResult<()> {
+    static REGISTERED: PyOnceLock<()> = PyOnceLock::new();
+    REGISTERED
+        .get_or_try_init(py, || {
+            let finish = wrap_pyfunction!(finish_connections, py)?;
+            py.import("atexit")?.call_method1("register", (finish,)).map(drop)
+        })
+        .copied()
+}
+
+#[pyfunction]
+fn finish_connections(py: Python<'_>) {
+    py.detach(|| client::finish(EXIT_TIME));
 }
 
 /// Calls `show(mark, head)`: `>` for what is sent, `<` for what is received.

@@ -72,9 +72,10 @@ def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnectio
             followed by `:/resource`. ASCII only: percent-encode all other characters.
             `USER:PASSWORD@` before the host becomes an Authorization header, unless `headers` has
             one.
-        **options: `subprotocols`, `headers`, `origin`, `compression`, `open_timeout`,
-            `close_timeout`, `max_message_bytes`, `proxy`, `on_head`, and for TLS `ca_file`,
-            `verify`, `certificate`, `private_key` and `server_hostname`: see `options.Options`.
+        **options: `subprotocols`, `headers`, `origin`, `compression`, `http_version`,
+            `open_timeout`, `close_timeout`, `max_message_bytes`, `proxy`, `on_head`, and for TLS
+            `ca_file`, `verify`, `certificate`, `private_key` and `server_hostname`: see
+            `options.Options`.
 
     Returns:
         The connection; use it as a context manager, or close it.
@@ -83,7 +84,8 @@ def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnectio
         ConnectArgumentError: The URL, a header, a subprotocol or a file cannot be used.
         ConnectError: The connection could not be opened; the text says why and what to do.
         ConnectProxyError: The proxy cannot reach the server.
-        ConnectRefusedError: The server answered with another HTTP status than 101.
+        ConnectRefusedError: The server answered with another HTTP status than 101, or over HTTP/2
+            than 200.
         ConnectTimeoutError: It was not open within `open_timeout`.
     """
     settings = Options(**options)

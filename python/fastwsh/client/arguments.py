@@ -113,6 +113,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--origin", help="the Origin header")
     add("--auth", type=_auth, metavar="USER:PASSWORD",
         help="log in by an Authorization header, as USER:PASSWORD@ in the URL does")  # fmt: skip
+    add("--http2", action="store_true",
+        help="open the WebSocket on a stream of HTTP/2: with TLS the server must choose it, "
+        "without TLS it must expect it")  # fmt: skip
     add("--no-compression", action="store_true", help="do not offer permessage-deflate")
     add("--proxy", metavar="URL",
         help="go through a proxy: http://, socks5:// or socks5h://, which looks names up; with "
@@ -213,6 +216,10 @@ def _mistakes(options: argparse.Namespace) -> list[tuple[object, str]]:
             "--proxy and --no-proxy contradict each other; leave one out",
         ),
         (
+            options.http2 and options.record is not None,
+            "--record sees HTTP/1.1 only; leave out --http2",
+        ),
+        (
             options.auth is not None and has_header,
             "--auth and an Authorization header contradict each other; leave one out",
         ),
@@ -261,6 +268,7 @@ def connect_options(
         "origin": options.origin,
         # Frames are shown as they are.
         "compression": not (options.no_compression or options.raw),
+        "http_version": 2 if options.http2 else 1,
         "open_timeout": timeout,
         "close_timeout": timeout,
         "ca_file": options.cacert,

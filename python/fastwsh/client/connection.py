@@ -1,7 +1,8 @@
 """`ClientConnection`: an open WebSocket connection, for threads.
 
-One thread may send while another receives. Nothing runs in the background: pings are answered, and
-pongs and close frames noticed, only while a call receives.
+One thread may send while another receives. Pings are answered, and pongs and close frames noticed,
+only while a call receives: nothing runs in the background, except for HTTP/2, whose connections
+share a thread.
 """
 
 import math

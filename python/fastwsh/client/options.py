@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 __all__ = ["ConnectOptions", "Options", "proxy_variables"]
 
@@ -30,6 +30,7 @@ class ConnectOptions(TypedDict, total=False):
     headers: _Headers | None
     origin: str | None
     compression: bool
+    http_version: Literal[1, 2]
     open_timeout: float | None
     close_timeout: float | None
     max_message_bytes: int | None
@@ -52,6 +53,8 @@ class Options:
         headers: Headers to add to the opening request: a mapping, or pairs if a name occurs twice.
         origin: The Origin header; browsers send one, and servers may require it (RFC 6455 10.2).
         compression: Whether to offer permessage-deflate (RFC 7692).
+        http_version: 2 opens the WebSocket on a stream of HTTP/2 (RFC 8441). Over TLS the server
+            must choose it; without TLS it must expect it.
         open_timeout: Seconds for name lookup, TCP, TLS and the opening handshake together; None: no
             limit. The default is 10, since a server that works answers within one or two.
         close_timeout: Seconds for the closing handshake, after which the connection is cut; None:
@@ -72,13 +75,15 @@ class Options:
             host. True: the one that the environment names, see `proxy_variables`. None or False: no
             proxy.
         on_head: Called with `">"` or `"<"` and the bytes of each HTTP head that is sent or received
-            while connecting, including credentials; any thread may call it.
+            while connecting, including credentials; any thread may call it. Over HTTP/2 it has a
+            line for each field, such as `:status: 200`.
     """
 
     subprotocols: Sequence[str] = ()
     headers: _Headers | None = None
     origin: str | None = None
     compression: bool = True
+    http_version: Literal[1, 2] = 1
     open_timeout: float | None = 10
     close_timeout: float | None = 10
     max_message_bytes: int | None = DEFAULT_MAX_MESSAGE_BYTES
@@ -101,6 +106,8 @@ class Options:
             raise ValueError("private_key needs a certificate; name its file with certificate=")
         for name in ("open_timeout", "close_timeout", "max_message_bytes"):
             _check_limit(name, getattr(self, name))
+        if self.http_version not in (1, 2):
+            raise ValueError(f"http_version is {self.http_version!r}; give 1 or 2")
         if not (self.proxy is None or isinstance(self.proxy, str | bool)):
             raise TypeError(f"proxy is {self.proxy!r}; give a URL, True or None")
         if not (self.on_head is None or callable(self.on_head)):
@@ -119,6 +126,7 @@ class Options:
             "headers": headers,
             "subprotocols": subprotocols,
             "compression": self.compression,
+            "http_version": int(self.http_version),
             "open_timeout": self.open_timeout,
             "max_message_bytes": self.max_message_bytes,
             "ca_file": self.ca_file,

@@ -1,0 +1,130 @@
+//! The program's end of a WebSocket over HTTP/2.
+
+use std::{
+    io,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc,
+    },
+};
+
+use tokio::sync::Notify;
+
+use crate::connection::{ByteStream, Direction, Mode, PlainSocket, ReadinessSource, SendResult};
+
+/// Whether the program has ended the connection, which the bytes of a socket do not tell.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    is_gone: AtomicBool,
+    is_reset: AtomicBool,
+    changed: Notify,
+    leaving: Notify,
+}
+
+impl Ending {
+    pub(super) fn is_reset(&self) -> bool {
+        self.is_reset.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the program has ended both directions.
+    pub(super) async fn gone(&self) {
+        // one task waits, and the permit of a notification is kept for it
+        while !self.is_gone.load(Ordering::SeqCst) {
+            self.changed.notified().await;
+        }
+    }
+
+    /// Says that the process is about to end.
+    pub(super) fn leave(&self) {
+        self.leaving.notify_one();
+    }
+
+    /// Waits until the process is about to end.
+    pub(super) async fn leaving(&self) {
+        self.leaving.notified().await;
+    }
+
+    fn end(&self) {
+        self.is_gone.store(true, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+}
+
+/// One end of a pair of sockets; the other one belongs to the stream's task.
+#[derive(Debug)]
+pub(super) struct Http2Socket {
+    socket: PlainSocket,
+    is_tls: bool,
+    ending: Arc<Ending>,
+}
+
+impl Http2Socket {
+    pub(super) fn new(socket: PlainSocket, is_tls: bool, ending: Arc<Ending>) -> Self {
+        Self { socket, is_tls, ending }
+    }
+}
+
+impl Drop for Http2Socket {
+    fn drop(&mut self) {
+        self.ending.end();
+    }
+}
+
+impl ByteStream for Http2Socket {
+    fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
+        self.socket.receive(buffer, mode)
+    }
+
+    fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
+        self.socket.receive_slice(target, mode)
+    }
+
+    fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
+        self.socket.send(first, second, mode)
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.socket.has_unsent()
+    }
+
+    fn buffers_input(&self) -> bool {
+        self.socket.buffers_input()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    fn has_unread(&self) -> bool {
+        self.socket.has_unread()
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        self.socket.is_peer_gone()
+    }
+
+    fn traffic(&self) -> (u64, u64) {
+        self.socket.traffic()
+    }
+
+    fn end_sending(&self) {
+        self.socket.end_sending();
+    }
+
+    fn shutdown(&self, direction: Direction) {
+        self.socket.shutdown(direction);
+        if direction == Direction::Both {
+            self.ending.end();
+        }
+    }
+
+    fn reset(&self) {
+        self.ending.is_reset.store(true, Ordering::SeqCst);
+        self.ending.end();
+        self.socket.reset();
+    }
+
+    fn readiness(&self) -> ReadinessSource<'_> {
+        self.socket.readiness()
+    }
+}
