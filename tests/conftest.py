@@ -12,13 +12,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
 import pytest
 
 from cached_folders import make_once
+from http2_bridge import bridging
 from node_support import install_ws
 from wire import DEADLINE_SECONDS, Client
 
@@ -167,16 +168,25 @@ ALL_WAYS = pytest.mark.parametrize("concurrency", ["threads", "hub", "loop"])
 whose handler does what a coroutine cannot is marked `blocks`."""
 
 
+CONTRACT_WAYS = pytest.mark.parametrize("concurrency", ["threads", "hub", "loop", "http2"])
+"""The same for the contract's tests: "http2" is the hub, and clients speak over streams of HTTP/2
+(see `http2_bridge`). A test that HTTP/2 cannot pass is marked `http1`, with the reason."""
+
+# Tests with these marks leave these ways out.
+_LEFT_OUT = {"blocks": "loop", "http1": "http2"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items[:] = [
-        item
-        for item in items
-        if not (
-            item.get_closest_marker("blocks")
-            and getattr(item, "callspec", None)
-            and item.callspec.params.get("concurrency") == "loop"
+    def is_possible(item: pytest.Item) -> bool:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        way = params.get("concurrency")
+        if way == "http2" and params.get("transport", "plain") != "plain":
+            return False
+        return not any(
+            way == left and item.get_closest_marker(mark) for mark, left in _LEFT_OUT.items()
         )
-    ]
+
+    items[:] = filter(is_possible, items)
 
 
 DEFAULT_CONCURRENCY = os.environ.get("FASTWSH_TEST_CONCURRENCY", "auto")
@@ -188,6 +198,9 @@ def concurrency() -> str:
     return DEFAULT_CONCURRENCY
 
 
+_SETTINGS = {"loop": "auto", "http2": "hub"}
+
+
 @contextmanager
 def starting_servers(folder: Path, concurrency: str) -> Iterator[StartServer]:
     """Give a function that starts `python -m fastwsh` and waits until it listens.
@@ -196,6 +209,7 @@ def starting_servers(folder: Path, concurrency: str) -> Iterator[StartServer]:
     say where, by default a free port of 127.0.0.1; `folder` is where, unless `cwd` says otherwise.
     """
     servers: list[Server] = []
+    bridges = ExitStack()
 
     def start(
         *args: str | os.PathLike[str],
@@ -207,11 +221,13 @@ def starting_servers(folder: Path, concurrency: str) -> Iterator[StartServer]:
     ) -> Server:
         command = [sys.executable, "-m", "fastwsh", *listen]
         command += ["--log-level", log_level, *map(os.fspath, args)]
+        if concurrency == "http2":
+            command.append("--http2")
         process = subprocess.Popen(
             command,
             cwd=cwd or folder,
             env=clean_environment(
-                FASTWSH_CONCURRENCY=concurrency.replace("loop", "auto"), **(env or {})
+                FASTWSH_CONCURRENCY=_SETTINGS.get(concurrency, concurrency), **(env or {})
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -223,11 +239,14 @@ def starting_servers(folder: Path, concurrency: str) -> Iterator[StartServer]:
         server = Server(process)
         servers.append(server)
         server.wait_until_listening()
+        if concurrency == "http2":
+            server.port = bridges.enter_context(bridging(server.port))
         return server
 
     try:
         yield start
     finally:
+        bridges.close()
         for server in servers:
             server.kill()
 

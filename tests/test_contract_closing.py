@@ -5,11 +5,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from conftest import ALL_WAYS
+from conftest import CONTRACT_WAYS
 from contract_support import Serve, close_code, extra_handshake, make_serve, opened, texts
 from wire import CLOSE, TEXT, Frame
 
-pytestmark = ALL_WAYS
+pytestmark = CONTRACT_WAYS
 
 NORMAL = Frame(CLOSE, b"\x03\xe8")
 WAIT = "request.ws_stream.receive_message()"

@@ -4,11 +4,11 @@ import zlib
 
 import pytest
 
-from conftest import ALL_WAYS
+from conftest import CONTRACT_WAYS
 from contract_support import PATH, Serve, extra_handshake, make_serve, opened
 from wire import BINARY, CONTINUATION, TEXT, Client, Frame
 
-pytestmark = ALL_WAYS
+pytestmark = CONTRACT_WAYS
 
 EXTENSIONS = "Sec-WebSocket-Extensions"
 RSV1 = 4

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from conftest import ALL_WAYS, Server
+from conftest import CONTRACT_WAYS, Server
 from contract_support import PATH, Serve, extra_handshake, make_serve, opened, texts
 from wire import ACCEPT, CLOSE, KEY, TEXT, Frame, Response, encode_frame
 
-pytestmark = ALL_WAYS
+pytestmark = CONTRACT_WAYS
 
 PROTOCOL = "Sec-WebSocket-Protocol"
 
@@ -26,6 +26,7 @@ def answer(server: Server, *headers: tuple[str, str]) -> Response:
 
 
 class TestRawWrites:
+    @pytest.mark.http1("no bytes before the answer")
     def test_precede_the_answer(self, serve) -> None:
         server = serve(
             extra_handshake("request.connection.write(b'HTTP/1.1 101 Mine\\r\\n\\r\\n')")
@@ -35,6 +36,7 @@ class TestRawWrites:
             assert client.read_response() == Response("HTTP/1.1 101 Mine", ())
             assert client.read_response().header("Sec-WebSocket-Accept") == ACCEPT
 
+    @pytest.mark.http1("no bytes before the answer")
     def test_replace_the_answer_when_the_handler_aborts(self, serve) -> None:
         server = serve(
             extra_handshake(
@@ -59,6 +61,7 @@ class TestRawWrites:
         assert answer(server).status == 403
         server.log.wait_for("a bytes-like object is required, not 'str'")
 
+    @pytest.mark.http1("no bytes before the answer")
     def test_fail_in_the_call_when_the_client_has_left(self, serve) -> None:
         server = serve(
             extra_handshake(
@@ -75,6 +78,7 @@ class TestRawWrites:
             assert client.read(1024) == b"." * 1024
         server.out.wait_for("write failed ConnectionLostException")
 
+    @pytest.mark.http1("no bytes before the answer")
     def test_reading_stalls_until_the_client_leaves(self, serve) -> None:
         server = serve(
             extra_handshake(
@@ -257,6 +261,7 @@ class TestRequest:
         path = f"{PATH}?a=%20b&c=d"
         assert self.report(serve, uris, path) == [path] * 4
 
+    @pytest.mark.http1("CONNECT and HTTP/2, see test_http2_websockets")
     def test_method_and_protocol(self, serve) -> None:
         expression = "[request.method, request.protocol, request.is_https()]"
         assert self.report(serve, expression) == ["GET", "HTTP/1.1", False]
@@ -272,6 +277,7 @@ class TestRequest:
         expression = "[request.connection.remote_addr[0], request.connection.local_addr[0]]"
         assert self.report(serve, expression) == ["127.0.0.1", "127.0.0.1"]
 
+    @pytest.mark.http1("names are in lower case")
     def test_headers_in(self, serve) -> None:
         expression = (
             "[request.headers_in['Missing'], request.headers_in.get('missing', 'default'),"

@@ -2,11 +2,11 @@
 
 import pytest
 
-from conftest import ALL_WAYS, Server
+from conftest import CONTRACT_WAYS, Server
 from contract_support import PATH, Serve, close_code, extra_handshake, make_serve, opened, texts
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame, encode_frame
 
-pytestmark = ALL_WAYS
+pytestmark = CONTRACT_WAYS
 
 HELLO = encode_frame(TEXT, b"Hello")
 
@@ -144,6 +144,7 @@ class TestRawReads:
 
     @pytest.mark.blocks
     @pytest.mark.parametrize("source", ["connection", "_request_handler.rfile"])
+    @pytest.mark.http1("no bytes before the answer")
     def test_read_returns_what_there_is(self, serve, source: str) -> None:
         server = serve(
             extra_handshake(

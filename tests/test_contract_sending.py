@@ -7,11 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from conftest import ALL_WAYS
+from conftest import CONTRACT_WAYS
 from contract_support import PATH, Serve, extra_handshake, make_serve, opened, texts
 from wire import BINARY, CLOSE, CONTINUATION, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Frame
 
-pytestmark = ALL_WAYS
+pytestmark = CONTRACT_WAYS
 
 MIB = 1 << 20
 

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from conftest import ALL_WAYS
+from conftest import CONTRACT_WAYS
 from contract_support import extra_handshake, make_serve, opened
 from wire import CLOSE
 
-pytestmark = ALL_WAYS
+pytestmark = CONTRACT_WAYS
 
 
 @pytest.fixture
