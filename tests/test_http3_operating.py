@@ -1,6 +1,7 @@
 """What operators and authors of tests see of HTTP/3: logs, metrics, every way to ask for it."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -190,6 +191,42 @@ def test_ipv6(start_server: StartServer):
     server = start_server("-w", "handlers", "--http3", TLS, listen=("-H", "::1", "-p", "0"))
     with Http3Client(server, host="::1") as client:
         echo_and_close(client)
+
+
+def test_a_process_that_a_handler_forks_has_no_part_in_it(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler(
+        "leaves",
+        """\
+import logging, os, signal
+web_socket_concurrency = "threads"
+def web_socket_do_extra_handshake(request):
+    pass
+def web_socket_transfer_data(request):
+    child = os.fork()
+    if not child:
+        signal.pause()
+        os._exit(0)
+    request.ws_stream.send_message(str(child))
+    try:
+        request.ws_stream.receive_message()
+    finally:
+        logging.getLogger("t").warning("the client has gone")
+""",
+    )
+    server = start_server("-w", "handlers", "--http3", TLS)
+    with Http3Client(server) as client:
+        child = int(client.websocket("/leaves").read_frame().payload)
+    try:
+        server.log.wait_for("the client has gone")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+        with socket.socket(type=socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", server.port))
+    finally:
+        # it would keep the pipes open
+        os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

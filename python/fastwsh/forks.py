@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-__all__ = ["duplicate", "forget_in_children", "own_signals"]
+__all__ = ["close_in_children", "duplicate", "forget_in_children", "own_signals"]
 
 
 class _Forgetful(Protocol):
@@ -40,6 +40,11 @@ def duplicate(listener: socket.socket) -> int:
     _listening[number] = _identity(number)
     _listening[listener.fileno()] = _identity(number)
     return number
+
+
+def close_in_children(bound: socket.socket) -> None:
+    """Let children close a socket, so that its port is free when the server has ended."""
+    _listening[bound.fileno()] = _identity(bound.fileno())
 
 
 def own_signals(former: Mapping[signal.Signals, Any]) -> None:

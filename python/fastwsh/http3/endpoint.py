@@ -14,7 +14,7 @@ from typing import Any, Final
 from aioquic.asyncio.server import QuicServer
 from aioquic.quic.configuration import QuicConfiguration
 
-from fastwsh import _core, limits
+from fastwsh import _core, forks, limits
 from fastwsh.http3 import certificate as certificate_files
 from fastwsh.http3.connection import Connection
 from fastwsh.http3.pacing import WINDOW
@@ -127,6 +127,8 @@ class Endpoint:
         for name in ("quic", "http3", "hpack", "h2"):
             if not (logger := logging.getLogger(name)).level:
                 logger.setLevel(logging.WARNING)
+        for bound in self.sockets:
+            forks.close_in_children(bound)
         self._core, self._admits = core, admits
         self._loop = loop = asyncio.SelectorEventLoop()
         # a test may stop Python's clocks

@@ -5,6 +5,8 @@ checked here.
 """
 
 import asyncio
+import contextlib
+import socket
 from typing import Any, Final, Protocol
 
 import h2.config
@@ -95,33 +97,35 @@ class Inside(asyncio.Protocol):
         return stream_id
 
     def send(self, stream_id: int, data: bytearray) -> None:
-        """Send as much of `data` as there is room for, and remove it there."""
-        while data:
-            room = min(
-                self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size
-            )
-            if room <= 0:
-                return
-            self._h2.send_data(stream_id, bytes(data[:room]))
-            del data[:room]
+        """Send as much of `data` as there is room for, and remove it there.
+
+        If the native server has reset the stream, which is told in a moment, all is removed.
+        """
+        try:
+            while data:
+                room = self._h2.local_flow_control_window(stream_id)
+                room = min(room, self._h2.max_outbound_frame_size)
+                if room <= 0:
+                    return
+                self._h2.send_data(stream_id, bytes(data[:room]))
+                del data[:room]
+        except h2.exceptions.ProtocolError:
+            data.clear()
 
     def end(self, stream_id: int) -> None:
-        """End our direction of a stream."""
-        self._h2.end_stream(stream_id)
+        """End our direction of a stream, unless it was reset."""
+        with contextlib.suppress(h2.exceptions.ProtocolError):
+            self._h2.end_stream(stream_id)
 
     def reset(self, stream_id: int, code: int) -> None:
         """Reset a stream, unless it has ended."""
-        try:
+        with contextlib.suppress(h2.exceptions.ProtocolError):
             self._h2.reset_stream(stream_id, code)
-        except h2.exceptions.ProtocolError:
-            return
 
     def take(self, stream_id: int, length: int) -> None:
         """Make room for so many bytes."""
-        try:
+        with contextlib.suppress(h2.exceptions.ProtocolError):
             self._h2.acknowledge_received_data(length, stream_id)
-        except h2.exceptions.ProtocolError:
-            return
 
     def flush(self) -> None:
         """Write what was sent."""
@@ -131,6 +135,9 @@ class Inside(asyncio.Protocol):
     def close(self) -> None:
         """End the connection at once."""
         if self._transport is not None:
+            # a process that a handler has forked may have the socket as well
+            with contextlib.suppress(OSError):
+                self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
             self._transport.abort()
 
     # --- asyncio ---
