@@ -19,6 +19,7 @@ __all__ = [
     "IncomingFrameFilter",
     "IncomingMessageFilter",
     "Operation",
+    "OperationFuture",
     "OutgoingFrameFilter",
     "OutgoingMessageFilter",
     "RawDeflater",
@@ -37,6 +38,7 @@ __all__ = [
     "create_header",
     "create_length_header",
     "decode_key",
+    "drain_sends",
     "parse_extensions",
     "parse_token_list",
     "parse_uri",
@@ -398,6 +400,7 @@ class AsyncConnectionGuard:
 
     def __call__(self, *_arguments: Any) -> None: ...
 
+@disjoint_base
 class OperationFuture:
     """The part of an `Operation` that asyncio's tasks take for a future."""
 

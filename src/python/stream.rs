@@ -41,7 +41,7 @@ pub(super) use self::{
     send_queue::Unsent,
     wait::ReceiveGoal,
 };
-use self::{assembly::Assembly, link::Link, send_queue::SendQueue};
+use self::{assembly::Assembly, frames::FrameFields, link::Link, send_queue::SendQueue};
 use super::{
     argument::{bytes_of, Number, Truth},
     errors::Kind,
@@ -233,10 +233,7 @@ impl Stream {
         self.raw_inner(py)?.receive_filtered_frame(py)
     }
 
-    fn _receive_frame<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8)> {
+    fn _receive_frame<'py>(&self, py: Python<'py>) -> PyResult<FrameFields<'py>> {
         let received = self.raw_inner(py)?.receive_frame(py, &*waiting::here());
         received.map_err(Stop::into_exception)
     }

@@ -144,9 +144,11 @@ pub(super) fn enter_event_loop(event_loop: Arc<dyn Scheduler>) {
 
 /// Marks, until it is dropped, this thread's calls as calls in the event loop of a coroutine: its
 /// hooks may call the stream.
-pub(super) struct InEventLoop {
-    /// What to set again, if anything was changed.
-    before: Option<Option<Arc<dyn Scheduler>>>,
+pub(super) enum InEventLoop {
+    /// The thread is that event loop's own.
+    Anyway,
+    /// With what to set again.
+    Entered(Option<Arc<dyn Scheduler>>),
 }
 
 impl InEventLoop {
@@ -157,16 +159,16 @@ impl InEventLoop {
             })
         });
         if is_entered {
-            return Self { before: None };
+            return Self::Anyway;
         }
-        Self { before: Some(EVENT_LOOP.replace(Some(event_loop.clone()))) }
+        Self::Entered(EVENT_LOOP.replace(Some(event_loop.clone())))
     }
 }
 
 impl Drop for InEventLoop {
     fn drop(&mut self) {
-        if let Some(before) = self.before.take() {
-            EVENT_LOOP.set(before);
+        if let Self::Entered(before) = self {
+            EVENT_LOOP.set(before.take());
         }
     }
 }

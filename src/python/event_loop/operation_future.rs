@@ -2,7 +2,7 @@
 //! resumes the task without a trip through the event loop's queue.
 //!
 //! This relies on how tasks of asyncio treat what their coroutine yields, which no documentation
-//! promises. `tests/test_async_contract.py` checks it for the CPython that runs the tests:
+//! promises. `tests/test_async_contract.py` checks it for the version of Python that runs the tests:
 //!
 //! - A task takes any object for a future whose `_asyncio_future_blocking` is not `None`. It checks
 //!   `get_loop()`, sets the attribute to `False`, and calls `add_done_callback(wakeup, context=...)`.

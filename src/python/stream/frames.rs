@@ -28,6 +28,9 @@ use crate::{
     },
 };
 
+/// Opcode, payload, FIN, RSV1, RSV2 and RSV3, in pywebsocket's order.
+pub(super) type FrameFields<'py> = (u8, Bound<'py, PyBytes>, u8, u8, u8, u8);
+
 impl Inner {
     /// Notes that the handler reads raw frames, so that the keepalive thread must not read in its
     /// place.
@@ -73,7 +76,7 @@ impl Inner {
         &self,
         py: Python<'py>,
         scheduler: &dyn Scheduler,
-    ) -> Result<(u8, Bound<'py, PyBytes>, u8, u8, u8, u8), Stop> {
+    ) -> Result<FrameFields<'py>, Stop> {
         let link = self.link(py)?;
         let Frame { header, payload } = self.next_frame(py, &link, scheduler)?;
         if !header.is_minimal() {
