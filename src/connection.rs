@@ -2,6 +2,7 @@
 //! half with its bounded buffer, the sending half, and the ways to wait for them. This module knows
 //! nothing of Python, listening or HTTP.
 
+mod budget;
 mod byte_stream;
 mod closing;
 pub(crate) mod drain;
@@ -21,6 +22,7 @@ mod transport;
 mod wait;
 
 pub use self::{
+    budget::Budget,
     byte_stream::{
         ByteStream, Direction, Mode, Readiness, ReadinessSource, SendResult, WakesWhenReady,
     },

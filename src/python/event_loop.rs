@@ -7,7 +7,6 @@
 
 mod async_connection;
 mod async_stream;
-mod budget;
 mod loop_state;
 mod operation;
 mod operation_future;

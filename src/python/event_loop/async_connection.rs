@@ -6,7 +6,6 @@ use std::{io, sync::Arc};
 use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, PyTraverseError, PyVisit};
 
 use super::{
-    budget::Budget,
     loop_state::LoopState,
     operation_future::OperationFuture,
     parker::Attempt,
@@ -14,7 +13,7 @@ use super::{
     EventLoop,
 };
 use crate::{
-    connection::{Park, ReactorToken, Transport, Wait},
+    connection::{Budget, Park, ReactorToken, Transport, Wait},
     python::{
         connection::Connection,
         errors::{connection_error, os_error},
@@ -49,7 +48,7 @@ impl AsyncConnection {
         let event_loop = state
             .event_loop(connection.py())
             .ok_or_else(|| PyRuntimeError::new_err("the event loop has ended"))?;
-        Ok(Self { state, transport, token, budget: Budget::new(), event_loop })
+        Ok(Self { state, transport, token, budget: Budget::default(), event_loop })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -9,7 +9,7 @@ use pyo3::{
 };
 
 use crate::{
-    protocol::{deflate::Inflating, frame::Opcode, ProtocolError},
+    protocol::{deflate::Inflating, frame::Opcode, utf8::whole_characters, ProtocolError},
     python::{deflate::DeflateFramer, errors::invalid_utf8_piece},
 };
 
@@ -131,49 +131,5 @@ impl Assembly {
         };
         self.buffer = Some(buffer.clone().unbind());
         Ok(buffer)
-    }
-}
-
-/// The length of the bytes before a character that is cut at the end (RFC 3629 3). Bytes that are
-/// not UTF-8 do not count as cut: the decoder will report them.
-fn whole_characters(piece: &[u8]) -> usize {
-    match std::str::from_utf8(&piece[piece.len().saturating_sub(3)..]) {
-        Ok(_) => piece.len(),
-        Err(_) => (1..=3.min(piece.len()))
-            .find(|&back| {
-                let lead = piece[piece.len() - back];
-                let length = match lead {
-                    0xc2..=0xdf => 2,
-                    0xe0..=0xef => 3,
-                    0xf0..=0xf4 => 4,
-                    _ => return false,
-                };
-                length > back
-            })
-            .map_or(piece.len(), |back| piece.len() - back),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_character_is_cut_where_its_end_is_missing() {
-        for text in ["a", "é", "字", "😀"] {
-            let bytes = [b"xyz".as_slice(), text.as_bytes()].concat();
-            for end in 0..=bytes.len() {
-                let whole = whole_characters(&bytes[..end]);
-                let expected = if end == bytes.len() { end } else { end.min(3) };
-                assert_eq!(whole, expected, "{text} {end}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_utf_8_is_left_to_the_decoder() {
-        for bytes in [&b"\x80"[..], b"ab\xff", b"\x80\x80\x80\x80", b"\xc3\xc3("] {
-            assert_eq!(whole_characters(bytes), bytes.len(), "{bytes:?}");
-        }
     }
 }

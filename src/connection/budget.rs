@@ -2,30 +2,34 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::connection::Slice;
+use super::slice::Slice;
 
 /// The most messages that a coroutine receives or sends without waiting before others have their
 /// turn, unless its slice ends earlier.
 const BUDGET: usize = 64;
 
 /// How much a coroutine may do before others have their turn. Only one thread uses it.
-pub(super) struct Budget {
+#[derive(Debug)]
+pub struct Budget {
     left: AtomicUsize,
     slice: Slice,
 }
 
-impl Budget {
-    pub(super) fn new() -> Self {
+impl Default for Budget {
+    fn default() -> Self {
         Self { left: AtomicUsize::new(BUDGET), slice: Slice::begin() }
     }
+}
 
-    pub(super) fn renew(&self) {
+impl Budget {
+    /// Makes the budget whole again, after others have had their turn.
+    pub fn renew(&self) {
         self.left.store(BUDGET, Ordering::Relaxed);
     }
 
     /// Uses a part of the budget, and returns whether something was left. Most coroutines wait
     /// after a message or two, so the clock is read only from the third message on.
-    pub(super) fn spend(&self) -> bool {
+    pub fn spend(&self) -> bool {
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);
         match BUDGET - left {
@@ -35,6 +39,23 @@ impl Budget {
                 true
             }
             _ => left > 0 && !self.slice.is_over(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_spent_after_some_messages_and_renewed() {
+        let budget = Budget::default();
+        for _ in 0..3 {
+            // the slice may end earlier, but is not looked at for the first messages
+            let spent = (0..1000).take_while(|_| budget.spend()).count();
+            assert!((3..=BUDGET).contains(&spent), "{spent}");
+            assert!(!budget.spend());
+            budget.renew();
         }
     }
 }
