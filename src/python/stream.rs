@@ -41,7 +41,7 @@ pub(super) use self::{
     send_queue::Unsent,
     wait::ReceiveGoal,
 };
-use self::{assembly::Assembly, frames::FrameFields, link::Link, send_queue::SendQueue};
+use self::{assembly::Assembly, link::Link, send_queue::SendQueue};
 use super::{
     argument::{bytes_of, Number, Truth},
     errors::Kind,
@@ -57,6 +57,9 @@ use crate::{
         send::FrameWriter,
     },
 };
+
+/// Opcode, payload, FIN, RSV1, RSV2 and RSV3, in pywebsocket's order.
+type FrameFields<'py> = (u8, Bound<'py, PyBytes>, u8, u8, u8, u8);
 
 /// No opcode has been received yet.
 const NO_OPCODE: u8 = 0xff;

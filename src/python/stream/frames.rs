@@ -14,7 +14,7 @@ use super::{
     lock,
     wait::{poll_frame, wait_frame, Failure},
     warnings::warn_non_minimal,
-    Inner, Kind, Link,
+    FrameFields, Inner, Kind, Link,
 };
 use crate::{
     protocol::{
@@ -27,9 +27,6 @@ use crate::{
         waiting::{self, Scheduler, Stop},
     },
 };
-
-/// Opcode, payload, FIN, RSV1, RSV2 and RSV3, in pywebsocket's order.
-pub(super) type FrameFields<'py> = (u8, Bound<'py, PyBytes>, u8, u8, u8, u8);
 
 impl Inner {
     /// Notes that the handler reads raw frames, so that the keepalive thread must not read in its

@@ -341,15 +341,9 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
                     Verdict::Other(Decision::Handler { resource, concurrency, peer }) => {
                         let socket = Arc::new(PlainSocket::new(accepted.into_socket()));
                         let (tls, permit) = (false, client.into_permit());
-                        let request = Request {
-                            head,
-                            resource,
-                            concurrency,
-                            tls,
-                            peer,
-                            permit,
-                            answer_slot: None,
-                        };
+                        let answer_slot = None;
+                        let request =
+                            Request { head, resource, concurrency, tls, peer, permit, answer_slot };
                         hand_over(socket, rest, request, shared);
                         return;
                     }
