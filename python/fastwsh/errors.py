@@ -1,4 +1,4 @@
-"""What the client raises.
+"""The exceptions of the client.
 
 FastwshError
 ├── ConnectError (a ConnectionError): there is no connection
@@ -26,7 +26,7 @@ _ENDED_WELL = (1000, 1001)
 
 
 class FastwshError(Exception):
-    """The base of what this package raises by itself."""
+    """The base class of this package's own exceptions."""
 
 
 class ConnectError(FastwshError, ConnectionError):

@@ -142,7 +142,7 @@ class _CommonRequest(Protocol):
 
     @property
     def app(self) -> App:
-        """What all handlers of the server share."""
+        """The object that all handlers of the server share."""
 
     @property
     def connection(self) -> RawConnection:
@@ -189,7 +189,7 @@ class _CommonRequest(Protocol):
 
 
 class Request(_CommonRequest, Protocol):
-    """What a handler gets.
+    """The request that a handler gets.
 
     `ws_stream`, `client_terminated` and `server_terminated` are there once the connection is open.
     """
@@ -203,7 +203,7 @@ class Request(_CommonRequest, Protocol):
 
 
 class AsyncRequest(_CommonRequest, Protocol):
-    """What a handler gets that is a coroutine function; see `Request`."""
+    """The request that a coroutine function gets; see `Request`."""
 
     on_ping_handler: Callable[["AsyncRequest", bytes], object] | None
     on_pong_handler: Callable[["AsyncRequest", bytes], object] | None

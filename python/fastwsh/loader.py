@@ -139,7 +139,7 @@ class HandlerFile:
 
 
 def failed(file: HandlerFile, reason: str) -> HandlerFile:
-    """Return what came of a file if it cannot be served for this reason."""
+    """Return the result for a file that cannot be served for this reason."""
     return dataclasses.replace(file, suite=None, error=LoadError(reason))
 
 
@@ -364,7 +364,7 @@ def _syntax_error(error: SyntaxError) -> LoadError:
 
 
 def execution_error(error: BaseException, file_name: str) -> LoadError:
-    """Describe what was raised, where, and by which line of the handler."""
+    """Describe an exception: its text, its place, and the line of the handler that led to it."""
     text = " ".join(str(error).split())
     message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)

@@ -41,7 +41,7 @@ _HAS_FAILED: pytest.StashKey[bool] = pytest.StashKey()
 
 
 class MakeWsServer(Protocol):
-    """What `make_wsserver` is: makes servers that live until the session ends."""
+    """The type of `make_wsserver`, which makes servers that live until the session ends."""
 
     def __call__(
         self,
@@ -274,7 +274,7 @@ def _running(
         finally:
             servers.remove(server)
     if (config if item is None else item).stash.get(_HAS_FAILED, False):
-        # what is left to be played after a failure is no mistake of its own
+        # after a failure, steps that were not played are no further mistake
         return
     try:
         server.check()

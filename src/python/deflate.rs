@@ -70,7 +70,7 @@ impl Outgoing {
     }
 }
 
-/// What has been made of a piece of a message that is compressed in steps.
+/// A piece of a message that is compressed in steps.
 #[derive(Default)]
 pub(super) struct Deflating {
     /// The size of what has been compressed.

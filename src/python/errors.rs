@@ -192,7 +192,7 @@ pub(super) fn os_error(error: &io::Error) -> PyErr {
     }
 }
 
-/// What a call raises that met an error of its connection. If that is lost, pywebsocket's exception
+/// The exception for an error of a connection. If the connection is lost, pywebsocket's exception
 /// and Python's own are one.
 pub(super) fn connection_error(py: Python<'_>, error: &io::Error) -> PyErr {
     let kind = match error.kind() {

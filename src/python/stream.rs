@@ -315,7 +315,7 @@ impl Inner {
     }
 }
 
-/// A reader without limits; what it accepts is set again at each call.
+/// A reader without limits: the rules are set again at each call.
 fn new_reader(expect_masked: bool) -> MessageReader {
     let limits = FrameLimits::NONE;
     MessageReader::new(Rules { expect_masked, deflate: false, late_rsv1: false, limits })

@@ -33,7 +33,7 @@ class Speaker(Protocol):
     has_closed: bool
 
     def do(self, command: Command) -> None:
-        """Do what a line asks for.
+        """Carry out a line.
 
         Raises:
             ConnectionClosed: The connection is closed.
@@ -64,7 +64,7 @@ class MessageSpeaker:
         self._binary = binary
 
     def do(self, command: Command) -> None:
-        """Do what a line asks for; see `Speaker`."""
+        """Carry out a line; see `Speaker`."""
         match command:
             case Send(str(message)) if self._binary:
                 self._connection.send(message.encode())
@@ -110,7 +110,7 @@ class FrameSpeaker:
         self._received: tuple[int, str] | None = None
 
     def do(self, command: Command) -> None:
-        """Do what a line asks for; see `Speaker`."""
+        """Carry out a line; see `Speaker`."""
         match command:
             case Send(message):
                 text = isinstance(message, str)

@@ -193,7 +193,7 @@ class _HistoricalProcessor(ExtensionProcessorInterface):
 
 
 class CompressionExtensionProcessorBase(_HistoricalProcessor):
-    """What permessage-compress and perframe-compress had in common."""
+    """The common part of permessage-compress and perframe-compress."""
 
 
 class DeflateFrameExtensionProcessor(_HistoricalProcessor):

@@ -28,7 +28,7 @@ ANY_PATH: Final = "*"
 
 
 class RecordingDispatcher(SourcesDispatcher):
-    """Calls handlers, and keeps what they do and meet.
+    """Calls handlers, and records what they do and which errors they meet.
 
     Args:
         sources: Folders with handler files, and such files; later ones come before earlier ones.
@@ -52,7 +52,7 @@ class RecordingDispatcher(SourcesDispatcher):
         self.http = HttpPaths()
         # Paths that have no handler, and are there for plain HTTP.
         self._http_only: set[str] = set()
-        # What served a path before a function of the test did.
+        # The handlers of paths before functions of the test replaced them.
         self._replaced: dict[str, loader.HandlerSuite | None] = {}
         super().__init__(sources, encoding, "the test server")
 

@@ -1,4 +1,4 @@
-"""What a test server raises, and how it keeps what its handlers raised.
+"""The exceptions of a test server, and how it keeps those of its handlers.
 
 AssertionError
 ├── CheckError
@@ -51,7 +51,7 @@ class ScriptError(AssertionError):
 
 
 class WaitTimeoutError(TimeoutError):
-    """What was waited for did not happen in time; the text says what did."""
+    """An awaited event did not happen in time; the text says what happened instead."""
 
 
 class Disconnected(ConnectionTerminatedException):

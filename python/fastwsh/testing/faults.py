@@ -70,7 +70,7 @@ class HandshakeFaults:
             self._faults.append(_Fault(path, times, apply, when))
 
     def apply(self, request: Any, handshake: Handshake) -> None:
-        """Do to a handshake what is to be done to it.
+        """Apply the fault for a handshake to it.
 
         Raises:
             Exception: What `when` raises.

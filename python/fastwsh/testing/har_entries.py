@@ -208,7 +208,7 @@ def entry_of(conversation: Conversation, identity: str = "") -> dict[str, Any]:
 
 
 def messages_of(conversation: Conversation) -> list[dict[str, Any]]:
-    """Return what stands for the messages of a connection, and for its end."""
+    """Return the JSON values for the messages of a connection, and for its end."""
     values = [message_of(message) for message in conversation.messages]
     if conversation.end is not None:
         values.append(value_of_end(conversation.end))
@@ -216,7 +216,7 @@ def messages_of(conversation: Conversation) -> list[dict[str, Any]]:
 
 
 def message_of(message: Message) -> dict[str, Any]:
-    """Return what stands for a message."""
+    """Return the JSON value for a message."""
     value: dict[str, Any] = {
         "type": "send" if message.from_client else "receive",
         "time": round(message.time, 6),
@@ -235,7 +235,7 @@ def message_of(message: Message) -> dict[str, Any]:
 
 
 def value_of_end(end: End) -> dict[str, Any]:
-    """Return what stands for an unclean end: an error, as in Chromium's files."""
+    """Return the JSON value for an unclean end: an error, as in Chromium's files."""
     who = {True: "client", False: "server", None: "unknown"}[end.by_client]
     how = "reset" if end.was_reset else "end"
     words = "was reset" if end.was_reset else "was ended without a close frame"

@@ -42,7 +42,7 @@ class ServerLog(logging.Handler):
 
     @contextlib.contextmanager
     def here(self) -> Iterator[None]:
-        """Take what is logged in this context for the server's."""
+        """Count lines that are logged in this context as the server's."""
         token = _CURRENT.set(self)
         try:
             yield

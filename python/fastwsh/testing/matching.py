@@ -1,4 +1,4 @@
-"""Whether what a client sends is what it sent when it was recorded."""
+"""Compares the messages of a client with those that were recorded."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _JSON: Final = "json"
 
 
 def make_mismatch(match: Match, ignore: Iterable[str]) -> Mismatch:
-    """Return what compares messages.
+    """Return a function that compares messages.
 
     Args:
         match: "exact": equal, text as text and bytes as bytes. "json": equal as JSON, or exactly
@@ -66,7 +66,7 @@ def _exact(expected: Message, got: Message) -> str | None:
 
 
 def _masked(pattern: re.Pattern[Any], expected: Message, got: Message) -> str | None:
-    """Compare what the pattern does not match."""
+    """Compare the parts that the pattern does not match."""
     if not isinstance(expected, type(pattern.pattern)) or type(expected) is not type(got):
         return _exact(expected, got)
     same = (
@@ -115,7 +115,7 @@ def _json(expected: Message, got: Message, keys: Keys) -> str | None:
 
 
 def _filled(wanted: Any, value: Any) -> Any:
-    """Return what is wanted, with what came where a secret was."""
+    """Return the wanted message, with the received text in place of each redacted secret."""
     if wanted == REDACTED:
         return value
     if isinstance(wanted, dict) and isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a test server tells of what has happened on it."""
+"""The events of a test server, as a test reads them."""
 
 from collections.abc import Iterable
 from typing import Any

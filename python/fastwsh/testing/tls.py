@@ -30,7 +30,7 @@ class TlsFiles:
 
     @property
     def ca_file(self) -> str:
-        """The file with what clients have to trust."""
+        """The file with the certificate that clients have to trust."""
         return str(self.authority or self.certificate)
 
     def client_context(self) -> ssl.SSLContext:

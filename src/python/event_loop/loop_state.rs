@@ -44,9 +44,10 @@ pub(super) struct Watched {
     token: ReactorToken,
     transport: Arc<Transport>,
     waiters: Vec<Py<OperationFuture>>,
-    /// Operations that let others have their turn. They will meet what there is to tell.
+    /// Operations that let others have their turn. They will find out by themselves if the peer has
+    /// gone.
     pub(super) turns: usize,
-    /// There was something to tell meanwhile.
+    /// The peer went meanwhile, and `on_end` was not called.
     pub(super) has_missed: bool,
     /// Called when the peer goes away while no operation waits for it.
     pub(super) on_end: Option<Py<PyAny>>,

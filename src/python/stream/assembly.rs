@@ -26,7 +26,7 @@ enum Source {
 pub(super) struct Assembly {
     pub(super) opcode: Opcode,
     source: Source,
-    /// Keeps what is there: an `io.BytesIO` or `io.StringIO`, which give their memory away in the
+    /// Keeps the finished part: an `io.BytesIO` or `io.StringIO`, which give their memory away in the
     /// end instead of copying it.
     buffer: Option<Py<PyAny>>,
     /// The beginning of a character that goes on in the next piece.

@@ -102,7 +102,7 @@ impl Inner {
 
     /// Makes the object for a large message, and lets others run in between.
     ///
-    /// A coroutine repeats its call; what is done until then is kept.
+    /// A coroutine repeats its call; the stream keeps the unfinished message until then.
     fn assemble<'py>(
         &self,
         py: Python<'py>,

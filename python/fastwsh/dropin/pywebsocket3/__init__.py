@@ -14,6 +14,6 @@ if importlib.util.find_spec("fastwsh") is None:
 
 from fastwsh import pywebsocket
 
-# The import system gives out what is there when this file ends.
+# The import system gives out the module that is registered when this file ends.
 sys.modules[__name__] = pywebsocket
 pywebsocket.install()
