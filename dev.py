@@ -263,6 +263,7 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
     checks += [
         ("cargo check", ["cargo", "check", "--locked", "--no-default-features"]),
         ("cargo test", ["cargo", "test", "--quiet", "--locked", "--features", "server,fuzzing"]),
+        ("other systems", [python, "release/check_systems.py"]),
         ("cargo test (load generator)", ["cargo", "test", "--quiet", *_LOAD_GENERATOR]),
         ("ruff check", [python, "-m", "ruff", "check", "--output-format", "concise"]),
         ("ruff format", [python, "-m", "ruff", "format", "--check"]),

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Build the wheels that can be built on this machine, and check them.
+
+    python3 release/wheels.py [TARGET ...]     build into dist/, and check
+    python3 release/wheels.py --check FOLDER   check the wheels of a folder
+
+Needs maturin, ziglang, auditwheel and abi3audit (all on PyPI), and the standard library of a
+target: `rustup target add TARGET`, or see check_systems.py. A target without it is left out. zig is
+the compiler and linker, so that the wheels run with old versions of glibc and musl. The workflow
+`wheels` builds for more systems.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import check_systems
+import crate_licenses
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TARGETS = {
+    "x86_64-unknown-linux-gnu": "manylinux_2_28",
+    "aarch64-unknown-linux-gnu": "manylinux_2_28",
+    "x86_64-unknown-linux-musl": "musllinux_1_2",
+    "aarch64-unknown-linux-musl": "musllinux_1_2",
+}
+
+MOST_BYTES = 3 << 20
+
+# Where machines that build keep sources; the standard library's own are below /rustc.
+_PATHS = re.compile(
+    rb"(?:/root|/home/[\w.-]+|/Users/[\w.-]+|/github/workspace|[A-Z]:\\+Users\\+[\w.-]+)[/\\][\w./\\-]*"
+)
+
+
+def main() -> int:
+    """Build and check."""
+    parser = argparse.ArgumentParser(description="Build wheels for this machine, and check them.")
+    parser.add_argument("--check", metavar="FOLDER", type=Path, help="check the wheels in a folder")
+    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="all if none is given")
+    arguments = parser.parse_args()
+    folder: Path | None = arguments.check
+    targets: list[str] = arguments.targets
+    if folder is None:
+        folder = ROOT / "dist"
+        crate_licenses.main()
+        with tempfile.TemporaryDirectory() as scratch:
+            wanted = [target for target in TARGETS if not targets or target in targets]
+            built = [build(target, TARGETS[target], folder, Path(scratch)) for target in wanted]
+        if not all(built):
+            return 1
+    wheels = sorted(folder.glob("*.whl"))
+    if not wheels:
+        print(f"wheels.py: {folder} has no wheel", file=sys.stderr)
+        return 1
+    faults = [f"{wheel.name}: {fault}" for wheel in wheels for fault in check(wheel)]
+    for wheel in wheels:
+        print(f"checked  {wheel.stat().st_size / (1 << 20):.2f} MiB  {wheel.name}")
+    print("".join(f"fault    {fault}\n" for fault in faults), end="")
+    return 1 if faults else 0
+
+
+def build(target: str, tag: str, folder: Path, scratch: Path) -> bool:
+    """Build one wheel, or say why it is left out; return whether nothing has failed."""
+    rustc = check_systems.compiler(scratch)
+    source = check_systems.standard_library(rustc, target)
+    if source is None:
+        print(
+            f"left out {target}: {rustc} has no standard library for it: rustup target add {target}"
+        )
+        return True
+    cargo_home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
+    flags = [
+        f"--remap-path-prefix={cargo_home / 'registry/src'}=crates",
+        f"--remap-path-prefix={ROOT}=fastwsh",
+    ]
+    environ = {
+        **os.environ,
+        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags),
+        "CARGO_ZIGBUILD_PYTHON_PATH": sys.executable,
+        "RUSTC": rustc,
+    }
+    if source:
+        environ |= {"CARGO_UNSTABLE_BUILD_STD": "std,panic_unwind", "RUSTC_BOOTSTRAP": "1"}
+    command = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--zig"]
+    command += ["--target", target, "--compatibility", tag, "--out", str(folder)]
+    return subprocess.run(command, check=False, cwd=ROOT, env=environ).returncode == 0
+
+
+def check(wheel: Path) -> list[str]:
+    """Return what is wrong with a wheel."""
+    faults = []
+    if wheel.stat().st_size > MOST_BYTES:
+        faults.append(f"{wheel.stat().st_size} bytes are more than {MOST_BYTES}")
+    with zipfile.ZipFile(wheel) as files:
+        names = files.namelist()
+        for name in names:
+            if name.endswith((".so", ".pyd")):
+                found = set(_PATHS.findall(files.read(name)))
+                faults += [f"{name} names {path.decode()}" for path in sorted(found)[:5]]
+    if not any(name.endswith((".so", ".pyd")) for name in names):
+        faults.append("the extension module is missing")
+    wanted = ("fastwsh/LICENSES-OF-CRATES.txt", "/licenses/LICENSE", "fastwsh/py.typed")
+    faults += [f"{end} is missing" for end in wanted if not any(n.endswith(end) for n in names)]
+    if not any(".dist-info/sboms/" in name for name in names):
+        faults.append("the bill of materials is missing")
+    if "-abi3-" in wheel.name:
+        faults += run("abi3audit", "--strict", str(wheel))
+    if "linux" in wheel.name:
+        faults += run("auditwheel", "show", str(wheel))
+    return faults
+
+
+def run(module: str, *arguments: str) -> list[str]:
+    """Run a checker; return what it says if it fails, or that it is missing."""
+    if importlib.util.find_spec(module) is None:
+        return [f"not checked by {module}: python -m pip install {module}"]
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return [f"{module}: {done.stdout}{done.stderr}".strip()] if done.returncode else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

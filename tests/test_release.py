@@ -1,0 +1,191 @@
+"""What is released, and the checks of it; see release/ and .github/workflows/."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+RELEASE = ROOT / "release"
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(RELEASE))
+
+
+def wheel(folder: Path, name: str, **changes: bytes | None) -> Path:
+    """Write a wheel; a change of None leaves a file out."""
+    files = {
+        "fastwsh/_core.abi3.so": b"\x7fELF crates/tokio-1.54/src/lib.rs /rustc/1234/library/std",
+        "fastwsh/py.typed": b"",
+        "fastwsh/LICENSES-OF-CRATES.txt": b"-",
+        "fastwsh-1.0.dist-info/licenses/LICENSE": b"-",
+        "fastwsh-1.0.dist-info/sboms/fastwsh.cyclonedx.json": b"{}",
+        **changes,
+    }
+    path = folder / name
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, value in files.items():
+            if value is not None:
+                archive.writestr(key, value)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({}, None),
+        ({"fastwsh/_core.abi3.so": None}, "the extension module is missing"),
+        ({"fastwsh/LICENSES-OF-CRATES.txt": None}, "LICENSES-OF-CRATES.txt is missing"),
+        ({"fastwsh-1.0.dist-info/licenses/LICENSE": None}, "/licenses/LICENSE is missing"),
+        ({"fastwsh-1.0.dist-info/sboms/fastwsh.cyclonedx.json": None}, "bill of materials"),
+        ({"fastwsh/_core.abi3.so": b"a /root/.cargo/registry/src/b.rs"}, "/root/.cargo/registry"),
+        ({"fastwsh/_core.abi3.so": b"/home/me/fastwsh/src/a.rs"}, "/home/me/fastwsh/src/a.rs"),
+        ({"fastwsh/_core.abi3.so": b"/Users/runner/work/x"}, "/Users/runner/work"),
+        ({"fastwsh/_core.abi3.so": b"C:\\Users\\me\\x.rs"}, "Users"),
+        ({"fastwsh/_core.abi3.so": os.urandom(4 << 20)}, "are more than"),
+    ],
+)
+def test_a_wheel_is_small_and_honest(tmp_path, changes, fault):
+    import wheels
+
+    # neither abi3 nor linux, so that no checker for files of these is asked
+    faults = wheels.check(
+        wheel(tmp_path, "fastwsh-1.0-cp314-cp314-macosx_11_0_arm64.whl", **changes)
+    )
+    assert len(faults) == (fault is not None)
+    assert fault is None or fault in faults[0]
+
+
+def test_a_checker_that_is_missing_is_a_fault(tmp_path, monkeypatch):
+    import wheels
+
+    monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda name: None)
+    name = "fastwsh-1.0-cp311-abi3-manylinux_2_28_x86_64.whl"
+    assert len(wheels.check(wheel(tmp_path, name))) == 2
+
+
+def test_a_folder_without_wheels_is_a_fault(tmp_path):
+    command = [sys.executable, str(RELEASE / "wheels.py"), "--check", str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f"wheels.py: {tmp_path} has no wheel\n")
+
+
+def crate(folder: Path, name: str, license_: str | None, text: str) -> dict[str, object]:
+    (folder / name).mkdir()
+    (folder / name / "LICENSE-MIT").write_text(text, "utf-8")
+    (folder / name / "license.rs").write_text("no licence", "utf-8")
+    return {
+        "name": name,
+        "version": "1.0",
+        "license": license_,
+        "license_file": None,
+        "manifest_path": str(folder / name / "Cargo.toml"),
+    }
+
+
+def test_each_text_of_a_licence_is_there_once(tmp_path):
+    import crate_licenses
+
+    crates = [crate(tmp_path, "a", "MIT", "text"), crate(tmp_path, "b", "MIT", "text\n")]
+    text = crate_licenses.collect([*crates, crate(tmp_path, "c", "ISC", "other")])
+    assert "- a 1.0: MIT\n- b 1.0: MIT\n- c 1.0: ISC\n" in text
+    assert "Of a 1.0, b 1.0:\n\ntext\n" in text
+    assert text.count("\ntext\n") == text.count("\nother\n") == 1
+    assert "no licence" not in text
+
+
+def test_a_crate_without_a_licence_is_not_shipped(tmp_path):
+    import crate_licenses
+
+    with pytest.raises(SystemExit, match=r"a 1\.0 states no licence"):
+        crate_licenses.collect([crate(tmp_path, "a", None, "text")])
+
+
+def test_what_is_compiled_in_is_listed_and_tools_are_not():
+    import crate_licenses
+
+    names = {crate["name"] for crate in crate_licenses.shipped_crates()}
+    assert {"tokio", "rustls", "pyo3", "ring"} <= names
+    assert not {"fastwsh", "criterion", "proptest"} & names
+
+
+def compiler(folder: Path, sysroot: Path) -> str:
+    path = folder / "rustc"
+    path.write_text(
+        f'#!/bin/sh\ncase "$*" in *libdir*) echo {sysroot}/lib;; *) echo {sysroot};; esac\n'
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_standard_library_is_taken_as_it_is_there(tmp_path):
+    import check_systems
+
+    rustc = compiler(tmp_path, tmp_path)
+    assert check_systems.standard_library(rustc, "t") is None
+    source = tmp_path / "lib/rustlib/src/rust/library"
+    source.mkdir(parents=True)
+    (source / "Cargo.lock").touch()
+    assert check_systems.standard_library(rustc, "t") is True
+    (tmp_path / "lib/libstd-1234.rlib").touch()
+    assert check_systems.standard_library(rustc, "t") is False
+
+
+def test_a_system_without_its_parts_is_left_out_with_a_reason(tmp_path, monkeypatch, capsys):
+    import check_systems
+
+    monkeypatch.setattr(check_systems, "compiler", lambda _: compiler(tmp_path, tmp_path / "none"))
+    assert check_systems.check("aarch64-apple-darwin", tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.startswith("left out  aarch64-apple-darwin: ")
+    assert "rustup component add rust-src" in printed
+
+
+def test_a_tree_without_a_compiler_is_an_error(tmp_path, monkeypatch):
+    import check_systems
+
+    monkeypatch.setenv("FASTWSH_DEBIAN_TREE", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"has no usr/bin/rustc: install rustc and rust-src"):
+        check_systems.compiler(tmp_path)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_grant_little_and_pin_what_they_use(path: Path):
+    text = path.read_text("utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {}
+    for job in workflow["jobs"].values():
+        assert set(job["permissions"]) <= {"contents", "id-token"}
+        assert job["permissions"].get("contents", "read") == "read"
+        assert "timeout-minutes" in job
+    uses = re.findall(r"uses: (.*)", text)
+    for use in uses:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use), use
+    # what is used twice is used in one version
+    assert len({use.split("@")[0] for use in uses}) == len(set(uses))
+
+
+def test_only_a_tag_publishes_and_only_what_all_jobs_have_built():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/wheels.yml").read_text("utf-8"))["jobs"]
+    allowed = [name for name, job in jobs.items() if "id-token" in job["permissions"]]
+    assert allowed == ["publish"]
+    assert "refs/tags/v" in jobs["publish"]["if"]
+    assert set(jobs["publish"]["needs"]) == set(jobs) - {"publish"}
+
+
+def test_every_python_that_is_named_is_tested():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text("utf-8"))["jobs"]
+    tested = set(jobs["test"]["strategy"]["matrix"]["python"])
+    prefix = "Programming Language :: Python :: 3."
+    named = {kind[len(prefix) - 2 :] for kind in PROJECT["classifiers"] if kind.startswith(prefix)}
+    assert {"3.11", "3.12", "3.13"} <= named <= tested
