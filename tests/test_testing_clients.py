@@ -1,6 +1,7 @@
 """The test server with clients that people test with, plain and with TLS."""
 
-import asyncio
+import gc
+from collections.abc import Iterator
 
 import aiohttp
 import pytest
@@ -8,8 +9,16 @@ import websocket
 import websockets.asyncio.client
 import websockets.sync.client
 
+from client_support import run_until_closed
 from fastwsh.testing import make_tls_files, running_server
 from wire import DEADLINE_SECONDS
+
+
+@pytest.fixture(autouse=True)
+def _collect() -> Iterator[None]:
+    """A warning of what a client leaves behind belongs to the test of this client."""
+    yield
+    gc.collect()
 
 
 def by_websockets(url, context):
@@ -24,7 +33,7 @@ def by_websockets_asyncio(url, context):
             await client.send("hello")
             return await client.recv()
 
-    return asyncio.run(talk())
+    return run_until_closed(talk())
 
 
 def by_websocket_client(url, context):
@@ -46,7 +55,7 @@ def by_aiohttp(url, context):
             await client.send_str("hello")
             return await client.receive_str()
 
-    return asyncio.run(talk())
+    return run_until_closed(talk())
 
 
 CLIENTS = pytest.mark.parametrize(
