@@ -190,6 +190,63 @@ def test_program_that_has_closed_its_output_ends_with_its_client(programs: Progr
         wait_until_gone(server, group)
 
 
+WORKS_ON = (
+    TELL + TEXT + "echo done\nexec >&- {more}\nread line < '{gate}'\necho $line > '{gate}.out'\n"
+)
+
+
+@pytest.mark.parametrize("more", ["", "2>&-"])
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_program_may_work_on_after_its_answer(programs: Programs, more: str, version: str):
+    gate = programs.root.parent / "gate"
+    os.mkfifo(gate, 0o666)
+    gate.chmod(0o666)
+    result = Path(f"{gate}.out")
+    result.touch(0o666)
+    result.chmod(0o666)
+    programs.add("cgi-bin/works", WORKS_ON.format(gate=gate, more=more))
+    programs.add("cgi-bin/other", TEXT + "echo other\n")
+    server = programs.serve()
+    with server.connect() as client:
+        for target in ("/cgi-bin/works", "/cgi-bin/other"):
+            if version == "1.0":
+                client.send(f"GET {target} HTTP/1.0\r\n\r\n".encode())
+                assert client.read_to_end().endswith(b"\r\ndone\n")
+                break
+            client.send(request_head(target))
+            assert client.read_response().status == 200
+            body = target.rpartition("/")[2].replace("works", "done") + "\n"
+            expected = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n".encode()
+            assert client.read(len(expected)) == expected
+        group = group_of(server)
+        assert members(server, group)
+    # the client has gone, which is none of its business any more
+    gate.write_bytes(b"finished\n")
+    wait_until_gone(server, group)
+    assert result.read_text() == "finished\n"
+
+
+@pytest.mark.parametrize("more", ["", "2>&-"])
+def test_program_that_works_on_ends_with_the_server(programs: Programs, more: str):
+    programs.add("cgi-bin/wait", TELL + TEXT + f"echo done\nexec >&- {more}\n" + WAIT)
+    server = programs.serve("--cgi-timeout", "0", "--shutdown-timeout", "1000")
+    assert fetch(server, "/cgi-bin/wait").body == b"done\n"
+    group = group_of(server)
+    server.send_signal(signal.SIGTERM)
+    # at once: nobody waits for its answer
+    assert server.wait() == 0
+    wait_until_gone(server, group)
+
+
+@pytest.mark.parametrize("more", ["", "2>&-"])
+def test_time_is_limited_for_a_program_that_works_on(programs: Programs, more: str):
+    programs.add("cgi-bin/wait", TELL + TEXT + f"echo done\nexec >&- {more}\n" + WAIT)
+    server = programs.serve("--cgi-timeout", "0.2")
+    assert fetch(server, "/cgi-bin/wait").body == b"done\n"
+    wait_until_gone(server, group_of(server))
+    server.log.wait_for('CGI script "/cgi-bin/wait": stopped: it took too long')
+
+
 def wait_for_new(server: Server, seen: int, pattern: str) -> str:
     """Return the group of the first match behind the lines that were seen."""
     deadline = time.monotonic() + DEADLINE_SECONDS

@@ -71,7 +71,8 @@ pub(super) enum Ending {
 /// Passes a program's output on.
 pub(super) struct Relay {
     stdout: ChildStdout,
-    sender: mpsc::Sender<Bytes>,
+    /// Dropped when the output has ended, which ends the body for the client.
+    sender: Option<mpsc::Sender<Bytes>>,
     answer: Option<oneshot::Sender<Answer>>,
     complete: Arc<AtomicBool>,
     body_wanted: bool,
@@ -88,7 +89,8 @@ impl Relay {
         let (answer, answered) = oneshot::channel();
         let complete = Arc::new(AtomicBool::new(false));
         let output = Output { receiver, complete: complete.clone(), _busy: busy };
-        (Self { stdout, sender, answer: Some(answer), complete, body_wanted }, answered, output)
+        let answer = Some(answer);
+        (Self { stdout, sender: Some(sender), answer, complete, body_wanted }, answered, output)
     }
 
     /// Reads the output to its end.
@@ -131,15 +133,20 @@ impl Relay {
             if total > MAX_OUTPUT_BYTES {
                 return Ending::TooLong;
             }
-            let wanted = self.body_wanted && !piece.is_empty();
-            if wanted && self.sender.send(piece.into()).await.is_err() {
-                return Ending::Unwanted;
+            if let Some(sender) =
+                self.sender.as_ref().filter(|_| self.body_wanted && !piece.is_empty())
+            {
+                if sender.send(piece.into()).await.is_err() {
+                    return Ending::Unwanted;
+                }
             }
             piece = Vec::with_capacity(PIECE);
             match self.read(&mut piece).await {
                 None => return Ending::Unwanted,
                 Some(0) => {
                     self.complete.store(true, Ordering::Release);
+                    // the program may work on; the client does not wait for that
+                    self.sender = None;
                     return Ending::Complete;
                 }
                 Some(_) => {}
@@ -153,9 +160,16 @@ impl Relay {
         // the program may finish its work although its body is not needed, as for HEAD and
         // redirects
         let waited_for = self.answer.is_some() || self.body_wanted;
+        let sender = self.sender.as_ref().filter(|_| waited_for);
+        let unwanted = async {
+            match sender {
+                Some(sender) => sender.closed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             read = self.stdout.read_buf(output) => Some(read.unwrap_or(0)),
-            () = self.sender.closed(), if waited_for => None,
+            () = unwanted => None,
         }
     }
 
