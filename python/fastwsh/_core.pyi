@@ -722,6 +722,8 @@ class Server:
         Raises:
             OSError: The descriptor is no socket.
         """
+    def serve_accepted(self, descriptor: int) -> None:
+        """Serve a connected socket; takes the descriptor over (pass a duplicate)."""
     def stop_listening(self) -> None:
         """Stop accepting, until `listen` is called again; open connections stay.
 

@@ -34,7 +34,6 @@ _NAMES: Final = (
     "shutdown_request",
     "close_request",
     "service_actions",
-    "handle_timeout",
     "_handle_request_noblock",
 )
 # the original methods, before a program has replaced any

@@ -5,22 +5,28 @@ needs it starts. Who decides where a handler runs is `concurrency.executor`'s bu
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import coroutines, embedding
 from fastwsh._core import Server
+from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import HUB, LOOP, THREADS, PlacementPolicy
+from fastwsh.events import EventLog
 from fastwsh.lifespan import App, Lifespan
 from fastwsh.loader import HandlerSuite
 from fastwsh.paths import resource_bytes
-from fastwsh.pywebsocket.dispatch import DispatchException
+from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
+from fastwsh.reload import Watcher
 
 if TYPE_CHECKING:
     from fastwsh.aio.loop import HandlerLoop
-    from fastwsh.reload import Watcher
 
 __all__ = ["HandlerPlaces"]
+
+# how often to check for methods that were replaced on a class
+_LOOK_SECONDS: Final = 1.0
 
 
 class HandlerPlaces:
@@ -33,7 +39,9 @@ class HandlerPlaces:
     _known_dispatcher: Any
     _told_of: set[str]
     _overrides: tuple[bool, bool]
-    _watcher: "Watcher | None"
+    _watcher: Watcher | None
+    _log_thread: threading.Thread | None
+    access_log: AccessLog | None
     _lifespan: Lifespan
     _placement: PlacementPolicy
     _reloads: bool
@@ -41,7 +49,33 @@ class HandlerPlaces:
     _stopped: threading.Event
 
     def _watch(self, dispatcher: Any) -> None:
-        raise NotImplementedError
+        """Reload the handlers of this dispatcher, instead of those of the one before."""
+        if self._watcher is not None:
+            self._watcher.stop()
+        if self._reloads and isinstance(dispatcher, Dispatcher):
+            self._watcher = Watcher(dispatcher)
+            self._watcher.start()
+
+    def _start_log(self, core: Server) -> None:
+        """Start what runs beside the connections, once."""
+        if self._log_thread is None:
+            self._log_thread = threading.Thread(
+                target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
+            )
+            self._log_thread.start()
+            self._watch(self.websocket_server_options.dispatcher)
+
+    def _log_events(self, core: Server) -> None:
+        """Make log lines of the events of the native threads."""
+        log = EventLog(self.websocket_server_options, self.access_log)
+        next_look = time.monotonic()
+        while not log.has_ended:
+            if (now := time.monotonic()) >= next_look and not self._stopped.is_set():
+                next_look = now + _LOOK_SECONDS
+                self._follow_program(core)
+            for resource, suite, seconds in log.next(core):
+                self._placement.note_stall(resource, suite, seconds)
+                self._set_routes(core)
 
     def _know_dispatcher(self, core: Server) -> None:
         """Follow the dispatcher of the options, which an embedder may have replaced."""

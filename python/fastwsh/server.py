@@ -11,7 +11,6 @@ import socket
 import socketserver
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,19 +32,18 @@ from fastwsh import (
 from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPolicy
 from fastwsh.config import ConfigError
-from fastwsh.events import EventLog
 from fastwsh.handler_places import HandlerPlaces
 from fastwsh.lifespan import Lifespan
 from fastwsh.metrics import MetricsPort
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, load_handlers
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
-from fastwsh.reload import Watcher
 from fastwsh.sockets import SocketServer
 
 if TYPE_CHECKING:
     from fastwsh.aio.loop import HandlerLoop
     from fastwsh.http3.endpoint import Endpoint
+    from fastwsh.reload import Watcher
 
 __all__ = ["WebSocketServer", "load_handlers"]
 
@@ -55,9 +53,6 @@ _STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
 
 # The time for the last log lines at the end; a log may go to a pipe that nobody reads.
 _LOG_SECONDS: Final = 2.0
-
-# how often to check for methods that were replaced on a class
-_LOOK_SECONDS: Final = 1.0
 
 _PLACES: Final = {HUB: "the hub", THREADS: "threads", LOOP: "the event loop"}
 
@@ -183,17 +178,12 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             core = self._core
             if self._stopped.is_set() or core is None:
                 return
-            log_thread = threading.Thread(
-                target=self._log_events, args=(core,), name="fastwsh-log", daemon=True
-            )
-            log_thread.start()
-            self._log_thread = log_thread
+            self._start_log(core)
             addresses = []
             for listener, _ in self._sockets:
                 # asked here, because the next thread that stops the server may close its sockets
                 addresses.append(listeners.format_address(listener.getsockname()))
                 core.listen(forks.duplicate(listener))
-            self._watch(self.websocket_server_options.dispatcher)
             self._serving_thread = threading.get_ident()
             self._not_serving.clear()
         try:
@@ -213,6 +203,17 @@ class WebSocketServer(HandlerPlaces, SocketServer):
         finally:
             self._serving_thread = None
             self._not_serving.set()
+
+    def _begin_request(self) -> Callable[[int], None]:
+        """Get ready for one connection; return the function that serves it."""
+        self.start_up()
+        with self._lock:
+            core = self._core
+            if self._stopped.is_set() or core is None:
+                raise RuntimeError("the server has been stopped: make a new one to serve again")
+            self._start_log(core)
+        self._follow_program(core)
+        return core.serve_accepted
 
     def shutdown(self) -> None:
         """Stop accepting, send close frames, and let `serve_forever` end.
@@ -357,14 +358,6 @@ class WebSocketServer(HandlerPlaces, SocketServer):
         if name == "verify_request" and (core := vars(self).get("_core")) is not None:
             core.ask_for_admission(True)
 
-    def _watch(self, dispatcher: Any) -> None:
-        """Reload the handlers of this dispatcher, instead of those of the one before."""
-        if self._watcher is not None:
-            self._watcher.stop()
-        if self._reloads and isinstance(dispatcher, Dispatcher):
-            self._watcher = Watcher(dispatcher)
-            self._watcher.start()
-
     def _serve_http3(self, core: _core.Server) -> None:
         if self._http3 is not None:
             self._http3.start(core, self._admits_http3)
@@ -378,18 +371,6 @@ class WebSocketServer(HandlerPlaces, SocketServer):
     def _admits(self, descriptor: int, client_address: Any) -> bool:
         """Ask `verify_request`; called for each connection if it is overridden."""
         return embedding.admits(self, descriptor, client_address)
-
-    def _log_events(self, core: _core.Server) -> None:
-        """Make log lines of the events of the native threads."""
-        log = EventLog(self.websocket_server_options, self.access_log)
-        next_look = time.monotonic()
-        while not log.has_ended:
-            if (now := time.monotonic()) >= next_look and not self._stopped.is_set():
-                next_look = now + _LOOK_SECONDS
-                self._follow_program(core)
-            for resource, suite, seconds in log.next(core):
-                self._placement.note_stall(resource, suite, seconds)
-                self._set_routes(core)
 
     @contextlib.contextmanager
     def _around_connection(self) -> Iterator[None]:

@@ -3,11 +3,14 @@
 Programs that embed pywebsocket call these methods, override them, or read `_sockets`.
 """
 
+import contextlib
 import logging
+import selectors
 import socket
 import socketserver
+import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.server import HTTPServer
 from typing import Any, Final
 
@@ -95,6 +98,43 @@ class SocketServer(socketserver.ThreadingMixIn, HTTPServer):
     def get_request(self) -> Any:
         """Accept a connection from the first socket, for a program that serves it itself."""
         return self._sockets[0][0].accept()
+
+    def handle_request(self) -> None:
+        """Accept one connection, and return while it is served.
+
+        As `socketserver` does: waits for it for `timeout` seconds, for ever if that is None, and
+        then calls `handle_timeout`. `stop` ends what is served so, and `server_close` closes the
+        sockets.
+
+        Raises:
+            ConfigError: As `WebSocketServer.start_up`.
+            RuntimeError: The server has been stopped.
+        """
+        serve = self._begin_request()
+        if (accepted := self._accept_one()) is None:
+            self.handle_timeout()
+        else:
+            serve(accepted)
+
+    def _begin_request(self) -> Callable[[int], None]:
+        raise NotImplementedError
+
+    def _accept_one(self) -> int | None:
+        """Wait for a connection; return its descriptor, or None after `timeout` seconds."""
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        with selectors.DefaultSelector() as selector:
+            for listener, _ in self._sockets:
+                listener.setblocking(False)
+                selector.register(listener, selectors.EVENT_READ, listener.accept)
+            while True:
+                left = None if deadline is None else max(0, deadline - time.monotonic())
+                for key, _ in selector.select(left):
+                    # another thread or process may have been quicker, or the peer has gone
+                    with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+                        connection: socket.socket = key.data()[0]
+                        return connection.detach()
+                if left == 0:
+                    return None
 
     def _create_sockets(self) -> None:
         for address_info in self._addresses():

@@ -249,6 +249,11 @@ impl Server {
         descriptor::take_over(descriptor).and_then(serve).map_err(|error| os_error(&error))
     }
 
+    fn serve_accepted(&self, descriptor: i32) -> PyResult<()> {
+        let serve = |socket| self.core.serve_accepted(socket);
+        descriptor::take_over(descriptor).and_then(serve).map_err(|error| os_error(&error))
+    }
+
     fn stop_listening(&self, py: Python<'_>) {
         py.detach(|| self.core.stop_listening());
     }

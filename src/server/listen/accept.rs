@@ -164,6 +164,21 @@ impl Server {
         Ok(())
     }
 
+    /// Serves a connection that the caller has accepted from a TCP or Unix socket.
+    ///
+    /// # Errors
+    /// If it is no socket.
+    pub fn serve_accepted(&self, socket: OwnedFd) -> io::Result<()> {
+        let Some(handle) = self.handle() else { return Ok(()) };
+        let accepted = match Accepted::new(socket) {
+            Err(error) if is_peers_fault(&error) => return Ok(()),
+            accepted => accepted?,
+        };
+        let (shared, stop) = (self.shared.clone(), self.stop.subscribe());
+        handle.spawn(async move { admit(accepted, &shared, &stop) });
+        Ok(())
+    }
+
     /// Stops accepting, until [`Self::listen`] is called again; open connections stay. The sockets
     /// are closed when this returns. A task of the server must not call this.
     pub fn stop_listening(&self) {
@@ -282,13 +297,7 @@ async fn accept_all(listener: Listener, shared: Arc<ServerState>, stop: watch::R
                         "Connections are accepted again".to_owned()
                     });
                 }
-                // this may wait for Python; `block_in_place` lets other connections go on
-                let acceptor = &shared.acceptor;
-                if !acceptor.asks_admission()
-                    || block_in_place(|| acceptor.admits(accepted.as_fd(), accepted.peer))
-                {
-                    take_in(accepted, &shared, &stop);
-                }
+                admit(accepted, &shared, &stop);
             }
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {
@@ -302,6 +311,17 @@ async fn accept_all(listener: Listener, shared: Arc<ServerState>, stop: watch::R
                 sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// Starts to serve a connection, unless the acceptor refuses it.
+fn admit(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
+    let acceptor = &shared.acceptor;
+    // this may wait for Python; `block_in_place` lets other connections go on
+    if !acceptor.asks_admission()
+        || block_in_place(|| acceptor.admits(accepted.as_fd(), accepted.peer))
+    {
+        take_in(accepted, shared, stop);
     }
 }
 

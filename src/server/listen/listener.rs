@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use rustix::net::{recv, RecvFlags, SendFlags};
+use rustix::net::{getpeername, recv, RecvFlags, SendFlags};
 use tokio::{
     io::unix::AsyncFd,
     net::{TcpStream, UnixStream},
@@ -63,6 +63,20 @@ impl Listener {
 }
 
 impl Accepted {
+    /// Takes over a connected socket.
+    ///
+    /// # Errors
+    /// If it is no socket, or if the peer has gone.
+    pub(in crate::server) fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let is_unix = is_unix(socket.as_fd())?;
+        if !is_unix {
+            set_nodelay(socket.as_fd());
+        }
+        let peer = getpeername(&socket)?.and_then(|peer| SocketAddr::try_from(peer).ok());
+        Ok(Self { socket, is_unix, peer })
+    }
+
     /// What the peer has sent already; `None` if it has gone.
     pub(in crate::server) fn read_first(&self) -> Option<Vec<u8>> {
         let mut first = Vec::with_capacity(FIRST_READ);
@@ -107,5 +121,6 @@ pub(in crate::server) fn is_peers_fault(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
+            | io::ErrorKind::NotConnected
     )
 }
