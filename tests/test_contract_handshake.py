@@ -261,7 +261,7 @@ class TestRequest:
         path = f"{PATH}?a=%20b&c=d"
         assert self.report(serve, uris, path) == [path] * 4
 
-    @pytest.mark.http1("CONNECT and HTTP/2, see test_http2_websockets")
+    @pytest.mark.http1("CONNECT and HTTP/2, see test_stream_websockets")
     def test_method_and_protocol(self, serve) -> None:
         expression = "[request.method, request.protocol, request.is_https()]"
         assert self.report(serve, expression) == ["GET", "HTTP/1.1", False]

@@ -1,7 +1,7 @@
 """pywebsocket3's own example handlers, from its source package, driven by the `websockets` client.
 
-Every test runs against fastwsh and, where it runs, against pywebsocket3, and expects the same of
-both.
+Every test runs against fastwsh, over HTTP/1.1 and HTTP/2, and, where it runs, against pywebsocket3,
+and expects the same of all.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage
 from websockets.sync.client import ClientConnection
 from websockets.typing import Origin
 
-from conftest import Server, StartServer, clean_environment
+from conftest import Server, StartServer, clean_environment, starting_servers
 from example_client import connect, receive
 from pywebsocket_reference import SERVERS, serve_examples
 from wire import DEADLINE_SECONDS
@@ -47,7 +47,14 @@ def pywebsocket3(pywebsocket3_source: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture
+def http2(pywebsocket3_source: Path, tmp_path: Path) -> Iterator[Server]:
+    """fastwsh, whose clients speak over streams of HTTP/2."""
+    with starting_servers(tmp_path, "http2") as start:
+        yield start("-w", pywebsocket3_source / "example")
+
+
+@pytest.fixture(params=[*SERVERS, "http2"])
 def server(request: pytest.FixtureRequest) -> Server:
     """A server of the example handlers."""
     return request.getfixturevalue(request.param)

@@ -78,6 +78,7 @@ def web_socket_transfer_data(request):
         "host": headers["Host"], "cookie": headers.get("Cookie"), "x": headers["X-tEst"],
         "pseudo": [headers[":" + name] for name in
                    ("method", "protocol", "scheme", "authority", "path")],
+        "bare": [headers[name] for name in ("Method", "scheme", "authority", "path")],
         "version": request.ws_version, "https": request.is_https(),
         "line": request._request_handler.connection.request_line,
     }))
@@ -89,6 +90,7 @@ def web_socket_transfer_data(request):
             "/told?a=b%20c",
             [
                 ("origin", "http://o"),
+                ("scheme", "mine"),
                 ("cookie", "a=1"),
                 ("x-test", "y"),
                 ("cookie", "b=2"),
@@ -107,6 +109,8 @@ def web_socket_transfer_data(request):
         "cookie": "a=1; b=2",
         "x": "y",
         "pseudo": ["CONNECT", "websocket", over.scheme, authority, "/told?a=b%20c"],
+        # a header of the client's own is what it is
+        "bare": ["CONNECT", "mine", authority, "/told?a=b%20c"],
         "version": 13,
         "https": over.scheme == "https",
         "line": f"CONNECT /told?a=b%20c {over.version}",

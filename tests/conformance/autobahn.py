@@ -4,6 +4,7 @@
     python tests/conformance/autobahn.py                    every case, wherever handlers run
     python tests/conformance/autobahn.py --cases 9 12.1     some groups
     python tests/conformance/autobahn.py --concurrency hub  one of the three
+    python tests/conformance/autobahn.py --http2            through HAProxy, over HTTP/2 behind it
 
 The suite runs under CPython 2.7 only. That is taken from $FASTWSH_PYTHON27, from PATH or from
 pyenv; what the suite needs is installed once, into `.cache/autobahn`. `expected.toml` holds what
@@ -15,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -192,14 +194,65 @@ def verdict(report: dict[str, str] | None) -> str:
     return report["behavior"]
 
 
+_HAPROXY = """\
+global
+    maxconn 100
+defaults
+    mode http
+    timeout connect 20s
+    timeout client 60s
+    timeout server 60s
+    timeout tunnel 60s
+frontend front
+    bind 127.0.0.1:{front} alpn http/1.1
+    default_backend back
+backend back
+    server one 127.0.0.1:{back} proto h2
+"""
+
+
 @contextmanager
-def serving(concurrency: str) -> Iterator[str]:
+def over_http2(concurrency: str) -> Iterator[str]:
+    """Serve the echo handler behind HAProxy, which speaks HTTP/2 with it; gives HAProxy's URL."""
+    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+    if haproxy is None:
+        raise UnavailableError("haproxy is not installed: apt-get install haproxy")
+    with serving(concurrency, "--http2") as url, tempfile.TemporaryDirectory() as folder:
+        back = url.rpartition(":")[2].removesuffix("/echo")
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            front = unused.getsockname()[1]
+        file = Path(folder, "haproxy.cfg")
+        file.write_text(_HAPROXY.format(front=front, back=back))
+        with subprocess.Popen([haproxy, "-db", "-f", file], stderr=subprocess.DEVNULL) as proxy:
+            try:
+                _wait_until_open(front)
+                yield f"ws://127.0.0.1:{front}/echo"
+            finally:
+                proxy.kill()
+
+
+def _wait_until_open(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+@contextmanager
+def serving(concurrency: str, *options: str) -> Iterator[str]:
     """Serve the echo handler; gives its URL."""
     with tempfile.TemporaryDirectory() as folder:
         in_loop = concurrency == "loop"
         Path(folder, "echo_wsh.py").write_text(_COROUTINE if in_loop else _HANDLER)
         command = [sys.executable, "-m", "fastwsh", "-H", "127.0.0.1", "-p", "0", "-w", folder]
         command += ["--concurrency", "auto" if in_loop else concurrency, "--log-level", "info"]
+        command += options
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
             assert server.stderr is not None
             # what it says later is of no interest, and must not fill the pipe
@@ -248,6 +301,7 @@ def main() -> int:
     )
     parser.add_argument("--cases", nargs="+", default=[], metavar="GROUP")
     parser.add_argument("--concurrency", choices=CONCURRENCIES)
+    parser.add_argument("--http2", action="store_true")
     options = parser.parse_args()
     try:
         suite = Suite()
@@ -259,7 +313,7 @@ def main() -> int:
     print(f"{'pywebsocket3':14}{_format(pywebsocket3)}")
     for concurrency in [options.concurrency] if options.concurrency else CONCURRENCIES:
         started = time.monotonic()
-        with serving(concurrency) as url:
+        with (over_http2 if options.http2 else serving)(concurrency) as url:
             verdicts = suite.run(url, cases, timeout=7200)
         seconds = time.monotonic() - started
         counts = _format(Counter(verdicts.values()))

@@ -33,6 +33,34 @@ def test_finds_what_is_expected(concurrency: str, suite: autobahn.Suite) -> None
     assert {case.split(".")[0] for case in verdicts} == GROUPS
 
 
+# Small cases, long and fragmented messages, closes, and compression.
+THROUGH_HAPROXY = (
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "6.4",
+    "7",
+    "9.1.2",
+    "9.2.2",
+    "9.5.1",
+    "12.1.1",
+    "13.1.11",
+)
+
+
+@pytest.mark.timeout(600)
+def test_finds_the_same_over_http2(suite: autobahn.Suite) -> None:
+    cases = suite.cases(THROUGH_HAPROXY)
+    try:
+        with autobahn.over_http2("hub") as url:
+            verdicts = suite.run(url, cases, timeout=500)
+    except autobahn.UnavailableError as error:
+        pytest.skip(str(error))
+    assert autobahn.differences(verdicts) == []
+
+
 @pytest.mark.parametrize("server", ["fastwsh", "pywebsocket3"])
 def test_the_data_name_cases_of_the_suite_once(server: str) -> None:
     table = autobahn.load()[server]

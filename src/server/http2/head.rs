@@ -12,7 +12,8 @@ use crate::{
 
 /// Makes a head from a request of this version. `:authority` becomes `Host`, and `Cookie` fields are joined (RFC
 /// 9113 8.2.3), so that other code need not know both versions. The request of a WebSocket also
-/// keeps its pseudo-headers under their names.
+/// keeps its pseudo-headers, under their names and, as handlers for web-platform-tests know all but
+/// `:protocol`, without the colon.
 pub(super) fn read<T>(request: &Request<T>, version: &str) -> RequestHead {
     let uri = request.uri();
     let authority = uri.authority().map(http::uri::Authority::as_str);
@@ -23,13 +24,22 @@ pub(super) fn read<T>(request: &Request<T>, version: &str) -> RequestHead {
         None => target.to_owned(),
     };
     let method = request.method().as_str().to_owned();
-    let mut headers: Vec<(String, String)> = Vec::with_capacity(request.headers().len() + 6);
+    let mut headers: Vec<(String, String)> = Vec::with_capacity(request.headers().len() + 10);
     let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
     if let Some(protocol) = request.extensions().get::<Protocol>() {
-        add(":method", &method);
-        add(":scheme", uri.scheme_str().unwrap_or_default());
-        add(":authority", authority.unwrap_or_default());
-        add(":path", path.unwrap_or_default());
+        for (name, value) in [
+            (":method", method.as_str()),
+            (":scheme", uri.scheme_str().unwrap_or_default()),
+            (":authority", authority.unwrap_or_default()),
+            (":path", path.unwrap_or_default()),
+        ] {
+            add(name, value);
+            let bare = &name[1..];
+            // a header of the client's own is what it is
+            if !request.headers().contains_key(bare) {
+                add(bare, value);
+            }
+        }
         add(":protocol", protocol.as_str());
     }
     if let Some(authority) = authority {
