@@ -159,6 +159,12 @@ def test_refusals(
     client.websocket("/echo").send_frame(TEXT, b"x")
 
 
+def test_the_name_of_the_protocol_has_no_case(client: StreamClient):
+    # HAProxy passes on what the client has in Upgrade
+    answer = client.wait_headers(client.connect("/echo", protocol="WebSocket"))
+    assert answer.status == 200
+
+
 def test_a_second_host_is_refused(server: Server, over: Over):
     with over.connect_unchecked(server) as client:
         stream = client.connect("/echo", [("host", "other")])

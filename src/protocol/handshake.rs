@@ -38,7 +38,7 @@ impl Opening {
     /// Whether a request is meant to open a WebSocket connection, even if it is not valid.
     pub fn is_meant(head: &RequestHead) -> bool {
         if head.is_on_stream() {
-            return head.header(PROTOCOL) == Some("websocket");
+            return asks_for_websocket(head);
         }
         let is_ours = |value: &str| value.to_ascii_lowercase().contains("websocket");
         head.header("Upgrade").is_some_and(is_ours)
@@ -78,13 +78,19 @@ impl Opening {
         if head.method != "CONNECT" {
             return Err(HandshakeError::NoConnect(head.method.clone()));
         }
-        if head.header(PROTOCOL) != Some("websocket") {
+        if !asks_for_websocket(head) {
             return Err(HandshakeError::Missing(PROTOCOL));
         }
         check_version(head)?;
         let (protocols, extensions) = offers(head)?;
         Ok(Self { accept: String::new(), protocols, extensions })
     }
+}
+
+/// Whether extended CONNECT asks for a WebSocket. The names are those of Upgrade, which have no case
+/// (RFC 9110 7.8), and a proxy passes them on as they are.
+fn asks_for_websocket(head: &RequestHead) -> bool {
+    head.header(PROTOCOL).is_some_and(|name| name.eq_ignore_ascii_case("websocket"))
 }
 
 /// The subprotocols and extensions that a request offers.
@@ -214,6 +220,7 @@ mod tests {
         let no_connect = HandshakeError::NoConnect("GET".into());
         assert_eq!(check("GET", &[version]), (false, Err(no_connect)));
         assert!(!check("GET", &[("upgrade", "websocket")]).0);
+        assert!(check("CONNECT", &[(":protocol", "WebSocket"), version]).1.is_ok());
     }
 
     #[test]

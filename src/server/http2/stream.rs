@@ -73,7 +73,7 @@ pub(super) async fn serve(
         return answer(respond, &head, page::refusal(&refusal), state).await;
     }
     let protocol = request.extensions().get::<Protocol>();
-    if let Some(protocol) = protocol.filter(|protocol| protocol.as_str() != "websocket") {
+    if let Some(protocol) = protocol.filter(|_| !Opening::is_meant(&head)) {
         let protocol = printable(protocol.as_str());
         state.events.warn_refused(client.address, 501, "", || {
             format!("{} by the protocol {protocol}", printable(&head.target))
