@@ -164,9 +164,9 @@ def main() -> None:
                         found[name].append(asyncio.run(cost))
             finally:
                 server.kill()
-        print(f"--concurrency {concurrency}")
+        print(f"--concurrency {concurrency}", flush=True)
         for name, values in found.items():
-            print(f"  {name:38} {statistics.median(values):6.0f} µs per message")
+            print(f"  {name:38} {statistics.median(values):6.0f} µs per message", flush=True)
 
 
 if __name__ == "__main__":
