@@ -55,6 +55,17 @@ pub(crate) enum HangUp {
     Broken,
 }
 
+/// What the system has counted for a thread so far.
+#[derive(Debug, Clone)]
+pub(crate) struct ThreadTimes {
+    /// How long it has run.
+    pub(crate) ran: Duration,
+    /// How long it has waited for a processor, without a wait that has not ended yet.
+    pub(crate) waited: Duration,
+    /// Neither runs nor waits for a processor.
+    pub(crate) sleeps: bool,
+}
+
 /// The system that the process runs on.
 pub(crate) trait System: Debug + Send + Sync + 'static {
     /// Flags of each send. Where there is one, they keep it from raising SIGPIPE.
@@ -153,15 +164,15 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
         time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
     }
 
-    /// A thread, as [`Self::time_in_queue`] wants it.
+    /// A thread, as [`Self::thread_times`] wants it.
     type Thread: Debug + Send + 'static;
 
     /// The calling thread.
     fn this_thread() -> Self::Thread;
 
-    /// How long a thread has waited for a processor in all; zero if the system does not say.
-    fn time_in_queue(_thread: &Self::Thread) -> Duration {
-        Duration::ZERO
+    /// What the system has counted for a thread; `None` if it does not say.
+    fn thread_times(_thread: &Self::Thread) -> Option<ThreadTimes> {
+        None
     }
 
     /// What the process uses of the system, as far as the system says.

@@ -20,7 +20,7 @@ use rustix::{
 use super::{
     look,
     process::{entries, Usage},
-    HangUp, System,
+    HangUp, System, ThreadTimes,
 };
 
 /// Linux.
@@ -72,19 +72,23 @@ impl System for Linux {
         time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
     }
 
-    /// The file with the scheduler's figures of the thread.
+    /// The thread's folder in `/proc`.
     type Thread = PathBuf;
 
     fn this_thread() -> PathBuf {
         let thread = rustix::thread::gettid().as_raw_nonzero();
-        format!("/proc/self/task/{thread}/schedstat").into()
+        format!("/proc/self/task/{thread}").into()
     }
 
-    fn time_in_queue(thread: &PathBuf) -> Duration {
-        let nanoseconds = fs::read_to_string(thread)
-            .ok()
-            .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse().ok());
-        Duration::from_nanos(nanoseconds.unwrap_or(0))
+    fn thread_times(thread: &PathBuf) -> Option<ThreadTimes> {
+        let times = fs::read_to_string(thread.join("schedstat")).ok()?;
+        let mut times = times.split_ascii_whitespace().map(str::parse);
+        let mut next = || times.next()?.ok().map(Duration::from_nanos);
+        let (ran, waited) = (next()?, next()?);
+        let status = fs::read(thread.join("stat")).ok()?;
+        // the state follows the thread's name, which is in parentheses and may contain anything
+        let end = status.iter().rposition(|&byte| byte == b')')?;
+        Some(ThreadTimes { ran, waited, sleeps: *status.get(end + 2)? != b'R' })
     }
 
     fn usage() -> Usage {

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     locks::lock,
-    system::{Native, System},
+    system::{Native, System, ThreadTimes},
 };
 
 type Watched = <Native as System>::Thread;
@@ -164,24 +164,41 @@ impl Slices {
     }
 }
 
-/// A slice, and the time when the watchdog first saw it.
+/// A slice, as the watchdog has seen it.
 struct Slice {
     number: u64,
+    /// How long it has taken, without the time in which the thread had to wait for a processor.
+    taken: Duration,
     seen: Instant,
-    kept_waiting: Duration,
+    times: Option<ThreadTimes>,
 }
 
 impl Slice {
     fn new(number: u64, watched: &Watched) -> Self {
-        Self { number, seen: Instant::now(), kept_waiting: Native::time_in_queue(watched) }
+        let times = Native::thread_times(watched);
+        Self { number, taken: Duration::ZERO, seen: Instant::now(), times }
     }
 
-    /// How long the slice has taken, without the time in which the thread had to wait for a
-    /// processor.
-    fn taken(&self, watched: &Watched) -> Duration {
-        let waited = Native::time_in_queue(watched).saturating_sub(self.kept_waiting);
-        self.seen.elapsed().saturating_sub(waited)
+    /// Looks at the thread again. Returns how long the slice has taken.
+    fn taken(&mut self, watched: &Watched) -> Duration {
+        let (seen, times) = (Instant::now(), Native::thread_times(watched));
+        let elapsed = seen - self.seen;
+        self.taken += match (&self.times, &times) {
+            (Some(before), Some(after)) => used(before, after, elapsed),
+            _ => elapsed,
+        };
+        (self.seen, self.times) = (seen, times);
+        self.taken
     }
+}
+
+/// How much of the time `elapsed` between two looks the thread ran or slept.
+fn used(before: &ThreadTimes, after: &ThreadTimes, elapsed: Duration) -> Duration {
+    if after.sleeps {
+        return elapsed.saturating_sub(after.waited.saturating_sub(before.waited));
+    }
+    // it runs or waits for a processor, and the wait is not counted yet
+    elapsed.min(after.ran.saturating_sub(before.ran))
 }
 
 #[cfg(test)]
@@ -210,5 +227,21 @@ mod tests {
         slices.end();
         let after = heard.recv_timeout(Duration::from_secs(30));
         assert_eq!(after, Err(mpsc::RecvTimeoutError::Disconnected), "it watches on");
+    }
+
+    #[test]
+    fn waits_for_a_processor_are_not_part_of_a_slice() {
+        let [elapsed, ms] = [40, 1].map(Duration::from_millis);
+        let times = |ran: u32, waited: u32, sleeps: bool| ThreadTimes {
+            ran: ran * ms,
+            waited: waited * ms,
+            sleeps,
+        };
+        let used = |after: ThreadTimes| used(&times(5, 7, false), &after, elapsed);
+        assert_eq!(used(times(5, 7, false)), Duration::ZERO, "waits since the look before");
+        assert_eq!(used(times(30, 7, false)), 25 * ms, "has run for a part of the time");
+        assert_eq!(used(times(30, 22, true)), 25 * ms, "sleeps after it has run and waited");
+        assert_eq!(used(times(5, 7, true)), elapsed, "has slept all the time");
+        assert_eq!(used(times(99, 7, false)), elapsed, "the clocks differ");
     }
 }
