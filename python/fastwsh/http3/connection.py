@@ -6,7 +6,6 @@ what the client has not taken is not fetched from the native server.
 
 import asyncio
 import socket
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -24,6 +23,7 @@ from h2.errors import ErrorCodes
 from fastwsh.http3.codes import to_http3
 from fastwsh.http3.inside import Inside
 from fastwsh.http3.pacing import Fields, Pacing
+from fastwsh.http3.stream import Stream
 
 if TYPE_CHECKING:
     from aioquic.quic.connection import QuicConnection
@@ -53,26 +53,6 @@ _PACKETS_OF_LIFE: Final = 3
 _MANY: Final = 64
 
 
-@dataclass(eq=False)
-class _Stream:
-    """A stream, with its numbers outside and inside."""
-
-    outer: int
-    inner: int
-    waiting: bytearray = field(default_factory=bytearray)
-    """What the native server has no room for yet."""
-    has_received_all: bool = False
-    is_end_told: bool = False
-    is_answered: bool = False
-    is_ended: bool = False
-    """Whether our direction has ended."""
-    owed: int = 0
-    """Bytes of the inner window to give back when the client has taken more."""
-    code: ErrorCode | None = None
-    """What to reset it with, when the client has got everything."""
-    timer: asyncio.TimerHandle | None = None
-
-
 class Connection(QuicConnectionProtocol):
     """A client's connection. All methods are called in the endpoint's thread.
 
@@ -91,10 +71,10 @@ class Connection(QuicConnectionProtocol):
         self._http: Fields | None = None
         self._inside: Inside | None = None
         self._opening: asyncio.Task[object] | None = None
-        self._streams: dict[int, _Stream] = {}
-        self._by_inner: dict[int, _Stream] = {}
+        self._streams: dict[int, Stream] = {}
+        self._by_inner: dict[int, Stream] = {}
         self._dead: set[int] = set()
-        self._paced: set[_Stream] = set()
+        self._paced: set[Stream] = set()
         self._next_stream = 0
         self._is_leaving = False
         self._is_over = False
@@ -182,7 +162,7 @@ class Connection(QuicConnectionProtocol):
             self._refuse(stream_id, ErrorCode.H3_REQUEST_REJECTED)
             return
         inner = self._inside.open(event.headers, ends=event.stream_ended)
-        stream = _Stream(stream_id, inner)
+        stream = Stream(stream_id, inner)
         stream.has_received_all = stream.is_end_told = event.stream_ended
         self._streams[stream_id] = self._by_inner[inner] = stream
 
@@ -194,7 +174,7 @@ class Connection(QuicConnectionProtocol):
         stream.has_received_all |= ends
         self._pass_on(stream)
 
-    def _pass_on(self, stream: _Stream) -> None:
+    def _pass_on(self, stream: Stream) -> None:
         """Give the native server what it has room for."""
         assert self._inside is not None  # noqa: S101 (there are streams)
         self._inside.send(stream.inner, stream.waiting)
@@ -307,12 +287,12 @@ class Connection(QuicConnectionProtocol):
         if has_reset:
             super().transmit()
 
-    def _reset_and_send(self, stream: _Stream) -> None:
+    def _reset_and_send(self, stream: Stream) -> None:
         if stream.outer in self._streams:
             self._reset(stream)
             self.flush()
 
-    def _reset(self, stream: _Stream) -> None:
+    def _reset(self, stream: Stream) -> None:
         code = stream.code or ErrorCode.H3_INTERNAL_ERROR
         self._forget(stream, is_dead=True)
         self._quic.reset_stream(stream.outer, code)
@@ -338,11 +318,11 @@ class Connection(QuicConnectionProtocol):
         stream.code = code
         self._reset(stream)
 
-    def _forget_if_over(self, stream: _Stream) -> None:
+    def _forget_if_over(self, stream: Stream) -> None:
         if stream.is_ended and stream.is_end_told:
             self._forget(stream, is_dead=False)
 
-    def _forget(self, stream: _Stream, *, is_dead: bool) -> None:
+    def _forget(self, stream: Stream, *, is_dead: bool) -> None:
         self._streams.pop(stream.outer, None)
         self._by_inner.pop(stream.inner, None)
         self._paced.discard(stream)
