@@ -2,6 +2,7 @@
 //! half with its bounded buffer, the sending half, and the ways to wait for them. This module knows
 //! nothing of Python, listening or HTTP.
 
+pub(crate) mod batch;
 mod budget;
 mod byte_stream;
 mod closing;
@@ -24,7 +25,8 @@ mod wait;
 pub use self::{
     budget::Budget,
     byte_stream::{
-        ByteStream, Direction, Mode, Readiness, ReadinessSource, SendResult, WakesWhenReady,
+        ByteStream, Change, Direction, Mode, Readiness, ReadinessListener, ReadinessSource,
+        SendResult, TellsWhenReady,
     },
     expiry::{is_own_pong, Expiry},
     flusher::Flusher,
@@ -37,4 +39,8 @@ pub use self::{
     transport::{Account, Half, Outcome, Phase, ServerClose, Traffic, Transport, Volume},
     wait::{Park, Wait},
 };
-pub(crate) use self::{drain::drain, expiry::MARK};
+pub(crate) use self::{
+    drain::drain,
+    expiry::MARK,
+    flusher::{HoldsFrames, NextLook},
+};

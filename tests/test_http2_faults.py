@@ -11,6 +11,7 @@ import h2.errors
 import pytest
 from hyperframe.frame import (
     ContinuationFrame,
+    DataFrame,
     HeadersFrame,
     PingFrame,
     RstStreamFrame,
@@ -331,3 +332,52 @@ def test_zero_windows_for_ever_end_with_the_handler(start: Any, write_handler: W
         for page in pages:
             assert client.wait_end(page).reset_code is not None
         assert [len(websocket.state.data) for websocket in websockets] == [0, 0, 0]
+
+
+def test_what_was_sent_does_not_wait_for_a_handler_that_blocks(
+    start: Any, write_handler: WriteHandler
+):
+    # handlers that run in one turn send together, unless one of them takes too long
+    write_handler(
+        "blocks",
+        """\
+import threading
+web_socket_concurrency = "hub"
+def web_socket_do_extra_handshake(request):
+    pass
+def web_socket_transfer_data(request):
+    message = request.ws_stream.receive_message()
+    request.ws_stream.send_message(message)
+    if message == "block":
+        threading.Event().wait()
+""",
+    )
+    server = start()
+    with Http2Client(server) as client:
+        websockets = [client.websocket("/blocks") for _ in range(8)]
+        data = b"".join(
+            data_frame(websocket.stream, b"block" if websocket is websockets[-1] else b"hello")
+            for websocket in websockets
+        )
+        client.socket.sendall(data)
+        for websocket in websockets[:-1]:
+            assert websocket.read_frame() == Frame(TEXT, b"hello")
+        assert websockets[-1].read_frame() == Frame(TEXT, b"block")
+
+
+def data_frame(stream: int, message: bytes) -> bytes:
+    serialized: bytes = DataFrame(stream, encode_frame(TEXT, message)).serialize()
+    return serialized
+
+
+@ALL_WAYS
+def test_a_websocket_takes_no_descriptor(start: Any):
+    server = start()
+    descriptors = Path(f"/proc/{server.process.pid}/fd")
+    with Http2Client(server) as client:
+        assert_echoes(client.websocket("/echo"))
+        before = len(list(descriptors.iterdir()))
+        websockets = [client.websocket("/echo") for _ in range(20)]
+        for websocket in websockets:
+            assert_echoes(websocket)
+        assert len(list(descriptors.iterdir())) == before

@@ -4,7 +4,7 @@
 //! Dispatch is dynamic: a virtual call costs a nanosecond or two, and nearly every one ends in a system
 //! call of several hundred.
 
-use std::{fmt, io, os::fd::BorrowedFd, task::Waker};
+use std::{fmt, io, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 /// Whether a call may block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum ReadinessSource<'a> {
     /// From the system, which watches this descriptor.
     Descriptor(BorrowedFd<'a>),
     /// From the stream itself.
-    Wakers(&'a dyn WakesWhenReady),
+    Stream(&'a dyn TellsWhenReady),
 }
 
 impl fmt::Debug for ReadinessSource<'_> {
@@ -53,19 +53,35 @@ impl fmt::Debug for ReadinessSource<'_> {
             Self::Descriptor(descriptor) => {
                 formatter.debug_tuple("Descriptor").field(descriptor).finish()
             }
-            Self::Wakers(_) => formatter.write_str("Wakers"),
+            Self::Stream(_) => formatter.write_str("Stream"),
         }
     }
 }
 
-/// A stream without a descriptor.
-pub trait WakesWhenReady {
-    /// Registers a waker to be woken each time the stream becomes readable or writable, or ends, for as
-    /// long as the stream exists. A waker that wakes the same task as an earlier one replaces it.
-    fn register(&self, waker: Waker);
+/// What has changed about a stream without a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Change {
+    /// There are bytes to read, or the end.
+    pub readable: bool,
+    /// There is room for bytes again, or there will be none.
+    pub writable: bool,
+    /// The peer has ended its direction, or the stream is broken.
+    pub ended: bool,
+}
 
-    /// Whether the stream is ready now.
-    fn is_ready(&self, readiness: Readiness) -> bool;
+/// Is told how a stream changes.
+pub trait ReadinessListener: Send + Sync {
+    /// Notes a change. The stream may be locked meanwhile, so it must not be called from here.
+    fn changed(&self, change: Change);
+}
+
+/// A stream without a descriptor.
+pub trait TellsWhenReady {
+    /// Registers a listener for as long as the stream exists.
+    fn register(&self, listener: Arc<dyn ReadinessListener>);
+
+    /// Waits until the stream is ready, at most for this time. Returns whether it is.
+    fn wait(&self, readiness: Readiness, timeout: Duration) -> bool;
 }
 
 /// A connected stream of bytes, used from any thread: one reader and one writer at a time.

@@ -25,7 +25,7 @@ async fn read_to_end(socket: Arc<dyn ByteStream>) -> io::Result<()> {
     let descriptor = match socket.readiness() {
         ReadinessSource::Descriptor(descriptor) => descriptor.try_clone_to_owned()?,
         // what has no descriptor has no bytes in the kernel either
-        ReadinessSource::Wakers(_) => return Ok(()),
+        ReadinessSource::Stream(_) => return Ok(()),
     };
     drop(socket);
     let stream = net::TcpStream::from(descriptor);

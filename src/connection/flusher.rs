@@ -26,7 +26,7 @@ pub(crate) enum NextLook {
 /// An object that may hold frames back.
 pub(crate) trait HoldsFrames: std::fmt::Debug + Send + Sync {
     /// Sends what was held back for two ticks.
-    fn tick(&self) -> NextLook;
+    fn tick(self: Arc<Self>) -> NextLook;
 }
 
 /// Time between two looks: short enough that no person or protocol timer notices the delay, and

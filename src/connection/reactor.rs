@@ -21,7 +21,7 @@ use std::{
 use mio::{unix::SourceFd, Events, Interest, Poll, Token};
 
 pub use self::token::ReactorToken;
-use super::byte_stream::{ByteStream, ReadinessSource};
+use super::byte_stream::{ByteStream, Change, ReadinessListener, ReadinessSource};
 use crate::locks::lock;
 
 /// A caller that may wait. Numbers are reused, so a caller that wakes up must check whether the
@@ -111,8 +111,8 @@ pub struct Remote {
 struct Told {
     woken: Vec<CallerId>,
     gone: Vec<ReactorToken>,
-    /// Streams without a descriptor that are ready.
-    ready: Vec<ReactorToken>,
+    /// Changes of streams without a descriptor.
+    changes: Vec<(ReactorToken, Change)>,
 }
 
 impl Remote {
@@ -148,15 +148,15 @@ impl Wake for CallerWaker {
     }
 }
 
-/// Wakes whoever waits for a stream without a descriptor.
-struct StreamWaker {
+/// Notes the changes of a stream without a descriptor.
+struct StreamListener {
     remote: Arc<Remote>,
     token: ReactorToken,
 }
 
-impl Wake for StreamWaker {
-    fn wake(self: Arc<Self>) {
-        self.remote.tell(|told| told.ready.push(self.token));
+impl ReadinessListener for StreamListener {
+    fn changed(&self, change: Change) {
+        self.remote.tell(|told| told.changes.push((self.token, change)));
     }
 }
 
@@ -211,9 +211,9 @@ impl Reactor {
                     return Err(error);
                 }
             }
-            ReadinessSource::Wakers(stream) => {
-                let waker = StreamWaker { remote: self.remote.clone(), token };
-                stream.register(Waker::from(Arc::new(waker)));
+            ReadinessSource::Stream(stream) => {
+                let remote = self.remote.clone();
+                stream.register(Arc::new(StreamListener { remote, token }));
                 // it may be ready already: the first try tells
                 let slot = &mut self.slots[index as usize];
                 (slot.readable, slot.writable) = (true, true);
@@ -351,11 +351,20 @@ impl Reactor {
         self.remote.pending.swap(false, Ordering::SeqCst);
         let told = std::mem::take(&mut *lock(&self.remote.told));
         woken.extend(told.woken);
-        for token in told.ready {
+        for (token, change) in told.changes {
             let Some(slot) = self.slot_mut(token) else { continue };
-            (slot.readable, slot.writable) = (true, true);
-            woken.extend(slot.reader.take());
-            woken.extend(slot.writer.take());
+            if change.ended {
+                slot.ended = true;
+                woken.extend(slot.watcher.take());
+            }
+            if change.readable || change.ended {
+                slot.readable = true;
+                woken.extend(slot.reader.take());
+            }
+            if change.writable {
+                slot.writable = true;
+                woken.extend(slot.writer.take());
+            }
         }
         for token in told.gone {
             let Some(slot) = self.slot_mut(token) else { continue };

@@ -1,9 +1,15 @@
 //! A stream for tests: the peer's bytes come by a script, and what is sent is kept.
 
-use std::{collections::VecDeque, io, sync::Mutex, task::Waker};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::byte_stream::{
-    ByteStream, Direction, Mode, Readiness, ReadinessSource, SendResult, WakesWhenReady,
+    ByteStream, Change, Direction, Mode, Readiness, ReadinessListener, ReadinessSource, SendResult,
+    TellsWhenReady,
 };
 use crate::locks::lock;
 
@@ -22,7 +28,7 @@ pub(super) enum Write {
     Fails(io::ErrorKind),
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     reads: VecDeque<Read>,
     writes: VecDeque<Write>,
@@ -30,33 +36,49 @@ struct State {
     received: u64,
     is_sending_ended: bool,
     is_reset: bool,
-    wakers: Vec<Waker>,
+    listeners: Vec<Arc<dyn ReadinessListener>>,
 }
 
 /// The end of the script of reads is the end of the stream; behind the script of writes is room for all.
-#[derive(Debug, Default)]
-pub(super) struct Simulated(Mutex<State>);
+#[derive(Default)]
+pub(super) struct Simulated(Mutex<State>, Condvar);
+
+impl std::fmt::Debug for Simulated {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Simulated").finish_non_exhaustive()
+    }
+}
 
 impl Simulated {
     pub(super) fn new(
         reads: impl IntoIterator<Item = Read>,
         writes: impl IntoIterator<Item = Write>,
     ) -> Self {
-        Self(Mutex::new(State {
+        let state = State {
             reads: reads.into_iter().collect(),
             writes: writes.into_iter().collect(),
             ..State::default()
-        }))
+        };
+        Self(Mutex::new(state), Condvar::new())
     }
 
     /// The peer sends something, which wakes whoever waits.
     pub(super) fn arrive(&self, read: Read) {
         let mut state = lock(&self.0);
         state.reads.push_back(read);
-        let wakers = state.wakers.clone();
-        drop(state);
-        for waker in wakers {
-            waker.wake();
+        self.1.notify_all();
+        for listener in &state.listeners {
+            listener.changed(Change { readable: true, ..Change::default() });
+        }
+    }
+
+    /// The peer goes away.
+    pub(super) fn end(&self) {
+        let mut state = lock(&self.0);
+        state.reads.clear();
+        self.1.notify_all();
+        for listener in &state.listeners {
+            listener.changed(Change { readable: true, writable: true, ended: true });
         }
     }
 
@@ -153,20 +175,20 @@ impl ByteStream for Simulated {
     }
 
     fn readiness(&self) -> ReadinessSource<'_> {
-        ReadinessSource::Wakers(self)
+        ReadinessSource::Stream(self)
     }
 }
 
-impl WakesWhenReady for Simulated {
-    fn register(&self, waker: Waker) {
-        let wakers = &mut lock(&self.0).wakers;
-        if !wakers.iter().any(|known| known.will_wake(&waker)) {
-            wakers.push(waker);
-        }
+impl TellsWhenReady for Simulated {
+    fn register(&self, listener: Arc<dyn ReadinessListener>) {
+        lock(&self.0).listeners.push(listener);
     }
 
-    fn is_ready(&self, readiness: Readiness) -> bool {
-        readiness == Readiness::Writable
-            || !matches!(lock(&self.0).reads.front(), Some(Read::Nothing))
+    fn wait(&self, readiness: Readiness, timeout: Duration) -> bool {
+        let is_unready = |state: &mut State| {
+            readiness == Readiness::Readable && matches!(state.reads.front(), Some(Read::Nothing))
+        };
+        let waited = self.1.wait_timeout_while(lock(&self.0), timeout, is_unready);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }

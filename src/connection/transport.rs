@@ -297,7 +297,7 @@ impl Transport {
 }
 
 impl HoldsFrames for Transport {
-    fn tick(&self) -> NextLook {
+    fn tick(self: Arc<Self>) -> NextLook {
         let Some(mut outbound) = self.try_outbound() else { return NextLook::Soon };
         let next = outbound.tick();
         // while `outbound` is locked, so that the next thread that holds a frame back sees this and

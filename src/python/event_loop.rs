@@ -30,7 +30,10 @@ pub(super) use self::{
 use self::{loop_state::Waiters, parker::Parker};
 use super::{errors::os_error, handler_job::ConnectionGuard, waiting};
 use crate::{
-    connection::{CallerId, ReactorToken, Transport, Wait},
+    connection::{
+        batch::{self, Gathering},
+        CallerId, ReactorToken, Transport, Wait,
+    },
     locks::lock,
     server::Watchdog,
 };
@@ -124,10 +127,13 @@ impl EventLoop {
             if woken.is_empty() && !has_started {
                 break;
             }
+            batch::gather(Gathering::Always);
             for caller in woken.drain(..) {
                 self.0.slices.begin();
                 outcome = outcome.and(self.wake(py, caller));
             }
+            batch::gather(Gathering::Never);
+            batch::flush();
             if outcome.is_err() {
                 break;
             }

@@ -27,7 +27,10 @@ use super::{
     waiting,
 };
 use crate::{
-    connection::{CallerId, Reactor, Slice},
+    connection::{
+        batch::{self, Gathering, HasNext},
+        CallerId, Reactor, Slice,
+    },
     locks::lock,
     server::Watchdog,
 };
@@ -103,6 +106,12 @@ impl Drop for Alive {
     }
 }
 
+impl HasNext for HubThread {
+    fn has_next(&self) -> bool {
+        self.ready.try_borrow().is_ok_and(|ready| !ready.is_empty())
+    }
+}
+
 impl HubThread {
     fn run(hub: Arc<Hub>, reactor: Reactor) {
         let _alive = Alive(hub.clone());
@@ -112,6 +121,7 @@ impl HubThread {
                 // leaked on purpose: greenlets that wait refer to it
                 let here: &'static Self = Box::leak(Box::new(here));
                 waiting::enter_hub(here);
+                batch::gather(Gathering::While(here));
                 here.serve(py);
             }
             Err(error) => error.write_unraisable(py, None),
@@ -280,6 +290,7 @@ impl HubThread {
 
     /// Looks for sockets that are ready.
     fn look(&self, py: Python<'_>, timeout: Option<Duration>) {
+        batch::flush();
         self.until_look.set(LOOK_EVERY);
         let mut reactor = self.reactor.borrow_mut();
         let mut ready = self.ready.borrow_mut();

@@ -3,22 +3,25 @@
 //! The crate `h2`, which hyper uses too, implements the protocol. hyper's own server cannot be used
 //! here: after an extended CONNECT it passes a stream on that cannot be reset.
 //!
-//! Each stream has a task. The same code answers requests for pages as over HTTP/1.1. For a request
-//! for a handler, the task makes a pair of connected sockets. The handler uses one like the socket
-//! of a TCP connection, and the task copies bytes between the other and the stream. So handlers run
-//! unchanged in threads, the hub and the event loop.
+//! Each stream has a task. The same code answers requests for pages as over HTTP/1.1. A request for a
+//! handler becomes a byte stream, which the handler uses like the socket of a TCP connection, in a
+//! thread, the hub or the event loop. Its task only ends it. The handler's thread takes what the
+//! connection's task has received, and writes what it sends by itself, see [`driver`].
 //!
 //! HTTP/3 (RFC 9114) has the same streams. Python's aioquic implements it, and passes each
 //! connection on as one of HTTP/2, so that both versions have the same rules here.
 
 mod answer;
+mod byte_stream;
 mod connection;
+mod driver;
+mod ending;
 mod head;
+mod incoming;
 mod page;
 mod piece;
 mod replayed;
 mod stream;
-mod tunnel;
 
 use std::sync::Arc;
 

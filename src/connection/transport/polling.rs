@@ -1,13 +1,6 @@
 //! Waits for a connection's stream with a deadline, in the caller's own thread.
 
-use std::{
-    io,
-    os::fd::BorrowedFd,
-    sync::Arc,
-    task::{Wake, Waker},
-    thread::{self, Thread},
-    time::Duration,
-};
+use std::{io, os::fd::BorrowedFd, time::Duration};
 
 use rustix::{
     event::{poll, PollFd, PollFlags, Timespec},
@@ -16,22 +9,9 @@ use rustix::{
 
 use super::Transport;
 use crate::{
-    connection::{Readiness, ReadinessSource, WakesWhenReady},
+    connection::{Readiness, ReadinessSource},
     locks::lock,
 };
-
-thread_local! {
-    /// One for each thread, so that a stream knows which waker it has already.
-    static UNPARK: Waker = Waker::from(Arc::new(Unpark(thread::current())));
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
 
 impl Transport {
     /// Waits until the stream is ready; returns `false` if the time is over first. It does not see
@@ -47,7 +27,7 @@ impl Transport {
             ReadinessSource::Descriptor(descriptor) => {
                 poll_descriptor(descriptor, readiness, timeout)
             }
-            ReadinessSource::Wakers(stream) => Ok(park(stream, readiness, timeout)),
+            ReadinessSource::Stream(stream) => Ok(stream.wait(readiness, timeout)),
         }
     }
 }
@@ -70,13 +50,4 @@ fn poll_descriptor(
         Err(Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn park(stream: &dyn WakesWhenReady, readiness: Readiness, timeout: Duration) -> bool {
-    UNPARK.with(|waker| stream.register(waker.clone()));
-    // asked after registering, so that no change in between is missed
-    if !stream.is_ready(readiness) {
-        thread::park_timeout(timeout);
-    }
-    stream.is_ready(readiness)
 }

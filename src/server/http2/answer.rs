@@ -1,44 +1,39 @@
-//! Passes a handler's answer to its stream.
+//! Answers the request of a stream.
 //!
 //! Over HTTP/1.1 the answer to an opening handshake is ordinary bytes. Over HTTP/2 it is a header
-//! block, which is passed to the stream's task separately from the bytes.
+//! block, and not one of the stream's bytes. The stream's task sends those answers that have a body.
 
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::sync::{oneshot, Notify};
+use tokio::sync::oneshot;
 
+use super::byte_stream::Http2ByteStream;
 use crate::{locks::lock, protocol::handshake::Answer, server::http::refusal::Refusal};
 
-/// The answer to an opening handshake.
+/// What the stream's task does about the answer.
 #[derive(Debug)]
 pub(super) enum StreamAnswer {
-    /// 200, with these headers.
-    Open(HeaderMap),
+    /// Nothing: the handler has opened the WebSocket.
+    Opened,
+    /// It sends this one.
     Refuse(Refusal),
 }
 
 /// Accepts the answer to the opening handshake of a stream, once.
 #[derive(Debug)]
 pub struct AnswerSlot {
+    stream: Arc<Http2ByteStream>,
     sender: Mutex<Option<oneshot::Sender<StreamAnswer>>>,
-    changed: Arc<Notify>,
-}
-
-/// The end of the slot at the stream's task.
-pub(super) struct Answered {
-    /// The answer; an error if there will be none.
-    pub(super) answer: oneshot::Receiver<StreamAnswer>,
-    /// The handler has reset its connection, or ended.
-    pub(super) changed: Arc<Notify>,
 }
 
 impl AnswerSlot {
-    pub(super) fn new() -> (Arc<Self>, Answered) {
+    /// Also returns where the answer arrives; an error says that there will be none.
+    pub(super) fn new(
+        stream: Arc<Http2ByteStream>,
+    ) -> (Arc<Self>, oneshot::Receiver<StreamAnswer>) {
         let (sender, answer) = oneshot::channel();
-        let changed = Arc::new(Notify::new());
-        let slot = Self { sender: Mutex::new(Some(sender)), changed: changed.clone() };
-        (Arc::new(slot), Answered { answer, changed })
+        (Arc::new(Self { stream, sender: Mutex::new(Some(sender)) }), answer)
     }
 
     /// Whether an answer has not been given yet and is still possible.
@@ -54,7 +49,12 @@ impl AnswerSlot {
     pub fn open(&self, answer: &Answer<'_>) -> Result<bool, String> {
         let Some(sender) = lock(&self.sender).take() else { return Ok(false) };
         let headers = to_headers(answer)?;
-        Ok(sender.send(StreamAnswer::Open(headers)).is_ok())
+        let is_open = self.stream.open(headers);
+        if is_open {
+            // if the task has ended, the peer has gone since, which the handler finds out
+            let _ = sender.send(StreamAnswer::Opened);
+        }
+        Ok(is_open)
     }
 
     /// Refuses the connection. Returns `false` if the stream has ended.
@@ -70,7 +70,7 @@ impl AnswerSlot {
 
     /// Makes the stream's task check the connection, because the handler has reset it.
     pub fn look(&self) {
-        self.changed.notify_one();
+        self.stream.call_task();
     }
 
     /// Reports that the handler has ended.

@@ -1,6 +1,7 @@
 //! A connection and its streams: their number, the idle time, and the end.
 
 use std::{
+    future::poll_fn,
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -10,18 +11,16 @@ use std::{
     time::Duration,
 };
 
-use h2::{
-    server::{Builder, Connection},
-    Reason,
-};
+use h2::{server::Builder, Reason};
 use tokio::{
     sync::{watch, Notify},
     time::{sleep, timeout},
 };
 
 use super::{
+    driver::Driver,
     piece::Piece,
-    replayed::Replayed,
+    replayed::{Reading, Replayed},
     stream::{self, Common, Ended},
 };
 use crate::server::{
@@ -80,7 +79,7 @@ pub(in crate::server) async fn serve(
     let (local, tls) = (stream.local_addr(), stream.is_tls());
     let common = Common { version: HttpVersion::Two, state, client, local, tls };
     let limits = common.state.config.limits;
-    serve_streams(Replayed::new(first, stream), common, &limits, stop).await;
+    serve_streams(first, stream, common, &limits, stop).await;
 }
 
 /// Serves a connection of HTTP/3, whose streams come as those of HTTP/2 on `stream`. `local` is
@@ -100,23 +99,37 @@ pub(in crate::server) async fn serve_http3(
     };
     let version = HttpVersion::Three;
     let common = Common { version, state, client, local: Some(local), tls: true };
-    serve_streams(Replayed::new(Vec::new(), stream), common, &limits, stop).await;
+    serve_streams(Vec::new(), stream, common, &limits, stop).await;
 }
 
 async fn serve_streams(
-    stream: Replayed,
+    first: Vec<u8>,
+    stream: Stream,
     common: Common,
     limits: &ConnectionLimits,
     stop: watch::Receiver<bool>,
 ) {
     let _counted = common.state.registry.count_http(common.version);
-    let handshake = builder(limits).handshake::<_, Piece>(stream);
+    let reading = Arc::<Reading>::default();
+    let replayed = Replayed::new(first, stream, reading.clone());
+    let handshake = builder(limits).handshake::<_, Piece>(replayed);
     let opened = match limits.head_time {
         Some(limit) => timeout(limit, handshake).await.ok(),
         None => Some(handshake.await),
     };
     let Some(Ok(connection)) = opened else { return };
-    run(connection, &Arc::new(common), limits, stop).await;
+    let driver = Arc::new(Driver::new(connection, reading, common.state.flusher.clone()));
+    let _open = Open(driver.clone());
+    run(&driver, &Arc::new(common), limits, stop).await;
+}
+
+/// Ends the connection when it is dropped, however its task ends.
+struct Open(Arc<Driver>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 fn builder(limits: &ConnectionLimits) -> Builder {
@@ -144,17 +157,19 @@ fn to_u32(limit: Option<usize>) -> u32 {
 }
 
 async fn run(
-    mut connection: Connection<Replayed, Piece>,
+    driver: &Arc<Driver>,
     common: &Arc<Common>,
     limits: &ConnectionLimits,
     mut stop: watch::Receiver<bool>,
 ) {
     let streams = Arc::new(Streams::default());
+    let shut_down = |reason| driver.with(|connection| connection.abrupt_shutdown(reason));
     let (mut stopping, mut ending) = (false, false);
     let mut last_moment = pin!(after(None));
     let mut idle = pin!(after(limits.head_time));
     loop {
-        let is_busy = streams.open.load(Ordering::SeqCst) > 0 || connection.has_streams();
+        let is_busy = streams.open.load(Ordering::SeqCst) > 0
+            || driver.with(|connection| connection.has_streams()) == Some(true);
         let resets = streams.resets.load(Ordering::SeqCst);
         let farewell = if limits.http2_resets.is_some_and(|limit| resets > limit) {
             common.state.events.line(Level::Warning, SERVER_LOG, || {
@@ -171,29 +186,29 @@ async fn run(
         };
         if let (Some(reason), false) = (farewell, ending) {
             ending = true;
-            connection.abrupt_shutdown(reason);
+            shut_down(reason);
             last_moment.set(after(Some(PATIENCE)));
         }
         tokio::select! {
-            accepted = connection.accept() => {
+            accepted = poll_fn(|context| driver.poll_accept(context)) => {
                 let Some(Ok((request, respond))) = accepted else { return };
                 streams.open.fetch_add(1, Ordering::SeqCst);
-                let (common, streams) = (common.clone(), streams.clone());
+                let (driver, common, streams) = (driver.clone(), common.clone(), streams.clone());
                 tokio::spawn(async move {
-                    let ended = stream::serve(request, respond, &common).await;
+                    let ended = stream::serve(request, respond, &driver, &common).await;
                     streams.end(ended);
                 });
             }
             () = streams.ended.notified() => idle.set(after(limits.head_time)),
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
-                connection.graceful_shutdown();
+                driver.with(|connection| connection.graceful_shutdown());
             }
             () = idle.as_mut(), if !ending => {
                 idle.set(after(limits.head_time));
                 if !is_busy && !ending {
                     ending = true;
-                    connection.abrupt_shutdown(Reason::NO_ERROR);
+                    shut_down(Reason::NO_ERROR);
                     last_moment.set(after(Some(PATIENCE)));
                 }
             }

@@ -4,53 +4,90 @@
 //! sent, first wait until the connection has taken all pieces.
 
 use std::sync::{
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
     Arc,
 };
 
 use hyper::body::{Buf, Bytes};
-use tokio::sync::Notify;
 
 /// The payload of a DATA frame.
 #[derive(Debug)]
 pub(super) struct Piece {
     bytes: Bytes,
-    waiting: Option<Arc<Waiting>>,
+    owner: Option<Arc<dyn Owner>>,
 }
 
-/// Counts pieces that the connection has not taken.
+/// A stream that counts its pieces.
+pub(super) trait Owner: std::fmt::Debug + Send + Sync {
+    fn untaken(&self) -> &Untaken;
+
+    /// Is told when there is room again, and when the last piece was taken. The connection may be
+    /// locked meanwhile.
+    fn taken(&self, has_room: bool);
+}
+
+/// What the connection has not taken.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
-    count: AtomicUsize,
-    taken: Notify,
+pub(super) struct Untaken {
+    pieces: AtomicUsize,
+    bytes: AtomicUsize,
+    wants_room: AtomicBool,
 }
 
-impl Waiting {
-    /// Makes a piece and counts it.
-    pub(super) fn piece(self: &Arc<Self>, bytes: Bytes) -> Piece {
-        self.count.fetch_add(1, Ordering::SeqCst);
-        Piece { bytes, waiting: Some(self.clone()) }
+impl Untaken {
+    /// The most bytes that wait for the connection, as in the buffer of a socket.
+    pub(super) const MAX: usize = 64 * 1024;
+
+    /// Room for so many bytes.
+    pub(super) fn room(&self) -> usize {
+        Self::MAX.saturating_sub(self.bytes.load(Ordering::SeqCst))
     }
 
-    /// Waits until the connection has taken all pieces.
-    pub(super) async fn all_taken(&self) {
-        while self.count.load(Ordering::SeqCst) > 0 {
-            self.taken.notified().await;
+    /// Has the owner told when there is room. Returns how much there is already.
+    pub(super) fn want_room(&self) -> usize {
+        self.wants_room.store(true, Ordering::SeqCst);
+        self.room()
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.pieces.load(Ordering::SeqCst) == 0
+    }
+
+    fn take(&self, count: usize, owner: &dyn Owner) {
+        let before = self.bytes.fetch_sub(count, Ordering::SeqCst);
+        // not for each byte: the owner should be able to send much at a time
+        if before - count <= Self::MAX / 2 && self.wants_room.load(Ordering::SeqCst) {
+            if self.wants_room.swap(false, Ordering::SeqCst) {
+                owner.taken(true);
+            }
         }
+    }
+}
+
+impl Piece {
+    /// Makes a piece and counts it.
+    pub(super) fn of(owner: Arc<dyn Owner>, bytes: Bytes) -> Self {
+        let untaken = owner.untaken();
+        untaken.pieces.fetch_add(1, Ordering::SeqCst);
+        untaken.bytes.fetch_add(bytes.len(), Ordering::SeqCst);
+        Self { bytes, owner: Some(owner) }
     }
 }
 
 impl From<Bytes> for Piece {
     fn from(bytes: Bytes) -> Self {
-        Self { bytes, waiting: None }
+        Self { bytes, owner: None }
     }
 }
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        if let Some(waiting) = &self.waiting {
-            waiting.count.fetch_sub(1, Ordering::SeqCst);
-            waiting.taken.notify_one();
+        if let Some(owner) = &self.owner {
+            let untaken = owner.untaken();
+            untaken.take(self.bytes.len(), &**owner);
+            if untaken.pieces.fetch_sub(1, Ordering::SeqCst) == 1 {
+                owner.taken(false);
+            }
         }
     }
 }
@@ -66,29 +103,52 @@ impl Buf for Piece {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
+        if let Some(owner) = &self.owner {
+            owner.untaken().take(count, &**owner);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        future::Future,
-        pin::pin,
-        task::{Context, Waker},
-    };
+    use std::sync::Mutex;
 
     use super::*;
 
+    #[derive(Debug, Default)]
+    struct Told {
+        untaken: Untaken,
+        calls: Mutex<Vec<bool>>,
+    }
+
+    impl Owner for Told {
+        fn untaken(&self) -> &Untaken {
+            &self.untaken
+        }
+
+        fn taken(&self, has_room: bool) {
+            self.calls.lock().unwrap().push(has_room);
+        }
+    }
+
     #[test]
-    fn waits_for_every_piece() {
-        let waiting = Arc::new(Waiting::default());
-        let mut context = Context::from_waker(Waker::noop());
-        let (first, second) = (waiting.piece(Bytes::new()), waiting.piece(Bytes::from("a")));
-        let mut all_taken = pin!(waiting.all_taken());
-        assert!(all_taken.as_mut().poll(&mut context).is_pending());
-        drop(second);
-        assert!(all_taken.as_mut().poll(&mut context).is_pending());
+    fn the_owner_is_told_of_room_and_of_the_last_piece() {
+        let told = Arc::new(Told::default());
+        let mut first = Piece::of(told.clone(), Bytes::from(vec![0; Untaken::MAX]));
+        let second = Piece::of(told.clone(), Bytes::new());
+        assert_eq!(told.untaken.room(), 0);
+        assert_eq!(told.untaken.want_room(), 0);
+        first.advance(Untaken::MAX / 2 - 1);
+        assert!(told.calls.lock().unwrap().is_empty());
+        first.advance(1);
+        assert_eq!(*told.calls.lock().unwrap(), [true]);
+        // which is not wanted any more
+        first.advance(1);
         drop(first);
-        assert!(all_taken.as_mut().poll(&mut context).is_ready());
+        assert_eq!(told.untaken.room(), Untaken::MAX);
+        assert!(!told.untaken.is_none());
+        drop(second);
+        assert!(told.untaken.is_none());
+        assert_eq!(*told.calls.lock().unwrap(), [true, false]);
     }
 }

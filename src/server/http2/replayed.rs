@@ -3,6 +3,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc,
+    },
     task::{Context, Poll},
 };
 
@@ -13,6 +17,25 @@ use tokio::{
 
 use crate::{connection::drain, server::listen::stream::Stream};
 
+/// Whether bytes are read. Only whoever polls the connection changes it.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    is_paused: AtomicBool,
+    is_drained: AtomicBool,
+}
+
+impl Reading {
+    /// Sets whether reads find nothing.
+    pub(super) fn pause(&self, pause: bool) {
+        self.is_paused.store(pause, Ordering::Relaxed);
+    }
+
+    /// Whether the last read found nothing, so that the connection has no whole frame that was read.
+    pub(super) fn is_drained(&self) -> bool {
+        self.is_drained.load(Ordering::Relaxed)
+    }
+}
+
 /// Returns the bytes that were read already, and then reads on. If it is dropped after our
 /// direction was ended, it lets the peer finish, so that the peer gets our last frame, which says
 /// why.
@@ -21,11 +44,12 @@ pub(super) struct Replayed {
     /// Taken when this is dropped.
     stream: Option<Stream>,
     is_ended: bool,
+    reading: Arc<Reading>,
 }
 
 impl Replayed {
-    pub(super) fn new(first: Vec<u8>, stream: Stream) -> Self {
-        Self { first, stream: Some(stream), is_ended: false }
+    pub(super) fn new(first: Vec<u8>, stream: Stream, reading: Arc<Reading>) -> Self {
+        Self { first, stream: Some(stream), is_ended: false, reading }
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
@@ -50,8 +74,14 @@ impl AsyncRead for Replayed {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.reading.is_paused.load(Ordering::Relaxed) {
+            // the task's read, which found nothing, has registered its waker
+            return Poll::Pending;
+        }
         if self.first.is_empty() {
-            return self.stream()?.poll_read(context, buffer);
+            let polled = self.stream()?.poll_read(context, buffer);
+            self.reading.is_drained.store(polled.is_pending(), Ordering::Relaxed);
+            return polled;
         }
         let count = self.first.len().min(buffer.remaining());
         buffer.put_slice(&self.first[..count]);

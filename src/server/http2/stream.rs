@@ -1,21 +1,22 @@
 //! One stream from its request to its end.
 
-use std::{future::poll_fn, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc};
 
 use h2::{ext::Protocol, server::SendResponse, Reason, RecvStream};
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 
 use super::{
-    answer::{AnswerSlot, Answered, StreamAnswer},
-    head, page,
+    answer::{AnswerSlot, StreamAnswer},
+    byte_stream::Http2ByteStream,
+    driver::Driver,
+    ending, head, page,
     page::StreamBody,
     piece::Piece,
-    tunnel::Tunnel,
 };
 use crate::{
-    connection::{PlainSocket, Transport},
+    connection::Transport,
     protocol::{
         handshake::Opening,
         head::{RequestHead, HTTP_2, HTTP_3},
@@ -27,10 +28,7 @@ use crate::{
         },
         config::Concurrency,
         http::{body::Body, refusal::Refusal, PageRequest, Verdict},
-        log::{
-            escape::printable,
-            event::{Level, SERVER_LOG},
-        },
+        log::escape::printable,
         opening::{
             decision::{decide, note_refusal, Decision, Route},
             hand_over::{hand_over, Request as HandlerRequest},
@@ -61,6 +59,7 @@ pub(super) enum Ended {
 pub(super) async fn serve(
     request: Request<RecvStream>,
     mut respond: SendResponse<Piece>,
+    driver: &Arc<Driver>,
     common: &Common,
 ) -> Ended {
     let Common { state, client, .. } = common;
@@ -92,7 +91,8 @@ pub(super) async fn serve(
                 }
             };
             let wanted = Wanted { head, resource, concurrency, peer, permit };
-            open(wanted, request.into_body(), respond, common).await
+            let stream = Http2ByteStream::new(driver.clone(), request.into_body(), respond);
+            open(wanted, stream, common).await
         }
         Verdict::Other(Decision::Refuse(refusal)) => {
             note_refusal(&head, &refusal, client, state);
@@ -158,70 +158,57 @@ struct Wanted {
     permit: ConnectionPermit,
 }
 
-/// Gives a stream to its handler, and copies its bytes after the handler has opened it.
-async fn open(
-    wanted: Wanted,
-    receive: RecvStream,
-    mut respond: SendResponse<Piece>,
-    common: &Common,
-) -> Ended {
-    let state = &common.state;
+/// Lets go of a stream when it is dropped, however its task ends.
+struct LetGo(Arc<Http2ByteStream>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+/// Gives a stream to its handler, and waits until it has ended.
+async fn open(wanted: Wanted, stream: Arc<Http2ByteStream>, common: &Common) -> Ended {
+    let patience = common.state.config.limits.http_time;
     let wants_body = wanted.head.method != "HEAD";
-    let (transport, socket, answered) = match hand_to_handler(wanted, common) {
-        Ok(Some(given)) => given,
-        Ok(None) => {
-            // the server is stopping
-            respond.send_reset(Reason::REFUSED_STREAM);
-            return Ended::Answered;
-        }
-        Err(error) => {
-            state
-                .events
-                .line(Level::Error, SERVER_LOG, || format!("No sockets for a stream: {error}"));
-            respond.send_reset(Reason::REFUSED_STREAM);
-            return Ended::Answered;
-        }
+    let held = LetGo(stream.clone());
+    let Some((transport, answer)) = hand_to_handler(&stream, wanted, common) else {
+        // the server is stopping
+        stream.send_reset(Reason::REFUSED_STREAM);
+        return Ended::Answered;
     };
-    let Answered { answer, changed } = answered;
     let answer = tokio::select! {
+        biased;
         answer = answer => answer,
-        // the handler will find the end of its socket
-        _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Unanswered,
+        // the handler will find the end of its stream
+        () = poll_fn(|context| stream.poll_reset(context)) => {
+            return if stream.is_answered() { Ended::Answered } else { Ended::Unanswered };
+        }
     };
-    let patience = state.config.limits.http_time;
     match answer {
-        Ok(StreamAnswer::Open(headers)) => {
-            let mut response = Response::new(());
-            *response.headers_mut() = headers;
-            page::add_date(response.headers_mut());
-            match respond.send_response(response, false) {
-                Ok(send) => {
-                    let tunnel =
-                        Tunnel { transport, socket, respond, send, receive, changed, patience };
-                    tunnel.run().await;
-                }
-                // the peer has gone, or a header must not be sent
-                Err(_) => respond.send_reset(Reason::INTERNAL_ERROR),
+        Ok(StreamAnswer::Opened) => ending::end(&stream, &transport, patience).await,
+        Ok(StreamAnswer::Refuse(refusal)) => {
+            if let Some(respond) = stream.take_respond() {
+                page::send(respond, page::refusal(&refusal), wants_body, patience).await;
             }
         }
-        Ok(StreamAnswer::Refuse(refusal)) => {
-            page::send(respond, page::refusal(&refusal), wants_body, patience).await;
-        }
         // the handler has dropped the connection
-        Err(_) => respond.send_reset(Reason::CANCEL),
+        Err(_) => stream.send_reset(Reason::CANCEL),
     }
+    drop(held);
     Ended::Answered
 }
 
-type Given = (Arc<Transport>, UnixStream, Answered);
+type Given = (Arc<Transport>, oneshot::Receiver<StreamAnswer>);
 
-/// Gives one end of a pair of sockets to the place where the handler runs. Returns `None` if the
-/// server is stopping.
-fn hand_to_handler(wanted: Wanted, common: &Common) -> std::io::Result<Option<Given>> {
+/// Gives a stream to the place where the handler runs. Returns `None` if the server is stopping.
+fn hand_to_handler(
+    stream: &Arc<Http2ByteStream>,
+    wanted: Wanted,
+    common: &Common,
+) -> Option<Given> {
     let Wanted { head, resource, concurrency, peer, permit } = wanted;
-    let (own, handlers) = UnixStream::pair()?;
-    let socket = Arc::new(PlainSocket::new(OwnedFd::from(handlers.into_std()?)));
-    let (slot, answered) = AnswerSlot::new();
+    let (slot, answer) = AnswerSlot::new(stream.clone());
     let request = HandlerRequest {
         head,
         resource,
@@ -231,6 +218,6 @@ fn hand_to_handler(wanted: Wanted, common: &Common) -> std::io::Result<Option<Gi
         permit,
         answer_slot: Some(slot),
     };
-    let transport = hand_over(socket, Vec::new(), request, &common.state);
-    Ok(transport.map(|transport| (transport, own, answered)))
+    let transport = hand_over(stream.clone(), Vec::new(), request, &common.state)?;
+    Some((transport, answer))
 }

@@ -1,0 +1,524 @@
+//! A stream as its handler reads and writes it.
+//!
+//! What the peer has sent waits here until the handler reads it; only then does the window open for
+//! more. What the handler sends waits in `h2`, as in the buffer of a socket.
+//!
+//! Locks: whoever holds `state` calls nothing of `h2`, since `h2` drops pieces, and reports changes,
+//! while it is locked.
+
+use std::{
+    fmt, io,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use h2::{server::SendResponse, Reason, RecvStream, SendStream};
+use http::{HeaderMap, Response};
+use hyper::body::Bytes;
+use tokio::sync::Notify;
+
+use super::{
+    driver::Driver,
+    incoming::Incoming,
+    page,
+    piece::{Owner, Piece, Untaken},
+};
+use crate::{
+    connection::{
+        batch, ByteStream, Change, Direction, Mode, Readiness, ReadinessListener, ReadinessSource,
+        SendResult, TellsWhenReady,
+    },
+    locks::lock,
+};
+
+/// Read bytes make room for more when they are this many.
+const RELEASE_MIN: usize = 16 * 1024;
+
+/// What is larger is written at once, and does not wait for other streams.
+const SMALL_MAX: usize = 16 * 1024;
+
+/// A stream for a WebSocket.
+pub(super) struct Http2ByteStream {
+    this: Weak<Self>,
+    driver: Arc<Driver>,
+    /// `None` after the end.
+    receiving: Mutex<Option<RecvStream>>,
+    sending: Mutex<Sending>,
+    untaken: Untaken,
+    state: Mutex<State>,
+    /// Notified when `state` has changed while a thread waits.
+    condvar: Condvar,
+    /// Notified when the stream's task should look.
+    for_task: Notify,
+    /// Whether the driver is going to call [`Self::pull`].
+    has_changed: AtomicBool,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+/// Our direction.
+enum Sending {
+    Unanswered(SendResponse<Piece>),
+    Open(SendStream<Piece>),
+    Ended,
+}
+
+/// The end of the peer's direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    InOrder,
+    /// The connection has ended.
+    Gone,
+    Reset,
+}
+
+#[derive(Default)]
+struct State {
+    incoming: Incoming,
+    /// Read bytes that have not made room yet.
+    unreleased: usize,
+    end: Option<End>,
+    is_receiving_over: bool,
+    is_sending_over: bool,
+    /// Nobody will read what comes.
+    discards: bool,
+    /// Threads that wait for a change.
+    waiters: usize,
+    listeners: Vec<Arc<dyn ReadinessListener>>,
+}
+
+impl fmt::Debug for Http2ByteStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Http2ByteStream").finish_non_exhaustive()
+    }
+}
+
+/// What the stream's task does.
+impl Http2ByteStream {
+    pub(super) fn new(
+        driver: Arc<Driver>,
+        receiving: RecvStream,
+        respond: SendResponse<Piece>,
+    ) -> Arc<Self> {
+        let stream = Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            driver,
+            receiving: Mutex::new(Some(receiving)),
+            sending: Mutex::new(Sending::Unanswered(respond)),
+            untaken: Untaken::default(),
+            state: Mutex::default(),
+            condvar: Condvar::new(),
+            for_task: Notify::new(),
+            has_changed: AtomicBool::new(false),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        });
+        stream.pull();
+        stream
+    }
+
+    /// Answers the request with 200. Returns `false` if the stream has ended.
+    pub(super) fn open(&self, headers: HeaderMap) -> bool {
+        let mut sending = lock(&self.sending);
+        let Sending::Unanswered(respond) = &mut *sending else { return false };
+        let mut response = Response::new(());
+        *response.headers_mut() = headers;
+        page::add_date(response.headers_mut());
+        let (opened, _) = self.driver.handing(|| respond.send_response(response, false));
+        match opened {
+            Ok(stream) => {
+                *sending = Sending::Open(stream);
+                drop(sending);
+                self.driver.hand_over(true);
+                true
+            }
+            // the peer has gone, or a header must not be sent
+            Err(_) => {
+                respond.send_reset(Reason::INTERNAL_ERROR);
+                false
+            }
+        }
+    }
+
+    /// Takes what an answer of another kind needs.
+    pub(super) fn take_respond(&self) -> Option<SendResponse<Piece>> {
+        match std::mem::replace(&mut *lock(&self.sending), Sending::Ended) {
+            Sending::Unanswered(respond) => Some(respond),
+            Sending::Open(_) | Sending::Ended => None,
+        }
+    }
+
+    /// Resets the stream, and discards what it has not sent.
+    pub(super) fn send_reset(&self, reason: Reason) {
+        match &mut *lock(&self.sending) {
+            Sending::Unanswered(respond) => respond.send_reset(reason),
+            Sending::Open(stream) => stream.send_reset(reason),
+            Sending::Ended => {}
+        }
+    }
+
+    /// Is ready when the peer has reset the stream, or has gone.
+    pub(super) fn poll_reset(&self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut *lock(&self.sending) {
+            Sending::Unanswered(respond) => respond.poll_reset(context).map(drop),
+            Sending::Open(stream) => stream.poll_reset(context).map(drop),
+            Sending::Ended => Poll::Ready(()),
+        }
+    }
+
+    /// Whether the request has been answered with 200.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(&*lock(&self.sending), Sending::Open(_))
+    }
+
+    /// Ends our direction in order, behind what was sent.
+    pub(super) fn send_end(&self) {
+        if let (Sending::Open(stream), Some(owner)) = (&mut *lock(&self.sending), self.owner()) {
+            // this fails if the stream has ended
+            let _ = stream.send_data(Piece::of(owner, Bytes::new()), true);
+        }
+    }
+
+    /// Has the stream's task look.
+    pub(super) fn call_task(&self) {
+        self.for_task.notify_one();
+    }
+
+    /// Waits for something that the stream's task should look at.
+    pub(super) async fn called(&self) {
+        self.for_task.notified().await;
+    }
+
+    /// Whether the handler ends our direction, or it has been ended.
+    pub(super) fn is_sending_over(&self) -> bool {
+        lock(&self.state).is_sending_over
+    }
+
+    /// Whether the connection has taken everything.
+    pub(super) fn is_all_taken(&self) -> bool {
+        self.untaken.is_none()
+    }
+
+    /// Whether the peer has ended its direction in order.
+    pub(super) fn has_peer_ended(&self) -> bool {
+        lock(&self.state).end == Some(End::InOrder)
+    }
+
+    /// Whether the stream has been reset, or the connection has ended.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(lock(&self.state).end, Some(End::Gone | End::Reset))
+    }
+
+    /// Drops what was received and what will be.
+    pub(super) fn discard(&self) {
+        let mut state = lock(&self.state);
+        state.discards = true;
+        let count = state.incoming.clear() + std::mem::take(&mut state.unreleased);
+        drop(state);
+        self.release(count);
+    }
+
+    /// Lets go of the stream. Unless both directions have ended in order, this resets it: behind its
+    /// answer, and before data that waits.
+    pub(super) fn let_go(&self) {
+        self.pull();
+        let receiving = lock(&self.receiving).take();
+        let sending = std::mem::replace(&mut *lock(&self.sending), Sending::Ended);
+        drop((receiving, sending));
+        let mut state = lock(&self.state);
+        state.end.get_or_insert(End::Gone);
+        state.is_sending_over = true;
+        self.tell(&state, Change { readable: true, writable: true, ended: true });
+    }
+
+    /// Takes what has come from the connection.
+    pub(super) fn pull(&self) {
+        self.has_changed.store(false, Ordering::SeqCst);
+        let Some(this) = self.this.upgrade() else { return };
+        let waker = Waker::from(this);
+        let mut context = Context::from_waker(&waker);
+        let mut receiving = lock(&self.receiving);
+        let Some(stream) = &mut *receiving else { return };
+        let (mut change, mut discarded) = (Change::default(), 0);
+        loop {
+            let end = match stream.poll_data(&mut context) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(data))) => {
+                    let mut state = lock(&self.state);
+                    if state.discards {
+                        discarded += data.len();
+                    } else if !data.is_empty() {
+                        state.incoming.push(data);
+                        change.readable = true;
+                    }
+                    continue;
+                }
+                Poll::Ready(None) => End::InOrder,
+                Poll::Ready(Some(Err(error))) if error.is_reset() => End::Reset,
+                Poll::Ready(Some(Err(_))) => End::Gone,
+            };
+            let mut state = lock(&self.state);
+            state.end.get_or_insert(end);
+            state.is_sending_over |= end != End::InOrder;
+            change = Change { readable: true, writable: end != End::InOrder, ended: true };
+            break;
+        }
+        drop(receiving);
+        self.release(discarded);
+        if change != Change::default() {
+            self.tell(&lock(&self.state), change);
+        }
+        if change.ended {
+            self.call_task();
+        }
+    }
+
+    /// Makes room for as many bytes from the peer.
+    fn release(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let mut receiving = lock(&self.receiving);
+        let Some(stream) = &mut *receiving else { return };
+        // this fails if the stream has ended
+        let (_, has_woken) = self.driver.handing(|| stream.flow_control().release_capacity(count));
+        drop(receiving);
+        if has_woken {
+            self.driver.hand_over(true);
+        }
+    }
+
+    fn tell(&self, state: &State, change: Change) {
+        if state.waiters > 0 {
+            self.condvar.notify_all();
+        }
+        for listener in &state.listeners {
+            listener.changed(change);
+        }
+    }
+
+    fn owner(&self) -> Option<Arc<dyn Owner>> {
+        Some(self.this.upgrade()?)
+    }
+}
+
+/// What the handler's calls do.
+impl Http2ByteStream {
+    fn take(&self, most: usize, mode: Mode, put: impl FnMut(&[u8])) -> io::Result<usize> {
+        let mut state = lock(&self.state);
+        let count = loop {
+            if !state.incoming.is_empty() && !state.is_receiving_over {
+                break state.incoming.take(most, put);
+            }
+            if state.is_receiving_over || matches!(state.end, Some(End::InOrder | End::Gone)) {
+                return Ok(0);
+            }
+            if state.end == Some(End::Reset) {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            if mode == Mode::NonBlocking {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            state = self.pause(state);
+        };
+        state.unreleased += count;
+        let due = if state.unreleased >= RELEASE_MIN || state.end.is_some() {
+            std::mem::take(&mut state.unreleased)
+        } else {
+            0
+        };
+        drop(state);
+        self.received.fetch_add(count as u64, Ordering::Relaxed);
+        self.release(due);
+        Ok(count)
+    }
+
+    /// Lets the calling thread wait for a change.
+    fn pause<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiters += 1;
+        let mut state = self.condvar.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiters -= 1;
+        state
+    }
+
+    /// Returns how many bytes can be sent, which is at least one.
+    fn room(&self, mode: Mode) -> io::Result<usize> {
+        loop {
+            let room = self.untaken.room();
+            if room > 0 {
+                return Ok(room);
+            }
+            let state = lock(&self.state);
+            if state.is_sending_over {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            if self.untaken.want_room() > 0 {
+                continue;
+            }
+            if mode == Mode::NonBlocking {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            drop(self.pause(state));
+        }
+    }
+
+    fn put(&self, bytes: Vec<u8>) -> io::Result<()> {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let owner = self.owner().ok_or_else(broken)?;
+        let count = bytes.len() as u64;
+        let mut sending = lock(&self.sending);
+        let Sending::Open(stream) = &mut *sending else { return Err(broken()) };
+        if lock(&self.state).is_sending_over {
+            return Err(broken());
+        }
+        let piece = Piece::of(owner, bytes.into());
+        let (sent, _) = self.driver.handing(|| stream.send_data(piece, false));
+        sent.map_err(|_| broken())?;
+        self.sent.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl ByteStream for Http2ByteStream {
+    fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
+        let room = buffer.capacity() - buffer.len();
+        self.take(room, mode, |bytes| buffer.extend_from_slice(bytes))
+    }
+
+    fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
+        let (room, mut start) = (target.len(), 0);
+        self.take(room, mode, |bytes| {
+            target[start..start + bytes.len()].copy_from_slice(bytes);
+            start += bytes.len();
+        })
+    }
+
+    fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
+        let total = first.len() + second.len();
+        let mut sent = 0;
+        while sent < total {
+            let room = self.room(mode).map_err(|error| (sent, error))?;
+            let (first, second) = if sent < first.len() {
+                (&first[sent..], second)
+            } else {
+                (&[][..], &second[sent - first.len()..])
+            };
+            let count = room.min(first.len() + second.len());
+            let mut bytes = Vec::with_capacity(count);
+            bytes.extend_from_slice(&first[..count.min(first.len())]);
+            bytes.extend_from_slice(&second[..count - bytes.len()]);
+            self.put(bytes).map_err(|error| (sent, error))?;
+            sent += count;
+            self.driver.hand_over(total <= SMALL_MAX);
+        }
+        Ok(())
+    }
+
+    fn has_unsent(&self) -> bool {
+        false
+    }
+
+    fn buffers_input(&self) -> bool {
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        false
+    }
+
+    fn has_unread(&self) -> bool {
+        !lock(&self.state).incoming.is_empty()
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        let state = lock(&self.state);
+        state.incoming.is_empty() && (state.end.is_some() || state.is_receiving_over)
+    }
+
+    fn traffic(&self) -> (u64, u64) {
+        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+    }
+
+    fn end_sending(&self) {
+        self.shutdown(Direction::Sending);
+    }
+
+    fn shutdown(&self, direction: Direction) {
+        let mut state = lock(&self.state);
+        state.is_receiving_over |= direction != Direction::Sending;
+        state.is_sending_over |= direction != Direction::Receiving;
+        let change = Change {
+            readable: state.is_receiving_over,
+            writable: state.is_sending_over,
+            ended: state.is_receiving_over,
+        };
+        self.tell(&state, change);
+        drop(state);
+        self.call_task();
+    }
+
+    fn reset(&self) {
+        self.shutdown(Direction::Both);
+    }
+
+    fn readiness(&self) -> ReadinessSource<'_> {
+        ReadinessSource::Stream(self)
+    }
+}
+
+impl TellsWhenReady for Http2ByteStream {
+    fn register(&self, listener: Arc<dyn ReadinessListener>) {
+        let mut state = lock(&self.state);
+        if state.end.is_some() {
+            listener.changed(Change { readable: true, writable: true, ended: true });
+        }
+        state.listeners.push(listener);
+    }
+
+    fn wait(&self, readiness: Readiness, timeout: Duration) -> bool {
+        batch::flush();
+        let is_unready = |state: &mut State| match readiness {
+            Readiness::Readable => {
+                state.incoming.is_empty() && state.end.is_none() && !state.is_receiving_over
+            }
+            Readiness::Writable => self.untaken.want_room() == 0 && !state.is_sending_over,
+        };
+        let mut state = lock(&self.state);
+        state.waiters += 1;
+        let waited = self.condvar.wait_timeout_while(state, timeout, is_unready);
+        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiters -= 1;
+        !timeout.timed_out()
+    }
+}
+
+impl Owner for Http2ByteStream {
+    fn untaken(&self) -> &Untaken {
+        &self.untaken
+    }
+
+    fn taken(&self, has_room: bool) {
+        if has_room {
+            let change = Change { writable: true, ..Change::default() };
+            self.tell(&lock(&self.state), change);
+        } else if lock(&self.state).is_sending_over {
+            self.call_task();
+        }
+    }
+}
+
+impl Wake for Http2ByteStream {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.has_changed.swap(true, Ordering::SeqCst) {
+            self.driver.note_change(self.clone());
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Drives a connection: its task reads and writes, and threads of handlers write as well.
+//!
+//! A handler's thread that waited for the task would cost a wake-up for each message. So a thread
+//! that has handed bytes over writes them itself, unless the task or another thread is at it. That
+//! one then looks again: each stores `is_pending` and then tries the lock, and whoever releases the
+//! lock then reads `is_pending`.
+//!
+//! Only the task reads, since only it accepts streams.
+
+use std::{
+    cell::Cell,
+    fmt,
+    sync::{
+        atomic::{AtomicBool, AtomicU8, Ordering},
+        Arc, Mutex, Weak,
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use h2::{
+    server::{Connection, SendResponse},
+    RecvStream,
+};
+use http::Request;
+
+use super::{
+    byte_stream::Http2ByteStream,
+    piece::Piece,
+    replayed::{Reading, Replayed},
+};
+use crate::{
+    connection::{
+        batch::{self, Carrier},
+        Flusher, HoldsFrames, NextLook,
+    },
+    locks::{lock, try_lock},
+};
+
+/// The flusher stops watching a connection on which nothing waited for this many looks.
+const FORGET_AFTER: u8 = 20;
+
+/// A new stream, or the error that ends the connection; `None` at its end.
+type Accepted = Option<Result<(Request<RecvStream>, SendResponse<Piece>), h2::Error>>;
+
+thread_local! {
+    /// The driver whose connection this thread is polling.
+    static POLLED: Cell<*const Driver> = const { Cell::new(std::ptr::null()) };
+    /// The driver to which this thread is handing something over, and whether that woke it.
+    static HANDED: Cell<(*const Driver, bool)> = const { Cell::new((std::ptr::null(), false)) };
+}
+
+/// A connection that several threads drive.
+pub(super) struct Driver {
+    /// `None` after the end.
+    connection: Mutex<Option<Connection<Replayed, Piece>>>,
+    reading: Arc<Reading>,
+    /// The connection's task.
+    task: Mutex<Option<Waker>>,
+    /// Something was handed over that nobody has written yet.
+    is_pending: AtomicBool,
+    /// Whether a thread that gathers what its callers send is going to write it.
+    has_joined: AtomicBool,
+    /// Streams on which something has changed.
+    changed: Mutex<Vec<Arc<Http2ByteStream>>>,
+    flusher: Arc<Flusher>,
+    /// Whether the flusher knows this connection.
+    is_watched: AtomicBool,
+    /// Looks of the flusher since something was handed over.
+    age: AtomicU8,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+/// Remembers, until it is dropped, that this thread polls the connection.
+struct Polling(*const Driver);
+
+impl Polling {
+    fn begin(driver: &Driver) -> Self {
+        Self(POLLED.replace(driver))
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        POLLED.set(self.0);
+    }
+}
+
+impl Driver {
+    pub(super) fn new(
+        connection: Connection<Replayed, Piece>,
+        reading: Arc<Reading>,
+        flusher: Arc<Flusher>,
+    ) -> Self {
+        Self {
+            connection: Mutex::new(Some(connection)),
+            reading,
+            task: Mutex::default(),
+            is_pending: AtomicBool::new(false),
+            has_joined: AtomicBool::new(false),
+            changed: Mutex::default(),
+            flusher,
+            is_watched: AtomicBool::new(false),
+            age: AtomicU8::new(0),
+        }
+    }
+
+    /// Reads and writes. The connection's task calls this.
+    pub(super) fn poll_accept(self: &Arc<Self>, context: &Context<'_>) -> Poll<Accepted> {
+        let task = context.waker();
+        let mut known = lock(&self.task);
+        if !known.as_ref().is_some_and(|known| known.will_wake(task)) {
+            *known = Some(task.clone());
+        }
+        drop(known);
+        let mut guard = lock(&self.connection);
+        self.is_pending.store(false, Ordering::SeqCst);
+        let Some(connection) = &mut *guard else { return Poll::Ready(None) };
+        let polling = Polling::begin(self);
+        let polled = connection.poll_accept(&mut Context::from_waker(&self.waker()));
+        drop(polling);
+        drop(guard);
+        self.tell_streams();
+        if self.is_pending.load(Ordering::SeqCst) {
+            // it was handed over meanwhile, perhaps too late to be seen
+            task.wake_by_ref();
+        }
+        polled
+    }
+
+    /// Does something else with the connection, for its task.
+    pub(super) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Connection<Replayed, Piece>) -> T,
+    ) -> Option<T> {
+        let _polling = Polling::begin(self);
+        let done = lock(&self.connection).as_mut().map(work);
+        self.tell_streams();
+        done
+    }
+
+    /// Ends the connection.
+    pub(super) fn close(&self) {
+        let connection = lock(&self.connection).take();
+        let polling = Polling::begin(self);
+        drop(connection);
+        drop(polling);
+        self.tell_streams();
+    }
+
+    /// Does something with a stream that may give the connection something to write. Returns whether
+    /// it did; then [`Self::hand_over`] must follow.
+    pub(super) fn handing<T>(&self, work: impl FnOnce() -> T) -> (T, bool) {
+        let before = HANDED.replace((self, false));
+        let result = work();
+        let (_, has_woken) = HANDED.replace(before);
+        (result, has_woken)
+    }
+
+    /// Writes what was handed over. Small pieces may wait for those of other callers of this thread.
+    pub(super) fn hand_over(self: &Arc<Self>, is_small: bool) {
+        self.is_pending.store(true, Ordering::SeqCst);
+        if !is_small || !batch::gathers() {
+            return self.write();
+        }
+        if !self.has_joined.swap(true, Ordering::SeqCst) {
+            batch::join(self.clone());
+        }
+        self.age.store(0, Ordering::Relaxed);
+        if !self.is_watched.swap(true, Ordering::Relaxed) {
+            let holder: Weak<Self> = Arc::downgrade(self);
+            self.flusher.watch(holder);
+        }
+    }
+
+    fn write(self: &Arc<Self>) {
+        while self.is_pending.load(Ordering::SeqCst) {
+            let Some(mut guard) = try_lock(&self.connection) else { return };
+            self.is_pending.store(false, Ordering::SeqCst);
+            let Some(connection) = &mut *guard else { return };
+            if !self.reading.is_drained() {
+                // polling might find frames that were read already, which are for the task
+                drop(guard);
+                return self.wake_task();
+            }
+            self.reading.pause(true);
+            let polling = Polling::begin(self);
+            let polled = connection.poll_closed(&mut Context::from_waker(&self.waker()));
+            drop(polling);
+            self.reading.pause(false);
+            drop(guard);
+            self.tell_streams();
+            if polled.is_ready() {
+                self.wake_task();
+            }
+        }
+    }
+
+    /// Notes that something has changed on a stream.
+    pub(super) fn note_change(&self, stream: Arc<Http2ByteStream>) {
+        lock(&self.changed).push(stream);
+        if !std::ptr::eq(POLLED.get(), self) {
+            self.wake_task();
+        }
+    }
+
+    /// Lets streams find out what has changed, which they cannot do while the connection is polled.
+    fn tell_streams(&self) {
+        loop {
+            let streams = std::mem::take(&mut *lock(&self.changed));
+            if streams.is_empty() {
+                return;
+            }
+            for stream in streams {
+                stream.pull();
+            }
+        }
+    }
+
+    fn wake_task(&self) {
+        if let Some(task) = &*lock(&self.task) {
+            task.wake_by_ref();
+        }
+    }
+
+    fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(self.clone())
+    }
+}
+
+impl Wake for Driver {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let (handed, _) = HANDED.get();
+        if std::ptr::eq(handed, Arc::as_ptr(self)) {
+            HANDED.set((handed, true));
+        } else {
+            self.wake_task();
+        }
+    }
+}
+
+impl Carrier for Driver {
+    fn flush(self: Arc<Self>) {
+        self.has_joined.store(false, Ordering::SeqCst);
+        self.write();
+    }
+}
+
+impl HoldsFrames for Driver {
+    fn tick(self: Arc<Self>) -> NextLook {
+        let age = self.age.fetch_add(1, Ordering::Relaxed);
+        if self.is_pending.load(Ordering::SeqCst) && age > 0 {
+            self.write();
+            return NextLook::Soon;
+        }
+        if age < FORGET_AFTER {
+            return NextLook::Soon;
+        }
+        self.is_watched.store(false, Ordering::SeqCst);
+        // handed over just before that
+        if self.is_pending.load(Ordering::SeqCst) && !self.is_watched.swap(true, Ordering::SeqCst) {
+            return NextLook::Soon;
+        }
+        NextLook::Never
+    }
+}

@@ -1,0 +1,112 @@
+//! The end of an open WebSocket's stream, in each of the ways in which a handler, the peer or the
+//! server may end it.
+
+use std::{future::poll_fn, sync::Arc, time::Duration};
+
+use h2::Reason;
+use tokio::time::{sleep_until, Instant};
+
+use super::byte_stream::Http2ByteStream;
+use crate::{connection::Transport, protocol::closing::Closing};
+
+/// Time for the peer to end its direction when we have ended ours.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The time for the peer to read the rest after the handler has ended, if no option sets it.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How our direction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By END_STREAM: close frames were exchanged in both directions, or the handler has ended its
+    /// direction and may go on receiving.
+    InOrder,
+    /// By a reset that discards what was not sent: the handler has reset the connection.
+    Reset,
+    /// By a reset behind what was sent: the handler has ended without a closing handshake, or the
+    /// server has cut the connection.
+    Abrupt,
+}
+
+impl End {
+    fn of(closing: Closing) -> Self {
+        if closing.is_reset() {
+            Self::Reset
+        } else if closing.is_cut() || closing.is_gone() && !closing.is_clean() {
+            Self::Abrupt
+        } else {
+            Self::InOrder
+        }
+    }
+}
+
+/// What the stream's task waits for, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    ForHandler,
+    /// Until the peer has room for the rest.
+    ForRoom,
+    /// Until the peer ends its direction.
+    ForPeer,
+}
+
+/// Waits until both directions of a stream have ended, and ends ours as the handler does. The caller
+/// then lets go of the stream, which resets it if it has not ended in order. `patience` is the time
+/// for the peer to read the rest.
+pub(super) async fn end(
+    stream: &Http2ByteStream,
+    transport: &Arc<Transport>,
+    patience: Option<Duration>,
+) {
+    let (mut is_end_sent, mut waits, mut deadline) = (false, Waits::ForHandler, None);
+    loop {
+        let closing = transport.closing();
+        if closing.is_gone() {
+            stream.discard();
+        }
+        if stream.is_lost() {
+            return;
+        }
+        if stream.is_sending_over() && !is_end_sent {
+            match End::of(closing) {
+                End::Reset => return,
+                End::Abrupt if stream.is_all_taken() => return,
+                End::Abrupt => {}
+                End::InOrder => {
+                    stream.send_end();
+                    is_end_sent = true;
+                }
+            }
+        }
+        let is_all_sent = is_end_sent && stream.is_all_taken();
+        if is_all_sent && stream.has_peer_ended() {
+            return;
+        }
+        let now_waits = if !closing.is_gone() && !closing.is_cut() {
+            Waits::ForHandler
+        } else if is_all_sent {
+            Waits::ForPeer
+        } else {
+            Waits::ForRoom
+        };
+        if now_waits != waits {
+            waits = now_waits;
+            let time = match waits {
+                Waits::ForHandler => None,
+                Waits::ForRoom => Some(patience.unwrap_or(LONG_PATIENCE)),
+                Waits::ForPeer => Some(PATIENCE),
+            };
+            deadline = time.map(|time| Instant::now() + time);
+        }
+        tokio::select! {
+            () = poll_fn(|context| stream.poll_reset(context)) => return,
+            () = stream.called() => {}
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                if waits == Waits::ForRoom {
+                    stream.send_reset(Reason::CANCEL);
+                }
+                return;
+            }
+        }
+    }
+}
