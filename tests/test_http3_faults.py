@@ -392,10 +392,8 @@ def test_usage_of_many_connections_returns(start: Any):
     server = start()
     collect(server)
     before = Usage.of(server)
-    clients = [Http3Client(server) for _ in range(20)]
-    for client in clients:
-        client.websocket("/echo")
-    assert Usage.of(server).descriptors >= before.descriptors + 40
-    for client in clients:
-        client.close()
+    with contextlib.ExitStack() as stack:
+        for client in [stack.enter_context(Http3Client(server)) for _ in range(20)]:
+            client.websocket("/echo")
+        assert Usage.of(server).descriptors >= before.descriptors + 20
     wait_for_usage(server, lambda usage: usage.descriptors <= before.descriptors + 2)
