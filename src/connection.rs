@@ -2,7 +2,7 @@
 //! half with its bounded buffer, the sending half, and the ways to wait for them. This module knows
 //! nothing of Python, listening or HTTP.
 
-pub(crate) mod batch;
+pub mod batch;
 mod budget;
 mod byte_stream;
 mod closing;

@@ -10,21 +10,23 @@ use std::{
 };
 
 /// What carries the bytes of several streams.
-pub(crate) trait Carrier: Send + Sync {
+pub trait Carrier: Send + Sync {
     /// Sends what the streams have handed over.
     fn flush(self: Arc<Self>);
 }
 
 /// A thread in which several callers take turns.
-pub(crate) trait HasNext {
+pub trait HasNext {
     /// Whether another caller runs when the current one waits.
     fn has_next(&self) -> bool;
 }
 
 /// When carriers wait for the other callers of this thread.
 #[derive(Clone, Copy)]
-pub(crate) enum Gathering {
+pub enum Gathering {
+    /// Each caller's bytes leave at once.
     Never,
+    /// Whenever a caller sends.
     Always,
     /// While another caller is to run.
     While(&'static dyn HasNext),
@@ -36,12 +38,12 @@ thread_local! {
 }
 
 /// Sets when carriers wait in this thread. It must call [`flush`] before it waits for anything.
-pub(crate) fn gather(gathering: Gathering) {
+pub fn gather(gathering: Gathering) {
     GATHERING.set(gathering);
 }
 
 /// Whether a carrier should join the batch of this thread.
-pub(crate) fn gathers() -> bool {
+pub fn gathers() -> bool {
     match GATHERING.get() {
         Gathering::Never => false,
         Gathering::Always => true,
@@ -50,12 +52,12 @@ pub(crate) fn gathers() -> bool {
 }
 
 /// Leaves it to this thread to flush a carrier, which says by itself that it has joined already.
-pub(crate) fn join(carrier: Arc<dyn Carrier>) {
+pub fn join(carrier: Arc<dyn Carrier>) {
     CARRIERS.with_borrow_mut(|carriers| carriers.push(carrier));
 }
 
 /// Flushes the carriers that have joined.
-pub(crate) fn flush() {
+pub fn flush() {
     if CARRIERS.with_borrow(Vec::is_empty) {
         return;
     }

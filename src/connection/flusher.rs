@@ -95,7 +95,7 @@ impl Flusher {
             }
             ticks = ticks.wrapping_add(1);
             for holder in due {
-                match holder.upgrade().map(|holder| holder.tick()) {
+                match holder.upgrade().map(HoldsFrames::tick) {
                     Some(NextLook::Soon) => state.watched.push(holder),
                     Some(NextLook::Later) => state.slow.push(holder),
                     Some(NextLook::Never) | None => {}

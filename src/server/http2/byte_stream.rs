@@ -129,19 +129,15 @@ impl Http2ByteStream {
         *response.headers_mut() = headers;
         page::add_date(response.headers_mut());
         let (opened, _) = self.driver.handing(|| respond.send_response(response, false));
-        match opened {
-            Ok(stream) => {
-                *sending = Sending::Open(stream);
-                drop(sending);
-                self.driver.hand_over(true);
-                true
-            }
+        let Ok(stream) = opened else {
             // the peer has gone, or a header must not be sent
-            Err(_) => {
-                respond.send_reset(Reason::INTERNAL_ERROR);
-                false
-            }
-        }
+            respond.send_reset(Reason::INTERNAL_ERROR);
+            return false;
+        };
+        *sending = Sending::Open(stream);
+        drop(sending);
+        self.driver.hand_over(true);
+        true
     }
 
     /// Takes what an answer of another kind needs.

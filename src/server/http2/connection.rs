@@ -202,7 +202,7 @@ async fn run(
             () = streams.ended.notified() => idle.set(after(limits.head_time)),
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
-                driver.with(|connection| connection.graceful_shutdown());
+                driver.with(h2::server::Connection::graceful_shutdown);
             }
             () = idle.as_mut(), if !ending => {
                 idle.set(after(limits.head_time));

@@ -18,7 +18,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// How our direction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// By END_STREAM: close frames were exchanged in both directions, or the handler has ended its
+    /// By `END_STREAM`: close frames were exchanged in both directions, or the handler has ended its
     /// direction and may go on receiving.
     InOrder,
     /// By a reset that discards what was not sent: the handler has reset the connection.
@@ -42,12 +42,12 @@ impl End {
 
 /// What the stream's task waits for, and how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    ForHandler,
+enum WaitsFor {
+    Handler,
     /// Until the peer has room for the rest.
-    ForRoom,
+    Room,
     /// Until the peer ends its direction.
-    ForPeer,
+    Peer,
 }
 
 /// Waits until both directions of a stream have ended, and ends ours as the handler does. The caller
@@ -58,7 +58,7 @@ pub(super) async fn end(
     transport: &Arc<Transport>,
     patience: Option<Duration>,
 ) {
-    let (mut is_end_sent, mut waits, mut deadline) = (false, Waits::ForHandler, None);
+    let (mut is_end_sent, mut waits, mut deadline) = (false, WaitsFor::Handler, None);
     loop {
         let closing = transport.closing();
         if closing.is_gone() {
@@ -83,18 +83,18 @@ pub(super) async fn end(
             return;
         }
         let now_waits = if !closing.is_gone() && !closing.is_cut() {
-            Waits::ForHandler
+            WaitsFor::Handler
         } else if is_all_sent {
-            Waits::ForPeer
+            WaitsFor::Peer
         } else {
-            Waits::ForRoom
+            WaitsFor::Room
         };
         if now_waits != waits {
             waits = now_waits;
             let time = match waits {
-                Waits::ForHandler => None,
-                Waits::ForRoom => Some(patience.unwrap_or(LONG_PATIENCE)),
-                Waits::ForPeer => Some(PATIENCE),
+                WaitsFor::Handler => None,
+                WaitsFor::Room => Some(patience.unwrap_or(LONG_PATIENCE)),
+                WaitsFor::Peer => Some(PATIENCE),
             };
             deadline = time.map(|time| Instant::now() + time);
         }
@@ -102,7 +102,7 @@ pub(super) async fn end(
             () = poll_fn(|context| stream.poll_reset(context)) => return,
             () = stream.called() => {}
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                if waits == Waits::ForRoom {
+                if waits == WaitsFor::Room {
                     stream.send_reset(Reason::CANCEL);
                 }
                 return;

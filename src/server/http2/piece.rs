@@ -56,10 +56,11 @@ impl Untaken {
     fn take(&self, count: usize, owner: &dyn Owner) {
         let before = self.bytes.fetch_sub(count, Ordering::SeqCst);
         // not for each byte: the owner should be able to send much at a time
-        if before - count <= Self::MAX / 2 && self.wants_room.load(Ordering::SeqCst) {
-            if self.wants_room.swap(false, Ordering::SeqCst) {
-                owner.taken(true);
-            }
+        if before - count <= Self::MAX / 2
+            && self.wants_room.load(Ordering::SeqCst)
+            && self.wants_room.swap(false, Ordering::SeqCst)
+        {
+            owner.taken(true);
         }
     }
 }
