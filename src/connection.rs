@@ -13,6 +13,7 @@ mod inbound;
 mod lock_waiters;
 mod outbound;
 mod reactor;
+mod receive_half;
 #[cfg(test)]
 mod simulated;
 mod slice;
@@ -34,9 +35,13 @@ pub use self::{
     lock_waiters::LockWaiters,
     outbound::AfterServerClose,
     reactor::{CallerId, Reactor, ReactorToken, Registration, Remote},
+    receive_half::{Buffered, ReceiveError, ReceiveHalf, Received},
     slice::Slice,
     socket::{PlainSocket, TlsSocket},
-    transport::{Account, Half, Outcome, Phase, ServerClose, Traffic, Transport, Volume},
+    transport::{
+        Account, Half, Outcome, Phase, ReadOutcome, ReceiveGoal, ServerClose, Traffic, Transport,
+        Volume,
+    },
     wait::{Park, Wait},
 };
 pub(crate) use self::{

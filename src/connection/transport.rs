@@ -1,7 +1,7 @@
 //! One connection as its handler sees it: a socket with a bounded read-ahead buffer, and writes
 //! that leave in call order.
 //!
-//! Locks: a thread may hold `inbound` or `outbound` while it waits for the socket. A thread that
+//! Locks: a thread may hold `receive_half` or `outbound` while it waits for the socket. A thread that
 //! holds one of them only tries the other and never waits for it: the peer may read nothing until
 //! we have read from it, and then both would wait for ever. A caller that shares its thread blocks
 //! on neither, see [`LockWaiters`].
@@ -10,37 +10,40 @@ mod accounting;
 mod closing;
 mod counters;
 mod ending;
+mod half;
 mod keeping;
 mod polling;
 mod queue;
+mod receiving;
 mod registrations;
 
 use std::{
     io,
     net::SocketAddr,
-    ops::{Deref, DerefMut},
     sync::{
         atomic::{AtomicBool, Ordering},
-        Arc, Mutex, MutexGuard, OnceLock, Weak,
+        Arc, Mutex, OnceLock, Weak,
     },
 };
 
 use self::counters::Counters;
 pub use self::counters::{Account, Phase, Traffic, Volume};
-
-pub use self::ending::{Outcome, ServerClose};
+pub use self::{
+    ending::{Outcome, ServerClose},
+    half::Half,
+    receiving::{ReadOutcome, ReceiveGoal},
+};
 use super::{
     byte_stream::ByteStream,
     closing::AtomicClosing,
     flusher::{Flusher, HoldsFrames, NextLook},
-    inbound::Inbound,
     lock_waiters::LockWaiters,
     outbound::Outbound,
     reactor::Registration,
+    receive_half::ReceiveHalf,
     wait::Wait,
     Expiry,
 };
-use crate::locks::{lock, try_lock};
 
 /// A connection.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ pub struct Transport {
     peer: Option<SocketAddr>,
     /// For shutting down from other threads while one waits with a half locked.
     socket: Mutex<Option<Arc<dyn ByteStream>>>,
-    inbound: Mutex<Inbound>,
+    receive_half: Mutex<ReceiveHalf>,
     outbound: Mutex<Outbound>,
     /// The peer reads so slowly that nothing should be added to what is held back.
     backed_up: Arc<AtomicBool>,
@@ -76,8 +79,6 @@ pub struct Transport {
     /// The handler reads or writes raw bytes, so the server does not know where a frame ends and
     /// must not send frames of its own.
     is_raw: AtomicBool,
-    /// The next bytes may be the rest of a frame.
-    mid_frame: AtomicBool,
     /// The handler has a hook for pings.
     hooks_pings: AtomicBool,
     /// Why the server ended the connection.
@@ -87,39 +88,6 @@ pub struct Transport {
     /// The connection's place in the first reactor that asked, and in others.
     registration: OnceLock<Registration>,
     registrations: Mutex<Vec<Arc<Registration>>>,
-}
-
-/// A locked half of a connection. Dropping it releases the lock and wakes the callers that wait for
-/// it.
-pub struct Half<'a, T> {
-    guard: Option<MutexGuard<'a, T>>,
-    transport: &'a Transport,
-}
-
-impl<T> Deref for Half<'_, T> {
-    type Target = T;
-
-    #[expect(clippy::expect_used, reason = "taken in `drop` only")]
-    fn deref(&self) -> &T {
-        self.guard.as_ref().expect("not dropped")
-    }
-}
-
-impl<T> DerefMut for Half<'_, T> {
-    #[expect(clippy::expect_used, reason = "taken in `drop` only")]
-    fn deref_mut(&mut self) -> &mut T {
-        self.guard.as_mut().expect("not dropped")
-    }
-}
-
-impl<T> Drop for Half<'_, T> {
-    fn drop(&mut self) {
-        drop(self.guard.take());
-        if self.transport.closing().is_gone() {
-            self.transport.let_go();
-        }
-        self.transport.lock_waiters.released();
-    }
 }
 
 impl Transport {
@@ -135,7 +103,7 @@ impl Transport {
         Self {
             peer,
             backed_up: outbound.backed_up().clone(),
-            inbound: Mutex::new(Inbound::new(socket.clone(), first)),
+            receive_half: Mutex::new(ReceiveHalf::new(socket.clone(), first)),
             outbound: Mutex::new(outbound),
             socket: Mutex::new(Some(socket)),
             more_buffered: AtomicBool::new(false),
@@ -148,7 +116,6 @@ impl Transport {
             watched: AtomicBool::new(false),
             awaits_input: AtomicBool::new(false),
             is_raw: AtomicBool::new(false),
-            mid_frame: AtomicBool::new(false),
             hooks_pings: AtomicBool::new(false),
             expiry: OnceLock::new(),
             lock_waiters: LockWaiters::default(),
@@ -156,19 +123,6 @@ impl Transport {
             registration: OnceLock::new(),
             registrations: Mutex::default(),
         }
-    }
-
-    /// The receiving half, unless another caller uses it.
-    pub fn try_inbound(&self) -> Option<Half<'_, Inbound>> {
-        try_lock(&self.inbound).map(|guard| self.half(guard))
-    }
-
-    /// The receiving half; waits while another caller uses it.
-    ///
-    /// # Errors
-    /// If the caller is to end instead.
-    pub fn inbound(&self, wait: Wait<'_>) -> io::Result<Half<'_, Inbound>> {
-        self.take(&self.inbound, wait)
     }
 
     /// The callers that wait for a half of this connection.
@@ -269,30 +223,6 @@ impl Transport {
         drop(outbound);
         self.send_server_close();
         result
-    }
-
-    fn half<'a, T>(&'a self, guard: MutexGuard<'a, T>) -> Half<'a, T> {
-        Half { guard: Some(guard), transport: self }
-    }
-
-    fn take<'a, T>(&'a self, half: &'a Mutex<T>, wait: Wait<'_>) -> io::Result<Half<'a, T>> {
-        let guard = match wait {
-            Wait::Long => lock(half),
-            Wait::Never => try_lock(half).ok_or(io::ErrorKind::WouldBlock)?,
-            Wait::Park(parker) => loop {
-                if let Some(guard) = try_lock(half) {
-                    break guard;
-                }
-                parker.wait_for_lock(&self.lock_waiters, &|| try_lock(half).is_some())?;
-            },
-        };
-        Ok(self.half(guard))
-    }
-
-    fn try_outbound(&self) -> Option<Half<'_, Outbound>> {
-        let mut outbound = try_lock(&self.outbound).map(|guard| self.half(guard))?;
-        self.take_queued(&mut outbound);
-        Some(outbound)
     }
 }
 

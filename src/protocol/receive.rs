@@ -1,4 +1,4 @@
-//! The receive path: bytes in, messages and control frames out.
+//! The receive path: bytes in, messages and control frames out, or single frames.
 //!
 //! A reader parses only when it is called, and stops after the first event, so that the bytes after
 //! it stay in the caller's buffer for the next reader. It can be called again after an error: it
@@ -7,6 +7,7 @@
 mod direct;
 mod front;
 mod judge;
+mod single;
 mod whole;
 
 pub use self::{
@@ -18,7 +19,7 @@ use super::{
     close::CloseCode,
     error::ProtocolError,
     fragment::Fragments,
-    frame::{self, FrameHeader, Opcode},
+    frame::{self, FrameHeader, FrameReader, Opcode},
     limits::{append, FrameLimits},
     mask::{self, MaskingKey},
     utf8::Validator,
@@ -86,6 +87,10 @@ pub struct MessageReader {
     /// Why the current frame is refused. The error is returned when the whole frame has been
     /// received, as in pywebsocket.
     refusal: Option<ProtocolError>,
+    /// The frame that is being read for a caller who does not want messages.
+    single: FrameReader,
+    /// The last single frame was refused, so that the next byte may be part of it.
+    lost: bool,
 }
 
 /// The frame of which the payload is being received.
@@ -118,6 +123,8 @@ impl MessageReader {
             unknown: None,
             non_minimal: None,
             refusal: None,
+            single: FrameReader::default(),
+            lost: false,
         }
     }
 
@@ -144,6 +151,7 @@ impl MessageReader {
     /// # Errors
     /// If the peer has broken a rule. The reader can go on after it.
     pub fn poll(&mut self, input: &mut &[u8]) -> Result<Option<Event>, ProtocolError> {
+        self.lost = false;
         loop {
             if self.frame.is_none() {
                 match frame::take_header(input, self.rules.expect_masked)? {
@@ -191,43 +199,8 @@ impl MessageReader {
     pub fn wanted(&self, left: &[u8]) -> u64 {
         match &self.frame {
             Some(current) => current.remaining,
-            None => frame::header_wanted(left, self.rules.expect_masked),
+            None => self.single.wanted(left, self.rules.expect_masked),
         }
-    }
-
-    /// Skips the rest of a refused frame. Returns `true` when nothing is left of it.
-    pub fn skip(&mut self, input: &mut &[u8]) -> bool {
-        let Some(mut current) = self.frame else { return true };
-        if !current.skip && !self.discard {
-            return true;
-        }
-        let piece = frame::take(input, current.remaining);
-        // the error was returned before, or does not matter to a caller that reads frames
-        let _ = self.take_payload(&mut current, piece);
-        current.remaining == 0
-    }
-
-    /// Adds a frame that was read by other means to its message.
-    ///
-    /// # Errors
-    /// If the frame may not come here.
-    pub fn push_frame(
-        &mut self,
-        opcode: Opcode,
-        fin: bool,
-        payload: Vec<u8>,
-    ) -> Result<Option<(Opcode, Vec<u8>)>, ProtocolError> {
-        let kind = self.fragments.receive(opcode, fin)?;
-        if opcode.is_control() {
-            return Ok(Some((kind, payload)));
-        }
-        self.count_frame(opcode);
-        self.check_message(payload.len() as u64)?;
-        if fin && self.message.is_empty() {
-            return Ok(Some((kind, payload)));
-        }
-        append(&mut self.message, &payload)?;
-        Ok(fin.then(|| (kind, std::mem::take(&mut self.message))))
     }
 
     fn begin(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {

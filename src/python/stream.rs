@@ -10,6 +10,7 @@ mod arguments;
 mod assembly;
 mod attributes;
 mod closing;
+mod duck;
 mod frames;
 mod link;
 mod message;
@@ -19,19 +20,17 @@ mod send;
 mod send_deflated;
 mod send_queue;
 mod telling;
-mod wait;
 mod warnings;
 
 use std::sync::{
     atomic::{AtomicBool, AtomicU8, Ordering},
-    Mutex, MutexGuard, OnceLock, PoisonError,
+    Mutex, OnceLock,
 };
 
 use pyo3::{
     exceptions::PyRuntimeError,
     intern,
     prelude::*,
-    sync::MutexExt,
     types::{PyBytes, PyDict, PyTuple},
     PyTraverseError, PyVisit,
 };
@@ -39,19 +38,19 @@ use pyo3::{
 pub(super) use self::{
     arguments::{CloseArgument, ReasonArgument},
     send_queue::Unsent,
-    wait::ReceiveGoal,
 };
-use self::{assembly::Assembly, link::Link, send_queue::SendQueue};
+use self::{assembly::Assembly, duck::DuckInput, link::Link, send_queue::SendQueue};
 use super::{
     argument::{bytes_of, Number, Truth},
     errors::Kind,
     options::{Direction, StreamOptions},
     waiting::{self, Stop},
 };
+pub(super) use crate::connection::ReceiveGoal;
 use crate::{
     locks::lock,
     protocol::{
-        frame::{FrameReader, Opcode},
+        frame::Opcode,
         limits::FrameLimits,
         receive::{MessageReader, Rules},
         send::FrameWriter,
@@ -83,8 +82,6 @@ struct Inner {
     attributes: Option<Py<PyDict>>,
     mask_send: bool,
     expect_masked: bool,
-    reader: Mutex<MessageReader>,
-    frames: Mutex<FrameReader>,
     writer: Mutex<FrameWriter>,
     /// Locked while a message is inflated.
     inflating: Mutex<()>,
@@ -95,8 +92,9 @@ struct Inner {
     compressing: Mutex<()>,
     /// Messages of coroutines, which are compressed in steps.
     queue: SendQueue,
-    /// Bytes from a Python connection that do not belong to a frame yet.
-    duck_input: Mutex<Vec<u8>>,
+    /// What a connection in Python has sent. A native one has a receiving half of its own, but
+    /// cannot be asked to put pushed frames together while another caller receives.
+    duck_input: Mutex<DuckInput>,
     /// Bodies of pings that have not been answered.
     pings: Mutex<Vec<Vec<u8>>>,
     last_opcode: AtomicU8,
@@ -131,15 +129,13 @@ impl Stream {
             attributes: attributes.map(Bound::unbind),
             mask_send: options.getattr(intern!(py, "mask_send"))?.is_truthy()?,
             expect_masked,
-            reader: Mutex::new(new_reader(expect_masked)),
-            frames: Mutex::default(),
             writer: Mutex::default(),
             inflating: Mutex::default(),
             unfinished: Mutex::default(),
             is_unfinished: AtomicBool::new(false),
             compressing: Mutex::default(),
             queue: SendQueue::default(),
-            duck_input: Mutex::default(),
+            duck_input: Mutex::new(DuckInput::new(expect_masked)),
             pings: Mutex::default(),
             last_opcode: AtomicU8::new(NO_OPCODE),
         };
@@ -171,11 +167,17 @@ impl Stream {
     }
 
     /// Frees the received part of a message that will never be complete.
-    fn _forget_received(&self) -> PyResult<()> {
+    fn _forget_received(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self.inner()?;
         let unfinished = lock(&inner.unfinished).take();
         inner.is_unfinished.store(false, Ordering::Relaxed);
-        *lock(&inner.reader) = new_reader(inner.expect_masked);
+        lock(&inner.duck_input).reader.forget();
+        if let Ok(Link::Native(connection)) = inner.link(py) {
+            // a caller that still receives needs what it has received
+            if let Some(mut half) = connection.get().transport.try_receive_half() {
+                half.reader().forget();
+            }
+        }
         // not locked: freeing a Python object may run other code
         drop(unfinished);
         Ok(())
@@ -305,13 +307,6 @@ impl Stream {
         } else {
             None
         }
-    }
-}
-
-impl Inner {
-    /// Locks the reader; another thread may hold it while it waits for the peer.
-    fn reader(&self, py: Python<'_>) -> MutexGuard<'_, MessageReader> {
-        self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -96,8 +96,8 @@ impl Transport {
             // another thread of the handler is sending to a peer that does not read; this wakes it
             socket.shutdown(Direction::Sending);
         }
-        if let Some(mut inbound) = try_lock(&self.inbound) {
-            inbound.close();
+        if let Some(mut receive_half) = try_lock(&self.receive_half) {
+            receive_half.inbound().close();
         } else {
             // another thread of the handler waits for a message, which cannot come any more; this
             // wakes it
@@ -130,8 +130,8 @@ impl Transport {
         if let Some(mut outbound) = try_lock(&self.outbound) {
             outbound.close();
         }
-        if let Some(mut inbound) = try_lock(&self.inbound) {
-            inbound.close();
+        if let Some(mut receive_half) = try_lock(&self.receive_half) {
+            receive_half.inbound().close();
         }
     }
 

@@ -33,11 +33,6 @@ impl Transport {
         self.is_raw.store(true, Ordering::SeqCst);
     }
 
-    /// Sets whether the next bytes may be the rest of a frame. The caller holds the receiving half.
-    pub fn set_mid_frame(&self, mid_frame: bool) {
-        self.mid_frame.store(mid_frame, Ordering::Relaxed);
-    }
-
     /// Sets whether the handler has a hook for pings.
     pub fn set_hooks_pings(&self, hooks: bool) {
         self.hooks_pings.store(hooks, Ordering::SeqCst);
@@ -79,7 +74,8 @@ impl Transport {
     /// (`has_ended`) or has answered the server's close frame. Also `false` while another caller
     /// reads.
     pub fn is_peer_done(&self, has_ended: bool) -> bool {
-        let Some(mut inbound) = self.try_inbound() else { return false };
+        let Some(mut half) = self.try_receive_half() else { return false };
+        let inbound = half.inbound();
         if inbound.bytes().is_empty() {
             // after an error there is nothing more to read, so it needs no handling
             let _ = inbound.fill(Wait::Never);
@@ -127,10 +123,11 @@ impl Transport {
         if is_handlers {
             return;
         }
-        let Some(mut inbound) = self.try_inbound() else { return };
-        if self.awaits_input.load(Ordering::SeqCst) || self.mid_frame.load(Ordering::Relaxed) {
+        let Some(mut half) = self.try_receive_half() else { return };
+        if self.awaits_input.load(Ordering::SeqCst) || !half.reader().is_at_boundary() {
             return;
         }
+        let inbound = half.inbound();
         for _ in 0..FRAMES_AT_A_LOOK {
             match Front::of(inbound.bytes()) {
                 Front::Control { opcode, body, length } if opcode == Opcode::PING => {

@@ -34,12 +34,13 @@ pub(super) fn read_some(
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
-        let mut inbound = transport.inbound(wait)?;
+        let mut half = transport.receive_half(wait)?;
+        let inbound = half.inbound();
         let buffered = inbound.bytes();
         let mut bytes = buffered[..buffered.len().min(most)].to_vec();
         inbound.consume(bytes.len());
         while bytes.is_empty() && most > 0 {
-            match fill_or_wait(&mut inbound, &mut bytes, most.min(READ_AT_ONCE), wait)? {
+            match fill_or_wait(inbound, &mut bytes, most.min(READ_AT_ONCE), wait)? {
                 Some(0) => break,
                 Some(_) => bytes.shrink_to_fit(),
                 None => {}
@@ -61,7 +62,8 @@ pub(in crate::python) fn read_exactly(
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
-        let mut inbound = transport.inbound(wait)?;
+        let mut half = transport.receive_half(wait)?;
+        let inbound = half.inbound();
         let mut bytes = Vec::new();
         loop {
             let buffered = inbound.bytes();
@@ -75,7 +77,7 @@ pub(in crate::python) fn read_exactly(
             if let Wait::Park(parker) = wait {
                 parker.pause()?;
             }
-            if fill_or_wait(&mut inbound, &mut bytes, missing, wait)? == Some(0) {
+            if fill_or_wait(inbound, &mut bytes, missing, wait)? == Some(0) {
                 return Ok(bytes);
             }
         }

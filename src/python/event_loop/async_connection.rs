@@ -224,7 +224,7 @@ impl AsyncConnection {
             }
             let is_drained = !transport.is_more_buffered()
                 && !parker.is_readable()
-                && transport.try_inbound().is_some_and(|mut inbound| inbound.is_drained());
+                && transport.try_receive_half().is_some_and(|mut half| half.is_drained());
             if is_drained && parker.wait_readable().is_err() {
                 return Err(Retry::WhenWoken.into());
             }

@@ -84,11 +84,11 @@ impl Scheduler for Attempt<'_> {
     /// Registers the caller to wait for input, if there is none.
     fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop> {
         let parker = self.parker(py, transport);
-        let Some(mut inbound) = transport.try_inbound() else { return Ok(()) };
-        if parker.is_readable() || !inbound.is_drained() {
+        let Some(mut half) = transport.try_receive_half() else { return Ok(()) };
+        if parker.is_readable() || !half.is_drained() {
             return Ok(());
         }
-        drop(inbound);
+        drop(half);
         transport.flush_before_wait(Wait::Park(&parker));
         if parker.wait_readable().is_ok() {
             return Ok(());

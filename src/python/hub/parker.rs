@@ -155,13 +155,13 @@ impl HubThread {
             return false;
         }
         let parker = self.parker(py, transport);
-        let Some(mut inbound) = transport.try_inbound() else { return false };
-        if parker.is_readable() || !inbound.is_drained() {
+        let Some(mut half) = transport.try_receive_half() else { return false };
+        if parker.is_readable() || !half.is_drained() {
             return false;
         }
         // while the half is locked, so that no other thread takes it before it can see this
         transport.set_awaits_input(true);
-        drop(inbound);
+        drop(half);
         let waits = waits_for_input(&parker);
         if !waits {
             transport.set_awaits_input(false);

@@ -6,7 +6,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{link::Awaiting, wait::ReceiveGoal, Inner, Kind, Link, Stream};
+use super::{link::Awaiting, Inner, Kind, Link, ReceiveGoal, Stream};
 use crate::{
     protocol::{close::CloseCode, frame::Opcode},
     python::{

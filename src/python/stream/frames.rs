@@ -10,15 +10,12 @@ use pyo3::{
     types::{PyBytes, PyType},
 };
 
-use super::{
-    lock,
-    wait::{poll_frame, wait_frame, Failure},
-    warnings::warn_non_minimal,
-    FrameFields, Inner, Kind, Link,
-};
+use super::{lock, warnings::warn_non_minimal, FrameFields, Inner, Kind, Link};
 use crate::{
+    connection::ReceiveError,
     protocol::{
         frame::{Frame, Opcode, MAX_CONTROL_PAYLOAD},
+        receive::{MessageReader, Rules},
         ProtocolError,
     },
     python::{
@@ -48,22 +45,23 @@ impl Inner {
         match &link {
             Link::Native(connection) => {
                 let transport = &connection.get().transport;
-                let bytes = read_exactly(py, transport, wanted)?
-                    .map_err(|error| self.failure(py, &link, Failure::Io(length, error)))?;
+                let bytes = read_exactly(py, transport, wanted)?.map_err(|error| {
+                    self.receive_error(py, &link, ReceiveError::Io(length, error))
+                })?;
                 if bytes.len() < wanted {
                     let missing = length - bytes.len() as u64;
-                    return Err(self.failure(py, &link, Failure::End(missing)));
+                    return Err(self.receive_error(py, &link, ReceiveError::End(missing)));
                 }
                 Ok(PyBytes::new(py, &bytes))
             }
             Link::Duck(connection) => {
                 let mut bytes = Vec::new();
-                std::mem::swap(&mut bytes, &mut lock(&self.duck_input));
+                std::mem::swap(&mut bytes, &mut lock(&self.duck_input).bytes);
                 while bytes.len() < wanted {
                     let missing = (wanted - bytes.len()) as u64;
                     bytes.extend_from_slice(self.duck_read(connection, missing)?.as_bytes());
                 }
-                *lock(&self.duck_input) = bytes.split_off(wanted);
+                lock(&self.duck_input).bytes = bytes.split_off(wanted);
                 Ok(PyBytes::new(py, &bytes))
             }
         }
@@ -132,11 +130,23 @@ impl Inner {
         let (fin, opcode, payload) = frame_fields(frame)?;
         let payload = payload.as_bytes().to_vec();
         let link = self.link(py)?;
-        let pushed = {
-            let mut reader = self.reader(py);
+        let push = |reader: &mut MessageReader| {
             reader.set_limits(link.limits());
             reader.push_frame(opcode, fin, payload)
         };
+        let mut own = lock(&self.duck_input);
+        let half = match &link {
+            Link::Native(connection) if !own.reader.is_mid_message() => {
+                connection.get().transport.try_receive_half()
+            }
+            _ => None,
+        };
+        // another caller that receives meanwhile may hold the half until the peer sends more
+        let pushed = match half {
+            Some(mut half) => push(half.reader()),
+            None => push(&mut own.reader),
+        };
+        drop(own);
         match pushed {
             Ok(None) => Ok(None),
             Ok(Some((kind, message))) => {
@@ -154,32 +164,29 @@ impl Inner {
         link: &Link<'_>,
         scheduler: &dyn Scheduler,
     ) -> Result<Frame, Stop> {
-        let masked = self.expect_masked;
-        let limits = link.limits();
+        let rules = Rules {
+            expect_masked: self.expect_masked,
+            deflate: false,
+            late_rsv1: false,
+            limits: link.limits(),
+        };
         match link {
             Link::Native(connection) => {
                 let transport = &connection.get().transport;
                 waiting::yield_if_over_budget(py)?;
-                let waited = scheduler.waiting(py, transport, |wait| {
-                    wait_frame(transport, &self.reader, &self.frames, masked, limits, wait)
-                })?;
-                Ok(waited.map_err(|failure| self.failure(py, link, failure))?)
+                let waited =
+                    scheduler.waiting(py, transport, |wait| transport.wait_frame(rules, wait))?;
+                Ok(waited.map_err(|error| self.receive_error(py, link, error))?)
             }
             Link::Duck(connection) => loop {
-                let (polled, wanted) = {
-                    let mut kept = lock(&self.duck_input);
-                    let mut frames = lock(&self.frames);
-                    let mut input = &kept[..];
-                    let polled = poll_frame(&mut input, &self.reader, &mut frames, masked, limits);
-                    let used = kept.len() - input.len();
-                    kept.drain(..used);
-                    (polled, frames.wanted(&kept, masked))
-                };
-                if let Some(frame) = polled.map_err(|error| link.protocol_error(py, &error))? {
+                let looked = lock(&self.duck_input).poll_frame(rules);
+                if let Some(frame) =
+                    looked.found.map_err(|error| link.protocol_error(py, &error))?
+                {
                     return Ok(frame);
                 }
-                let bytes = self.duck_read(connection, wanted)?;
-                lock(&self.duck_input).extend_from_slice(bytes.as_bytes());
+                let bytes = self.duck_read(connection, looked.wanted)?;
+                lock(&self.duck_input).bytes.extend_from_slice(bytes.as_bytes());
             },
         }
     }

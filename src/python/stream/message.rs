@@ -10,15 +10,11 @@ use super::{
     link::turn_of,
     lock,
     payload::{to_text, Payload},
-    wait::{
-        read_direct, take_whole, wait_event, wait_input, Buffered, ReadOutcome, ReceiveGoal,
-        Received,
-    },
     warnings::warn_non_minimal,
-    Inner, Link,
+    Inner, Link, ReceiveGoal,
 };
 use crate::{
-    connection::Transport,
+    connection::{Buffered, ReadOutcome, Received, Transport},
     protocol::{
         deflate::MessageInflater,
         frame::Opcode,
@@ -141,7 +137,8 @@ impl Inner {
         };
         if self.is_unfinished.swap(false, Ordering::Relaxed) {
             if let Some(transport) = transport {
-                transport.set_more_buffered(self.has_buffered_message(transport));
+                let half = transport.try_receive_half();
+                transport.set_more_buffered(half.is_some_and(|half| half.has_message()));
             }
         }
         made
@@ -158,12 +155,6 @@ impl Inner {
         stop
     }
 
-    fn has_buffered_message(&self, transport: &Transport) -> bool {
-        transport
-            .try_inbound()
-            .is_some_and(|inbound| lock(&self.reader).has_message(inbound.bytes()))
-    }
-
     fn native_event<'py>(
         &self,
         py: Python<'py>,
@@ -174,8 +165,7 @@ impl Inner {
         awaited: ReceiveGoal,
     ) -> Result<Found<'py>, Stop> {
         let transport = &connection.get().transport;
-        let reader = &self.reader;
-        let told = |failure| self.failure(py, link, failure);
+        let told = |error| self.receive_error(py, link, error);
         if let Some(found) = self.take_whole(py, link, scheduler, transport, rules)? {
             return Ok(found);
         }
@@ -183,16 +173,15 @@ impl Inner {
         // messages arrive whole
         if scheduler.has_own_thread() {
             scheduler
-                .waiting(py, transport, |wait| wait_input(transport, reader, awaited, wait))?
+                .waiting(py, transport, |wait| transport.wait_input(rules, awaited, wait))?
                 .map_err(told)?;
             if let Some(found) = self.take_whole(py, link, scheduler, transport, rules)? {
                 return Ok(found);
             }
         }
         loop {
-            let waited = scheduler.waiting(py, transport, |wait| {
-                wait_event(transport, reader, rules, awaited, wait)
-            })?;
+            let waited = scheduler
+                .waiting(py, transport, |wait| transport.wait_event(rules, awaited, wait))?;
             let length = match waited.map_err(told)? {
                 ReadOutcome::Received(received) => return Ok(Found::Received(received)),
                 ReadOutcome::Direct(length) => usize::try_from(length).map_err(PyErr::from)?,
@@ -200,8 +189,7 @@ impl Inner {
             let mut read = Ok(Ok(false));
             // read into the memory of the Python object, which saves a copy of a long message
             let payload = PyBytes::new_with(py, length, |target| {
-                read = scheduler
-                    .waiting(py, transport, |wait| read_direct(transport, reader, target, wait));
+                read = scheduler.waiting(py, transport, |wait| transport.read_direct(target, wait));
                 Ok(())
             })?;
             if read?.map_err(told)? {
@@ -221,8 +209,8 @@ impl Inner {
         rules: Rules,
     ) -> PyResult<Option<Found<'py>>> {
         let (mut made, mut size) = (Ok(py.None().into_bound(py)), 0);
-        let there = scheduler.parked(py, transport, |parker| {
-            take_whole(transport, &self.reader, rules, parker, |opcode, payload| {
+        let buffered = scheduler.parked(py, transport, |parker| {
+            transport.take_whole(rules, parker, |opcode, payload| {
                 size = payload.len();
                 made = if opcode == Opcode::TEXT {
                     to_text(py, payload)
@@ -231,8 +219,8 @@ impl Inner {
                 };
             })
         });
-        let Some(there) = there else { return Ok(None) };
-        match there.map_err(|failure| self.failure(py, link, failure))? {
+        let Some(buffered) = buffered else { return Ok(None) };
+        match buffered.map_err(|error| self.receive_error(py, link, error))? {
             Buffered::Other => Ok(None),
             Buffered::Whole(opcode) => Ok(Some(Found::Made(opcode, Payload::Made(made?, size)))),
             Buffered::Compressed(opcode, payload) => Ok(Some(Found::Received(Received {
@@ -250,21 +238,12 @@ impl Inner {
     ) -> PyResult<Received> {
         let py = connection.py();
         loop {
-            let (polled, non_minimal, wanted) = {
-                let mut kept = lock(&self.duck_input);
-                let mut reader = self.reader(py);
-                reader.set_rules(rules);
-                let mut input = &kept[..];
-                let polled = reader.poll(&mut input);
-                let used = kept.len() - input.len();
-                kept.drain(..used);
-                (polled, reader.take_non_minimal(), reader.wanted(&kept))
-            };
-            if let Some(event) = polled.map_err(|error| link.protocol_error(py, &error))? {
-                return Ok(Received { event, non_minimal });
+            let looked = lock(&self.duck_input).poll(rules);
+            if let Some(event) = looked.found.map_err(|error| link.protocol_error(py, &error))? {
+                return Ok(Received { event, non_minimal: looked.non_minimal });
             }
-            let bytes = self.duck_read(connection, wanted)?;
-            lock(&self.duck_input).extend_from_slice(bytes.as_bytes());
+            let bytes = self.duck_read(connection, looked.wanted)?;
+            lock(&self.duck_input).bytes.extend_from_slice(bytes.as_bytes());
         }
     }
 }

@@ -12,12 +12,11 @@ use pyo3::{
 use super::{
     lock,
     payload::{to_text, Payload},
-    wait::{Failure, ReceiveGoal},
     warnings::warn,
-    Direction, Inner, Kind, Link, Stream,
+    Direction, Inner, Kind, Link, ReceiveGoal, Stream,
 };
 use crate::{
-    connection::is_own_pong,
+    connection::{is_own_pong, ReceiveError},
     protocol::{
         close::{self, CloseCode},
         frame::Opcode,
@@ -247,22 +246,27 @@ impl Inner {
         bytes_of(&bytes)
     }
 
-    pub(super) fn failure(&self, py: Python<'_>, link: &Link<'_>, failure: Failure) -> PyErr {
-        match failure {
-            Failure::Protocol(error) => link.protocol_error(py, &error),
-            Failure::Io(wanted, error) if error.kind() == io::ErrorKind::NotConnected => {
+    pub(super) fn receive_error(
+        &self,
+        py: Python<'_>,
+        link: &Link<'_>,
+        error: ReceiveError,
+    ) -> PyErr {
+        match error {
+            ReceiveError::Protocol(error) => link.protocol_error(py, &error),
+            ReceiveError::Io(wanted, error) if error.kind() == io::ErrorKind::NotConnected => {
                 // the connection was closed on this side, when the handler or the server ended
                 self.end_of_stream(py, wanted)
             }
-            Failure::Io(wanted, error) => {
+            ReceiveError::Io(wanted, error) => {
                 let text = os_error(&error)
                     .value(py)
                     .str()
                     .map_or_else(|_| error.to_string(), |text| text.to_string_lossy().into_owned());
                 io_failure(py, wanted, &text)
             }
-            Failure::End(wanted) => self.end_of_stream(py, wanted),
-            Failure::Answered => self.end_of_stream(py, 1),
+            ReceiveError::End(wanted) => self.end_of_stream(py, wanted),
+            ReceiveError::Answered => self.end_of_stream(py, 1),
         }
     }
 

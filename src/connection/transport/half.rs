@@ -1,0 +1,89 @@
+//! Locking a half of a connection.
+
+use std::{
+    io,
+    ops::{Deref, DerefMut},
+    sync::{Mutex, MutexGuard},
+};
+
+use super::Transport;
+use crate::{
+    connection::{outbound::Outbound, receive_half::ReceiveHalf, wait::Wait},
+    locks::{lock, try_lock},
+};
+
+/// A locked half of a connection. Dropping it releases the lock and wakes the callers that wait for
+/// it.
+pub struct Half<'a, T> {
+    guard: Option<MutexGuard<'a, T>>,
+    transport: &'a Transport,
+}
+
+impl<T> Deref for Half<'_, T> {
+    type Target = T;
+
+    #[expect(clippy::expect_used, reason = "taken in `drop` only")]
+    fn deref(&self) -> &T {
+        self.guard.as_ref().expect("not dropped")
+    }
+}
+
+impl<T> DerefMut for Half<'_, T> {
+    #[expect(clippy::expect_used, reason = "taken in `drop` only")]
+    fn deref_mut(&mut self) -> &mut T {
+        self.guard.as_mut().expect("not dropped")
+    }
+}
+
+impl<T> Drop for Half<'_, T> {
+    fn drop(&mut self) {
+        drop(self.guard.take());
+        if self.transport.closing().is_gone() {
+            self.transport.let_go();
+        }
+        self.transport.lock_waiters.released();
+    }
+}
+
+impl Transport {
+    /// The receiving half, unless another caller uses it.
+    pub fn try_receive_half(&self) -> Option<Half<'_, ReceiveHalf>> {
+        try_lock(&self.receive_half).map(|guard| self.half(guard))
+    }
+
+    /// The receiving half; waits while another caller uses it.
+    ///
+    /// # Errors
+    /// If the caller is to end instead.
+    pub fn receive_half(&self, wait: Wait<'_>) -> io::Result<Half<'_, ReceiveHalf>> {
+        self.take(&self.receive_half, wait)
+    }
+
+    fn half<'a, T>(&'a self, guard: MutexGuard<'a, T>) -> Half<'a, T> {
+        Half { guard: Some(guard), transport: self }
+    }
+
+    pub(super) fn take<'a, T>(
+        &'a self,
+        half: &'a Mutex<T>,
+        wait: Wait<'_>,
+    ) -> io::Result<Half<'a, T>> {
+        let guard = match wait {
+            Wait::Long => lock(half),
+            Wait::Never => try_lock(half).ok_or(io::ErrorKind::WouldBlock)?,
+            Wait::Park(parker) => loop {
+                if let Some(guard) = try_lock(half) {
+                    break guard;
+                }
+                parker.wait_for_lock(&self.lock_waiters, &|| try_lock(half).is_some())?;
+            },
+        };
+        Ok(self.half(guard))
+    }
+
+    pub(super) fn try_outbound(&self) -> Option<Half<'_, Outbound>> {
+        let mut outbound = try_lock(&self.outbound).map(|guard| self.half(guard))?;
+        self.take_queued(&mut outbound);
+        Some(outbound)
+    }
+}

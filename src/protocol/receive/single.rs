@@ -1,0 +1,140 @@
+//! Single frames, for callers that put messages together themselves.
+
+use super::MessageReader;
+use crate::protocol::{
+    error::ProtocolError,
+    frame::{take, Frame, Opcode},
+    limits::append,
+};
+
+impl MessageReader {
+    /// Takes the next frame, whatever it is. `None` means that it needs more bytes, as
+    /// [`Self::poll`].
+    ///
+    /// # Errors
+    /// As [`FrameReader::poll`](crate::protocol::frame::FrameReader::poll).
+    pub fn poll_frame(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, ProtocolError> {
+        if !self.skip(input) {
+            return Ok(None);
+        }
+        let polled = self.single.poll(input, self.rules.expect_masked, self.rules.limits);
+        self.lost = polled.is_err();
+        polled
+    }
+
+    /// Whether the next byte begins a frame, whoever has read the one before it.
+    pub fn is_at_boundary(&self) -> bool {
+        self.is_between_frames() && !self.single.is_mid_frame() && !self.lost
+    }
+
+    /// Whether a fragmented message has begun and not ended.
+    pub fn is_mid_message(&self) -> bool {
+        self.fragments.is_open()
+    }
+
+    /// Forgets what was received of a message whose rest will not come.
+    pub fn forget(&mut self) {
+        *self = Self::new(self.rules);
+    }
+
+    /// Skips the rest of a refused frame. Returns `true` when nothing is left of it.
+    fn skip(&mut self, input: &mut &[u8]) -> bool {
+        let Some(mut current) = self.frame else { return true };
+        if !current.skip && !self.discard {
+            return true;
+        }
+        let piece = take(input, current.remaining);
+        // the error was returned before, or does not matter to a caller that reads frames
+        let _ = self.take_payload(&mut current, piece);
+        current.remaining == 0
+    }
+
+    /// Adds a frame that was read by other means to its message.
+    ///
+    /// # Errors
+    /// If the frame may not come here.
+    pub fn push_frame(
+        &mut self,
+        opcode: Opcode,
+        fin: bool,
+        payload: Vec<u8>,
+    ) -> Result<Option<(Opcode, Vec<u8>)>, ProtocolError> {
+        let kind = self.fragments.receive(opcode, fin)?;
+        if opcode.is_control() {
+            return Ok(Some((kind, payload)));
+        }
+        self.count_frame(opcode);
+        self.check_message(payload.len() as u64)?;
+        if fin && self.message.is_empty() {
+            return Ok(Some((kind, payload)));
+        }
+        append(&mut self.message, &payload)?;
+        Ok(fin.then(|| (kind, std::mem::take(&mut self.message))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::receive::tests::{frame, rules};
+
+    #[test]
+    fn a_single_frame_comes_whole_from_any_pieces() {
+        let bytes = [frame(0x01, b"ab"), frame(0x89, b""), frame(0x8b, b"c")].concat();
+        let mut reader = MessageReader::new(rules());
+        let (mut kept, mut seen) = (Vec::new(), Vec::new());
+        for (number, byte) in bytes.iter().enumerate() {
+            // headers have six bytes; payload follows that of the first and of the last frame
+            let is_inside = [6, 7, 20].contains(&number);
+            assert_ne!(reader.is_at_boundary(), is_inside, "after {number} bytes");
+            kept.push(*byte);
+            let mut input = &kept[..];
+            if let Some(frame) = reader.poll_frame(&mut input).unwrap() {
+                seen.push((frame.header.opcode.value(), frame.header.fin, frame.payload));
+            }
+            kept = input.to_vec();
+        }
+        let expected = [(1, false, b"ab".to_vec()), (9, true, vec![]), (11, true, b"c".to_vec())];
+        assert_eq!(seen, expected);
+        assert!(reader.is_at_boundary());
+    }
+
+    #[test]
+    fn where_a_refused_frame_ends_is_not_known() {
+        let mut reader = MessageReader::new(rules());
+        // a frame that is not masked, and one that is
+        let bytes = [b"\x81\x01x".to_vec(), frame(0x81, b"y")].concat();
+        let mut input = &bytes[..];
+        assert!(reader.poll_frame(&mut input).is_err());
+        assert!(!reader.is_at_boundary());
+        let mut next = &bytes[3..];
+        assert!(reader.poll_frame(&mut next).unwrap().is_some());
+        assert!(reader.is_at_boundary());
+    }
+
+    #[test]
+    fn a_single_frame_follows_what_is_left_of_a_refused_message() {
+        let mut reader = MessageReader::new(rules());
+        let bad = frame(0x81, b"\xff and more");
+        let bytes = [bad.clone(), frame(0x82, b"ok")].concat();
+        // the text is refused at its first byte, in the middle of the frame
+        assert!(reader.poll(&mut &bytes[..8]).is_err());
+        assert!(!reader.is_at_boundary());
+        assert_eq!(reader.wanted(&[]), bad.len() as u64 - 8);
+        let mut rest = &bytes[8..12];
+        assert_eq!(reader.poll_frame(&mut rest), Ok(None));
+        assert!(!reader.is_at_boundary() && rest.is_empty());
+        let mut rest = &bytes[12..];
+        let single = reader.poll_frame(&mut rest).unwrap().unwrap();
+        assert_eq!(single.payload, b"ok");
+    }
+
+    #[test]
+    fn forgets_half_a_message() {
+        let mut reader = MessageReader::new(rules());
+        assert_eq!(reader.push_frame(Opcode::TEXT, false, b"a".to_vec()), Ok(None));
+        assert!(reader.is_mid_message());
+        reader.forget();
+        assert!(!reader.is_mid_message() && reader.message.is_empty());
+    }
+}

@@ -1,0 +1,53 @@
+//! The receiving half of a stream over a connection in Python.
+
+use super::new_reader;
+use crate::protocol::{
+    frame::{Frame, FrameHeader},
+    receive::{Event, MessageReader, Rules},
+    ProtocolError,
+};
+
+/// The reader, and bytes that do not belong to a frame yet.
+pub(super) struct DuckInput {
+    pub(super) reader: MessageReader,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What a look at the bytes has found.
+pub(super) struct Looked<T> {
+    pub(super) found: Result<Option<T>, ProtocolError>,
+    /// The last header with a length in too many octets.
+    pub(super) non_minimal: Option<FrameHeader>,
+    /// How many bytes are needed at least, if nothing was found.
+    pub(super) wanted: u64,
+}
+
+impl DuckInput {
+    pub(super) fn new(expect_masked: bool) -> Self {
+        Self { reader: new_reader(expect_masked), bytes: Vec::new() }
+    }
+
+    /// Takes the next event.
+    pub(super) fn poll(&mut self, rules: Rules) -> Looked<Event> {
+        self.look(rules, MessageReader::poll)
+    }
+
+    /// Takes the next frame, whatever it is.
+    pub(super) fn poll_frame(&mut self, rules: Rules) -> Looked<Frame> {
+        self.look(rules, MessageReader::poll_frame)
+    }
+
+    fn look<T>(
+        &mut self,
+        rules: Rules,
+        poll: impl FnOnce(&mut MessageReader, &mut &[u8]) -> Result<Option<T>, ProtocolError>,
+    ) -> Looked<T> {
+        self.reader.set_rules(rules);
+        let mut input = &self.bytes[..];
+        let found = poll(&mut self.reader, &mut input);
+        let used = self.bytes.len() - input.len();
+        self.bytes.drain(..used);
+        let wanted = self.reader.wanted(&self.bytes);
+        Looked { found, non_minimal: self.reader.take_non_minimal(), wanted }
+    }
+}
