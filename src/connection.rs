@@ -11,9 +11,10 @@ mod expiry;
 mod flusher;
 mod inbound;
 mod lock_waiters;
-mod outbound;
 mod reactor;
 mod receive_half;
+mod send_half;
+mod send_queue;
 #[cfg(test)]
 mod simulated;
 mod slice;
@@ -33,9 +34,9 @@ pub use self::{
     flusher::Flusher,
     inbound::Inbound,
     lock_waiters::LockWaiters,
-    outbound::AfterServerClose,
     reactor::{CallerId, Reactor, ReactorToken, Registration, Remote},
     receive_half::{Buffered, ReceiveError, ReceiveHalf, Received},
+    send_half::AfterServerClose,
     slice::Slice,
     socket::{PlainSocket, TlsSocket},
     transport::{

@@ -49,8 +49,6 @@ pub struct Connected {
     pub socket: Arc<dyn ByteStream>,
     /// Bytes that were received after the head of the answer.
     pub rest: Vec<u8>,
-    /// The server's address; `None` on a Unix socket.
-    pub peer: Option<SocketAddr>,
     /// Names, in lower case, and values of the answer, in order.
     pub headers: Vec<(String, String)>,
     /// The subprotocol that the server chose.
@@ -77,14 +75,14 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
             let (stream, opened) = attempt.open(stream, request).await?;
             let descriptor = stream.into_std().map(OwnedFd::from);
             let descriptor = descriptor.map_err(|error| attempt.unreachable(&error))?;
-            Ok(opened.over(Arc::new(PlainSocket::new(descriptor)), None))
+            Ok(opened.over(Arc::new(PlainSocket::new(descriptor, None))))
         }
         Place::Tcp { host, port, tls: false } => {
             let stream = attempt.lead(host, *port).await?;
             let peer = stream.peer_addr().ok();
             let (stream, opened) = attempt.open(stream, request).await?;
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
-            Ok(opened.over(Arc::new(PlainSocket::new(stream.into())), peer))
+            Ok(opened.over(Arc::new(PlainSocket::new(stream.into(), peer))))
         }
         Place::Tcp { host, port, tls: true } => {
             let (stream, peer) = attempt.encrypt(host, *port).await?;
@@ -92,7 +90,8 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
             let (stream, connection) = stream.into_inner();
             let stream = stream.into_inner();
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
-            Ok(opened.over(Arc::new(TlsSocket::new(stream.into(), connection.into())), peer))
+            let socket = TlsSocket::new(stream.into(), peer, connection.into());
+            Ok(opened.over(Arc::new(socket)))
         }
     }
 }
@@ -106,9 +105,9 @@ struct Opened {
 }
 
 impl Opened {
-    fn over(self, socket: Arc<dyn ByteStream>, peer: Option<SocketAddr>) -> Connected {
+    fn over(self, socket: Arc<dyn ByteStream>) -> Connected {
         let Self { rest, headers, subprotocol, deflate } = self;
-        Connected { socket, rest, peer, headers, subprotocol, deflate }
+        Connected { socket, rest, headers, subprotocol, deflate }
     }
 }
 

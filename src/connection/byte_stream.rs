@@ -4,7 +4,7 @@
 //! Dispatch is dynamic: a virtual call costs a nanosecond or two, and nearly every one ends in a system
 //! call of several hundred.
 
-use std::{fmt, io, os::fd::BorrowedFd, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 /// Whether a call may block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +101,9 @@ pub trait ByteStream: fmt::Debug + Send + Sync {
 
     /// Whether the stream may hold received bytes of which its [`ReadinessSource`] says nothing.
     fn buffers_input(&self) -> bool;
+
+    /// The address of the other end, which may be that of a proxy; `None` if it has none.
+    fn peer(&self) -> Option<SocketAddr>;
 
     /// Whether the bytes are encrypted.
     fn is_tls(&self) -> bool;

@@ -200,8 +200,8 @@ impl ReceiveHalf {
                     return Err(ReceiveError::Protocol(ProtocolError::NoMemory { length }));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let waited = self.inbound.wait_readable(wait);
-                    waited.map_err(|error| ReceiveError::Io(wanted, error))?;
+                    let failed = |error| ReceiveError::Io(wanted, error);
+                    self.inbound.wait_readable(wait).map_err(failed)?;
                 }
                 Err(error) => return Err(ReceiveError::Io(wanted, error)),
             }

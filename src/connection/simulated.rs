@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
+    net::SocketAddr,
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::Duration,
 };
@@ -145,6 +146,10 @@ impl ByteStream for Simulated {
 
     fn buffers_input(&self) -> bool {
         false
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        None
     }
 
     fn is_tls(&self) -> bool {

@@ -11,6 +11,7 @@ mod tls;
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
@@ -43,29 +44,31 @@ pub struct TlsSocket {
 #[derive(Debug)]
 struct Socket {
     descriptor: Descriptor<Native>,
+    peer: Option<SocketAddr>,
     /// Bytes of plain text so far.
     received: Count,
     sent: Count,
 }
 
 impl PlainSocket {
-    /// Takes over a socket in non-blocking mode.
-    pub fn new(descriptor: OwnedFd) -> Self {
-        Self(Socket::new(descriptor))
+    /// Takes over a socket in non-blocking mode. A Unix socket has no peer's address.
+    pub fn new(descriptor: OwnedFd, peer: Option<SocketAddr>) -> Self {
+        Self(Socket::new(descriptor, peer))
     }
 }
 
 impl TlsSocket {
     /// Takes over a socket in non-blocking mode after its TLS handshake.
-    pub fn new(descriptor: OwnedFd, connection: Connection) -> Self {
-        Self { socket: Socket::new(descriptor), tls: Tls::new(connection) }
+    pub fn new(descriptor: OwnedFd, peer: Option<SocketAddr>, connection: Connection) -> Self {
+        Self { socket: Socket::new(descriptor, peer), tls: Tls::new(connection) }
     }
 }
 
 impl Socket {
-    fn new(descriptor: OwnedFd) -> Self {
+    fn new(descriptor: OwnedFd, peer: Option<SocketAddr>) -> Self {
         Self {
             descriptor: Descriptor::new(descriptor),
+            peer,
             received: Count::default(),
             sent: Count::default(),
         }
@@ -141,6 +144,10 @@ impl ByteStream for PlainSocket {
         false
     }
 
+    fn peer(&self) -> Option<SocketAddr> {
+        self.0.peer
+    }
+
     fn is_tls(&self) -> bool {
         false
     }
@@ -205,6 +212,10 @@ impl ByteStream for TlsSocket {
 
     fn buffers_input(&self) -> bool {
         true
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.socket.peer
     }
 
     fn is_tls(&self) -> bool {

@@ -1,7 +1,7 @@
 //! One connection as its handler sees it: a socket with a bounded read-ahead buffer, and writes
 //! that leave in call order.
 //!
-//! Locks: a thread may hold `receive_half` or `outbound` while it waits for the socket. A thread that
+//! Locks: a thread may hold `receive_half` or `send_half` while it waits for the socket. A thread that
 //! holds one of them only tries the other and never waits for it: the peer may read nothing until
 //! we have read from it, and then both would wait for ever. A caller that shares its thread blocks
 //! on neither, see [`LockWaiters`].
@@ -38,9 +38,10 @@ use super::{
     closing::AtomicClosing,
     flusher::{Flusher, HoldsFrames, NextLook},
     lock_waiters::LockWaiters,
-    outbound::Outbound,
     reactor::Registration,
     receive_half::ReceiveHalf,
+    send_half::SendHalf,
+    send_queue::SendQueue,
     wait::Wait,
     Expiry,
 };
@@ -54,7 +55,7 @@ pub struct Transport {
     /// For shutting down from other threads while one waits with a half locked.
     socket: Mutex<Option<Arc<dyn ByteStream>>>,
     receive_half: Mutex<ReceiveHalf>,
-    outbound: Mutex<Outbound>,
+    send_half: Mutex<SendHalf>,
     /// The peer reads so slowly that nothing should be added to what is held back.
     backed_up: Arc<AtomicBool>,
     /// Another complete message is buffered, so a reply may be held back until the handler has
@@ -62,13 +63,9 @@ pub struct Transport {
     more_buffered: AtomicBool,
     /// Who closes this connection, and how far that has come.
     closing: AtomicClosing,
-    /// Frames of callers that do not wait, queued while another thread sends; that thread sends
-    /// them.
-    queued: Mutex<Vec<u8>>,
-    /// Whether our direction is to end after `queued`.
-    end_is_queued: AtomicBool,
-    /// Whether `queued` has frames, or an end.
-    has_queued: AtomicBool,
+    /// What callers that do not wait have to send while another thread sends; that thread takes it
+    /// along.
+    queue: SendQueue,
     /// The server's close frame, until a thread has sent it.
     server_close: Mutex<Option<Vec<u8>>>,
     flusher: Arc<Flusher>,
@@ -99,18 +96,16 @@ impl Transport {
         flusher: Arc<Flusher>,
         peer: Option<SocketAddr>,
     ) -> Self {
-        let outbound = Outbound::new(socket.clone());
+        let send_half = SendHalf::new(socket.clone());
         Self {
             peer,
-            backed_up: outbound.backed_up().clone(),
+            backed_up: send_half.backed_up().clone(),
             receive_half: Mutex::new(ReceiveHalf::new(socket.clone(), first)),
-            outbound: Mutex::new(outbound),
+            send_half: Mutex::new(send_half),
             socket: Mutex::new(Some(socket)),
             more_buffered: AtomicBool::new(false),
             closing: AtomicClosing::default(),
-            queued: Mutex::default(),
-            end_is_queued: AtomicBool::new(false),
-            has_queued: AtomicBool::new(false),
+            queue: SendQueue::default(),
             server_close: Mutex::new(None),
             flusher,
             watched: AtomicBool::new(false),
@@ -146,11 +141,11 @@ impl Transport {
         if !self.is_more_buffered() {
             return false;
         }
-        let Some(mut outbound) = self.try_outbound() else { return false };
-        if !outbound.hold(header, payload) {
+        let Some(mut send_half) = self.try_send_half() else { return false };
+        if !send_half.hold(header, payload) {
             return false;
         }
-        drop(outbound);
+        drop(send_half);
         self.send_server_close();
         self.watch();
         true
@@ -169,7 +164,7 @@ impl Transport {
     /// # Errors
     /// Those of `send(2)`, including an error of a frame that was held back earlier.
     pub fn send_frame(&self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
-        let sent = self.sending(wait, |outbound| outbound.send_frame(header, payload, wait));
+        let sent = self.sending(wait, |send_half| send_half.send_frame(header, payload, wait));
         self.or_queue(sent, wait, &[header, payload])
     }
 
@@ -178,7 +173,7 @@ impl Transport {
     /// # Errors
     /// As [`Self::send_frame`].
     pub fn write(&self, bytes: &[u8], wait: Wait<'_>) -> io::Result<()> {
-        let sent = self.sending(wait, |outbound| outbound.write(bytes, wait));
+        let sent = self.sending(wait, |send_half| send_half.write(bytes, wait));
         self.or_queue(sent, wait, &[bytes])
     }
 
@@ -187,9 +182,9 @@ impl Transport {
     /// Does not wait for another thread that is sending. That thread sends what was held back
     /// before its own frame, and the peer may read nothing until this caller has read from it.
     pub fn flush_before_wait(&self, wait: Wait<'_>) {
-        if let Some(mut outbound) = self.try_outbound() {
-            outbound.flush_and_keep_error(wait);
-            drop(outbound);
+        if let Some(mut send_half) = self.try_send_half() {
+            send_half.flush_and_keep_error(wait);
+            drop(send_half);
             self.send_server_close();
         }
     }
@@ -197,12 +192,12 @@ impl Transport {
     /// Whether frames are held back because they could not be sent yet; also `true` if another
     /// thread is sending, since then it is not known.
     pub fn has_held(&self) -> bool {
-        if self.has_queued.load(Ordering::SeqCst) {
+        if self.queue.has_some() {
             return true;
         }
-        let Some(outbound) = self.try_outbound() else { return true };
-        let has_held = outbound.has_held();
-        drop(outbound);
+        let Some(send_half) = self.try_send_half() else { return true };
+        let has_held = send_half.has_held();
+        drop(send_half);
         self.send_server_close();
         has_held
     }
@@ -215,12 +210,12 @@ impl Transport {
     fn sending<T>(
         &self,
         wait: Wait<'_>,
-        work: impl FnOnce(&mut Outbound) -> io::Result<T>,
+        work: impl FnOnce(&mut SendHalf) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut outbound = self.take(&self.outbound, wait)?;
-        self.take_queued(&mut outbound);
-        let result = work(&mut outbound);
-        drop(outbound);
+        let mut send_half = self.take(&self.send_half, wait)?;
+        self.take_queued(&mut send_half);
+        let result = work(&mut send_half);
+        drop(send_half);
         self.send_server_close();
         result
     }
@@ -228,12 +223,12 @@ impl Transport {
 
 impl HoldsFrames for Transport {
     fn tick(self: Arc<Self>) -> NextLook {
-        let Some(mut outbound) = self.try_outbound() else { return NextLook::Soon };
-        let next = outbound.tick();
-        // while `outbound` is locked, so that the next thread that holds a frame back sees this and
+        let Some(mut send_half) = self.try_send_half() else { return NextLook::Soon };
+        let next = send_half.tick();
+        // while `send_half` is locked, so that the next thread that holds a frame back sees this and
         // asks to be watched again
         self.watched.store(next != NextLook::Never, Ordering::Relaxed);
-        drop(outbound);
+        drop(send_half);
         self.send_server_close();
         next
     }

@@ -104,7 +104,8 @@ impl Connection {
         let tls = connected.socket.is_tls();
         // a client holds nothing back: masked frames are sent at once
         let flusher = Arc::new(Flusher::default());
-        let Connected { socket, rest, peer, .. } = connected;
+        let Connected { socket, rest, .. } = connected;
+        let peer = socket.peer();
         Self {
             transport: Arc::new(Transport::new(socket, rest, flusher, peer)),
             settings: Arc::new(settings),

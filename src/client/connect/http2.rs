@@ -153,11 +153,10 @@ impl Attempt<'_> {
         }
         let (subprotocol, deflate) = self.agreed(&answer.headers)?;
         let tls = matches!(self.target.place, Place::Tcp { tls: true, .. });
-        let socket = Carried { send, receive, driver }.start(tls);
+        let socket = Carried { send, receive, driver }.start(tls, peer);
         Ok(Connected {
             socket: Arc::new(socket.map_err(|error| self.unreachable(&error))?),
             rest: Vec::new(),
-            peer,
             headers: answer.headers,
             subprotocol,
             deflate,

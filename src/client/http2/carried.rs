@@ -3,7 +3,9 @@
 //! It buffers nothing: the stream's window opens when the program's socket accepts bytes, and that
 //! socket is read only when the server's window has room.
 
-use std::{future::poll_fn, io, os::fd::OwnedFd, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn, io, net::SocketAddr, os::fd::OwnedFd, pin::pin, sync::Arc, time::Duration,
+};
 
 use h2::{client::Connection, Reason, RecvStream, SendStream};
 use hyper::body::Bytes;
@@ -71,9 +73,13 @@ pub(in crate::client) struct Carried {
 
 impl Carried {
     /// Copies bytes in the background; returns the program's end.
-    pub(in crate::client) fn start(self, is_tls: bool) -> io::Result<impl ByteStream> {
+    pub(in crate::client) fn start(
+        self,
+        is_tls: bool,
+        peer: Option<SocketAddr>,
+    ) -> io::Result<impl ByteStream> {
         let (own, programs) = UnixStream::pair()?;
-        let socket = PlainSocket::new(OwnedFd::from(programs.into_std()?));
+        let socket = PlainSocket::new(OwnedFd::from(programs.into_std()?), peer);
         let ending = Arc::new(Ending::default());
         background::note(&ending);
         tokio::spawn(self.run(own, ending.clone()));

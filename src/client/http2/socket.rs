@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     sync::{
         atomic::{AtomicBool, Ordering},
         Arc,
@@ -89,6 +90,10 @@ impl ByteStream for Http2Socket {
 
     fn buffers_input(&self) -> bool {
         self.socket.buffers_input()
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.socket.peer()
     }
 
     fn is_tls(&self) -> bool {

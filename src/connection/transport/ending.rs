@@ -84,14 +84,14 @@ impl Transport {
     pub fn finish(&self, outcome: Outcome) -> Option<Arc<dyn ByteStream>> {
         let socket = self.take_socket()?;
         let is_reset = self.closing.update(Closing::let_go).is_reset();
-        if let Some(mut outbound) = try_lock(&self.outbound) {
+        if let Some(mut send_half) = try_lock(&self.send_half) {
             if !is_reset {
-                self.take_queued(&mut outbound);
-                outbound.flush_and_keep_error(Wait::Never);
+                self.take_queued(&mut send_half);
+                send_half.flush_and_keep_error(Wait::Never);
                 // dropping the socket would end it too, but not if a child process has inherited it
                 socket.end_sending();
             }
-            outbound.close();
+            send_half.close();
         } else {
             // another thread of the handler is sending to a peer that does not read; this wakes it
             socket.shutdown(Direction::Sending);
@@ -127,8 +127,8 @@ impl Transport {
     /// Drops the socket in the halves that are not locked. A caller that has locked one drops it
     /// when it releases the lock.
     pub(super) fn let_go(&self) {
-        if let Some(mut outbound) = try_lock(&self.outbound) {
-            outbound.close();
+        if let Some(mut send_half) = try_lock(&self.send_half) {
+            send_half.close();
         }
         if let Some(mut receive_half) = try_lock(&self.receive_half) {
             receive_half.inbound().close();
@@ -136,18 +136,18 @@ impl Transport {
     }
 
     /// Sends the server's close frame if there is one, unless another thread is sending. That
-    /// thread sends it then: every thread calls this after releasing `outbound`.
+    /// thread sends it then: every thread calls this after releasing `send_half`.
     pub(super) fn send_server_close(&self) {
         if !self.closing().is_going_away() {
             return;
         }
-        if let Some(mut outbound) = self.try_outbound() {
+        if let Some(mut send_half) = self.try_send_half() {
             let server_close = lock(&self.server_close).take();
             let is_owed = self.closing().owes_server_close();
             if let Some(frame) = server_close.filter(|_| is_owed) {
                 // if the peer does not read, the keepalive thread cuts the connection after
                 // `--close-timeout`
-                outbound.send_server_close(&frame);
+                send_half.send_server_close(&frame);
             }
         }
     }
@@ -158,7 +158,7 @@ impl Transport {
     /// As [`Self::send_frame`].
     pub fn end_sending(&self, wait: Wait<'_>) -> io::Result<()> {
         self.closing.update(Closing::sending_ends);
-        let ended = self.sending(wait, |outbound| outbound.end(wait));
+        let ended = self.sending(wait, |send_half| send_half.end(wait));
         self.or_queue_end(ended, wait)
     }
 
@@ -171,8 +171,8 @@ impl Transport {
         socket.reset();
         if self.registration.get().is_some() {
             // the reactor watches the socket until the handler ends
-            if let Some(mut outbound) = try_lock(&self.outbound) {
-                outbound.abandon();
+            if let Some(mut send_half) = try_lock(&self.send_half) {
+                send_half.abandon();
             }
             socket.shutdown(Direction::Receiving);
             return;
@@ -183,7 +183,7 @@ impl Transport {
         self.let_go();
         self.lock_waiters.released();
         for _ in 0..SENDING_MS {
-            if try_lock(&self.outbound).is_some() {
+            if try_lock(&self.send_half).is_some() {
                 return;
             }
             thread::sleep(Duration::from_millis(1));

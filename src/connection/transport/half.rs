@@ -8,7 +8,7 @@ use std::{
 
 use super::Transport;
 use crate::{
-    connection::{outbound::Outbound, receive_half::ReceiveHalf, wait::Wait},
+    connection::{receive_half::ReceiveHalf, send_half::SendHalf, wait::Wait},
     locks::{lock, try_lock},
 };
 
@@ -81,9 +81,9 @@ impl Transport {
         Ok(self.half(guard))
     }
 
-    pub(super) fn try_outbound(&self) -> Option<Half<'_, Outbound>> {
-        let mut outbound = try_lock(&self.outbound).map(|guard| self.half(guard))?;
-        self.take_queued(&mut outbound);
-        Some(outbound)
+    pub(super) fn try_send_half(&self) -> Option<Half<'_, SendHalf>> {
+        let mut send_half = try_lock(&self.send_half).map(|guard| self.half(guard))?;
+        self.take_queued(&mut send_half);
+        Some(send_half)
     }
 }

@@ -97,15 +97,15 @@ impl Transport {
         if self.is_raw.load(Ordering::SeqCst) || self.closing().is_sending_ended() {
             return false;
         }
-        let Some(mut outbound) = self.try_outbound() else { return false };
-        outbound.flush_and_keep_error(Wait::Never);
-        if outbound.has_held() {
+        let Some(mut send_half) = self.try_send_half() else { return false };
+        send_half.flush_and_keep_error(Wait::Never);
+        if send_half.has_held() {
             // do not queue more frames for a peer that is not reading
             return false;
         }
-        outbound.send_last(frame);
-        let has_held = outbound.has_held();
-        drop(outbound);
+        send_half.send_last(frame);
+        let has_held = send_half.has_held();
+        drop(send_half);
         if has_held {
             self.watch();
         }

@@ -1,13 +1,10 @@
 //! Sends for callers that do not wait. What the kernel does not take, and frames that come while
 //! another caller is sending, are kept and sent later.
 
-use std::{io, sync::atomic::Ordering};
+use std::io;
 
 use super::Transport;
-use crate::{
-    connection::{outbound::Outbound, wait::Wait},
-    locks::lock,
-};
+use crate::connection::{send_half::SendHalf, wait::Wait};
 
 impl Transport {
     /// Sends as much of what is held back as the kernel takes. Returns whether all of it was sent;
@@ -16,15 +13,15 @@ impl Transport {
     /// # Errors
     /// An error since the last call that sent.
     pub fn drain(&self, wait: Wait<'_>) -> io::Result<bool> {
-        let mut outbound = match self.take(&self.outbound, wait) {
+        let mut send_half = match self.take(&self.send_half, wait) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            outbound => outbound?,
+            send_half => send_half?,
         };
-        self.take_queued(&mut outbound);
-        outbound.flush_and_keep_error(wait);
-        outbound.check()?;
-        let is_sent = !outbound.has_held();
-        drop(outbound);
+        self.take_queued(&mut send_half);
+        send_half.flush_and_keep_error(wait);
+        send_half.check()?;
+        let is_sent = !send_half.has_held();
+        drop(send_half);
         self.send_server_close();
         Ok(is_sent)
     }
@@ -39,11 +36,7 @@ impl Transport {
     ) -> io::Result<()> {
         match (sent, wait) {
             (Err(error), wait) if must_queue(&error, wait) => {
-                let mut queued = lock(&self.queued);
-                for piece in pieces {
-                    queued.extend_from_slice(piece);
-                }
-                self.has_queued.store(true, Ordering::SeqCst);
+                self.queue.push(pieces);
                 Ok(())
             }
             (sent, _) => sent,
@@ -54,10 +47,7 @@ impl Transport {
     pub(super) fn or_queue_end(&self, ended: io::Result<()>, wait: Wait<'_>) -> io::Result<()> {
         match ended {
             Err(error) if must_queue(&error, wait) => {
-                let queued = lock(&self.queued);
-                self.end_is_queued.store(true, Ordering::SeqCst);
-                self.has_queued.store(true, Ordering::SeqCst);
-                drop(queued);
+                self.queue.push_end();
                 Ok(())
             }
             ended => ended,
@@ -65,15 +55,12 @@ impl Transport {
     }
 
     /// Appends queued frames to what is held back.
-    pub(super) fn take_queued(&self, outbound: &mut Outbound) {
-        if self.has_queued.load(Ordering::SeqCst) {
-            let mut queued = lock(&self.queued);
-            outbound.append(&std::mem::take(&mut *queued));
-            self.has_queued.store(false, Ordering::SeqCst);
-            if self.end_is_queued.swap(false, Ordering::SeqCst) {
-                // without a socket it has ended
-                let _ = outbound.want_end();
-            }
+    pub(super) fn take_queued(&self, send_half: &mut SendHalf) {
+        let Some(queued) = self.queue.take() else { return };
+        send_half.append(&queued.frames);
+        if queued.ends {
+            // without a socket it has ended
+            let _ = send_half.want_end();
         }
     }
 }

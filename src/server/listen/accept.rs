@@ -359,7 +359,9 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
             let progress = if route.has_handler() {
                 match decide(&head, route, &client, shared) {
                     Verdict::Other(Decision::Handler { resource, concurrency, peer }) => {
-                        let socket = Arc::new(PlainSocket::new(accepted.into_socket()));
+                        let address = accepted.peer;
+                        let socket = accepted.into_socket();
+                        let socket = Arc::new(PlainSocket::new(socket, address));
                         let (tls, permit) = (false, client.into_permit());
                         let answer_slot = None;
                         let request =

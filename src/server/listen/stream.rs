@@ -56,11 +56,16 @@ impl Stream {
     /// Takes it out of tokio, for a handler.
     pub(in crate::server) fn into_socket(self) -> io::Result<Arc<dyn ByteStream>> {
         match self {
-            Self::Tcp(stream) => Ok(Arc::new(PlainSocket::new(stream.into_std()?.into()))),
-            Self::Unix(stream) => Ok(Arc::new(PlainSocket::new(stream.into_std()?.into()))),
+            Self::Tcp(stream) => {
+                let peer = stream.peer_addr().ok();
+                Ok(Arc::new(PlainSocket::new(stream.into_std()?.into(), peer)))
+            }
+            Self::Unix(stream) => Ok(Arc::new(PlainSocket::new(stream.into_std()?.into(), None))),
             Self::Tls(stream) => {
                 let (stream, connection) = stream.into_inner();
-                Ok(Arc::new(TlsSocket::new(stream.into_std()?.into(), connection.into())))
+                let peer = stream.peer_addr().ok();
+                let stream = stream.into_std()?.into();
+                Ok(Arc::new(TlsSocket::new(stream, peer, connection.into())))
             }
         }
     }

@@ -45,7 +45,7 @@ enum End {
 
 /// The sending half.
 #[derive(Debug)]
-pub(crate) struct Outbound {
+pub(crate) struct SendHalf {
     socket: Option<Arc<dyn ByteStream>>,
     /// Frames held back, to be sent before anything else.
     held: Vec<u8>,
@@ -60,7 +60,7 @@ pub(crate) struct Outbound {
     backed_up: Arc<AtomicBool>,
 }
 
-impl Outbound {
+impl SendHalf {
     pub(crate) fn new(socket: Arc<dyn ByteStream>) -> Self {
         Self {
             socket: Some(socket),
@@ -349,17 +349,17 @@ mod tests {
     #[test]
     fn behind_the_servers_close_frame_goes_no_frame_and_a_message_is_told() {
         let (ours, mut peers) = UnixStream::pair().unwrap();
-        let mut outbound = Outbound::new(Arc::new(PlainSocket::new(ours.into())));
-        assert!(outbound.hold(b"\x81\x01", b"a"));
-        outbound.send_server_close(SERVER_CLOSE);
+        let mut send_half = SendHalf::new(Arc::new(PlainSocket::new(ours.into(), None)));
+        assert!(send_half.hold(b"\x81\x01", b"a"));
+        send_half.send_server_close(SERVER_CLOSE);
 
         // as a caller that had found no close frame before and then waited for its turn
-        assert!(!outbound.hold(b"\x81\x01", b"b"));
-        let error = outbound.send_frame(b"\x81\x01", b"b", Wait::Never).unwrap_err();
+        assert!(!send_half.hold(b"\x81\x01", b"b"));
+        let error = send_half.send_frame(b"\x81\x01", b"b", Wait::Never).unwrap_err();
         assert!(error.get_ref().unwrap().is::<AfterServerClose>());
-        outbound.send_frame(b"\x8a\x00", b"", Wait::Never).unwrap();
-        outbound.append(b"\x81\x01c");
-        outbound.end(Wait::Never).unwrap();
+        send_half.send_frame(b"\x8a\x00", b"", Wait::Never).unwrap();
+        send_half.append(b"\x81\x01c");
+        send_half.end(Wait::Never).unwrap();
 
         let mut sent = Vec::new();
         peers.read_to_end(&mut sent).unwrap();

@@ -1,0 +1,55 @@
+//! What callers who do not wait have to send while another caller is sending.
+
+use crate::{
+    locks::lock,
+    sync::{AtomicBool, Mutex, Ordering},
+};
+
+/// Frames, and perhaps the end of our direction behind them.
+#[derive(Debug, Default)]
+pub(crate) struct Queued {
+    pub(crate) frames: Vec<u8>,
+    pub(crate) ends: bool,
+}
+
+/// The queue. Whoever locks the sending half next takes it along.
+#[derive(Debug, Default)]
+pub(crate) struct SendQueue {
+    /// Whether there is something, which can be read without the lock.
+    has_some: AtomicBool,
+    queued: Mutex<Queued>,
+}
+
+impl SendQueue {
+    /// Whether there is something in the queue.
+    pub(crate) fn has_some(&self) -> bool {
+        self.has_some.load(Ordering::SeqCst)
+    }
+
+    /// Appends a frame, which may come in pieces.
+    pub(crate) fn push(&self, pieces: &[&[u8]]) {
+        let mut queued = lock(&self.queued);
+        for piece in pieces {
+            queued.frames.extend_from_slice(piece);
+        }
+        self.has_some.store(true, Ordering::SeqCst);
+    }
+
+    /// Has our direction end behind the frames.
+    pub(crate) fn push_end(&self) {
+        let mut queued = lock(&self.queued);
+        queued.ends = true;
+        self.has_some.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes everything. The caller has locked the sending half, so that nothing overtakes it.
+    pub(crate) fn take(&self) -> Option<Queued> {
+        if !self.has_some() {
+            return None;
+        }
+        let mut queued = lock(&self.queued);
+        // while it is locked, so that a frame that is pushed from now on is announced again
+        self.has_some.store(false, Ordering::SeqCst);
+        Some(std::mem::take(&mut queued))
+    }
+}
