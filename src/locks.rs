@@ -1,7 +1,7 @@
 //! Mutexes that ignore poisoning: the guarded data is consistent at every point where the holder of
 //! the lock could panic.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Waits for the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,7 +1,7 @@
-//! Types that threads share, from the standard library. Model tests compile the files that import
-//! them from here with loom's types instead.
+//! Types that threads share, from the standard library. `tests/models.rs` compiles the files that
+//! import them from here with types of its own, and so decides which thread runs next.
 
 pub(crate) use std::sync::{
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-    Condvar, Mutex,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
 };

@@ -5,15 +5,15 @@
 //! only by a write to an event descriptor, and wakes up once more for that. With one busy
 //! connection, that would be two more system calls for each message.
 
+#[cfg(test)]
+mod tests;
 mod token;
+mod wake_up;
 
 use std::{
     io,
     os::fd::{AsRawFd, RawFd},
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        Arc, Mutex,
-    },
+    sync::{Arc, Mutex},
     task::{Wake, Waker},
     time::Duration,
 };
@@ -21,6 +21,7 @@ use std::{
 use mio::{unix::SourceFd, Events, Interest, Poll, Token};
 
 pub use self::token::ReactorToken;
+use self::wake_up::WakeUp;
 use super::byte_stream::{ByteStream, Change, ReadinessListener, ReadinessSource};
 use crate::locks::lock;
 
@@ -100,10 +101,7 @@ impl Drop for Registration {
 pub struct Remote {
     registry: mio::Registry,
     waker: mio::Waker,
-    /// The reactor waits or is about to wait, so that other threads must also wake it.
-    asleep: AtomicBool,
-    /// There is something in `told`.
-    pending: AtomicBool,
+    wake_up: WakeUp,
     told: Mutex<Told>,
 }
 
@@ -118,8 +116,7 @@ struct Told {
 impl Remote {
     /// Ends the current wait of the reactor, or the next one.
     pub fn call(&self) {
-        self.pending.store(true, Ordering::SeqCst);
-        if self.asleep.swap(false, Ordering::SeqCst) {
+        if self.wake_up.announce() {
             // writing to the event descriptor fails only when it is full, and then the reactor
             // wakes up as well
             let _ = self.waker.wake();
@@ -170,8 +167,7 @@ impl Reactor {
         let remote = Remote {
             registry: poll.registry().try_clone()?,
             waker: mio::Waker::new(poll.registry(), WAKE)?,
-            asleep: AtomicBool::new(false),
-            pending: AtomicBool::new(false),
+            wake_up: WakeUp::default(),
             told: Mutex::default(),
         };
         Ok(Self {
@@ -280,8 +276,7 @@ impl Reactor {
     /// other threads make it readable. Returns `false` if they have something for the reactor
     /// already.
     pub fn prepare_to_sleep(&self) -> bool {
-        self.remote.asleep.store(true, Ordering::SeqCst);
-        !self.remote.pending.load(Ordering::SeqCst)
+        self.remote.wake_up.may_sleep()
     }
 
     /// A descriptor that is readable when [`Self::poll`] would find something.
@@ -299,16 +294,11 @@ impl Reactor {
         woken: &mut impl Extend<CallerId>,
     ) -> io::Result<()> {
         let mut timeout = timeout;
-        // say that we sleep, then look for work. Another thread adds its work, then looks whether
-        // we sleep. So either it wakes us, or we see its work.
-        if timeout.is_none() {
-            self.remote.asleep.store(true, Ordering::SeqCst);
-            if self.remote.pending.load(Ordering::SeqCst) {
-                timeout = Some(Duration::ZERO);
-            }
+        if timeout.is_none() && !self.remote.wake_up.may_sleep() {
+            timeout = Some(Duration::ZERO);
         }
         let polled = self.poll.poll(&mut self.events, timeout);
-        self.remote.asleep.store(false, Ordering::SeqCst);
+        self.remote.wake_up.stay_awake();
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => other?,
@@ -345,10 +335,9 @@ impl Reactor {
 
     /// Adds to `woken` the callers that other threads have woken.
     pub fn take_told(&mut self, woken: &mut impl Extend<CallerId>) {
-        if !self.remote.pending.load(Ordering::Relaxed) {
+        if !self.remote.wake_up.take() {
             return;
         }
-        self.remote.pending.swap(false, Ordering::SeqCst);
         let told = std::mem::take(&mut *lock(&self.remote.told));
         woken.extend(told.woken);
         for (token, change) in told.changes {

@@ -2,5 +2,7 @@
 //! that handlers share.
 
 pub(super) mod job_queue;
+#[cfg(test)]
+mod tests;
 pub(super) mod threads;
 pub(super) mod watchdog;
