@@ -76,6 +76,13 @@ mod tests {
     }
 
     #[test]
+    fn formats_what_a_peer_parses() {
+        assert_eq!(format_body(CloseCode(1001), ""), Ok(b"\x03\xe9".to_vec()));
+        assert_eq!(format_body(CloseCode(3000), "bye"), Ok(b"\x0b\xb8bye".to_vec()));
+        assert_eq!(format_body(CloseCode(1005), ""), Err(SendError::PseudoCloseCode));
+    }
+
+    #[test]
     fn parses_bodies_of_every_shape() {
         assert_eq!(parse_body(b""), Ok(CloseReason { code: None, reason: String::new() }));
         assert_eq!(parse_body(b"\x03"), Err(ProtocolError::CloseBodyOfOneByte));

@@ -56,4 +56,13 @@ mod tests {
             assert!(!CloseCode(code).is_receivable(), "{code}");
         }
     }
+
+    #[test]
+    fn a_peer_at_fault_and_a_server_that_leaves_need_no_answer() {
+        assert!(!CloseCode(1001).expects_answer());
+        assert!(!CloseCode(1002).expects_answer());
+        for code in [1000, 1003, 1005, 1007, 1011, 3000] {
+            assert!(CloseCode(code).expects_answer(), "{code}");
+        }
+    }
 }

@@ -48,6 +48,14 @@ fn a_reactor_watches_a_stream_without_a_descriptor() {
     reactor.poll(None, &mut woken).expect("polled");
     assert_eq!(woken, [7]);
     assert!(reactor.is_readable(token));
+    reactor.mark_drained(token);
+    reactor.watch_end(token, 8);
+    assert!(!reactor.has_ended(token));
+    stream.end();
+    woken.clear();
+    reactor.poll(None, &mut woken).expect("polled");
+    assert_eq!(woken, [8]);
+    assert!(reactor.has_ended(token) && reactor.is_readable(token));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 use std::{
     fmt, io,
+    net::SocketAddr,
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
@@ -45,6 +46,7 @@ const SMALL_MAX: usize = 16 * 1024;
 pub(super) struct Http2ByteStream {
     this: Weak<Self>,
     driver: Arc<Driver>,
+    peer: Option<SocketAddr>,
     /// `None` after the end.
     receiving: Mutex<Option<RecvStream>>,
     sending: Mutex<Sending>,
@@ -101,12 +103,14 @@ impl fmt::Debug for Http2ByteStream {
 impl Http2ByteStream {
     pub(super) fn new(
         driver: Arc<Driver>,
+        peer: Option<SocketAddr>,
         receiving: RecvStream,
         respond: SendResponse<Piece>,
     ) -> Arc<Self> {
         let stream = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             driver,
+            peer,
             receiving: Mutex::new(Some(receiving)),
             sending: Mutex::new(Sending::Unanswered(respond)),
             untaken: Untaken::default(),
@@ -420,6 +424,10 @@ impl ByteStream for Http2ByteStream {
 
     fn buffers_input(&self) -> bool {
         false
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     fn is_tls(&self) -> bool {

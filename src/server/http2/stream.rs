@@ -91,7 +91,8 @@ pub(super) async fn serve(
                 }
             };
             let wanted = Wanted { head, resource, concurrency, peer, permit };
-            let stream = Http2ByteStream::new(driver.clone(), request.into_body(), respond);
+            let peer = common.client.address;
+            let stream = Http2ByteStream::new(driver.clone(), peer, request.into_body(), respond);
             open(wanted, stream, common).await
         }
         Verdict::Other(Decision::Refuse(refusal)) => {

@@ -1,0 +1,138 @@
+//! Closing, over a stream that takes or gives only so much.
+
+use std::{io, sync::Arc};
+
+use super::{masked, receive, receive_all, transport};
+use crate::{
+    connection::{
+        simulated::{Read, Simulated, Write},
+        Outcome, ReceiveError, ServerClose, Wait,
+    },
+    protocol::{close::CloseCode, frame::Opcode, receive::Event},
+};
+
+#[test]
+fn a_reset_takes_back_what_was_held_and_no_frame_follows() {
+    let stream = Arc::new(Simulated::new([Read::Nothing], [Write::Takes(0)]));
+    let transport = transport(&stream);
+    transport.send_frame(b"\x81\x01", b"a", Wait::Never).expect("held back");
+    transport.reset();
+    assert!(stream.is_reset() && transport.closing().is_reset());
+    assert!(transport.send_frame(b"\x81\x01", b"b", Wait::Never).is_err());
+    assert!(transport.finish(Outcome::Abrupt).is_none(), "nothing is left to drain");
+    assert_eq!(stream.sent(), b"");
+}
+
+#[test]
+fn the_servers_close_frame_follows_what_the_peer_did_not_take() {
+    let stream = Arc::new(Simulated::new([Read::Nothing], [Write::Takes(1), Write::Takes(0)]));
+    let transport = transport(&stream);
+    transport.send_frame(b"\x81\x02", b"hi", Wait::Never).expect("held back");
+    let server_close = ServerClose::new(CloseCode::GOING_AWAY, "").expect("valid");
+    transport.go_away(&server_close);
+    transport.go_away(&server_close);
+    assert!(transport.send_frame(b"\x81\x01", b"x", Wait::Never).is_err());
+    transport.flush_before_wait(Wait::Never);
+    assert_eq!(stream.sent(), b"\x81\x02hi\x88\x02\x03\xe9");
+    transport.finish(Outcome::Clean);
+    assert!(stream.is_sending_ended());
+}
+
+#[test]
+fn a_close_frame_of_the_handlers_is_the_only_one() {
+    let stream = Arc::new(Simulated::new([Read::Nothing], []));
+    let transport = transport(&stream);
+    transport.note_close_sent(CloseCode::NORMAL);
+    transport.send_frame(b"\x88\x02\x03\xe8", b"", Wait::Never).expect("sent");
+    transport.go_away(&ServerClose::new(CloseCode::GOING_AWAY, "").expect("valid"));
+    assert_eq!(stream.sent(), b"\x88\x02\x03\xe8");
+}
+
+/// A message, the server's close frame behind it, and nothing more.
+const GOODBYE: &[u8] = b"\x81\x02hi\x88\x02\x03\xe9";
+
+#[test]
+fn the_servers_close_frame_leaves_whole_wherever_the_stream_is_full() {
+    for room in 0..=GOODBYE.len() {
+        for next in 0..=GOODBYE.len() {
+            let script = [Write::Takes(room), Write::Takes(next), Write::Takes(0)];
+            let stream = Arc::new(Simulated::new([Read::Nothing], script));
+            let transport = transport(&stream);
+            transport.send_frame(b"\x81\x02", b"hi", Wait::Never).expect("kept");
+            let server_close = ServerClose::new(CloseCode::GOING_AWAY, "").expect("valid");
+            transport.go_away(&server_close);
+            for _ in 0..4 {
+                assert!(GOODBYE.starts_with(&stream.sent()), "{room}, then {next}");
+                transport.flush_before_wait(Wait::Never);
+            }
+            assert_eq!(stream.sent(), GOODBYE, "{room}, then {next}");
+            assert!(!transport.has_held());
+            transport.finish(Outcome::Clean);
+            assert!(stream.is_sending_ended());
+        }
+    }
+}
+
+#[test]
+fn a_close_over_a_stream_that_breaks_anywhere_sends_nothing_twice_and_is_told() {
+    for room in 0..GOODBYE.len() {
+        let fails = Write::Fails(io::ErrorKind::BrokenPipe);
+        let stream = Arc::new(Simulated::new([Read::Nothing], [Write::Takes(room), fails, fails]));
+        let transport = transport(&stream);
+        let sent = transport.send_frame(b"\x81\x02", b"hi", Wait::Never);
+        sent.expect("the stream has broken later");
+        transport.go_away(&ServerClose::new(CloseCode::GOING_AWAY, "").expect("valid"));
+        // a handler that sends now learns that the stream is broken, or that it is too late
+        assert!(transport.send_frame(b"\x81\x01", b"x", Wait::Never).is_err(), "after {room}");
+        assert!(GOODBYE.starts_with(&stream.sent()), "after {room}");
+        assert!(transport.finish(Outcome::Abrupt).is_some(), "the peer may still send");
+        assert!(transport.finish(Outcome::Abrupt).is_none());
+        assert!(transport.send_frame(b"\x81\x01", b"x", Wait::Never).is_err());
+        assert!(GOODBYE.starts_with(&stream.sent()), "after {room}");
+    }
+}
+
+#[test]
+fn the_peers_close_frame_counts_when_all_of_it_is_there() {
+    let bytes = masked(Opcode::CLOSE, b"\x03\xe8bye");
+    for cut in 0..bytes.len() {
+        for ends in [Some(io::ErrorKind::ConnectionReset), None] {
+            let mut script = vec![Read::Bytes(bytes[..cut].to_vec()), Read::Nothing];
+            script.retain(|read| !matches!(read, Read::Bytes(bytes) if bytes.is_empty()));
+            script.extend(ends.map(Read::Fails));
+            let stream = Arc::new(Simulated::new(script, []));
+            let transport = transport(&stream);
+            let (events, error) = receive_all(&transport);
+            assert_eq!(events, [], "cut at {cut}");
+            match (ends, error) {
+                (Some(kind), ReceiveError::Io(_, error)) => assert_eq!(error.kind(), kind),
+                (None, ReceiveError::End(missing)) => assert!(missing > 0),
+                (_, error) => panic!("{error:?} when cut at {cut}"),
+            }
+            assert!(!transport.closing().is_close_received(), "cut at {cut}");
+        }
+        let script = [bytes[..cut].to_vec(), bytes[cut..].to_vec()];
+        let script = script.into_iter().filter(|piece| !piece.is_empty()).map(Read::Bytes);
+        let stream = Arc::new(Simulated::new(script, []));
+        let transport = transport(&stream);
+        let event = receive(&transport).expect("whole");
+        assert_eq!(event, Event::Close(b"\x03\xe8bye".to_vec()), "cut at {cut}");
+        assert!(transport.closing().is_close_received(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn an_end_of_our_direction_follows_what_the_stream_takes_later() {
+    for room in 0..4 {
+        let stream = Arc::new(Simulated::new([Read::Nothing], [Write::Takes(room)]));
+        let transport = transport(&stream);
+        transport.send_frame(b"\x81\x02", b"hi", Wait::Never).expect("kept");
+        assert!(!stream.is_sending_ended());
+        transport.end_sending(Wait::Never).expect("kept");
+        transport.flush_before_wait(Wait::Never);
+        assert_eq!(stream.sent(), b"\x81\x02hi", "room for {room}");
+        assert!(stream.is_sending_ended(), "room for {room}");
+        let late = transport.send_frame(b"\x81\x01", b"x", Wait::Never);
+        assert_eq!(late.expect_err("too late").kind(), io::ErrorKind::BrokenPipe);
+    }
+}
