@@ -49,12 +49,7 @@ use super::{
 pub(super) use crate::connection::ReceiveGoal;
 use crate::{
     locks::lock,
-    protocol::{
-        frame::Opcode,
-        limits::FrameLimits,
-        receive::{MessageReader, Rules},
-        send::FrameWriter,
-    },
+    protocol::{frame::Opcode, send::FrameWriter},
 };
 
 /// Opcode, payload, FIN, RSV1, RSV2 and RSV3, in pywebsocket's order.
@@ -308,10 +303,4 @@ impl Stream {
             None
         }
     }
-}
-
-/// A reader without limits: the rules are set again at each call.
-fn new_reader(expect_masked: bool) -> MessageReader {
-    let limits = FrameLimits::NONE;
-    MessageReader::new(Rules { expect_masked, deflate: false, late_rsv1: false, limits })
 }

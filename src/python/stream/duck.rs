@@ -1,8 +1,8 @@
 //! The receiving half of a stream over a connection in Python.
 
-use super::new_reader;
 use crate::protocol::{
     frame::{Frame, FrameHeader},
+    limits::FrameLimits,
     receive::{Event, MessageReader, Rules},
     ProtocolError,
 };
@@ -50,4 +50,10 @@ impl DuckInput {
         let wanted = self.reader.wanted(&self.bytes);
         Looked { found, non_minimal: self.reader.take_non_minimal(), wanted }
     }
+}
+
+/// A reader without limits: the rules are set again at each call.
+fn new_reader(expect_masked: bool) -> MessageReader {
+    let limits = FrameLimits::NONE;
+    MessageReader::new(Rules { expect_masked, deflate: false, late_rsv1: false, limits })
 }
