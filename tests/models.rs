@@ -41,9 +41,11 @@ use self::{
 };
 
 mod sync {
+    pub(crate) use std::sync::{PoisonError, TryLockError};
+
     pub(crate) use shuttle::sync::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-        Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
+        Condvar, Mutex, MutexGuard,
     };
 }
 
