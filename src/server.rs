@@ -27,7 +27,7 @@ pub use self::{
     http::refusal::Refusal,
     http2::AnswerSlot,
     limits::{ConnectionLimits, Keepalive},
-    listen::accept::Server,
+    listen::server::Server,
     log::event::{Event, EventSink, Level, SERVER_LOG},
     registry::Registry,
     run::{

@@ -23,7 +23,7 @@ from h2.errors import ErrorCodes
 from fastwsh.http3.codes import to_http3
 from fastwsh.http3.inside import Inside
 from fastwsh.http3.pacing import Fields, Pacing
-from fastwsh.http3.stream import Stream
+from fastwsh.http3.stream import Stream, is_control_stream, is_too_large
 
 if TYPE_CHECKING:
     from aioquic.quic.connection import QuicConnection
@@ -34,12 +34,6 @@ __all__ = ["Connection"]
 
 # The most bytes of a stream that wait to be sent.
 _SEND_BYTES: Final = 64 * 1024
-
-# A head may be this much longer than its limit, so that the native server answers it with 431.
-_MORE_HEAD_BYTES: Final = 4096
-
-# The longest frame on a client's control stream; those that we know have some 100 bytes.
-_MAX_CONTROL_BYTES: Final = 16 * 1024
 
 # Seconds that a client has to read the rest of a stream that is reset, or of a connection that
 # ends.
@@ -141,13 +135,11 @@ class Connection(QuicConnectionProtocol):
 
     def _judge_size(self, stream_id: int, size: int) -> None:
         """Break off what keeps too many bytes of a frame that never ends."""
-        if stream_id % 4:
-            # a stream of HTTP/3 itself
-            if size > _MAX_CONTROL_BYTES:
-                self.finish(ErrorCode.H3_EXCESSIVE_LOAD, "frame too large")
+        if not is_too_large(stream_id, size, self._endpoint.limits.header_bytes):
             return
-        limit = self._endpoint.limits.header_bytes
-        if limit is not None and size > limit + _MORE_HEAD_BYTES:
+        if is_control_stream(stream_id):
+            self.finish(ErrorCode.H3_EXCESSIVE_LOAD, "frame too large")
+        else:
             self._refuse(stream_id, ErrorCode.H3_EXCESSIVE_LOAD)
 
     def _receive_head(self, event: HeadersReceived) -> None:

@@ -6,15 +6,16 @@
 //! Locks: whoever holds `state` calls nothing of `h2`, since `h2` drops pieces, and reports changes,
 //! while it is locked.
 
+mod calls;
+
 use std::{
-    fmt, io,
+    fmt,
     net::SocketAddr,
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering},
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Condvar, Mutex, Weak,
     },
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
 };
 
 use h2::{server::SendResponse, Reason, RecvStream, SendStream};
@@ -29,18 +30,9 @@ use super::{
     piece::{Owner, Piece, Untaken},
 };
 use crate::{
-    connection::{
-        batch, ByteStream, Change, Direction, Mode, Readiness, ReadinessListener, ReadinessSource,
-        SendResult, TellsWhenReady,
-    },
+    connection::{Change, ReadinessListener},
     locks::lock,
 };
-
-/// Read bytes make room for more when they are this many.
-const RELEASE_MIN: usize = 16 * 1024;
-
-/// What is larger is written at once, and does not wait for other streams.
-const SMALL_MAX: usize = 16 * 1024;
 
 /// A stream for a WebSocket.
 pub(super) struct Http2ByteStream {
@@ -303,200 +295,6 @@ impl Http2ByteStream {
 
     fn owner(&self) -> Option<Arc<dyn Owner>> {
         Some(self.this.upgrade()?)
-    }
-}
-
-/// What the handler's calls do.
-impl Http2ByteStream {
-    fn take(&self, most: usize, mode: Mode, put: impl FnMut(&[u8])) -> io::Result<usize> {
-        let mut state = lock(&self.state);
-        let count = loop {
-            if !state.incoming.is_empty() && !state.is_receiving_over {
-                break state.incoming.take(most, put);
-            }
-            if state.is_receiving_over || matches!(state.end, Some(End::InOrder | End::Gone)) {
-                return Ok(0);
-            }
-            if state.end == Some(End::Reset) {
-                return Err(io::ErrorKind::ConnectionReset.into());
-            }
-            if mode == Mode::NonBlocking {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            state = self.pause(state);
-        };
-        state.unreleased += count;
-        let due = if state.unreleased >= RELEASE_MIN || state.end.is_some() {
-            std::mem::take(&mut state.unreleased)
-        } else {
-            0
-        };
-        drop(state);
-        self.received.fetch_add(count as u64, Ordering::Relaxed);
-        self.release(due);
-        Ok(count)
-    }
-
-    /// Lets the calling thread wait for a change.
-    fn pause<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.waiters += 1;
-        let mut state = self.condvar.wait(state).unwrap_or_else(PoisonError::into_inner);
-        state.waiters -= 1;
-        state
-    }
-
-    /// Returns how many bytes can be sent, which is at least one.
-    fn room(&self, mode: Mode) -> io::Result<usize> {
-        loop {
-            let room = self.untaken.room();
-            if room > 0 {
-                return Ok(room);
-            }
-            let state = lock(&self.state);
-            if state.is_sending_over {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            if self.untaken.want_room() > 0 {
-                continue;
-            }
-            if mode == Mode::NonBlocking {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            drop(self.pause(state));
-        }
-    }
-
-    fn put(&self, bytes: Vec<u8>) -> io::Result<()> {
-        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
-        let owner = self.owner().ok_or_else(broken)?;
-        let count = bytes.len() as u64;
-        let mut sending = lock(&self.sending);
-        let Sending::Open(stream) = &mut *sending else { return Err(broken()) };
-        if lock(&self.state).is_sending_over {
-            return Err(broken());
-        }
-        let piece = Piece::of(owner, bytes.into());
-        let (sent, _) = self.driver.handing(|| stream.send_data(piece, false));
-        sent.map_err(|_| broken())?;
-        self.sent.fetch_add(count, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-impl ByteStream for Http2ByteStream {
-    fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
-        let room = buffer.capacity() - buffer.len();
-        self.take(room, mode, |bytes| buffer.extend_from_slice(bytes))
-    }
-
-    fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
-        let (room, mut start) = (target.len(), 0);
-        self.take(room, mode, |bytes| {
-            target[start..start + bytes.len()].copy_from_slice(bytes);
-            start += bytes.len();
-        })
-    }
-
-    fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
-        let total = first.len() + second.len();
-        let mut sent = 0;
-        while sent < total {
-            let room = self.room(mode).map_err(|error| (sent, error))?;
-            let (first, second) = if sent < first.len() {
-                (&first[sent..], second)
-            } else {
-                (&[][..], &second[sent - first.len()..])
-            };
-            let count = room.min(first.len() + second.len());
-            let mut bytes = Vec::with_capacity(count);
-            bytes.extend_from_slice(&first[..count.min(first.len())]);
-            bytes.extend_from_slice(&second[..count - bytes.len()]);
-            self.put(bytes).map_err(|error| (sent, error))?;
-            sent += count;
-            self.driver.hand_over(total <= SMALL_MAX);
-        }
-        Ok(())
-    }
-
-    fn has_unsent(&self) -> bool {
-        false
-    }
-
-    fn buffers_input(&self) -> bool {
-        false
-    }
-
-    fn peer(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    fn is_tls(&self) -> bool {
-        false
-    }
-
-    fn has_unread(&self) -> bool {
-        !lock(&self.state).incoming.is_empty()
-    }
-
-    fn is_peer_gone(&self) -> bool {
-        let state = lock(&self.state);
-        state.incoming.is_empty() && (state.end.is_some() || state.is_receiving_over)
-    }
-
-    fn traffic(&self) -> (u64, u64) {
-        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
-    }
-
-    fn end_sending(&self) {
-        self.shutdown(Direction::Sending);
-    }
-
-    fn shutdown(&self, direction: Direction) {
-        let mut state = lock(&self.state);
-        state.is_receiving_over |= direction != Direction::Sending;
-        state.is_sending_over |= direction != Direction::Receiving;
-        let change = Change {
-            readable: state.is_receiving_over,
-            writable: state.is_sending_over,
-            ended: state.is_receiving_over,
-        };
-        self.tell(&state, change);
-        drop(state);
-        self.call_task();
-    }
-
-    fn reset(&self) {
-        self.shutdown(Direction::Both);
-    }
-
-    fn readiness(&self) -> ReadinessSource<'_> {
-        ReadinessSource::Stream(self)
-    }
-}
-
-impl TellsWhenReady for Http2ByteStream {
-    fn register(&self, listener: Arc<dyn ReadinessListener>) {
-        let mut state = lock(&self.state);
-        if state.end.is_some() {
-            listener.changed(Change { readable: true, writable: true, ended: true });
-        }
-        state.listeners.push(listener);
-    }
-
-    fn wait(&self, readiness: Readiness, timeout: Duration) -> bool {
-        batch::flush();
-        let is_unready = |state: &mut State| match readiness {
-            Readiness::Readable => {
-                state.incoming.is_empty() && state.end.is_none() && !state.is_receiving_over
-            }
-            Readiness::Writable => self.untaken.want_room() == 0 && !state.is_sending_over,
-        };
-        let mut state = lock(&self.state);
-        state.waiters += 1;
-        let waited = self.condvar.wait_timeout_while(state, timeout, is_unready);
-        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.waiters -= 1;
-        !timeout.timed_out()
     }
 }
 

@@ -1,294 +1,41 @@
-//! The running server: accepts connections and starts to serve them.
+//! Accepts connections and starts to serve them.
 
-use std::{
-    io,
-    net::SocketAddr,
-    os::fd::OwnedFd,
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        Arc, Mutex, PoisonError, RwLock,
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use rustls::ServerConfig;
-use tokio::{
-    runtime::{Builder, Handle, Runtime},
-    sync::watch,
-    task::{block_in_place, JoinHandle},
-    time::sleep,
-};
+use tokio::{sync::watch, task::block_in_place, time::sleep};
 
-use super::{
-    listener::{is_peers_fault, Accepted, Listener},
-    stream::Stream,
-};
+use super::listener::{is_peers_fault, Accepted, Listener};
 use crate::{
-    connection::{drain, Flusher, Outcome, PlainSocket, ServerClose, Transport},
-    locks::lock,
+    connection::PlainSocket,
     protocol::head::{empty_lines, HeadReader, RequestHead},
     server::{
         admission::{
-            arrivals::Arrivals,
             client_address::ClientAddress,
-            permit::{Admission, LimitReached},
+            permit::LimitReached,
             proxy_header::{self, Header},
         },
-        config::{Config, Routes},
-        http::{HttpServer, Verdict},
-        http2,
-        keepalive::KeepaliveThread,
+        http::Verdict,
         log::{
-            event::{Event, EventSink, Level, SERVER_LOG},
-            panics,
-            repeated::{and_more, Repeated},
+            event::{Level, SERVER_LOG},
+            repeated::and_more,
         },
-        metrics,
         opening::{
             decision::{decide, Decision, Route},
             hand_over::{hand_over, Request},
             serve::{serve, Arrival, Beginning, Progress},
         },
-        registry::Registry,
-        state::{Acceptor, ServerState},
+        state::ServerState,
     },
 };
 
 /// How long accepting pauses when the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A running server.
-pub struct Server {
-    runtime: Mutex<Option<Runtime>>,
+pub(super) async fn accept_all(
+    listener: Listener,
     shared: Arc<ServerState>,
-    stop: watch::Sender<bool>,
-    /// The tasks that accept connections for handlers and files.
-    accepting: Mutex<Vec<JoinHandle<()>>>,
-    ended: AtomicBool,
-}
-
-impl std::fmt::Debug for Server {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Server")
-            .field("config", &self.shared.config)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Server {
-    /// A server without listeners.
-    ///
-    /// # Errors
-    /// If the system has no threads for it.
-    pub fn new(
-        config: Config,
-        routes: Arc<Routes>,
-        acceptor: Arc<dyn Acceptor>,
-        events: Arc<EventSink>,
-    ) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("fastwsh-io")
-            .enable_all()
-            .build()?;
-        panics::report_to(&events);
-        let (stop, _) = watch::channel(false);
-        let registry = Arc::new(Registry::default());
-        let keepalive_thread = KeepaliveThread::start(
-            registry.clone(),
-            events.clone(),
-            &config.limits,
-            config.keepalive,
-        )?;
-        let shared = ServerState {
-            http: HttpServer::new(&config, events.clone()),
-            admission: Admission::new(&config.limits),
-            arrivals: Arrivals::default(),
-            refused: Repeated::default(),
-            without_header: Repeated::default(),
-            failing: Repeated::default(),
-            tls: RwLock::new(config.tls.as_ref().map(|tls| offered(tls, config.http2))),
-            config,
-            routes,
-            credential: RwLock::new(None),
-            acceptor,
-            events,
-            registry,
-            flusher: Flusher::start()?,
-            keepalive_thread,
-        };
-        Ok(Self {
-            runtime: Mutex::new(Some(runtime)),
-            shared: Arc::new(shared),
-            stop,
-            accepting: Mutex::default(),
-            ended: AtomicBool::new(false),
-        })
-    }
-
-    /// Requires an Authorization header of exactly this value; `None` requires nothing.
-    pub fn set_credential(&self, credential: Option<String>) {
-        *self.shared.credential.write().unwrap_or_else(PoisonError::into_inner) = credential;
-    }
-
-    /// Uses other certificates for new connections.
-    pub fn set_tls(&self, config: &Arc<ServerConfig>) {
-        let config = offered(config, self.shared.config.http2);
-        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
-    }
-
-    /// The live connections.
-    pub fn registry(&self) -> &Arc<Registry> {
-        &self.shared.registry
-    }
-
-    /// Accepts from a bound and listening TCP or Unix socket.
-    ///
-    /// # Errors
-    /// If it is no socket or cannot be watched.
-    pub fn listen(&self, socket: OwnedFd) -> io::Result<()> {
-        let Some(handle) = self.handle() else { return Ok(()) };
-        let guard = handle.enter();
-        let listener = Listener::new(socket)?;
-        drop(guard);
-        let shared = self.shared.clone();
-        let mut stop = self.stop.subscribe();
-        let task = handle.spawn(async move {
-            tokio::select! {
-                () = accept_all(listener, shared, stop.clone()) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
-            }
-        });
-        lock(&self.accepting).push(task);
-        Ok(())
-    }
-
-    /// Serves a connection that the caller has accepted from a TCP or Unix socket.
-    ///
-    /// # Errors
-    /// If it is no socket.
-    pub fn serve_accepted(&self, socket: OwnedFd) -> io::Result<()> {
-        let Some(handle) = self.handle() else { return Ok(()) };
-        let accepted = match Accepted::new(socket) {
-            Err(error) if is_peers_fault(&error) => return Ok(()),
-            accepted => accepted?,
-        };
-        let (shared, stop) = (self.shared.clone(), self.stop.subscribe());
-        handle.spawn(async move { admit(accepted, &shared, &stop) });
-        Ok(())
-    }
-
-    /// Stops accepting, until [`Self::listen`] is called again; open connections stay. The sockets
-    /// are closed when this returns. A task of the server must not call this.
-    pub fn stop_listening(&self) {
-        let tasks = std::mem::take(&mut *lock(&self.accepting));
-        let Some(handle) = self.handle() else { return };
-        for task in tasks {
-            task.abort();
-            // the task was cancelled, which is an error for the thread that waits for it
-            let _ = handle.block_on(task);
-        }
-    }
-
-    /// Serves a connection of HTTP/3, whose streams come as those of HTTP/2 on a Unix socket.
-    /// Returns `false` if there are too many connections.
-    ///
-    /// # Errors
-    /// If it is no socket or cannot be watched.
-    pub fn serve_http3(
-        &self,
-        socket: OwnedFd,
-        peer: SocketAddr,
-        local: SocketAddr,
-    ) -> io::Result<bool> {
-        let Some(handle) = self.handle() else { return Ok(false) };
-        let shared = &self.shared;
-        shared.arrivals.note_accepted();
-        let client = match ClientAddress::new(Some(peer), &shared.config.proxies, &shared.admission)
-        {
-            Ok(client) => client,
-            Err(full) => {
-                shared.tell_refused(Some(peer), full);
-                return Ok(false);
-            }
-        };
-        let guard = handle.enter();
-        let stream = Stream::unix(socket)?;
-        drop(guard);
-        let stop = self.stop.subscribe();
-        handle.spawn(http2::serve_http3(stream, client, local, shared.clone(), stop));
-        Ok(true)
-    }
-
-    /// Answers `/metrics` and `/healthz` on a bound and listening socket.
-    ///
-    /// # Errors
-    /// As [`Self::listen`].
-    pub fn listen_for_metrics(&self, socket: OwnedFd) -> io::Result<()> {
-        let Some(handle) = self.handle() else { return Ok(()) };
-        let guard = handle.enter();
-        let listener = Listener::new(socket)?;
-        drop(guard);
-        handle.spawn(metrics::serve(listener, self.shared.clone(), self.stop.subscribe()));
-        Ok(())
-    }
-
-    /// The metrics as of now, in Prometheus' text format.
-    pub fn metrics(&self) -> String {
-        metrics::describe(&self.shared)
-    }
-
-    /// Ends a connection's socket after its handler: see [`Transport::finish`].
-    pub fn finish(&self, transport: &Transport, outcome: Outcome) {
-        if let Some(socket) = transport.finish(outcome) {
-            if let Some(handle) = self.handle() {
-                handle.spawn(drain(socket));
-            }
-        }
-    }
-
-    /// The runtime for tasks; `None` after [`Self::end`], which closes the runtime's descriptors.
-    fn handle(&self) -> Option<Handle> {
-        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-        runtime.as_ref().map(|runtime| runtime.handle().clone())
-    }
-
-    /// Stops accepting, and sends a close frame to every connection.
-    pub fn close(&self, server_close: &ServerClose) {
-        self.stop.send_replace(true);
-        self.shared.registry.close(server_close);
-    }
-
-    /// Ends all tasks. To be called after [`Self::close`] and [`Registry::wait_empty`].
-    pub fn end(&self) {
-        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(runtime) = runtime {
-            runtime.shutdown_timeout(Duration::from_millis(200));
-        }
-        self.shared.flusher.stop();
-        self.shared.keepalive_thread.stop();
-        self.ended.store(true, Ordering::SeqCst);
-        self.shared.events.send(Event::End);
-    }
-
-    /// Whether [`Self::end`] was called. A caller that waits for [`Event::End`] needs this, as that
-    /// event is lost if too many events came before it.
-    pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::SeqCst)
-    }
-}
-
-/// What TLS offers its clients.
-fn offered(config: &Arc<ServerConfig>, http2: bool) -> Arc<ServerConfig> {
-    if http2 {
-        http2::offer(config)
-    } else {
-        config.clone()
-    }
-}
-
-async fn accept_all(listener: Listener, shared: Arc<ServerState>, stop: watch::Receiver<bool>) {
+    stop: watch::Receiver<bool>,
+) {
     loop {
         match listener.accept().await {
             Ok(accepted) => {
@@ -315,7 +62,7 @@ async fn accept_all(listener: Listener, shared: Arc<ServerState>, stop: watch::R
 }
 
 /// Starts to serve a connection, unless the acceptor refuses it.
-fn admit(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
+pub(super) fn admit(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
     let acceptor = &shared.acceptor;
     // this may wait for Python; `block_in_place` lets other connections go on
     if !acceptor.asks_admission()
