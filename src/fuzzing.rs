@@ -17,4 +17,7 @@ pub use self::{
     proxies::{forwarded_for, proxy_header},
 };
 #[cfg(feature = "server")]
-pub use crate::server::fuzzing::{body_framing, http_resource};
+pub use crate::server::{
+    fuzzing::{body_framing, http_resource},
+    http2_fuzzing::stream_head,
+};

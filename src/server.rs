@@ -19,8 +19,6 @@ mod registry;
 mod run;
 mod state;
 
-#[cfg(feature = "fuzzing")]
-pub(crate) use self::http::fuzzing;
 pub use self::{
     admission::client_address::Proxies,
     config::{CgiConfig, Concurrency, Config, IsExecutable, Routes},
@@ -37,3 +35,5 @@ pub use self::{
     },
     state::{Acceptor, Candidate, Workers},
 };
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::{http::fuzzing, http2::fuzzing as http2_fuzzing};

@@ -151,3 +151,9 @@ fn http_resource() -> io::Result<()> {
 fn body_framing() -> io::Result<()> {
     replay("body_framing", fuzzing::body_framing)
 }
+
+#[cfg(feature = "server")]
+#[test]
+fn stream_head() -> io::Result<()> {
+    replay("stream_head", fuzzing::stream_head)
+}

@@ -236,6 +236,13 @@ def test_an_idle_connection_does_not_delay_the_stop(start: Any):
         [(":method", "GET"), (":scheme", "http"), (":path", "")],
         [(":method", "GET"), (":scheme", "http"), (":path", "/"), ("connection", "close")],
         [(":scheme", "http"), (":path", "/")],
+        [
+            (":method", "CONNECT"),
+            (":protocol", "websocket\r\nhost: other"),
+            (":scheme", "http"),
+            (":path", "/echo"),
+            (":authority", "localhost"),
+        ],
     ],
 )
 def test_malformed_requests_are_errors_of_their_stream(start: Any, headers: list[tuple[str, str]]):

@@ -16,6 +16,8 @@ mod byte_stream;
 mod connection;
 mod driver;
 mod ending;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod head;
 mod incoming;
 mod page;

@@ -72,6 +72,13 @@ pub(super) fn read<T>(request: &Request<T>, version: &str) -> RequestHead {
     RequestHead { method, target, version: version.to_owned(), headers, bytes: bytes.into() }
 }
 
+/// Whether a request is malformed in a way that `h2` lets pass: a `:protocol` with characters that
+/// no field may have (RFC 9113 8.2.1).
+pub(super) fn is_malformed<T>(request: &Request<T>) -> bool {
+    let protocol = request.extensions().get::<Protocol>();
+    protocol.is_some_and(|protocol| protocol.as_str().contains(char::is_control))
+}
+
 /// Checks the size of a head by the rules for HTTP/1.1.
 pub(super) fn check(head: &RequestHead, limits: &HeadLimits) -> Result<(), HeadError> {
     let mut lines = head.lines().map(<[u8]>::len);

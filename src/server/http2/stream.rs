@@ -63,6 +63,10 @@ pub(super) async fn serve(
     common: &Common,
 ) -> Ended {
     let Common { state, client, .. } = common;
+    if head::is_malformed(&request) {
+        respond.send_reset(Reason::PROTOCOL_ERROR);
+        return Ended::Unanswered;
+    }
     let is_3 = common.version == HttpVersion::Three;
     let head = head::read(&request, if is_3 { HTTP_3 } else { HTTP_2 });
     if let Err(error) = head::check(&head, &state.config.limits.head) {
