@@ -189,6 +189,10 @@ class Http3Client:
         self.flush()
         return stream
 
+    def may_open(self, stream: int) -> bool:
+        """Return whether the server allows a stream with this number by now."""
+        return stream // 4 < self.quic._remote_max_streams_bidi
+
     def send(self, stream: int, data: bytes, *, end: bool = False) -> None:
         """Send data; what there is no window for waits."""
         self.h3.send_data(stream, data, end_stream=end)

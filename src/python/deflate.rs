@@ -235,6 +235,14 @@ impl DeflateFramer {
         }
     }
 
+    /// Notes a piece that may not be sent. If it was the last of a message, the next piece begins a
+    /// compressed message, as in pywebsocket.
+    pub(super) fn skip(&self, piece: &[u8], end: bool) {
+        if self.compresses(piece, end) {
+            lock(&self.outgoing).ongoing = !end;
+        }
+    }
+
     /// Whether the next data frame begins a compressed message; for filters of handlers.
     fn take_mark(&self) -> bool {
         std::mem::take(&mut lock(&self.outgoing).mark_next)

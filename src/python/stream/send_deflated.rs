@@ -109,7 +109,7 @@ impl Inner {
             drop(turn);
             self.work_off(py, link, scheduler, None)?;
         };
-        self.check(py, piece)?;
+        self.check(py, framer.get(), piece, payload)?;
         // the hub's other handlers run in between; a coroutine's call must not begin again
         let pause = || waiting::yield_if_over_budget(py);
         match framer.get().deflate(py, payload, piece.end, pause)? {
@@ -162,7 +162,7 @@ impl Inner {
         let Queued { piece, framer, bytes, deflating, .. } = message;
         let (piece, framer, payload) = (*piece, framer.get(), bytes.as_bytes(py));
         if deflating.is_none() {
-            if let Err(error) = self.check(py, piece) {
+            if let Err(error) = self.check(py, framer, piece, payload) {
                 return Some(Err(error));
             }
             if !framer.compresses(payload, piece.end) {
@@ -188,7 +188,16 @@ impl Inner {
     /// # Errors
     /// If the piece may not be sent now. It is not compressed then: the peer would not get what
     /// later messages refer to.
-    fn check(&self, py: Python<'_>, piece: Piece) -> PyResult<()> {
-        lock(&self.writer).check(piece).map_err(|error| send_error(py, &error))
+    fn check(
+        &self,
+        py: Python<'_>,
+        framer: &DeflateFramer,
+        piece: Piece,
+        payload: &[u8],
+    ) -> PyResult<()> {
+        lock(&self.writer).check(piece).map_err(|error| {
+            framer.skip(payload, piece.end);
+            send_error(py, &error)
+        })
     }
 }
