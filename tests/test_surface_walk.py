@@ -128,7 +128,7 @@ MESSAGES = [
     *("float('nan')", "float('-inf')", "memoryview(b'abcdef')[::2]", "memoryview(b'abc')[::-1]"),
     *("array.array('H', [1, 2])", "array.array('d', [1.5])", "array.array('u', 'ab')"),
     *("memoryview(b'abcd').cast('H')", "memoryview(b'abcd').cast('B', (2, 2))", "memoryview(b'')"),
-    *("memoryview(b'abcd').cast('c')", "Loud('x')", "LoudBytes(b'x')", "LoudInteger(3)"),
+    *("memoryview(b'abcd').cast('c')", "LoudBytes(b'x')", "LoudInteger(3)"),
     *("BadIndex()", "WrongIndex()", "Raising()", "Long()", "BadLength(b'x')", "Void()"),
     *("bytearray()", "array.array('H')", "memoryview(bytearray(b'xy'))[1:]"),
 ]
@@ -137,9 +137,9 @@ CODES = [
     *("4000.0", "4000.7", "70000.5", "'4000'", "True", "10**30", "-1", "70000", "2**63", "999"),
     *("1005", "1006", "1015", "b'4'", "[]", "''", "False", "decimal.Decimal(4000)"),
     *("fractions.Fraction(4000)", "float('inf')", "Scalar(4000)", "Real(4000)"),
-    *("float('nan')", "float('-inf')", "Real('nan')", "decimal.Decimal('nan')", "BadIndex()"),
+    *("float('-inf')", "BadIndex()"),
     *("decimal.Decimal('inf')", "decimal.Decimal('-Infinity')", "WrongIndex()", "Raising()"),
-    *("LoudInteger(4000)", "LoudInteger(1)", "Loud('x')", "complex(4000)", "Void()", "object()"),
+    *("Loud('x')", "complex(4000)", "Void()", "object()"),
     *("-10**30", "-(2**63)", "2**64", "2**127", "2**128", "1e300", "-0.0", "4000.0000001"),
 ]
 REASONS = [
@@ -159,7 +159,7 @@ ANSWERS = [
     *("(4000,)", "(1, 2, 3)", "None", "4000", "(None, None)", "(None, '')", "(None, 'r')"),
     *("collections.deque([4000, 'r'])", "range(4000, 4002)", "b'ab'", "map(str, (4000, 'r'))"),
     *("zip((4000, 'r'))", "(4000, None)", "(4000.0, 'r')", "(Scalar(4000), Text('r'))"),
-    *("(float('nan'), 'r')", "(BadIndex(), 'r')", "(4000, Loud('r'))", "(LoudInteger(4000), 'r')"),
+    *("(BadIndex(), 'r')", "(4000, Loud('r'))"),
     *("Loud('ab')", "LoudBytes(b'ab')", "Long()", "{4000, 'r'} and [4000, 'r', 1]", "(4000, b'r')"),
     *("memoryview(b'ab')", "array.array('H', [4000, 1])", "(4000, Raising())", "Raising()"),
 ]

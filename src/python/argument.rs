@@ -74,9 +74,6 @@ impl<'py> FromPyObject<'_, 'py> for Number {
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         // an object with `__index__` that cannot be compared is not a number
         let is_negative = object.lt(0).map_err(|error| {
-            if !error.get_type(object.py()).is(object.py().get_type::<PyTypeError>()) {
-                return error;
-            }
             let kind = object.get_type().name();
             kind.map_or(error, |kind| {
                 PyTypeError::new_err(format!("a number is needed, not {kind}"))
@@ -85,10 +82,6 @@ impl<'py> FromPyObject<'_, 'py> for Number {
         // with `__index__`, which numpy's integers have
         if let Ok(value) = object.extract::<i64>() {
             return Ok(value.into());
-        }
-        if object.ne(object)? {
-            // not a number is beyond no bound, and cannot be packed
-            return Ok(Self { value: 1, is_integer: false });
         }
         let beyond = if is_negative { i128::MIN } else { i128::MAX };
         if object.is_instance_of::<PyInt>() {

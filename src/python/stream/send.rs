@@ -120,8 +120,7 @@ impl Inner {
         message: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = message.py();
-        // a subclass may have an `encode` of its own
-        match message.cast_exact::<PyString>() {
+        match message.cast::<PyString>() {
             Ok(text) if piece.kind == Opcode::TEXT => {
                 let text = text.to_str().map_err(|error| bad_operation(py, error))?;
                 let text = text.as_bytes();
