@@ -236,7 +236,7 @@ impl DeflateFramer {
     }
 
     /// Notes a piece that may not be sent. If it was the last of a message, the next piece begins a
-    /// compressed message, as in pywebsocket.
+    /// compressed message, as pywebsocket has it; coroutines, which it does not know, need not.
     pub(super) fn skip(&self, piece: &[u8], end: bool) {
         if self.compresses(piece, end) {
             lock(&self.outgoing).ongoing = !end;

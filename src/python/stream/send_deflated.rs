@@ -87,6 +87,7 @@ impl Inner {
         let py = message.py();
         let bytes = encoded(message, piece.kind == Opcode::BINARY)?;
         let payload = bytes.as_bytes();
+        let repeats = unsent.is_some();
         if let Some(unsent) = unsent {
             if payload.len() > DEFLATE_AT_ONCE || self.queue.is_used() {
                 let pending = unsent.begin();
@@ -109,7 +110,12 @@ impl Inner {
             drop(turn);
             self.work_off(py, link, scheduler, None)?;
         };
-        self.check(py, framer.get(), piece, payload)?;
+        if let Err(error) = self.check(py, piece) {
+            if !repeats {
+                framer.get().skip(payload, piece.end);
+            }
+            return Err(error.into());
+        }
         // the hub's other handlers run in between; a coroutine's call must not begin again
         let pause = || waiting::yield_if_over_budget(py);
         match framer.get().deflate(py, payload, piece.end, pause)? {
@@ -162,7 +168,7 @@ impl Inner {
         let Queued { piece, framer, bytes, deflating, .. } = message;
         let (piece, framer, payload) = (*piece, framer.get(), bytes.as_bytes(py));
         if deflating.is_none() {
-            if let Err(error) = self.check(py, framer, piece, payload) {
+            if let Err(error) = self.check(py, piece) {
                 return Some(Err(error));
             }
             if !framer.compresses(payload, piece.end) {
@@ -188,16 +194,7 @@ impl Inner {
     /// # Errors
     /// If the piece may not be sent now. It is not compressed then: the peer would not get what
     /// later messages refer to.
-    fn check(
-        &self,
-        py: Python<'_>,
-        framer: &DeflateFramer,
-        piece: Piece,
-        payload: &[u8],
-    ) -> PyResult<()> {
-        lock(&self.writer).check(piece).map_err(|error| {
-            framer.skip(payload, piece.end);
-            send_error(py, &error)
-        })
+    fn check(&self, py: Python<'_>, piece: Piece) -> PyResult<()> {
+        lock(&self.writer).check(piece).map_err(|error| send_error(py, &error))
     }
 }
