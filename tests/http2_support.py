@@ -21,7 +21,8 @@ from hyperframe.frame import GoAwayFrame
 
 from conftest import Server
 from fastwsh.testing import WsServer
-from wire import CLOSE, DEADLINE_SECONDS, Frame, encode_frame
+from stream_tunnel import Tunnel
+from wire import DEADLINE_SECONDS
 
 __all__ = ["Http2Client", "Http2Stream", "Tunnel"]
 
@@ -221,6 +222,11 @@ class Http2Client:
         with contextlib.suppress(ConnectionError):
             self.flush()
 
+    def reset(self, stream: int) -> None:
+        """Break a stream off."""
+        self.h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+        self.flush()
+
     def _receive_goaway(self, frame: GoAwayFrame) -> tuple[list[object], list[object]]:
         self.goaway = frame.error_code
         return [], []
@@ -240,48 +246,3 @@ class Http2Client:
             stream.has_ended = True
         elif isinstance(event, h2.events.StreamReset):
             stream.reset_code = int(event.error_code)
-
-
-class Tunnel:
-    """An open WebSocket on a stream."""
-
-    def __init__(self, client: Http2Client, stream: int) -> None:
-        self.client = client
-        self.stream = stream
-        self.state = client.streams[stream]
-
-    def send(self, data: bytes, *, end: bool = False) -> None:
-        self.client.send(self.stream, data, end=end)
-
-    def send_frame(self, opcode: int, payload: bytes = b"", **more: object) -> None:
-        self.send(encode_frame(opcode, payload, **more))  # type: ignore[arg-type]
-
-    def send_close(self, code: int = 1000) -> None:
-        self.send_frame(CLOSE, code.to_bytes(2))
-
-    def read(self, count: int) -> bytes:
-        """Wait for so many bytes."""
-        state = self.state
-        self.client.wait(
-            lambda: len(state.data) >= count or state.has_ended or state.reset_code is not None
-        )
-        assert len(state.data) >= count, state
-        data = bytes(state.data[:count])
-        del state.data[:count]
-        return data
-
-    def read_frame(self) -> Frame:
-        """Wait for a frame."""
-        first, second = self.read(2)
-        size = second & 0x7F
-        if size >= 126:
-            size = int.from_bytes(self.read(2 if size == 126 else 8))
-        assert not second & 0x80
-        return Frame(first & 0x0F, self.read(size), bool(first & 0x80), first >> 4 & 0x7)
-
-    def wait_end(self) -> Http2Stream:
-        return self.client.wait_end(self.stream)
-
-    def reset(self) -> None:
-        self.client.h2.reset_stream(self.stream, h2.errors.ErrorCodes.CANCEL)
-        self.client.flush()

@@ -25,7 +25,8 @@ from aioquic.quic.connection import QuicConnection
 
 from conftest import Server
 from fastwsh.testing import WsServer
-from wire import CLOSE, DEADLINE_SECONDS, Frame, encode_frame
+from stream_tunnel import Tunnel
+from wire import DEADLINE_SECONDS
 
 __all__ = ["CERTIFICATE", "Http3Client", "Http3Stream", "Tunnel", "write_certificate"]
 
@@ -319,47 +320,3 @@ class Http3Client:
         # behind the stream's type and SETTINGS: 0x07, its length and the stream
         found = self.control.find(b"\x07\x01")
         return None if found < 0 else self.control[found + 2]
-
-
-class Tunnel:
-    """An open WebSocket on a stream."""
-
-    def __init__(self, client: Http3Client, stream: int) -> None:
-        self.client = client
-        self.stream = stream
-        self.state = client.streams[stream]
-
-    def send(self, data: bytes, *, end: bool = False) -> None:
-        self.client.send(self.stream, data, end=end)
-
-    def send_frame(self, opcode: int, payload: bytes = b"", **more: object) -> None:
-        self.send(encode_frame(opcode, payload, **more))  # type: ignore[arg-type]
-
-    def send_close(self, code: int = 1000) -> None:
-        self.send_frame(CLOSE, code.to_bytes(2))
-
-    def read(self, count: int) -> bytes:
-        """Wait for so many bytes."""
-        state = self.state
-        self.client.wait(
-            lambda: len(state.data) >= count or state.has_ended or state.reset_code is not None
-        )
-        assert len(state.data) >= count, state
-        data = bytes(state.data[:count])
-        del state.data[:count]
-        return data
-
-    def read_frame(self) -> Frame:
-        """Wait for a frame."""
-        first, second = self.read(2)
-        size = second & 0x7F
-        if size >= 126:
-            size = int.from_bytes(self.read(2 if size == 126 else 8))
-        assert not second & 0x80
-        return Frame(first & 0x0F, self.read(size), bool(first & 0x80), first >> 4 & 0x7)
-
-    def wait_end(self) -> Http3Stream:
-        return self.client.wait_end(self.stream)
-
-    def reset(self) -> None:
-        self.client.reset(self.stream)

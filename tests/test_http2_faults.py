@@ -21,7 +21,8 @@ from hyperframe.frame import Frame as RawFrame
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler
 from faults_support import COLLECT, nothing_stays
-from http2_support import Http2Client, Tunnel
+from http2_support import Http2Client
+from stream_tunnel import Tunnel
 from wire import BINARY, DEADLINE_SECONDS, TEXT, Frame, encode_frame
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -13,7 +13,8 @@ from aioquic.buffer import encode_uint_var
 from aioquic.h3.connection import ErrorCode, FrameType, encode_frame
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler
-from http3_support import Http3Client, Tunnel, write_certificate
+from http3_support import Http3Client, write_certificate
+from stream_tunnel import Tunnel
 from usage import Usage, wait_for_usage
 from wire import BINARY, DEADLINE_SECONDS, TEXT, Frame
 from wire import encode_frame as encode_message
