@@ -102,11 +102,16 @@ pub(super) trait Scheduler {
     /// stacks are copied.
     fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop>;
 
-    /// Lets others run if the caller has run for long in a loop that a peer keeps going.
-    fn pause(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop>;
+    /// Lets others run if the caller has run for long in a loop that a peer keeps going. Does nothing
+    /// where callers do not take turns, as the next one.
+    fn pause(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
+        Ok(())
+    }
 
     /// Lets others run if the caller has done much in a loop that ends by itself.
-    fn let_others_run(&self, py: Python<'_>) -> Result<(), Stop>;
+    fn let_others_run(&self, _py: Python<'_>) -> Result<(), Stop> {
+        Ok(())
+    }
 
     /// Whether the caller has its thread to itself.
     fn has_own_thread(&self) -> bool;
@@ -323,14 +328,6 @@ impl Scheduler for OwnThread {
 
     fn await_input(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
         // nothing to do: the call that receives waits itself
-        Ok(())
-    }
-
-    fn pause(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn let_others_run(&self, _py: Python<'_>) -> Result<(), Stop> {
         Ok(())
     }
 

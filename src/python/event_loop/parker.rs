@@ -168,14 +168,6 @@ impl Scheduler for LoopState {
         Err(would_hold_up().into())
     }
 
-    fn pause(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn let_others_run(&self, _py: Python<'_>) -> Result<(), Stop> {
-        Ok(())
-    }
-
     fn has_own_thread(&self) -> bool {
         false
     }
