@@ -33,7 +33,7 @@ pub use self::{
         threads::{Executor, ThreadJob, Threads},
         watchdog::{Slices, Watchdog},
     },
-    state::{Acceptor, Candidate, Workers},
+    state::{Acceptor, PendingConnection, Workers},
 };
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{http::fuzzing, http2::fuzzing as http2_fuzzing};

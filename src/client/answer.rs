@@ -13,7 +13,7 @@ use crate::protocol::head::latin1;
 const MAX_BODY: usize = 4096;
 
 /// The time limit for reading that body, which may never end.
-pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most headers in an answer: more than any server sends. The bytes of a head are limited as
 /// well.
@@ -153,7 +153,7 @@ pub(super) async fn read_body(
         }
     };
     // if the body does not end in time, what has been received is enough
-    let _ = timeout(BODY_PATIENCE, reading).await;
+    let _ = timeout(BODY_TIMEOUT, reading).await;
     body.truncate(wanted);
 }
 

@@ -76,20 +76,20 @@ type Offers = (Option<Vec<String>>, Option<Vec<(String, Vec<(String, Option<Stri
 
 impl Connection {
     pub(super) fn new(
-        candidate: crate::server::Candidate,
+        pending: crate::server::PendingConnection,
         settings: Arc<Settings>,
         registry: Arc<Registry>,
         server: Py<PyAny>,
     ) -> Self {
         Self {
-            transport: candidate.transport,
+            transport: pending.transport,
             settings,
-            registered: Some((registry, candidate.id)),
-            head: Mutex::new(Head::Parsed(candidate.head)),
-            resource: candidate.resource,
-            tls: candidate.tls,
+            registered: Some((registry, pending.id)),
+            head: Mutex::new(Head::Parsed(pending.head)),
+            resource: pending.resource,
+            tls: pending.tls,
             accept: std::sync::OnceLock::new(),
-            answer_slot: candidate.answer_slot,
+            answer_slot: pending.answer_slot,
             server,
         }
     }

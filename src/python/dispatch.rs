@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     locks::lock,
-    server::{Acceptor, Candidate, Concurrency, Server as Core, Workers},
+    server::{Acceptor, Concurrency, PendingConnection, Server as Core, Workers},
 };
 
-/// Takes the candidates of one server.
+/// Takes the connections of one server.
 pub(super) struct Dispatch {
     /// Set once, before the first listener.
     pub(super) core: OnceLock<Weak<Core>>,
@@ -38,10 +38,10 @@ pub(super) struct Dispatch {
 }
 
 impl Acceptor for Dispatch {
-    fn accept(self: Arc<Self>, candidate: Candidate) {
+    fn accept(self: Arc<Self>, pending: PendingConnection) {
         let Some(core) = self.core.get().and_then(Weak::upgrade) else { return };
-        let concurrency = candidate.concurrency;
-        let job = self.handlers.job(core, candidate);
+        let concurrency = pending.concurrency;
+        let job = self.handlers.job(core, pending);
         let job = match (&self.hub, concurrency) {
             (Some(hub), Concurrency::Hub) => hub.submit(job),
             (_, Concurrency::Loop) => {

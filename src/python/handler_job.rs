@@ -8,7 +8,7 @@ use super::connection::{Connection, Settings};
 use crate::{
     connection::Transport,
     server::{
-        AnswerSlot, Candidate, Event, EventSink, Executor, Level, Registry, Server as Core,
+        AnswerSlot, Event, EventSink, Executor, Level, PendingConnection, Registry, Server as Core,
         Threads, SERVER_LOG,
     },
 };
@@ -25,27 +25,27 @@ pub(super) struct Handlers {
 
 impl Handlers {
     /// Makes the job that runs the handler of a connection.
-    pub(super) fn job(self: &Arc<Self>, core: Arc<Core>, candidate: Candidate) -> HandlerJob {
+    pub(super) fn job(self: &Arc<Self>, core: Arc<Core>, pending: PendingConnection) -> HandlerJob {
         let guard = ConnectionGuard {
             registry: core.registry().clone(),
             core,
-            transport: candidate.transport.clone(),
-            id: candidate.id,
-            resource: candidate.resource.clone(),
-            answer_slot: candidate.answer_slot.clone(),
+            transport: pending.transport.clone(),
+            id: pending.id,
+            resource: pending.resource.clone(),
+            answer_slot: pending.answer_slot.clone(),
             events: self.events.clone(),
         };
-        HandlerJob { handlers: self.clone(), candidate, guard }
+        HandlerJob { handlers: self.clone(), pending, guard }
     }
 
     fn connect<'py>(
         &self,
         py: Python<'py>,
-        candidate: Candidate,
+        pending: PendingConnection,
         registry: Arc<Registry>,
     ) -> Option<Bound<'py, Connection>> {
         let owner = self.owner.bind(py).call0().ok().filter(|owner| !owner.is_none())?.unbind();
-        let connection = Connection::new(candidate, self.settings.clone(), registry, owner);
+        let connection = Connection::new(pending, self.settings.clone(), registry, owner);
         Bound::new(py, connection).ok()
     }
 
@@ -65,16 +65,13 @@ impl Handlers {
 /// A connection before its handler begins.
 pub(super) struct HandlerJob {
     handlers: Arc<Handlers>,
-    candidate: Candidate,
+    pending: PendingConnection,
     guard: ConnectionGuard,
 }
 
 impl std::fmt::Debug for HandlerJob {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("HandlerJob")
-            .field("candidate", &self.candidate)
-            .finish_non_exhaustive()
+        formatter.debug_struct("HandlerJob").field("pending", &self.pending).finish_non_exhaustive()
     }
 }
 
@@ -85,8 +82,8 @@ impl HandlerJob {
         self,
         py: Python<'_>,
     ) -> Option<(Bound<'_, Connection>, Bound<'_, PyAny>, ConnectionGuard)> {
-        let Self { handlers, candidate, guard } = self;
-        let connection = handlers.connect(py, candidate, guard.registry.clone())?;
+        let Self { handlers, pending, guard } = self;
+        let connection = handlers.connect(py, pending, guard.registry.clone())?;
         Some((connection, handlers.run.bind(py).clone(), guard))
     }
 

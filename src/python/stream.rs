@@ -10,16 +10,16 @@ mod arguments;
 mod assembly;
 mod attributes;
 mod closing;
-mod duck;
+mod end_noted;
 mod frames;
 mod link;
 mod message;
 mod payload;
+mod python_input;
 mod receive;
 mod send;
 mod send_deflated;
 mod send_queue;
-mod telling;
 mod warnings;
 
 use std::sync::{
@@ -39,7 +39,7 @@ pub(super) use self::{
     arguments::{CloseArgument, ReasonArgument},
     send_queue::Unsent,
 };
-use self::{assembly::Assembly, duck::DuckInput, link::Link, send_queue::SendQueue};
+use self::{assembly::Assembly, link::Link, python_input::PythonInput, send_queue::SendQueue};
 use super::{
     argument::{bytes_of, Number, Truth},
     errors::Kind,
@@ -89,7 +89,7 @@ struct Inner {
     queue: SendQueue,
     /// What a connection in Python has sent. A native one has a receiving half of its own, but
     /// cannot be asked to put pushed frames together while another caller receives.
-    duck_input: Mutex<DuckInput>,
+    python_input: Mutex<PythonInput>,
     /// Bodies of pings that have not been answered.
     pings: Mutex<Vec<Vec<u8>>>,
     last_opcode: AtomicU8,
@@ -130,7 +130,7 @@ impl Stream {
             is_unfinished: AtomicBool::new(false),
             compressing: Mutex::default(),
             queue: SendQueue::default(),
-            duck_input: Mutex::new(DuckInput::new(expect_masked)),
+            python_input: Mutex::new(PythonInput::new(expect_masked)),
             pings: Mutex::default(),
             last_opcode: AtomicU8::new(NO_OPCODE),
         };
@@ -166,7 +166,7 @@ impl Stream {
         let inner = self.inner()?;
         let unfinished = lock(&inner.unfinished).take();
         inner.is_unfinished.store(false, Ordering::Relaxed);
-        lock(&inner.duck_input).reader.forget();
+        lock(&inner.python_input).reader.forget();
         if let Ok(Link::Native(connection)) = inner.link(py) {
             // a caller that still receives needs what it has received
             if let Some(mut half) = connection.get().transport.try_receive_half() {
@@ -194,7 +194,7 @@ impl Stream {
     fn send_message(&self, message: &Bound<'_, PyAny>, end: Truth, binary: Truth) -> PyResult<()> {
         let inner = self.inner()?;
         let sent = inner.send_message(message, end.0, binary.0, None, &*waiting::here());
-        inner.telling(message.py(), sent.map_err(Stop::into_exception))
+        inner.note_end_of(message.py(), sent.map_err(Stop::into_exception))
     }
 
     #[pyo3(text_signature = "(self)")]
@@ -214,13 +214,13 @@ impl Stream {
         let inner = slf.get().inner()?;
         let reason = reason.or_empty(slf.py());
         let reason = reason.bind(slf.py());
-        inner.telling(slf.py(), inner.close_connection(slf, code.0, reason, wait_response.0))
+        inner.note_end_of(slf.py(), inner.close_connection(slf, code.0, reason, wait_response.0))
     }
 
     #[pyo3(signature = (body, binary=Truth(false)), text_signature = "(self, body, binary=False)")]
     fn send_ping(&self, body: &Bound<'_, PyAny>, binary: Truth) -> PyResult<()> {
         let inner = self.inner()?;
-        inner.telling(body.py(), inner.send_ping(body, binary.0))
+        inner.note_end_of(body.py(), inner.send_ping(body, binary.0))
     }
 
     #[pyo3(text_signature = "(self, length)")]

@@ -107,7 +107,7 @@ impl KeepaliveThread {
         let watched = HashMap::new();
         let mut round = Round { registry, events, close_time, keepalive, watched, pings: 0 };
         let own = keepalive_thread.clone();
-        thread::Builder::new().name("fastwsh-keeper".to_owned()).stack_size(128 * 1024).spawn(
+        thread::Builder::new().name("fastwsh-keepalive".to_owned()).stack_size(128 * 1024).spawn(
             move || {
                 while own.pause(period) {
                     round.look(Instant::now());

@@ -28,15 +28,15 @@ use crate::{
 };
 
 /// Writes all metrics.
-pub(super) fn describe(shared: &ServerState) -> String {
+pub(super) fn describe(state: &ServerState) -> String {
     let mut text = Text::default();
     text.gauge("fastwsh_build_info", "The version of the server.")
         .labelled(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    write_arrivals(&mut text, &shared.arrivals);
-    let survey = shared.registry.survey();
+    write_arrivals(&mut text, &state.arrivals);
+    let survey = state.registry.survey();
     write_connections(&mut text, &survey);
     write_totals(&mut text, &survey.totals);
-    write_workers(&mut text, shared.acceptor.workers());
+    write_workers(&mut text, state.acceptor.workers());
     text.counter(
         "fastwsh_internal_errors_total",
         "Mistakes of the server itself that it survived.",
@@ -65,9 +65,9 @@ fn write_connections(text: &mut Text, survey: &Survey) {
         "Connections to handlers, by where the handlers run and whether the opening handshake is done.",
     );
     for (place, name) in PLACES {
-        for (is_open, state) in [(false, "opening"), (true, "open")] {
+        for (is_open, phase) in [(false, "opening"), (true, "open")] {
             let count = survey.connections.get(&(place, is_open)).copied().unwrap_or_default();
-            family.labelled(&[("place", name), ("state", state)], count);
+            family.labelled(&[("place", name), ("state", phase)], count);
         }
     }
     text.gauge(

@@ -44,7 +44,7 @@ pub struct Workers {
 
 /// A connection for which there is a handler. Its opening handshake has not been checked yet.
 #[derive(Debug)]
-pub struct Candidate {
+pub struct PendingConnection {
     /// The connection.
     pub transport: Arc<Transport>,
     /// Its number in the server's registry, from which the acceptor must remove it.
@@ -64,8 +64,8 @@ pub struct Candidate {
 
 /// Takes connections for which there is a handler.
 pub trait Acceptor: Send + Sync {
-    /// Takes a candidate; must not block.
-    fn accept(self: Arc<Self>, candidate: Candidate);
+    /// Takes a connection; must not block.
+    fn accept(self: Arc<Self>, pending: PendingConnection);
 
     /// Counts of what runs the handlers.
     fn workers(&self) -> Workers;

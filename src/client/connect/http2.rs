@@ -27,7 +27,7 @@ use tokio::{
 use super::{Attempt, Connected, EXPECTS_TLS, TLS_RECORD};
 use crate::{
     client::{
-        answer::{Answer, BODY_PATIENCE},
+        answer::{Answer, BODY_TIMEOUT},
         error::ConnectError,
         first_bytes::{FirstBytes, Received},
         head::Way,
@@ -307,7 +307,7 @@ async fn read_body(stream: &mut RecvStream, wanted: usize) -> Vec<u8> {
         }
     };
     // if the body does not end in time, what has been received is enough
-    let _ = timeout(BODY_PATIENCE, reading).await;
+    let _ = timeout(BODY_TIMEOUT, reading).await;
     body.truncate(wanted);
     body
 }

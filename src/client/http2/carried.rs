@@ -29,10 +29,10 @@ use crate::connection::{ByteStream, PlainSocket};
 const PIECE: usize = 16 * 1024;
 
 /// The time for the server to end its direction after the program has ended.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The time for the server to read what the program had sent when it ended, and the last frames.
-const LONG_PATIENCE: Duration = Duration::from_secs(30);
+const WINDOW_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs a connection until this is dropped and everything was sent.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Driver {
                 _ = dropped => {}
             }
             // it sends GOAWAY when there are no streams; a server that does not read cannot hold it
-            let _ = timeout(LONG_PATIENCE, connection).await;
+            let _ = timeout(WINDOW_TIMEOUT, connection).await;
         });
         Self { _alive: alive }
     }
@@ -98,7 +98,7 @@ impl Carried {
             let mut overdue = pin!(async {
                 ending.gone().await;
                 // what was sent waits for the server's window
-                sleep(LONG_PATIENCE).await;
+                sleep(WINDOW_TIMEOUT).await;
             });
             loop {
                 tokio::select! {
@@ -124,7 +124,7 @@ impl Carried {
         if !is_received {
             tokio::select! {
                 _ = receiving => {}
-                () = async { ending.gone().await; sleep(PATIENCE).await } => {}
+                () = async { ending.gone().await; sleep(PEER_TIMEOUT).await } => {}
             }
         }
         drop(driver);

@@ -15,7 +15,7 @@ impl Inner {
         let connection = self.attribute(py, intern!(py, "connection"))?;
         Ok(match connection.cast_into_exact::<Connection>() {
             Ok(connection) => Link::Native(connection),
-            Err(error) => Link::Duck(error.into_inner()),
+            Err(error) => Link::Python(error.into_inner()),
         })
     }
 
@@ -45,7 +45,7 @@ impl Inner {
         }
         let going_away = match link {
             Link::Native(connection) => connection.get().transport.closing().is_going_away(),
-            Link::Duck(_) => false,
+            Link::Python(_) => false,
         };
         if going_away {
             self.request.bind(py).setattr(name, true)?;

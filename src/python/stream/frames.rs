@@ -54,14 +54,14 @@ impl Inner {
                 }
                 Ok(PyBytes::new(py, &bytes))
             }
-            Link::Duck(connection) => {
+            Link::Python(connection) => {
                 let mut bytes = Vec::new();
-                std::mem::swap(&mut bytes, &mut lock(&self.duck_input).bytes);
+                std::mem::swap(&mut bytes, &mut lock(&self.python_input).bytes);
                 while bytes.len() < wanted {
                     let missing = (wanted - bytes.len()) as u64;
-                    bytes.extend_from_slice(self.duck_read(connection, missing)?.as_bytes());
+                    bytes.extend_from_slice(self.python_read(connection, missing)?.as_bytes());
                 }
-                lock(&self.duck_input).bytes = bytes.split_off(wanted);
+                lock(&self.python_input).bytes = bytes.split_off(wanted);
                 Ok(PyBytes::new(py, &bytes))
             }
         }
@@ -134,7 +134,7 @@ impl Inner {
             reader.set_limits(link.limits());
             reader.push_frame(opcode, fin, payload)
         };
-        let mut own = lock(&self.duck_input);
+        let mut own = lock(&self.python_input);
         let half = match &link {
             Link::Native(connection) if !own.reader.is_mid_message() => {
                 connection.get().transport.try_receive_half()
@@ -178,15 +178,15 @@ impl Inner {
                     scheduler.waiting(py, transport, |wait| transport.wait_frame(rules, wait))?;
                 Ok(waited.map_err(|error| self.receive_error(py, link, error))?)
             }
-            Link::Duck(connection) => loop {
-                let looked = lock(&self.duck_input).poll_frame(rules);
+            Link::Python(connection) => loop {
+                let looked = lock(&self.python_input).poll_frame(rules);
                 if let Some(frame) =
                     looked.found.map_err(|error| link.protocol_error(py, &error))?
                 {
                     return Ok(frame);
                 }
-                let bytes = self.duck_read(connection, looked.wanted)?;
-                lock(&self.duck_input).bytes.extend_from_slice(bytes.as_bytes());
+                let bytes = self.python_read(connection, looked.wanted)?;
+                lock(&self.python_input).bytes.extend_from_slice(bytes.as_bytes());
             },
         }
     }

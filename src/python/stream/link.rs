@@ -18,21 +18,21 @@ use crate::{
 /// The connection below a stream.
 pub(super) enum Link<'py> {
     Native(Bound<'py, Connection>),
-    Duck(Bound<'py, PyAny>),
+    Python(Bound<'py, PyAny>),
 }
 
 impl Link<'_> {
     pub(super) fn settings(&self) -> Option<&Arc<Settings>> {
         match self {
             Self::Native(connection) => Some(&connection.get().settings),
-            Self::Duck(_) => None,
+            Self::Python(_) => None,
         }
     }
 
     pub(super) fn is_close_received(&self) -> bool {
         match self {
             Self::Native(connection) => connection.get().transport.closing().is_close_received(),
-            Self::Duck(_) => false,
+            Self::Python(_) => false,
         }
     }
 
@@ -50,18 +50,18 @@ impl Link<'_> {
 }
 
 /// The right to compress, until it is dropped.
-pub(super) struct Turn<'a> {
+pub(super) struct CodecGuard<'a> {
     guard: Option<MutexGuard<'a, ()>>,
     transport: Option<Arc<Transport>>,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> CodecGuard<'a> {
     pub(super) fn new(guard: MutexGuard<'a, ()>, transport: Option<Arc<Transport>>) -> Self {
         Self { guard: Some(guard), transport }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for CodecGuard<'_> {
     fn drop(&mut self) {
         drop(self.guard.take());
         if let Some(transport) = &self.transport {
@@ -71,20 +71,20 @@ impl Drop for Turn<'_> {
 }
 
 /// Waits while another caller holds a lock of the stream, which it may do while it waits itself.
-pub(super) fn turn_of<'a>(
+pub(super) fn lock_codec<'a>(
     py: Python<'_>,
     link: &Link<'_>,
     scheduler: &dyn Scheduler,
     mutex: &'a Mutex<()>,
-) -> Result<Turn<'a>, Stop> {
+) -> Result<CodecGuard<'a>, Stop> {
     let Link::Native(connection) = link else {
         let guard = mutex.lock_py_attached(py);
         let guard = guard.unwrap_or_else(PoisonError::into_inner);
-        return Ok(Turn::new(guard, None));
+        return Ok(CodecGuard::new(guard, None));
     };
     let transport = &connection.get().transport;
     let guard = scheduler.lock(py, transport, mutex)?;
-    Ok(Turn::new(guard, Some(transport.clone())))
+    Ok(CodecGuard::new(guard, Some(transport.clone())))
 }
 
 /// While this exists, the time limit for the peer's close frame runs.

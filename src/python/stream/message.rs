@@ -7,7 +7,7 @@ use pyo3::{prelude::*, types::PyBytes};
 
 use super::{
     assembly::{Assembly, AssemblyError, LARGE},
-    link::turn_of,
+    link::lock_codec,
     lock,
     payload::{to_text, Payload},
     warnings::warn_non_minimal,
@@ -63,7 +63,7 @@ impl Inner {
                     Found::Made(opcode, payload) => return Ok((opcode, payload)),
                 }
             }
-            Link::Duck(connection) => self.duck_event(connection, link, rules)?,
+            Link::Python(connection) => self.python_event(connection, link, rules)?,
         };
         if let Some(header) = non_minimal {
             warn_non_minimal(py, &header)?;
@@ -83,7 +83,7 @@ impl Inner {
         if !MessageInflater::is_one_step(&payload) {
             return self.assemble(py, link, scheduler, framer, Assembly::deflated(opcode, payload));
         }
-        let _turn = match turn_of(py, link, scheduler, &self.inflating) {
+        let _guard = match lock_codec(py, link, scheduler, &self.inflating) {
             Ok(turn) => turn,
             Err(stop) => {
                 return Err(self.interrupted(link, Assembly::deflated(opcode, payload), stop));
@@ -108,17 +108,17 @@ impl Inner {
         mut assembly: Assembly,
     ) -> Result<(Opcode, Payload<'py>), Stop> {
         let turn = if assembly.is_deflated() {
-            turn_of(py, link, scheduler, &self.inflating).map(Some)
+            lock_codec(py, link, scheduler, &self.inflating).map(Some)
         } else {
             Ok(None)
         };
-        let _turn = match turn {
+        let _guard = match turn {
             Ok(turn) => turn,
             Err(stop) => return Err(self.interrupted(link, assembly, stop)),
         };
         let transport = match link {
             Link::Native(connection) => Some(&connection.get().transport),
-            Link::Duck(_) => None,
+            Link::Python(_) => None,
         };
         let made = loop {
             match assembly.step(py, framer.map(Bound::get)) {
@@ -230,7 +230,7 @@ impl Inner {
         }
     }
 
-    fn duck_event(
+    fn python_event(
         &self,
         connection: &Bound<'_, PyAny>,
         link: &Link<'_>,
@@ -238,12 +238,12 @@ impl Inner {
     ) -> PyResult<Received> {
         let py = connection.py();
         loop {
-            let looked = lock(&self.duck_input).poll(rules);
+            let looked = lock(&self.python_input).poll(rules);
             if let Some(event) = looked.found.map_err(|error| link.protocol_error(py, &error))? {
                 return Ok(Received { event, non_minimal: looked.non_minimal });
             }
-            let bytes = self.duck_read(connection, looked.wanted)?;
-            lock(&self.duck_input).bytes.extend_from_slice(bytes.as_bytes());
+            let bytes = self.python_read(connection, looked.wanted)?;
+            lock(&self.python_input).bytes.extend_from_slice(bytes.as_bytes());
         }
     }
 }

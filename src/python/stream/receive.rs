@@ -226,7 +226,7 @@ impl Inner {
     }
 
     /// Calls a Python connection's `read` once.
-    pub(super) fn duck_read<'py>(
+    pub(super) fn python_read<'py>(
         &self,
         connection: &Bound<'py, PyAny>,
         wanted: u64,
@@ -277,7 +277,7 @@ impl Inner {
         };
         let what = match link {
             Link::Native(connection) => connection.get().transport.expiry(),
-            Link::Duck(_) => None,
+            Link::Python(_) => None,
         };
         let what = what.map_or_else(|| "closed connection".to_owned(), |expiry| expiry.to_string());
         let text = format!("Receiving {wanted} byte failed. Peer (({address},)) {what}");

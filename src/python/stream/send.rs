@@ -55,7 +55,7 @@ impl Inner {
             return Err(after_close(py).into());
         }
         if let Some(pending) = unsent.as_ref().and_then(|unsent| unsent.pending()) {
-            return self.work_off(py, &link, scheduler, Some(pending));
+            return self.send_pending(py, &link, scheduler, Some(pending));
         }
         if binary && message.is_instance_of::<PyString>() {
             let text = "Message for binary frame must not be instance of Unicode";

@@ -9,7 +9,7 @@
 use pyo3::prelude::*;
 
 use super::{
-    link::{turn_of, Turn},
+    link::{lock_codec, CodecGuard},
     lock,
     send::encoded,
     send_queue::{PendingSend, Queued, Unsent},
@@ -38,7 +38,7 @@ impl Stream {
     ) -> Result<(), Stop> {
         let inner = self.inner()?;
         let sent = inner.send_message(message, end, binary, Some(unsent), scheduler);
-        inner.telling_stop(message.py(), sent)
+        inner.note_end_of_stop(message.py(), sent)
     }
 
     /// Sends the messages that have begun before.
@@ -51,7 +51,7 @@ impl Stream {
         if !inner.queue.is_used() {
             return Ok(());
         }
-        inner.work_off(py, &inner.link(py)?, scheduler, None)
+        inner.send_pending(py, &inner.link(py)?, scheduler, None)
     }
 
     /// Frees the message of a call that will not be repeated.
@@ -67,7 +67,7 @@ impl Stream {
                 Ok(Link::Native(connection)) => Some(connection.get().transport.clone()),
                 _ => None,
             };
-            let _turn = Turn::new(guard, transport);
+            let _guard = CodecGuard::new(guard, transport);
             inner.forget_given_up();
         }
     }
@@ -98,17 +98,17 @@ impl Inner {
                     bytes: bytes.unbind(),
                     deflating: None,
                 });
-                return self.work_off(py, link, scheduler, Some(&pending));
+                return self.send_pending(py, link, scheduler, Some(&pending));
             }
         }
         // pieces must be sent in the order in which they were compressed (RFC 7692 7.2)
-        let _turn = loop {
-            let turn = turn_of(py, link, scheduler, &self.compressing)?;
+        let _guard = loop {
+            let guard = lock_codec(py, link, scheduler, &self.compressing)?;
             if !self.queue.is_used() {
-                break turn;
+                break guard;
             }
-            drop(turn);
-            self.work_off(py, link, scheduler, None)?;
+            drop(guard);
+            self.send_pending(py, link, scheduler, None)?;
         };
         if let Err(error) = self.check(py, piece) {
             if !repeats {
@@ -132,7 +132,7 @@ impl Inner {
     ///
     /// # Errors
     /// Sending `pending` has failed, or a coroutine must repeat the call.
-    pub(super) fn work_off(
+    pub(super) fn send_pending(
         &self,
         py: Python<'_>,
         link: &Link<'_>,
@@ -143,15 +143,15 @@ impl Inner {
             if let Some(outcome) = pending.and_then(PendingSend::take_outcome) {
                 return Ok(outcome?);
             }
-            let turn = turn_of(py, link, scheduler, &self.compressing)?;
+            let guard = lock_codec(py, link, scheduler, &self.compressing)?;
             self.forget_given_up();
             let Some(mut message) = self.queue.pop() else { return Ok(()) };
             if let Some(outcome) = self.send_step(py, link, scheduler, &mut message) {
                 message.pending.set_outcome(outcome);
-                drop(turn);
+                drop(guard);
             } else {
                 self.queue.put_back(message);
-                drop(turn);
+                drop(guard);
                 scheduler.let_others_run(py)?;
             }
         }

@@ -36,18 +36,18 @@ pub(in crate::server) enum Header {
 pub(in crate::server) fn take(
     first: &mut Vec<u8>,
     client: &mut ClientAddress,
-    shared: &ServerState,
+    state: &ServerState,
 ) -> Header {
     match proxy::read(first) {
         Ok(None) => Header::Incomplete,
         Ok(Some((source, length))) => {
             first.drain(..length);
-            match client.announce(source, &shared.config.proxies) {
+            match client.announce(source, &state.config.proxies) {
                 Ok(()) => Header::Taken,
                 Err(full) => Header::Full(full),
             }
         }
-        Err(error) => bad(&error, client, shared),
+        Err(error) => bad(&error, client, state),
     }
 }
 
@@ -57,16 +57,16 @@ pub(in crate::server) async fn receive(
     stream: &mut Stream,
     mut first: Vec<u8>,
     client: &mut ClientAddress,
-    shared: &ServerState,
+    state: &ServerState,
 ) -> Header {
     let mut piece = [0; USUAL_SIZE];
     loop {
         let Ok(count) = stream.peek(&mut piece).await else { return Header::Incomplete };
         if count == 0 && !first.is_empty() {
-            return bad(&ProxyError::CutShort, client, shared);
+            return bad(&ProxyError::CutShort, client, state);
         }
         first.extend_from_slice(&piece[..count]);
-        let header = take(&mut first, client, shared);
+        let header = take(&mut first, client, state);
         let used = match &header {
             Header::Incomplete => count,
             Header::Taken | Header::Full(_) => count.saturating_sub(first.len()),
@@ -81,9 +81,9 @@ pub(in crate::server) async fn receive(
     }
 }
 
-fn bad(error: &ProxyError, client: &ClientAddress, shared: &ServerState) -> Header {
-    if let Some(count) = shared.without_header.happened() {
-        shared.events.line(Level::Warning, SERVER_LOG, || {
+fn bad(error: &ProxyError, client: &ClientAddress, state: &ServerState) -> Header {
+    if let Some(count) = state.without_header.happened() {
+        state.events.line(Level::Warning, SERVER_LOG, || {
             let (peer, more) = (describe(client.address), and_more(count));
             format!("Connection of {peer} closed: {error} (--proxy-protocol){more}")
         });

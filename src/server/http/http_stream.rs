@@ -41,7 +41,7 @@ const READ_AHEAD: usize = 64 * 1024;
 
 /// How long an answer may take to begin or go on after the peer has ended its direction. The peer
 /// may have closed the connection, or may only have no further request.
-const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(2);
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often to check whether the peer has gone, if it has sent more than is read ahead.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -188,7 +188,7 @@ impl<V> HttpStream<V> {
             }
         };
         if std::future::poll_fn(look).await.is_ok() {
-            sleep(HALF_CLOSED_PATIENCE).await;
+            sleep(HALF_CLOSED_TIMEOUT).await;
             if !self.busy.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }

@@ -42,7 +42,7 @@ const MAX_WINDOW: u32 = (1 << 31) - 1;
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// The time for the peer to read our last frame.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the tasks of streams report to their connection.
 #[derive(Debug, Default)]
@@ -171,7 +171,7 @@ async fn run(
         let is_busy = streams.open.load(Ordering::SeqCst) > 0
             || driver.with(|connection| connection.has_streams()) == Some(true);
         let resets = streams.resets.load(Ordering::SeqCst);
-        let farewell = if limits.http2_resets.is_some_and(|limit| resets > limit) {
+        let goaway_reason = if limits.http2_resets.is_some_and(|limit| resets > limit) {
             common.state.events.line(Level::Warning, SERVER_LOG, || {
                 let peer = describe(common.client.address);
                 let option = match common.version {
@@ -184,10 +184,10 @@ async fn run(
         } else {
             (stopping && !is_busy).then_some(Reason::NO_ERROR)
         };
-        if let (Some(reason), false) = (farewell, ending) {
+        if let (Some(reason), false) = (goaway_reason, ending) {
             ending = true;
             shut_down(reason);
-            last_moment.set(after(Some(PATIENCE)));
+            last_moment.set(after(Some(PEER_TIMEOUT)));
         }
         tokio::select! {
             accepted = poll_fn(|context| driver.poll_accept(context)) => {
@@ -209,7 +209,7 @@ async fn run(
                 if !is_busy && !ending {
                     ending = true;
                     shut_down(Reason::NO_ERROR);
-                    last_moment.set(after(Some(PATIENCE)));
+                    last_moment.set(after(Some(PEER_TIMEOUT)));
                 }
             }
             () = last_moment.as_mut() => return,

@@ -10,10 +10,10 @@ use super::byte_stream::Http2ByteStream;
 use crate::{connection::Transport, protocol::closing::Closing};
 
 /// Time for the peer to end its direction when we have ended ours.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The time for the peer to read the rest after the handler has ended, if no option sets it.
-const LONG_PATIENCE: Duration = Duration::from_secs(60);
+const WINDOW_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How our direction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +51,12 @@ enum WaitsFor {
 }
 
 /// Waits until both directions of a stream have ended, and ends ours as the handler does. The caller
-/// then lets go of the stream, which resets it if it has not ended in order. `patience` is the time
+/// then lets go of the stream, which resets it if it has not ended in order. `time_limit` is the time
 /// for the peer to read the rest.
 pub(super) async fn end(
     stream: &Http2ByteStream,
     transport: &Arc<Transport>,
-    patience: Option<Duration>,
+    time_limit: Option<Duration>,
 ) {
     let (mut is_end_sent, mut waits, mut deadline) = (false, WaitsFor::Handler, None);
     loop {
@@ -93,8 +93,8 @@ pub(super) async fn end(
             waits = now_waits;
             let time = match waits {
                 WaitsFor::Handler => None,
-                WaitsFor::Room => Some(patience.unwrap_or(LONG_PATIENCE)),
-                WaitsFor::Peer => Some(PATIENCE),
+                WaitsFor::Room => Some(time_limit.unwrap_or(WINDOW_TIMEOUT)),
+                WaitsFor::Peer => Some(PEER_TIMEOUT),
             };
             deadline = time.map(|time| Instant::now() + time);
         }

@@ -32,8 +32,8 @@ pub(super) struct StreamBody {
 }
 
 impl StreamBody {
-    pub(super) fn new(stream: RecvStream, patience: Option<Duration>) -> Self {
-        Self { stream, sends: IdleTimeout::new(patience) }
+    pub(super) fn new(stream: RecvStream, time_limit: Option<Duration>) -> Self {
+        Self { stream, sends: IdleTimeout::new(time_limit) }
     }
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn send(
     mut respond: SendResponse<Piece>,
     response: Response<Body>,
     has_body: bool,
-    patience: Option<Duration>,
+    time_limit: Option<Duration>,
 ) {
     let (mut parts, body) = response.into_parts();
     for name in OF_HTTP_1 {
@@ -111,7 +111,7 @@ pub(super) async fn send(
     let Ok(mut stream) = respond.send_response(Response::from_parts(parts, ()), ends) else {
         return;
     };
-    if !ends && send_body(&mut stream, body, patience).await.is_err() {
+    if !ends && send_body(&mut stream, body, time_limit).await.is_err() {
         stream.send_reset(Reason::INTERNAL_ERROR);
     }
 }
@@ -126,7 +126,7 @@ pub(super) fn add_date(headers: &mut HeaderMap) {
 async fn send_body(
     stream: &mut SendStream<Piece>,
     mut body: Body,
-    patience: Option<Duration>,
+    time_limit: Option<Duration>,
 ) -> io::Result<()> {
     loop {
         let frame = poll_fn(|context| {
@@ -139,7 +139,7 @@ async fn send_body(
         let Ok(mut data) = frame?.into_data() else { continue };
         while !data.is_empty() {
             let room = room(stream, data.len().min(PIECE));
-            let room = match patience {
+            let room = match time_limit {
                 Some(limit) => timeout(limit, room).await.map_err(io::Error::from)?,
                 None => room.await,
             };

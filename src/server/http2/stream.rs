@@ -114,9 +114,9 @@ pub(super) async fn serve(
         Verdict::Http(http_request) => {
             let has_body = !request.body().is_end_stream();
             let framing = head::framing(&head, &request, has_body);
-            let patience = state.config.limits.http_time;
+            let time_limit = state.config.limits.http_time;
             let wants_body = head.method != "HEAD";
-            let body = StreamBody::new(request.into_body(), patience).boxed_unsync();
+            let body = StreamBody::new(request.into_body(), time_limit).boxed_unsync();
             let page_request = PageRequest {
                 head,
                 http_request,
@@ -130,7 +130,7 @@ pub(super) async fn serve(
                 // a peer that breaks off needs no answer
                 _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Unanswered,
             };
-            page::send(respond, response, wants_body, patience).await;
+            page::send(respond, response, wants_body, time_limit).await;
             Ended::Answered
         }
     }
@@ -142,8 +142,8 @@ async fn answer(
     response: Response<Body>,
     state: &ServerState,
 ) -> Ended {
-    let patience = state.config.limits.http_time;
-    page::send(respond, response, head.method != "HEAD", patience).await;
+    let time_limit = state.config.limits.http_time;
+    page::send(respond, response, head.method != "HEAD", time_limit).await;
     Ended::Answered
 }
 
@@ -174,7 +174,7 @@ impl Drop for LetGo {
 
 /// Gives a stream to its handler, and waits until it has ended.
 async fn open(wanted: Wanted, stream: Arc<Http2ByteStream>, common: &Common) -> Ended {
-    let patience = common.state.config.limits.http_time;
+    let time_limit = common.state.config.limits.http_time;
     let wants_body = wanted.head.method != "HEAD";
     let held = LetGo(stream.clone());
     let Some((transport, answer)) = hand_to_handler(&stream, wanted, common) else {
@@ -191,10 +191,10 @@ async fn open(wanted: Wanted, stream: Arc<Http2ByteStream>, common: &Common) -> 
         }
     };
     match answer {
-        Ok(StreamAnswer::Opened) => ending::end(&stream, &transport, patience).await,
+        Ok(StreamAnswer::Opened) => ending::end(&stream, &transport, time_limit).await,
         Ok(StreamAnswer::Refuse(refusal)) => {
             if let Some(respond) = stream.take_respond() {
-                page::send(respond, page::refusal(&refusal), wants_body, patience).await;
+                page::send(respond, page::refusal(&refusal), wants_body, time_limit).await;
             }
         }
         // the handler has dropped the connection

@@ -33,24 +33,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) async fn accept_all(
     listener: Listener,
-    shared: Arc<ServerState>,
+    state: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 ) {
     loop {
         match listener.accept().await {
             Ok(accepted) => {
-                if shared.failing.ended() {
-                    shared.events.line(Level::Warning, SERVER_LOG, || {
+                if state.failing.ended() {
+                    state.events.line(Level::Warning, SERVER_LOG, || {
                         "Connections are accepted again".to_owned()
                     });
                 }
-                admit(accepted, &shared, &stop);
+                admit(accepted, &state, &stop);
             }
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {
                 // new connections wait in the kernel until descriptors are free again
-                if let Some(count) = shared.failing.happened() {
-                    shared.events.line(Level::Error, SERVER_LOG, || {
+                if let Some(count) = state.failing.happened() {
+                    state.events.line(Level::Error, SERVER_LOG, || {
                         let more = and_more(count);
                         format!("Cannot accept a connection: {error}; trying again{more}")
                     });
@@ -62,49 +62,49 @@ pub(super) async fn accept_all(
 }
 
 /// Starts to serve a connection, unless the acceptor refuses it.
-pub(super) fn admit(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
-    let acceptor = &shared.acceptor;
+pub(super) fn admit(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
+    let acceptor = &state.acceptor;
     // this may wait for Python; `block_in_place` lets other connections go on
     if !acceptor.asks_admission()
         || block_in_place(|| acceptor.admits(accepted.as_fd(), accepted.peer))
     {
-        take_in(accepted, shared, stop);
+        take_in(accepted, state, stop);
     }
 }
 
 /// Starts to serve a connection. Most requests have arrived already. If such a request is for a
 /// handler, the socket is not registered with tokio, only to be taken out again.
-fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
-    shared.arrivals.note_accepted();
+fn take_in(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
+    state.arrivals.note_accepted();
     let mut client =
-        match ClientAddress::new(accepted.peer, &shared.config.proxies, &shared.admission) {
+        match ClientAddress::new(accepted.peer, &state.config.proxies, &state.admission) {
             Ok(client) => client,
-            Err(full) => return turn_away(&accepted, accepted.peer, full, shared),
+            Err(full) => return turn_away(&accepted, accepted.peer, full, state),
         };
     let mut first = Vec::new();
     // with TLS, the first bytes are a ClientHello, which tokio-rustls must read
-    if !shared.uses_tls() {
+    if !state.uses_tls() {
         match accepted.read_first() {
             Some(read) => first = read,
             None => return,
         }
         if client.owes_header {
-            match proxy_header::take(&mut first, &mut client, shared) {
+            match proxy_header::take(&mut first, &mut client, state) {
                 Header::Taken | Header::Incomplete => {}
                 Header::Bad => return,
-                Header::Full(full) => return turn_away(&accepted, client.address, full, shared),
+                Header::Full(full) => return turn_away(&accepted, client.address, full, state),
             }
         }
     }
-    let beginning = match first_head(&client, &first, shared) {
+    let beginning = match first_head(&client, &first, state) {
         None => Beginning::Bytes(first),
         Some((head, length)) => {
             let rest = first.split_off(length);
-            let route = Route::find(&head, shared);
+            let route = Route::find(&head, state);
             // without a route, `decide` may wait for Python, which must not keep this task from
             // accepting
             let progress = if route.has_handler() {
-                match decide(&head, route, &client, shared) {
+                match decide(&head, route, &client, state) {
                     Verdict::Other(Decision::Handler { resource, concurrency, peer }) => {
                         let address = accepted.peer;
                         let socket = accepted.into_socket();
@@ -113,7 +113,7 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
                         let answer_slot = None;
                         let request =
                             Request { head, resource, concurrency, tls, peer, permit, answer_slot };
-                        hand_over(socket, rest, request, shared);
+                        hand_over(socket, rest, request, state);
                         return;
                     }
                     verdict => Progress::Decided(verdict),
@@ -128,9 +128,9 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
     match accepted.into_stream() {
         Ok(stream) => {
             let arrival = Arrival { stream, client, beginning };
-            tokio::spawn(serve(arrival, shared.clone(), stop.clone()));
+            tokio::spawn(serve(arrival, state.clone(), stop.clone()));
         }
-        Err(error) => shared
+        Err(error) => state
             .events
             .line(Level::Error, SERVER_LOG, || format!("Cannot serve a connection: {error}")),
     }
@@ -140,12 +140,12 @@ fn take_in(accepted: Accepted, shared: &Arc<ServerState>, stop: &watch::Receiver
 fn first_head(
     client: &ClientAddress,
     first: &[u8],
-    shared: &ServerState,
+    state: &ServerState,
 ) -> Option<(RequestHead, usize)> {
     if client.owes_header || first.is_empty() || empty_lines(first) > 0 {
         return None;
     }
-    HeadReader::new(shared.config.limits.head).poll(first).ok()?
+    HeadReader::new(state.config.limits.head).poll(first).ok()?
 }
 
 /// Tells a peer that there are too many connections, if that is possible without TLS and without
@@ -154,10 +154,10 @@ fn turn_away(
     accepted: &Accepted,
     peer: Option<SocketAddr>,
     full: LimitReached,
-    shared: &ServerState,
+    state: &ServerState,
 ) {
-    shared.tell_refused(peer, full);
-    if !shared.uses_tls() {
+    state.tell_refused(peer, full);
+    if !state.uses_tls() {
         // read the request first: closing a socket with unread bytes resets the connection, and the
         // peer might not get the answer
         let _ = accepted.read_first();

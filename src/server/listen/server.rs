@@ -46,7 +46,7 @@ use crate::{
 /// A running server.
 pub struct Server {
     runtime: Mutex<Option<Runtime>>,
-    shared: Arc<ServerState>,
+    state: Arc<ServerState>,
     stop: watch::Sender<bool>,
     /// The tasks that accept connections for handlers and files.
     accepting: Mutex<Vec<JoinHandle<()>>>,
@@ -55,10 +55,7 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Server")
-            .field("config", &self.shared.config)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Server").field("config", &self.state.config).finish_non_exhaustive()
     }
 }
 
@@ -87,7 +84,7 @@ impl Server {
             &config.limits,
             config.keepalive,
         )?;
-        let shared = ServerState {
+        let state = ServerState {
             http: HttpServer::new(&config, events.clone()),
             admission: Admission::new(&config.limits),
             arrivals: Arrivals::default(),
@@ -106,7 +103,7 @@ impl Server {
         };
         Ok(Self {
             runtime: Mutex::new(Some(runtime)),
-            shared: Arc::new(shared),
+            state: Arc::new(state),
             stop,
             accepting: Mutex::default(),
             ended: AtomicBool::new(false),
@@ -115,18 +112,18 @@ impl Server {
 
     /// Requires an Authorization header of exactly this value; `None` requires nothing.
     pub fn set_credential(&self, credential: Option<String>) {
-        *self.shared.credential.write().unwrap_or_else(PoisonError::into_inner) = credential;
+        *self.state.credential.write().unwrap_or_else(PoisonError::into_inner) = credential;
     }
 
     /// Uses other certificates for new connections.
     pub fn set_tls(&self, config: &Arc<ServerConfig>) {
-        let config = offered(config, self.shared.config.http2);
-        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+        let config = offered(config, self.state.config.http2);
+        *self.state.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
     }
 
     /// The live connections.
     pub fn registry(&self) -> &Arc<Registry> {
-        &self.shared.registry
+        &self.state.registry
     }
 
     /// Accepts from a bound and listening TCP or Unix socket.
@@ -138,11 +135,11 @@ impl Server {
         let guard = handle.enter();
         let listener = Listener::new(socket)?;
         drop(guard);
-        let shared = self.shared.clone();
+        let state = self.state.clone();
         let mut stop = self.stop.subscribe();
         let task = handle.spawn(async move {
             tokio::select! {
-                () = accept_all(listener, shared, stop.clone()) => {}
+                () = accept_all(listener, state, stop.clone()) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         });
@@ -160,8 +157,8 @@ impl Server {
             Err(error) if is_peers_fault(&error) => return Ok(()),
             accepted => accepted?,
         };
-        let (shared, stop) = (self.shared.clone(), self.stop.subscribe());
-        handle.spawn(async move { admit(accepted, &shared, &stop) });
+        let (state, stop) = (self.state.clone(), self.stop.subscribe());
+        handle.spawn(async move { admit(accepted, &state, &stop) });
         Ok(())
     }
 
@@ -189,13 +186,12 @@ impl Server {
         local: SocketAddr,
     ) -> io::Result<bool> {
         let Some(handle) = self.handle() else { return Ok(false) };
-        let shared = &self.shared;
-        shared.arrivals.note_accepted();
-        let client = match ClientAddress::new(Some(peer), &shared.config.proxies, &shared.admission)
-        {
+        let state = &self.state;
+        state.arrivals.note_accepted();
+        let client = match ClientAddress::new(Some(peer), &state.config.proxies, &state.admission) {
             Ok(client) => client,
             Err(full) => {
-                shared.tell_refused(Some(peer), full);
+                state.tell_refused(Some(peer), full);
                 return Ok(false);
             }
         };
@@ -203,7 +199,7 @@ impl Server {
         let stream = Stream::unix(socket)?;
         drop(guard);
         let stop = self.stop.subscribe();
-        handle.spawn(http2::serve_http3(stream, client, local, shared.clone(), stop));
+        handle.spawn(http2::serve_http3(stream, client, local, state.clone(), stop));
         Ok(true)
     }
 
@@ -216,13 +212,13 @@ impl Server {
         let guard = handle.enter();
         let listener = Listener::new(socket)?;
         drop(guard);
-        handle.spawn(metrics::serve(listener, self.shared.clone(), self.stop.subscribe()));
+        handle.spawn(metrics::serve(listener, self.state.clone(), self.stop.subscribe()));
         Ok(())
     }
 
     /// The metrics as of now, in Prometheus' text format.
     pub fn metrics(&self) -> String {
-        metrics::describe(&self.shared)
+        metrics::describe(&self.state)
     }
 
     /// Ends a connection's socket after its handler: see [`Transport::finish`].
@@ -243,7 +239,7 @@ impl Server {
     /// Stops accepting, and sends a close frame to every connection.
     pub fn close(&self, server_close: &ServerClose) {
         self.stop.send_replace(true);
-        self.shared.registry.close(server_close);
+        self.state.registry.close(server_close);
     }
 
     /// Ends all tasks. To be called after [`Self::close`] and [`Registry::wait_empty`].
@@ -252,10 +248,10 @@ impl Server {
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(Duration::from_millis(200));
         }
-        self.shared.flusher.stop();
-        self.shared.keepalive_thread.stop();
+        self.state.flusher.stop();
+        self.state.keepalive_thread.stop();
         self.ended.store(true, Ordering::SeqCst);
-        self.shared.events.send(Event::End);
+        self.state.events.send(Event::End);
     }
 
     /// Whether [`Self::end`] was called. A caller that waits for [`Event::End`] needs this, as that

@@ -42,7 +42,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// Answers until the runtime ends, so also while the server waits for its connections to end.
 pub(in crate::server) async fn serve(
     listener: Listener,
-    shared: Arc<ServerState>,
+    state: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -53,12 +53,12 @@ pub(in crate::server) async fn serve(
             sleep(PAUSE).await;
             continue;
         };
-        let (shared, stop) = (shared.clone(), stop.clone());
+        let (state, stop) = (state.clone(), stop.clone());
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
                 let is_stopping = *stop.borrow();
-                let shared = shared.clone();
-                async move { Ok::<_, Infallible>(answer(&request, shared, is_stopping).await) }
+                let state = state.clone();
+                async move { Ok::<_, Infallible>(answer(&request, state, is_stopping).await) }
             });
             let mut builder = http1::Builder::new();
             // one answer for each connection: an idle connection would occupy its place
@@ -73,7 +73,7 @@ pub(in crate::server) async fn serve(
 
 async fn answer(
     request: &Request<Incoming>,
-    shared: Arc<ServerState>,
+    state: Arc<ServerState>,
     is_stopping: bool,
 ) -> Response<Full<Bytes>> {
     let is_known = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -83,7 +83,7 @@ async fn answer(
         }
         "/metrics" => {
             // adding up many connections takes a while, and tokio must serve others meanwhile
-            let described = spawn_blocking(move || describe(&shared)).await;
+            let described = spawn_blocking(move || describe(&state)).await;
             let kind = HeaderValue::from_static(text::CONTENT_TYPE);
             (StatusCode::OK, kind, described.unwrap_or_default())
         }

@@ -37,7 +37,7 @@ pub(in crate::server) struct Route {
 }
 
 impl Route {
-    pub(in crate::server) fn find(head: &RequestHead, shared: &ServerState) -> Self {
+    pub(in crate::server) fn find(head: &RequestHead, state: &ServerState) -> Self {
         let target = uri::parse(&head.target);
         let resource = match &target {
             Target::Relative => Some(&head.target),
@@ -45,7 +45,7 @@ impl Route {
             Target::Invalid | Target::BadIpv6 => None,
         };
         let concurrency =
-            resource.and_then(|resource| shared.routes.find(uri::split_resource(resource).0));
+            resource.and_then(|resource| state.routes.find(uri::split_resource(resource).0));
         Self { target, concurrency }
     }
 
@@ -61,13 +61,13 @@ pub(in crate::server) fn decide(
     head: &RequestHead,
     route: Route,
     client: &ClientAddress,
-    shared: &ServerState,
+    state: &ServerState,
 ) -> Verdict<Decision> {
     let refuse = |refusal| Verdict::Other(Decision::Refuse(refusal));
-    let events = &shared.events;
-    let peer = client.client(head, &shared.config.proxies);
+    let events = &state.events;
+    let peer = client.client(head, &state.config.proxies);
     if let Err(full) = client.count_for(peer) {
-        shared.tell_refused(peer, full);
+        state.tell_refused(peer, full);
         return refuse(LimitReached::refusal());
     }
     if !head.names_one_host() {
@@ -78,7 +78,7 @@ pub(in crate::server) fn decide(
         events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
         Verdict::Http(HttpRequest { resource: resource.to_owned(), peer })
     };
-    let credential = shared.credential.read().unwrap_or_else(PoisonError::into_inner);
+    let credential = state.credential.read().unwrap_or_else(PoisonError::into_inner);
     if credential.as_deref().is_some_and(|wanted| !is_same(wanted, head.header("Authorization"))) {
         events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
         let mut refusal = Refusal::without_page(401);
@@ -95,7 +95,7 @@ pub(in crate::server) fn decide(
             return to_http(&head.target);
         }
         Target::Absolute { host, port, resource } => {
-            let config = &shared.config;
+            let config = &state.config;
             if let Some(expected) = config.validation_host.as_ref().filter(|name| **name != host) {
                 events.line(Level::Info, HANDLER_LOG, || {
                     format!("Invalid host: '{host}' (expected: '{expected}')")
@@ -114,7 +114,7 @@ pub(in crate::server) fn decide(
     let (path, fragment) = uri::split_resource(&resource);
     let found = route.concurrency.or_else(|| {
         // this may wait for Python; `block_in_place` lets other connections go on
-        block_in_place(|| shared.acceptor.find(&resource, Opening::is_meant(head)))
+        block_in_place(|| state.acceptor.find(&resource, Opening::is_meant(head)))
     });
     match found {
         Some(_) if !fragment.is_empty() => {
@@ -125,7 +125,7 @@ pub(in crate::server) fn decide(
             refuse(Refusal::new(400))
         }
         // the server could not tell whether the next bytes are the body or frames
-        Some(_) if Framing::of(head).has_body() && !shared.acceptor.takes_body(path) => {
+        Some(_) if Framing::of(head).has_body() && !state.acceptor.takes_body(path) => {
             refuse(Refusal::new(400))
         }
         Some(concurrency) => Verdict::Other(Decision::Handler { resource, concurrency, peer }),
@@ -133,7 +133,7 @@ pub(in crate::server) fn decide(
         None => {
             let upgrade = Opening::is_meant(head);
             if upgrade {
-                shared.registry.note_handshake(Handshake::NoHandler);
+                state.registry.note_handshake(Handshake::NoHandler);
             }
             events.no_handler(&resource, upgrade);
             to_http(&resource)
@@ -146,16 +146,16 @@ pub(in crate::server) fn note_refusal(
     head: &RequestHead,
     refusal: &Refusal,
     client: &ClientAddress,
-    shared: &ServerState,
+    state: &ServerState,
 ) {
     if Opening::is_meant(head) {
         let status = refusal.status;
-        shared.registry.note_handshake(Handshake::Answered(status));
-        let peer = client.client(head, &shared.config.proxies);
-        shared.events.refused(peer, &head.target, status, &head.version);
+        state.registry.note_handshake(Handshake::Answered(status));
+        let peer = client.client(head, &state.config.proxies);
+        state.events.refused(peer, &head.target, status, &head.version);
         // these two statuses have log lines of their own
         if !matches!(status, 401 | 503) {
-            shared.events.warn_refused(peer, status, "", || printable(&head.target));
+            state.events.warn_refused(peer, status, "", || printable(&head.target));
         }
     }
 }

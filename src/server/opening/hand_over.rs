@@ -9,7 +9,7 @@ use crate::{
         admission::permit::ConnectionPermit,
         config::Concurrency,
         http2::AnswerSlot,
-        state::{Candidate, ServerState},
+        state::{PendingConnection, ServerState},
     },
 };
 
@@ -30,12 +30,12 @@ pub(in crate::server) fn hand_over(
     socket: Arc<dyn ByteStream>,
     rest: Vec<u8>,
     request: Request,
-    shared: &ServerState,
+    state: &ServerState,
 ) -> Option<Arc<Transport>> {
     let Request { head, resource, concurrency, tls, peer, permit, answer_slot } = request;
-    let transport = Arc::new(Transport::new(socket, rest, shared.flusher.clone(), peer));
-    let id = shared.registry.add(transport.clone(), concurrency, permit)?;
-    let candidate = Candidate {
+    let transport = Arc::new(Transport::new(socket, rest, state.flusher.clone(), peer));
+    let id = state.registry.add(transport.clone(), concurrency, permit)?;
+    let pending = PendingConnection {
         transport: transport.clone(),
         id,
         head,
@@ -44,6 +44,6 @@ pub(in crate::server) fn hand_over(
         tls,
         answer_slot,
     };
-    shared.acceptor.clone().accept(candidate);
+    state.acceptor.clone().accept(pending);
     Some(transport)
 }

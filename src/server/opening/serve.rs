@@ -62,17 +62,17 @@ pub(in crate::server) enum Progress {
 /// Serves a connection until it is handed over to a handler, or has ended.
 pub(in crate::server) async fn serve(
     arrival: Arrival,
-    shared: Arc<ServerState>,
+    state: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 ) {
     let Arrival { stream, mut client, beginning } = arrival;
     let (stream, head, mut rest, progress) = match beginning {
         Beginning::Request { head, rest, progress } => (stream, head, rest, progress),
         Beginning::Bytes(first) => {
-            let opening = open(stream, &mut client, first, &shared);
+            let opening = open(stream, &mut client, first, &state);
             // one time limit for the PROXY header, TLS and the head: a peer that sends a byte a
             // minute must not get a new one for each step
-            let opened = match shared.config.limits.head_time {
+            let opened = match state.config.limits.head_time {
                 Some(limit) => timeout(limit, opening).await.unwrap_or(None),
                 None => opening.await,
             };
@@ -80,35 +80,35 @@ pub(in crate::server) async fn serve(
             let (head, length) = match read {
                 FirstRead::Head(head, length) => (head, length),
                 FirstRead::Http2 => {
-                    return Box::pin(http2::serve(stream, buffer, client, shared, stop)).await;
+                    return Box::pin(http2::serve(stream, buffer, client, state, stop)).await;
                 }
                 FirstRead::Bad(error) => {
-                    return Box::pin(refuse_head(stream, client.address, &shared, &error)).await;
+                    return Box::pin(refuse_head(stream, client.address, &state, &error)).await;
                 }
             };
             let rest = buffer.split_off(length);
-            let route = Route::find(&head, &shared);
+            let route = Route::find(&head, &state);
             (stream, head, rest, Progress::Routed(route))
         }
     };
     let verdict = match progress {
-        Progress::Routed(route) => decide(&head, route, &client, &shared),
+        Progress::Routed(route) => decide(&head, route, &client, &state),
         Progress::Decided(verdict) => verdict,
     };
     let (stream, head, decision) = match verdict {
         Verdict::Other(decision) => (stream, head, decision),
         Verdict::Http(http_request) => {
             let connection = HttpConnection { stream, head, http_request, rest };
-            let judge = (client.clone(), shared.clone());
+            let judge = (client.clone(), state.clone());
             // each further request of this connection is judged anew: it may be for a handler, and
             // a proxy may send it for another client
             let judge = Box::new(move |head: &RequestHead| {
                 decide(head, Route::find(head, &judge.1), &judge.0, &judge.1)
             });
-            let http_guard = shared.registry.count_http(HttpVersion::One);
+            let http_guard = state.registry.count_http(HttpVersion::One);
             // boxed, because only few connections need it: every task is as large as its largest
             // state
-            let end = Box::pin(shared.http.serve(connection, judge, stop)).await;
+            let end = Box::pin(state.http.serve(connection, judge, stop)).await;
             drop(http_guard);
             match end {
                 // a later request is for a handler, so the connection leaves hyper
@@ -117,7 +117,7 @@ pub(in crate::server) async fn serve(
                     (stream, head, decision)
                 }
                 End::BadHead { stream, error } => {
-                    return Box::pin(refuse_head(stream, client.address, &shared, &error)).await;
+                    return Box::pin(refuse_head(stream, client.address, &state, &error)).await;
                 }
                 End::Finished(Some(stream)) => return Box::pin(send_and_drain(stream, &[])).await,
                 End::Finished(None) => return,
@@ -131,10 +131,10 @@ pub(in crate::server) async fn serve(
             let Ok(socket) = stream.into_socket() else { return };
             let answer_slot = None;
             let request = Request { head, resource, concurrency, tls, peer, permit, answer_slot };
-            hand_over(socket, rest, request, &shared);
+            hand_over(socket, rest, request, &state);
         }
         Decision::Refuse(refusal) => {
-            Box::pin(refuse(stream, &head, &refusal, &client, &shared)).await;
+            Box::pin(refuse(stream, &head, &refusal, &client, &state)).await;
         }
     }
 }
@@ -165,13 +165,13 @@ async fn open(
     mut stream: Stream,
     client: &mut ClientAddress,
     mut first: Vec<u8>,
-    shared: &ServerState,
+    state: &ServerState,
 ) -> Option<(Stream, Vec<u8>, FirstRead)> {
     if client.owes_header {
         let first = std::mem::take(&mut first);
-        stream = Box::pin(greet(stream, client, first, shared)).await?;
+        stream = Box::pin(greet(stream, client, first, state)).await?;
     }
-    let config = shared.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let config = state.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut stream = match (stream, config) {
         (Stream::Tcp(stream), Some(config)) => {
             // a browser that opens http:// on this port gets an answer that says what is wrong
@@ -182,7 +182,7 @@ async fn open(
             match Box::pin(TlsAcceptor::from(config).accept(stream)).await {
                 Ok(stream) => Stream::Tls(Box::new(stream)),
                 Err(error) => {
-                    shared.events.line(Level::Info, SERVER_LOG, || {
+                    state.events.line(Level::Info, SERVER_LOG, || {
                         let peer = describe(client.address);
                         let reason = describe_handshake(&error, Peer::Client, &first_byte);
                         format!("TLS handshake with {peer} failed: {reason}")
@@ -194,11 +194,11 @@ async fn open(
         (stream, _) => stream,
     };
     let mut buffer = first;
-    if shared.config.http2 && http2::is_spoken(&mut stream, &mut buffer).await {
+    if state.config.http2 && http2::is_spoken(&mut stream, &mut buffer).await {
         return Some((stream, buffer, FirstRead::Http2));
     }
     buffer.drain(..empty_lines(&buffer));
-    let mut reader = HeadReader::new(shared.config.limits.head);
+    let mut reader = HeadReader::new(state.config.limits.head);
     match reader.poll(&buffer) {
         Ok(None) => {}
         read => return read.transpose().map(|read| (stream, buffer, read.into())),
@@ -209,7 +209,7 @@ async fn open(
             Ok(0) if buffer.is_empty() => return None,
             // the peer has ended its direction; as in http.server, the head may end there, too
             Ok(0) => reader.finish(&buffer),
-            Ok(_) => match poll_behind_empty_lines(&mut reader, &mut buffer, shared) {
+            Ok(_) => match poll_behind_empty_lines(&mut reader, &mut buffer, state) {
                 Ok(None) => continue,
                 Ok(Some(whole)) => Ok(whole),
                 Err(error) => Err(error),
@@ -223,13 +223,13 @@ async fn open(
 fn poll_behind_empty_lines(
     reader: &mut HeadReader,
     buffer: &mut Vec<u8>,
-    shared: &ServerState,
+    state: &ServerState,
 ) -> Result<Option<(RequestHead, usize)>, HeadError> {
     let empty = empty_lines(buffer);
     if empty > 0 {
         buffer.drain(..empty);
         // the reader remembers positions in the buffer, which are wrong now
-        *reader = HeadReader::new(shared.config.limits.head);
+        *reader = HeadReader::new(state.config.limits.head);
     }
     reader.poll(buffer)
 }
@@ -239,15 +239,15 @@ async fn greet(
     mut stream: Stream,
     client: &mut ClientAddress,
     first: Vec<u8>,
-    shared: &ServerState,
+    state: &ServerState,
 ) -> Option<Stream> {
-    match proxy_header::receive(&mut stream, first, client, shared).await {
+    match proxy_header::receive(&mut stream, first, client, state).await {
         Header::Taken => Some(stream),
         Header::Incomplete | Header::Bad => None,
         Header::Full(full) => {
-            shared.tell_refused(client.address, full);
+            state.tell_refused(client.address, full);
             // before the TLS handshake, the peer could not read an answer
-            if !(shared.uses_tls() && matches!(stream, Stream::Tcp(_))) {
+            if !(state.uses_tls() && matches!(stream, Stream::Tcp(_))) {
                 send_and_drain(stream, &LimitReached::refusal().format(true)).await;
             }
             None
@@ -269,20 +269,20 @@ pub(in crate::server) async fn refuse(
     head: &RequestHead,
     refusal: &Refusal,
     client: &ClientAddress,
-    shared: &ServerState,
+    state: &ServerState,
 ) {
-    note_refusal(head, refusal, client, shared);
+    note_refusal(head, refusal, client, state);
     send_and_drain(stream, &refusal.format(head.method != "HEAD")).await;
 }
 
 async fn refuse_head(
     stream: Stream,
     peer: Option<SocketAddr>,
-    shared: &ServerState,
+    state: &ServerState,
     error: &HeadError,
 ) {
     let (status, reason) = error.answer();
-    shared.events.warn_refused(peer, status, "", || reason.clone());
+    state.events.warn_refused(peer, status, "", || reason.clone());
     let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
     send_and_drain(stream, &refusal.format(true)).await;
 }

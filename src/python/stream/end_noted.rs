@@ -17,7 +17,7 @@ impl Stream {
         scheduler: &dyn Scheduler,
     ) -> Result<Bound<'py, PyAny>, Stop> {
         let inner = slf.get().inner()?;
-        inner.telling_stop(slf.py(), inner.receive_message(slf, awaited, scheduler))
+        inner.note_end_of_stop(slf.py(), inner.receive_message(slf, awaited, scheduler))
     }
 
     pub(in crate::python) fn receive_close(
@@ -25,7 +25,7 @@ impl Stream {
         scheduler: &dyn Scheduler,
     ) -> Result<(), Stop> {
         let inner = slf.get().inner()?;
-        inner.telling_stop(slf.py(), inner.receive_close(slf, scheduler))
+        inner.note_end_of_stop(slf.py(), inner.receive_close(slf, scheduler))
     }
 
     pub(in crate::python) fn begin_close(
@@ -35,31 +35,31 @@ impl Stream {
         wait_response: bool,
     ) -> PyResult<bool> {
         let inner = slf.get().inner()?;
-        inner.telling(slf.py(), inner.begin_close(slf.py(), code, reason, wait_response))
+        inner.note_end_of(slf.py(), inner.begin_close(slf.py(), code, reason, wait_response))
     }
 }
 
 impl Inner {
     /// Returns the result of a call, and notes if it tells the handler that the connection ends.
-    pub(super) fn telling<T>(&self, py: Python<'_>, outcome: PyResult<T>) -> PyResult<T> {
-        outcome.inspect_err(|error| self.note_told(py, error))
+    pub(super) fn note_end_of<T>(&self, py: Python<'_>, outcome: PyResult<T>) -> PyResult<T> {
+        outcome.inspect_err(|error| self.note_if_end(py, error))
     }
 
     /// The same for a call that a coroutine may have to make again.
-    pub(super) fn telling_stop<T>(
+    pub(super) fn note_end_of_stop<T>(
         &self,
         py: Python<'_>,
         outcome: Result<T, Stop>,
     ) -> Result<T, Stop> {
         outcome.inspect_err(|stop| {
             if let Stop::Raised(error) = stop {
-                self.note_told(py, error);
+                self.note_if_end(py, error);
             }
         })
     }
 
     #[cold]
-    fn note_told(&self, py: Python<'_>, error: &PyErr) {
+    fn note_if_end(&self, py: Python<'_>, error: &PyErr) {
         if tells_of_the_end(py, error) {
             if let Ok(Link::Native(connection)) = self.link(py) {
                 connection.get().transport.note_end_told();

@@ -8,7 +8,7 @@ use crate::protocol::{
 };
 
 /// The reader, and bytes that do not belong to a frame yet.
-pub(super) struct DuckInput {
+pub(super) struct PythonInput {
     pub(super) reader: MessageReader,
     pub(super) bytes: Vec<u8>,
 }
@@ -22,7 +22,7 @@ pub(super) struct Looked<T> {
     pub(super) wanted: u64,
 }
 
-impl DuckInput {
+impl PythonInput {
     pub(super) fn new(expect_masked: bool) -> Self {
         Self { reader: new_reader(expect_masked), bytes: Vec::new() }
     }
