@@ -22,7 +22,7 @@ mod state;
 pub use self::{
     admission::client_address::Proxies,
     config::{CgiConfig, Concurrency, Config, IsExecutable, Routes},
-    http::refusal::Refusal,
+    http::{alternative::ALT_SVC, refusal::Refusal},
     http2::AnswerSlot,
     limits::{ConnectionLimits, Keepalive},
     listen::server::Server,

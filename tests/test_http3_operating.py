@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import ssl
@@ -15,9 +14,8 @@ import pytest
 from conftest import StartServer, WriteHandler, run_fastwsh
 from fastwsh.testing import make_tls_files, running_server
 from http3_support import Http3Client, write_certificate
-from http_support import read_reply, request_head
 from metrics_support import Metrics
-from wire import DEADLINE_SECONDS, TEXT, Client, Frame
+from wire import DEADLINE_SECONDS, TEXT, Frame
 
 ECHO = """\
 while (message := request.ws_stream.receive_message()) is not None:
@@ -122,40 +120,6 @@ def unchecked_context() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-@pytest.mark.parametrize("port", [None, "0"])
-def test_other_answers_name_the_port(start_server: StartServer, tmp_path: Path, port: str | None):
-    (tmp_path / "page.html").write_text("hello")
-    more = () if port is None else ("--http3-port", port)
-    server = start_server("-w", "handlers", "--http3", TLS, *more)
-    with server.connect() as plain:
-        wrapped = unchecked_context().wrap_socket(plain.socket)
-        old = Client.over(wrapped, server.port)
-        old.send(request_head("/page.html", "GET", ()))
-        headers = {name.lower(): value for name, value in read_reply(old, "GET").headers}
-        old.close()
-    found = re.fullmatch(r'h3=":(\d+)"; ma=86400', headers["alt-svc"])
-    assert found is not None
-    named = int(found[1])
-    assert (named == server.port) == (port is None)
-    with Http3Client(server, port=named) as client:
-        page = client.fetch("/page.html")
-        assert (page.status, bytes(page.data)) == (200, b"hello")
-        assert page.headers is not None
-        assert "alt-svc" not in page.headers
-
-
-def test_answers_without_the_option_name_nothing(start_server: StartServer):
-    server = start_server("-w", "handlers", TLS)
-    with server.connect() as plain:
-        wrapped = unchecked_context().wrap_socket(plain.socket)
-        old = Client.over(wrapped, server.port)
-        old.send(request_head("/", "GET", ()))
-        names = {name.lower() for name, _ in read_reply(old, "GET").headers}
-        old.close()
-    assert "server" in names
-    assert "alt-svc" not in names
 
 
 def test_certificates_are_reloaded(start_server: StartServer, tmp_path: Path):

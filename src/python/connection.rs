@@ -34,7 +34,7 @@ use crate::{
         limits::FrameLimits,
         uri::split_resource,
     },
-    server::{AnswerSlot, EventSink, Level, Refusal, Registry, SERVER_LOG},
+    server::{AnswerSlot, EventSink, Level, Refusal, Registry, ALT_SVC, SERVER_LOG},
 };
 
 /// The settings of a server for all its connections.
@@ -64,6 +64,8 @@ pub(super) struct Connection {
     resource: String,
     tls: bool,
     accept: std::sync::OnceLock<String>,
+    /// The value of `Alt-Svc` for the answer.
+    alternative: Option<String>,
     /// Accepts the answer, if it is not sent as bytes of the transport.
     answer_slot: Option<Arc<AnswerSlot>>,
     /// The server's Python object; embedders find it through `_request_handler`.
@@ -89,6 +91,7 @@ impl Connection {
             resource: pending.resource,
             tls: pending.tls,
             accept: std::sync::OnceLock::new(),
+            alternative: pending.alternative,
             answer_slot: pending.answer_slot,
             server,
         }
@@ -114,6 +117,7 @@ impl Connection {
             resource,
             tls,
             accept: std::sync::OnceLock::new(),
+            alternative: None,
             answer_slot: None,
             server: none,
         }
@@ -282,17 +286,20 @@ impl Connection {
     }
 
     #[pyo3(signature = (protocol, extensions, extra))]
-    #[expect(clippy::needless_pass_by_value, reason = "PyO3 extracts it")]
     fn send_answer(
         &self,
         py: Python<'_>,
         protocol: Option<&str>,
         extensions: Option<&str>,
-        extra: Vec<(String, String)>,
+        mut extra: Vec<(String, String)>,
     ) -> PyResult<bool> {
         let registered = self.registered.as_ref();
         if !registered.is_some_and(|(registry, id)| registry.begin_answer(*id)) {
             return Ok(false);
+        }
+        let has_own = extra.iter().any(|(name, _)| name.eq_ignore_ascii_case(ALT_SVC));
+        if let Some(alternative) = self.alternative.as_ref().filter(|_| !has_own) {
+            extra.push((ALT_SVC.to_owned(), alternative.clone()));
         }
         let accept = self.accept.get().map(String::as_str).unwrap_or_default();
         let answer = Answer { accept, protocol, extensions, extra: &extra };
@@ -341,7 +348,8 @@ impl Connection {
                 headers: vec![("Sec-WebSocket-Version", versions)],
                 ..Refusal::without_page(status)
             },
-        };
+        }
+        .with_alternative(self.alternative.clone());
         if let Some(slot) = &self.answer_slot {
             if !slot.refuse(refusal) {
                 return Ok(());

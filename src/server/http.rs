@@ -4,6 +4,7 @@
 //! requests from the head that [`crate::protocol::head`] has parsed, because hyper refuses some
 //! heads that pywebsocket accepts.
 
+pub(super) mod alternative;
 mod answers;
 pub(super) mod body;
 mod cgi;
@@ -35,6 +36,7 @@ pub(super) use self::framing::Framing;
 pub(super) use self::http_stream::{End, HttpRequest, Verdict};
 
 use self::{
+    alternative::alternative,
     body::{Body, RequestBody},
     cgi::{Client, Ran, Runner},
     files::ContentTypes,
@@ -56,7 +58,7 @@ use super::{
 use crate::{
     protocol::{
         handshake::Opening,
-        head::{latin1, RequestHead, HTTP_3},
+        head::{latin1, RequestHead},
     },
     server::http::refusal::SERVER,
 };
@@ -186,7 +188,8 @@ impl HttpServer {
         let line = self.events.wants(Level::Warning).then(|| request_line(&asked.head));
         let refused = Opening::is_meant(&asked.head)
             .then(|| (asked.http_request.resource.clone(), asked.head.version.clone()));
-        let alternative = self.alternative(&asked.head, client);
+        let alternative =
+            alternative(self.http3_port, &asked.head.version, client.tls, || client.local);
         let has_body = matches!(asked.framing, Framing::Length(1..));
         let mut body = Some((asked.framing, body));
         let response = caught(self.respond(asked, &mut body, client, busy)).await;
@@ -199,7 +202,9 @@ impl HttpServer {
             answers::close_behind(&mut response);
         }
         response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
-        if let Some(alternative) = alternative {
+        if let Some(alternative) =
+            alternative.and_then(|value| HeaderValue::from_maybe_shared(value).ok())
+        {
             response.headers_mut().entry(header::ALT_SVC).or_insert(alternative);
         }
         let status = response.status().as_u16();
@@ -216,13 +221,6 @@ impl HttpServer {
             self.events.refused(client.peer, &resource, status, &version);
         }
         response
-    }
-
-    /// Where a client that does not use HTTP/3 yet finds it (RFC 7838 3).
-    fn alternative(&self, head: &RequestHead, client: Client) -> Option<HeaderValue> {
-        let port = self.http3_port.filter(|_| client.tls && head.version != HTTP_3)?;
-        let port = if port == 0 { client.local?.port() } else { port };
-        HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400")).ok()
     }
 
     async fn respond(

@@ -15,7 +15,7 @@ use super::{
         permit::{Admission, LimitReached},
     },
     config::{Concurrency, Config, Routes},
-    http::HttpServer,
+    http::{alternative::alternative, HttpServer},
     http2::AnswerSlot,
     keepalive::KeepaliveThread,
     log::{
@@ -57,6 +57,8 @@ pub struct PendingConnection {
     pub concurrency: Concurrency,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// The value of `Alt-Svc` for the answer to the opening handshake.
+    pub alternative: Option<String>,
     /// Takes the answer to the opening handshake if that is not one of the transport's bytes: the
     /// transport is a stream of HTTP/2.
     pub answer_slot: Option<Arc<AnswerSlot>>,
@@ -114,6 +116,16 @@ pub(super) struct ServerState {
 }
 
 impl ServerState {
+    /// The value of `Alt-Svc` for an answer; `local` is the server's address on this connection.
+    pub(super) fn alternative(
+        &self,
+        version: &str,
+        tls: bool,
+        local: impl FnOnce() -> Option<SocketAddr>,
+    ) -> Option<String> {
+        alternative(self.config.http3_port, version, tls, local)
+    }
+
     pub(super) fn uses_tls(&self) -> bool {
         self.tls.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use super::alternative::ALT_SVC;
+
 /// An answer that refuses a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -24,6 +26,13 @@ impl Refusal {
     /// A refusal that says everything in its headers.
     pub fn without_page(status: u16) -> Self {
         Self { page: false, ..Self::new(status) }
+    }
+
+    /// Adds where the client finds HTTP/3, if the server supports it.
+    #[must_use]
+    pub fn with_alternative(mut self, alternative: Option<String>) -> Self {
+        self.headers.extend(alternative.map(|value| (ALT_SVC, value)));
+        self
     }
 
     /// The page for people, if there is one.

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, net::SocketAddr, sync::Arc};
 
 use h2::{ext::Protocol, server::SendResponse, Reason, RecvStream};
-use http::{Request, Response};
+use http::Request;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
@@ -27,7 +27,7 @@ use crate::{
             permit::{ConnectionPermit, LimitReached},
         },
         config::Concurrency,
-        http::{body::Body, refusal::Refusal, PageRequest, Verdict},
+        http::{refusal::Refusal, PageRequest, Verdict},
         log::escape::printable,
         opening::{
             decision::{decide, note_refusal, Decision, Route},
@@ -45,6 +45,13 @@ pub(super) struct Common {
     pub(super) client: ClientAddress,
     pub(super) local: Option<SocketAddr>,
     pub(super) tls: bool,
+}
+
+impl Common {
+    /// The value of `Alt-Svc` for an answer.
+    fn alternative(&self, version: &str) -> Option<String> {
+        self.state.alternative(version, self.tls, || self.local)
+    }
 }
 
 /// How a stream ended.
@@ -73,7 +80,7 @@ pub(super) async fn serve(
         let (status, reason) = error.answer();
         state.events.warn_refused(client.address, status, "", || reason.clone());
         let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
-        return answer(respond, &head, page::refusal(&refusal), state).await;
+        return answer(respond, &head, refusal, common).await;
     }
     let protocol = request.extensions().get::<Protocol>();
     if let Some(protocol) = protocol.filter(|_| !Opening::is_meant(&head)) {
@@ -81,7 +88,7 @@ pub(super) async fn serve(
         state.events.warn_refused(client.address, 501, "", || {
             format!("{} by the protocol {protocol}", printable(&head.target))
         });
-        return answer(respond, &head, page::refusal(&Refusal::new(501)), state).await;
+        return answer(respond, &head, Refusal::new(501), common).await;
     }
     match decide(&head, Route::find(&head, state), client, state) {
         Verdict::Other(Decision::Handler { resource, concurrency, peer }) => {
@@ -91,7 +98,7 @@ pub(super) async fn serve(
                     state.tell_refused(peer, full);
                     let refusal = LimitReached::refusal();
                     note_refusal(&head, &refusal, client, state);
-                    return answer(respond, &head, page::refusal(&refusal), state).await;
+                    return answer(respond, &head, refusal, common).await;
                 }
             };
             let wanted = Wanted { head, resource, concurrency, peer, permit };
@@ -101,7 +108,7 @@ pub(super) async fn serve(
         }
         Verdict::Other(Decision::Refuse(refusal)) => {
             note_refusal(&head, &refusal, client, state);
-            answer(respond, &head, page::refusal(&refusal), state).await
+            answer(respond, &head, refusal, common).await
         }
         Verdict::Http(http_request) if Opening::is_meant(&head) => {
             let resource = http_request.resource;
@@ -109,7 +116,7 @@ pub(super) async fn serve(
                 format!("no handler for {}", printable(&resource))
             });
             state.events.refused(http_request.peer, &resource, 404, &head.version);
-            answer(respond, &head, page::refusal(&Refusal::new(404)), state).await
+            answer(respond, &head, Refusal::new(404), common).await
         }
         Verdict::Http(http_request) => {
             let has_body = !request.body().is_end_stream();
@@ -139,10 +146,12 @@ pub(super) async fn serve(
 async fn answer(
     respond: SendResponse<Piece>,
     head: &RequestHead,
-    response: Response<Body>,
-    state: &ServerState,
+    refusal: Refusal,
+    common: &Common,
 ) -> Ended {
-    let time_limit = state.config.limits.http_time;
+    let alternative = common.alternative(&head.version);
+    let response = page::refusal(&refusal.with_alternative(alternative));
+    let time_limit = common.state.config.limits.http_time;
     page::send(respond, response, head.method != "HEAD", time_limit).await;
     Ended::Answered
 }
@@ -213,6 +222,7 @@ fn hand_to_handler(
     common: &Common,
 ) -> Option<Given> {
     let Wanted { head, resource, concurrency, peer, permit } = wanted;
+    let alternative = common.alternative(&head.version);
     let (slot, answer) = AnswerSlot::new(stream.clone());
     let request = HandlerRequest {
         head,
@@ -221,6 +231,7 @@ fn hand_to_handler(
         tls: common.tls,
         peer,
         permit,
+        alternative,
         answer_slot: Some(slot),
     };
     let transport = hand_over(stream.clone(), Vec::new(), request, &common.state)?;

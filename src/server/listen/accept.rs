@@ -110,9 +110,17 @@ fn take_in(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Receiver<
                         let socket = accepted.into_socket();
                         let socket = Arc::new(PlainSocket::new(socket, address));
                         let (tls, permit) = (false, client.into_permit());
-                        let answer_slot = None;
-                        let request =
-                            Request { head, resource, concurrency, tls, peer, permit, answer_slot };
+                        let request = Request {
+                            head,
+                            resource,
+                            concurrency,
+                            tls,
+                            peer,
+                            permit,
+                            // HTTP/3 has TLS
+                            alternative: None,
+                            answer_slot: None,
+                        };
                         hand_over(socket, rest, request, state);
                         return;
                     }

@@ -21,6 +21,8 @@ pub(in crate::server) struct Request {
     pub(in crate::server) tls: bool,
     pub(in crate::server) peer: Option<SocketAddr>,
     pub(in crate::server) permit: ConnectionPermit,
+    /// See [`PendingConnection::alternative`].
+    pub(in crate::server) alternative: Option<String>,
     /// Where the answer goes if it is not one of the socket's bytes.
     pub(in crate::server) answer_slot: Option<Arc<AnswerSlot>>,
 }
@@ -32,7 +34,8 @@ pub(in crate::server) fn hand_over(
     request: Request,
     state: &ServerState,
 ) -> Option<Arc<Transport>> {
-    let Request { head, resource, concurrency, tls, peer, permit, answer_slot } = request;
+    let Request { head, resource, concurrency, tls, peer, permit, alternative, answer_slot } =
+        request;
     let transport = Arc::new(Transport::new(socket, rest, state.flusher.clone(), peer));
     let id = state.registry.add(transport.clone(), concurrency, permit)?;
     let pending = PendingConnection {
@@ -42,6 +45,7 @@ pub(in crate::server) fn hand_over(
         resource,
         concurrency,
         tls,
+        alternative,
         answer_slot,
     };
     state.acceptor.clone().accept(pending);

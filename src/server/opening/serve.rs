@@ -127,14 +127,23 @@ pub(in crate::server) async fn serve(
     match decision {
         Decision::Handler { resource, concurrency, peer } => {
             let tls = stream.is_tls();
+            let alternative = alternative(&stream, &head.version, &state);
             let permit = client.into_permit();
             let Ok(socket) = stream.into_socket() else { return };
-            let answer_slot = None;
-            let request = Request { head, resource, concurrency, tls, peer, permit, answer_slot };
+            let request = Request {
+                head,
+                resource,
+                concurrency,
+                tls,
+                peer,
+                permit,
+                alternative,
+                answer_slot: None,
+            };
             hand_over(socket, rest, request, &state);
         }
         Decision::Refuse(refusal) => {
-            Box::pin(refuse(stream, &head, &refusal, &client, &state)).await;
+            Box::pin(refuse(stream, &head, refusal, &client, &state)).await;
         }
     }
 }
@@ -267,11 +276,12 @@ async fn peek_first(stream: &TcpStream) -> Vec<u8> {
 pub(in crate::server) async fn refuse(
     stream: Stream,
     head: &RequestHead,
-    refusal: &Refusal,
+    refusal: Refusal,
     client: &ClientAddress,
     state: &ServerState,
 ) {
-    note_refusal(head, refusal, client, state);
+    note_refusal(head, &refusal, client, state);
+    let refusal = refusal.with_alternative(alternative(&stream, &head.version, state));
     send_and_drain(stream, &refusal.format(head.method != "HEAD")).await;
 }
 
@@ -283,8 +293,13 @@ async fn refuse_head(
 ) {
     let (status, reason) = error.answer();
     state.events.warn_refused(peer, status, "", || reason.clone());
-    let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
+    let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) }
+        .with_alternative(alternative(&stream, "HTTP/1.1", state));
     send_and_drain(stream, &refusal.format(true)).await;
+}
+
+fn alternative(stream: &Stream, version: &str, state: &ServerState) -> Option<String> {
+    state.alternative(version, stream.is_tls(), || stream.local_addr())
 }
 
 async fn send_and_drain(mut stream: Stream, bytes: &[u8]) {
