@@ -20,6 +20,7 @@ mod server;
 mod stream;
 mod thread_wait;
 mod waiting;
+mod worker;
 
 use pyo3::{prelude::*, sync::PyOnceLock, types::PyType};
 
@@ -58,6 +59,7 @@ mod _core {
         server::Server,
         stream::Stream,
         thread_wait::call_within,
+        worker::{available_parallelism, end_with_peer},
     };
 
     /// Registers the function that must run last when the interpreter ends.

@@ -20,7 +20,7 @@ mod run;
 mod state;
 
 pub use self::{
-    admission::client_address::Proxies,
+    admission::{client_address::Proxies, shared_counts::SharedCounts},
     config::{CgiConfig, Concurrency, Config, IsExecutable, Routes},
     http::{alternative::ALT_SVC, refusal::Refusal},
     http2::AnswerSlot,

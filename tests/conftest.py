@@ -45,7 +45,8 @@ def clean_environment(**extra: str) -> dict[str, str]:
     names = (
         name
         for name in os.environ
-        if not name.startswith(("FASTWSH_", "NO_COLOR")) and not name.lower().endswith("_proxy")
+        if not name.startswith(("FASTWSH_", "NO_COLOR", "WEB_CONCURRENCY"))
+        and not name.lower().endswith("_proxy")
     )
     kept = {name: os.environ[name] for name in names}
     return {**kept, "PYTHONUNBUFFERED": "1", **extra}

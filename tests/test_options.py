@@ -100,6 +100,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["--pong-while-busy", "--pong_while_busy"], [], "pong_while_busy", True),
     (["--concurrency"], ["hub"], "concurrency", "hub"),
     (["--event-loop", "--event_loop"], ["uvloop"], "event_loop", "uvloop"),
+    (["--workers"], ["3"], "workers", 3),
     (["--deflate-level", "--deflate_level"], ["9"], "deflate_level", 9),
     (["--deflate-min-bytes", "--deflate_min_bytes"], ["9"], "deflate_min_bytes", 9),
     (["--strict-compat", "--strict_compat"], [], "strict_compat", True),

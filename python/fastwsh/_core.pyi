@@ -29,6 +29,7 @@ __all__ = [
     "StreamOptions",
     "__version__",
     "apply_mask",
+    "available_parallelism",
     "call_within",
     "check_header_field",
     "compute_accept",
@@ -39,6 +40,7 @@ __all__ = [
     "create_length_header",
     "decode_key",
     "drain_sends",
+    "end_with_peer",
     "parse_extensions",
     "parse_token_list",
     "parse_uri",
@@ -353,6 +355,19 @@ def real_monotonic() -> float:
 def real_time() -> float:
     """Return seconds since 1970, even if `time.time` was replaced."""
 
+# --- workers --------------------------------------------------------------------------------------
+
+def available_parallelism() -> int:
+    """Return how many threads of this process can run at the same time."""
+
+def end_with_peer(descriptor: int, seconds: float) -> None:
+    """Send SIGTERM to this process when the other end of a socket is closed, and SIGKILL later.
+
+    Args:
+        descriptor: The socket, which stays the caller's.
+        seconds: The time from SIGTERM to SIGKILL.
+    """
+
 # --- asyncio -------------------------------------------------------------------------------------
 
 @final
@@ -651,8 +666,11 @@ class Server:
         cgi_is_executable: Decides whether a path is a program; None: by its mode bits.
         stack_size: Address space for the stack of each handler's thread, in bytes.
         hub: Whether any handler runs in the hub.
+        shared_counts: Where several workers count connections together: a descriptor, which stays
+            the caller's, the number of this worker from 0, and how many there are.
 
     Raises:
+        OSError: The shared counts cannot be mapped.
         ValueError: A TLS file cannot be used; the text is a sentence for the operator.
     """
 
@@ -680,6 +698,7 @@ class Server:
         cgi_is_executable: Callable[[str], object] | None = None,
         stack_size: int,
         hub: bool = False,
+        shared_counts: tuple[int, int, int] | None = None,
     ) -> Self: ...
     def set_event_loop(self, event_loop: EventLoop) -> None:
         """Set the event loop for handlers that are coroutine functions. May be called once."""

@@ -50,12 +50,16 @@ class AccessLog:
         self._as_json = getattr(options, "log_format", "text") == "json"
         self.file: logs.LogFile | None = None
         handler: logging.Handler
-        if target == "-":
+        worker = getattr(options, "worker", None)
+        self._worker: int | None = None if worker is None else worker.number
+        if worker is not None:
+            handler = logs.StreamLog(worker.log)
+        elif target == "-":
             handler = logs.StreamLog(sys.stdout)
         else:
             handler = self.file = logs.open_log_file(target, options, "--access-log")
-        if self._as_json:
-            handler.setFormatter(_JsonNotices())
+        formatter = _JsonNotices() if self._as_json else logging.Formatter()
+        handler.setFormatter(logs.Relayed("access", formatter) if worker is not None else formatter)
         self._handler = handler
 
     def write(self, request: Any, started: float) -> None:
@@ -89,7 +93,12 @@ class AccessLog:
         self._write(_entry(peer, resource, status, http_version))
 
     def _write(self, entry: dict[str, Any]) -> None:
-        line = logs.to_json(entry) if self._as_json else _format(entry)
+        if self._worker is not None:
+            entry["worker"] = self._worker
+        self.write_line(logs.to_json(entry) if self._as_json else _format(entry))
+
+    def write_line(self, line: str) -> None:
+        """Write a line that is complete."""
         self._handler.handle(logging.makeLogRecord({"name": _LOGGER.name, "msg": line}))
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO
 from fastwsh import __version__, listeners, outlets
 from fastwsh.paths import escape_resource, named_resource
 
-__all__ = ["clean", "handler_file", "listing", "nearest", "say", "show", "write"]
+__all__ = ["clean", "handler_file", "lines", "listing", "nearest", "say", "show", "write"]
 
 _BOLD: Final = "\x1b[1m"
 _RED: Final = "\x1b[31m"
@@ -71,9 +71,13 @@ def show(server: Any, options: argparse.Namespace) -> None:
     Prints to stderr if that is a terminal, else to stdout if that is one, else nothing, as
     pywebsocket starts silently. There are no colours if `NO_COLOR` is set (no-color.org).
     """
-    stream = _terminal()
-    if stream is None:
-        return
+    if _terminal() is not None:
+        for line in lines(server, options):
+            say(line)
+
+
+def lines(server: Any, options: argparse.Namespace) -> list[str]:
+    """Return what `show` prints."""
     bold, red, plain = ("", "", "") if os.environ.get("NO_COLOR") else (_BOLD, _RED, _PLAIN)
     http, ws = _origins(server, options)
     handlers = listing(options.dispatcher._handler_suite_map)
@@ -81,11 +85,11 @@ def show(server: Any, options: argparse.Namespace) -> None:
     rows += [(f"{ws}{escape_resource(resource)}", file) for resource, file in handlers]
     rows = [(clean(url), clean(source)) for url, source in rows]
     width = max(len(url) for url, _ in rows)
-    lines = [f"{bold}fastwsh {__version__}{plain}"]
-    lines += [f"  {bold}{url:{width}}{plain}  {source}" for url, source in rows]
+    shown = [f"{bold}fastwsh {__version__}{plain}"]
+    shown += [f"  {bold}{url:{width}}{plain}  {source}" for url, source in rows]
     if listeners.are_named(options):
         places = [listeners.format_address(s.getsockname()) for s, _ in server._sockets]
-        lines.append(f"  listening on {clean(', '.join(places))}")
+        shown.append(f"  listening on {clean(', '.join(places))}")
     versions = ["HTTP/1.1"]
     if getattr(options, "http2", False):
         versions.insert(0, "HTTP/2")
@@ -93,17 +97,18 @@ def show(server: Any, options: argparse.Namespace) -> None:
         versions.insert(0, f"HTTP/3 (UDP port {endpoint.port})")
     if len(versions) > 1:
         *others, last = versions
-        lines.append(f"  {', '.join(others)} and {last}")
-    lines += [f"  metrics on {url}" for url in server.metrics_urls()]
+        shown.append(f"  {', '.join(others)} and {last}")
+    if (worker := getattr(options, "worker", None)) is not None:
+        shown.append(f"  {worker.count} workers")
+    shown += [f"  metrics on {url}" for url in server.metrics_urls()]
     if not handlers:
-        lines.append("  no handlers: files that end in _wsh.py are loaded from --websock-handlers")
-    lines += [
+        shown.append("  no handlers: files that end in _wsh.py are loaded from --websock-handlers")
+    shown += [
         f"  {red}not loaded:{plain} {clean(_summary(warning))}"
         for warning in options.dispatcher.source_warnings()
     ]
-    lines.append("Press Ctrl-C to stop.")
-    for line in lines:
-        say(line)
+    shown.append("Press Ctrl-C to stop.")
+    return shown
 
 
 def say(line: str) -> None:

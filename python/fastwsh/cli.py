@@ -5,7 +5,6 @@ on stderr; no mistake of an operator ends in a traceback.
 """
 
 import argparse
-import atexit
 import logging
 import math
 import os
@@ -19,31 +18,31 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 import fastwsh.pywebsocket
 from fastwsh import (
     banner,
     config,
+    ending,
     forks,
     handler_modules,
     listeners,
     logs,
-    outlets,
     private_files,
 )
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer, load_handlers
+from fastwsh.workers import count, parent
+from fastwsh.workers.channel import Channel
 
-__all__ = ["main", "script"]
+__all__ = ["main", "script", "serve", "stop_seconds"]
 
 _DROPIN_PATH: Final = Path(__file__).resolve().parent / "dropin"
 _INTERRUPTED: Final = 128 + signal.SIGINT
 # The time that the server may need after the connections' time, to notice that it is over.
 _STOP_MARGIN_SECONDS: Final = 2.0
-# The time for the last output: the log or stdout may have a reader that does not read.
-_FLUSH_SECONDS: Final = 1.0
 # A SIGTERM this soon after the first signal is the same one: timeout(1) sends it twice.
 _SAME_SIGNAL_SECONDS: Final = 0.2
 # The longest time that a signal may go unnoticed.
@@ -99,16 +98,23 @@ def main(args: Sequence[str] | None = None) -> int:
     if options.print_dropin_path:
         banner.write(sys.stdout, str(_DROPIN_PATH))
         return 0
+    folder = os.getcwd()  # noqa: PTH109 (a string)
     try:
+        workers = count.find(options, os.environ)
         options.start_warnings += tuple(private_files.find_tls_files(options))
         config.enter_document_root(options)
-        logs.configure(options)
+        log = logs.configure(options)
         for warning in options.start_warnings:
             _logger.warning("%s", warning)
         config.check_options(options)
+        if workers > 1 and not options.check:
+            return _start_workers(options, workers, folder, log)
         fastwsh.pywebsocket.install()
         with handler_modules.importable([os.path.realpath(options.websock_handlers)]):
             return _check(options) if options.check else _listen(options)
+    except count.CountError as error:
+        banner.write(sys.stderr, f"fastwsh: {banner.clean(str(error))}")
+        return 2
     except config.ConfigError as error:
         return _fail(str(error), options)
     except KeyboardInterrupt:
@@ -125,12 +131,26 @@ def script() -> int:
     return main()
 
 
+def _start_workers(
+    options: argparse.Namespace, number: int, folder: str, log: logging.Handler
+) -> int:
+    """Start workers, and be their parent."""
+    try:
+        status = parent.run(
+            options, number, folder=folder, log=log, stop_seconds=stop_seconds(options)
+        )
+    except parent.WorkerError as error:
+        _fail(str(error), options)
+        status = error.status
+    if not ending.flush_all():
+        ending.end_now(status)
+    return status
+
+
 def _listen(options: argparse.Namespace) -> int:
     """Listen at the places that the options and the environment name."""
     options.fd = [*(options.fd or ()), *listeners.take_inherited(os.environ)]
-    if options.thread_monitor_interval_in_sec > 0:
-        logs.ThreadMonitor(options.thread_monitor_interval_in_sec).start()
-    return _serve(options, Notifier.take_from(os.environ))
+    return serve(options, Notifier.take_from(os.environ), banner.show)
 
 
 def _start(options: argparse.Namespace) -> WebSocketServer:
@@ -171,11 +191,22 @@ def _check(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
-    """Serve until a signal or the server itself ends it.
+def serve(
+    options: argparse.Namespace,
+    notifier: Notifier | Channel,
+    announce: Callable[[WebSocketServer, argparse.Namespace], object],
+) -> int:
+    """Serve until a signal or the server itself ends it; return the exit status.
 
     The main thread only waits, so that it notices signals whatever the other threads do.
+
+    Args:
+        options: After all checks.
+        notifier: Whom to tell about the state of the server.
+        announce: Called when the server is about to listen.
     """
+    if options.thread_monitor_interval_in_sec > 0:
+        logs.ThreadMonitor(options.thread_monitor_interval_in_sec).start()
     known_threads = set(threading.enumerate())
     server = _start(options)
     events: _Events = queue.SimpleQueue()
@@ -183,7 +214,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
         with _signals_put_into(events, renewable=_renewable(server) or notifier.is_active):
             _tell_of(server, notifier)
             _run_in_thread("serve", server.serve_forever, events)
-            banner.show(server, options)
+            announce(server, options)
             while (event := _next_event(events, notifier)) is signal.SIGHUP:
                 notifier.reloading()
                 _renew(server)
@@ -201,12 +232,14 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
         server.server_close()
         notifier.close()
     started = set(threading.enumerate()) - known_threads
-    if not (finished and _have_ended(started, options.cleanup_timeout) and _flush()):
-        _end_now(0, options.cleanup_timeout)
+    if not (
+        finished and ending.have_ended(started, options.cleanup_timeout) and ending.flush_all()
+    ):
+        ending.end_now(0, options.cleanup_timeout)
     return 0
 
 
-def _tell_of(server: WebSocketServer, notifier: Notifier) -> None:
+def _tell_of(server: WebSocketServer, notifier: Notifier | Channel) -> None:
     """Tell the service manager when the server listens, and when its handlers change."""
     server._listen_listeners.append(lambda: notifier.ready(_status(server)))
     if notifier.is_active:
@@ -220,7 +253,7 @@ def _status(server: WebSocketServer) -> str:
 
 
 def _next_event(
-    events: _Events, notifier: Notifier, deadline: float = math.inf
+    events: _Events, notifier: Notifier | Channel, deadline: float = math.inf
 ) -> signal.Signals | _Done | None:
     """Wait for an event; None when the deadline has passed.
 
@@ -257,8 +290,17 @@ def _renew(server: WebSocketServer) -> None:
     server.reload_certificates()
 
 
+def stop_seconds(options: argparse.Namespace) -> float:
+    """Return how long a server may need to end after a signal."""
+    seconds: float = options.shutdown_timeout + 2 * options.cleanup_timeout + _STOP_MARGIN_SECONDS
+    return seconds
+
+
 def _stop(
-    server: WebSocketServer, options: argparse.Namespace, events: _Events, notifier: Notifier
+    server: WebSocketServer,
+    options: argparse.Namespace,
+    events: _Events,
+    notifier: Notifier | Channel,
 ) -> bool:
     """Close every connection; return whether all handlers ended.
 
@@ -284,7 +326,7 @@ def _stop(
                 pass
             case signal.Signals.SIGINT | signal.Signals.SIGTERM as number:
                 server.server_close()
-                _end_now(128 + number)
+                ending.end_now(128 + number)
             case _Done(result=bool(finished)):
                 return finished
             case _Done(error=BaseException() as error):
@@ -330,53 +372,3 @@ def _fail(sentence: str, options: argparse.Namespace) -> int:
         _logger.critical("%s", sentence)
     banner.write(sys.stderr, f"fastwsh: {banner.clean(sentence)}")
     return 1
-
-
-def _have_ended(threads: set[threading.Thread], seconds: float) -> bool:
-    """Wait for the threads that Python would wait for, and return whether they have ended."""
-    awaited = [thread for thread in threads if not thread.daemon]
-    deadline = time.monotonic() + seconds
-    pools = sys.modules.get("concurrent.futures.thread")
-    if awaited and pools is not None:
-        # Python also tells the threads of pools to end before it waits for them
-        _run_within(seconds, pools._python_exit)
-    for thread in awaited:
-        thread.join(max(deadline - time.monotonic(), 0))
-    return not any(thread.is_alive() for thread in awaited)
-
-
-def _end_now(status: int, seconds: float = 0) -> NoReturn:
-    """End the process although threads are running: a sleeping handler cannot be told to stop.
-
-    Functions registered with `atexit` run, but only for a limited time.
-    """
-
-    def end() -> NoReturn:
-        _flush()
-        os._exit(status)
-
-    timer = threading.Timer(max(seconds, _FLUSH_SECONDS), end)
-    timer.daemon = True
-    timer.start()
-    with suppress(BaseException):
-        atexit._run_exitfuncs()
-    end()
-
-
-def _flush() -> bool:
-    """Write all pending output; return whether its readers have read it in time."""
-
-    def flush() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, OSError, ValueError):
-                stream.flush()
-
-    return _run_within(_FLUSH_SECONDS, flush) and outlets.drain(_FLUSH_SECONDS)
-
-
-def _run_within(seconds: float, work: Callable[[], object]) -> bool:
-    """Run `work` in a thread, and return whether it has ended in time."""
-    thread = threading.Thread(target=work, name="fastwsh-end", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return not thread.is_alive()

@@ -20,6 +20,7 @@ __all__ = [
     "decides_itself",
     "is_overridden",
     "refuse_overridden",
+    "refuse_workers",
     "warn_of_overridden",
 ]
 
@@ -100,6 +101,16 @@ def refuse_overridden(server: Any) -> None:
         raise ConfigError(
             f"RequestHandlerClass is {server.RequestHandlerClass.__name__}, which the server does "
             "not use; serve it with a server of the standard library's socketserver"
+        )
+
+
+def refuse_workers(options: Any) -> None:
+    """Raise ConfigError if the options ask for several workers, which only the program starts."""
+    count = getattr(options, "workers", None) or 1
+    if count > 1 and getattr(options, "worker", None) is None:
+        raise ConfigError(
+            f"--workers {count} is for the command fastwsh, and this program makes the server; "
+            "leave it out, and start the program several times"
         )
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "FINE",
     "LOG_FORMAT",
     "LogFile",
+    "Relayed",
     "StreamLog",
     "ThreadMonitor",
     "configure",
@@ -58,15 +59,25 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """Writes an object per line: time, level, logger, message, and exception if there is one."""
+    """Writes an object per line: time, level, logger, message, and exception if there is one.
+
+    Args:
+        worker: The number of the worker, which goes into each object.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
-        entry = {
+        entry: dict[str, Any] = {
             "time": format_time(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._worker is not None:
+            entry["worker"] = self._worker
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         exception = "\n".join(filter(None, (record.exc_text, record.stack_info)))
@@ -153,7 +164,8 @@ class StreamLog(_CountsLost):
             outlet.when_failed(self._lose)
 
     def _tell_of_failure(self, error: OSError) -> None:
-        if self._source is not sys.stderr:
+        # a worker's parent may have ended, and then the worker ends as well
+        if self._source is sys.stdout:
             _complain("a log on standard output", error)
 
     def _flows_again(self) -> None:
@@ -231,30 +243,63 @@ def open_log_file(path: str, options: Any, option: str) -> LogFile:
         ) from error
 
 
-def configure(options: Any) -> None:
+def configure(options: Any) -> logging.Handler:
     """Send the root logger to stderr, or to a rotating file if `options.log_file` is set.
 
     Like pywebsocket's function for this, it keeps the handlers that exist already.
 
     Args:
-        options: pywebsocket's; `log_format` may be missing.
+        options: pywebsocket's; `log_format` may be missing. A `worker` writes to its parent.
+
+    Returns:
+        The handler that was added.
 
     Raises:
         ConfigError: The log file cannot be opened.
     """
     logging.addLevelName(FINE, "FINE")
     handler: logging.Handler
-    if options.log_file:
+    worker = getattr(options, "worker", None)
+    if worker is not None:
+        handler = StreamLog(worker.log)
+    elif options.log_file:
         handler = open_log_file(options.log_file, options, "--log-file")
     else:
         handler = StreamLog(sys.stderr)
     as_json = getattr(options, "log_format", "text") == "json"
-    handler.setFormatter(_JsonFormatter() if as_json else _TextFormatter(LOG_FORMAT))
+    handler.setFormatter(_formatter(as_json, worker))
     root = logging.getLogger()
     root.setLevel(options.log_level.upper())
     root.addHandler(handler)
     for name in _DEFLATE_LOGGERS:
         logging.getLogger(name).setLevel(options.deflate_log_level.upper())
+    return handler
+
+
+def _formatter(as_json: bool, worker: Any) -> logging.Formatter:
+    if worker is None:
+        return _JsonFormatter() if as_json else _TextFormatter(LOG_FORMAT)
+    text_format = LOG_FORMAT.replace("%(name)s", f"[worker {worker.number}] %(name)s")
+    inner = _JsonFormatter(worker.number) if as_json else _TextFormatter(text_format)
+    return Relayed("log", inner)
+
+
+class Relayed(logging.Formatter):
+    """Formats the lines of a worker for its parent, which writes them: one JSON array for each.
+
+    Args:
+        kind: The log that they belong to.
+        inner: Formats what the parent writes.
+    """
+
+    def __init__(self, kind: str, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._kind = kind
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the array: the log, the level and the text."""
+        return to_json([self._kind, record.levelno, self._inner.format(record)])
 
 
 def log_files() -> list[LogFile]:

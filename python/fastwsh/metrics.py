@@ -63,6 +63,10 @@ class MetricsPort:
         Raises:
             ConfigError: The port cannot be used.
         """
+        if (worker := getattr(options, "worker", None)) is not None:
+            # the parent answers for all workers
+            self.urls = list(worker.metrics_urls)
+            return
         port = getattr(options, "metrics_port", None)
         if port is not None:
             host = getattr(options, "metrics_host", _DEFAULT_HOST)
@@ -71,9 +75,14 @@ class MetricsPort:
         addresses = [listeners.format_address(s.getsockname()) for s in self._sockets]
         self.urls = [f"http://{address}/metrics" for address in addresses]
 
+    @property
+    def listeners(self) -> list["socket.socket"]:
+        """The sockets."""
+        return self._sockets
+
     def serve(self, core: _core.Server) -> None:
         """Let the native server answer, until it ends."""
-        for listener, url in zip(self._sockets, self.urls, strict=True):
+        for listener, url in zip(self._sockets, self.urls, strict=False):
             core.listen_for_metrics(forks.duplicate(listener))
             _LOGGER.info("Metrics on %s", url)
 

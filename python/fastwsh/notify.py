@@ -61,6 +61,11 @@ class Notifier:
         """Whether there is a service manager."""
         return bool(self._path)
 
+    @property
+    def beat_seconds(self) -> float | None:
+        """The time between two calls of `beat`; None without a watchdog."""
+        return None if math.isinf(self._beat_seconds) else self._beat_seconds
+
     def ready(self, status: str) -> None:
         """Report that connections are accepted, with a short status for people."""
         self._send("READY=1", f"STATUS={_line(status)}")

@@ -22,6 +22,7 @@ from fastwsh.arguments import (
 )
 from fastwsh.concurrency.executor import AUTO, CHOICES
 from fastwsh.plain_http import DEFAULT_CGI_TIMEOUT
+from fastwsh.workers import count
 
 __all__ = [
     "DEFAULT_CLEANUP_TIMEOUT",
@@ -105,6 +106,7 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         default=coroutines.ASYNCIO,
         help="the event loop of handlers that are coroutine functions (default: asyncio)",
     )
+    count.add_option(group)
     group.add_argument(
         *spelled("--shutdown-timeout"),
         dest="shutdown_timeout",

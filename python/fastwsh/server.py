@@ -85,6 +85,7 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             self, (options.server_host, options.port), WebSocketRequestHandler
         )
         loggers.keep_enabled()
+        embedding.refuse_workers(options)
         options.dispatcher = self._load_dispatcher(options)
         for warning in options.dispatcher.source_warnings():
             logging.warning("Warning in source loading: %s", warning)  # noqa: LOG015 (its logger)
@@ -124,7 +125,11 @@ class WebSocketServer(HandlerPlaces, SocketServer):
         forks.forget_in_children(self)
         if getattr(options, "access_log", None):
             self.access_log = AccessLog(options.access_log, options)
-        if listeners.are_named(options):
+        worker = getattr(options, "worker", None)
+        if worker is not None:
+            self._sockets = worker.sockets
+            self.server_port = listeners.first_port(self._sockets) or options.port
+        elif listeners.are_named(options):
             self._sockets = listeners.open_all(options)
             self.server_port = listeners.first_port(self._sockets) or options.port
         else:
@@ -187,8 +192,9 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             self._serving_thread = threading.get_ident()
             self._not_serving.clear()
         try:
-            for address in addresses:
-                _LOGGER.info("Listening on %s", address)
+            if getattr(self.websocket_server_options, "worker", None) is None:
+                for address in addresses:
+                    _LOGGER.info("Listening on %s", address)
             self._metrics_port.serve(core)
             self._serve_http3(core)
             self._is_listening = True
@@ -336,6 +342,7 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             tls=tls.files(options),
             stack_size=threading.stack_size() or _STACK_BYTES,
             hub=self._needs_hub(),
+            shared_counts=getattr(getattr(options, "worker", None), "shared_counts", None),
             **plain_http.settings(options),
         )
 

@@ -23,3 +23,15 @@ pub(super) fn take_over(descriptor: i32) -> io::Result<OwnedFd> {
     // so to other callers.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
+
+/// Duplicates a descriptor of any kind, which stays the caller's.
+///
+/// # Errors
+/// It is not open.
+pub(super) fn duplicate(descriptor: i32) -> io::Result<OwnedFd> {
+    if descriptor < 0 {
+        return Err(Errno::BADF.into());
+    }
+    // SAFETY: the borrow ends with this function, and the system refuses what is not open.
+    unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
+}

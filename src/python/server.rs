@@ -35,7 +35,7 @@ use crate::{
     protocol::close::CloseCode,
     server::{
         CgiConfig, Concurrency, Config, Event, EventSink, IsExecutable, Routes, Server as Core,
-        Threads,
+        SharedCounts, Threads,
     },
     tls_files::{self, ClientAuth, TlsFiles},
 };
@@ -104,6 +104,7 @@ impl Server {
         cgi_is_executable=None,
         stack_size,
         hub=false,
+        shared_counts=None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     #[expect(clippy::fn_params_excessive_bools, reason = "keyword-only in Python")]
@@ -130,6 +131,7 @@ impl Server {
         cgi_is_executable: Option<Py<PyAny>>,
         stack_size: usize,
         hub: bool,
+        shared_counts: Option<(i32, usize, usize)>,
     ) -> PyResult<Self> {
         let cgi = CgiConfig {
             directories: cgi_directories,
@@ -169,11 +171,16 @@ impl Server {
         let files = tls.map(to_files);
         let tls =
             files.as_ref().map(tls_files::load).transpose().map_err(super::errors::value_error)?;
+        let shared_counts = shared_counts.map(|(file, own, slots)| {
+            descriptor::duplicate(file).and_then(|file| SharedCounts::open(file, own, slots))
+        });
+        let shared_counts = shared_counts.transpose().map_err(|error| os_error(&error))?;
         let config = Config {
             document_root,
             private_files,
             serve_dot_files,
             limits: limits.of_connections()?,
+            shared_counts: shared_counts.map(Arc::new),
             keepalive: limits.keepalive()?,
             proxies: proxies.of_connections()?,
             validation_host,

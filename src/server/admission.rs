@@ -5,3 +5,4 @@ pub(super) mod arrivals;
 pub(super) mod client_address;
 pub(super) mod permit;
 pub(super) mod proxy_header;
+pub(super) mod shared_counts;

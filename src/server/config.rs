@@ -10,7 +10,7 @@ use std::{
 use rustls::ServerConfig;
 
 use super::{
-    admission::client_address::Proxies,
+    admission::{client_address::Proxies, shared_counts::SharedCounts},
     limits::{ConnectionLimits, Keepalive},
 };
 use crate::protocol::uri;
@@ -26,6 +26,8 @@ pub struct Config {
     pub serve_dot_files: bool,
     /// Limits on what a peer may use.
     pub limits: ConnectionLimits,
+    /// Where the limits of connections are counted together with other workers.
+    pub shared_counts: Option<Arc<SharedCounts>>,
     /// Pings and timeouts for silent connections.
     pub keepalive: Keepalive,
     /// The proxies that may report the addresses of their clients.

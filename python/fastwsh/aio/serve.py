@@ -25,7 +25,7 @@ _WITHOUT: Final = frozenset(
         *("server_host", "port", "bind", "uds", "fd", "event_loop"),
         *("websock_handlers", "scan_dir", "websock_handlers_map_file", "reload"),
         *("log_file", "log_level", "log_format", "log_max", "log_count", "deflate_log_level"),
-        *("thread_monitor_interval_in_sec",),
+        *("thread_monitor_interval_in_sec", "workers"),
     }
 )
 

@@ -22,7 +22,7 @@ _NOT_FOR_TESTS: Final = frozenset(
         *("websock_handlers", "scan_dir", "websock_handlers_map_file", "reload"),
         *("use_tls", "private_key", "certificate", "tls_client_auth", "tls_client_ca"),
         *("log_file", "log_level", "log_format", "log_max", "log_count", "deflate_log_level"),
-        *("thread_monitor_interval_in_sec",),
+        *("thread_monitor_interval_in_sec", "workers"),
     }
 )
 

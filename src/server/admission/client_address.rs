@@ -123,10 +123,11 @@ mod tests {
     }
 
     fn admission(per_address: usize) -> Arc<Admission> {
-        Admission::new(&ConnectionLimits {
+        let limits = ConnectionLimits {
             connections_per_address: Some(per_address),
             ..ConnectionLimits::default()
-        })
+        };
+        Admission::new(&limits, None)
     }
 
     fn address(text: &str) -> Option<SocketAddr> {

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use super::shared_counts::SharedCounts;
 use crate::{
     locks::lock,
     server::{http::refusal::Refusal, limits::ConnectionLimits},
@@ -38,6 +39,8 @@ impl LimitReached {
 pub(in crate::server) struct Admission {
     total: usize,
     per_address: usize,
+    /// The counts of all workers, if there are several.
+    shared: Option<Arc<SharedCounts>>,
     taken: Mutex<Taken>,
 }
 
@@ -60,10 +63,14 @@ struct Held {
 }
 
 impl Admission {
-    pub(in crate::server) fn new(limits: &ConnectionLimits) -> Arc<Self> {
+    pub(in crate::server) fn new(
+        limits: &ConnectionLimits,
+        shared: Option<Arc<SharedCounts>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             total: limits.connections.unwrap_or(usize::MAX),
             per_address: limits.connections_per_address.unwrap_or(usize::MAX),
+            shared,
             taken: Mutex::default(),
         })
     }
@@ -77,7 +84,11 @@ impl Admission {
             return Ok(ConnectionPermit(None));
         }
         let mut taken = lock(&self.taken);
-        if taken.total >= self.total {
+        let has_room = match &self.shared {
+            Some(shared) => shared.take(self.total),
+            None => taken.total < self.total,
+        };
+        if !has_room {
             return Err(LimitReached { option: TOTAL, limit: self.total });
         }
         taken.total += 1;
@@ -106,26 +117,37 @@ impl ConnectionPermit {
         }
         let mut taken = lock(&admission.taken);
         if let Some(next) = next {
-            let count = taken.by_address.entry(next).or_default();
-            if *count >= admission.per_address {
+            if !admission.take_address(&mut taken, next) {
                 let limit = admission.per_address;
                 return Err(LimitReached { option: PER_ADDRESS, limit });
             }
-            *count += 1;
         }
-        taken.leave(std::mem::replace(&mut *own, next));
+        admission.leave_address(&mut taken, std::mem::replace(&mut *own, next));
         Ok(())
     }
 }
 
-impl Taken {
+impl Admission {
+    /// Adds one connection of an address, if there is room.
+    fn take_address(&self, taken: &mut Taken, address: IpAddr) -> bool {
+        if let Some(shared) = &self.shared {
+            return shared.take_address(address, self.per_address);
+        }
+        let count = taken.by_address.entry(address).or_default();
+        let has_room = *count < self.per_address;
+        *count += usize::from(has_room);
+        has_room
+    }
+
     /// Removes one connection of an address.
-    fn leave(&mut self, address: Option<IpAddr>) {
+    fn leave_address(&self, taken: &mut Taken, address: Option<IpAddr>) {
         let Some(address) = address else { return };
-        if let Some(count) = self.by_address.get_mut(&address) {
+        if let Some(shared) = &self.shared {
+            shared.leave_address(address);
+        } else if let Some(count) = taken.by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                self.by_address.remove(&address);
+                taken.by_address.remove(&address);
             }
         }
     }
@@ -136,7 +158,10 @@ impl Drop for Held {
         let address = lock(&self.address).take();
         let mut taken = lock(&self.admission.taken);
         taken.total -= 1;
-        taken.leave(address);
+        if let Some(shared) = &self.admission.shared {
+            shared.leave();
+        }
+        self.admission.leave_address(&mut taken, address);
     }
 }
 
@@ -156,11 +181,12 @@ mod tests {
     use super::*;
 
     fn admission(total: Option<usize>, per_address: Option<usize>) -> Arc<Admission> {
-        Admission::new(&ConnectionLimits {
+        let limits = ConnectionLimits {
             connections: total,
             connections_per_address: per_address,
             ..ConnectionLimits::default()
-        })
+        };
+        Admission::new(&limits, None)
     }
 
     fn peer(address: &str) -> Option<SocketAddr> {

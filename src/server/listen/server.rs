@@ -86,7 +86,7 @@ impl Server {
         )?;
         let state = ServerState {
             http: HttpServer::new(&config, events.clone()),
-            admission: Admission::new(&config.limits),
+            admission: Admission::new(&config.limits, config.shared_counts.clone()),
             arrivals: Arrivals::default(),
             refused: Repeated::default(),
             without_header: Repeated::default(),

@@ -1,0 +1,46 @@
+"""`python -m fastwsh.workers`: a worker, which only its parent can start."""
+
+import logging
+import os
+import sys
+from contextlib import suppress
+
+import fastwsh.pywebsocket
+from fastwsh import cli, handler_modules, logs
+from fastwsh.config import ConfigError
+from fastwsh.workers.channel import Channel
+
+_ARGUMENTS = 2
+
+
+def main() -> int:
+    """Run a worker until its parent ends it or has ended; return the exit status."""
+    # its number and how many there are, for people who look at processes, and the socket
+    if len(sys.argv) != _ARGUMENTS + 1 or not sys.argv[-1].isdecimal():
+        sys.stderr.write("fastwsh: workers are started by python -m fastwsh --workers N\n")
+        return 2
+    channel = Channel(int(sys.argv[-1]))
+    try:
+        settings = channel.receive_settings()
+    except (EOFError, OSError):
+        return 1
+    options = settings.options
+    channel.start(cli.stop_seconds(options))
+    sys.path[:], sys.argv[:] = settings.path, settings.arguments
+    options.worker.take_over()
+    try:
+        os.chdir(settings.folder)
+        logs.configure(options)
+        fastwsh.pywebsocket.install()
+        with handler_modules.importable([os.path.realpath(options.websock_handlers)]):
+            return cli.serve(options, channel, channel.announce)
+    except (ConfigError, OSError) as error:
+        logging.getLogger("fastwsh.cli").debug("start-up failed", exc_info=True)
+        channel.failed(str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        sys.exit(main())
+    sys.exit(130)

@@ -1,0 +1,370 @@
+"""The parent: starts the workers, passes signals on, and speaks for all of them."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from fastwsh import banner, listeners, logs, metrics
+from fastwsh.access import AccessLog
+from fastwsh.config import ConfigError
+from fastwsh.notify import Notifier
+from fastwsh.workers.answers import MetricsServer
+from fastwsh.workers.place import Place, Settings
+from fastwsh.workers.process import Worker
+from fastwsh.workers.shares import Shares
+from fastwsh.workers.sockets import SocketSets
+
+__all__ = ["WorkerError", "run"]
+
+# A SIGTERM this soon after the first signal is the same one: timeout(1) sends it twice.
+_SAME_SIGNAL_SECONDS: Final = 0.2
+# What a worker may need beyond its own limits before it is killed.
+_KILL_MARGIN_SECONDS: Final = 2.0
+# The time to end at once: a worker runs functions of atexit for a second.
+_END_SECONDS: Final = 3.0
+# A worker that needs longer for its certificates does not delay the answer to the service manager.
+_RENEW_SECONDS: Final = 10.0
+
+_LOGGER: Final = logging.getLogger("fastwsh.workers")
+
+
+class WorkerError(ConfigError):
+    """A worker cannot start: `str()` is one sentence.
+
+    Attributes:
+        status: The exit status of the worker, and now of the program.
+    """
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class _Failure:
+    status: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class _Up:
+    """All workers have been ready."""
+
+
+_Event = signal.Signals | _Failure | _Up
+
+
+def run(
+    options: argparse.Namespace,
+    count: int,
+    *,
+    folder: str,
+    log: logging.Handler,
+    stop_seconds: float,
+) -> int:
+    """Serve with several workers until a signal ends it; return the exit status.
+
+    Args:
+        options: After all checks; the current folder is the document root.
+        count: How many workers.
+        folder: The folder in which the program was started.
+        log: Where log lines go.
+        stop_seconds: How long a worker may need to end.
+
+    Raises:
+        ConfigError: An option cannot be used.
+        WorkerError: A worker could not start.
+    """
+    if getattr(options, "http3", False):
+        raise ConfigError(
+            f"--http3 needs one process, for a connection must find its process again when its "
+            f"client has a new address; leave out --http3 or --workers {count}"
+        )
+    options.fd = [*(options.fd or ()), *listeners.take_inherited(os.environ)]
+    notifier = Notifier.take_from(os.environ)
+    port = metrics.MetricsPort()
+    with contextlib.ExitStack() as stack:
+        stack.callback(notifier.close)
+        sockets = SocketSets(options, count)
+        stack.callback(sockets.close)
+        stack.callback(port.close)
+        port.open(options)
+        shares = Shares(options, count)
+        stack.callback(shares.close)
+        access_log = AccessLog(options.access_log, options) if options.access_log else None
+        parent = _Parent(options, sockets, shares, port, notifier, log, access_log)
+        return asyncio.run(parent.run(count, folder, stop_seconds))
+
+
+class _Parent:
+    """See `run`."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        sockets: SocketSets,
+        shares: Shares,
+        port: metrics.MetricsPort,
+        notifier: Notifier,
+        log: logging.Handler,
+        access_log: AccessLog | None,
+    ) -> None:
+        self._options = options
+        self._sockets = sockets
+        self._shares = shares
+        self._port = port
+        self._notifier = notifier
+        self._log = log
+        self._access_log = access_log
+        self._workers: list[Worker] = []
+        self._events: asyncio.Queue[_Event] = asyncio.Queue()
+        self._renewing: set[int] = set()
+        self._renewed = asyncio.Event()
+        self._status = ""
+        self.is_starting = True
+        self.is_stopping = False
+
+    async def run(self, count: int, folder: str, stop_seconds: float) -> int:
+        log_formatter = self._log.formatter
+        self._log.setFormatter(_Mixed(log_formatter))
+        try:
+            with self._signals():
+                self._workers = [Worker(number, folder, self) for number in range(1, count + 1)]
+                answering = MetricsServer(self._workers, lambda: self.is_stopping)
+                await answering.start(self._port)
+                self._answering = answering
+                tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
+                watching = asyncio.create_task(self._watch())
+                try:
+                    return await self._serve(tasks, stop_seconds)
+                finally:
+                    watching.cancel()
+                    for worker in self._workers:
+                        worker.send_signal(signal.SIGKILL)
+        finally:
+            self._log.setFormatter(log_formatter)
+
+    async def _serve(self, tasks: list["asyncio.Task[None]"], stop_seconds: float) -> int:
+        background = set()
+        while True:
+            match await self._events.get():
+                case signal.Signals.SIGHUP:
+                    background.add(asyncio.create_task(self._renew()))
+                case signal.Signals() as number:
+                    was_up = not self.is_starting
+                    self.is_starting = False
+                    status = await self._stop(number, tasks, stop_seconds)
+                    if was_up or status:
+                        return status
+                    # the program has not been up, and ends as it would by default
+                    return 128 + number
+                case _Failure(status=status, sentence=sentence):
+                    self.is_starting = False
+                    await self._stop_workers(tasks, _END_SECONDS)
+                    raise WorkerError(sentence, status)
+                case _Up():
+                    self._tell_up()
+
+    # --- what workers report ---------------------------------------------------------------------
+
+    def settings(self, number: int, log_descriptor: int) -> Settings:
+        options = argparse.Namespace(**vars(self._options))
+        entries = self._sockets.of(number)
+        options.start_warnings = ()
+        options.worker = Place(
+            number,
+            len(self._workers),
+            [(listener.fileno(), info) for listener, info in entries],
+            self._port.urls,
+            log_descriptor,
+            self._shares.of(number),
+        )
+        folder = os.getcwd()  # noqa: PTH109 (a string)
+        return Settings(options, folder, sys.path, sys.argv)
+
+    def changed(self, worker: Worker) -> None:
+        if worker.state != "reloading" and worker.number in self._renewing:
+            self._renewing.discard(worker.number)
+            self._renewed.set()
+        if self.is_starting:
+            if all(other.state == "ready" and other.banner for other in self._workers):
+                self.is_starting = False
+                self._events.put_nowait(_Up())
+        elif not self.is_stopping:
+            self._tell_status()
+
+    def write(self, kind: str, level: int, text: str) -> None:
+        if kind == "access" and self._access_log is not None:
+            self._access_log.write_line(text)
+            return
+        values = {"name": _Mixed.NAME, "msg": text, "levelno": level}
+        self._log.handle(logging.makeLogRecord(values))
+
+    def ended(self, worker: Worker) -> None:
+        self._shares.release(worker.number)
+        self._answering.ended(worker)
+
+    def fail(self, status: int, sentence: str) -> None:
+        self._events.put_nowait(_Failure(status, sentence))
+
+    # --- what the parent tells -------------------------------------------------------------------
+
+    def _tell_up(self) -> None:
+        for address in self._sockets.addresses:
+            _LOGGER.info("Listening on %s", address)
+        for url in self._port.urls:
+            _LOGGER.info("Metrics on %s", url)
+        for line in self._workers[0].banner:
+            banner.say(line)
+        self._status = self._describe()
+        self._notifier.ready(self._status)
+
+    def _describe(self) -> str:
+        ready = [worker for worker in self._workers if worker.state in {"ready", "reloading"}]
+        status = next((worker.status for worker in ready if worker.status), "Serving nothing")
+        count = len(self._workers)
+        share = f"{count}" if len(ready) == count else f"{len(ready)} of {count}"
+        return f"{status} in {share} workers"
+
+    def _tell_status(self) -> None:
+        status = self._describe()
+        if self._notifier.is_active and status != self._status:
+            self._status = status
+            self._notifier.status(status)
+
+    async def _watch(self) -> None:
+        """Tell the watchdog as long as all workers are alive and answer."""
+        seconds = self._notifier.beat_seconds
+        while seconds is not None:
+            asked = [worker for worker in self._workers if worker.is_alive or not self.is_stopping]
+            answers = await asyncio.gather(*(worker.ask("ping", seconds) for worker in asked))
+            wait = seconds / 2
+            if not self.is_starting and all(
+                answer is not None or (self.is_stopping and not worker.is_alive)
+                for worker, answer in zip(asked, answers, strict=True)
+            ):
+                wait = min(self._notifier.beat(), wait)
+            await asyncio.sleep(max(wait, 0.01))
+
+    # --- signals ---------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Take the signals that have Python's default, if this is the main thread."""
+        loop = asyncio.get_running_loop()
+        taken = []
+        if threading.current_thread() is threading.main_thread():
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if self._options.use_tls or self._log_files() or self._notifier.is_active:
+                numbers.append(signal.SIGHUP)
+            for number in numbers:
+                handler = signal.getsignal(number)
+                # asyncio has put its own in the place of Python's
+                is_asyncios = getattr(handler, "__module__", "") == "functools"
+                if handler in {signal.default_int_handler, signal.SIG_DFL} or is_asyncios:
+                    loop.add_signal_handler(number, self._events.put_nowait, number)
+                    taken.append(number)
+        try:
+            yield
+        finally:
+            for number in taken:
+                loop.remove_signal_handler(number)
+
+    def _log_files(self) -> list[logs.LogFile]:
+        files = [self._access_log.file] if self._access_log and self._access_log.file else []
+        return logs.log_files() + files
+
+    async def _renew(self) -> None:
+        """Open log files again, and let the workers read their certificates again."""
+        self._notifier.reloading()
+        files = self._log_files()
+        for file in files:
+            try:
+                file.reopen()
+            except OSError as error:
+                _LOGGER.error("Cannot open the log file anew: %s", error)  # noqa: TRY400
+        if files:
+            _LOGGER.info("Log files opened anew")
+        # one that is starting will read the new files anyway, and has no handler for the signal
+        ready = [worker for worker in self._workers if worker.state == "ready"]
+        self._renewing.update(worker.number for worker in ready)
+        for worker in ready:
+            worker.state = "reloading"
+            worker.send_signal(signal.SIGHUP)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RENEW_SECONDS):
+                while self._renewing:
+                    self._renewed.clear()
+                    await self._renewed.wait()
+        if not self.is_stopping:
+            self._status = self._describe()
+            self._notifier.ready(self._status)
+
+    async def _stop(
+        self, first: signal.Signals, tasks: list["asyncio.Task[None]"], stop_seconds: float
+    ) -> int:
+        """Close every connection; return the exit status. A second signal ends the workers."""
+        self.is_stopping = True
+        timeout = self._options.shutdown_timeout
+        _LOGGER.info("Stopping; connections have %g s to close", timeout)
+        self._notifier.stopping(f"Stopping; connections have {timeout:g} s to close")
+        if first is signal.SIGINT:
+            banner.say("Stopping; press Ctrl-C again to stop now")
+        started = time.monotonic()
+        stopping = asyncio.create_task(
+            self._stop_workers(tasks, stop_seconds + _KILL_MARGIN_SECONDS)
+        )
+        while not stopping.done():
+            event = asyncio.create_task(self._events.get())
+            await asyncio.wait({stopping, event}, return_when=asyncio.FIRST_COMPLETED)
+            if not event.done():
+                event.cancel()
+                break
+            number = event.result()
+            if not isinstance(number, signal.Signals) or number is signal.SIGHUP:
+                continue
+            is_same = number is signal.SIGTERM
+            if is_same and time.monotonic() < started + _SAME_SIGNAL_SECONDS:
+                continue
+            for worker in self._workers:
+                worker.send_signal(signal.SIGINT)
+            await asyncio.wait({stopping}, timeout=_END_SECONDS)
+            return 128 + number
+        return 0
+
+    async def _stop_workers(self, tasks: list["asyncio.Task[None]"], seconds: float) -> None:
+        """End the workers, and kill those that have not ended in time."""
+        self._sockets.close()
+        for worker in self._workers:
+            worker.stop()
+        _, left = await asyncio.wait(tasks, timeout=seconds)
+        for worker in self._workers:
+            worker.send_signal(signal.SIGKILL)
+        if left:
+            await asyncio.wait(left, timeout=_END_SECONDS)
+
+
+class _Mixed(logging.Formatter):
+    """Formats the parent's own records, and leaves lines of workers as they are.
+
+    Args:
+        own: For the parent's own.
+    """
+
+    NAME: Final = "fastwsh.workers.line"
+
+    def __init__(self, own: logging.Formatter | None) -> None:
+        super().__init__()
+        self._own = own or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.msg if record.name == self.NAME else self._own.format(record)

@@ -1,0 +1,106 @@
+"""Adds up the metrics of all workers.
+
+Counters are sums, and do not fall when a worker is replaced: what it had counted stays. Gauges, and
+what is about a process, stand there for each worker, with a label.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["Sums"]
+
+_Values = dict[str, float]
+
+# The same in all workers.
+_COMMON: Final = frozenset({"fastwsh_build_info"})
+
+
+class Sums:
+    """What the workers have counted."""
+
+    def __init__(self) -> None:
+        # name: type and help, in the order in which they are told
+        self._families: dict[str, tuple[str, str]] = {}
+        # by worker: what the current process said last, and what those before it had counted
+        self._current: dict[int, _Values] = {}
+        self._kept: dict[int, _Values] = {}
+
+    def update(self, worker: int, text: str) -> None:
+        """Take what a worker says now."""
+        values: _Values = {}
+        for line in text.splitlines():
+            if line.startswith("# "):
+                _, word, name, rest = line.split(" ", 3)
+                kind, help_text = self._families.get(name, ("", ""))
+                changed = (rest, help_text) if word == "TYPE" else (kind, rest)
+                self._families[name] = changed
+            elif line:
+                sample, _, value = line.rpartition(" ")
+                values[sample] = float(value)
+        self._current[worker] = values
+
+    def keep(self, worker: int) -> None:
+        """Keep the counters of a worker whose process has ended."""
+        kept = self._kept.setdefault(worker, {})
+        for sample, value in self._current.pop(worker, {}).items():
+            if self._is_counter(sample):
+                kept[sample] = kept.get(sample, 0) + value
+
+    def to_text(self, workers: Mapping[int, tuple[bool, int]]) -> str:
+        """Return all metrics.
+
+        Args:
+            workers: For each, whether it is ready, and how often it was started.
+        """
+        by_family: dict[str, _Values] = {name: {} for name in self._families}
+        for number in workers:
+            current, kept = self._current.get(number, {}), self._kept.get(number, {})
+            for sample in {**kept, **current}:
+                name = _name(sample)
+                value = kept.get(sample, 0) + current.get(sample, 0)
+                family = by_family[name]
+                if name in _COMMON:
+                    family[sample] = value
+                elif self._is_counter(sample) and name.startswith("fastwsh_"):
+                    family[sample] = family.get(sample, 0) + value
+                else:
+                    family[_with_label(sample, number)] = value
+        lines = []
+        for name, family in by_family.items():
+            kind, help_text = self._families[name]
+            lines += _lines(name, kind, help_text, family)
+        states = {
+            f'fastwsh_worker_ready{{worker="{number}"}}': float(is_ready)
+            for number, (is_ready, _) in workers.items()
+        }
+        starts = {
+            f'fastwsh_worker_starts_total{{worker="{number}"}}': float(count)
+            for number, (_, count) in workers.items()
+        }
+        help_text = "Whether the worker accepts connections."
+        lines += _lines("fastwsh_worker_ready", "gauge", help_text, states)
+        help_text = "How often a process was started for the worker."
+        lines += _lines("fastwsh_worker_starts_total", "counter", help_text, starts)
+        return "\n".join([*lines, ""])
+
+    def _is_counter(self, sample: str) -> bool:
+        return self._families[_name(sample)][0] == "counter"
+
+
+def _lines(name: str, kind: str, help_text: str, samples: _Values) -> list[str]:
+    told = [f"{sample} {_number(value)}" for sample, value in samples.items()]
+    return [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}", *told]
+
+
+def _name(sample: str) -> str:
+    return sample.partition("{")[0]
+
+
+def _with_label(sample: str, worker: int) -> str:
+    name, _, labels = sample.partition("{")
+    more = f",{labels}" if labels else "}"
+    return f'{name}{{worker="{worker}"{more}'
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)

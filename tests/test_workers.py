@@ -1,0 +1,388 @@
+"""`--workers`: processes that share the sockets, and what the parent does when one of them ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from conftest import Server, StartServer, WriteHandler, clean_environment, run_fastwsh
+from fastwsh.workers.process import pause_after
+from wire import DEADLINE_SECONDS, Client
+from workers_support import (
+    ECHO,
+    WORKERS,
+    echoes,
+    is_alive,
+    kill,
+    next_pid,
+    one_to_each,
+    open_echo,
+    pids,
+    wait_until,
+)
+
+ENDING = [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGUSR1, signal.SIGHUP]
+
+
+NOT_TODAY = """\
+def web_socket_startup(app):
+    raise ValueError("not today")
+
+def web_socket_do_extra_handshake(request):
+    pass
+
+def web_socket_transfer_data(request):
+    pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def echo(write_handler: WriteHandler) -> None:
+    write_handler("echo", ECHO)
+
+
+def test_connections_spread_over_the_workers(start_server: StartServer):
+    server = start_server(*WORKERS)
+    with one_to_each(server) as clients:
+        assert set(clients) == {pid for (pid,) in pids(server).values()}
+        assert server.process.pid not in clients
+        assert all(map(echoes, clients.values()))
+
+
+@pytest.mark.parametrize("way", ["unix", "inherited"])
+def test_one_socket_may_be_shared(start_server: StartServer, tmp_path: Path, way: str):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        if way == "inherited":
+            listener.bind(path)
+            listener.listen()
+            number = listener.fileno()
+            server = start_server(*WORKERS, listen=[f"--fd={number}"], pass_fds=[number])
+        else:
+            server = start_server(*WORKERS, listen=["--uds", path])
+
+        def connect() -> Client:
+            connected = socket.socket(socket.AF_UNIX)
+            connected.settimeout(DEADLINE_SECONDS)
+            connected.connect(path)
+            return Client.over(connected)
+
+        with connect() as client:
+            client.handshake("/echo")
+            pid = int(client.read_frame().payload)
+            assert pid in {pid for (pid,) in pids(server).values()}
+            kill(pid)
+            client.read_to_end()
+        with connect() as client:
+            client.handshake("/echo")
+            assert int(client.read_frame().payload) != pid
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert Path(path).exists() == (way == "inherited")
+
+
+def test_two_servers_do_not_share_a_port(start_server: StartServer, tmp_path: Path):
+    server = start_server(*WORKERS)
+    refused = run_fastwsh(
+        *WORKERS, "-H", "127.0.0.1", "-p", str(server.port), "--log-level", "info", cwd=tmp_path
+    )
+    assert refused.returncode == 1
+    assert f"port {server.port} of 127.0.0.1 is already in use" in refused.stderr
+    assert "Worker" not in refused.stderr
+
+
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
+def test_a_worker_that_ends_is_replaced(start_server: StartServer, number: signal.Signals):
+    """With open connections, and again when nobody is connected."""
+    server = start_server(*WORKERS, "--shutdown-timeout", "0.1")
+    first = pids(server)[1][0]
+    if number is signal.SIGHUP:
+        # which renews certificates in a worker, and ends nothing
+        kill(first, number)
+        with one_to_each(server) as clients:
+            assert first in clients
+        return
+    with one_to_each(server) as clients:
+        kill(first, number)
+        how = "status 0" if number is signal.SIGTERM else number.name
+        server.log.wait_for(rf"\[WARNING\] fastwsh.workers: Worker 1 .*{how}; starting it again")
+        second = next_pid(server, 1, first)
+        [other] = set(clients) - {first}
+        assert echoes(clients[other])
+    with one_to_each(server) as clients:
+        assert set(clients) == {second, other}
+    kill(second, number)
+    third = next_pid(server, 1, second)
+    with one_to_each(server) as clients:
+        assert set(clients) == {third, other}
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_replaced(
+    start_server: StartServer, write_handler: WriteHandler, tmp_path: Path
+):
+    write_handler(
+        "once",
+        "import os, pathlib, signal\n"
+        f"if not (mark := pathlib.Path({str(tmp_path / 'mark')!r})).exists():\n"
+        "    mark.touch()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def web_socket_do_extra_handshake(request):\n    pass\n"
+        "def web_socket_transfer_data(request):\n    pass\n",
+    )
+    server = start_server(*WORKERS)
+    server.log.wait_for("was ended by SIGKILL; starting it again in 0.1 s")
+    assert sum(map(len, pids(server).values())) in {3, 4}
+    with one_to_each(server) as clients:
+        assert all(map(echoes, clients.values()))
+
+
+def test_the_backlog_of_a_dead_worker_is_served_by_its_successor(start_server: StartServer):
+    server = start_server(*WORKERS)
+    first = pids(server)[1][0]
+    with ExitStack() as stack:
+        kill(first, signal.SIGSTOP)
+        # about half of them wait for a worker that does not accept
+        clients = [stack.enter_context(server.connect()) for _ in range(20)]
+        for client in clients:
+            client.send_request("/echo")
+        kill(first)
+        second = next_pid(server, 1, first)
+        served = []
+        for client in clients:
+            assert client.read_response().status == 101
+            served.append(int(client.read_frame().payload))
+        assert set(served) == {second, pids(server)[2][0]}
+
+
+def test_the_pause_grows(start_server: StartServer, handler_root: Path):
+    assert [pause_after(deaths) for deaths in range(5)] == [0, 0.1, 0.2, 0.4, 0.8]
+    assert pause_after(9) == pause_after(9999) == 10
+    server = start_server(*WORKERS)
+    first = pids(server)[1][0]
+    # whoever starts now cannot
+    (handler_root / "bad_wsh.py").write_text(
+        NOT_TODAY,
+        encoding="utf-8",
+    )
+    kill(first)
+    for seconds in ("0.2", "0.4", "0.8"):
+        server.log.wait_for(
+            rf"\[ERROR\] .*Worker 1 cannot start: .*not today.*; starting it again in {seconds} s"
+        )
+    (handler_root / "bad_wsh.py").unlink()
+    with one_to_each(server):
+        pass
+
+
+class TestStart:
+    def test_a_bad_option_ends_before_any_worker(self, tmp_path: Path):
+        refused = run_fastwsh("--workers", "2", "-w", "missing", cwd=tmp_path)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("fastwsh: cannot use the handler root")
+        assert refused.stderr.count("\n") == 1
+
+    def test_a_failure_of_the_handlers_is_one_sentence(
+        self, write_handler: WriteHandler, tmp_path: Path
+    ):
+        write_handler(
+            "bad",
+            NOT_TODAY,
+        )
+        refused = run_fastwsh(*WORKERS, "-p", "0", cwd=tmp_path)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("fastwsh: web_socket_startup of ")
+        assert refused.stderr.count("\n") == 1
+
+    def test_a_worker_that_exits_ends_the_server_with_its_status(
+        self, write_handler: WriteHandler, tmp_path: Path
+    ):
+        write_handler("bad", "import os\nos._exit(7)\ndef web_socket_transfer_data(r):\n    pass\n")
+        ended = run_fastwsh(*WORKERS, "-p", "0", cwd=tmp_path)
+        assert ended.returncode == 7
+        assert "ended with status 7 while it started" in ended.stderr
+
+    def test_workers_are_started_by_their_parent_alone(self, tmp_path: Path):
+        ended = subprocess.run(
+            [sys.executable, "-m", "fastwsh.workers"],
+            cwd=tmp_path,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+        )
+        assert ended.returncode == 2
+        assert "python -m fastwsh --workers N" in ended.stderr
+
+    def test_http3_needs_one_process(self, tmp_path: Path):
+        refused = run_fastwsh(*WORKERS, "--http3", "-p", "0", cwd=tmp_path)
+        assert refused.returncode == 1
+        assert "--http3 needs one process" in refused.stderr
+
+    def test_one_worker_is_the_plain_process(self, start_server: StartServer):
+        server = start_server("-w", "handlers", "--workers", "1")
+        client, pid = open_echo(server)
+        client.close()
+        assert pid == server.process.pid
+
+
+class TestCount:
+    @pytest.mark.parametrize(
+        ("arguments", "variables"),
+        [
+            ([], {"WEB_CONCURRENCY": "2"}),
+            (["--workers=2"], {"WEB_CONCURRENCY": "nonsense", "FASTWSH_WORKERS": "3"}),
+            ([], {"WEB_CONCURRENCY": "5", "FASTWSH_WORKERS": "2"}),
+            (["--config=config"], {"WEB_CONCURRENCY": "5"}),
+        ],
+        ids=["WEB_CONCURRENCY", "command line", "FASTWSH_WORKERS", "file"],
+    )
+    def test_comes_from(
+        self,
+        start_server: StartServer,
+        tmp_path: Path,
+        arguments: list[str],
+        variables: dict[str, str],
+    ):
+        (tmp_path / "config").write_text("[pywebsocket]\nworkers = 2\n", encoding="utf-8")
+        server = start_server("-w", "handlers", *arguments, env=variables)
+        assert set(pids(server)) == {1, 2}
+
+    @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "99999", "\N{SUPERSCRIPT TWO}"])
+    def test_is_refused(self, tmp_path: Path, value: str):
+        for result in (
+            run_fastwsh(f"--workers={value}", cwd=tmp_path),
+            run_fastwsh(cwd=tmp_path, env={"WEB_CONCURRENCY": value}),
+        ):
+            assert result.returncode == 2
+            assert f"{value!r} is not a number of workers (1 to 1024, or auto)" in result.stderr
+
+    def test_auto_is_the_processors_that_the_process_may_use(
+        self, start_server: StartServer, tmp_path: Path
+    ):
+        server = start_server("-w", "handlers", "--workers", "auto")
+        expected = len(os.sched_getaffinity(0))
+        # a quota of the container may allow less
+        assert len(pids(server) or {1: []}) <= expected
+        command = [sys.executable, "-m", "fastwsh", "-w", "handlers", "--workers=auto", "--check"]
+        subprocess.run(
+            command, cwd=tmp_path, env=clean_environment(), check=True, timeout=DEADLINE_SECONDS
+        )
+
+
+@pytest.fixture
+def started(start_server: StartServer) -> Server:
+    return start_server(*WORKERS, "--shutdown-timeout", "0.5")
+
+
+def test_no_worker_outlives_a_parent_that_was_killed(started: Server):
+    with one_to_each(started) as clients:
+        started.process.kill()
+        started.process.wait(DEADLINE_SECONDS)
+        for client in clients.values():
+            assert client.read_frame().close_code == 1001
+    for pid in clients:
+        wait_until(lambda pid=pid: not is_alive(pid), "a worker lives on")
+
+
+def test_nor_does_one_that_is_frozen_or_busy(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler(
+        "busy", "request.ws_stream.send_message('here')\nimport re\nre.match('(a*)*b', 'a' * 99)\n"
+    )
+    server = start_server(*WORKERS, "--shutdown-timeout", "0", "--cleanup-timeout", "0")
+    workers = [pid for (pid,) in pids(server).values()]
+    with server.connect() as client:
+        client.handshake("/busy")
+        kill(workers[0], signal.SIGSTOP)
+        server.process.kill()
+        server.process.wait(DEADLINE_SECONDS)
+        for pid in workers:
+            wait_until(lambda pid=pid: not is_alive(pid), "a worker lives on")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_signal_ends_all(started: Server, number: signal.Signals):
+    with one_to_each(started) as clients:
+        started.send_signal(number)
+        for client in clients.values():
+            assert client.read_frame().close_code == 1001
+            client.send_close(1001)
+        assert started.wait() == 0
+    assert not any(map(is_alive, clients))
+    with pytest.raises(ConnectionRefusedError):
+        started.connect()
+
+
+def test_a_second_signal_ends_all_at_once(start_server: StartServer, write_handler: WriteHandler):
+    write_handler("sleeper", "import time\ntime.sleep(3600)\n")
+    server = start_server(*WORKERS, "--shutdown-timeout", "3600")
+    with server.connect() as client:
+        client.handshake("/sleeper")
+        server.send_signal(signal.SIGTERM)
+        server.log.wait_for(r"\[worker \d\] fastwsh.cli: Stopping")
+        server.send_signal(signal.SIGINT)
+        assert server.wait() == 128 + signal.SIGINT
+    assert not any(is_alive(pid) for (pid,) in pids(server).values())
+
+
+def test_a_handler_that_sleeps_does_not_keep_the_server_alive(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler("sleeper", "import time\ntime.sleep(3600)\n")
+    server = start_server(*WORKERS, "--shutdown-timeout", "0", "--cleanup-timeout", "0")
+    with server.connect() as client:
+        client.handshake("/sleeper")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_worker_that_ends_while_all_stop_is_not_replaced(
+    start_server: StartServer, write_handler: WriteHandler, number: signal.Signals
+):
+    write_handler("sleeper", "import time\ntime.sleep(3600)\n")
+    server = start_server(*WORKERS, "--shutdown-timeout", "1", "--cleanup-timeout", "0")
+    with server.connect() as client:
+        client.handshake("/sleeper")
+        server.send_signal(signal.SIGTERM)
+        server.log.wait_for(r"\[worker \d\] fastwsh.cli: Stopping")
+        for (pid,) in pids(server).values():
+            if is_alive(pid):
+                kill(pid, number)
+        assert server.wait() == 0
+    assert "starting it again" not in server.log.text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_signal_before_the_server_is_up_ends_it(
+    write_handler: WriteHandler, tmp_path: Path, number: signal.Signals
+):
+    write_handler(
+        "slow", "import time\ntime.sleep(3600)\ndef web_socket_transfer_data(r):\n    pass\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "fastwsh", *WORKERS, "-p", "0", "--log-level", "info"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        server = Server(process)
+        try:
+            server.log.wait_for("Worker 2 is process")
+            started = time.monotonic()
+            server.send_signal(number)
+            assert server.wait() == 128 + number
+            assert time.monotonic() - started < DEADLINE_SECONDS
+        finally:
+            server.kill()
+    assert not any(is_alive(pid) for (pid,) in pids(server).values())
+    assert "Traceback" not in server.log.text()
