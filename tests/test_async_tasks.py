@@ -99,6 +99,25 @@ class TestBlockingNames:
                 own = [message for message in seen if message.endswith(letter)]
                 assert own == [b"%d" % number + letter * 10_000 for number in range(100)]
 
+    def test_a_coroutine_receives_while_a_thread_sends(self, serve: Serve) -> None:
+        lines = (
+            "done, blocking = threading.Event(), ws.blocking\n"
+            "def flood():\n"
+            "    while not done.is_set():\n        blocking.send_message('x' * 10_000)\n"
+            "thread = threading.Thread(target=flood)\nthread.start()\n"
+            "async for message in ws:\n    await ws.send_message(message)\n"
+            "done.set()\nawait asyncio.to_thread(thread.join)"
+        )
+        server = serve(echo=coroutine(lines, "import threading"))
+        with server.connect() as client:
+            client.handshake("/echo")
+            for number in range(100):
+                message = Frame(TEXT, b"%d" % number)
+                client.send_frame(TEXT, message.payload)
+                while client.read_frame() != message:
+                    pass
+            client.send_close()
+
 
 class TestTasks:
     def test_two_tasks_share_a_stream(self, serve: Serve) -> None:

@@ -18,12 +18,32 @@ impl Transport {
             send_half => send_half?,
         };
         self.take_queued(&mut send_half);
-        send_half.flush_and_keep_error(wait);
+        let is_sent = send_held(&mut send_half, wait);
         send_half.check()?;
-        let is_sent = !send_half.has_held();
         drop(send_half);
         self.send_server_close();
         Ok(is_sent)
+    }
+
+    /// As [`Self::drain`], for a caller that is about to receive; an error is kept for the next
+    /// caller that sends.
+    ///
+    /// While another caller is sending, this returns `true` unless frames are in the queue: that
+    /// caller may wait until the peer reads, and the peer until this caller has received.
+    pub fn drain_before_receiving(&self, wait: Wait<'_>) -> bool {
+        let mut send_half = match self.try_send_half() {
+            Some(send_half) => send_half,
+            None if !self.queue.has_some() => return true,
+            None => match self.take(&self.send_half, wait) {
+                Ok(send_half) => send_half,
+                Err(_) => return false,
+            },
+        };
+        self.take_queued(&mut send_half);
+        let is_sent = send_held(&mut send_half, wait);
+        drop(send_half);
+        self.send_server_close();
+        is_sent
     }
 
     /// Queues what a caller that does not wait could not send because another caller is sending.
@@ -63,6 +83,12 @@ impl Transport {
             let _ = send_half.want_end();
         }
     }
+}
+
+/// Sends what is held back. Returns whether all of it was sent.
+fn send_held(send_half: &mut SendHalf, wait: Wait<'_>) -> bool {
+    send_half.flush_and_keep_error(wait);
+    !send_half.has_held()
 }
 
 /// Whether somebody else is sending, and the caller does not wait for that.

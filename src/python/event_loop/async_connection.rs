@@ -213,14 +213,11 @@ impl AsyncConnection {
         if is_backed_up || !transport.is_more_buffered() && !transport.closing().is_close_received()
         {
             let parker = attempt.parker(py, transport);
-            if transport.has_held() {
-                transport.flush_before_wait(Wait::Park(&parker));
-                if transport.has_held() {
-                    // do not receive more, and so do not queue more pongs, for a peer that is not
-                    // reading
-                    self.set_awaits_input(false);
-                    return Err(Retry::WhenWoken.into());
-                }
+            if transport.has_held() && !transport.drain_before_receiving(Wait::Park(&parker)) {
+                // do not receive more, and so do not queue more pongs, for a peer that is not
+                // reading
+                self.set_awaits_input(false);
+                return Err(Retry::WhenWoken.into());
             }
             let is_drained = !transport.is_more_buffered()
                 && !parker.is_readable()

@@ -193,6 +193,12 @@ impl<'a, 'py> Parker<'a, 'py> {
         self.state.token(self.transport)
     }
 
+    /// Has the call go on, whatever an earlier step of it, such as sending held frames, would have
+    /// waited for.
+    fn go_on(&self) {
+        self.retry.set(None);
+    }
+
     fn again(&self, retry: Retry) -> io::Result<()> {
         self.retry.set(Some(retry));
         Err(io::ErrorKind::WouldBlock.into())
@@ -216,15 +222,16 @@ impl Park for Parker<'_, '_> {
     }
 
     fn pause(&self) -> io::Result<()> {
-        if self.transport.is_backed_up() {
-            self.transport.flush_before_wait(Wait::Park(self));
-            if self.transport.is_backed_up() {
-                return self.again(Retry::WhenWoken);
-            }
+        if self.transport.is_backed_up()
+            && !self.transport.drain_before_receiving(Wait::Park(self))
+            && self.transport.is_backed_up()
+        {
+            return self.again(Retry::WhenWoken);
         }
         if self.slice.is_some_and(is_over) {
             return self.again(Retry::AfterOthers);
         }
+        self.go_on();
         Ok(())
     }
 
@@ -233,6 +240,7 @@ impl Park for Parker<'_, '_> {
         if self.state.reactor().wake_reader(token, token.number()) {
             return self.again(Retry::WhenWoken);
         }
+        self.go_on();
         Ok(())
     }
 
@@ -241,6 +249,7 @@ impl Park for Parker<'_, '_> {
         if self.state.reactor().wake_writer(token, token.number()) {
             return self.again(Retry::WhenWoken);
         }
+        self.go_on();
         Ok(())
     }
 
@@ -251,6 +260,7 @@ impl Park for Parker<'_, '_> {
     ) -> io::Result<()> {
         lock_waiters.register(self.state.remote.waker(self.token()?.number()));
         if is_free() {
+            self.go_on();
             return Ok(());
         }
         self.again(Retry::WhenWoken)
