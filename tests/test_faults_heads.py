@@ -150,6 +150,9 @@ def test_a_refused_request_is_judged_once(server: Server) -> None:
         client.socket.shutdown(socket.SHUT_WR)
         assert client.read_response().status == 400
         assert client.read_to_end().endswith(b"</html>\n")
+    server.log.wait_for("Fragment identifiers MUST NOT be used")
+    # a second line would come before this
     assert_answers(server, "/echo")
+    server.log.wait_for("Established")
     server.kill()
     assert server.log.text().count("Fragment identifiers MUST NOT be used") == 1

@@ -3,6 +3,7 @@
 import re
 import resource
 import signal
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class TestDescriptors:
         return server
 
     def test_when_there_are_none_connections_wait_for_one(self, server: Server) -> None:
+        began = time.monotonic()
         with ExitStack() as stack:
             clients = [stack.enter_context(server.connect()) for _ in range(self.LIMIT + 20)]
             for client in clients:
@@ -91,9 +93,10 @@ class TestDescriptors:
                 client.close()
         assert_answers(server)
         server.log.wait_for("Connections are accepted again")
-        log = "\n".join(server.log.lines)
-        # not one line for each try
-        assert len(re.findall("Cannot accept", log)) < 5
+        # not one line for each try, however often descriptors become free and are used up
+        for told in ("Cannot accept", "accepted again"):
+            lines = [line for line in server.log.lines if told in line]
+            assert len(lines) <= 1 + (time.monotonic() - began) / 10
 
 
 class TestFullDisk:
@@ -142,4 +145,4 @@ def test_a_message_for_which_there_is_no_memory_costs_its_sender_alone(
         other.send_frame(TEXT, b"still here")
         assert other.read_frame() == Frame(TEXT, b"still here")
     assert server.process.poll() is None
-    assert "there is no memory for it" in "\n".join(server.log.lines)
+    server.log.wait_for("there is no memory for it")

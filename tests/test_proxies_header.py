@@ -165,6 +165,7 @@ def test_many_bad_ones_are_one_line(serve: Serve) -> None:
     with connected(server) as client:
         client.send(LINE)
         assert address_seen(client) == CLIENT
+    server.log.wait_for(r"\(--proxy-protocol\)")
     server.kill()
     assert server.log.text().count("(--proxy-protocol)") == 1
 

@@ -1,5 +1,6 @@
 """mypy and pyright accept what `tests/typed/right.py` does, and nothing that `wrong.py` does."""
 
+import inspect
 import json
 import re
 import shutil
@@ -95,7 +96,7 @@ def members(protocol: type) -> list[str]:
     names: set[str] = set()
     for part in protocol.__mro__:
         if part.__module__ == handler_types.__name__:
-            names |= {*vars(part).get("__annotations__", ()), *vars(part)}
+            names |= {*inspect.get_annotations(part), *vars(part)}
     return sorted(name for name in names if not name.startswith("_"))
 
 

@@ -19,6 +19,8 @@ pub(in crate::server) struct Repeated(Mutex<State>);
 struct State {
     told: Option<Instant>,
     untold: u64,
+    /// There was a line about the event, and none since about its end.
+    is_open: bool,
 }
 
 impl Repeated {
@@ -32,14 +34,14 @@ impl Repeated {
             return None;
         }
         state.told = Some(now);
+        state.is_open = true;
         Some(std::mem::take(&mut state.untold))
     }
 
-    /// Notes that the event no longer happens. Returns whether there was a line about it.
+    /// Notes that the event no longer happens. Returns whether there was a line about it. If it
+    /// happens again soon, it is counted as before: it may come and go many times a second.
     pub(in crate::server) fn ended(&self) -> bool {
-        let mut state = lock(&self.0);
-        state.untold = 0;
-        state.told.take().is_some()
+        std::mem::take(&mut lock(&self.0).is_open)
     }
 }
 
@@ -66,6 +68,20 @@ mod tests {
         lock(&repeated.0).told = Instant::now().checked_sub(PAUSE);
         assert_eq!(repeated.happened(), Some(2));
         assert!(repeated.ended());
+        assert!(!repeated.ended());
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_told_no_more_often() {
+        let repeated = Repeated::default();
         assert_eq!(repeated.happened(), Some(0));
+        assert!(repeated.ended());
+        for _ in 0..5 {
+            assert_eq!(repeated.happened(), None);
+            assert!(!repeated.ended());
+        }
+        lock(&repeated.0).told = Instant::now().checked_sub(PAUSE);
+        assert_eq!(repeated.happened(), Some(5));
+        assert!(repeated.ended());
     }
 }
