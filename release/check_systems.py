@@ -93,11 +93,15 @@ def standard_library(rustc: str, target: str) -> bool | None:
     compiled = subprocess.run(command, check=False, capture_output=True, text=True)
     if compiled.returncode == 0 and any(Path(compiled.stdout.strip()).glob("libstd-*")):
         return False
+    source = sysroot(rustc) / "lib/rustlib/src/rust/library/Cargo.lock"
+    return True if source.is_file() else None
+
+
+def sysroot(rustc: str) -> Path:
+    """Return the folder that a compiler takes libraries from."""
     command = [rustc, "--print", "sysroot"]
-    sysroot = Path(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    )
-    return True if (sysroot / "lib/rustlib/src/rust/library/Cargo.lock").is_file() else None
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Path(done.stdout.strip())
 
 
 def remedy(target: str) -> str:

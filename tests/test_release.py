@@ -52,6 +52,12 @@ def wheel(folder: Path, name: str, **changes: bytes | None) -> Path:
         ({"fastwsh/_core.abi3.so": b"/home/me/fastwsh/src/a.rs"}, "/home/me/fastwsh/src/a.rs"),
         ({"fastwsh/_core.abi3.so": b"/Users/runner/work/x"}, "/Users/runner/work"),
         ({"fastwsh/_core.abi3.so": b"C:\\Users\\me\\x.rs"}, "Users"),
+        ({"fastwsh/_core.abi3.so": b"it/tmp/tree/usr/library/alloc/src/slice.rsnext"}, "slice.rs"),
+        ({"fastwsh/_core.abi3.so": b"/builds/x/ring/crypto/mem.c"}, "/builds/x/ring/crypto/mem.c"),
+        (
+            {"fastwsh/_core.abi3.so": b"/opt/etc/ssl/a.crtb/c.rs/usr/local/sslc/d.rs/var/x.conf"},
+            None,
+        ),
         ({"fastwsh/_core.abi3.so": os.urandom(4 << 20)}, "are more than"),
     ],
 )
@@ -78,6 +84,34 @@ def test_a_folder_without_wheels_is_a_fault(tmp_path):
     command = [sys.executable, str(RELEASE / "wheels.py"), "--check", str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, f"wheels.py: {tmp_path} has no wheel\n")
+
+
+def test_a_wheel_is_built_by_the_profile_and_forgets_where(tmp_path, monkeypatch):
+    import check_systems
+    import wheels
+
+    calls = []
+    monkeypatch.setenv("CARGO_PROFILE_RELEASE_LTO", "off")
+    monkeypatch.setenv("RUSTFLAGS", "-g")
+    monkeypatch.setattr(check_systems, "compiler", lambda _: compiler(tmp_path, tmp_path))
+    (tmp_path / "lib/rustlib/src/rust/library").mkdir(parents=True)
+    (tmp_path / "lib/rustlib/src/rust/library/Cargo.lock").touch()
+    run = subprocess.run
+
+    def note(command, **options):
+        if "maturin" not in command:
+            return run(command, **options)
+        calls.append((command, options["env"]))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(wheels.subprocess, "run", note)
+    assert wheels.build("x86_64-unknown-linux-musl", "musllinux_1_2", tmp_path, tmp_path)
+    [(command, environ)] = calls
+    assert {"--locked", "--release", "musllinux_1_2"} <= set(command)
+    assert not {"CARGO_PROFILE_RELEASE_LTO", "RUSTFLAGS"} & set(environ)
+    flags = environ["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
+    for source in (ROOT, tmp_path / "lib/rustlib/src/rust"):
+        assert any(flag.startswith(f"--remap-path-prefix={source}=") for flag in flags)
 
 
 def crate(folder: Path, name: str, license_: str | None, text: str) -> dict[str, object]:
