@@ -34,7 +34,7 @@ from fastwsh import (
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer, load_handlers
-from fastwsh.workers import count, parent
+from fastwsh.workers import count, module_state, parent
 from fastwsh.workers.channel import Channel
 
 __all__ = ["main", "script", "serve", "stop_seconds"]
@@ -111,7 +111,7 @@ def main(args: Sequence[str] | None = None) -> int:
             return _start_workers(options, workers, folder, log)
         fastwsh.pywebsocket.install()
         with handler_modules.importable([os.path.realpath(options.websock_handlers)]):
-            return _check(options) if options.check else _listen(options)
+            return _check(options, workers) if options.check else _listen(options)
     except count.CountError as error:
         banner.write(sys.stderr, f"fastwsh: {banner.clean(str(error))}")
         return 2
@@ -174,7 +174,7 @@ def _start(options: argparse.Namespace) -> WebSocketServer:
     return server
 
 
-def _check(options: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace, workers: int) -> int:
     """Load all handlers and report, without listening."""
     try:
         dispatcher = load_handlers(options)
@@ -187,6 +187,10 @@ def _check(options: argparse.Namespace) -> int:
     for warning in failed:
         for number, line in enumerate(warning.strip().splitlines()):
             banner.write(sys.stdout, ("    " if number else "failed: ") + banner.clean(line))
+    if workers > 1:
+        files = [file for _, file in found]
+        for sentence in module_state.warnings(files, options.handler_encoding, workers):
+            banner.write(sys.stdout, f"warning: {banner.clean(sentence)}")
     banner.write(sys.stdout, f"{len(found)} loaded, {len(failed)} failed")
     return 1 if failed else 0
 

@@ -7,19 +7,23 @@ ended, and the worker ends as well.
 
 import argparse
 import json
+import logging
 import math
 import socket
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import _core, banner
+from fastwsh.workers import module_state
 from fastwsh.workers.place import Settings
 
 if TYPE_CHECKING:
     from fastwsh.server import WebSocketServer
 
 __all__ = ["Channel"]
+
+_LOGGER: Final = logging.getLogger("fastwsh.workers")
 
 
 class Channel:
@@ -61,6 +65,13 @@ class Channel:
     def announce(self, server: "WebSocketServer", options: argparse.Namespace) -> None:
         """Report what the server serves, for the parent's banner."""
         self._server = server
+        worker = options.worker
+        if worker.number == 1:
+            # all have the same handlers, and one warning is enough
+            files = [file for _, file in banner.listing(options.dispatcher._handler_suite_map)]
+            encoding = options.handler_encoding
+            for sentence in module_state.warnings(files, encoding, worker.count):
+                _LOGGER.warning("%s", banner.clean(sentence))
         self._send(banner=banner.lines(server, options))
 
     def failed(self, sentence: str) -> None:

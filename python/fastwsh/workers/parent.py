@@ -143,6 +143,8 @@ class _Parent:
                 await answering.start(self._port)
                 self._answering = answering
                 tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
+                for task in tasks:
+                    task.add_done_callback(self._fails)
                 watching = asyncio.create_task(self._watch())
                 try:
                     return await self._serve(tasks, stop_seconds)
@@ -212,6 +214,12 @@ class _Parent:
     def ended(self, worker: Worker) -> None:
         self._shares.release(worker.number)
         self._answering.ended(worker)
+
+    def _fails(self, task: "asyncio.Task[None]") -> None:
+        """End the program by a mistake in watching a worker, which would never be replaced."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOGGER.critical("Watching a worker failed: %s", error, exc_info=error)
+            self.fail(1, f"watching a worker failed: {error}")
 
     def fail(self, status: int, sentence: str) -> None:
         self._events.put_nowait(_Failure(status, sentence))
