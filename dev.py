@@ -36,6 +36,7 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 BROWSER = {"chromium": "chromium", "chromium-driver": "chromedriver"}
 TOOLS = {"curl": "curl", "nodejs": "node", "npm": "npm"}
 WEB_SERVERS = {name: name for name in ("apache2", "caddy", "haproxy", "nginx")}
+MESSAGE_SERVERS = {"redis-server": "redis-server"}
 
 # Debian's packages ask it whether they may start what they install: 101 is no.
 _SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
@@ -287,14 +288,15 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
 
 
 def ensure_programs() -> None:
-    """Install Chromium and web servers if that is possible; some tests need them."""
+    """Install Chromium and servers if that is possible; some tests need them."""
     missing = missing_packages()
     apt = shutil.which("apt-get")
     if missing and apt is not None and os.geteuid() == 0:
         wanted = missing
         if not CI and Path("/run/systemd/system").exists():
             # A machine that boots would start them from then on.
-            wanted = [package for package in missing if package not in WEB_SERVERS]
+            services = {**WEB_SERVERS, **MESSAGE_SERVERS}
+            wanted = [package for package in missing if package not in services]
         install_packages(apt, wanted)
         missing = missing_packages()
     if missing:
@@ -308,7 +310,7 @@ def missing_packages() -> list[str]:
     """Return the packages of Debian whose programs cannot be found."""
     # Servers are where the path of an ordinary user does not lead.
     path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
-    programs = {**BROWSER, **TOOLS, **WEB_SERVERS}
+    programs = {**BROWSER, **TOOLS, **WEB_SERVERS, **MESSAGE_SERVERS}
     return [name for name, program in programs.items() if not shutil.which(program, path=path)]
 
 

@@ -22,7 +22,10 @@ mod state;
 pub use self::{
     admission::{client_address::Proxies, shared_counts::SharedCounts},
     config::{CgiConfig, Concurrency, Config, IsExecutable, Routes},
-    http::{alternative::ALT_SVC, refusal::Refusal},
+    http::{
+        alternative::ALT_SVC,
+        refusal::{Content, Refusal},
+    },
     http2::AnswerSlot,
     limits::{ConnectionLimits, Keepalive},
     listen::server::Server,

@@ -16,7 +16,12 @@ _WS = "8.18.3"
 
 def install_ws(cache: Path) -> Path:
     """Install ws into a folder, once; return that. Skips the test without npm, unless in CI."""
-    target = cache / f"ws-{_WS}"
+    return install(cache, f"ws@{_WS}")
+
+
+def install(cache: Path, package: str) -> Path:
+    """Do the same for any package, `name@version`; scripts of packages are not run."""
+    target = cache / package.replace("@", "-")
     if target.is_dir():
         return target
     if not (shutil.which("npm") and shutil.which("node")):
@@ -24,17 +29,23 @@ def install_ws(cache: Path) -> Path:
             pytest.fail("node and npm are missing")
         pytest.skip("needs node and npm")
 
-    def install(folder: Path) -> None:
-        command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", folder]
-        subprocess.run([*command, f"ws@{_WS}"], check=True, capture_output=True)
+    def fill(folder: Path) -> None:
+        quiet = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts"]
+        command = ["npm", "install", *quiet, "--prefix", folder, package]
+        subprocess.run(command, check=True, capture_output=True)
 
-    return make_once(target, install)
+    return make_once(target, fill)
 
 
 def run_node(package: Path, program: str, *arguments: str) -> str:
     """Run a program, in which `WebSocket` is that of ws; return what it prints."""
+    return run_program(package, f"const WebSocket = require('ws');\n{program}", *arguments)
+
+
+def run_program(package: Path, program: str, *arguments: str) -> str:
+    """Run a program that finds the packages of a folder; return what it prints."""
     done = subprocess.run(
-        ["node", "-e", f"const WebSocket = require('ws');\n{program}", "--", *arguments],
+        ["node", "-e", program, "--", *arguments],
         cwd=package,
         check=True,
         capture_output=True,

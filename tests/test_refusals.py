@@ -105,8 +105,42 @@ def test_repeated_ones_are_counted(start_server: StartServer, write_handler: Wri
     assert len(re.findall("code 404", log)) == 1
 
 
+def test_headers_that_cannot_be_sent_are_left_out(start_server: StartServer, no):
+    no(
+        "import fastwsh; raise fastwsh.Refusal(409, 'no', body=b'', headers=["
+        "('A B', 'c'), ('X', 'a\\r\\nEvil: 1'), ('Y', '\\udcff'), ('Z', 'z'),"
+        "('Content-Length', '5'), ('Transfer-Encoding', 'chunked')])"
+    )
+    server = start_server(*HANDLERS)
+    with server.connect() as client:
+        client.send_request("/no")
+        answer = client.read_response()
+        assert answer.status == 409
+        assert answer.header("Z") == "z"
+        assert answer.header("Content-Length") == "0"
+        for name in ("A B", "X", "Y", "Evil", "Transfer-Encoding", "Content-Type"):
+            assert answer.header(name) is None
+    server.log.wait_for("'A B'")
+
+
 class TestEverywhere:
     pytestmark = ALL_WAYS
+
+    def test_answer_with_headers_and_a_body(self, start_server: StartServer, no):
+        no(
+            "import fastwsh; raise fastwsh.Refusal(401, 'no', body=b'sign in',"
+            " headers=[('WWW-Authenticate', 'Basic realm=x'), ('Server', 'mine'), ('A', '1'),"
+            " ('A', '2')])"
+        )
+        server = start_server(*HANDLERS)
+        with server.connect() as client:
+            client.send_request("/no")
+            answer = client.read_response()
+            assert answer.status == 401
+            assert answer.header("WWW-Authenticate") == "Basic realm=x"
+            assert answer.header("Server") == "mine"
+            assert answer.headers.count(("A", "1")) == answer.headers.count(("A", "2")) == 1
+            assert client.read(7) == b"sign in"
 
     def test_bug_in_an_extra_handshake(self, start_server: StartServer, no):
         no("return 1 / 0")

@@ -47,6 +47,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "FastwshError",
+    "Refusal",
     "Request",
     "Stream",
     "__version__",
@@ -67,6 +68,8 @@ def __getattr__(name: str) -> Any:
         from fastwsh import client as module  # noqa: PLC0415
     elif name == "serve":
         from fastwsh.aio import serve as module  # type: ignore[no-redef]  # noqa: PLC0415
+    elif name == "Refusal":
+        from fastwsh import refusal as module  # type: ignore[no-redef]  # noqa: PLC0415
     elif name in _TYPES:
         from fastwsh import handler_types as module  # type: ignore[no-redef]  # noqa: PLC0415
     else:

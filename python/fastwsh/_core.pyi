@@ -614,10 +614,17 @@ class Connection:
         self, protocol: str | None, extensions: str | None, extra: list[tuple[str, str]]
     ) -> bool:
         """Send the answer 101. Returns whether the connection is open, or the server stopping."""
-    def send_refusal(self, status: int, why: str, supported_versions: str | None = None) -> None:
+    def send_refusal(
+        self,
+        status: int,
+        why: str,
+        headers: list[tuple[str, str]] = ...,
+        body: bytes | None = None,
+    ) -> None:
         """Send an answer that refuses the handshake, and log why.
 
-        Repeated refusals of one handler are logged only now and then.
+        Repeated refusals of one handler are logged only now and then. Without a body, the answer
+        has a page for people. The headers must be checked, and say nothing of the length.
         """
     def flush(self) -> None:
         """Send what is held back, and keep an error for the next call that sends."""

@@ -62,7 +62,11 @@ def handler_file(suite: Any) -> str:
 
 def listing(suites: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return each resource with its handler's file, in the order of the resources."""
-    return [(resource, handler_file(suites[resource])) for resource in sorted(suites)]
+    rows = []
+    for resource, suite in sorted(suites.items()):
+        below = ", and all paths below" if getattr(suite, "has_subpaths", False) else ""
+        rows.append((resource, f"{handler_file(suite)}{below}"))
+    return rows
 
 
 def show(server: Any, options: argparse.Namespace) -> None:

@@ -130,10 +130,13 @@ class HandlerPlaces:
 
     def _routes(self) -> dict[bytes, str]:
         """Return the resources that have handlers, as bytes, and where each runs."""
-        return {
-            resource_bytes(resource): self._where(suite)
-            for resource, suite in self._suites().items()
-        }
+        routes = {}
+        for resource, suite in self._suites().items():
+            where = routes[resource_bytes(resource)] = self._where(suite)
+            if getattr(suite, "has_subpaths", False):
+                # all paths below it, in the form of the core
+                routes[b"*" + resource_bytes(resource.rstrip("/") + "/")] = where
+        return routes
 
     def _suites(self) -> dict[str, HandlerSuite]:
         # iterate over a copy, because an alias may be added meanwhile

@@ -60,6 +60,7 @@ _DO_EXTRA_HANDSHAKE: Final = "web_socket_do_extra_handshake"
 _TRANSFER_DATA: Final = "web_socket_transfer_data"
 _PASSIVE_CLOSING_HANDSHAKE: Final = "web_socket_passive_closing_handshake"
 _CONCURRENCY: Final = "web_socket_concurrency"
+_SUBPATHS: Final = "web_socket_subpaths"
 STARTUP: Final = "web_socket_startup"
 SHUTDOWN: Final = "web_socket_shutdown"
 
@@ -85,6 +86,7 @@ class HandlerSuite:
         concurrency: Where the handler wants to run: "threads", "hub" or, by default, "auto".
         why_threads: Why it needs a thread of its own under "auto", or None if it can share one.
         stall: What was seen when it kept others waiting in a shared thread, or None.
+        has_subpaths: Whether it serves the paths below its own too.
         is_async: Whether `transfer_data` is a coroutine function, which needs an event loop.
         opens_async: Whether `do_extra_handshake` is one.
     """
@@ -110,6 +112,7 @@ class HandlerSuite:
         self.startup: Callable[[Any], Any] | None = None
         self.shutdown: Callable[[Any], Any] | None = None
         self.stall: str | None = None
+        self.has_subpaths = False
         self.is_async = is_coroutine_function(transfer_data)
         self.opens_async = is_coroutine_function(do_extra_handshake)
 
@@ -317,6 +320,7 @@ def _make_suite(namespace: dict[str, Any], path: str, why: str | None) -> Handle
         _concurrency(namespace),
         why,
     )
+    suite.has_subpaths = _has_subpaths(namespace)
     suite.startup = _app_function(namespace, STARTUP)
     suite.shutdown = _app_function(namespace, SHUTDOWN)
     return suite
@@ -351,6 +355,13 @@ def _concurrency(namespace: dict[str, Any]) -> str:
     if stated not in (AUTO, THREADS, HUB):
         raise LoadError(f'{_CONCURRENCY} is {stated!r}; it must be "threads", "hub" or "auto".')
     return str(stated)
+
+
+def _has_subpaths(namespace: dict[str, Any]) -> bool:
+    stated = namespace.get(_SUBPATHS, False)
+    if not isinstance(stated, bool):
+        raise LoadError(f"{_SUBPATHS} is {stated!r}; it must be True or False.")
+    return stated
 
 
 def _syntax_error(error: SyntaxError) -> LoadError:

@@ -5,11 +5,12 @@ opens and ends the connection, and logs what the operator must know.
 """
 
 import logging
+import re
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from fastwsh import _core, embedding, groups, tracing
@@ -37,6 +38,13 @@ __all__ = [
 _HANDLER_LOGGER: Final = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")
 _HANDSHAKE_LOGGER: Final = logging.getLogger("pywebsocket3.handshake")
 _SERVER_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
+
+# Headers of a refusal that say how the answer is sent, which is the server's business.
+_OF_THE_SERVER: Final = frozenset(
+    {"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"}
+)
+# RFC 9110 5.5; characters beyond Latin-1 are sent in UTF-8, as those of accepting answers.
+_FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")
 
 
 def run(connection: _core.Connection) -> None:
@@ -183,7 +191,8 @@ def refuse(request: Request, error: Exception) -> None:
     if isinstance(error, base.VersionException):
         _HANDLER_LOGGER.info("Handshake failed for version error: %s", error)
         request._refused_with = common.HTTP_STATUS_BAD_REQUEST
-        connection.send_refusal(request._refused_with, _one_line(error), error.supported_versions)
+        versions = [(common.SEC_WEBSOCKET_VERSION_HEADER, error.supported_versions)]
+        connection.send_refusal(request._refused_with, _one_line(error), versions, b"")
         return
     why = _one_line(error)
     raised = [] if error.__cause__ is None else groups.leaves(error.__cause__)
@@ -196,7 +205,27 @@ def refuse(request: Request, error: Exception) -> None:
     _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
     status = getattr(error, "status", None)
     request._refused_with = status or common.HTTP_STATUS_BAD_REQUEST
-    connection.send_refusal(request._refused_with, why)
+    headers = _refusal_headers(getattr(error, "headers", None) or (), request.uri)
+    body = getattr(error, "body", None)
+    connection.send_refusal(
+        request._refused_with, why, headers, None if body is None else bytes(body)
+    )
+
+
+def _refusal_headers(given: Iterable[tuple[str, str]], target: str) -> list[tuple[str, str]]:
+    """Return the headers of a handler's refusal that can be sent; log those that cannot."""
+    headers = []
+    for name, value in given:
+        if str(name).lower() in _OF_THE_SERVER:
+            continue
+        is_name = 0 < len(str(name)) == _core.scan_token(str(name))
+        if not is_name or not _FIELD_VALUE.fullmatch(str(value)):
+            # the refusal has to be sent all the same
+            text = "the refusal of %s has a header that cannot be sent: %r: %r"
+            _HANDLER_LOGGER.error(text, target, name, value)
+            continue
+        headers.append((str(name), str(value)))
+    return headers
 
 
 def _one_line(error: BaseException) -> str:

@@ -34,7 +34,7 @@ use crate::{
         limits::FrameLimits,
         uri::split_resource,
     },
-    server::{AnswerSlot, EventSink, Level, Refusal, Registry, ALT_SVC, SERVER_LOG},
+    server::{AnswerSlot, Content, EventSink, Level, Refusal, Registry, ALT_SVC, SERVER_LOG},
 };
 
 /// The settings of a server for all its connections.
@@ -324,13 +324,14 @@ impl Connection {
         Ok(true)
     }
 
-    #[pyo3(signature = (status, why, supported_versions=None))]
+    #[pyo3(signature = (status, why, headers=Vec::new(), body=None))]
     fn send_refusal(
         &self,
         py: Python<'_>,
         status: u16,
         why: &Bound<'_, PyString>,
-        supported_versions: Option<String>,
+        headers: Vec<(String, String)>,
+        body: Option<Vec<u8>>,
     ) -> PyResult<()> {
         if self.answer_slot.as_ref().is_some_and(|slot| !slot.is_empty()) {
             // the stream was reset already, and that was logged
@@ -342,14 +343,10 @@ impl Connection {
                 why.to_string_lossy().into_owned()
             });
         }
-        let refusal = match supported_versions {
-            None => Refusal::new(status),
-            Some(versions) => Refusal {
-                headers: vec![("Sec-WebSocket-Version", versions)],
-                ..Refusal::without_page(status)
-            },
-        }
-        .with_alternative(self.alternative.clone());
+        let headers = headers.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        let content = body.map_or(Content::Page, Content::Bytes);
+        let refusal = Refusal { headers, content, ..Refusal::new(status) }
+            .with_alternative(self.alternative.clone());
         if let Some(slot) = &self.answer_slot {
             if !slot.refuse(refusal) {
                 return Ok(());

@@ -89,11 +89,13 @@ pub enum Concurrency {
     Loop,
 }
 
-/// The route for every path without a handler of its own. No path of a URL equals it.
-const ANY_PATH: &[u8] = b"*";
+/// Begins a route for all paths below a folder: `*` and the folder with its slash, or `*` alone for
+/// every path. No path of a URL begins with it.
+const BELOW: u8 = b'*';
 
 /// Maps resources to the places of their handlers. Resources are bytes, since file names may be any
-/// bytes.
+/// bytes. A route for all paths below a folder counts for those without a handler of their own; the
+/// longest one wins.
 #[derive(Debug, Default)]
 pub struct Routes(RwLock<HashMap<Vec<u8>, Concurrency>>);
 
@@ -103,10 +105,64 @@ impl Routes {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
-    pub(super) fn find(&self, path: &str) -> Option<Concurrency> {
+    /// Finds the route of a path. Routes for folders are for requests for a WebSocket; the route for
+    /// every path is for all.
+    pub(super) fn find(&self, path: &str, is_upgrade: bool) -> Option<Concurrency> {
+        if path.as_bytes().first() == Some(&BELOW) {
+            return None;
+        }
         let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = routes.get(path.as_bytes());
         let found = found.or_else(|| routes.get(&*uri::unescape_path(path)?));
-        found.or_else(|| routes.get(ANY_PATH)).copied()
+        found.or_else(|| Self::find_below(&routes, path, is_upgrade)).copied()
+    }
+
+    fn find_below<'a>(
+        routes: &'a HashMap<Vec<u8>, Concurrency>,
+        path: &str,
+        is_upgrade: bool,
+    ) -> Option<&'a Concurrency> {
+        let mut key = vec![BELOW];
+        if is_upgrade {
+            key.extend(uri::unescape_path(path).unwrap_or_else(|| path.into()));
+            while let Some(slash) = key.iter().rposition(|byte| *byte == b'/') {
+                key.truncate(slash + 1);
+                if let Some(found) = routes.get(&key) {
+                    return Some(found);
+                }
+                key.truncate(slash);
+            }
+        }
+        routes.get(&[BELOW][..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_for_folders_serve_the_paths_below_them() {
+        let routes = Routes::default();
+        let of = |path: &str, place| (path.as_bytes().to_vec(), place);
+        routes.set(HashMap::from([
+            of("/app", Concurrency::Loop),
+            of("*/app/", Concurrency::Loop),
+            of("/app/in/own", Concurrency::Hub),
+            of("*/caf\u{e9}/", Concurrency::Threads),
+        ]));
+        let find = |path| routes.find(path, true);
+        assert_eq!(find("/app"), Some(Concurrency::Loop));
+        assert_eq!(find("/app/"), Some(Concurrency::Loop));
+        assert_eq!(find("/app/in/other"), Some(Concurrency::Loop));
+        assert_eq!(find("/app/in/own"), Some(Concurrency::Hub));
+        assert_eq!(find("/caf%C3%A9/x"), Some(Concurrency::Threads));
+        assert_eq!(find("/apple"), None);
+        assert_eq!(find("/other/app/"), None);
+        assert_eq!(find("*/app/"), None);
+        assert_eq!(routes.find("/app/in/other", false), None);
+        routes.set(HashMap::from([of("*", Concurrency::Hub)]));
+        assert_eq!(find("/any"), Some(Concurrency::Hub));
+        assert_eq!(routes.find("/any", false), Some(Concurrency::Hub));
     }
 }

@@ -39,19 +39,23 @@ def refusal(logger: logging.Logger, request: Any, error: Exception) -> handshake
         AbortedByUserException: The handler wants the connection dropped.
     """
     others = groups.without(error, lambda leaf: isinstance(leaf, _OF_HANDSHAKES))
-    status = None
+    said: Any = None
     if others is None:
         if abort := _find_abort(logger, error):
             raise abort
-        statuses = (getattr(leaf, "status", None) for leaf in groups.leaves(error))
-        status = next(filter(None, statuses), None)
+        leaves = list(groups.leaves(error))
+        said = next((leaf for leaf in leaves if getattr(leaf, "status", None)), leaves[0])
     told = others or error
     _name_handler("web_socket_do_extra_handshake", request, told)
     # of a group, only the exceptions in it have a useful text
     text = "; ".join(map(str, groups.leaves(told)))
-    return handshake.HandshakeException(
-        text if told is not error else error, status or common.HTTP_STATUS_FORBIDDEN
+    refused = handshake.HandshakeException(
+        text if told is not error else error,
+        getattr(said, "status", None) or common.HTTP_STATUS_FORBIDDEN,
     )
+    # what fastwsh's own exception has in addition
+    vars(refused).update({name: getattr(said, name, None) for name in ("headers", "body")})
+    return refused
 
 
 def judge(

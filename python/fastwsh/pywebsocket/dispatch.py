@@ -184,6 +184,9 @@ class Dispatcher:
     def get_handler_suite(self, resource: str) -> Any:
         """Return the handler of a resource, ignoring its query, or None if there is none.
 
+        A handler with `web_socket_subpaths` is that of the paths below its own too, if these have
+        none; pywebsocket has nothing like this.
+
         Raises:
             DispatchException: The resource has a fragment (RFC 6455 3); the status is 400.
         """
@@ -192,11 +195,22 @@ class Dispatcher:
         suite = self._handler_suite_map.get(path)
         if suite is None and (named := named_resource(path)) is not None:
             suite = self._handler_suite_map.get(named)
+        if suite is None:
+            suite = self._find_above(named_resource(path) or path)
         if suite and fragment:
             raise DispatchException(
                 f"Resource has a fragment: {resource!r}", common.HTTP_STATUS_BAD_REQUEST
             )
         return suite
+
+    def _find_above(self, path: str) -> Any:
+        """Return the handler with subpaths that serves a path without a handler of its own."""
+        while "/" in path:
+            path = path.rpartition("/")[0]
+            suite = self._handler_suite_map.get(path or "/")
+            if suite and getattr(suite, "has_subpaths", False):
+                return suite
+        return None
 
     def do_extra_handshake(self, request: Any) -> None:
         """Let the handler look at the opening handshake.

@@ -28,7 +28,7 @@ impl LimitReached {
     pub(in crate::server) fn refusal() -> Refusal {
         Refusal {
             reason: Some("Too many connections".to_owned()),
-            headers: vec![("Retry-After", "1".to_owned())],
+            headers: vec![("Retry-After".into(), "1".to_owned())],
             ..Refusal::new(503)
         }
     }

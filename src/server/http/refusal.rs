@@ -1,6 +1,6 @@
 //! HTTP answers that the server writes itself: refusals, with a page for people.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use super::alternative::ALT_SVC;
 
@@ -12,62 +12,83 @@ pub struct Refusal {
     /// The reason phrase; the standard one if `None`.
     pub reason: Option<String>,
     /// Further headers.
-    pub headers: Vec<(&'static str, String)>,
-    /// Whether the answer has a page. An answer for programs, which read the headers, needs none.
-    pub page: bool,
+    pub headers: Vec<(Cow<'static, str>, String)>,
+    /// What it says beside its headers.
+    pub content: Content,
+}
+
+/// The content of a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A page for people.
+    Page,
+    /// Any bytes. The further headers say what they are.
+    Bytes(Vec<u8>),
 }
 
 impl Refusal {
     /// A refusal with the standard reason phrase.
     pub fn new(status: u16) -> Self {
-        Self { status, reason: None, headers: Vec::new(), page: true }
+        Self { status, reason: None, headers: Vec::new(), content: Content::Page }
     }
 
     /// A refusal that says everything in its headers.
     pub fn without_page(status: u16) -> Self {
-        Self { page: false, ..Self::new(status) }
+        Self { content: Content::Bytes(Vec::new()), ..Self::new(status) }
     }
 
     /// Adds where the client finds HTTP/3, if the server supports it.
     #[must_use]
     pub fn with_alternative(mut self, alternative: Option<String>) -> Self {
-        self.headers.extend(alternative.map(|value| (ALT_SVC, value)));
+        self.headers.extend(alternative.map(|value| (ALT_SVC.into(), value)));
         self
     }
 
-    /// The page for people, if there is one.
-    pub(in crate::server) fn body(&self) -> Option<String> {
-        let reason = self.reason.as_deref().unwrap_or_else(|| standard_reason(self.status));
-        self.page.then(|| error_page(self.status, reason))
+    /// The body, and the headers that the server gives it: none that stand in `headers` too.
+    pub(in crate::server) fn parts(&self) -> (Vec<u8>, Vec<(&'static str, String)>) {
+        let mut headers = vec![
+            ("Server", SERVER.to_owned()),
+            ("Date", httpdate::fmt_http_date(SystemTime::now())),
+        ];
+        let body = match &self.content {
+            Content::Page => {
+                headers.push(("Content-Type", "text/html;charset=utf-8".to_owned()));
+                error_page(self.status, self.reason()).into_bytes()
+            }
+            Content::Bytes(bytes) => bytes.clone(),
+        };
+        headers.retain(|(name, _)| {
+            !self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+        });
+        (body, headers)
+    }
+
+    fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or_else(|| standard_reason(self.status))
     }
 
     /// Formats the whole answer. The connection is closed after it (RFC 9112 9.6).
     pub fn format(&self, with_body: bool) -> Vec<u8> {
-        let reason = self.reason.as_deref().unwrap_or_else(|| standard_reason(self.status));
-        let body = self.body().unwrap_or_default();
+        let (body, headers) = self.parts();
         let mut text = format!(
-            "HTTP/1.1 {} {}\r\nServer: {}\r\nDate: {}\r\nConnection: close\r\n\
-             Content-Length: {}\r\n",
+            "HTTP/1.1 {} {}\r\nConnection: close\r\nContent-Length: {}\r\n",
             self.status,
-            reason.replace(['\r', '\n'], " "),
-            SERVER,
-            httpdate::fmt_http_date(SystemTime::now()),
+            self.reason().replace(['\r', '\n'], " "),
             body.len(),
         );
-        if self.page {
-            text.push_str("Content-Type: text/html;charset=utf-8\r\n");
-        }
-        for (name, value) in &self.headers {
+        let own = self.headers.iter().map(|(name, value)| (&**name, value));
+        for (name, value) in headers.iter().map(|(name, value)| (*name, value)).chain(own) {
             text.push_str(name);
             text.push_str(": ");
             text.push_str(value);
             text.push_str("\r\n");
         }
         text.push_str("\r\n");
+        let mut bytes = text.into_bytes();
         if with_body {
-            text.push_str(&body);
+            bytes.extend_from_slice(&body);
         }
-        text.into_bytes()
+        bytes
     }
 }
 

@@ -16,11 +16,7 @@ use hyper::body::{Body as _, Bytes, Frame, SizeHint};
 use tokio::time::timeout;
 
 use super::{answer::OF_HTTP_1, piece::Piece};
-use crate::server::http::{
-    body::Body,
-    idle_timeout::IdleTimeout,
-    refusal::{Refusal, SERVER},
-};
+use crate::server::http::{body::Body, idle_timeout::IdleTimeout, refusal::Refusal};
 
 /// The most bytes to pass to the stream at a time.
 const PIECE: usize = 16 * 1024;
@@ -68,20 +64,16 @@ impl hyper::body::Body for StreamBody {
 
 /// Makes an answer from a refusal.
 pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
-    let page = refusal.body().map_or_else(Bytes::new, Bytes::from);
-    let mut response =
-        Response::new(Full::new(page).map_err(|never| match never {}).boxed_unsync());
+    let (body, own) = refusal.parts();
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() =
         http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_REQUEST);
     let headers = response.headers_mut();
-    headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
-    if refusal.page {
-        let html = HeaderValue::from_static("text/html;charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, html);
-    }
-    for (name, value) in &refusal.headers {
+    let given = refusal.headers.iter().map(|(name, value)| (&**name, value));
+    for (name, value) in own.iter().map(|(name, value)| (*name, value)).chain(given) {
         let name = HeaderName::from_bytes(name.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
             headers.append(name, value);
         }
     }

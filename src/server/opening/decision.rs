@@ -44,8 +44,9 @@ impl Route {
             Target::Absolute { resource, .. } => Some(resource),
             Target::Invalid | Target::BadIpv6 => None,
         };
-        let concurrency =
-            resource.and_then(|resource| state.routes.find(uri::split_resource(resource).0));
+        let concurrency = resource.and_then(|resource| {
+            state.routes.find(uri::split_resource(resource).0, Opening::is_meant(head))
+        });
         Self { target, concurrency }
     }
 
@@ -82,7 +83,7 @@ pub(in crate::server) fn decide(
     if credential.as_deref().is_some_and(|wanted| !is_same(wanted, head.header("Authorization"))) {
         events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
         let mut refusal = Refusal::without_page(401);
-        refusal.headers.push(("WWW-Authenticate", "Basic realm=\"Pywebsocket\"".to_owned()));
+        refusal.headers.push(("WWW-Authenticate".into(), "Basic realm=\"Pywebsocket\"".to_owned()));
         return refuse(refusal);
     }
     drop(credential);
