@@ -33,7 +33,11 @@ ROOT = Path(__file__).resolve().parent
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 # What the tests drive, by the package of Debian that has it.
-BROWSER = {"chromium": "chromium", "chromium-driver": "chromedriver"}
+BROWSERS = {
+    "chromium": "chromium",
+    "chromium-driver": "chromedriver",
+    "firefox-esr": "firefox-esr",
+}
 TOOLS = {"curl": "curl", "nodejs": "node", "npm": "npm"}
 WEB_SERVERS = {name: name for name in ("apache2", "caddy", "haproxy", "nginx")}
 MESSAGE_SERVERS = {"redis-server": "redis-server"}
@@ -310,7 +314,7 @@ def missing_packages() -> list[str]:
     """Return the packages of Debian whose programs cannot be found."""
     # Servers are where the path of an ordinary user does not lead.
     path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
-    programs = {**BROWSER, **TOOLS, **WEB_SERVERS, **MESSAGE_SERVERS}
+    programs = {**BROWSERS, **TOOLS, **WEB_SERVERS, **MESSAGE_SERVERS}
     return [name for name, program in programs.items() if not shutil.which(program, path=path)]
 
 
