@@ -2,20 +2,13 @@
 
     python3 benches/http3.py [--messages N]
 
-The figure is the server's processor time per message of 32 bytes, one message of each WebSocket
-under way, as `http2.py` has it for the other versions. It needs aioquic, h2 and trustme.
+The figures are those that `http2.py` has for the other versions. It needs aioquic, h2 and trustme.
 """
 
 import argparse
 import asyncio
 import contextlib
-import os
-import re
 import ssl
-import statistics
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +18,13 @@ from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
+from echo_cost import LARGE, MANY, ONE, Scenario, Server, Way, fastwsh, report, ways
 
-HANDLER = """\
-def web_socket_do_extra_handshake(request):
-    pass
-
-
-def web_socket_transfer_data(request):
-    while (message := request.ws_stream.receive_message()) is not None:
-        request.ws_stream.send_message(message)
-"""
-
-TEXT = b"x" * 32
-FRAME = bytes((0x81, 0x80 | len(TEXT), 0, 0, 0, 0)) + TEXT
-REPLY = 2 + len(TEXT)
-
-# Name, connections, streams of each.
-WAYS = (
-    ("64 streams on one connection", 1, 64),
-    ("one stream on each of 64 connections", 64, 1),
+SCENARIOS = (
+    Scenario(ONE, 2, (Way("HTTP/3", 3, 1, 1),)),
+    Scenario(MANY, 1, ways(3)),
+    Scenario(LARGE, 10, ways(3, size=65536, under_way=4)),
 )
-
-ROUNDS = 3
 
 
 class Client(QuicConnectionProtocol):
@@ -56,7 +34,9 @@ class Client(QuicConnectionProtocol):
         super().__init__(*args, **kwargs)
         self.http = H3Connection(self._quic)
         self.streams: dict[int, int] = {}
-        self.left = 0
+        self.unsent = self.left = 0
+        self.frame = b""
+        self.reply = 0
         self.is_open = asyncio.Event()
         self.is_done = asyncio.Event()
         self.opened = 0
@@ -79,12 +59,23 @@ class Client(QuicConnectionProtocol):
             )
         self.transmit()
 
-    def begin(self, messages: int) -> None:
-        """Send the first message of each WebSocket; there are so many in all."""
-        self.left = messages
+    def begin(self, way: Way, messages: int) -> None:
+        """Send the first messages of each WebSocket; there are so many in all."""
+        size = way.size
+        length = bytes((0x80 | size,)) if size < 126 else b"\xff" + size.to_bytes(8)
+        self.frame = b"\x82" + length + bytes(4) + bytes(size)
+        # the answer is not masked
+        self.reply = len(self.frame) - 4
+        self.unsent = self.left = messages
         for stream in self.streams:
-            self.http.send_data(stream, FRAME, end_stream=False)
+            for _ in range(way.under_way):
+                self._send(stream)
         self.transmit()
+
+    def _send(self, stream: int) -> None:
+        if self.unsent > 0:
+            self.unsent -= 1
+            self.http.send_data(stream, self.frame, end_stream=False)
 
     def quic_event_received(self, event: Any) -> None:
         """Answer each reply with the next message."""
@@ -95,82 +86,58 @@ class Client(QuicConnectionProtocol):
                     self.is_open.set()
             elif isinstance(found, DataReceived):
                 self.streams[found.stream_id] += len(found.data)
-                while self.streams[found.stream_id] >= REPLY:
-                    self.streams[found.stream_id] -= REPLY
+                while self.streams[found.stream_id] >= self.reply:
+                    self.streams[found.stream_id] -= self.reply
                     self.left -= 1
+                    self._send(found.stream_id)
                     if self.left <= 0:
                         self.is_done.set()
-                    else:
-                        self.http.send_data(found.stream_id, FRAME, end_stream=False)
 
 
-def cpu_seconds(process: int) -> float:
-    """Return the processor time of a process so far."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def start_server(folder: str, concurrency: str) -> tuple[subprocess.Popen[str], int]:
-    """Start a server; return it and its port."""
-    command = [sys.executable, "-m", "fastwsh", "-H", "127.0.0.1", "-p", "0", "--http3"]
-    command += ["--ssl-certfile", "tls.pem", "--log-level", "info", "--concurrency", concurrency]
-    server = subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    for line in server.stderr or ():
-        if found := re.search(r"Listening on 127\.0\.0\.1:(\d+)", line):
-            return server, int(found[1])
-    sys.exit("http3.py: the server did not start")
-
-
-async def measure(
-    server: subprocess.Popen[str], port: int, connections: int, streams: int, messages: int
-) -> float:
-    """Return the microseconds of the server per message."""
+async def measure(server: Server, way: Way, messages: int) -> float:
+    """Return the processor seconds of a server for so many messages."""
     async with contextlib.AsyncExitStack() as stack:
         clients = []
-        for _ in range(connections):
+        for _ in range(way.connections):
             configuration = QuicConfiguration(alpn_protocols=["h3"], verify_mode=ssl.CERT_NONE)
             client = await stack.enter_async_context(
-                connect("127.0.0.1", port, configuration=configuration, create_protocol=Client)
+                connect(
+                    "127.0.0.1", server.port, configuration=configuration, create_protocol=Client
+                )
             )
-            client.open_streams(streams, port)
+            client.open_streams(way.streams, server.port)
             await client.is_open.wait()
             clients.append(client)
-        before = cpu_seconds(server.pid)
+        before = server.cpu_seconds()
         for client in clients:
-            client.begin(messages // connections)
+            client.begin(way, messages // way.connections)
         for client in clients:
             await client.is_done.wait()
-        used = cpu_seconds(server.pid) - before
+        used = server.cpu_seconds() - before
         # all at once: each needs a moment to be closed
         for client in clients:
             client.close()
-    return used / messages * 1e6
+    return used
+
+
+def write_certificate(folder: Path) -> None:
+    """Write what HTTP/3 needs."""
+    certificate = trustme.CA().issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "tls.pem")
 
 
 def main() -> None:
-    """Measure all ways in turns, and print the medians."""
+    """Measure all ways."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--messages", type=int, default=4000)
     messages = parser.parse_args().messages
-    for concurrency in ("auto", "threads"):
-        with tempfile.TemporaryDirectory() as folder:
-            Path(folder, "echo_wsh.py").write_text(HANDLER)
-            certificate = trustme.CA().issue_cert("localhost")
-            certificate.private_key_and_cert_chain_pem.write_to_path(Path(folder, "tls.pem"))
-            server, port = start_server(folder, concurrency)
-            try:
-                found: dict[str, list[float]] = {name: [] for name, *_ in WAYS}
-                for _ in range(ROUNDS):
-                    for name, connections, streams in WAYS:
-                        cost = measure(server, port, connections, streams, messages)
-                        found[name].append(asyncio.run(cost))
-            finally:
-                server.kill()
-        print(f"--concurrency {concurrency}", flush=True)
-        for name, values in found.items():
-            print(f"  {name:38} {statistics.median(values):6.0f} µs per message", flush=True)
+    options = ("--http3", "--ssl-certfile", "tls.pem")
+    commands = {"hub": fastwsh("auto", *options), "threads": fastwsh("threads", *options)}
+
+    def run(server: Server, way: Way, messages: int) -> float:
+        return asyncio.run(measure(server, way, messages))
+
+    report(commands, SCENARIOS, messages, run, write_certificate)
 
 
 if __name__ == "__main__":

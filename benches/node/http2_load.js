@@ -1,14 +1,20 @@
-// Echoes over WebSockets of HTTP/1.1 or HTTP/2, one message of each under way:
-//   node http2_load.js PORT 1|2 CONNECTIONS STREAMS MESSAGES
+// Echoes over WebSockets of HTTP/1.1 or HTTP/2, of each a number of messages under way:
+//   node http2_load.js PORT 1|2 CONNECTIONS STREAMS SIZE UNDER_WAY MESSAGES
 // Prints a line when all are open, waits for one on standard input, and prints one at the end.
 "use strict";
 const http2 = require("node:http2");
 const net = require("node:net");
 
-const [port, version, connections, streams, messages] = process.argv.slice(2).map(Number);
-const TEXT = Buffer.alloc(32, "x");
-const FRAME = Buffer.concat([Buffer.from([0x81, 0x80 | TEXT.length, 0, 0, 0, 0]), TEXT]);
-const REPLY = 2 + TEXT.length;
+const [port, version, connections, streams, size, underWay, messages] = process.argv
+  .slice(2)
+  .map(Number);
+const LENGTH = Buffer.alloc(size > 125 ? 9 : 1, size > 125 ? 127 : size);
+if (size > 125) LENGTH.writeBigUInt64BE(BigInt(size), 1);
+const MASKED = Buffer.from(LENGTH);
+MASKED[0] |= 0x80;
+const FRAME = Buffer.concat([Buffer.from([0x82]), MASKED, Buffer.alloc(4 + size)]);
+const REPLY = 1 + LENGTH.length + size;
+const WINDOW = 1 << 24;
 
 function openOld() {
   return new Promise((resolve, reject) => {
@@ -25,7 +31,9 @@ function openOld() {
 }
 
 function openStreams() {
-  const session = http2.connect(`http://127.0.0.1:${port}`);
+  const settings = { initialWindowSize: WINDOW };
+  const session = http2.connect(`http://127.0.0.1:${port}`, { settings });
+  session.once("connect", () => session.setLocalWindowSize(WINDOW * 4));
   const open = () =>
     new Promise((resolve, reject) => {
       const stream = session.request({
@@ -44,16 +52,21 @@ function openStreams() {
 
 function echo(socket, count) {
   return new Promise((resolve) => {
-    let missing = REPLY;
+    let [missing, unsent, unanswered] = [REPLY, count, count];
+    const send = () => {
+      if (unsent > 0) socket.write(FRAME);
+      unsent -= 1;
+    };
     socket.on("data", (data) => {
       missing -= data.length;
-      if (missing > 0) return;
-      missing = REPLY;
-      count -= 1;
-      if (count > 0) socket.write(FRAME);
-      else resolve();
+      while (missing <= 0 && unanswered > 0) {
+        missing += REPLY;
+        unanswered -= 1;
+        send();
+      }
+      if (unanswered === 0) resolve();
     });
-    socket.write(FRAME);
+    for (let number = 0; number < underWay; number += 1) send();
   });
 }
 
