@@ -81,6 +81,8 @@ impl Opening {
         if !asks_for_websocket(head) {
             return Err(HandshakeError::Missing(PROTOCOL));
         }
+        // `:authority` stands for it
+        head.header("Host").ok_or(HandshakeError::Missing("Host"))?;
         check_version(head)?;
         let (protocols, extensions) = offers(head)?;
         Ok(Self { accept: String::new(), protocols, extensions })
@@ -210,17 +212,20 @@ mod tests {
         };
         let (protocol, version) = ((":protocol", "websocket"), ("sec-websocket-version", "13"));
         let offer = ("sec-websocket-protocol", "chat");
-        let (is_meant, opening) = check("CONNECT", &[protocol, version, offer]);
+        let host = ("host", "h");
+        let (is_meant, opening) = check("CONNECT", &[protocol, host, version, offer]);
         assert!(is_meant);
         assert_eq!(opening.map(|opening| opening.protocols), Ok(Some(vec!["chat".into()])));
         let missing = HandshakeError::Missing("Sec-WebSocket-Version");
-        assert_eq!(check("CONNECT", &[protocol]), (true, Err(missing)));
-        let old = check("CONNECT", &[protocol, ("sec-websocket-version", "8")]).1;
+        assert_eq!(check("CONNECT", &[protocol, host]), (true, Err(missing)));
+        let old = check("CONNECT", &[protocol, host, ("sec-websocket-version", "8")]).1;
         assert_eq!(old.map_err(|error| error.supported_versions()), Err(Some("13")));
         let no_connect = HandshakeError::NoConnect("GET".into());
         assert_eq!(check("GET", &[version]), (false, Err(no_connect)));
         assert!(!check("GET", &[("upgrade", "websocket")]).0);
-        assert!(check("CONNECT", &[(":protocol", "WebSocket"), version]).1.is_ok());
+        assert!(check("CONNECT", &[(":protocol", "WebSocket"), host, version]).1.is_ok());
+        let no_host = Err(HandshakeError::Missing("Host"));
+        assert_eq!(check("CONNECT", &[protocol, version]).1, no_host);
     }
 
     #[test]

@@ -117,7 +117,11 @@ async fn serve_streams(
         Some(limit) => timeout(limit, handshake).await.ok(),
         None => Some(handshake.await),
     };
-    let Some(Ok(connection)) = opened else { return };
+    let connection = match opened {
+        Some(Ok(connection)) => connection,
+        Some(Err(error)) => return tell_fault(&error, &common),
+        None => return,
+    };
     let driver = Arc::new(Driver::new(connection, reading, common.state.flusher.clone()));
     let _open = Open(driver.clone());
     run(&driver, &Arc::new(common), limits, stop).await;
@@ -191,7 +195,11 @@ async fn run(
         }
         tokio::select! {
             accepted = poll_fn(|context| driver.poll_accept(context)) => {
-                let Some(Ok((request, respond))) = accepted else { return };
+                let (request, respond) = match accepted {
+                    Some(Ok(stream)) => stream,
+                    Some(Err(error)) => return tell_fault(&error, common),
+                    None => return,
+                };
                 streams.open.fetch_add(1, Ordering::SeqCst);
                 let (driver, common, streams) = (driver.clone(), common.clone(), streams.clone());
                 tokio::spawn(async move {
@@ -215,6 +223,16 @@ async fn run(
             () = last_moment.as_mut() => return,
         }
     }
+}
+
+/// Tells whoever tests a client which error ends its connection.
+fn tell_fault(error: &h2::Error, common: &Common) {
+    // not what the client has told us, nor that it has left
+    let Some(reason) = error.reason().filter(|_| error.is_library()) else { return };
+    common.state.events.line(Level::Info, SERVER_LOG, || {
+        let peer = describe(common.client.address);
+        format!("{peer} breaks HTTP/2, {reason:?}: connection closed")
+    });
 }
 
 /// Waits for this time; `None` means for ever.
