@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -169,23 +169,26 @@ ALL_WAYS = pytest.mark.parametrize("concurrency", ["threads", "hub", "loop"])
 whose handler does what a coroutine cannot is marked `blocks`."""
 
 
-CONTRACT_WAYS = pytest.mark.parametrize("concurrency", ["threads", "hub", "loop", "http2"])
+CONTRACT_WAYS = pytest.mark.parametrize("concurrency", ["threads", "hub", "loop", "http2", "http3"])
 """The same for the contract's tests: "http2" is the hub, and clients speak over streams of HTTP/2
-(see `http2_bridge`). A test that HTTP/2 cannot pass is marked `http1`, with the reason."""
+(see `http2_bridge`); "http3" likewise, for tests that are marked `http3`, since from the stream on
+both have the same code. A test that neither can pass is marked `http1`, with the reason."""
 
-# Tests with these marks leave these ways out.
-_LEFT_OUT = {"blocks": "loop", "http1": "http2"}
+_OVER_STREAMS = ("http2", "http3")
+
+# These ways leave out tests with these marks.
+_LEFT_OUT = {"loop": "blocks", "http2": "http1", "http3": "http1"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def is_possible(item: pytest.Item) -> bool:
         params = item.callspec.params if hasattr(item, "callspec") else {}
         way = params.get("concurrency")
-        if way == "http2" and params.get("transport", "plain") != "plain":
+        if way == "http3" and not item.get_closest_marker("http3"):
             return False
-        return not any(
-            way == left and item.get_closest_marker(mark) for mark, left in _LEFT_OUT.items()
-        )
+        if way in _OVER_STREAMS and params.get("transport", "plain") != "plain":
+            return False
+        return way not in _LEFT_OUT or not item.get_closest_marker(_LEFT_OUT[way])
 
     items[:] = filter(is_possible, items)
 
@@ -199,7 +202,24 @@ def concurrency() -> str:
     return DEFAULT_CONCURRENCY
 
 
-_SETTINGS = {"loop": "auto", "http2": "hub"}
+_SETTINGS = {"loop": "auto", "http2": "hub", "http3": "hub"}
+
+
+def _certificate(folder: Path) -> Path:
+    # this module's importers need not have aioquic, and the other imports this one
+    from http3_support import write_certificate
+
+    path = folder / "bridge.pem"
+    write_certificate(path)
+    return path
+
+
+def _bridge(way: str, port: int) -> AbstractContextManager[int]:
+    if way == "http2":
+        return bridging(port)
+    from http3_bridge import Http3Passage
+
+    return bridging(port, Http3Passage)
 
 
 @contextmanager
@@ -224,6 +244,9 @@ def starting_servers(folder: Path, concurrency: str) -> Iterator[StartServer]:
         command += ["--log-level", log_level, *map(os.fspath, args)]
         if concurrency == "http2":
             command.append("--http2")
+        elif concurrency == "http3":
+            place = bridges.enter_context(tempfile.TemporaryDirectory())
+            command += ["--http3", "--ssl-certfile", os.fspath(_certificate(Path(place)))]
         process = subprocess.Popen(
             command,
             cwd=cwd or folder,
@@ -240,8 +263,8 @@ def starting_servers(folder: Path, concurrency: str) -> Iterator[StartServer]:
         server = Server(process)
         servers.append(server)
         server.wait_until_listening()
-        if concurrency == "http2":
-            server.port = bridges.enter_context(bridging(server.port))
+        if concurrency in _OVER_STREAMS:
+            server.port = bridges.enter_context(_bridge(concurrency, server.port))
         return server
 
     try:

@@ -11,7 +11,8 @@ import contextlib
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import h2.config
 import h2.connection
@@ -24,14 +25,58 @@ from hyperframe.frame import GoAwayFrame
 from client_support import accept_value
 from wire import DEADLINE_SECONDS
 
-__all__ = ["bridging"]
+__all__ = ["Passage", "answer_head", "bridging", "connect_fields"]
 
 _OF_HTTP1 = {"host", "connection", "upgrade", "sec-websocket-key", "keep-alive"}
 _PIECE = 16 * 1024
 
 
-class _Passage:
+def connect_fields(head: str, scheme: str) -> tuple[str, list[tuple[str, str]]]:
+    """Read a client's request; return its key, and the fields of extended CONNECT."""
+    line, *lines = head.split("\r\n")
+    method, path, _ = line.split(" ")
+    pairs = [(name, value.strip()) for name, _, value in (one.partition(":") for one in lines)]
+    headers = [(name.lower(), value) for name, value in pairs]
+    first = dict(reversed(headers))
+    assert method == "GET", method
+    pseudo = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", scheme),
+        (":authority", first.get("host", "")),
+        (":path", path),
+    ]
+    rest = [(name, value) for name, value in headers if name not in _OF_HTTP1]
+    return first.get("sec-websocket-key", ""), [*pseudo, *rest]
+
+
+def answer_head(headers: list[tuple[str, str]], key: str) -> bytes:
+    """Write the head of the client's answer; the first header is the status."""
+    (_, status), *rest = ((name.title(), value) for name, value in headers)
+    # HTTP/1.1 has no Date there
+    rest = [pair for pair in rest if pair[0] != "Date"]
+    if status == "200":
+        added = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+        rest = [*added, ("Sec-WebSocket-Accept", accept_value(key)), *rest]
+        status = "101"
+    lines = [f"HTTP/1.1 {status} Bridged", *(f"{name}: {value}" for name, value in rest)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+class Passage(Protocol):
     """One client and its stream."""
+
+    client: socket.socket
+
+    def run(self) -> None:
+        """Pass bytes on until both directions have ended."""
+
+    def cut(self) -> None:
+        """Let `run` end."""
+
+
+class _Passage:
+    """One client and its stream of HTTP/2."""
 
     def __init__(self, client: socket.socket, port: int) -> None:
         self.client = client
@@ -74,6 +119,11 @@ class _Passage:
             self.server.shutdown(socket.SHUT_WR)
             while self.server.recv(65536):
                 pass
+
+    def cut(self) -> None:
+        for one in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def _turn(self) -> None:
         self.server.sendall(self.h2.data_to_send())
@@ -133,23 +183,9 @@ class _Passage:
             self.waiting += data
 
     def _ask(self, head: str) -> None:
-        line, *lines = head.split("\r\n")
-        method, path, _ = line.split(" ")
-        pairs = [(name, value.strip()) for name, _, value in (one.partition(":") for one in lines)]
-        headers = [(name.lower(), value) for name, value in pairs]
-        first = dict(reversed(headers))
-        self.key = first.get("sec-websocket-key", "")
-        assert method == "GET", method
-        pseudo = [
-            (":method", "CONNECT"),
-            (":protocol", "websocket"),
-            (":scheme", "http"),
-            (":authority", first.get("host", "")),
-            (":path", path),
-        ]
+        self.key, fields = connect_fields(head, "http")
         self.stream = self.h2.get_next_available_stream_id()
-        rest = [(name, value) for name, value in headers if name not in _OF_HTTP1]
-        self.h2.send_headers(self.stream, [*pseudo, *rest])
+        self.h2.send_headers(self.stream, fields)
 
     def _pass_to_server(self) -> None:
         if self.stream is None or self.is_reset:
@@ -189,21 +225,15 @@ class _Passage:
             self._end_client()
 
     def _answer(self, headers: list[tuple[str, str]]) -> None:
-        (_, status), *rest = ((name.title(), value) for name, value in headers)
-        # HTTP/1.1 has no Date there
-        rest = [pair for pair in rest if pair[0] != "Date"]
-        if status == "200":
-            added = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
-            rest = [*added, ("Sec-WebSocket-Accept", accept_value(self.key)), *rest]
-            status = "101"
-        lines = [f"HTTP/1.1 {status} Bridged", *(f"{name}: {value}" for name, value in rest)]
-        self.to_client += "\r\n".join([*lines, "", ""]).encode("latin-1")
+        self.to_client += answer_head(headers, self.key)
 
 
 @contextlib.contextmanager
-def bridging(port: int) -> Iterator[int]:
+def bridging(
+    port: int, passage_of: Callable[[socket.socket, int], Passage] = _Passage
+) -> Iterator[int]:
     """Lead clients to a server on this port; give the port for them."""
-    passages: list[_Passage] = []
+    passages: list[Passage] = []
     threads: list[threading.Thread] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -214,7 +244,7 @@ def bridging(port: int) -> Iterator[int]:
                 except OSError:
                     return
                 with contextlib.suppress(OSError):
-                    passage = _Passage(client, port)
+                    passage = passage_of(client, port)
                     passages.append(passage)
                     thread = threading.Thread(target=passage.run, daemon=True)
                     threads.append(thread)
@@ -228,8 +258,6 @@ def bridging(port: int) -> Iterator[int]:
             listener.shutdown(socket.SHUT_RDWR)
             accepting.join(DEADLINE_SECONDS)
             for passage in passages:
-                for one in (passage.client, passage.server):
-                    with contextlib.suppress(OSError):
-                        one.shutdown(socket.SHUT_RDWR)
+                passage.cut()
             for thread in threads:
                 thread.join(DEADLINE_SECONDS)

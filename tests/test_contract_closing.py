@@ -28,6 +28,7 @@ def passive(lines: str) -> str:
     )
 
 
+@pytest.mark.http3
 class TestReturn:
     def test_sends_1000_and_waits_for_the_answer(self, serve) -> None:
         server = serve("pass")
@@ -165,6 +166,7 @@ class TestServerCloses:
         server.out.wait_for("Requested send_message after sending out a closing handshake")
 
 
+@pytest.mark.http3
 class TestTerminatedByHand:
     def test_after_a_close_by_hand_the_answer_can_be_received(self, serve) -> None:
         server = serve(
@@ -186,6 +188,7 @@ class TestTerminatedByHand:
             assert client.read_to_end() == b""
 
 
+@pytest.mark.http3
 class TestExceptions:
     @pytest.mark.parametrize(
         ("statement", "code"),

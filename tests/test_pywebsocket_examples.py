@@ -1,6 +1,6 @@
 """pywebsocket3's own example handlers, from its source package, driven by the `websockets` client.
 
-Every test runs against fastwsh, over HTTP/1.1 and HTTP/2, and, where it runs, against pywebsocket3,
+Every test runs against fastwsh, over HTTP/1.1, 2 and 3, and, where it runs, against pywebsocket3,
 and expects the same of all.
 """
 
@@ -54,7 +54,14 @@ def http2(pywebsocket3_source: Path, tmp_path: Path) -> Iterator[Server]:
         yield start("-w", pywebsocket3_source / "example")
 
 
-@pytest.fixture(params=[*SERVERS, "http2"])
+@pytest.fixture(scope="module")
+def http3(pywebsocket3_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same over HTTP/3; its server takes longer to start, and is the same for all tests."""
+    with starting_servers(tmp_path_factory.mktemp("http3"), "http3") as start:
+        yield start("-w", pywebsocket3_source / "example")
+
+
+@pytest.fixture(params=[*SERVERS, "http2", "http3"])
 def server(request: pytest.FixtureRequest) -> Server:
     """A server of the example handlers."""
     return request.getfixturevalue(request.param)
