@@ -20,6 +20,12 @@ class No:
 class Odd:
     def __bool__(self): raise KeyError('odd')
 class Text(str): pass
+class Loud(str):
+    def encode(self, *arguments): return b'LOUD'
+class Unequal(int):
+    def __lt__(self, other): raise KeyError('unequal')
+class BadIndex(float):
+    def __index__(self): raise KeyError('no index')
 def web_socket_do_extra_handshake(request): pass
 def web_socket_transfer_data(request):
     s = request.ws_stream
@@ -68,6 +74,39 @@ class TestFlags:
         ) as client:
             assert client.read_frame() == Frame(CLOSE, b"\x0f\xa0r")
             client.read_to_end()
+
+
+class TestOwnMethods:
+    pytestmark = ALL_WAYS
+
+    def test_text_with_an_encoding_of_its_own(self, opened):
+        with opened(
+            "request.ws_stream.send_message(Loud('x')); "
+            "request.ws_stream.close_connection(4000, Loud('x'), 0)"
+        ) as client:
+            assert client.read_frame() == Frame(TEXT, b"LOUD")
+            assert client.read_frame() == Frame(CLOSE, b"\x0f\xa0LOUD")
+
+    @pytest.mark.parametrize(
+        ("code", "error"),
+        [
+            ("float('nan')", "error"),
+            ("4000.5", "error"),
+            ("BadIndex(4000)", "KeyError"),
+            ("Unequal(4000)", "KeyError"),
+            ("float('inf')", "BadOperationException"),
+            ("'4000'", "TypeError"),
+        ],
+    )
+    def test_exceptions_of_a_close_code_come_through(self, opened, code: str, error: str):
+        with opened(
+            "\n    try:\n"
+            f"        request.ws_stream.close_connection({code}, 'r', 0)\n"
+            "    except Exception as error:\n"
+            "        request.ws_stream.send_message(type(error).__name__)"
+        ) as client:
+            assert client.read_frame() == Frame(TEXT, error.encode())
+            assert client.read_frame().close_code == 1000
 
 
 class TestCodes:

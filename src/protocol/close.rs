@@ -1,9 +1,17 @@
 //! The body of a close frame (RFC 6455 5.5.1).
 
+use std::ops::RangeInclusive;
+
 pub use super::close_code::CloseCode;
 use super::error::{ProtocolError, SendError};
 
 impl CloseCode {
+    /// The codes that our user may send in a close frame, except those of [`Self::PSEUDO`].
+    pub const SENDABLE: RangeInclusive<u16> = 1000..=4999;
+
+    /// Codes that stand for an end without such a code (RFC 6455 7.4.1).
+    pub const PSEUDO: [Self; 3] = [Self::NO_STATUS, Self::ABNORMAL, Self::TLS_HANDSHAKE];
+
     /// Whether our user may send this code in a close frame.
     ///
     /// This allows more than [`Self::is_receivable`]: handlers test clients with unassigned codes,
@@ -12,13 +20,13 @@ impl CloseCode {
     /// # Errors
     /// [`SendError::CloseCodeOutOfRange`] or [`SendError::PseudoCloseCode`].
     pub fn check_sendable(self) -> Result<(), SendError> {
-        match self {
-            Self(..=999 | 5000..) => Err(SendError::CloseCodeOutOfRange),
-            Self::NO_STATUS | Self::ABNORMAL | Self::TLS_HANDSHAKE => {
-                Err(SendError::PseudoCloseCode)
-            }
-            _ => Ok(()),
+        if !Self::SENDABLE.contains(&self.0) {
+            return Err(SendError::CloseCodeOutOfRange);
         }
+        if Self::PSEUDO.contains(&self) {
+            return Err(SendError::PseudoCloseCode);
+        }
+        Ok(())
     }
 }
 
@@ -72,7 +80,10 @@ mod tests {
         }
         assert_eq!(CloseCode(999).check_sendable(), Err(SendError::CloseCodeOutOfRange));
         assert_eq!(CloseCode(5000).check_sendable(), Err(SendError::CloseCodeOutOfRange));
-        assert_eq!(CloseCode(1006).check_sendable(), Err(SendError::PseudoCloseCode));
+        for code in [1005, 1006, 1015] {
+            let refused = CloseCode(code).check_sendable();
+            assert_eq!(refused, Err(SendError::PseudoCloseCode), "{code}");
+        }
     }
 
     #[test]

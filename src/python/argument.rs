@@ -8,6 +8,7 @@ use pyo3::{
     intern,
     prelude::*,
     types::{PyBytes, PyInt, PyMemoryView},
+    PyTraverseError, PyVisit,
 };
 
 /// An argument of which only the truth value counts (Python reference 6.11).
@@ -22,49 +23,79 @@ impl<'py> FromPyObject<'_, 'py> for Truth {
     }
 }
 
-/// A number that is compared with bounds. A number outside of the range of `i128` is outside of all
-/// bounds.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Number {
-    value: i128,
-    /// Whether it is an integer. A `float` or a `Decimal` can be compared as well, but not packed.
-    is_integer: bool,
+/// A number, which may be any object that can be compared.
+///
+/// A plain `int` is read at once. Any other object is asked where pywebsocket asks it, and with the
+/// same operators: an exception of its own methods reaches the handler, and what cannot be compared,
+/// such as `nan`, is within all bounds.
+#[derive(Debug)]
+pub(super) enum Number {
+    Int(i64),
+    Object(Py<PyAny>),
 }
 
 impl Number {
-    /// The number without its fraction.
-    pub(super) fn value(self) -> i128 {
-        self.value
-    }
-
-    /// The number, limited to the range of `i64`, for bounds within that range.
-    pub(super) fn clamped(self) -> i64 {
-        i64::try_from(self.value).unwrap_or(if self.value < 0 { i64::MIN } else { i64::MAX })
-    }
-
-    /// # Errors
-    /// `struct.error` if it is no integer, as Python's `struct.pack` raises.
-    pub(super) fn check_packable(self, py: Python<'_>) -> PyResult<()> {
-        if self.is_integer {
-            return Ok(());
+    pub(super) fn is_below(&self, py: Python<'_>, bound: u64) -> PyResult<bool> {
+        match self {
+            Self::Int(value) => Ok(i128::from(*value) < i128::from(bound)),
+            Self::Object(object) => object.bind(py).lt(bound),
         }
-        let error = py.import("struct")?.getattr("error")?;
-        Err(PyErr::from_value(error.call1(("required argument is not an integer",))?))
     }
 
-    /// # Errors
-    /// `TypeError` if it is no integer, as operators for bits raise.
-    pub(super) fn check_integer(self) -> PyResult<()> {
-        if self.is_integer {
-            return Ok(());
+    pub(super) fn is_above(&self, py: Python<'_>, bound: u64) -> PyResult<bool> {
+        match self {
+            Self::Int(value) => Ok(i128::from(*value) > i128::from(bound)),
+            Self::Object(object) => object.bind(py).gt(bound),
         }
-        Err(PyTypeError::new_err("an integer is needed, not a number with a fraction"))
+    }
+
+    pub(super) fn equals(&self, py: Python<'_>, other: u16) -> PyResult<bool> {
+        match self {
+            Self::Int(value) => Ok(*value == i64::from(other)),
+            Self::Object(object) => object.bind(py).eq(other),
+        }
+    }
+
+    /// The number as operators for bits take it.
+    ///
+    /// # Errors
+    /// `TypeError` if it is no integer.
+    pub(super) fn bits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Int(value) => Ok(value.into_pyobject(py)?.into_any()),
+            Self::Object(object) => object.bind(py).bitor(0),
+        }
+    }
+
+    /// The number as `struct.pack` packs it.
+    ///
+    /// # Errors
+    /// `struct.error` if it is no integer, or too large.
+    pub(super) fn packed(&self, py: Python<'_>) -> PyResult<u64> {
+        if let Self::Int(value) = self {
+            if let Ok(value) = u64::try_from(*value) {
+                return Ok(value);
+            }
+        }
+        let number = match self {
+            Self::Int(value) => value.into_pyobject(py)?.into_any(),
+            Self::Object(object) => object.bind(py).clone(),
+        };
+        let packed = py.import("struct")?.call_method1("pack", ("=Q", number))?;
+        Ok(u64::from_ne_bytes(packed.extract()?))
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Int(_) => Ok(()),
+            Self::Object(object) => visit.call(object),
+        }
     }
 }
 
 impl From<i64> for Number {
     fn from(value: i64) -> Self {
-        Self { value: value.into(), is_integer: true }
+        Self::Int(value)
     }
 }
 
@@ -72,38 +103,34 @@ impl<'py> FromPyObject<'_, 'py> for Number {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        // an object with `__index__` that cannot be compared is not a number
-        let is_negative = object.lt(0).map_err(|error| {
-            let kind = object.get_type().name();
-            kind.map_or(error, |kind| {
-                PyTypeError::new_err(format!("a number is needed, not {kind}"))
-            })
-        })?;
-        // with `__index__`, which numpy's integers have
-        if let Ok(value) = object.extract::<i64>() {
-            return Ok(value.into());
+        if object.is_exact_instance_of::<PyInt>() {
+            if let Ok(value) = object.extract() {
+                return Ok(Self::Int(value));
+            }
         }
-        let beyond = if is_negative { i128::MIN } else { i128::MAX };
-        if object.is_instance_of::<PyInt>() {
-            return Ok(Self { value: beyond, is_integer: true });
-        }
-        let whole = object.call_method0(intern!(object.py(), "__int__"));
-        let value = whole.and_then(|whole| whole.extract()).unwrap_or(beyond);
-        Ok(Self { value, is_integer: false })
+        Ok(Self::Object(object.to_owned().unbind()))
     }
 }
 
-/// The bytes of `bytes`, or of anything that is bytes-like.
-///
-/// `bytes()` alone would make zeros of an integer, and bytes of a list of numbers.
+/// The bytes of a message, which is `bytes` or anything that is bytes-like and has a length.
 pub(super) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     if let Ok(bytes) = object.cast::<PyBytes>() {
         return Ok(bytes.clone());
     }
     object.len()?;
-    let py = object.py();
-    refuse_unless_bytes_like(object)?;
-    py.get_type::<PyBytes>().call1((object,))?.cast_into::<PyBytes>().map_err(Into::into)
+    memory_of(object)
+}
+
+/// The memory of `bytes`, or of anything that is bytes-like, as a socket would send it.
+///
+/// `bytes()` would make zeros of an integer, also of one of numpy, and bytes of a list of numbers.
+pub(super) fn memory_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Ok(bytes.clone());
+    }
+    let memory = PyMemoryView::from(object).map_err(|_| not_bytes_like(object))?;
+    let bytes = memory.call_method0(intern!(object.py(), "tobytes"))?;
+    bytes.cast_into::<PyBytes>().map_err(Into::into)
 }
 
 /// Raises a `TypeError` for an object without a buffer, as concatenating it to bytes would.
@@ -111,6 +138,12 @@ pub(super) fn refuse_unless_bytes_like(object: &Bound<'_, PyAny>) -> PyResult<()
     if object.is_instance_of::<PyBytes>() || PyMemoryView::from(object).is_ok() {
         return Ok(());
     }
-    let kind = object.get_type().name()?;
-    Err(PyTypeError::new_err(format!("a bytes-like object is required, not '{kind}'")))
+    Err(not_bytes_like(object))
+}
+
+fn not_bytes_like(object: &Bound<'_, PyAny>) -> PyErr {
+    let kind = object.get_type().name();
+    kind.map_or_else(std::convert::identity, |kind| {
+        PyTypeError::new_err(format!("a bytes-like object is required, not '{kind}'"))
+    })
 }

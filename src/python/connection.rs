@@ -20,7 +20,7 @@ use self::{
     raw::{read_some, write_all},
 };
 use super::{
-    argument::bytes_of,
+    argument::memory_of,
     errors::connection_error,
     waiting::{self, sending},
 };
@@ -165,7 +165,7 @@ impl Connection {
         if data.is_instance_of::<PyString>() {
             return Err(PyTypeError::new_err("a bytes-like object is required, not 'str'"));
         }
-        let bytes = bytes_of(data)?;
+        let bytes = memory_of(data)?;
         let bytes = bytes.as_bytes();
         self.transport.note_raw();
         if self.refuses_early_bytes() {

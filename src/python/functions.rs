@@ -1,9 +1,9 @@
 //! Protocol rules for Python: each function calls `protocol` and converts the result.
 
-use pyo3::{prelude::*, types::PyBytes};
+use pyo3::{intern, prelude::*, types::PyBytes};
 
 use super::{
-    argument::{Number, Truth},
+    argument::{bytes_of, Number, Truth},
     errors::{send_error, value_error},
 };
 use crate::protocol::{
@@ -18,6 +18,12 @@ use crate::protocol::{
 };
 
 type Parameters = Vec<(String, Option<String>)>;
+
+/// The longest payload of a frame (RFC 6455 5.2).
+const MAX_LENGTH: u64 = (1 << 63) - 1;
+
+/// The first length that does not stand in the second byte of a header (RFC 6455 5.2).
+const LONG_LENGTH: u64 = 126;
 
 #[pyfunction]
 #[pyo3(signature = (data, start=0))]
@@ -105,6 +111,7 @@ pub(super) fn parse_window_bits(value: Option<&str>) -> PyResult<u8> {
 
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "pywebsocket's signature")]
+#[expect(clippy::needless_pass_by_value, reason = "as Python passes them")]
 pub(super) fn create_header(
     py: Python<'_>,
     opcode: Number,
@@ -115,83 +122,93 @@ pub(super) fn create_header(
     rsv3: Number,
     mask: Truth,
 ) -> PyResult<Bound<'_, PyBytes>> {
-    let header_opcode = u8::try_from(opcode.value())
-        .map_err(|_| SendError::Opcode)
-        .and_then(Opcode::new)
-        .map_err(value_error)?;
-    let length = u64::try_from(payload_length.value())
-        .ok()
-        .filter(|length| length >> 63 == 0)
-        .ok_or_else(|| value_error(SendError::PayloadLength))?;
-    let mut reserved = 0;
-    for bit in [fin, rsv1, rsv2, rsv3] {
-        bit.check_integer()?;
-        reserved = (reserved << 1) | bit_of(bit.clamped())?;
+    if opcode.is_below(py, 0)? || opcode.is_above(py, 0xf)? {
+        return Err(value_error(SendError::Opcode));
     }
-    opcode.check_integer()?;
-    payload_length.check_packable(py)?;
+    if payload_length.is_below(py, 0)? || payload_length.is_above(py, MAX_LENGTH)? {
+        return Err(value_error(SendError::PayloadLength));
+    }
+    let mut bits = 0;
+    for bit in [fin, rsv1, rsv2, rsv3] {
+        bits = (bits << 1) | bit_of(&bit.bits(py)?)?;
+    }
+    let opcode = Opcode::new(opcode.bits(py)?.extract()?).map_err(value_error)?;
     let header = FrameHeader {
-        fin: fin.value() == 1,
-        reserved: reserved & 0b111,
-        opcode: header_opcode,
+        fin: bits >> 3 == 1,
+        reserved: bits & 0b111,
+        opcode,
         masking_key: mask.0.then_some([0; 4]),
-        length,
+        length: length_of(py, &payload_length)?,
         length_octets: 1,
     };
     Ok(encode_without_key(py, &header, 0))
 }
 
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "as Python passes it")]
 pub(super) fn create_length_header(
     py: Python<'_>,
     length: Number,
     mask: Truth,
 ) -> PyResult<Bound<'_, PyBytes>> {
-    if length.value() < 0 {
-        return Err(value_error("length must be non negative integer"));
-    }
-    let payload_length = u64::try_from(length.value())
-        .ok()
-        .filter(|length| length >> 63 == 0)
-        .ok_or_else(|| value_error("Payload is too big for one frame"))?;
-    length.check_packable(py)?;
     let header = FrameHeader {
         fin: true,
         reserved: 0,
         opcode: Opcode::CONTINUATION,
         masking_key: mask.0.then_some([0; 4]),
-        length: payload_length,
+        length: length_of(py, &length)?,
         length_octets: 1,
     };
     Ok(encode_without_key(py, &header, 1))
 }
 
+/// A length that fits into a header.
+fn length_of(py: Python<'_>, length: &Number) -> PyResult<u64> {
+    if length.is_below(py, 0)? {
+        return Err(value_error("length must be non negative integer"));
+    }
+    if length.is_below(py, LONG_LENGTH)? {
+        return length.bits(py)?.extract();
+    }
+    if length.is_below(py, MAX_LENGTH + 1)? {
+        return length.packed(py);
+    }
+    Err(value_error("Payload is too big for one frame"))
+}
+
 #[pyfunction]
 #[pyo3(signature = (code, reason))]
+#[expect(clippy::needless_pass_by_value, reason = "as Python passes it")]
 pub(super) fn create_closing_handshake_body<'py>(
     py: Python<'py>,
     code: Option<Number>,
     reason: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let body = match code {
-        None => Vec::new(),
-        Some(code) => closing_body(code, reason)?,
-    };
-    Ok(PyBytes::new(py, &body))
+    Ok(PyBytes::new(py, &closing_body(py, code.as_ref(), reason)?))
 }
 
 /// The body of a close frame. A reason that is not text has no `encode`, which raises the same
 /// error as in pywebsocket.
-pub(super) fn closing_body(code: Number, reason: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    let py = reason.py();
-    let value = u16::try_from(code.value()).map_err(|_| SendError::CloseCodeOutOfRange);
-    let value = value.map_err(|error| send_error(py, &error))?;
-    CloseCode(value).check_sendable().map_err(|error| send_error(py, &error))?;
-    code.check_packable(py)?;
-    let code = value;
-    let reason: Vec<u8> = reason.call_method1("encode", ("utf-8",))?.extract()?;
-    let reason = String::from_utf8(reason).map_err(value_error)?;
-    close::format_body(CloseCode(code), &reason).map_err(|error| send_error(py, &error))
+pub(super) fn closing_body(
+    py: Python<'_>,
+    code: Option<&Number>,
+    reason: &Bound<'_, PyAny>,
+) -> PyResult<Vec<u8>> {
+    let Some(code) = code else { return Ok(Vec::new()) };
+    let (first, last) = CloseCode::SENDABLE.into_inner();
+    if code.is_above(py, last.into())? || code.is_below(py, first.into())? {
+        return Err(send_error(py, &SendError::CloseCodeOutOfRange));
+    }
+    for pseudo in CloseCode::PSEUDO {
+        if code.equals(py, pseudo.0)? {
+            return Err(send_error(py, &SendError::PseudoCloseCode));
+        }
+    }
+    let reason = reason.call_method1(intern!(py, "encode"), (intern!(py, "utf-8"),))?;
+    let reason = bytes_of(&reason)?;
+    let code = u16::try_from(code.packed(py)?).map_err(value_error)?;
+    let reason = std::str::from_utf8(reason.as_bytes()).map_err(value_error)?;
+    close::format_body(CloseCode(code), reason).map_err(|error| send_error(py, &error))
 }
 
 #[pyfunction]
@@ -221,12 +238,11 @@ pub(super) fn apply_mask<'py>(
     })
 }
 
-fn bit_of(value: i64) -> PyResult<u8> {
-    match value {
-        0 => Ok(0),
-        1 => Ok(1),
-        _ => Err(value_error("FIN bit and Reserved bit parameter must be 0 or 1")),
+fn bit_of(value: &Bound<'_, PyAny>) -> PyResult<u8> {
+    if value.bitand(!1)?.is_truthy()? {
+        return Err(value_error("FIN bit and Reserved bit parameter must be 0 or 1"));
     }
+    value.extract()
 }
 
 fn encode_without_key<'py>(

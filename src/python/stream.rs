@@ -41,7 +41,7 @@ pub(super) use self::{
 };
 use self::{assembly::Assembly, link::Link, python_input::PythonInput, send_queue::SendQueue};
 use super::{
-    argument::{bytes_of, Number, Truth},
+    argument::{bytes_of, Truth},
     errors::Kind,
     options::{Direction, StreamOptions},
     waiting::{self, Stop},
@@ -212,9 +212,13 @@ impl Stream {
         wait_response: Truth,
     ) -> PyResult<()> {
         let inner = slf.get().inner()?;
+        let CloseArgument(code) = code;
         let reason = reason.or_empty(slf.py());
         let reason = reason.bind(slf.py());
-        inner.note_end_of(slf.py(), inner.close_connection(slf, code.0, reason, wait_response.0))
+        inner.note_end_of(
+            slf.py(),
+            inner.close_connection(slf, code.as_ref(), reason, wait_response.0),
+        )
     }
 
     #[pyo3(signature = (body, binary=Truth(false)), text_signature = "(self, body, binary=False)")]
@@ -265,10 +269,11 @@ impl Stream {
     #[pyo3(signature = (code, reason))]
     fn _send_closing_handshake(
         &self,
-        code: Option<Number>,
+        code: CloseArgument,
         reason: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.inner()?.send_closing_handshake(code, reason)
+        let CloseArgument(code) = code;
+        self.inner()?.send_closing_handshake(code.as_ref(), reason).map(|_| ())
     }
 
     fn _send_pong(&self, body: &Bound<'_, PyAny>) -> PyResult<()> {

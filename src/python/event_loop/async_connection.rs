@@ -166,7 +166,12 @@ impl AsyncConnection {
                     stream.bind(py).get().send_earlier(py, &attempt)?;
                     let reason = closing.reason.bind(py);
                     let stream = stream.bind(py);
-                    if Stream::begin_close(stream, closing.code, reason, closing.wait_response)? {
+                    if Stream::begin_close(
+                        stream,
+                        closing.code.as_ref(),
+                        reason,
+                        closing.wait_response,
+                    )? {
                         self.set_awaits_close(true);
                         Work::AwaitClose(stream.clone().unbind())
                     } else {

@@ -66,7 +66,8 @@ impl Work {
             }
             Self::Close(stream, closing) => {
                 visit.call(stream)?;
-                visit.call(&closing.reason)
+                visit.call(&closing.reason)?;
+                closing.code.as_ref().map_or(Ok(()), |code| code.traverse(visit))
             }
         }
     }

@@ -5,7 +5,6 @@ use pyo3::{intern, prelude::*};
 use crate::python::argument::Number;
 
 /// A close code, which may be `None` explicitly.
-#[derive(Clone, Copy)]
 pub(in crate::python) struct CloseArgument(pub(in crate::python) Option<Number>);
 
 impl From<i64> for CloseArgument {

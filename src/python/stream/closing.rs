@@ -20,7 +20,7 @@ impl Inner {
     pub(super) fn close_connection(
         &self,
         stream: &Bound<'_, Stream>,
-        code: Option<Number>,
+        code: Option<&Number>,
         reason: &Bound<'_, PyAny>,
         wait_response: bool,
     ) -> PyResult<()> {
@@ -38,7 +38,7 @@ impl Inner {
     pub(super) fn begin_close(
         &self,
         py: Python<'_>,
-        code: Option<Number>,
+        code: Option<&Number>,
         reason: &Bound<'_, PyAny>,
         wait_response: bool,
     ) -> PyResult<bool> {
@@ -56,11 +56,8 @@ impl Inner {
                 Kind::BadOperation.with(py, "close reason must be an instance of bytes or unicode")
             );
         }
-        self.send_closing_handshake(code, reason)?;
-        let expects_answer = code
-            .and_then(|code| u16::try_from(code.value()).ok())
-            .is_none_or(|code| CloseCode(code).expects_answer());
-        Ok(wait_response && expects_answer)
+        let sent = self.send_closing_handshake(code, reason)?;
+        Ok(wait_response && sent.expects_answer())
     }
 
     /// Waits for the peer's close frame.
@@ -85,26 +82,26 @@ impl Inner {
         Err(Kind::ConnectionTerminated.with(py, text).into())
     }
 
+    /// Sends a close frame. Returns its code.
     pub(super) fn send_closing_handshake(
         &self,
-        code: Option<Number>,
+        code: Option<&Number>,
         reason: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
+    ) -> PyResult<CloseCode> {
         let py = reason.py();
-        let body = match code {
-            None => Vec::new(),
-            Some(code) => closing_body(code, reason)?,
-        };
+        let body = closing_body(py, code, reason)?;
+        let code = body
+            .first_chunk()
+            .map_or(CloseCode::NO_STATUS, |code| CloseCode(u16::from_be_bytes(*code)));
         let body = PyBytes::new(py, &body);
         let link = self.link(py)?;
         self.control_frame(Opcode::CLOSE, body.as_any(), |frame| {
             if let Link::Native(connection) = &link {
-                let code = code.and_then(|code| u16::try_from(code.value()).ok());
-                let code = code.map_or(CloseCode::NO_STATUS, CloseCode);
                 connection.get().transport.note_close_sent(code);
             }
             self.set(py, intern!(py, "server_terminated"), true)?;
             frame.send(self)
-        })
+        })?;
+        Ok(code)
     }
 }

@@ -30,7 +30,7 @@ impl Stream {
 
     pub(in crate::python) fn begin_close(
         slf: &Bound<'_, Self>,
-        code: Option<Number>,
+        code: Option<&Number>,
         reason: &Bound<'_, PyAny>,
         wait_response: bool,
     ) -> PyResult<bool> {

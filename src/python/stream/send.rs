@@ -120,7 +120,8 @@ impl Inner {
         message: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = message.py();
-        match message.cast::<PyString>() {
+        // a subclass may have an `encode` of its own
+        match message.cast_exact::<PyString>() {
             Ok(text) if piece.kind == Opcode::TEXT => {
                 let text = text.to_str().map_err(|error| bad_operation(py, error))?;
                 let text = text.as_bytes();
