@@ -1,7 +1,10 @@
-//! Types that threads share, from the standard library. `tests/models.rs` compiles the files that
+//! Threads and the types that they share, from the standard library. `tests/models` compiles the files that
 //! import them from here with types of its own, and so decides which thread runs next.
 
-pub(crate) use std::sync::{
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
+pub(crate) use std::{
+    sync::{
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
+    },
+    thread,
 };

@@ -7,9 +7,13 @@
 
 use std::{
     io,
-    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
-    thread,
+    sync::{Arc, Weak},
     time::Duration,
+};
+
+use crate::{
+    locks::lock,
+    sync::{thread, Condvar, Mutex, PoisonError},
 };
 
 /// When the flusher looks at a connection again.
@@ -68,12 +72,12 @@ impl Flusher {
 
     /// Ends the thread.
     pub fn stop(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
+        lock(&self.state).stopped = true;
         self.wake.notify_one();
     }
 
     pub(crate) fn watch(&self, holder: Weak<dyn HoldsFrames>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.watched.push(holder);
         if state.watched.len() == 1 {
             self.wake.notify_one();
@@ -88,7 +92,7 @@ impl Flusher {
             } else {
                 ticks = 0;
             }
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = lock(&self.state);
             let mut due = std::mem::take(&mut state.watched);
             if ticks % IDLE_TICKS == 0 {
                 due.append(&mut state.slow);
@@ -107,7 +111,7 @@ impl Flusher {
     /// Waits until it is time to look at a connection. Returns whether there are connections to
     /// look at in each tick (if not, only slow ones are due), or `None` at the end.
     fn wait(&self) -> Option<bool> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         while state.watched.is_empty() && !state.stopped {
             if state.slow.is_empty() {
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);

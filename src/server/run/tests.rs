@@ -1,4 +1,4 @@
-//! The job queue with threads of the system. `tests/models.rs` checks it under all schedules.
+//! The job queue with threads of the system. `tests/models` checks it under all schedules.
 
 use std::{sync::Arc, thread, time::Duration};
 
