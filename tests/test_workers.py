@@ -1,5 +1,6 @@
 """`--workers`: processes that share the sockets, and what the parent does when one of them ends."""
 
+import argparse
 import os
 import signal
 import socket
@@ -12,6 +13,12 @@ from pathlib import Path
 import pytest
 
 from conftest import Server, StartServer, WriteHandler, clean_environment, run_fastwsh
+from fastwsh.aio.serve import serve
+from fastwsh.config import ConfigError
+from fastwsh.options import parse_args_and_config
+from fastwsh.server import WebSocketServer
+from fastwsh.testing import running_server
+from fastwsh.workers import count
 from fastwsh.workers.process import pause_after
 from wire import DEADLINE_SECONDS, Client
 from workers_support import (
@@ -27,7 +34,7 @@ from workers_support import (
     wait_until,
 )
 
-ENDING = [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGUSR1, signal.SIGHUP]
+ENDING = [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGUSR1]
 
 
 NOT_TODAY = """\
@@ -45,14 +52,6 @@ def web_socket_transfer_data(request):
 @pytest.fixture(autouse=True)
 def echo(write_handler: WriteHandler) -> None:
     write_handler("echo", ECHO)
-
-
-def test_connections_spread_over_the_workers(start_server: StartServer):
-    server = start_server(*WORKERS)
-    with one_to_each(server) as clients:
-        assert set(clients) == {pid for (pid,) in pids(server).values()}
-        assert server.process.pid not in clients
-        assert all(map(echoes, clients.values()))
 
 
 @pytest.mark.parametrize("way", ["unix", "inherited"])
@@ -97,30 +96,25 @@ def test_two_servers_do_not_share_a_port(start_server: StartServer, tmp_path: Pa
     assert "Worker" not in refused.stderr
 
 
-@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
-def test_a_worker_that_ends_is_replaced(start_server: StartServer, number: signal.Signals):
-    """With open connections, and again when nobody is connected."""
+def test_connections_spread_and_a_worker_that_ends_is_replaced(start_server: StartServer):
+    """With open connections, by each signal in turn to one worker or the other."""
     server = start_server(*WORKERS, "--shutdown-timeout", "0.1")
-    first = pids(server)[1][0]
-    if number is signal.SIGHUP:
-        # which renews certificates in a worker, and ends nothing
-        kill(first, number)
+    workers = {number: pid for number, (pid,) in pids(server).items()}
+    for turn, number in enumerate(ENDING):
+        victim = 1 + turn % 2
         with one_to_each(server) as clients:
-            assert first in clients
-        return
+            assert set(clients) == set(workers.values())
+            assert all(map(echoes, clients.values()))
+            kill(workers[victim], number)
+            how = "ended with status 0" if number is signal.SIGTERM else f"by {number.name}"
+            server.log.wait_for(rf"\[WARNING\] fastwsh.workers: Worker {victim} .*{how}; starting")
+            assert echoes(clients[workers[3 - victim]])
+        workers[victim] = next_pid(server, victim, workers[victim])
+    # SIGHUP renews certificates and ends nothing
+    kill(workers[1], signal.SIGHUP)
     with one_to_each(server) as clients:
-        kill(first, number)
-        how = "status 0" if number is signal.SIGTERM else number.name
-        server.log.wait_for(rf"\[WARNING\] fastwsh.workers: Worker 1 .*{how}; starting it again")
-        second = next_pid(server, 1, first)
-        [other] = set(clients) - {first}
-        assert echoes(clients[other])
-    with one_to_each(server) as clients:
-        assert set(clients) == {second, other}
-    kill(second, number)
-    third = next_pid(server, 1, second)
-    with one_to_each(server) as clients:
-        assert set(clients) == {third, other}
+        assert set(clients) == set(workers.values())
+    assert server.process.pid not in clients
 
 
 def test_a_worker_that_is_killed_while_it_starts_is_replaced(
@@ -171,7 +165,7 @@ def test_the_pause_grows(start_server: StartServer, handler_root: Path):
         encoding="utf-8",
     )
     kill(first)
-    for seconds in ("0.2", "0.4", "0.8"):
+    for seconds in ("0.2", "0.4"):
         server.log.wait_for(
             rf"\[ERROR\] .*Worker 1 cannot start: .*not today.*; starting it again in {seconds} s"
         )
@@ -233,46 +227,68 @@ class TestStart:
 
 class TestCount:
     @pytest.mark.parametrize(
-        ("arguments", "variables"),
+        ("arguments", "variables", "expected"),
         [
-            ([], {"WEB_CONCURRENCY": "2"}),
-            (["--workers=2"], {"WEB_CONCURRENCY": "nonsense", "FASTWSH_WORKERS": "3"}),
-            ([], {"WEB_CONCURRENCY": "5", "FASTWSH_WORKERS": "2"}),
-            (["--config=config"], {"WEB_CONCURRENCY": "5"}),
+            ([], {}, 1),
+            ([], {"WEB_CONCURRENCY": " "}, 1),
+            ([], {"WEB_CONCURRENCY": "2"}, 2),
+            (["--workers=2"], {"WEB_CONCURRENCY": "nonsense", "FASTWSH_WORKERS": "3"}, 2),
+            ([], {"WEB_CONCURRENCY": "5", "FASTWSH_WORKERS": "2"}, 2),
+            (["--config=config"], {"WEB_CONCURRENCY": "5"}, 2),
         ],
-        ids=["WEB_CONCURRENCY", "command line", "FASTWSH_WORKERS", "file"],
     )
-    def test_comes_from(
+    def test_comes_from_the_option_or_the_variable(
         self,
-        start_server: StartServer,
         tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
         arguments: list[str],
         variables: dict[str, str],
+        expected: int,
     ):
         (tmp_path / "config").write_text("[pywebsocket]\nworkers = 2\n", encoding="utf-8")
-        server = start_server("-w", "handlers", *arguments, env=variables)
+        monkeypatch.chdir(tmp_path)
+        for name in ("FASTWSH_WORKERS", "WEB_CONCURRENCY"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert count.find(parse_args_and_config(arguments)[0], os.environ) == expected
+
+    def test_of_the_variable_starts_workers(self, start_server: StartServer):
+        server = start_server("-w", "handlers", env={"WEB_CONCURRENCY": "2"})
         assert set(pids(server)) == {1, 2}
 
-    @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "99999", "\N{SUPERSCRIPT TWO}"])
-    def test_is_refused(self, tmp_path: Path, value: str):
-        for result in (
-            run_fastwsh(f"--workers={value}", cwd=tmp_path),
-            run_fastwsh(cwd=tmp_path, env={"WEB_CONCURRENCY": value}),
+    @pytest.mark.parametrize(
+        "text", ["0", "-1", "two", "1.5", "1025", "9" * 99, "\N{SUPERSCRIPT TWO}"]
+    )
+    def test_is_refused(self, text: str):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a number of workers"):
+            count.parse(text)
+
+    def test_a_bad_one_is_a_sentence_that_names_where_it_comes_from(self, tmp_path: Path):
+        for result, name in (
+            (run_fastwsh("--workers=0", cwd=tmp_path), "argument --workers"),
+            (run_fastwsh(cwd=tmp_path, env={"WEB_CONCURRENCY": "0"}), "fastwsh: WEB_CONCURRENCY"),
         ):
             assert result.returncode == 2
-            assert f"{value!r} is not a number of workers (1 to 1024, or auto)" in result.stderr
+            assert f"{name}: '0' is not a number of workers (1 to 1024, or auto)" in result.stderr
 
-    def test_auto_is_the_processors_that_the_process_may_use(
-        self, start_server: StartServer, tmp_path: Path
-    ):
-        server = start_server("-w", "handlers", "--workers", "auto")
-        expected = len(os.sched_getaffinity(0))
+    def test_auto_is_the_processors_that_the_process_may_use(self):
         # a quota of the container may allow less
-        assert len(pids(server) or {1: []}) <= expected
-        command = [sys.executable, "-m", "fastwsh", "-w", "handlers", "--workers=auto", "--check"]
-        subprocess.run(
-            command, cwd=tmp_path, env=clean_environment(), check=True, timeout=DEADLINE_SECONDS
-        )
+        assert 1 <= count.parse("auto") <= len(os.sched_getaffinity(0))
+
+    def test_servers_inside_a_program_have_none(self):
+        with (
+            pytest.raises(TypeError, match="'workers' is no option of a test server"),
+            running_server(workers=2),
+        ):
+            pass
+        with pytest.raises(TypeError, match="'workers' is no option of serve"):
+            serve(".", workers=2)
+
+    def test_nor_has_a_server_of_an_embedder(self, handler_root: Path):
+        options, _ = parse_args_and_config(["-p", "0", "--workers", "2", "-w", str(handler_root)])
+        with pytest.raises(ConfigError, match="--workers 2 is for the command fastwsh"):
+            WebSocketServer(options)
 
 
 @pytest.fixture
@@ -332,30 +348,18 @@ def test_a_second_signal_ends_all_at_once(start_server: StartServer, write_handl
     assert not any(is_alive(pid) for (pid,) in pids(server).values())
 
 
-def test_a_handler_that_sleeps_does_not_keep_the_server_alive(
+def test_a_worker_that_is_killed_while_all_stop_is_not_replaced(
     start_server: StartServer, write_handler: WriteHandler
 ):
     write_handler("sleeper", "import time\ntime.sleep(3600)\n")
-    server = start_server(*WORKERS, "--shutdown-timeout", "0", "--cleanup-timeout", "0")
-    with server.connect() as client:
-        client.handshake("/sleeper")
-        server.send_signal(signal.SIGTERM)
-        assert server.wait() == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
-def test_a_worker_that_ends_while_all_stop_is_not_replaced(
-    start_server: StartServer, write_handler: WriteHandler, number: signal.Signals
-):
-    write_handler("sleeper", "import time\ntime.sleep(3600)\n")
-    server = start_server(*WORKERS, "--shutdown-timeout", "1", "--cleanup-timeout", "0")
+    server = start_server(*WORKERS, "--shutdown-timeout", "3600")
     with server.connect() as client:
         client.handshake("/sleeper")
         server.send_signal(signal.SIGTERM)
         server.log.wait_for(r"\[worker \d\] fastwsh.cli: Stopping")
         for (pid,) in pids(server).values():
             if is_alive(pid):
-                kill(pid, number)
+                kill(pid)
         assert server.wait() == 0
     assert "starting it again" not in server.log.text()
 

@@ -162,13 +162,12 @@ class _Parent:
                 case signal.Signals.SIGHUP:
                     background.add(asyncio.create_task(self._renew()))
                 case signal.Signals() as number:
-                    was_up = not self.is_starting
+                    # one that is ready may have served clients already
+                    was_up = any(worker.state == "ready" for worker in self._workers)
                     self.is_starting = False
                     status = await self._stop(number, tasks, stop_seconds)
-                    if was_up or status:
-                        return status
-                    # the program has not been up, and ends as it would by default
-                    return 128 + number
+                    # a program that has not been up ends as it would by default
+                    return status if was_up or status else 128 + number
                 case _Failure(status=status, sentence=sentence):
                     self.is_starting = False
                     await self._stop_workers(tasks, _END_SECONDS)

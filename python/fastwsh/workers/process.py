@@ -87,7 +87,7 @@ class Worker:
         self._writer: asyncio.StreamWriter | None = None
         self._failure = ""
         self._stop = asyncio.Event()
-        self._questions: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._questions: dict[int, asyncio.Future[dict[str, Any] | None]] = {}
         self._ids = itertools.count()
 
     @property
@@ -182,7 +182,8 @@ class Worker:
         self._writer.close()
         self._writer = None
         for answer in self._questions.values():
-            answer.cancel()
+            if not answer.done():
+                answer.set_result(None)
         return status
 
     async def _spawn(
