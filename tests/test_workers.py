@@ -154,24 +154,42 @@ def test_the_backlog_of_a_dead_worker_is_served_by_its_successor(start_server: S
         assert set(served) == {second, pids(server)[2][0]}
 
 
-def test_the_pause_grows(start_server: StartServer, handler_root: Path):
+def test_nobody_waits_for_a_worker_that_cannot_start(start_server: StartServer, handler_root: Path):
     assert [pause_after(deaths) for deaths in range(5)] == [0, 0.1, 0.2, 0.4, 0.8]
     assert pause_after(9) == pause_after(9999) == 10
     server = start_server(*WORKERS)
-    first = pids(server)[1][0]
+    first, other = pids(server)[1][0], pids(server)[2][0]
     # whoever starts now cannot
-    (handler_root / "bad_wsh.py").write_text(
-        NOT_TODAY,
-        encoding="utf-8",
-    )
-    kill(first)
-    for seconds in ("0.2", "0.4"):
-        server.log.wait_for(
-            rf"\[ERROR\] .*Worker 1 cannot start: .*not today.*; starting it again in {seconds} s"
-        )
-    (handler_root / "bad_wsh.py").unlink()
-    with one_to_each(server):
-        pass
+    bad = handler_root / "bad_wsh.py"
+    bad.write_text(NOT_TODAY, encoding="utf-8")
+    with ExitStack() as stack:
+        kill(first, signal.SIGSTOP)
+        # about half of them wait for the worker that does not come back
+        clients = [stack.enter_context(server.connect()) for _ in range(20)]
+        for client in clients:
+            client.send_request("/echo")
+        kill(first)
+        for seconds in ("0.1", "0.2", "0.4"):
+            server.log.wait_for(rf"Worker 1 .*; starting it again in {seconds} s")
+        server.log.wait_for(r"\[ERROR\] .*Worker 1 cannot start: .*not today.*; starting it again")
+        server.log.wait_for("Worker 1 ends again and again; until it works, worker 2 gets its")
+        assert {pid_of(client) for client in clients} <= {other, None}
+        for _ in range(10):
+            client, pid = open_echo(server)
+            stack.enter_context(client)
+            assert pid == other
+    bad.unlink()
+    with one_to_each(server) as workers:
+        assert other in workers
+
+
+def pid_of(client: Client) -> int | None:
+    """The process that serves a connection; None if nobody has accepted it."""
+    try:
+        assert client.read_response().status == 101
+        return int(client.read_frame().payload)
+    except ConnectionError:
+        return None
 
 
 class TestStart:

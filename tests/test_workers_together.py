@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import socket
 import ssl
@@ -358,3 +359,38 @@ def test_all_workers_reload_a_handler(start_server: StartServer, write_handler: 
         with server.connect() as client:
             client.handshake("/echo")
             assert client.read_frame().payload == b"new"
+
+
+def test_ctrl_c_in_a_terminal_ends_all_once(tmp_path: Path):
+    """The terminal has one banner, and sends SIGINT to the parent alone."""
+    ours, theirs = pty.openpty()
+    become_foreground = (
+        "import fcntl, os, sys, termios\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'fastwsh', *sys.argv[1:]])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", become_foreground, *WORKERS, "-H", HOST, "-p", "0"],
+        cwd=tmp_path,
+        env=clean_environment(NO_COLOR="1"),
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        start_new_session=True,
+    ) as process:
+        try:
+            os.close(theirs)
+            with os.fdopen(ours, "r+b", buffering=0) as terminal:
+                shown = b""
+                while b"Press Ctrl-C to stop." not in shown:
+                    shown += terminal.read(4096)
+                terminal.write(b"\x03")
+                assert process.wait(DEADLINE_SECONDS) == 0
+                shown += terminal.read(4096)
+        finally:
+            process.kill()
+    lines = [line.strip() for line in shown.decode().splitlines()]
+    assert lines[0].startswith("fastwsh ")
+    assert lines.count("2 workers") == 1
+    assert sum("/echo" in line for line in lines) == 1
+    assert "Traceback" not in shown.decode()

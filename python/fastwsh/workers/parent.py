@@ -214,6 +214,16 @@ class _Parent:
         self._shares.release(worker.number)
         self._answering.ended(worker)
 
+    def give_up(self, worker: Worker) -> None:
+        other = next((other for other in self._workers if other.state == "ready"), None)
+        if other is not None:
+            self._sockets.share(worker.number, other.number)
+            _LOGGER.warning(
+                "Worker %d ends again and again; until it works, worker %d gets its connections",
+                worker.number,
+                other.number,
+            )
+
     def _fails(self, task: "asyncio.Task[None]") -> None:
         """End the program by a mistake in watching a worker, which would never be replaced."""
         if not task.cancelled() and (error := task.exception()) is not None:

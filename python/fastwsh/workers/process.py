@@ -22,6 +22,8 @@ __all__ = ["Owner", "Worker", "pause_after"]
 # The pause before a start: a worker that ends soon after its start doubles it.
 _SHORTEST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
+# After so many short lives in a row, nobody is to wait for the next one.
+_MOST_DEATHS: Final = 4
 # A worker that has lived for this long has not ended because it cannot work.
 _LONG_LIFE: Final = 10.0
 # The last lines and messages of a worker that has ended; its children may keep both open.
@@ -48,6 +50,9 @@ class Owner(Protocol):
 
     def ended(self, worker: "Worker") -> None:
         """Note that the process of a worker has ended."""
+
+    def give_up(self, worker: "Worker") -> None:
+        """Let nobody wait for a worker that ends again and again."""
 
     def fail(self, status: int, sentence: str) -> None:
         """Note that a worker cannot start, when no server has been up yet."""
@@ -139,6 +144,8 @@ class Worker:
                 self._owner.fail(status or 1, self._failure or how)
                 return
             deaths = deaths + 1 if time.monotonic() - started < _LONG_LIFE else 0
+            if deaths == _MOST_DEATHS:
+                self._owner.give_up(self)
             pause = pause_after(deaths)
             self._tell_ended(status, pause)
             with contextlib.suppress(TimeoutError):

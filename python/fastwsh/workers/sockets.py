@@ -62,6 +62,20 @@ class SocketSets:
         """Return the sockets of a worker, which are numbered from 1."""
         return self._sets[number - 1]
 
+    def share(self, number: int, other: int) -> None:
+        """Close the sockets that a worker has for itself, and give it those of another.
+
+        Connections that have waited for it are reset, so that their clients try again.
+        """
+        theirs = self._sets[other - 1]
+        for entry, other_entry in zip(self._sets[number - 1], theirs, strict=True):
+            if entry[0] is not other_entry[0] and self._users(entry[0]) == 1:
+                entry[0].close()
+        self._sets[number - 1] = theirs
+
+    def _users(self, listener: socket.socket) -> int:
+        return sum(any(entry[0] is listener for entry in entries) for entries in self._sets)
+
     def close(self) -> None:
         """Stop listening, and remove the files of Unix sockets."""
         for listener in self._owned:
