@@ -11,12 +11,13 @@ mod expiry;
 mod flusher;
 mod inbound;
 mod lock_waiters;
+mod outbox;
 mod reactor;
 mod receive_half;
 mod send_half;
 mod send_queue;
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 mod slice;
 pub(crate) mod socket;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use self::{
     flusher::Flusher,
     inbound::Inbound,
     lock_waiters::LockWaiters,
+    outbox::{Courier, Delivery, Outbox, Pushed, SharedFrame, SlowPolicy},
     reactor::{CallerId, Reactor, ReactorToken, Registration, Remote},
     receive_half::{Buffered, ReceiveError, ReceiveHalf, Received},
     send_half::AfterServerClose,

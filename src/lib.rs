@@ -1,7 +1,7 @@
 //! fastwsh: a WebSocket server that runs pywebsocket handlers.
 //!
 //! Layers, imports go down only: [`protocol`] (sans I/O), `connection` (one connection of a server or a
-//! client), `server` and `client` (tokio, no Python types), and `python` (`PyO3`, no protocol rule).
+//! client), `topics` (who gets which messages), `server` and `client` (tokio, no Python types), and `python` (`PyO3`, no protocol rule).
 
 #[cfg(feature = "server")]
 pub mod client;
@@ -22,6 +22,8 @@ mod system;
 mod tls_error;
 #[cfg(feature = "server")]
 pub mod tls_files;
+#[cfg(feature = "server")]
+pub mod topics;
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

@@ -19,6 +19,7 @@ mod proxies;
 mod server;
 mod stream;
 mod thread_wait;
+mod topics;
 mod waiting;
 mod worker;
 
@@ -59,6 +60,7 @@ mod _core {
         server::Server,
         stream::Stream,
         thread_wait::call_within,
+        topics::Topics,
         worker::{available_parallelism, end_with_peer},
     };
 

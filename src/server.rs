@@ -17,6 +17,7 @@ mod metrics;
 mod opening;
 mod registry;
 mod run;
+mod slow_subscribers;
 mod state;
 
 pub use self::{

@@ -55,6 +55,8 @@ def why(body, before=""):
         "import six.moves.urllib.parse",
         "from six.moves.urllib import parse",
         "import cgi, md5, sha, sets, urlparse, Cookie, StringIO, cStringIO",
+        "from fastwsh import topics",
+        "import fastwsh.topics",
     ],
 )
 def test_module_that_cannot_block_is_accepted(statement):
@@ -71,7 +73,7 @@ def test_module_that_cannot_block_is_accepted(statement):
         ("import urllib.request", "urllib.request"),
         ("import urllib2", "urllib2"),
         ("import no_such_module", "no_such_module"),
-        ("import fastwsh", "fastwsh"),
+        ("from fastwsh import connect", "fastwsh.connect"),
         ("from concurrent import futures", "concurrent"),
         ("from http import client", "http.client"),
         ("from json import tool", "json.tool"),

@@ -42,6 +42,7 @@ class TestDefaults:
             "ping_timeout",  # without effect alone
             "max_http2_streams",  # without effect where HTTP/2 is not asked for
             "max_http2_resets",
+            "topic_queue_bytes",  # without effect on handlers of pywebsocket
             "max_http3_streams",  # likewise
             "max_http3_resets",
         }

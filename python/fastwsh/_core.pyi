@@ -27,6 +27,7 @@ __all__ = [
     "Server",
     "Stream",
     "StreamOptions",
+    "Topics",
     "__version__",
     "apply_mask",
     "available_parallelism",
@@ -646,6 +647,41 @@ class Connection:
         """Note that close frames were exchanged in both directions, so nothing more will come."""
 
 @final
+class Topics:
+    """The topics of one server."""
+
+    @staticmethod
+    def of(connection: Connection) -> Topics:
+        """Return the topics of a connection's server; TypeError for a client's connection."""
+    @staticmethod
+    def begin(connection: Connection, stream: Any) -> None:
+        """Make the subscriptions that came before the end of the opening handshake."""
+    def subscribe(self, connection: Connection, topic: str, stream: Any) -> None:
+        """Subscribe a connection; before the end of its opening handshake, from then on.
+
+        Args:
+            connection: A connection of this server.
+            topic: The name.
+            stream: Its stream, which knows whether messages may be compressed; None: they are not.
+
+        Raises:
+            ValueError: The name is empty or too long, or the connection is one of another server.
+            OSError: The system has no thread for sending.
+        """
+    def unsubscribe(self, connection: Connection, topic: str) -> None:
+        """End a subscription, if there is one."""
+    def publish(
+        self,
+        topic: str,
+        message: str | bytes | bytearray | memoryview,
+        binary: bool | None,
+        exclude: list[Connection],
+    ) -> int:
+        """Hand a message to all subscribers but some; return their number."""
+    def subscribers(self, topic: str) -> int:
+        """Return the number of subscribers that are open."""
+
+@final
 class Server:
     """The native server under `fastwsh.server.WebSocketServer`.
 
@@ -675,6 +711,8 @@ class Server:
         hub: Whether any handler runs in the hub.
         shared_counts: Where several workers count connections together: a descriptor, which stays
             the caller's, the number of this worker from 0, and how many there are.
+        slow_subscriber: What happens to a connection for which too many messages of topics wait:
+            close, drop-newest or drop-oldest.
 
     Raises:
         OSError: The shared counts cannot be mapped.
@@ -706,7 +744,11 @@ class Server:
         stack_size: int,
         hub: bool = False,
         shared_counts: tuple[int, int, int] | None = None,
+        slow_subscriber: str = "close",
     ) -> Self: ...
+    @property
+    def topics(self) -> Topics:
+        """The topics of this server."""
     def set_event_loop(self, event_loop: EventLoop) -> None:
         """Set the event loop for handlers that are coroutine functions. May be called once."""
     def set_routes(self, routes: dict[bytes, str]) -> None:

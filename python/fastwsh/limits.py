@@ -205,6 +205,14 @@ LIMITS: Final = (
         "as were answered; then its connection is closed",
         reason="as for HTTP/2",
     ),
+    Limit(
+        name="topic_queue_bytes",
+        default=_MIB,
+        strict=_MIB,
+        shown="1048576, which is 1 MiB",
+        help="messages of topics that wait for one connection; see --slow-subscriber",
+        reason="seconds of a busy chat; a thousand slow clients need 1 GiB at most",
+    ),
 )
 """In the order of a connection's life."""
 

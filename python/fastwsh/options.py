@@ -28,6 +28,7 @@ __all__ = [
     "DEFAULT_CLEANUP_TIMEOUT",
     "DEFAULT_DEFLATE_LEVEL",
     "DEFAULT_SHUTDOWN_TIMEOUT",
+    "DEFAULT_SLOW_SUBSCRIBER",
     "build_parser",
     "fill_in",
     "parse_args_and_config",
@@ -39,6 +40,12 @@ becomes 40 % longer."""
 
 PYWEBSOCKET_DEFLATE_LEVEL: Final = 6
 """zlib's usual level, which makes compressed messages byte for byte those of pywebsocket."""
+
+DEFAULT_SLOW_SUBSCRIBER: Final = "close"
+"""A client that misses messages without knowing it shows what is not true; one that is closed
+connects again and begins anew."""
+
+SLOW_SUBSCRIBER_CHOICES: Final = (DEFAULT_SLOW_SUBSCRIBER, "drop-newest", "drop-oldest")
 
 DEFAULT_SHUTDOWN_TIMEOUT: Final = 10.0
 """10 s: service managers wait at least this long before they kill."""
@@ -140,6 +147,15 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         default=0,
         metavar="N",
         help="messages below this size are not compressed (default: 0, all are)",
+    )
+    group.add_argument(
+        *spelled("--slow-subscriber"),
+        dest="slow_subscriber",
+        choices=SLOW_SUBSCRIBER_CHOICES,
+        default=DEFAULT_SLOW_SUBSCRIBER,
+        help="what happens to a connection that reads messages of topics so slowly that "
+        "--topic-queue-bytes is reached: close it with 1008, drop the new message, or drop the "
+        "oldest ones (default: close)",
     )
     group.add_argument(
         *spelled("--strict-compat"),

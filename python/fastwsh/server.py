@@ -28,6 +28,7 @@ from fastwsh import (
     proxies,
     session,
     tls,
+    topics,
 )
 from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPolicy
@@ -35,9 +36,11 @@ from fastwsh.config import ConfigError
 from fastwsh.handler_places import HandlerPlaces
 from fastwsh.lifespan import Lifespan
 from fastwsh.metrics import MetricsPort
+from fastwsh.options import DEFAULT_SLOW_SUBSCRIBER
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, load_handlers
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
+from fastwsh.server_topics import ServerTopics
 from fastwsh.sockets import SocketServer
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ _LOGGER: Final = logging.getLogger("fastwsh.server")
 _OLD_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
 
 
-class WebSocketServer(HandlerPlaces, SocketServer):
+class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
     """A server for the handlers of a folder and the files of the current one.
 
     Constructing it binds and listens; connections are accepted by `serve_forever`. A port that
@@ -163,6 +166,7 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             core = self._core = self._core or self._make_core()
             self._configure_core(core)
             self._is_configured = True
+            topics.note_running(core)
         try:
             self._lifespan.start(self._suites().values())
         except BaseException:
@@ -267,6 +271,7 @@ class WebSocketServer(HandlerPlaces, SocketServer):
         if self._http3 is not None:
             self._http3.stop()
         if core is not None:
+            topics.note_stopped(core)
             core.end()
         if self._log_thread is not None and self._log_thread is not threading.current_thread():
             self._log_thread.join(_LOG_SECONDS)
@@ -295,6 +300,8 @@ class WebSocketServer(HandlerPlaces, SocketServer):
         self._stopped.set()
         self._lock, self._routes_lock = threading.Lock(), threading.Lock()
         self._lifespan.forget()
+        if self._core is not None:
+            topics.note_stopped(self._core)
         self._core = self._event_loop = self._watcher = self._log_thread = self._http3 = None
         self._sockets = []
         self._metrics_port = MetricsPort()
@@ -343,6 +350,7 @@ class WebSocketServer(HandlerPlaces, SocketServer):
             stack_size=threading.stack_size() or _STACK_BYTES,
             hub=self._needs_hub(),
             shared_counts=getattr(getattr(options, "worker", None), "shared_counts", None),
+            slow_subscriber=getattr(options, "slow_subscriber", DEFAULT_SLOW_SUBSCRIBER),
             **plain_http.settings(options),
         )
 

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from fastwsh import _core, embedding, groups, tracing
+from fastwsh import _core, embedding, groups, topics, tracing
 from fastwsh.options import DEFAULT_DEFLATE_LEVEL
 from fastwsh.paths import HANDLER_SUFFIX
 from fastwsh.pywebsocket import common
@@ -57,6 +57,7 @@ def run(connection: _core.Connection) -> None:
         connection: A connection with a request for a handler.
     """
     tracing.follow()
+    topics.enter(connection)
     request = Request(connection)
     started = time.monotonic()
     try:
@@ -275,6 +276,7 @@ class Handshaker(hybi.Handshaker):
         self._check_protocol_choice()
         established = self._send_answer(connection)
         if established:
+            topics.begin(request)
             _HANDSHAKE_LOGGER.info("Established (%s protocol)", "RFC 6455")
         return established
 

@@ -56,6 +56,9 @@ pub(crate) struct SendHalf {
     /// The server has sent a close frame of its own.
     server_close_sent: bool,
     end: End,
+    /// The handler has begun a fragmented message and not ended it, so no other message may come now
+    /// (RFC 6455 5.4).
+    is_mid_message: bool,
     /// Whether so much is held back that nothing should be added, because the peer does not read.
     backed_up: Arc<AtomicBool>,
 }
@@ -69,6 +72,7 @@ impl SendHalf {
             failed: None,
             server_close_sent: false,
             end: End::Open,
+            is_mid_message: false,
             backed_up: Arc::default(),
         }
     }
@@ -93,10 +97,24 @@ impl SendHalf {
         if payload.len() >= COPY_MAX || too_much || must_be_judged {
             return false;
         }
+        self.note_frame(header);
         self.held.extend_from_slice(header);
         self.held.extend_from_slice(payload);
         self.age = 0;
         true
+    }
+
+    /// Notes whether a frame of the handler leaves its message open. Control frames may stand inside a
+    /// message.
+    fn note_frame(&mut self, header: &[u8]) {
+        if let Some(is_mid_message) = header.first().and_then(|first| leaves_open(*first)) {
+            self.is_mid_message = is_mid_message;
+        }
+    }
+
+    /// Whether the handler has begun a fragmented message and not ended it.
+    pub(crate) fn is_mid_message(&self) -> bool {
+        self.is_mid_message
     }
 
     /// Whether frames are held back, or TLS records of frames.
@@ -106,8 +124,9 @@ impl SendHalf {
 
     /// Appends frames to what is held back. After the server's close frame they are dropped: the
     /// caller that queued them does not wait, and gets the error with its next frame.
-    pub(crate) fn append(&mut self, frames: &[u8]) {
+    pub(crate) fn append(&mut self, frames: &[u8], is_mid_message: Option<bool>) {
         if !self.server_close_sent && !self.is_over() {
+            self.is_mid_message = is_mid_message.unwrap_or(self.is_mid_message);
             self.held.extend_from_slice(frames);
             self.note_held();
         }
@@ -144,6 +163,7 @@ impl SendHalf {
         if self.server_close_sent {
             return after_server_close(header);
         }
+        self.note_frame(header);
         // nothing waits before it, so the frame can go out without being copied
         if !self.has_held() {
             return self.send_at_once(header, payload, wait);
@@ -187,6 +207,26 @@ impl SendHalf {
         self.held.extend_from_slice(frame);
         // no caller waits for the result; the next send fails in the same way
         let _ = self.flush(Wait::Never);
+    }
+
+    /// Sends what was held back without waiting, for the frames of others behind it. Returns `false` if
+    /// nothing more can be sent.
+    pub(crate) fn flush_for_others(&mut self) -> bool {
+        self.flush_and_keep_error(Wait::Never);
+        self.failed.is_none() && self.socket.is_some()
+    }
+
+    /// Sends whole frames of others, behind which nothing waits. An error is for the handler.
+    pub(crate) fn send_for_others(&mut self, frames: &[u8]) {
+        if let Err(error) = self.send(frames, &[], Wait::Never) {
+            self.failed = Some(error.kind());
+        }
+        self.note_held();
+    }
+
+    /// The size of what is held back.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held.len()
     }
 
     /// Sends what was held back for two ticks.
@@ -329,6 +369,11 @@ fn after_server_close(header: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Whether a frame leaves its message open, by the first byte of its header; `None` for a control frame.
+pub(crate) fn leaves_open(first: u8) -> Option<bool> {
+    (first & 0x08 == 0).then_some(first & 0x80 == 0)
+}
+
 /// Turns "would block" into success: what was not sent is held back and leaves later.
 fn kept(flushed: io::Result<()>) -> io::Result<()> {
     match flushed {
@@ -358,7 +403,7 @@ mod tests {
         let error = send_half.send_frame(b"\x81\x01", b"b", Wait::Never).unwrap_err();
         assert!(error.get_ref().unwrap().is::<AfterServerClose>());
         send_half.send_frame(b"\x8a\x00", b"", Wait::Never).unwrap();
-        send_half.append(b"\x81\x01c");
+        send_half.append(b"\x81\x01c", None);
         send_half.end(Wait::Never).unwrap();
 
         let mut sent = Vec::new();

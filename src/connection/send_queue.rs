@@ -10,6 +10,8 @@ use crate::{
 pub(crate) struct Queued {
     pub(crate) frames: Vec<u8>,
     pub(crate) ends: bool,
+    /// Whether the last frame leaves its message open; `None` if there is no frame of a message.
+    pub(crate) is_mid_message: Option<bool>,
 }
 
 /// The queue. Whoever locks the sending half next takes it along.
@@ -26,9 +28,11 @@ impl SendQueue {
         self.has_some.load(Ordering::SeqCst)
     }
 
-    /// Appends a frame, which may come in pieces.
-    pub(crate) fn push(&self, pieces: &[&[u8]]) {
+    /// Appends a frame, which may come in pieces. `is_mid_message` says whether it leaves its message
+    /// open, if it belongs to one.
+    pub(crate) fn push(&self, pieces: &[&[u8]], is_mid_message: Option<bool>) {
         let mut queued = lock(&self.queued);
+        queued.is_mid_message = is_mid_message.or(queued.is_mid_message);
         for piece in pieces {
             queued.frames.extend_from_slice(piece);
         }

@@ -16,7 +16,7 @@ use crate::locks::lock;
 
 /// What a read finds.
 #[derive(Debug, Clone)]
-pub(super) enum Read {
+pub(crate) enum Read {
     Bytes(Vec<u8>),
     Nothing,
     Fails(io::ErrorKind),
@@ -24,7 +24,7 @@ pub(super) enum Read {
 
 /// What a write finds: room for so many bytes, or an error.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Write {
+pub(crate) enum Write {
     Takes(usize),
     Fails(io::ErrorKind),
 }
@@ -42,7 +42,7 @@ struct State {
 
 /// The end of the script of reads is the end of the stream; behind the script of writes is room for all.
 #[derive(Default)]
-pub(super) struct Simulated(Mutex<State>, Condvar);
+pub(crate) struct Simulated(Mutex<State>, Condvar);
 
 impl std::fmt::Debug for Simulated {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Simulated {
 }
 
 impl Simulated {
-    pub(super) fn new(
+    pub(crate) fn new(
         reads: impl IntoIterator<Item = Read>,
         writes: impl IntoIterator<Item = Write>,
     ) -> Self {
@@ -64,7 +64,7 @@ impl Simulated {
     }
 
     /// The peer sends something, which wakes whoever waits.
-    pub(super) fn arrive(&self, read: Read) {
+    pub(crate) fn arrive(&self, read: Read) {
         let mut state = lock(&self.0);
         state.reads.push_back(read);
         self.1.notify_all();
@@ -74,7 +74,7 @@ impl Simulated {
     }
 
     /// The peer goes away.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         let mut state = lock(&self.0);
         state.reads.clear();
         self.1.notify_all();
@@ -83,15 +83,27 @@ impl Simulated {
         }
     }
 
-    pub(super) fn sent(&self) -> Vec<u8> {
+    /// There is room for all from now on.
+    pub(crate) fn forget_writes(&self) {
+        lock(&self.0).writes.clear();
+    }
+
+    /// The peer has read, which wakes whoever waits for room.
+    pub(crate) fn make_room(&self) {
+        for listener in &lock(&self.0).listeners {
+            listener.changed(Change { writable: true, ..Change::default() });
+        }
+    }
+
+    pub(crate) fn sent(&self) -> Vec<u8> {
         lock(&self.0).sent.clone()
     }
 
-    pub(super) fn is_sending_ended(&self) -> bool {
+    pub(crate) fn is_sending_ended(&self) -> bool {
         lock(&self.0).is_sending_ended
     }
 
-    pub(super) fn is_reset(&self) -> bool {
+    pub(crate) fn is_reset(&self) -> bool {
         lock(&self.0).is_reset
     }
 

@@ -9,6 +9,7 @@
 mod accounting;
 mod closing;
 mod counters;
+mod delivery;
 mod ending;
 mod half;
 mod keeping;
@@ -38,9 +39,10 @@ use super::{
     closing::AtomicClosing,
     flusher::{Flusher, HoldsFrames, NextLook},
     lock_waiters::LockWaiters,
+    outbox::Outbox,
     reactor::Registration,
     receive_half::ReceiveHalf,
-    send_half::SendHalf,
+    send_half::{leaves_open, SendHalf},
     send_queue::SendQueue,
     wait::Wait,
     Expiry,
@@ -66,6 +68,8 @@ pub struct Transport {
     /// What callers that do not wait have to send while another thread sends; that thread takes it
     /// along.
     queue: SendQueue,
+    /// What others than the handler have to send; boxed, because most connections have none.
+    outbox: OnceLock<Box<Outbox>>,
     /// The server's close frame, until a thread has sent it.
     server_close: Mutex<Option<Vec<u8>>>,
     flusher: Arc<Flusher>,
@@ -106,6 +110,7 @@ impl Transport {
             more_buffered: AtomicBool::new(false),
             closing: AtomicClosing::default(),
             queue: SendQueue::default(),
+            outbox: OnceLock::new(),
             server_close: Mutex::new(None),
             flusher,
             watched: AtomicBool::new(false),
@@ -146,7 +151,7 @@ impl Transport {
             return false;
         }
         drop(send_half);
-        self.send_server_close();
+        self.after_sending();
         self.watch();
         true
     }
@@ -165,7 +170,8 @@ impl Transport {
     /// Those of `send(2)`, including an error of a frame that was held back earlier.
     pub fn send_frame(&self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
         let sent = self.sending(wait, |send_half| send_half.send_frame(header, payload, wait));
-        self.or_queue(sent, wait, &[header, payload])
+        let is_mid_message = header.first().and_then(|first| leaves_open(*first));
+        self.or_queue(sent, wait, &[header, payload], is_mid_message)
     }
 
     /// Sends what was held back, and then bytes in a `send(2)` of their own.
@@ -174,7 +180,7 @@ impl Transport {
     /// As [`Self::send_frame`].
     pub fn write(&self, bytes: &[u8], wait: Wait<'_>) -> io::Result<()> {
         let sent = self.sending(wait, |send_half| send_half.write(bytes, wait));
-        self.or_queue(sent, wait, &[bytes])
+        self.or_queue(sent, wait, &[bytes], None)
     }
 
     /// Sends what was held back, for a caller that is about to wait for the peer.
@@ -185,7 +191,7 @@ impl Transport {
         if let Some(mut send_half) = self.try_send_half() {
             send_half.flush_and_keep_error(wait);
             drop(send_half);
-            self.send_server_close();
+            self.after_sending();
         }
     }
 
@@ -198,13 +204,19 @@ impl Transport {
         let Some(send_half) = self.try_send_half() else { return true };
         let has_held = send_half.has_held();
         drop(send_half);
-        self.send_server_close();
+        self.after_sending();
         has_held
     }
 
     /// Whether the peer reads so slowly that nothing should be added to what is held back.
     pub fn is_backed_up(&self) -> bool {
         self.backed_up.load(Ordering::Relaxed)
+    }
+
+    /// Sends what could not be sent while the caller had the sending half.
+    fn after_sending(&self) {
+        self.send_server_close();
+        self.deliver_rest();
     }
 
     fn sending<T>(
@@ -216,7 +228,7 @@ impl Transport {
         self.take_queued(&mut send_half);
         let result = work(&mut send_half);
         drop(send_half);
-        self.send_server_close();
+        self.after_sending();
         result
     }
 }
@@ -229,7 +241,7 @@ impl HoldsFrames for Transport {
         // asks to be watched again
         self.watched.store(next != NextLook::Never, Ordering::Relaxed);
         drop(send_half);
-        self.send_server_close();
+        self.after_sending();
         next
     }
 }

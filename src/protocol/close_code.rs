@@ -19,6 +19,8 @@ impl CloseCode {
     pub const ABNORMAL: Self = Self(1006);
     /// The payload does not fit its type.
     pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// The peer has broken a rule of the server's own.
+    pub const POLICY_VIOLATION: Self = Self(1008);
     /// The server cannot go on.
     pub const UNEXPECTED: Self = Self(1011);
     /// A message is too big.

@@ -4,6 +4,7 @@
 mod address;
 mod head;
 mod raw;
+mod settings;
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +15,7 @@ use pyo3::{
     PyTraverseError, PyVisit,
 };
 
-pub(super) use self::{address::to_python, raw::read_exactly};
+pub(super) use self::{address::to_python, raw::read_exactly, settings::Settings};
 use self::{
     head::Head,
     raw::{read_some, write_all},
@@ -22,6 +23,7 @@ use self::{
 use super::{
     argument::memory_of,
     errors::connection_error,
+    topics::Early,
     waiting::{self, sending},
 };
 use crate::{
@@ -31,27 +33,11 @@ use crate::{
     protocol::{
         handshake::{Answer, Opening, OPENED, SWITCHING_PROTOCOLS},
         head::{latin1, RequestHead},
-        limits::FrameLimits,
         uri::split_resource,
     },
-    server::{AnswerSlot, Content, EventSink, Level, Refusal, Registry, ALT_SVC, SERVER_LOG},
+    server::{AnswerSlot, Content, Level, Refusal, Registry, Server as Core, ALT_SVC, SERVER_LOG},
+    topics::Broker,
 };
-
-/// The settings of a server for all its connections.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    /// `server_name` and `server_port` as handlers see them.
-    pub(super) local_addr: (String, u16),
-    pub(super) strict_compat: bool,
-    /// Limits on received messages.
-    pub(super) limits: FrameLimits,
-    /// The most bytes of a received message after decompression.
-    pub(super) max_inflated_bytes: Option<u64>,
-    /// The most pings of a handler to remember until their pongs arrive.
-    pub(super) max_pings: usize,
-    /// Where log lines go; `None` for a client.
-    pub(super) events: Option<Arc<EventSink>>,
-}
 
 /// One connection of the server, or of a client.
 #[pyclass(frozen, weakref, module = "fastwsh._core")]
@@ -66,6 +52,10 @@ pub(super) struct Connection {
     accept: std::sync::OnceLock<String>,
     /// The value of `Alt-Svc` for the answer.
     alternative: Option<String>,
+    /// The server's topics; `None` for a client.
+    pub(super) broker: Option<Arc<Broker>>,
+    /// Topics that the handler has subscribed to before the answer.
+    pub(super) early_topics: Mutex<Early>,
     /// Accepts the answer, if it is not sent as bytes of the transport.
     answer_slot: Option<Arc<AnswerSlot>>,
     /// The server's Python object; embedders find it through `_request_handler`.
@@ -80,13 +70,15 @@ impl Connection {
     pub(super) fn new(
         pending: crate::server::PendingConnection,
         settings: Arc<Settings>,
-        registry: Arc<Registry>,
+        core: &Core,
         server: Py<PyAny>,
     ) -> Self {
         Self {
             transport: pending.transport,
             settings,
-            registered: Some((registry, pending.id)),
+            registered: Some((core.registry().clone(), pending.id)),
+            broker: Some(core.broker().clone()),
+            early_topics: Mutex::new(Some(Vec::new())),
             head: Mutex::new(Head::Parsed(pending.head)),
             resource: pending.resource,
             tls: pending.tls,
@@ -113,6 +105,8 @@ impl Connection {
             transport: Arc::new(Transport::new(socket, rest, flusher, peer)),
             settings: Arc::new(settings),
             registered: None,
+            broker: None,
+            early_topics: Mutex::new(None),
             head: Mutex::new(Head::Packed(Box::default())),
             resource,
             tls,

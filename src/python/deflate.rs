@@ -28,6 +28,7 @@ use crate::{
         frame::Opcode,
         ProtocolError,
     },
+    topics::Compression,
 };
 
 /// Messages from this size on are compressed and decompressed while other threads run Python.
@@ -184,6 +185,14 @@ impl DeflateFramer {
                 return Err(error);
             }
         }
+    }
+
+    /// How messages of topics are compressed: only if connections can share the result.
+    pub(super) fn shared_compression(&self) -> Option<Compression> {
+        let outgoing = lock(&self.outgoing);
+        let Outgoing { window, level, min_bytes, .. } = *outgoing;
+        let can_share = outgoing.enabled && outgoing.no_context_takeover && !outgoing.bfinal;
+        can_share.then_some(Compression { window, level, min_bytes })
     }
 
     /// Whether a piece that is sent now is compressed.

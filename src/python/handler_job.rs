@@ -42,10 +42,10 @@ impl Handlers {
         &self,
         py: Python<'py>,
         pending: PendingConnection,
-        registry: Arc<Registry>,
+        core: &Core,
     ) -> Option<Bound<'py, Connection>> {
         let owner = self.owner.bind(py).call0().ok().filter(|owner| !owner.is_none())?.unbind();
-        let connection = Connection::new(pending, self.settings.clone(), registry, owner);
+        let connection = Connection::new(pending, self.settings.clone(), core, owner);
         Bound::new(py, connection).ok()
     }
 
@@ -83,7 +83,7 @@ impl HandlerJob {
         py: Python<'_>,
     ) -> Option<(Bound<'_, Connection>, Bound<'_, PyAny>, ConnectionGuard)> {
         let Self { handlers, pending, guard } = self;
-        let connection = handlers.connect(py, pending, guard.registry.clone())?;
+        let connection = handlers.connect(py, pending, &guard.core)?;
         Some((connection, handlers.run.bind(py).clone(), guard))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 
 use super::errors::value_error;
-use crate::{protocol, server};
+use crate::{connection::SlowPolicy, protocol, server, topics};
 
 /// The dict; `fastwsh.limits` describes each entry.
 #[derive(FromPyObject)]
@@ -33,6 +33,7 @@ pub(super) struct Limits {
     max_http2_resets: u64,
     max_http3_streams: u64,
     max_http3_resets: u64,
+    topic_queue_bytes: u64,
 }
 
 impl Limits {
@@ -74,6 +75,25 @@ impl Limits {
             http2_resets: count(self.max_http2_resets),
             http3_streams: count(self.max_http3_streams),
             http3_resets: count(self.max_http3_resets),
+        })
+    }
+
+    /// For subscribers of topics.
+    pub(super) fn of_topics(&self, slow_subscriber: &str) -> PyResult<topics::Settings> {
+        let policy = match slow_subscriber {
+            "close" => SlowPolicy::Close,
+            "drop-newest" => SlowPolicy::DropNewest,
+            "drop-oldest" => SlowPolicy::DropOldest,
+            other => {
+                return Err(value_error(format!(
+                    "slow_subscriber must be close, drop-newest or drop-oldest, not {other:?}"
+                )));
+            }
+        };
+        Ok(topics::Settings {
+            queue_bytes: count(self.topic_queue_bytes).unwrap_or(usize::MAX),
+            policy,
+            close_time: time(self.close_timeout)?,
         })
     }
 

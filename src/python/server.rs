@@ -28,6 +28,7 @@ use super::{
     hub,
     limits::Limits,
     proxies::Proxies,
+    topics::Topics,
 };
 use crate::{
     connection::ServerClose,
@@ -105,6 +106,7 @@ impl Server {
         stack_size,
         hub=false,
         shared_counts=None,
+        slow_subscriber="close",
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     #[expect(clippy::fn_params_excessive_bools, reason = "keyword-only in Python")]
@@ -132,6 +134,7 @@ impl Server {
         stack_size: usize,
         hub: bool,
         shared_counts: Option<(i32, usize, usize)>,
+        slow_subscriber: &str,
     ) -> PyResult<Self> {
         let cgi = CgiConfig {
             directories: cgi_directories,
@@ -190,11 +193,17 @@ impl Server {
             tls,
             content_types,
             cgi,
+            topics: limits.of_topics(slow_subscriber)?,
         };
         let core = Core::new(config, routes.clone(), dispatch.clone(), events.clone());
         let core = Arc::new(core.map_err(|error| os_error(&error))?);
         let _ = dispatch.core.set(Arc::downgrade(&core));
         Ok(Self { core, dispatch, routes, events, receiver: Mutex::new(receiver), files })
+    }
+
+    #[getter]
+    fn topics(&self) -> Topics {
+        Topics(self.core.broker().clone())
     }
 
     fn set_event_loop(&self, event_loop: &EventLoop) {

@@ -13,7 +13,7 @@ use super::{
     admission::{client_address::Proxies, shared_counts::SharedCounts},
     limits::{ConnectionLimits, Keepalive},
 };
-use crate::protocol::uri;
+use crate::{protocol::uri, topics};
 
 /// The settings of a server.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct Config {
     pub content_types: HashMap<String, String>,
     /// Programs that answer requests.
     pub cgi: CgiConfig,
+    /// How much waits for slow subscribers of topics.
+    pub topics: topics::Settings,
 }
 
 /// Decides whether a file is a program. Embedders may use another rule than the mode bits.

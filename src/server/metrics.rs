@@ -25,6 +25,7 @@ use crate::{
     connection::{Phase, Traffic, Volume},
     protocol::{closing::Side, handshake::opens},
     system::{Native, System},
+    topics::Statistics,
 };
 
 /// Writes all metrics.
@@ -37,6 +38,7 @@ pub(super) fn describe(state: &ServerState) -> String {
     write_connections(&mut text, &survey);
     write_totals(&mut text, &survey.totals);
     write_workers(&mut text, state.acceptor.workers());
+    write_topics(&mut text, state.broker.statistics());
     text.counter(
         "fastwsh_internal_errors_total",
         "Mistakes of the server itself that it survived.",
@@ -147,6 +149,29 @@ fn write_traffic(text: &mut Text, totals: &Totals) {
     for (direction, Traffic { wire, .. }) in directions {
         family.labelled(&[("direction", direction)], wire);
     }
+}
+
+fn write_topics(text: &mut Text, topics: Statistics) {
+    text.gauge("fastwsh_topics", "Topics with subscribers.").value(topics.topics);
+    text.gauge("fastwsh_topic_subscriptions", "Subscriptions to topics.")
+        .value(topics.subscriptions);
+    text.counter("fastwsh_topic_messages_published_total", "Messages published to topics.")
+        .value(topics.published);
+    text.counter(
+        "fastwsh_topic_messages_delivered_total",
+        "Messages of topics that were handed to a connection.",
+    )
+    .value(topics.delivered);
+    text.counter(
+        "fastwsh_topic_messages_dropped_total",
+        "Messages of topics that a slow connection did not get.",
+    )
+    .value(topics.dropped);
+    text.counter(
+        "fastwsh_topic_slow_closes_total",
+        "Connections that were closed because they were slow to read messages of topics.",
+    )
+    .value(topics.closed);
 }
 
 fn write_workers(text: &mut Text, workers: Workers) {

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     connection::{Flusher, Transport},
     protocol::head::RequestHead,
+    topics::Broker,
 };
 
 /// Counts of the threads and turns that run handlers.
@@ -107,6 +108,7 @@ pub(super) struct ServerState {
     pub(super) http: HttpServer,
     pub(super) admission: Arc<Admission>,
     pub(super) arrivals: Arrivals,
+    pub(super) broker: Arc<Broker>,
     /// Connections beyond the limits.
     pub(super) refused: Repeated,
     /// Connections without the PROXY header with which they must begin.

@@ -174,7 +174,7 @@ impl Sending {
     fn send_or_queue(&self, frame: &[u8]) {
         match try_lock(&self.wire) {
             Some(wire) => self.send(wire, frame),
-            None => self.queue.push(&[&frame[..1], &frame[1..]]),
+            None => self.queue.push(&[&frame[..1], &frame[1..]], None),
         }
     }
 

@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any, Final
 
-from fastwsh import _core, groups, session
+from fastwsh import _core, groups, session, topics
 from fastwsh.aio import stalls
 from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base
@@ -45,6 +45,7 @@ class Session:
         """
         connection = self._connection
         stalls.RESOURCE.set(connection.resource)
+        topics.enter(connection)
         request = Request(connection)
         started = time.monotonic()
         self._task = asyncio.current_task()
@@ -75,6 +76,7 @@ class Session:
     async def transfer(self, request: Request, dispatcher: Any) -> None:
         """Run the handler of a connection that a thread has opened and will close."""
         stalls.RESOURCE.set(self._connection.resource)
+        topics.enter(self._connection)
         self._task = asyncio.current_task()
         stream = vars(request)["ws_stream"]
         vars(request)["ws_stream"] = _core.AsyncStream(stream, self._async_connection)

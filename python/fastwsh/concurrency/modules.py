@@ -77,6 +77,9 @@ _PARTLY_HARMLESS: Final[Mapping[str, str]] = {
     "email.utils": """
         format_datetime formataddr formatdate parseaddr parsedate parsedate_to_datetime
     """,
+    # Not the client, nor the server.
+    "fastwsh": "",
+    "fastwsh.topics": "publish subscribe subscribers unsubscribe",
     _PYWEBSOCKET: "",
     "io": "BytesIO SEEK_CUR SEEK_END SEEK_SET StringIO UnsupportedOperation",
     "logging": """
@@ -224,7 +227,7 @@ def _gives(module: str, attribute: str) -> bool:
 
 def _is_genuine(root: str) -> bool:
     """Tell whether a name leads to the real module, and not to another file of that name."""
-    if root == "six" or root in sys.builtin_module_names:
+    if root in {"fastwsh", "six"} or root in sys.builtin_module_names:
         return True
     try:
         spec = importlib.util.find_spec(root)

@@ -82,6 +82,9 @@ impl Transport {
     /// Returns the socket if the peer may still be sending: closing it now could turn our last
     /// bytes into a reset (RFC 9112 9.6).
     pub fn finish(&self, outcome: Outcome) -> Option<Arc<dyn ByteStream>> {
+        if let Some(outbox) = self.outbox() {
+            outbox.end();
+        }
         let socket = self.take_socket()?;
         let is_reset = self.closing.update(Closing::let_go).is_reset();
         if let Some(mut send_half) = try_lock(&self.send_half) {

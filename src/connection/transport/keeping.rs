@@ -101,6 +101,8 @@ impl Transport {
         send_half.flush_and_keep_error(Wait::Never);
         if send_half.has_held() {
             // do not queue more frames for a peer that is not reading
+            drop(send_half);
+            self.after_sending();
             return false;
         }
         send_half.send_last(frame);
@@ -109,7 +111,7 @@ impl Transport {
         if has_held {
             self.watch();
         }
-        self.send_server_close();
+        self.after_sending();
         true
     }
 

@@ -21,7 +21,7 @@ impl Transport {
         let is_sent = send_held(&mut send_half, wait);
         send_half.check()?;
         drop(send_half);
-        self.send_server_close();
+        self.after_sending();
         Ok(is_sent)
     }
 
@@ -53,10 +53,11 @@ impl Transport {
         sent: io::Result<()>,
         wait: Wait<'_>,
         pieces: &[&[u8]],
+        is_mid_message: Option<bool>,
     ) -> io::Result<()> {
         match (sent, wait) {
             (Err(error), wait) if must_queue(&error, wait) => {
-                self.queue.push(pieces);
+                self.queue.push(pieces, is_mid_message);
                 Ok(())
             }
             (sent, _) => sent,
@@ -77,7 +78,7 @@ impl Transport {
     /// Appends queued frames to what is held back.
     pub(super) fn take_queued(&self, send_half: &mut SendHalf) {
         let Some(queued) = self.queue.take() else { return };
-        send_half.append(&queued.frames);
+        send_half.append(&queued.frames, queued.is_mid_message);
         if queued.ends {
             // without a socket it has ended
             let _ = send_half.want_end();

@@ -6,7 +6,7 @@
 //! if that is the message of another task: messages leave in the order of their calls, and no task
 //! depends on when another one runs again.
 
-use pyo3::prelude::*;
+use pyo3::{intern, prelude::*};
 
 use super::{
     link::{lock_codec, CodecGuard},
@@ -19,10 +19,11 @@ use crate::{
     locks::try_lock,
     protocol::{frame::Opcode, send::Piece},
     python::{
-        deflate::{DeflateFramer, DEFLATE_AT_ONCE},
+        deflate::{outgoing_framer, DeflateFramer, DEFLATE_AT_ONCE},
         errors::send_error,
         waiting::{self, Scheduler, Stop},
     },
+    topics::Compression,
 };
 
 impl Stream {
@@ -52,6 +53,22 @@ impl Stream {
             return Ok(());
         }
         inner.send_pending(py, &inner.link(py)?, scheduler, None)
+    }
+
+    /// How messages of topics are compressed on this stream: only if other connections can share the
+    /// result. Filters of the handler's own do not see these messages.
+    pub(in crate::python) fn shared_compression(
+        &self,
+        py: Python<'_>,
+    ) -> PyResult<Option<Compression>> {
+        let inner = self.inner()?;
+        let (frame_filters, message_filters) = inner.filters(
+            py,
+            intern!(py, "outgoing_frame_filters"),
+            intern!(py, "outgoing_message_filters"),
+        )?;
+        let framer = outgoing_framer(&frame_filters, &message_filters);
+        Ok(framer.and_then(|framer| framer.get().shared_compression()))
     }
 
     /// Frees the message of a call that will not be repeated.

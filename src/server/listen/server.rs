@@ -39,8 +39,10 @@ use crate::{
         },
         metrics,
         registry::Registry,
+        slow_subscribers::make_broker,
         state::{Acceptor, ServerState},
     },
+    topics::Broker,
 };
 
 /// A running server.
@@ -88,6 +90,7 @@ impl Server {
             http: HttpServer::new(&config, events.clone()),
             admission: Admission::new(&config.limits, config.shared_counts.clone()),
             arrivals: Arrivals::default(),
+            broker: Arc::new(make_broker(&config, events.clone())),
             refused: Repeated::default(),
             without_header: Repeated::default(),
             failing: Repeated::default(),
@@ -124,6 +127,11 @@ impl Server {
     /// The live connections.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.state.registry
+    }
+
+    /// The topics.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.state.broker
     }
 
     /// Accepts from a bound and listening TCP or Unix socket.
@@ -221,8 +229,10 @@ impl Server {
         metrics::describe(&self.state)
     }
 
-    /// Ends a connection's socket after its handler: see [`Transport::finish`].
-    pub fn finish(&self, transport: &Transport, outcome: Outcome) {
+    /// Ends a connection's subscriptions and its socket after its handler: see
+    /// [`Transport::finish`].
+    pub fn finish(&self, transport: &Arc<Transport>, outcome: Outcome) {
+        self.state.broker.leave(transport);
         if let Some(socket) = transport.finish(outcome) {
             if let Some(handle) = self.handle() {
                 handle.spawn(drain(socket));
@@ -250,6 +260,7 @@ impl Server {
         }
         self.state.flusher.stop();
         self.state.keepalive_thread.stop();
+        self.state.broker.stop();
         self.ended.store(true, Ordering::SeqCst);
         self.state.events.send(Event::End);
     }

@@ -1,0 +1,154 @@
+"""Topics: what is published once reaches every connection that has subscribed to its topic.
+
+    from fastwsh import topics
+
+    def web_socket_transfer_data(request):
+        topics.subscribe(request, "room/1")
+        while (text := request.ws_stream.receive_message()) is not None:
+            topics.publish("room/1", text, exclude=request)
+
+All functions may be called in handlers that are functions, in coroutines, and in any thread. None
+of them waits for a client. Messages are sent natively, while the handlers of the subscribers wait
+or compute; a message never stands inside one that a handler sends in fragments. It arrives at most
+once, and messages of one publisher to one topic arrive in their order.
+
+A connection for which more than `--topic-queue-bytes` wait is treated as `--slow-subscriber` says.
+"""
+
+import contextvars
+from collections.abc import Iterable
+from typing import Any, Final
+
+from fastwsh import _core
+
+__all__ = ["publish", "subscribe", "subscribers", "unsubscribe"]
+
+# The topics of the server whose handler runs.
+_HERE: Final[contextvars.ContextVar[_core.Topics]] = contextvars.ContextVar("topics")
+
+# All servers of this process that run.
+_running: list[_core.Server] = []
+
+
+def subscribe(request: Any, topic: str) -> None:
+    """Have a connection receive what is published to a topic from now on, until it ends.
+
+    In the extra handshake this takes effect when the handshake is done. To subscribe again changes
+    nothing.
+
+    Args:
+        request: The handler's argument.
+        topic: Any text, of 1 to 255 bytes in UTF-8.
+
+    Raises:
+        TypeError: `request` is no request of a server, or `topic` no str.
+        ValueError: `topic` is empty or too long.
+        OSError: The system has no thread for sending.
+    """
+    connection = connection_of(request)
+    _core.Topics.of(connection).subscribe(connection, topic, stream_of(request))
+
+
+def unsubscribe(request: Any, topic: str) -> None:
+    """End a subscription, if there is one. What was published before may still arrive.
+
+    Raises:
+        TypeError: `request` is no request of a server, or `topic` no str.
+        ValueError: `topic` is empty or too long.
+    """
+    connection = connection_of(request)
+    _core.Topics.of(connection).unsubscribe(connection, topic)
+
+
+def publish(
+    topic: str,
+    message: str | bytes | bytearray | memoryview,
+    *,
+    binary: bool | None = None,
+    exclude: Any = None,
+) -> int:
+    """Send a message to all subscribers of a topic. Does not wait for any of them.
+
+    A handler publishes to the subscribers of its server. Code elsewhere, also in threads that a
+    handler starts, publishes to those of every server that runs in this process, which is usually
+    one. `WebSocketServer.publish` chooses the server.
+
+    Args:
+        topic: Any text, of 1 to 255 bytes in UTF-8.
+        message: A str is sent as text, bytes as a binary message.
+        binary: False to send bytes as text, which must be UTF-8.
+        exclude: A request, or several of them, whose connections do not get the message.
+
+    Returns:
+        To how many connections the message was handed.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: `topic` is empty or too long, or the message is longer than
+            `--topic-queue-bytes` or no UTF-8.
+    """
+    excluded = connections_of(exclude)
+    return sum(here.publish(topic, message, binary, excluded) for here in _reached())
+
+
+def subscribers(topic: str) -> int:
+    """Return the number of connections that get what is published to a topic now.
+
+    A number, because whom a message reaches may change before the caller reads a longer answer; a
+    handler that must know names keeps its own list. Servers are chosen as by `publish`.
+
+    Raises:
+        TypeError: `topic` is no str.
+        ValueError: `topic` is empty or too long.
+    """
+    return sum(here.subscribers(topic) for here in _reached())
+
+
+def _reached() -> list[_core.Topics]:
+    here = _HERE.get(None)
+    return [server.topics for server in _running] if here is None else [here]
+
+
+def connection_of(request: Any) -> _core.Connection:
+    """Return the native connection of a request."""
+    connection = getattr(request, "connection", None)
+    if not isinstance(connection, _core.Connection):
+        raise TypeError(f"the argument of a handler is wanted, not {type(request).__name__}")
+    return connection
+
+
+def stream_of(request: Any) -> Any:
+    """Return the native stream of a request, if it has one by now."""
+    stream = vars(request).get("ws_stream")
+    return stream.blocking if isinstance(stream, _core.AsyncStream) else stream
+
+
+def connections_of(requests: Any) -> list[_core.Connection]:
+    """Return the native connections of a request, of several, or of none."""
+    if requests is None:
+        return []
+    if isinstance(requests, Iterable) and not hasattr(requests, "connection"):
+        return [connection_of(request) for request in requests]
+    return [connection_of(requests)]
+
+
+def enter(connection: _core.Connection) -> None:
+    """Let the handler that runs in this context reach the topics of its server."""
+    _HERE.set(_core.Topics.of(connection))
+
+
+def begin(request: Any) -> None:
+    """Make the subscriptions of the extra handshake, once it is done."""
+    _core.Topics.begin(request.connection, stream_of(request))
+
+
+def note_running(server: _core.Server) -> None:
+    """Have code outside of handlers reach a server's topics."""
+    global _running  # noqa: PLW0603 (replaced, not changed: other threads go through it)
+    _running = [*_running, server]
+
+
+def note_stopped(server: _core.Server) -> None:
+    """Undo `note_running`."""
+    global _running  # noqa: PLW0603
+    _running = [known for known in _running if known is not server]

@@ -1,0 +1,280 @@
+//! The queue of a connection for frames that others than its handler send: messages of topics. It is
+//! bounded in bytes, and says what happens to a peer that reads too slowly.
+//!
+//! Whoever makes an empty queue non-empty has it delivered. Until it is empty again, somebody is
+//! responsible: a thread that holds the sending half looks when it has released it, the handler ends
+//! its fragmented message, or the [`Courier`] delivers it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, Weak,
+    },
+};
+
+use super::transport::Transport;
+use crate::{
+    locks::lock,
+    protocol::{
+        frame::{FrameHeader, Opcode, RSV1},
+        send::append_frame,
+    },
+};
+
+/// Frames that are sent in one system call, unless a single one is longer.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// A whole message in one frame, which many connections share.
+#[derive(Debug)]
+pub struct SharedFrame {
+    bytes: Box<[u8]>,
+    opcode: Opcode,
+    /// Of the message, before it was compressed.
+    size: usize,
+}
+
+impl SharedFrame {
+    /// A frame of a server, which is not masked. `size` is that of the message before it was
+    /// compressed.
+    pub fn new(opcode: Opcode, payload: &[u8], compressed: bool, size: usize) -> Self {
+        let header = FrameHeader {
+            fin: true,
+            reserved: if compressed { RSV1 } else { 0 },
+            opcode,
+            masking_key: None,
+            length: payload.len() as u64,
+            length_octets: 1,
+        };
+        let mut bytes = Vec::new();
+        append_frame(&header, payload, &mut bytes);
+        Self { bytes: bytes.into_boxed_slice(), opcode, size }
+    }
+
+    /// The length of header and payload.
+    #[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// What happens when a queue is full because the peer reads too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SlowPolicy {
+    /// The connection is closed.
+    #[default]
+    Close,
+    /// The new message is dropped.
+    DropNewest,
+    /// The oldest messages are dropped.
+    DropOldest,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It waits in the queue. `dropped` older ones do not any more. If `is_due`, the caller has the
+    /// queue delivered.
+    Queued {
+        /// The number of older frames that were dropped.
+        dropped: u64,
+        /// Whether nobody else is responsible for the queue.
+        is_due: bool,
+    },
+    /// It was dropped, because the queue is full, and so were older ones; the number includes all.
+    Dropped(u64),
+    /// The queue is full, and was emptied for ever: the caller closes the connection.
+    TooSlow,
+    /// The connection has ended, or ends.
+    Ended,
+}
+
+/// How far a delivery has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Nothing is left to do for the caller: all is sent, or somebody else is responsible.
+    Done,
+    /// The peer must read first.
+    Blocked,
+    /// Nothing can be sent any more.
+    Ended,
+}
+
+/// Delivers what cannot be delivered at once, in a thread of its own.
+pub trait Courier: fmt::Debug + Send + Sync {
+    /// Has the queue of a connection delivered when the peer has read. Must not block.
+    fn await_room(&self, transport: Arc<Transport>);
+}
+
+/// The queue of one connection.
+#[derive(Debug)]
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    /// Whether something waits here or in the sending half, which can be read without the lock.
+    has_some: AtomicBool,
+    limit: usize,
+    policy: SlowPolicy,
+    courier: Arc<dyn Courier>,
+    transport: Weak<Transport>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Arc<SharedFrame>>,
+    /// Bytes of `frames`.
+    bytes: usize,
+    /// Bytes that have left the queue and wait in the sending half.
+    begun: usize,
+    has_ended: bool,
+    /// Whether the courier will deliver.
+    has_courier: bool,
+}
+
+/// Frames to be sent together.
+#[derive(Debug)]
+pub(super) enum Batch {
+    One(Arc<SharedFrame>),
+    Many(Vec<u8>),
+}
+
+impl Batch {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::One(frame) => &frame.bytes,
+            Self::Many(bytes) => bytes,
+        }
+    }
+}
+
+impl Outbox {
+    /// An empty queue of at most `limit` bytes for a connection.
+    pub fn new(
+        limit: usize,
+        policy: SlowPolicy,
+        courier: Arc<dyn Courier>,
+        transport: Weak<Transport>,
+    ) -> Self {
+        let (queue, has_some) = (Mutex::default(), AtomicBool::new(false));
+        Self { queue, has_some, limit, policy, courier, transport }
+    }
+
+    /// Appends a frame, if there is room. With `by_courier`, the caller gives the connection to the
+    /// courier if the queue is due.
+    pub fn push(&self, frame: &Arc<SharedFrame>, by_courier: bool) -> Pushed {
+        let mut queue = lock(&self.queue);
+        if queue.has_ended {
+            return Pushed::Ended;
+        }
+        let (is_due, mut dropped) = (queue.frames.is_empty() && !queue.has_courier, 0);
+        while queue.bytes + queue.begun + frame.len() > self.limit {
+            match self.policy {
+                SlowPolicy::Close => {
+                    self.clear(&mut queue);
+                    return Pushed::TooSlow;
+                }
+                SlowPolicy::DropNewest => return Pushed::Dropped(1),
+                SlowPolicy::DropOldest => {
+                    let Some(oldest) = queue.frames.pop_front() else { break };
+                    queue.bytes -= oldest.len();
+                    dropped += 1;
+                }
+            }
+        }
+        if queue.bytes + queue.begun + frame.len() > self.limit {
+            // what has been begun must be ended, and leaves no room
+            self.note(&queue);
+            return Pushed::Dropped(dropped + 1);
+        }
+        queue.bytes += frame.len();
+        queue.frames.push_back(frame.clone());
+        queue.has_courier |= is_due && by_courier;
+        self.note(&queue);
+        Pushed::Queued { dropped, is_due }
+    }
+
+    fn note(&self, queue: &Queue) {
+        let has_some = !queue.frames.is_empty() || queue.begun > 0;
+        self.has_some.store(has_some, Ordering::SeqCst);
+    }
+
+    /// Whether something waits.
+    pub(super) fn has_some(&self) -> bool {
+        self.has_some.load(Ordering::SeqCst)
+    }
+
+    /// Drops all frames, now and from now on.
+    pub fn end(&self) {
+        self.clear(&mut lock(&self.queue));
+    }
+
+    fn clear(&self, queue: &mut Queue) {
+        queue.has_ended = true;
+        queue.frames = VecDeque::new();
+        queue.bytes = 0;
+        self.has_some.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes the next frames. The caller has locked the sending half, so that nothing overtakes them.
+    pub(super) fn take(&self, mut note: impl FnMut(Opcode, usize)) -> Option<Batch> {
+        let mut queue = lock(&self.queue);
+        let first = queue.frames.pop_front();
+        let mut batch = first.map(|first| {
+            queue.bytes -= first.len();
+            note(first.opcode, first.size);
+            Batch::One(first)
+        });
+        while let (Some(frames), Some(next)) = (&mut batch, queue.frames.front()) {
+            if frames.bytes().len() + next.len() > BATCH_BYTES {
+                break;
+            }
+            let bytes = match frames {
+                Batch::Many(bytes) => bytes,
+                Batch::One(frame) => {
+                    let mut bytes = Vec::with_capacity(BATCH_BYTES.min(frame.len() + queue.bytes));
+                    bytes.extend_from_slice(&frame.bytes);
+                    *frames = Batch::Many(bytes);
+                    continue;
+                }
+            };
+            bytes.extend_from_slice(&next.bytes);
+            note(next.opcode, next.size);
+            queue.bytes -= next.len();
+            queue.frames.pop_front();
+        }
+        if queue.frames.is_empty() {
+            // a burst is over: do not keep its room
+            queue.frames.shrink_to(4);
+        }
+        self.note(&queue);
+        batch
+    }
+
+    /// Notes how many of the bytes that were taken could not be sent yet.
+    pub(super) fn set_begun(&self, bytes: usize) {
+        let mut queue = lock(&self.queue);
+        // what the handler sends as well may be more
+        queue.begun = bytes.min(self.limit);
+        self.note(&queue);
+    }
+
+    /// Has the courier deliver when there is room, unless it will deliver anyway.
+    pub(super) fn await_room(&self) {
+        let has_courier = std::mem::replace(&mut lock(&self.queue).has_courier, true);
+        if let Some(transport) = self.transport.upgrade().filter(|_| !has_courier) {
+            self.courier.await_room(transport);
+        }
+    }
+
+    /// Notes that the courier begins its attempt.
+    pub(super) fn note_attempt(&self) {
+        lock(&self.queue).has_courier = false;
+    }
+
+    /// Bytes that wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        let queue = lock(&self.queue);
+        queue.bytes + queue.begun
+    }
+}

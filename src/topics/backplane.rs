@@ -1,0 +1,19 @@
+//! What carries messages between servers.
+
+use super::message::Message;
+
+/// Carries messages to the brokers of other servers, and theirs to this one by
+/// [`Broker::receive`](super::Broker::receive).
+///
+/// Nothing here may block or call the broker: publishers and connections wait meanwhile.
+pub trait Backplane: std::fmt::Debug + Send + Sync {
+    /// A topic has its first subscriber here. The broker's lock is held, so that calls for one topic
+    /// come in order.
+    fn first_joined(&self, topic: &str);
+
+    /// A topic has lost its last subscriber here. The lock is held as well.
+    fn last_left(&self, topic: &str);
+
+    /// A message was published here. Calls of one publisher come in order.
+    fn published(&self, topic: &str, message: &Message<'_>);
+}

@@ -1,0 +1,368 @@
+//! `Broker`: who has subscribed to which topic, and publishing.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    net::SocketAddr,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, OnceLock,
+    },
+    time::Duration,
+};
+
+use super::{
+    backplane::Backplane,
+    delivery_thread::DeliveryThread,
+    members::{key, Member, Members},
+    message::{Compression, Frames, Message},
+    name::{check_name, NameError},
+};
+use crate::{
+    connection::{Delivery, Outbox, Pushed, ServerClose, SlowPolicy, Transport},
+    locks::lock,
+    protocol::close::CloseCode,
+};
+
+/// Up to so many subscribers get a message from the publisher's own thread, which is done in less time
+/// than another thread needs to wake up. The server's thread that does more is away for too long.
+const AT_ONCE_MAX: usize = 16;
+
+/// Beyond so many bytes in all, the delivery thread sends.
+const AT_ONCE_BYTES: usize = 256 * 1024;
+
+/// Time for the closing handshake if no option sets it.
+const CLOSE_TIME: Duration = Duration::from_secs(10);
+
+/// The reason in the close frame for a slow subscriber.
+const SLOW_REASON: &str = "too slow for the topics";
+
+/// What the operator may set.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// The most bytes that wait for one connection.
+    pub queue_bytes: usize,
+    /// What happens then.
+    pub policy: SlowPolicy,
+    /// Time that a peer has for answering the close frame for a slow subscriber.
+    pub close_time: Option<Duration>,
+}
+
+/// A subscriber that has not got a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Slow {
+    /// Its address.
+    pub peer: Option<SocketAddr>,
+    /// What was done.
+    pub policy: SlowPolicy,
+}
+
+/// Numbers for the operator.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Topics with subscribers.
+    pub topics: usize,
+    /// Subscriptions.
+    pub subscriptions: usize,
+    /// Messages that were published.
+    pub published: u64,
+    /// Messages that were handed to a connection.
+    pub delivered: u64,
+    /// Messages that a slow subscriber has not got.
+    pub dropped: u64,
+    /// Connections that were closed because they were slow.
+    pub closed: u64,
+}
+
+/// Why a message was not published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// There can be no such topic.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The message is longer than a connection's queue.
+    #[error(
+        "a message of {size} bytes is longer than the queue of a connection for topics, which has \
+         {limit} bytes (--topic-queue-bytes)"
+    )]
+    TooLong {
+        /// Bytes of the message.
+        size: usize,
+        /// Bytes of the queue.
+        limit: usize,
+    },
+}
+
+/// The longest header of a frame that is not masked.
+const MAX_HEADER: usize = 10;
+
+/// Who is told of slow subscribers.
+type TellSlow = Box<dyn Fn(Slow) + Send + Sync>;
+
+/// The topics of one server.
+pub struct Broker {
+    settings: Settings,
+    state: Mutex<State>,
+    delivery_thread: Arc<DeliveryThread>,
+    tell_slow: TellSlow,
+    backplane: OnceLock<Arc<dyn Backplane>>,
+    published: AtomicU64,
+    delivered: AtomicU64,
+    dropped: AtomicU64,
+    closed: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    topics: HashMap<Arc<str>, Members>,
+    /// The topics of each connection that has subscribed to some.
+    subscriptions: HashMap<usize, HashSet<Arc<str>>>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Broker").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// A broker without topics. `tell_slow` is called for each message that a slow subscriber does not
+    /// get, and must not block.
+    pub fn new(settings: Settings, tell_slow: impl Fn(Slow) + Send + Sync + 'static) -> Self {
+        Self {
+            settings,
+            state: Mutex::default(),
+            delivery_thread: Arc::new(DeliveryThread::new(
+                settings.close_time.unwrap_or(CLOSE_TIME),
+            )),
+            tell_slow: Box::new(tell_slow),
+            backplane: OnceLock::new(),
+            published: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+        }
+    }
+
+    /// Carries messages to other servers from now on. Returns `false` if there is a backplane already.
+    pub fn set_backplane(&self, backplane: Arc<dyn Backplane>) -> bool {
+        self.backplane.set(backplane).is_ok()
+    }
+
+    /// Subscribes an open connection to a topic. Nothing happens if it has subscribed already, or has
+    /// ended.
+    ///
+    /// # Errors
+    /// If there can be no such topic, or the system has no thread to deliver messages; this is
+    /// [`io::ErrorKind::InvalidInput`] for the former.
+    pub fn subscribe(
+        &self,
+        transport: &Arc<Transport>,
+        topic: &str,
+        compression: Option<Compression>,
+    ) -> io::Result<()> {
+        check_name(topic).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        self.delivery_thread.start()?;
+        let Settings { queue_bytes, policy, .. } = self.settings;
+        transport.set_outbox(|weak| {
+            Outbox::new(queue_bytes, policy, self.delivery_thread.clone(), weak)
+        });
+        let mut state = lock(&self.state);
+        // while the lock is held: whoever ends the connection leaves the topics afterwards
+        if transport.closing().is_gone() {
+            return Ok(());
+        }
+        let own = state.subscriptions.entry(key(transport)).or_default();
+        if own.contains(topic) {
+            return Ok(());
+        }
+        let name: Arc<str> = topic.into();
+        own.insert(name.clone());
+        let members = state.topics.entry(name).or_default();
+        members.add(Member { transport: transport.clone(), compression });
+        if members.len() == 1 {
+            if let Some(backplane) = self.backplane.get() {
+                backplane.first_joined(topic);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a subscription. Messages that were published before still arrive.
+    ///
+    /// # Errors
+    /// If there can be no such topic.
+    pub fn unsubscribe(&self, transport: &Arc<Transport>, topic: &str) -> Result<(), NameError> {
+        check_name(topic)?;
+        let mut state = lock(&self.state);
+        let Some(own) = state.subscriptions.get_mut(&key(transport)) else { return Ok(()) };
+        let Some(name) = own.take(topic) else { return Ok(()) };
+        if own.is_empty() {
+            state.subscriptions.remove(&key(transport));
+        }
+        self.remove(&mut state, transport, &name);
+        Ok(())
+    }
+
+    /// Ends all subscriptions of a connection that ends.
+    pub fn leave(&self, transport: &Arc<Transport>) {
+        if let Some(outbox) = transport.outbox() {
+            outbox.end();
+            let mut state = lock(&self.state);
+            for name in state.subscriptions.remove(&key(transport)).unwrap_or_default() {
+                self.remove(&mut state, transport, &name);
+            }
+        }
+    }
+
+    fn remove(&self, state: &mut State, transport: &Arc<Transport>, name: &str) {
+        let Some(members) = state.topics.get_mut(name) else { return };
+        if members.remove(key(transport)) && members.is_empty() {
+            state.topics.remove(name);
+            if let Some(backplane) = self.backplane.get() {
+                backplane.last_left(name);
+            }
+        }
+    }
+
+    /// The number of subscribers, with those that are about to end.
+    pub fn members_count(&self, topic: &str) -> usize {
+        lock(&self.state).topics.get(topic).map_or(0, Members::len)
+    }
+
+    /// The number of connections that get what is published to a topic now.
+    ///
+    /// # Errors
+    /// If there can be no such topic.
+    pub fn subscribers(&self, topic: &str) -> Result<usize, NameError> {
+        check_name(topic)?;
+        Ok(self.members(topic).iter().filter(|member| is_open(&member.transport)).count())
+    }
+
+    /// Publishes a message, and returns to how many connections it was handed. Does not wait for any
+    /// of them.
+    ///
+    /// # Errors
+    /// If there can be no such topic, or the message is too long for every connection.
+    pub fn publish(
+        &self,
+        topic: &str,
+        message: &Message<'_>,
+        exclude: &[Arc<Transport>],
+    ) -> Result<usize, PublishError> {
+        check_name(topic)?;
+        let (size, limit) = (message.payload.len(), self.settings.queue_bytes);
+        if size.saturating_add(MAX_HEADER) > limit {
+            return Err(PublishError::TooLong { size, limit });
+        }
+        self.published.fetch_add(1, Ordering::Relaxed);
+        if let Some(backplane) = self.backplane.get() {
+            backplane.published(topic, message);
+        }
+        Ok(self.hand_out(topic, message, exclude))
+    }
+
+    /// Takes a message that was published elsewhere. Returns to how many connections it was handed; to
+    /// none if it is longer than their queues.
+    pub fn receive(&self, topic: &str, message: &Message<'_>) -> usize {
+        self.hand_out(topic, message, &[])
+    }
+
+    fn members(&self, topic: &str) -> Arc<Vec<Member>> {
+        lock(&self.state).topics.get(topic).map(Members::list).unwrap_or_default()
+    }
+
+    fn hand_out(&self, topic: &str, message: &Message<'_>, exclude: &[Arc<Transport>]) -> usize {
+        let members = self.members(topic);
+        if members.is_empty() {
+            return 0;
+        }
+        let excluded: HashSet<usize> = exclude.iter().map(key).collect();
+        let mut frames = Frames::new(*message);
+        let bytes = message.payload.len().saturating_mul(members.len());
+        let by_courier = members.len() > AT_ONCE_MAX || bytes > AT_ONCE_BYTES;
+        let (mut due, mut handed, mut dropped) = (Vec::new(), 0, 0);
+        for Member { transport, compression } in members.iter() {
+            if !excluded.is_empty() && excluded.contains(&key(transport)) {
+                continue;
+            }
+            let Some(outbox) = transport.outbox() else { continue };
+            match outbox.push(&frames.of(*compression), by_courier) {
+                Pushed::Queued { dropped: older, is_due } => {
+                    handed += 1;
+                    if older > 0 {
+                        dropped += older;
+                        self.note_slow(transport);
+                    }
+                    match (is_due, by_courier) {
+                        (true, true) => due.push(transport.clone()),
+                        (true, false) if transport.deliver() == Delivery::Ended => {
+                            handed -= 1;
+                            self.leave(transport);
+                        }
+                        _ => {}
+                    }
+                }
+                Pushed::Dropped(count) => {
+                    dropped += count;
+                    self.note_slow(transport);
+                }
+                Pushed::TooSlow => {
+                    dropped += 1;
+                    self.close_slow(transport);
+                }
+                Pushed::Ended => self.leave(transport),
+            }
+        }
+        if !due.is_empty() {
+            self.delivery_thread.deliver(due);
+        }
+        self.delivered.fetch_add(handed as u64, Ordering::Relaxed);
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        handed
+    }
+
+    fn note_slow(&self, transport: &Transport) {
+        (self.tell_slow)(Slow { peer: transport.peer(), policy: self.settings.policy });
+    }
+
+    fn close_slow(&self, transport: &Arc<Transport>) {
+        self.leave(transport);
+        self.closed.fetch_add(1, Ordering::Relaxed);
+        self.note_slow(transport);
+        if let Ok(server_close) = ServerClose::new(CloseCode::POLICY_VIOLATION, SLOW_REASON) {
+            transport.go_away(&server_close);
+        }
+        // what was begun and the close frame behind it leave when the peer reads
+        transport.deliver();
+        self.delivery_thread.cut_later(transport);
+    }
+
+    /// Numbers for the operator.
+    pub fn statistics(&self) -> Statistics {
+        let state = lock(&self.state);
+        let subscriptions = state.topics.values().map(Members::len).sum();
+        Statistics {
+            topics: state.topics.len(),
+            subscriptions,
+            published: self.published.load(Ordering::Relaxed),
+            delivered: self.delivered.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            closed: self.closed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Ends the thread of the broker. Nothing is delivered any more.
+    pub fn stop(&self) {
+        self.delivery_thread.stop();
+    }
+}
+
+/// Whether messages still go out on a connection.
+fn is_open(transport: &Transport) -> bool {
+    let closing = transport.closing();
+    !(closing.is_sending_ended()
+        || closing.is_going_away()
+        || closing.is_cut()
+        || closing.is_gone())
+}

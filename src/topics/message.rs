@@ -1,0 +1,73 @@
+//! A message of a topic, and the frames that are made of it.
+
+use std::sync::Arc;
+
+use crate::{
+    connection::SharedFrame,
+    protocol::{
+        deflate::{DeflateLevel, Ending, MessageDeflater, WindowBits},
+        frame::Opcode,
+    },
+};
+
+/// A message. What its publisher says of it beside its bytes belongs here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Text or binary.
+    pub opcode: Opcode,
+    /// Of text, the UTF-8.
+    pub payload: &'a [u8],
+}
+
+/// How a connection compresses messages, if several connections can share the result: each message
+/// begins with an empty window there (RFC 7692 7.1.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compression {
+    /// The size of the window.
+    pub window: Option<WindowBits>,
+    /// How hard to compress.
+    pub level: DeflateLevel,
+    /// Messages below this size are sent uncompressed.
+    pub min_bytes: usize,
+}
+
+/// What compressed messages differ by.
+type Kind = (Option<WindowBits>, DeflateLevel);
+
+/// The frames of one message, made when the first connection needs them.
+pub(super) struct Frames<'a> {
+    message: Message<'a>,
+    plain: Option<Arc<SharedFrame>>,
+    compressed: Vec<(Kind, Arc<SharedFrame>)>,
+}
+
+impl<'a> Frames<'a> {
+    pub(super) fn new(message: Message<'a>) -> Self {
+        Self { message, plain: None, compressed: Vec::new() }
+    }
+
+    /// The frame for a connection.
+    pub(super) fn of(&mut self, compression: Option<Compression>) -> Arc<SharedFrame> {
+        let Message { opcode, payload } = self.message;
+        let size = payload.len();
+        let Some(Compression { window, level, .. }) =
+            compression.filter(|compression| size >= compression.min_bytes)
+        else {
+            let plain = || Arc::new(SharedFrame::new(opcode, payload, false, size));
+            return self.plain.get_or_insert_with(plain).clone();
+        };
+        let kind = (window, level);
+        if let Some((_, frame)) = self.compressed.iter().find(|(known, _)| *known == kind) {
+            return frame.clone();
+        }
+        let mut output = Vec::new();
+        MessageDeflater::with_level(window, true, level).deflate_into(
+            payload,
+            Ending::Message,
+            &mut output,
+        );
+        let frame = Arc::new(SharedFrame::new(opcode, &output, true, size));
+        self.compressed.push((kind, frame.clone()));
+        frame
+    }
+}
