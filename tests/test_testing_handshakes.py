@@ -201,9 +201,10 @@ def test_scripts_ignore_subprotocols_as_well():
         server.reply("hello")
         with connect(server.url, subprotocols=["a", "b"]) as client:
             assert client.recv(DEADLINE_SECONDS) == "hello"
-        # this client insists on one of them
+        # this client insists on one of them, and leaves; no script waits for it
+        server.handler("/other")(echo)
         with pytest.raises(websocket.WebSocketException, match="Invalid WebSocket Header"):
-            websocket.create_connection(server.url, subprotocols=["a", "b"])
+            websocket.create_connection(f"{server.url}other", subprotocols=["a", "b"])
 
 
 def extensions(server, **offer):
