@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from wire import DEADLINE_SECONDS, Client, Response
 
-__all__ = ["Peer", "accept_value", "run_until_closed", "serving"]
+__all__ = ["Peer", "accept_value", "run_until_closed", "serving", "serving_socket"]
 
 _T = TypeVar("_T")
 
@@ -81,7 +81,7 @@ class Peer(Client):
 
 
 @contextmanager
-def serving(script: Callable[[Peer], None]) -> Iterator[str]:
+def serving_socket(script: Callable[[socket.socket], None]) -> Iterator[str]:
     """Serve one connection by `script`, in a thread; give its URL.
 
     An exception of the script fails the test. The connection ends when the script returns.
@@ -94,8 +94,8 @@ def serving(script: Callable[[Peer], None]) -> Iterator[str]:
             try:
                 connected, _ = listener.accept()
                 connected.settimeout(DEADLINE_SECONDS)
-                with Peer.over(connected) as peer:
-                    script(peer)
+                with connected:
+                    script(connected)
             except BaseException as error:  # noqa: BLE001 (told by the test's own thread)
                 failures.append(error)
 
@@ -106,3 +106,15 @@ def serving(script: Callable[[Peer], None]) -> Iterator[str]:
         assert not thread.is_alive(), "the script of the peer does not end"
     if failures:
         raise failures[0]
+
+
+@contextmanager
+def serving(script: Callable[[Peer], None]) -> Iterator[str]:
+    """Serve one connection by `script`, as `serving_socket` does."""
+
+    def run(connected: socket.socket) -> None:
+        with Peer.over(connected) as peer:
+            script(peer)
+
+    with serving_socket(run) as url:
+        yield url

@@ -1,10 +1,9 @@
 """A server of HTTP/2 for tests of the client: it does exactly what a test says."""
 
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import h2.config
 import h2.connection
@@ -12,6 +11,7 @@ import h2.errors
 import h2.events
 import h2.settings
 
+from client_support import serving_socket
 from wire import CLOSE, DEADLINE_SECONDS, Frame, encode_frame
 
 __all__ = ["Http2Peer", "serving_http2"]
@@ -109,29 +109,8 @@ class Http2Peer:
         self.wait(lambda: self.has_ended and self.has_goodbye)
 
 
-@contextmanager
-def serving_http2(script: Callable[[Http2Peer], None], *, websockets: bool = True) -> Iterator[str]:
-    """Serve one connection by `script`, in a thread; give its URL.
-
-    An exception of the script fails the test. The connection ends when the script returns.
-    """
-    failures: list[BaseException] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(DEADLINE_SECONDS)
-
-        def run() -> None:
-            try:
-                connected, _ = listener.accept()
-                connected.settimeout(DEADLINE_SECONDS)
-                with connected:
-                    script(Http2Peer(connected, websockets=websockets))
-            except BaseException as error:  # noqa: BLE001 (told by the test's own thread)
-                failures.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
-        thread.join(DEADLINE_SECONDS)
-        assert not thread.is_alive(), "the script of the peer does not end"
-    if failures:
-        raise failures[0]
+def serving_http2(
+    script: Callable[[Http2Peer], None], *, websockets: bool = True
+) -> AbstractContextManager[str]:
+    """Serve one connection by `script`, as `client_support.serving_socket` does."""
+    return serving_socket(lambda socket: script(Http2Peer(socket, websockets=websockets)))

@@ -8,8 +8,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Self
 
 import h2.config
@@ -21,31 +20,13 @@ from hyperframe.frame import GoAwayFrame
 
 from conftest import Server
 from fastwsh.testing import WsServer
-from stream_tunnel import Tunnel
+from stream_tunnel import Asks, Headers, HttpStream, Tunnel
 from wire import DEADLINE_SECONDS
 
-__all__ = ["Http2Client", "Http2Stream", "Tunnel"]
-
-Headers = Iterable[tuple[str, str]]
+__all__ = ["Http2Client", "Tunnel"]
 
 
-@dataclass
-class Http2Stream:
-    """What has come on a stream."""
-
-    headers: dict[str, str] | None = None
-    all_headers: list[tuple[str, str]] = field(default_factory=list)
-    data: bytearray = field(default_factory=bytearray)
-    has_ended: bool = False
-    reset_code: int | None = None
-
-    @property
-    def status(self) -> int:
-        assert self.headers is not None
-        return int(self.headers[":status"])
-
-
-class Http2Client:
+class Http2Client(Asks[HttpStream]):
     """One connection; every wait has a deadline.
 
     Args:
@@ -84,7 +65,7 @@ class Http2Client:
         self.h2 = h2.connection.H2Connection(config)
         # `h2` takes GOAWAY for the end of all streams; those that are open go on (RFC 9113 6.8)
         self.h2._frame_dispatch_table[GoAwayFrame] = self._receive_goaway
-        self.streams: dict[int, Http2Stream] = {}
+        self.streams: dict[int, HttpStream] = {}
         self.goaway: int | None = None
         self.is_closed = False
         self._opens_window = opens_window
@@ -107,35 +88,9 @@ class Http2Client:
     def flush(self) -> None:
         self.socket.sendall(self.h2.data_to_send())
 
-    def request(
-        self,
-        path: str,
-        method: str = "GET",
-        headers: Headers = (),
-        body: bytes | None = None,
-        authority: str | None = None,
-    ) -> int:
-        """Ask for a page; return the stream."""
-        pseudo = [
-            (":method", method),
-            (":scheme", self.scheme),
-            (":authority", authority or self.authority),
-            (":path", path),
-        ]
-        stream = self.open_stream([*pseudo, *headers], end_stream=body is None)
-        if body is not None:
-            self.send(stream, body, end=True)
-        return stream
-
-    def fetch(
-        self, path: str, method: str = "GET", headers: Headers = (), body: bytes | None = None
-    ) -> Http2Stream:
-        """Ask for a page and wait for all of it."""
-        return self.wait_end(self.request(path, method, headers, body))
-
     def open_stream(self, headers: Headers, *, end_stream: bool = False) -> int:
         stream = self.h2.get_next_available_stream_id()
-        self.streams[stream] = Http2Stream()
+        self.streams[stream] = HttpStream()
         self.h2.send_headers(stream, list(headers), end_stream=end_stream)
         self.flush()
         return stream
@@ -151,46 +106,6 @@ class Http2Client:
         if end:
             self.h2.end_stream(stream)
             self.flush()
-
-    def connect(
-        self,
-        path: str,
-        headers: Headers = (),
-        *,
-        protocol: str = "websocket",
-        version: str | None = "13",
-        authority: str | None = None,
-    ) -> int:
-        """Ask for a WebSocket; return the stream."""
-        pseudo = [
-            (":method", "CONNECT"),
-            (":protocol", protocol),
-            (":scheme", self.scheme),
-            (":authority", authority or self.authority),
-            (":path", path),
-        ]
-        if version is not None:
-            pseudo.append(("sec-websocket-version", version))
-        self.wait(lambda: self.h2.remote_settings.enable_connect_protocol == 1)
-        return self.open_stream([*pseudo, *headers])
-
-    def websocket(self, path: str, headers: Headers = ()) -> "Tunnel":
-        """Open a WebSocket."""
-        stream = self.connect(path, headers)
-        answer = self.wait_headers(stream)
-        assert answer.status == 200, answer
-        return Tunnel(self, stream)
-
-    def wait_headers(self, stream: int) -> Http2Stream:
-        found = self.streams[stream]
-        self.wait(lambda: found.headers is not None or found.reset_code is not None)
-        return found
-
-    def wait_end(self, stream: int) -> Http2Stream:
-        """Wait for the end of a stream, or its reset."""
-        found = self.streams[stream]
-        self.wait(lambda: found.has_ended or found.reset_code is not None)
-        return found
 
     def wait_closed(self) -> None:
         """Wait for the end of the connection."""
@@ -221,6 +136,9 @@ class Http2Client:
             self._note(event)
         with contextlib.suppress(ConnectionError):
             self.flush()
+
+    def wait_for_settings(self) -> None:
+        self.wait(lambda: self.h2.remote_settings.enable_connect_protocol == 1)
 
     def reset(self, stream: int) -> None:
         """Break a stream off."""

@@ -10,8 +10,8 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import aioquic.h3.connection
@@ -25,12 +25,10 @@ from aioquic.quic.connection import QuicConnection
 
 from conftest import Server
 from fastwsh.testing import WsServer
-from stream_tunnel import Tunnel
+from stream_tunnel import Asks, Headers, HttpStream, Tunnel
 from wire import DEADLINE_SECONDS
 
 __all__ = ["CERTIFICATE", "Http3Client", "Http3Stream", "Tunnel", "write_certificate"]
-
-Headers = Iterable[tuple[str, str]]
 
 CERTIFICATE = trustme.CA().issue_cert("localhost", "127.0.0.1", "::1")
 """The certificate of the tests' servers; clients do not check it."""
@@ -44,20 +42,10 @@ def write_certificate(path: os.PathLike[str]) -> None:
 
 
 @dataclass
-class Http3Stream:
-    """What has come on a stream."""
+class Http3Stream(HttpStream):
+    """What has come on a stream of HTTP/3."""
 
-    headers: dict[str, str] | None = None
-    all_headers: list[tuple[str, str]] = field(default_factory=list)
-    data: bytearray = field(default_factory=bytearray)
-    has_ended: bool = False
-    reset_code: int | None = None
     stop_code: int | None = None
-
-    @property
-    def status(self) -> int:
-        assert self.headers is not None
-        return int(self.headers[":status"])
 
 
 class _Windows:
@@ -80,7 +68,7 @@ class _Http3(H3Connection):
         pass
 
 
-class Http3Client:
+class Http3Client(Asks[Http3Stream]):
     """One connection; every wait has a deadline.
 
     Args:
@@ -104,6 +92,7 @@ class Http3Client:
     ) -> None:
         self.port = port or server.port
         self.authority = f"localhost:{server.port}"
+        self.scheme = "https"
         self._address = (host, self.port)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -156,32 +145,6 @@ class Http3Client:
             with contextlib.suppress(OSError):
                 self.socket.sendto(data, self._address)
 
-    def request(
-        self,
-        path: str,
-        method: str = "GET",
-        headers: Headers = (),
-        body: bytes | None = None,
-        authority: str | None = None,
-    ) -> int:
-        """Ask for a page; return the stream."""
-        pseudo = [
-            (":method", method),
-            (":scheme", "https"),
-            (":authority", authority or self.authority),
-            (":path", path),
-        ]
-        stream = self.open_stream([*pseudo, *headers], end_stream=body is None)
-        if body is not None:
-            self.send(stream, body, end=True)
-        return stream
-
-    def fetch(
-        self, path: str, method: str = "GET", headers: Headers = (), body: bytes | None = None
-    ) -> Http3Stream:
-        """Ask for a page and wait for all of it."""
-        return self.wait_end(self.request(path, method, headers, body))
-
     def open_stream(self, headers: Headers, *, end_stream: bool = False) -> int:
         stream: int = self.quic.get_next_available_stream_id()
         self.streams[stream] = Http3Stream()
@@ -204,34 +167,9 @@ class Http3Client:
         found = self.quic._streams.get(stream)
         return 0 if found is None else len(found.sender._buffer)
 
-    def connect(
-        self,
-        path: str,
-        headers: Headers = (),
-        *,
-        protocol: str = "websocket",
-        version: str | None = "13",
-        authority: str | None = None,
-    ) -> int:
-        """Ask for a WebSocket; return the stream."""
-        pseudo = [
-            (":method", "CONNECT"),
-            (":protocol", protocol),
-            (":scheme", "https"),
-            (":authority", authority or self.authority),
-            (":path", path),
-        ]
-        if version is not None:
-            pseudo.append(("sec-websocket-version", version))
+    def wait_for_settings(self) -> None:
+        # the handshake has waited for them
         assert self.h3.received_settings[8] == 1  # ENABLE_CONNECT_PROTOCOL
-        return self.open_stream([*pseudo, *headers])
-
-    def websocket(self, path: str, headers: Headers = ()) -> "Tunnel":
-        """Open a WebSocket."""
-        stream = self.connect(path, headers)
-        answer = self.wait_headers(stream)
-        assert answer.status == 200, answer
-        return Tunnel(self, stream)
 
     def reset(self, stream: int, code: int = 0x10C) -> None:
         """Break a stream off in both directions."""
@@ -240,17 +178,6 @@ class Http3Client:
         with contextlib.suppress(ValueError):
             self.quic.stop_stream(stream, code)
         self.flush()
-
-    def wait_headers(self, stream: int) -> Http3Stream:
-        found = self.streams[stream]
-        self.wait(lambda: found.headers is not None or found.reset_code is not None)
-        return found
-
-    def wait_end(self, stream: int) -> Http3Stream:
-        """Wait for the end of a stream, or its reset."""
-        found = self.streams[stream]
-        self.wait(lambda: found.has_ended or found.reset_code is not None)
-        return found
 
     def wait_closed(self) -> int:
         """Wait for the end of the connection; return its code."""

@@ -1,8 +1,31 @@
-"""WebSockets on streams, for clients of HTTP/2 and HTTP/3 alike."""
+"""What clients of HTTP/2 and HTTP/3 have in common: requests, and WebSockets on streams."""
 
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from wire import CLOSE, Frame, encode_frame
+
+__all__ = ["Asks", "Headers", "HttpStream", "Tunnel"]
+
+Headers = Iterable[tuple[str, str]]
+
+
+@dataclass
+class HttpStream:
+    """What has come on a stream."""
+
+    headers: dict[str, str] | None = None
+    all_headers: list[tuple[str, str]] = field(default_factory=list)
+    data: bytearray = field(default_factory=bytearray)
+    has_ended: bool = False
+    reset_code: int | None = None
+
+    @property
+    def status(self) -> int:
+        assert self.headers is not None
+        return int(self.headers[":status"])
 
 
 class Tunnel:
@@ -52,3 +75,97 @@ class Tunnel:
 
     def reset(self) -> None:
         self.client.reset(self.stream)
+
+
+_S = TypeVar("_S", bound=HttpStream)
+
+
+class Asks(ABC, Generic[_S]):
+    """The requests of a client, whose streams are of a type."""
+
+    authority: str
+    scheme: str
+    streams: dict[int, _S]
+
+    @abstractmethod
+    def open_stream(self, headers: Headers, *, end_stream: bool = False) -> int:
+        """Send a head; return the stream."""
+
+    @abstractmethod
+    def send(self, stream: int, data: bytes, *, end: bool = False) -> None:
+        """Send data."""
+
+    @abstractmethod
+    def wait(self, is_there: Callable[[], object]) -> None:
+        """Take what comes until something is there."""
+
+    @abstractmethod
+    def wait_for_settings(self) -> None:
+        """Wait until the server has said that it supports extended CONNECT."""
+
+    def request(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: Headers = (),
+        body: bytes | None = None,
+        authority: str | None = None,
+    ) -> int:
+        """Ask for a page; return the stream."""
+        pseudo = [
+            (":method", method),
+            (":scheme", self.scheme),
+            (":authority", authority or self.authority),
+            (":path", path),
+        ]
+        stream = self.open_stream([*pseudo, *headers], end_stream=body is None)
+        if body is not None:
+            self.send(stream, body, end=True)
+        return stream
+
+    def fetch(
+        self, path: str, method: str = "GET", headers: Headers = (), body: bytes | None = None
+    ) -> _S:
+        """Ask for a page and wait for all of it."""
+        return self.wait_end(self.request(path, method, headers, body))
+
+    def connect(
+        self,
+        path: str,
+        headers: Headers = (),
+        *,
+        protocol: str = "websocket",
+        version: str | None = "13",
+        authority: str | None = None,
+    ) -> int:
+        """Ask for a WebSocket; return the stream."""
+        pseudo = [
+            (":method", "CONNECT"),
+            (":protocol", protocol),
+            (":scheme", self.scheme),
+            (":authority", authority or self.authority),
+            (":path", path),
+        ]
+        if version is not None:
+            pseudo.append(("sec-websocket-version", version))
+        self.wait_for_settings()
+        return self.open_stream([*pseudo, *headers])
+
+    def websocket(self, path: str, headers: Headers = ()) -> Tunnel:
+        """Open a WebSocket."""
+        stream = self.connect(path, headers)
+        answer = self.wait_headers(stream)
+        assert answer.status == 200, answer
+        return Tunnel(self, stream)
+
+    def wait_headers(self, stream: int) -> _S:
+        """Wait for the answer's head."""
+        found = self.streams[stream]
+        self.wait(lambda: found.headers is not None or found.reset_code is not None)
+        return found
+
+    def wait_end(self, stream: int) -> _S:
+        """Wait for the end of a stream, or its reset."""
+        found = self.streams[stream]
+        self.wait(lambda: found.has_ended or found.reset_code is not None)
+        return found

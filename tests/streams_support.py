@@ -14,9 +14,9 @@ from conftest import Server
 from fastwsh.testing import WsServer
 from http2_support import Http2Client
 from http3_support import Http3Client, write_certificate
-from wire import Client
+from wire import TEXT, Client, Frame
 
-__all__ = ["OVER_BOTH", "Over", "StreamClient", "over"]
+__all__ = ["OVER_BOTH", "Over", "StreamClient", "echo_and_close", "end_of", "over"]
 
 StreamClient = Http2Client | Http3Client
 
@@ -33,6 +33,8 @@ class Over:
         connect_unchecked: The same for a client that sends whatever it is told to.
         cancelled: The code of a stream that a handler breaks off.
         malformed: The code of a stream with a malformed request.
+        no_error: The code of a connection that ends in order.
+        short_time: A limit, in seconds, that a connection's beginning does not reach.
     """
 
     version: str
@@ -42,6 +44,8 @@ class Over:
     connect_unchecked: Callable[[Server | WsServer], StreamClient]
     cancelled: int
     malformed: int
+    no_error: int
+    short_time: str
 
     @contextmanager
     def connect_old(self, server: Server) -> Iterator[Client]:
@@ -57,6 +61,25 @@ class Over:
                 yield Client.over(wrapped, server.port)
 
 
+def echo_and_close(client: StreamClient) -> None:
+    """Open a WebSocket to `/echo`, use it and close it."""
+    websocket = client.websocket("/echo")
+    websocket.send_frame(TEXT, b"hello")
+    assert websocket.read_frame() == Frame(TEXT, b"hello")
+    websocket.send_close()
+    assert websocket.read_frame().close_code == 1000
+    websocket.send(b"", end=True)
+    websocket.wait_end()
+
+
+def end_of(client: StreamClient) -> int | None:
+    """Wait for the end of a connection; return its code."""
+    if isinstance(client, Http3Client):
+        return client.wait_closed()
+    client.wait_closed()
+    return client.goaway
+
+
 OVER_BOTH = pytest.mark.parametrize("over", ["2", "3"], indirect=True)
 """For tests that run over each version; they ask for the fixture `over`."""
 
@@ -65,10 +88,10 @@ def over_version(number: str, folder: Path) -> Over:
     """Return a version; files for its servers go to a folder."""
     if number == "2":
         unchecked = partial(Http2Client, checks=False)
-        return Over("HTTP/2", ("--http2",), "http", Http2Client, unchecked, 8, 1)
+        return Over("HTTP/2", ("--http2",), "http", Http2Client, unchecked, 8, 1, 0, "0.2")
     write_certificate(folder / "tls.pem")
     options = ("--http3", "--ssl-certfile", str(folder / "tls.pem"))
-    return Over("HTTP/3", options, "https", Http3Client, Http3Client, 0x10C, 0x10E)
+    return Over("HTTP/3", options, "https", Http3Client, Http3Client, 0x10C, 0x10E, 0x100, "1")
 
 
 @pytest.fixture

@@ -78,7 +78,6 @@ class TestRawWrites:
             assert client.read(1024) == b"." * 1024
         server.out.wait_for("write failed ConnectionLostException")
 
-    @pytest.mark.http1("no bytes before the answer")
     def test_reading_stalls_until_the_client_leaves(self, serve) -> None:
         server = serve(
             extra_handshake(

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,24 +20,16 @@ from hyperframe.frame import (
 from hyperframe.frame import Frame as RawFrame
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler
-from faults_support import COLLECT, nothing_stays
+from faults_support import COLLECT, ECHO, nothing_stays
 from http2_support import Http2Client
 from stream_tunnel import Tunnel
-from wire import BINARY, DEADLINE_SECONDS, TEXT, Frame, encode_frame
+from wire import BINARY, TEXT, Frame, encode_frame
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 PROTOCOL_ERROR = h2.errors.ErrorCodes.PROTOCOL_ERROR
 REFUSED_STREAM = h2.errors.ErrorCodes.REFUSED_STREAM
 ENHANCE_YOUR_CALM = h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
-
-ECHO = """\
-while True:
-    message = request.ws_stream.receive_message()
-    if message is None:
-        return
-    request.ws_stream.send_message(message)
-"""
 
 # Far more than the sockets and windows between a handler and its client have room for.
 LARGE = 16 << 20
@@ -175,21 +166,6 @@ def wait_for_frame(client: Http2Client, kind: type[RawFrame]) -> Any:
     return found[0]
 
 
-def test_websockets_count_as_connections(start: Any):
-    server = start("--max-connections", "3")
-    with Http2Client(server) as client:
-        first, _second = client.websocket("/echo"), client.websocket("/echo")
-        answer = client.wait_end(client.connect("/echo"))
-        assert answer.status == 503
-        assert answer.headers is not None
-        assert answer.headers["retry-after"] == "1"
-        server.log.wait_for(r"refused: 3 are open \(--max-connections\)")
-        first.reset()
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while client.wait_headers(client.connect("/echo")).status == 503:
-            assert time.monotonic() < deadline
-
-
 def test_a_client_that_resets_without_end_is_left(start: Any):
     server = start("--max-http2-resets", "20")
     with nothing_stays(server):
@@ -210,61 +186,11 @@ def test_a_client_that_resets_without_end_is_left(start: Any):
             assert_echoes(other.websocket("/echo"))
 
 
-def test_idle_connections_end_and_those_with_a_websocket_stay(start: Any):
+def test_a_preface_alone_is_cut_off(start: Any):
     server = start("--head-timeout", "0.2")
-    with Http2Client(server) as busy:
-        websocket = busy.websocket("/echo")
-        for _ in range(2):
-            with Http2Client(server) as idle:
-                assert idle.fetch("/none").status == 404
-                idle.wait_closed()
-                assert idle.goaway == 0
-        assert_echoes(websocket)
-        # one that never says what it has to
-        with server.connect() as silent:
-            silent.send(PREFACE)
-            silent.read_to_end()
-        websocket.send_close()
-        websocket.send(b"", end=True)
-        busy.wait_closed()
-
-
-def test_an_idle_connection_does_not_delay_the_stop(start: Any):
-    server = start("--shutdown-timeout", "600")
-    with Http2Client(server) as client, Http2Client(server) as silent:
-        assert client.fetch("/none").status == 404
-        silent.wait(lambda: silent.h2.remote_settings.enable_connect_protocol == 1)
-        server.process.terminate()
-        client.wait_closed()
-        assert client.goaway == 0
-        assert server.wait() == 0
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http")],
-        [(":method", "GET"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/echo")],
-        [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":path", "/")],
-        [(":method", "GET"), (":scheme", "http"), (":path", "")],
-        [(":method", "GET"), (":scheme", "http"), (":path", "/"), ("connection", "close")],
-        [(":scheme", "http"), (":path", "/")],
-        [
-            (":method", "CONNECT"),
-            (":protocol", "websocket\r\nhost: other"),
-            (":scheme", "http"),
-            (":path", "/echo"),
-            (":authority", "localhost"),
-        ],
-    ],
-)
-def test_malformed_requests_are_errors_of_their_stream(start: Any, headers: list[tuple[str, str]]):
-    server = start()
-    with Http2Client(server, checks=False) as client:
-        echo = client.websocket("/echo")
-        stream = client.open_stream(headers)
-        assert client.wait_end(stream).reset_code == PROTOCOL_ERROR
-        assert_echoes(echo)
+    with server.connect() as silent:
+        silent.send(PREFACE)
+        silent.read_to_end()
 
 
 def header_flood() -> Iterator[bytes]:

@@ -10,18 +10,10 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
 from conftest import ALL_WAYS, StartServer, WriteHandler
-from faults_support import COLLECT, nothing_stays
+from faults_support import COLLECT, ECHO, nothing_stays
 from http2_support import Http2Client
 from metrics_support import Metrics
 from wire import TEXT, encode_frame
-
-ECHO = """\
-while True:
-    message = request.ws_stream.receive_message()
-    if message is None:
-        return
-    request.ws_stream.send_message(message)
-"""
 
 MESSAGE = encode_frame(TEXT, b"hello")
 

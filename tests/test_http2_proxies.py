@@ -1,6 +1,8 @@
-"""Proxies that speak HTTP/2 with the server: HAProxy for pages and WebSockets, Caddy for pages."""
+"""Proxies that speak HTTP/2 with the server: HAProxy for pages and WebSockets, Caddy and nginx for
+pages."""
 
 import http.client
+import re
 import socket
 import subprocess
 import time
@@ -11,25 +13,10 @@ from pathlib import Path
 import pytest
 
 import fastwsh
+from conformance.autobahn import HAPROXY
 from conftest import Server, StartServer, WriteHandler, find_program
 from proxy_support import free_port
 from wire import DEADLINE_SECONDS, TEXT, Client, Frame
-
-HAPROXY = """\
-global
-    maxconn 100
-defaults
-    mode http
-    timeout connect 20s
-    timeout client 60s
-    timeout server 60s
-    timeout tunnel 60s
-frontend front
-    bind 127.0.0.1:{front}
-    default_backend back
-backend back
-    server one 127.0.0.1:{back} proto h2
-"""
 
 CADDY = """\
 {{
@@ -39,6 +26,32 @@ http://127.0.0.1:{front} {{
 	reverse_proxy h2c://127.0.0.1:{back}
 }}
 """
+
+# nginx's own files go to its folder
+NGINX = """\
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{front};
+        location / {{
+            proxy_pass http://127.0.0.1:{back};
+            proxy_http_version %s;
+        }}
+    }}
+}}
+"""
+
+# The first release that speaks HTTP/2 with a server behind it. Debian's are older.
+NGINX_WITH_HTTP2 = (1, 29, 4)
 
 TOLD = """\
 while (message := request.ws_stream.receive_message()) is not None:
@@ -62,7 +75,7 @@ def proxy(name: str, arguments: str, config: str, server: Server, folder: Path) 
     path = find_program(name, name)
     front = free_port()
     file = folder / "proxy.conf"
-    file.write_text(config.format(front=front, back=server.port))
+    file.write_text(config.format(front=front, back=server.port, folder=folder))
     command = [path, *arguments.format(file=file).split()]
     log = folder / "proxy.log"
     home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
@@ -124,4 +137,15 @@ def test_haproxy(server: Server, tmp_path: Path) -> None:
 def test_caddy(server: Server, tmp_path: Path) -> None:
     arguments = "run --adapter caddyfile --config {file}"
     with proxy("caddy", arguments, CADDY, server, tmp_path) as port:
+        assert_pages(port)
+
+
+def test_nginx(server: Server, tmp_path: Path) -> None:
+    nginx = find_program("nginx", "nginx")
+    told = subprocess.run([nginx, "-v"], check=True, capture_output=True, text=True).stderr
+    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", told)
+    assert found is not None
+    version = "2" if tuple(map(int, found.groups())) >= NGINX_WITH_HTTP2 else "1.1"
+    config = NGINX % version
+    with proxy("nginx", "-e stderr -p . -c {file}", config, server, tmp_path) as port:
         assert_pages(port)

@@ -1,6 +1,5 @@
 """What operators and authors of tests see of HTTP/3: logs, metrics, every way to ask for it."""
 
-import json
 import os
 import signal
 import socket
@@ -13,14 +12,10 @@ import pytest
 
 from conftest import StartServer, WriteHandler, run_fastwsh
 from fastwsh.testing import make_tls_files, running_server
+from faults_support import ECHO
 from http3_support import Http3Client, write_certificate
-from metrics_support import Metrics
+from streams_support import echo_and_close
 from wire import DEADLINE_SECONDS, TEXT, Frame
-
-ECHO = """\
-while (message := request.ws_stream.receive_message()) is not None:
-    request.ws_stream.send_message(message)
-"""
 
 TLS = "--ssl-certfile=tls.pem"
 
@@ -29,78 +24,6 @@ TLS = "--ssl-certfile=tls.pem"
 def files(tmp_path: Path, write_handler: WriteHandler) -> None:
     write_handler("echo", ECHO)
     write_certificate(tmp_path / "tls.pem")
-
-
-def echo_and_close(client: Http3Client) -> None:
-    websocket = client.websocket("/echo")
-    websocket.send_frame(TEXT, b"hello")
-    assert websocket.read_frame() == Frame(TEXT, b"hello")
-    websocket.send_close()
-    assert websocket.read_frame().close_code == 1000
-    websocket.send(b"", end=True)
-    websocket.wait_end()
-
-
-def test_access_log(start_server: StartServer, tmp_path: Path):
-    server = start_server(
-        "-w", "handlers", "--http3", TLS, "--access-log=a.log", "--log-format=json"
-    )
-    with Http3Client(server) as client:
-        echo_and_close(client)
-        assert client.wait_end(client.connect("/none")).status == 404
-        assert client.wait_end(client.connect("/echo", version="8")).status == 400
-    server.send_signal(signal.SIGTERM)
-    server.wait()
-    entries = [json.loads(line) for line in (tmp_path / "a.log").read_text().splitlines()]
-    told = {(e["resource"], e["status"], e["http_version"], e["close_received"]) for e in entries}
-    assert told == {
-        ("/echo", 200, "3", 1000),
-        ("/none", 404, "3", None),
-        ("/echo", 400, "3", None),
-    }
-    (opened,) = [entry for entry in entries if entry["status"] == 200]
-    assert opened["peer"].startswith("127.0.0.1")
-    # the masked message and the masked close frame
-    assert (opened["messages_received"], opened["bytes_received"]) == (1, 2 + 4 + 5 + 2 + 4 + 2)
-
-
-def test_metrics(start_server: StartServer):
-    server = start_server("-w", "handlers", "--http3", TLS, "--metrics-port", "0")
-    metrics = Metrics(server)
-    with Http3Client(server) as client:
-        websocket = client.websocket("/echo")
-        metrics.wait_for("http_connections", 1, version="3")
-        assert metrics.value("http_connections", version="1.1") == 0
-        assert metrics.value("http_connections", version="2") == 0
-        assert metrics.value("connections_accepted_total") == 1
-        websocket.send_close()
-        websocket.read_frame()
-        websocket.send(b"", end=True)
-        assert client.wait_end(client.connect("/none")).status == 404
-        metrics.wait_for("handshakes_total", 1, result="accepted", status="200")
-        metrics.wait_for("handshakes_total", 1, result="no_handler", status="")
-        metrics.wait_for("closes_total", 1, code="1000", initiator="client")
-    metrics.wait_for("http_connections", 0, version="3")
-
-
-@pytest.mark.parametrize(
-    ("args", "env"),
-    [
-        (("--http3", TLS), {}),
-        ((TLS,), {"FASTWSH_HTTP3": "1"}),
-        ((TLS, "--config", "server.ini"), {}),
-    ],
-)
-def test_every_way_to_ask_for_it(
-    start_server: StartServer, tmp_path: Path, args: tuple[str, ...], env: dict[str, str]
-):
-    (tmp_path / "server.ini").write_text("[pywebsocket]\nhttp3 = 1\nmax-http3-streams = 7\n")
-    server = start_server("-w", "handlers", *args, env=env)
-    with Http3Client(server) as client:
-        echo_and_close(client)
-        wanted = 7 if "--config" in args else 256
-        # one for each stream that has ended
-        assert client.quic._remote_max_streams_bidi in {wanted, wanted + 1}
 
 
 def test_both_other_versions_are_served_as_well(start_server: StartServer):

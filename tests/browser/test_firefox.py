@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 import fastwsh
-from browser.test_http2 import HANDLER, PAGE
-from conftest import Output, StartServer, WriteHandler, find_program
+from browser.test_http2 import TOLD, page
+from conftest import Output, find_program
 from wire import DEADLINE_SECONDS
+
+__all__ = ["page"]  # the fixture
 
 # Nothing that reaches for the network, or draws by a graphics card.
 PREFERENCES = """\
@@ -102,20 +103,10 @@ def firefox(tmp_path: Path) -> Iterator[Firefox]:
 
 
 @pytest.mark.timeout(180)
-def test_page_and_websocket_share_a_connection(
-    tmp_path: Path, start_server: StartServer, write_handler: WriteHandler, firefox: Firefox
-):
-    certificate = trustme.CA().issue_cert("localhost")
-    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "tls.pem")
-    (tmp_path / "page.html").write_text(PAGE)
-    write_handler("told", HANDLER)
-    server = start_server("--ssl-certfile", "tls.pem", "-w", "handlers", "--http2")
-    firefox.open(f"https://localhost:{server.port}/page.html")
+def test_page_and_websocket_share_a_connection(page: str, firefox: Firefox):
+    firefox.open(page)
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not (title := firefox.title).startswith("["):
         assert time.monotonic() < deadline, title
         time.sleep(0.05)
-    assert json.loads(title) == [
-        "HTTP/2 CONNECT hello",
-        *("h2", "permessage-deflate", 1000, True),
-    ]
+    assert json.loads(title) == TOLD

@@ -47,17 +47,22 @@ def trusting_browser(tmp_path: Path) -> Iterator[Chrome]:
     driver.quit()
 
 
-def test_page_and_websocket_share_a_connection(
-    tmp_path: Path, start_server: StartServer, write_handler: WriteHandler, trusting_browser: Chrome
-):
+TOLD = ["HTTP/2 CONNECT hello", "h2", "permessage-deflate", 1000, True]
+"""What the page shows in the end."""
+
+
+@pytest.fixture
+def page(tmp_path: Path, start_server: StartServer, write_handler: WriteHandler) -> str:
+    """The URL of the page, on a server of its handler."""
     certificate = trustme.CA().issue_cert("localhost")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "tls.pem")
     (tmp_path / "page.html").write_text(PAGE)
     write_handler("told", HANDLER)
     server = start_server("--ssl-certfile", "tls.pem", "-w", "handlers", "--http2")
-    trusting_browser.get(f"https://localhost:{server.port}/page.html")
+    return f"https://localhost:{server.port}/page.html"
+
+
+def test_page_and_websocket_share_a_connection(page: str, trusting_browser: Chrome):
+    trusting_browser.get(page)
     WebDriverWait(trusting_browser, DEADLINE_SECONDS).until(lambda b: b.title.startswith("["))
-    assert json.loads(trusting_browser.title) == [
-        "HTTP/2 CONNECT hello",
-        *("h2", "permessage-deflate", 1000, True),
-    ]
+    assert json.loads(trusting_browser.title) == TOLD

@@ -6,6 +6,9 @@
     python tests/conformance/autobahn.py --concurrency hub  one of the three
     python tests/conformance/autobahn.py --http2            through HAProxy, over HTTP/2 behind it
 
+All 517 cases take some fifteen minutes in each place, nearly all for groups 12 and 13: their cases
+have a thousand messages each, and the suite's client is slow.
+
 The suite runs under CPython 2.7 only. That is taken from $FASTWSH_PYTHON27, from PATH or from
 pyenv; what the suite needs is installed once, into `.cache/autobahn`. `expected.toml` holds what
 is expected, and what pywebsocket3 itself achieves; exit status 1 tells of any difference.
@@ -194,7 +197,7 @@ def verdict(report: dict[str, str] | None) -> str:
     return report["behavior"]
 
 
-_HAPROXY = """\
+HAPROXY = """\
 global
     maxconn 100
 defaults
@@ -222,7 +225,7 @@ def over_http2(concurrency: str) -> Iterator[str]:
         with socket.create_server(("127.0.0.1", 0)) as unused:
             front = unused.getsockname()[1]
         file = Path(folder, "haproxy.cfg")
-        file.write_text(_HAPROXY.format(front=front, back=back))
+        file.write_text(HAPROXY.format(front=front, back=back))
         with subprocess.Popen([haproxy, "-db", "-f", file], stderr=subprocess.DEVNULL) as proxy:
             try:
                 _wait_until_open(front)

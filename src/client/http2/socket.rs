@@ -1,4 +1,10 @@
-//! The program's end of a WebSocket over HTTP/2.
+//! The program's end of a WebSocket over HTTP/2: one end of a pair of sockets.
+//!
+//! The server has a byte stream in place of such pairs, since it has thousands of streams, whose
+//! handlers write to a shared connection by themselves. A client opens a connection for each
+//! WebSocket, and its background thread has to wake for that connection anyway, so a pair costs it
+//! two descriptors and a copy. The server's type is bound to `h2::server`, in accepting, answering
+//! and driving: the half that both could share is smaller than what would have to become generic.
 
 use std::{
     io,
