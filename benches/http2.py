@@ -2,9 +2,9 @@
 
     python3 benches/http2.py [--messages N] [--scenarios ACE]
 
-The scenarios are A, C and E of `run.py`, the last with 64 WebSockets. hypercorn, which speaks HTTP/2
-as well, is measured beside fastwsh if the interpreter has it (`pip install hypercorn`). The load
-needs Node.js.
+The scenarios are A, C and E of `run.py`, the last with 64 WebSockets. hypercorn, which speaks
+HTTP/2 as well, is measured beside fastwsh if the interpreter has it (`pip install hypercorn`). The
+load needs Node.js.
 """
 
 import argparse

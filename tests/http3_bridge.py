@@ -87,7 +87,9 @@ class Http3Passage:
             self.key, fields = connect_fields(head.decode("latin-1"), "https")
             self.stream = self.http3.open_stream(fields)
             self.state = self.http3.streams[self.stream]
-        if (data or self.client_ended) and not self._is_lost():
+        # the server asks for no more when it has refused
+        wants_more = self.state.stop_code is None and not self._is_lost()
+        if (data or self.client_ended) and wants_more:
             self.http3.send(self.stream, data, end=self.client_ended)
 
     def _take_from_server(self) -> None:
