@@ -25,6 +25,7 @@ from workers_support import (
     ECHO,
     WORKERS,
     echoes,
+    freeze,
     is_alive,
     kill,
     next_pid,
@@ -140,7 +141,7 @@ def test_the_backlog_of_a_dead_worker_is_served_by_its_successor(start_server: S
     server = start_server(*WORKERS)
     first = pids(server)[1][0]
     with ExitStack() as stack:
-        kill(first, signal.SIGSTOP)
+        freeze(first)
         # about half of them wait for a worker that does not accept
         clients = [stack.enter_context(server.connect()) for _ in range(20)]
         for client in clients:
@@ -163,7 +164,7 @@ def test_nobody_waits_for_a_worker_that_cannot_start(start_server: StartServer, 
     bad = handler_root / "bad_wsh.py"
     bad.write_text(NOT_TODAY, encoding="utf-8")
     with ExitStack() as stack:
-        kill(first, signal.SIGSTOP)
+        freeze(first)
         # about half of them wait for the worker that does not come back
         clients = [stack.enter_context(server.connect()) for _ in range(20)]
         for client in clients:
@@ -334,7 +335,7 @@ def test_nor_does_one_that_is_frozen_or_busy(
     workers = [pid for (pid,) in pids(server).values()]
     with server.connect() as client:
         client.handshake("/busy")
-        kill(workers[0], signal.SIGSTOP)
+        freeze(workers[0])
         server.process.kill()
         server.process.wait(DEADLINE_SECONDS)
         for pid in workers:

@@ -23,6 +23,7 @@ from workers_support import (
     ECHO,
     WORKERS,
     echoes,
+    freeze,
     kill,
     next_pid,
     one_to_each,
@@ -132,7 +133,7 @@ def test_health_tells_of_each_worker(start_server: StartServer):
         wait_until(is_so, f"{expected} is not told")
 
     is_told(200, "ok", "worker 1: ok", "worker 2: ok")
-    kill(pids(server)[1][0], signal.SIGSTOP)
+    freeze(pids(server)[1][0])
     is_told(200, "degraded", "worker 1: not answering", "worker 2: ok")
     kill(pids(server)[1][0], signal.SIGCONT)
     for path, method, status in (
@@ -287,7 +288,7 @@ def test_the_service_manager_hears_of_all(start_server: StartServer, manager: Ma
     assert manager.read() == {"READY": "1", "STATUS": "Serving 1 handler in 2 workers"}
     # one that does not answer is enough for silence
     first = pids(server)[1][0]
-    kill(first, signal.SIGSTOP)
+    freeze(first)
     assert is_silent(manager)
     kill(first, signal.SIGCONT)
     assert manager.read_any() == {"WATCHDOG": "1"}

@@ -86,3 +86,16 @@ def echoes(client: Client) -> bool:
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
     os.kill(pid, number)
+
+
+def freeze(pid: int) -> None:
+    """Stop all threads of a process; without the wait, one of them may still accept."""
+    kill(pid, signal.SIGSTOP)
+
+    def is_frozen() -> bool:
+        states = [
+            path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob("*/stat")
+        ]
+        return all(state.rpartition(")")[2].split()[0] == "T" for state in states)
+
+    wait_until(is_frozen, f"process {pid} goes on")
