@@ -327,6 +327,23 @@ mod tests {
         assert_eq!(decode(b"\x81\xff"), Ok(Decoded::Short(8)));
         assert_eq!(decode(b"\x81\xfe\x00\x80"), Ok(Decoded::Short(4)));
         assert_eq!(decode(b"\x81\xfe\x00\x80\x01"), Ok(Decoded::Short(3)));
+        // a length in pieces
+        assert_eq!(decode(b"\x81\xfe\x00"), Ok(Decoded::Short(1)));
+        assert_eq!(decode(b"\x81\xff\0\0\0"), Ok(Decoded::Short(5)));
+    }
+
+    #[test]
+    fn tells_how_many_bytes_are_missing_at_least() {
+        assert_eq!(header_wanted(b"", true), 1);
+        assert_eq!(header_wanted(b"\x81\xfe\x00", true), 1);
+        assert_eq!(header_wanted(b"\x81\x83abcd", true), 0);
+        assert_eq!(header_wanted(b"\x81\x03", true), 0);
+        let mut reader = FrameReader::default();
+        assert_eq!(reader.wanted(b"\x81\xff\0\0", true), 6);
+        let mut input = &b"\x81\x85abcdxy"[..];
+        assert_eq!(reader.poll(&mut input, true, FrameLimits::NONE), Ok(None));
+        assert!(reader.is_mid_frame());
+        assert_eq!(reader.wanted(input, true), 3);
     }
 
     #[test]
@@ -338,6 +355,11 @@ mod tests {
     fn refuses_a_length_of_two_to_the_63_before_the_masking_key() {
         assert_eq!(
             decode(b"\x82\xff\x80\0\0\0\0\0\0\0"),
+            Err((ProtocolError::LengthOutOfRange, 10))
+        );
+        // what follows is not dropped with it
+        assert_eq!(
+            decode(b"\x82\xff\x80\0\0\0\0\0\0\0xyz"),
             Err((ProtocolError::LengthOutOfRange, 10))
         );
     }

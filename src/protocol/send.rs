@@ -121,4 +121,22 @@ mod tests {
         assert!(control(Opcode::PING, 125, None).is_ok());
         assert_eq!(control(Opcode::PING, 126, None), Err(SendError::ControlFrameTooLong));
     }
+
+    #[test]
+    fn a_whole_control_frame_is_a_header_and_its_body() {
+        assert_eq!(control_frame(Opcode::PONG, b"hi"), Ok(b"\x8a\x02hi".to_vec()));
+        assert_eq!(control_frame(Opcode::PONG, &[0; 126]), Err(SendError::ControlFrameTooLong));
+    }
+
+    #[test]
+    fn a_piece_of_another_type_is_refused_before_work_is_done_for_it() {
+        let mut writer = FrameWriter::default();
+        let text = Piece { kind: Opcode::TEXT, end: false, compressed: true };
+        let binary = Piece { kind: Opcode::BINARY, end: true, compressed: false };
+        assert_eq!(writer.check(binary), Ok(()));
+        let first = writer.data(text, 1, None).expect("no message open");
+        assert_eq!((first.opcode, first.fin, first.reserved), (Opcode::TEXT, false, RSV1));
+        assert_eq!(writer.check(binary), Err(SendError::MixedTypes));
+        assert_eq!(writer.check(text), Ok(()));
+    }
 }

@@ -142,6 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn short_and_long_texts_are_judged_alike() {
+        for repeats in [1, 31, 32, 33, 100] {
+            let text = "é".repeat(repeats);
+            assert!(is_valid(text.as_bytes()), "{repeats}");
+            assert!(!is_valid(&text.as_bytes()[1..]), "{repeats}");
+        }
+    }
+
+    #[test]
+    fn counts_the_bytes_of_a_character_in_pieces() {
+        assert_eq!(first_error(&["aé".as_bytes(), b"\xc3", b"\xa9\xff"]), Some((2, 5)));
+        assert_eq!(first_error(&[b"\xe2", b"\x82", b"\xacab\xff"]), Some((2, 5)));
+    }
+
+    #[test]
     fn refuses_at_the_first_bad_byte() {
         // F4 90 is above U+10FFFF whatever follows; ED A0 is a surrogate; C0 is never valid
         assert_eq!(first_error(&[b"ab\xf4", b"\x90"]), Some((1, 2)));

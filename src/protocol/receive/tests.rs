@@ -234,6 +234,50 @@ fn payload_may_be_read_straight_into_the_message() {
 }
 
 #[test]
+fn nothing_is_read_straight_into_what_is_passed_over() {
+    let inside = |frames: &[Vec<u8>]| {
+        let mut reader = MessageReader::new(rules());
+        let bytes = frames.concat();
+        let mut input = &bytes[..bytes.len() - 1];
+        while matches!(reader.poll(&mut input), Err(_) | Ok(Some(_))) {}
+        assert_eq!(reader.wanted(input), 1, "not at the last byte");
+        reader.payload_target().is_some()
+    };
+    assert!(inside(&[frame(0x82, b"xy")]));
+    // a ping; a frame with RSV2; the rest of a text that is not UTF-8
+    assert!(!inside(&[frame(0x89, b"xy")]));
+    assert!(!inside(&[frame(0xa2, b"xy")]));
+    assert!(!inside(&[frame(0x01, b"\xff"), frame(0x80, b"xy")]));
+}
+
+#[test]
+fn a_refused_frame_is_told_when_its_payload_has_come() {
+    let whole = frame(0xa2, b"Hello");
+    let mut reader = MessageReader::new(rules());
+    let mut input = &whole[..8];
+    assert_eq!(reader.poll(&mut input), Ok(None));
+    let mut input = &whole[8..];
+    assert_eq!(reader.poll(&mut input), Err(ProtocolError::ReservedBits(2)));
+}
+
+#[test]
+fn rules_and_limits_change_between_frames() {
+    let mut reader = MessageReader::new(rules());
+    let poll = |reader: &mut MessageReader, bytes: &[u8]| {
+        let mut input = bytes;
+        reader.poll(&mut input)
+    };
+    reader.set_limits(limits(4));
+    assert_eq!(
+        poll(&mut reader, &frame(0x81, b"Hello")),
+        Err(ProtocolError::MessageTooBig { limit: 4 })
+    );
+    let mut reader = MessageReader::new(rules());
+    reader.set_rules(Rules { expect_masked: false, ..rules() });
+    assert_eq!(poll(&mut reader, b"\x81\x05Hello").map(Option::unwrap), text("Hello"));
+}
+
+#[test]
 fn frames_read_by_other_means_join_the_same_message() {
     let mut reader = MessageReader::new(rules());
     assert_eq!(reader.push_frame(Opcode::TEXT, false, b"a".to_vec()), Ok(None));
