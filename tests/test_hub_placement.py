@@ -102,12 +102,19 @@ class TestPlacement:
 
 class TestWatchdog:
     def test_a_handler_that_stalls_gets_threads_and_the_others_go_on(
-        self, start_server: StartServer, write_handler: WriteHandler
+        self, start_server: StartServer, write_handler: WriteHandler, tmp_path: Path
     ) -> None:
         write_handler("echo", ECHO)
-        # Long, and in steps in which other threads may run.
-        busy = "request.ws_stream.receive_message()\ntotal = 0\nfor n in range(60_000_000):\n"
-        write_handler("busy", f"{busy}    total += n\nrequest.ws_stream.send_message('done')")
+        # Computes until the test has seen what it wants to see, and lets other threads run.
+        enough = tmp_path / "enough"
+        lines = [
+            "import os",
+            "request.ws_stream.receive_message()",
+            f"while not os.path.exists({str(enough)!r}):",
+            "    sum(range(10_000))",
+            "request.ws_stream.send_message('done')",
+        ]
+        write_handler("busy", "\n".join(lines))
         server = start_server("-w", "handlers")
         with server.connect() as stalling, server.connect() as echo:
             stalling.handshake("/busy")
@@ -121,6 +128,7 @@ class TestWatchdog:
                 next_one.handshake("/busy")
                 assert "fastwsh-handler" in thread_names(server)
             echo.send_frame(TEXT, b"still here")
+            enough.touch()
             assert echo.read_frame() == Frame(TEXT, b"still here")
             assert stalling.read_frame() == Frame(TEXT, b"done")
 
