@@ -187,6 +187,10 @@ class Dispatcher:
         A handler with `web_socket_subpaths` is that of the paths below its own too, if these have
         none; pywebsocket has nothing like this.
 
+        The native server has found the path before, to decide where the handler runs. Each
+        connection looks it up again, as programs may change `_handler_suite_map` and subclasses
+        this method: 0.2 us, of at least 80 us of processor time for a connection.
+
         Raises:
             DispatchException: The resource has a fragment (RFC 6455 3); the status is 400.
         """
