@@ -102,19 +102,19 @@ class TestPlacement:
 
 class TestWatchdog:
     def test_a_handler_that_stalls_gets_threads_and_the_others_go_on(
-        self, start_server: StartServer, write_handler: WriteHandler, tmp_path: Path
+        self, start_server: StartServer, write_handler: WriteHandler
     ) -> None:
         write_handler("echo", ECHO)
-        # Computes until the test has seen what it wants to see, and lets other threads run.
-        enough = tmp_path / "enough"
+        # The first computes until the second has said so, in steps in which other threads may run.
         lines = [
-            "import os",
-            "request.ws_stream.receive_message()",
-            f"while not os.path.exists({str(enough)!r}):",
-            "    sum(range(10_000))",
+            "if request.ws_stream.receive_message() == 'enough':",
+            "    enough.append(True)",
+            "for n in range(10**12):",
+            "    if enough:",
+            "        break",
             "request.ws_stream.send_message('done')",
         ]
-        write_handler("busy", "\n".join(lines))
+        write_handler("busy", handler("\n".join(lines), "enough = []\n"))
         server = start_server("-w", "handlers")
         with server.connect() as stalling, server.connect() as echo:
             stalling.handshake("/busy")
@@ -127,8 +127,9 @@ class TestWatchdog:
             with server.connect() as next_one:
                 next_one.handshake("/busy")
                 assert "fastwsh-handler" in thread_names(server)
-            echo.send_frame(TEXT, b"still here")
-            enough.touch()
+                echo.send_frame(TEXT, b"still here")
+                next_one.send_frame(TEXT, b"enough")
+                assert next_one.read_frame() == Frame(TEXT, b"done")
             assert echo.read_frame() == Frame(TEXT, b"still here")
             assert stalling.read_frame() == Frame(TEXT, b"done")
 
