@@ -176,3 +176,22 @@ class Index:
 def test_an_index_is_no_close_code():
     with pytest.raises(TypeError):
         stream.create_closing_handshake_body(Index(), "")
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("status", ["101", "700", "True", "'401'", "401.5", "-1", "10**30"])
+def test_a_status_that_is_no_refusal_is_a_403(
+    start_server: StartServer, write_handler: WriteHandler, status: str
+):
+    raising = f"raise handshake.HandshakeException('no', status={status})"
+    write_handler(
+        "h",
+        "from pywebsocket3 import handshake\n"
+        f"def web_socket_do_extra_handshake(request): {raising}\n"
+        "def web_socket_transfer_data(request): pass\n",
+    )
+    server = start_server("-w", "handlers")
+    with server.connect() as client:
+        client.send_request("/h")
+        assert client.read_response().status == 403
+    server.log.wait_for("has a status that cannot be sent")

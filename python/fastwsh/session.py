@@ -39,6 +39,9 @@ _HANDLER_LOGGER: Final = logging.getLogger("pywebsocket3.request_handler.WebSock
 _HANDSHAKE_LOGGER: Final = logging.getLogger("pywebsocket3.handshake")
 _SERVER_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
 
+# RFC 9110 15: there is no status above.
+_LAST_STATUS: Final = 599
+
 # Headers of a refusal that say how the answer is sent, which is the server's business.
 _OF_THE_SERVER: Final = frozenset(
     {"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"}
@@ -204,13 +207,24 @@ def refuse(request: Request, error: Exception) -> None:
     if mistakes:
         why = f"{why} ({'; '.join(map(_kind_and_place, mistakes))})"
     _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
-    status = getattr(error, "status", None)
-    request._refused_with = status or common.HTTP_STATUS_BAD_REQUEST
+    request._refused_with = _refusal_status(getattr(error, "status", None), request.uri)
     headers = _refusal_headers(getattr(error, "headers", None) or (), request.uri)
     body = getattr(error, "body", None)
     connection.send_refusal(
         request._refused_with, why, headers, None if body is None else bytes(body)
     )
+
+
+def _refusal_status(given: Any, target: str) -> int:
+    """Return the status of a handler's refusal, or 403 for one that would not be a refusal."""
+    if not given:
+        return common.HTTP_STATUS_BAD_REQUEST
+    # after 1xx the client waits for a further answer, and 101 opens the connection
+    if isinstance(given, int) and 200 <= given <= _LAST_STATUS:
+        return int(given)
+    text = "the refusal of %s has a status that cannot be sent: %r; 403 is sent"
+    _HANDLER_LOGGER.error(text, target, given)
+    return common.HTTP_STATUS_FORBIDDEN
 
 
 def _refusal_headers(given: Iterable[tuple[str, str]], target: str) -> list[tuple[str, str]]:
