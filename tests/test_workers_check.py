@@ -92,7 +92,7 @@ def test_examples_say_what_they_keep():
         for path in (ROOT / "examples").rglob("*_wsh.py")
         if find(ast.parse(path.read_text("utf-8")))
     }
-    # that of Socket.IO 0.9 has a list of streams for each event; the chat has topics
+    # the example for Socket.IO 0.9 has a set of streams; the chat has topics
     assert kept == {"websocket_wsh.py"}
 
 
