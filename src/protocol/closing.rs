@@ -274,7 +274,7 @@ impl Closing {
         if self.first_close().is_some() {
             return self;
         }
-        self.with(side << FIRST_SIDE | u64::from(code.0) << FIRST_CODE)
+        self.with((side << FIRST_SIDE) | (u64::from(code.0) << FIRST_CODE))
     }
 }
 
