@@ -17,6 +17,7 @@ mod polling;
 mod queue;
 mod receiving;
 mod registrations;
+mod room;
 
 use std::{
     io,

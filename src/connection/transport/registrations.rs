@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::Transport;
 use crate::{
     connection::{
-        byte_stream::{ByteStream, ReadinessSource},
+        byte_stream::ByteStream,
         reactor::{ReactorToken, Registration, Remote},
     },
     locks::lock,
@@ -39,7 +39,7 @@ impl Transport {
 
     /// For a caller in another reactor's thread than the handler's, for instance a task of another
     /// event loop.
-    fn place_in_another(
+    pub(super) fn place_in_another(
         &self,
         reactor: &Arc<Remote>,
         register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
@@ -54,33 +54,7 @@ impl Transport {
         self.unless_finished(&registration)
     }
 
-    /// A place for a caller that does not run the handler and waits for room, until
-    /// [`Self::end_wait_for_room`].
-    ///
-    /// # Errors
-    /// If the connection has ended, or the system cannot watch it.
-    pub(crate) fn wait_for_room(
-        &self,
-        reactor: &Arc<Remote>,
-        register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
-    ) -> io::Result<ReactorToken> {
-        self.place_in_another(reactor, register)
-    }
-
-    /// Gives the place up, so that what the peer sends wakes nobody. A stream without a descriptor
-    /// keeps it: it cannot forget a listener.
-    pub(crate) fn end_wait_for_room(&self, reactor: &Arc<Remote>) {
-        let Ok(socket) = self.live_socket() else { return };
-        if !matches!(socket.readiness(), ReadinessSource::Descriptor(_)) {
-            return;
-        }
-        let mut registrations = lock(&self.registrations);
-        if let Some(place) = registrations.iter().position(|known| known.is_in(reactor)) {
-            registrations.swap_remove(place).end(Some(&socket));
-        }
-    }
-
-    fn live_socket(&self) -> io::Result<Arc<dyn ByteStream>> {
+    pub(super) fn live_socket(&self) -> io::Result<Arc<dyn ByteStream>> {
         lock(&self.socket).clone().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 

@@ -1,0 +1,40 @@
+//! The place of a connection's socket in the reactor of the thread that waits for room.
+
+use std::{io, sync::Arc};
+
+use super::Transport;
+use crate::{
+    connection::{
+        byte_stream::{ByteStream, ReadinessSource},
+        reactor::{ReactorToken, Registration, Remote},
+    },
+    locks::lock,
+};
+
+impl Transport {
+    /// A place for a caller that does not run the handler and waits for room, until
+    /// [`Self::end_wait_for_room`].
+    ///
+    /// # Errors
+    /// If the connection has ended, or the system cannot watch it.
+    pub(crate) fn wait_for_room(
+        &self,
+        reactor: &Arc<Remote>,
+        register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
+    ) -> io::Result<ReactorToken> {
+        self.place_in_another(reactor, register)
+    }
+
+    /// Gives the place up, so that what the peer sends wakes nobody. A stream without a descriptor
+    /// keeps it: it cannot forget a listener.
+    pub(crate) fn end_wait_for_room(&self, reactor: &Arc<Remote>) {
+        let Ok(socket) = self.live_socket() else { return };
+        if !matches!(socket.readiness(), ReadinessSource::Descriptor(_)) {
+            return;
+        }
+        let mut registrations = lock(&self.registrations);
+        if let Some(place) = registrations.iter().position(|known| known.is_in(reactor)) {
+            registrations.swap_remove(place).end(Some(&socket));
+        }
+    }
+}
