@@ -40,7 +40,7 @@ BROWSERS = {
 }
 TOOLS = {"curl": "curl", "nodejs": "node", "npm": "npm"}
 WEB_SERVERS = {name: name for name in ("apache2", "caddy", "haproxy", "nginx")}
-MESSAGE_SERVERS = {"redis-server": "redis-server"}
+MESSAGE_SERVERS = {name: name for name in ("nats-server", "redis-server")}
 
 # Debian's packages ask it whether they may start what they install: 101 is no.
 _SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")

@@ -15,6 +15,7 @@ mod header;
 mod hub;
 mod limits;
 mod options;
+mod outgoing;
 mod proxies;
 mod server;
 mod stream;
@@ -57,10 +58,11 @@ mod _core {
         },
         header::HeaderDecoder,
         options::StreamOptions,
+        outgoing::Outgoing,
         server::Server,
         stream::Stream,
         thread_wait::call_within,
-        topics::Topics,
+        topics::{check_topic, Topics},
         worker::{available_parallelism, end_with_peer},
     };
 

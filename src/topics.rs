@@ -12,12 +12,14 @@ mod delivery_thread;
 mod members;
 mod message;
 mod name;
+mod outgoing;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    backplane::Backplane,
+    backplane::{Backplane, BackplaneStatistics},
     broker::{Broker, PublishError, Settings, Slow, Statistics},
     message::{Compression, Message},
     name::{check_name, NameError, MAX_NAME_BYTES},
+    outgoing::{Change, Outgoing},
 };

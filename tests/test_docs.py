@@ -133,7 +133,7 @@ def test_prometheus_is_told_to_ask_the_port_of_the_page():
 
 
 def test_metrics_are_those_of_the_page(start_server: StartServer, tmp_path: Path):
-    server = start_server("--metrics-port", "0")
+    server = start_server("--metrics-port", "0", "--backplane", f"unix:{tmp_path}/bus")
     _, text = metrics_support.ask(metrics_support.metrics_port(server), "/metrics")
     page = markdown.read("metrics.md")
     real = {

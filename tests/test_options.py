@@ -102,6 +102,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["--event-loop", "--event_loop"], ["uvloop"], "event_loop", "uvloop"),
     (["--workers"], ["3"], "workers", 3),
     (["--deflate-level", "--deflate_level"], ["9"], "deflate_level", 9),
+    (["--backplane"], ["unix:b"], "backplane", "unix:b"),
     (["--slow-subscriber", "--slow_subscriber"], ["drop-oldest"], "slow_subscriber", "drop-oldest"),
     (["--deflate-min-bytes", "--deflate_min_bytes"], ["9"], "deflate_min_bytes", 9),
     (["--strict-compat", "--strict_compat"], [], "strict_compat", True),

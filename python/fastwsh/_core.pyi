@@ -20,6 +20,7 @@ __all__ = [
     "IncomingMessageFilter",
     "Operation",
     "OperationFuture",
+    "Outgoing",
     "OutgoingFrameFilter",
     "OutgoingMessageFilter",
     "RawDeflater",
@@ -33,6 +34,7 @@ __all__ = [
     "available_parallelism",
     "call_within",
     "check_header_field",
+    "check_topic",
     "compute_accept",
     "connect",
     "connect_async",
@@ -680,6 +682,40 @@ class Topics:
         """Hand a message to all subscribers but some; return their number."""
     def subscribers(self, topic: str) -> int:
         """Return the number of subscribers that are open."""
+
+def check_topic(topic: str) -> None:
+    """Raise ValueError unless there can be a topic of this name."""
+
+@final
+class Outgoing:
+    """What the topics of a server have for other servers: the native end of a backplane.
+
+    Args:
+        topics: Those of the server.
+        node: The server's name among the others.
+
+    Raises:
+        RuntimeError: The server has a backplane already.
+        OSError: The system has no descriptor.
+    """
+
+    def __new__(cls, topics: Topics, node: str) -> Self: ...
+    @property
+    def node(self) -> str: ...
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while there is something to take."""
+    def take(self) -> list[tuple[int, str, bytes, bool, int, int]]:
+        """Return what there is, in its order.
+
+        Each is a kind (0: first subscriber of a topic, 1: the last one has left, 2: a message), the
+        topic, and of a message its bytes, whether it is text, its epoch and its number in that.
+        """
+    def receive(self, topic: str, payload: bytes, is_text: bool) -> int:
+        """Hand a message from elsewhere to the subscribers; return how many got it."""
+    def note(self, is_connected: bool, missed: int, lost: int) -> None:
+        """Note for the metrics whether others can be reached, and what did not arrive."""
+    def close(self) -> None:
+        """Keep nothing any more for the others."""
 
 @final
 class Server:

@@ -157,6 +157,7 @@ def check_options(options: argparse.Namespace) -> None:
         ConfigError: A path cannot be used, or an option needs another one.
     """
     _check_texts(options)
+    _check_backplane(options)
     _check_tls(options)
     _check_proxies(options)
     _check_folder("handler root", options.websock_handlers, "--websock-handlers")
@@ -191,6 +192,13 @@ def _check_texts(options: argparse.Namespace) -> None:
             raise ConfigError(
                 f"the value {value!r} of {option} is not valid UTF-8; write it in ASCII"
             ) from None
+
+
+def _check_backplane(options: argparse.Namespace) -> None:
+    if getattr(options, "backplane", None):
+        from fastwsh.backplane import engines  # noqa: PLC0415 (few need it)
+
+        engines.check(options.backplane)
 
 
 def _check_tls(options: argparse.Namespace) -> None:

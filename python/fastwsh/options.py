@@ -158,6 +158,14 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         "oldest ones (default: close)",
     )
     group.add_argument(
+        *spelled("--backplane"),
+        dest="backplane",
+        default=None,
+        metavar="URL",
+        help="what carries messages of topics between servers: redis://HOST, rediss://HOST, "
+        "nats://HOST, tls://HOST or unix:PATH; a password belongs into the environment",
+    )
+    group.add_argument(
         *spelled("--strict-compat"),
         dest="strict_compat",
         action="store_true",
@@ -295,7 +303,20 @@ def parse_args_and_config(
             parser.exit(1, f"{parser.prog}: {error}\n")
         layers.append(_parse(parser, from_file))
         layers[2].start_warnings += tuple(warnings)
+    if layers[0].backplane and (shown := _without_password(layers[0].backplane)):
+        warning = (
+            f"--backplane {shown}: every user of this machine can see the password in the command "
+            "line; give it by FASTWSH_BACKPLANE or the configuration file"
+        )
+        layers[0].start_warnings += (warning,)
     return _merge(parser, layers), []
+
+
+def _without_password(url: str) -> str:
+    """Return a URL for people if it contains a password; "" otherwise."""
+    from fastwsh.backplane import engines  # noqa: PLC0415 (few need it)
+
+    return engines.without_password(url) if engines.has_password(url) else ""
 
 
 def _nothing(parser: argparse.ArgumentParser) -> argparse.Namespace:

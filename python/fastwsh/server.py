@@ -166,7 +166,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
             core = self._core = self._core or self._make_core()
             self._configure_core(core)
             self._is_configured = True
-            topics.note_running(core)
+            self._begin_topics(core)
         try:
             self._lifespan.start(self._suites().values())
         except BaseException:
@@ -271,7 +271,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
         if self._http3 is not None:
             self._http3.stop()
         if core is not None:
-            topics.note_stopped(core)
+            self._end_topics(core)
             core.end()
         if self._log_thread is not None and self._log_thread is not threading.current_thread():
             self._log_thread.join(_LOG_SECONDS)
@@ -303,6 +303,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
         if self._core is not None:
             topics.note_stopped(self._core)
         self._core = self._event_loop = self._watcher = self._log_thread = self._http3 = None
+        self._link = None
         self._sockets = []
         self._metrics_port = MetricsPort()
         self._not_serving.set()

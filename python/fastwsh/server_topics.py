@@ -1,9 +1,13 @@
 """The topics of one `WebSocketServer`, for programs that embed it."""
 
-from typing import Any
+import secrets
+from typing import TYPE_CHECKING, Any
 
-from fastwsh import topics
+from fastwsh import _core, topics
 from fastwsh._core import Server, Topics
+
+if TYPE_CHECKING:
+    from fastwsh.backplane.link import Link
 
 __all__ = ["ServerTopics"]
 
@@ -15,7 +19,9 @@ class ServerTopics:
     subscribers.
     """
 
+    websocket_server_options: Any
     _core: Server | None
+    _link: "Link | None" = None
 
     def subscribe(self, request: Any, topic: str) -> None:
         """Have a connection of this server receive what is published to a topic.
@@ -56,6 +62,26 @@ class ServerTopics:
         """Return the number of this server's connections that a message would reach now."""
         own = self._own_topics()
         return 0 if own is None else own.subscribers(topic)
+
+    def _begin_topics(self, core: Server) -> None:
+        """Let the process publish to this server, and this server to others."""
+        topics.note_running(core)
+        url = getattr(self.websocket_server_options, "backplane", None)
+        if url:
+            from fastwsh.backplane.link import Link  # noqa: PLC0415 (imports asyncio)
+
+            outgoing = _core.Outgoing(core.topics, secrets.token_hex(8))
+            self._link = Link(url, outgoing, topics.tell_gap)
+
+    def _end_topics(self, core: Server) -> None:
+        topics.note_stopped(core)
+        link, self._link = self._link, None
+        if link is not None:
+            link.stop()
+
+    def _lacks_backplane(self) -> bool:
+        """Tell whether other servers cannot be reached, although they should be."""
+        return self._link is not None and not self._link.is_connected
 
     def _own_topics(self) -> Topics | None:
         return None if self._core is None else self._core.topics

@@ -15,16 +15,22 @@ once, and messages of one publisher to one topic arrive in their order.
 A connection for which more than `--topic-queue-bytes` wait is treated as `--slow-subscriber` says.
 """
 
+import contextlib
 import contextvars
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from fastwsh import _core
 
-__all__ = ["publish", "subscribe", "subscribers", "unsubscribe"]
+__all__ = ["on_gap", "publish", "subscribe", "subscribers", "unsubscribe"]
 
 # The topics of the server whose handler runs.
 _HERE: Final[contextvars.ContextVar[_core.Topics]] = contextvars.ContextVar("topics")
+
+_LOGGER: Final = logging.getLogger("fastwsh.server")
+
+_gap_functions: Final[list[Callable[[str, int], object]]] = []
 
 # All servers of this process that run.
 _running: list[_core.Server] = []
@@ -102,6 +108,37 @@ def subscribers(topic: str) -> int:
         ValueError: `topic` is empty or too long.
     """
     return sum(here.subscribers(topic) for here in _reached())
+
+
+def on_gap(function: Callable[[str, int], object]) -> Callable[[], None]:
+    """Have a function called when messages of another server have not arrived here.
+
+    That happens when the backplane was away, or could not keep up (`--backplane`). Nobody knows of
+    a message that is the last one of its publisher; the next one tells.
+
+    Args:
+        function: Called with the topic and the number of messages, in a thread of its own for all
+            of these calls. Its exceptions are logged.
+
+    Returns:
+        A function that ends this.
+    """
+    _gap_functions.append(function)
+
+    def end() -> None:
+        with contextlib.suppress(ValueError):
+            _gap_functions.remove(function)
+
+    return end
+
+
+def tell_gap(topic: str, missed: int) -> None:
+    """Call the functions of `on_gap`."""
+    for function in _gap_functions:
+        try:
+            function(topic, missed)
+        except Exception:
+            _LOGGER.exception("A function of topics.on_gap failed")
 
 
 def _reached() -> list[_core.Topics]:

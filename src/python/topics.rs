@@ -126,6 +126,12 @@ impl Topics {
     }
 }
 
+/// Raises `ValueError` unless there can be a topic of this name.
+#[pyfunction]
+pub(super) fn check_topic(topic: &Bound<'_, PyAny>) -> PyResult<()> {
+    name_of(topic).map(drop)
+}
+
 /// The payload of a message and its type.
 fn payload_of<'py>(
     message: &Bound<'py, PyAny>,

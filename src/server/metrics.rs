@@ -25,7 +25,7 @@ use crate::{
     connection::{Phase, Traffic, Volume},
     protocol::{closing::Side, handshake::opens},
     system::{Native, System},
-    topics::Statistics,
+    topics::{BackplaneStatistics, Statistics},
 };
 
 /// Writes all metrics.
@@ -39,6 +39,9 @@ pub(super) fn describe(state: &ServerState) -> String {
     write_totals(&mut text, &survey.totals);
     write_workers(&mut text, state.acceptor.workers());
     write_topics(&mut text, state.broker.statistics());
+    if let Some(backplane) = state.broker.backplane_statistics() {
+        write_backplane(&mut text, backplane);
+    }
     text.counter(
         "fastwsh_internal_errors_total",
         "Mistakes of the server itself that it survived.",
@@ -172,6 +175,34 @@ fn write_topics(text: &mut Text, topics: Statistics) {
         "Connections that were closed because they were slow to read messages of topics.",
     )
     .value(topics.closed);
+}
+
+fn write_backplane(text: &mut Text, backplane: BackplaneStatistics) {
+    text.gauge("fastwsh_backplane_connected", "Whether other servers can be reached: 1 or 0.")
+        .value(u8::from(backplane.is_connected));
+    let mut count = |name, help, count: u64| {
+        text.counter(name, help).value(count);
+    };
+    count(
+        "fastwsh_backplane_messages_sent_total",
+        "Messages of topics for other servers.",
+        backplane.sent,
+    );
+    count(
+        "fastwsh_backplane_messages_received_total",
+        "Messages of topics of other servers.",
+        backplane.received,
+    );
+    count(
+        "fastwsh_backplane_messages_missed_total",
+        "Messages of topics of other servers that have not arrived.",
+        backplane.missed,
+    );
+    count(
+        "fastwsh_backplane_messages_lost_total",
+        "Messages of topics for other servers that were not sent.",
+        backplane.lost,
+    );
 }
 
 fn write_workers(text: &mut Text, workers: Workers) {

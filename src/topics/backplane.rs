@@ -16,4 +16,22 @@ pub trait Backplane: std::fmt::Debug + Send + Sync {
 
     /// A message was published here. Calls of one publisher come in order.
     fn published(&self, topic: &str, message: &Message<'_>);
+
+    /// Numbers for the operator.
+    fn statistics(&self) -> BackplaneStatistics;
+}
+
+/// Numbers of a backplane for the operator.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BackplaneStatistics {
+    /// Whether other servers can be reached now.
+    pub is_connected: bool,
+    /// Messages for other servers.
+    pub sent: u64,
+    /// Messages of other servers.
+    pub received: u64,
+    /// Messages of other servers that have not arrived.
+    pub missed: u64,
+    /// Messages for other servers that were not sent.
+    pub lost: u64,
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    backplane::Backplane,
+    backplane::{Backplane, BackplaneStatistics},
     delivery_thread::DeliveryThread,
     members::{key, Member, Members},
     message::{Compression, Frames, Message},
@@ -350,6 +350,11 @@ impl Broker {
             dropped: self.dropped.load(Ordering::Relaxed),
             closed: self.closed.load(Ordering::Relaxed),
         }
+    }
+
+    /// Numbers of the backplane, if there is one.
+    pub fn backplane_statistics(&self) -> Option<BackplaneStatistics> {
+        self.backplane.get().map(|backplane| backplane.statistics())
     }
 
     /// Ends the thread of the broker. Nothing is delivered any more.

@@ -277,6 +277,10 @@ impl Backplane for Recorder {
         let payload = String::from_utf8_lossy(message.payload);
         self.0.lock().expect("no panic").push(format!("{topic}: {payload}"));
     }
+
+    fn statistics(&self) -> BackplaneStatistics {
+        BackplaneStatistics::default()
+    }
 }
 
 #[test]

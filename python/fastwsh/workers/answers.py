@@ -113,16 +113,19 @@ class MetricsServer:
         """Say whether to send clients here: not if no worker takes any."""
         asked = (worker.ask("ping", _ASK_SECONDS) for worker in self._workers)
         answers = await asyncio.gather(*asked)
-        lines, ready = [], 0
+        lines, ready, alone = [], 0, 0
         for worker, answer in zip(self._workers, answers, strict=True):
             state = worker.state
             if state in {"ready", "reloading"}:
                 state = "ok" if answer is not None else "not answering"
             ready += state == "ok"
+            if answer is not None and answer.get("is_alone"):
+                alone += 1
+                state += ", no connection to the backplane"
             lines.append(f"worker {worker.number}: {state}")
         if self._is_stopping():
             word = "stopping"
-        elif ready == len(self._workers):
+        elif ready == len(self._workers) and not alone:
             word = "ok"
         else:
             word = "degraded" if ready else "down"

@@ -110,7 +110,8 @@ class Channel:
                 question = json.loads(line)
                 is_asked_for = question.get("ask") == "metrics" and self._server is not None
                 metrics = self._server.metrics() if is_asked_for and self._server else None
-                self._send(answer=question["id"], metrics=metrics)
+                is_alone = self._server is not None and self._server._lacks_backplane()
+                self._send(answer=question["id"], metrics=metrics, is_alone=is_alone)
 
     def _send(self, **message: Any) -> None:
         data = json.dumps(message).encode() + b"\n"

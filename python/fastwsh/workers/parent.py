@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Final
 
 from fastwsh import banner, listeners, logs, metrics
 from fastwsh.access import AccessLog
+from fastwsh.backplane.relay import Relay
 from fastwsh.config import ConfigError
 from fastwsh.notify import Notifier
 from fastwsh.workers.answers import MetricsServer
@@ -101,7 +103,8 @@ def run(
         shares = Shares(options, count)
         stack.callback(shares.close)
         access_log = AccessLog(options.access_log, options) if options.access_log else None
-        parent = _Parent(options, sockets, shares, port, notifier, log, access_log)
+        private = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastwsh-"))
+        parent = _Parent(options, sockets, shares, port, notifier, log, access_log, private)
         return asyncio.run(parent.run(count, folder, stop_seconds))
 
 
@@ -117,6 +120,7 @@ class _Parent:
         notifier: Notifier,
         log: logging.Handler,
         access_log: AccessLog | None,
+        private_folder: str,
     ) -> None:
         self._options = options
         self._sockets = sockets
@@ -125,6 +129,8 @@ class _Parent:
         self._notifier = notifier
         self._log = log
         self._access_log = access_log
+        self._folder = private_folder
+        self._relay: Relay | None = None
         self._workers: list[Worker] = []
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
         self._renewing: set[int] = set()
@@ -139,6 +145,7 @@ class _Parent:
         try:
             with self._signals():
                 self._workers = [Worker(number, folder, self) for number in range(1, count + 1)]
+                await self._open_relay()
                 answering = MetricsServer(self._workers, lambda: self.is_stopping)
                 await answering.start(self._port)
                 self._answering = answering
@@ -150,10 +157,21 @@ class _Parent:
                     return await self._serve(tasks, stop_seconds)
                 finally:
                     watching.cancel()
+                    if self._relay is not None:
+                        await self._relay.close()
                     for worker in self._workers:
                         worker.send_signal(signal.SIGKILL)
         finally:
             self._log.setFormatter(log_formatter)
+
+    async def _open_relay(self) -> None:
+        """Carry messages of topics between the workers, unless something else does."""
+        url = self._options.backplane or f"unix:{self._folder}/topics"
+        self._options.backplane = url
+        if url.startswith("unix:"):
+            relay = Relay(url.removeprefix("unix:"))
+            # another server of this machine may do it
+            self._relay = relay if await relay.open() else None
 
     async def _serve(self, tasks: list["asyncio.Task[None]"], stop_seconds: float) -> int:
         background = set()

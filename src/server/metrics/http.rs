@@ -71,6 +71,14 @@ pub(in crate::server) async fn serve(
     }
 }
 
+/// A server without its backplane serves its own connections, so it is not unhealthy.
+fn health(state: &ServerState) -> &'static str {
+    match state.broker.backplane_statistics() {
+        Some(backplane) if !backplane.is_connected => "degraded: no connection to the backplane\n",
+        _ => "ok\n",
+    }
+}
+
 async fn answer(
     request: &Request<Incoming>,
     state: Arc<ServerState>,
@@ -90,7 +98,7 @@ async fn answer(
         "/healthz" if is_stopping => {
             (StatusCode::SERVICE_UNAVAILABLE, TEXT, "stopping\n".to_owned())
         }
-        "/healthz" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/healthz" => (StatusCode::OK, TEXT, health(&state).to_owned()),
         _ => (StatusCode::NOT_FOUND, TEXT, "Try /metrics or /healthz\n".to_owned()),
     };
     let mut response = Response::new(Full::from(text));

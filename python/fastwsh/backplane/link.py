@@ -1,0 +1,251 @@
+"""`Link`: one server's way to the others, in a thread of its own."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from fastwsh.backplane import engines
+from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
+
+__all__ = ["Link", "Outgoing"]
+
+_LOGGER: Final = logging.getLogger("fastwsh.backplane")
+
+_SHORTEST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 10.0
+_CONNECT_SECONDS: Final = 10.0
+# A connection that has lasted for this long was none of a series of failures.
+_LASTING_SECONDS: Final = 10.0
+# What was published before the stop still leaves within this time.
+_LAST_SECONDS: Final = 1.0
+# The most bytes of messages that wait for the engine, here or in the core.
+MAX_WAITING: Final = 8 << 20
+# What one round trip takes at most.
+_BATCH: Final = 256
+_WARN_SECONDS: Final = 10.0
+
+JOINED: Final = 0
+LEFT: Final = 1
+PUBLISHED: Final = 2
+
+
+class Outgoing(Protocol):
+    """What the native server has for the others: `_core.Outgoing`."""
+
+    @property
+    def node(self) -> str:
+        """The server's name among the others."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while there is something."""
+
+    def take(self) -> list[tuple[int, str, bytes, bool, int, int]]:
+        """Return what there is: kind, topic, payload, whether it is text, epoch and number."""
+
+    def receive(self, topic: str, payload: bytes, is_text: bool) -> int:
+        """Hand a message from elsewhere to the subscribers here; return how many got it."""
+
+    def note(self, is_connected: bool, missed: int, lost: int) -> None:
+        """Count for the metrics."""
+
+    def close(self) -> None:
+        """Take nothing any more."""
+
+
+class Link:
+    """Carries what is published here to other servers, and what they publish to here.
+
+    While the engine is away, everything goes on locally. What is published meanwhile waits up to a
+    bound; what the others have published then is missed, and reported by `on_gap`.
+
+    Args:
+        url: The engine.
+        outgoing: The native end.
+        on_gap: Called with a topic and how many of its messages were missed, in the link's
+            thread. It must not raise anything.
+
+    Attributes:
+        is_connected: Whether the others can be reached.
+    """
+
+    def __init__(self, url: str, outgoing: Outgoing, on_gap: Callable[[str, int], None]) -> None:
+        self._url = url
+        self._name = engines.without_password(url)
+        self.is_connected = False
+        self._outgoing = outgoing
+        self._on_gap = on_gap
+        self._sequences = Sequences()
+        self._topics: set[str] = set()
+        # of the connection; None while there is none
+        self._changes: deque[tuple[int, str]] | None = None
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._next_warning = 0.0
+        self._loop = asyncio.new_event_loop()
+        self._work = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="fastwsh-backplane", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send what was published before, if that is quick, and disconnect."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+        self._outgoing.close()
+
+    def _run(self) -> None:
+        try:
+            self._loop.add_reader(self._outgoing.fileno(), self._take)
+            self._loop.run_until_complete(self._stay_connected())
+        except Exception:
+            _LOGGER.exception("The backplane failed")
+        finally:
+            self._loop.remove_reader(self._outgoing.fileno())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    async def _stay_connected(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                await self._live()
+            except Exception as error:  # noqa: BLE001 (whatever an engine's library raises)
+                failures = 1 if time.monotonic() - started > _LASTING_SECONDS else failures + 1
+                pause = min(_SHORTEST_PAUSE * 2.0 ** min(failures - 1, 30), _LONGEST_PAUSE)
+                self._tell_away(error, pause, failures)
+                # all nodes lose the engine at once, and must not come back at once
+                pause *= random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _live(self) -> None:
+        """Connect, and serve until that fails or the link stops."""
+        engine = engines.make(self._url)
+        tasks: list[asyncio.Task[object]] = []
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await engine.connect()
+                # what changes from here on is in the list of changes
+                self._changes = deque()
+                await engine.subscribe(sorted(self._topics))
+            self._set_connected(True)
+            _LOGGER.info("Connected to the backplane %s", self._name)
+            tasks = [
+                self._loop.create_task(self._receive(engine)),
+                self._loop.create_task(self._send(engine)),
+                self._loop.create_task(self._wait_for_stop()),
+            ]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
+        finally:
+            self._changes = None
+            await _end(tasks)
+            await engine.close()
+            self._set_connected(False)
+
+    def _set_connected(self, value: bool) -> None:
+        self.is_connected = value
+        self._outgoing.note(value, 0, 0)
+
+    async def _wait_for_stop(self) -> None:
+        await self._stopping.wait()
+        self._take()
+        deadline = self._loop.time() + _LAST_SECONDS
+        while (self._changes or self._waiting) and self._loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    def _take(self) -> None:
+        """Take what the core has."""
+        lost = 0
+        for kind, topic, payload, is_text, epoch, seq in self._outgoing.take():
+            if kind != PUBLISHED:
+                (self._topics.add if kind == JOINED else self._topics.discard)(topic)
+                if kind == LEFT:
+                    self._sequences.forget(topic)
+                if self._changes is not None:
+                    self._changes.append((kind, topic))
+            elif self._waiting_bytes + len(payload) > MAX_WAITING:
+                lost += 1
+            else:
+                node = self._outgoing.node
+                data = encode(payload, is_text=is_text, node=node, epoch=epoch, seq=seq)
+                self._waiting.append((topic, data))
+                self._waiting_bytes += len(data)
+        if lost:
+            self._outgoing.note(self._changes is not None, 0, lost)
+            self._warn("%d messages were not published by the backplane: too many wait", lost)
+        self._work.set()
+
+    async def _send(self, engine: engines.Engine) -> None:
+        while True:
+            changes = self._changes or deque()
+            while changes:
+                kind, topic = changes.popleft()
+                await (engine.subscribe if kind == JOINED else engine.unsubscribe)([topic])
+            if not self._waiting:
+                self._work.clear()
+                await self._work.wait()
+                continue
+            # of what fails, nobody knows whether it arrived, so it is not sent again
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            self._waiting_bytes -= sum(len(data) for _, data in batch)
+            fitting = [message for message in batch if len(message[1]) <= engine.max_bytes]
+            if too_long := len(batch) - len(fitting):
+                self._outgoing.note(True, 0, too_long)
+                self._warn("%d messages are too long for the backplane", too_long)
+            await engine.publish(fitting)
+
+    async def _receive(self, engine: engines.Engine) -> None:
+        async for topic, data in engine.receive():
+            try:
+                envelope = Envelope.decode(data)
+            except EnvelopeError as error:
+                self._warn("A message of the topic %r cannot be used: %s", topic, error)
+                continue
+            if envelope.node == self._outgoing.node or topic not in self._topics:
+                continue
+            if missed := self._sequences.missed(topic, envelope):
+                self._tell_gap(topic, missed)
+            self._outgoing.receive(topic, envelope.payload, envelope.is_text)
+
+    def _tell_gap(self, topic: str, missed: int) -> None:
+        self._outgoing.note(True, missed, 0)
+        self._warn("%d messages of the topic %r were missed", missed, topic)
+        self._on_gap(topic, missed)
+
+    def _tell_away(self, error: Exception, pause: float, failures: int) -> None:
+        reason = str(error) or type(error).__name__
+        # the first failure is news, and one of many now and then
+        level = logging.WARNING if failures in (1, 5) or failures % 30 == 0 else logging.DEBUG
+        _LOGGER.log(
+            level,
+            "No connection to the backplane %s (%s); topics go on locally, next attempt in %g s",
+            *(self._name, reason, pause),
+        )
+
+    def _warn(self, text: str, *values: object) -> None:
+        """Log a warning, and others within a few seconds only at the level debug."""
+        now = time.monotonic()
+        is_due = now >= self._next_warning
+        if is_due:
+            self._next_warning = now + _WARN_SECONDS
+        _LOGGER.log(logging.WARNING if is_due else logging.DEBUG, text, *values)
+
+
+async def _end(tasks: list["asyncio.Task[object]"]) -> None:
+    """Cancel tasks until they have ended: nats-py swallows a cancellation while it sends."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)
+    await asyncio.gather(*tasks, return_exceptions=True)

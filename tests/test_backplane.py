@@ -1,0 +1,386 @@
+"""What carries messages between servers: envelopes, engines, and the link without a server."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backplane_support import nats_server, redis_server
+from fastwsh.backplane import engines
+from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
+from fastwsh.backplane.link import JOINED, LEFT, PUBLISHED, Link
+from fastwsh.backplane.nats import subject_of
+from fastwsh.config import ConfigError
+from fastwsh.publish import main as publish
+from wire import DEADLINE_SECONDS
+
+TOPICS = ["room/1", "a b", "*.>", "\u4e16\u754c", "%2E", "x" * 255, "a\nb", ":"]
+
+
+class TestEnvelope:
+    @given(
+        payload=st.binary(),
+        node=st.text(),
+        epoch=st.integers(0, 2**64),
+        seq=st.integers(0, 2**64),
+    )
+    def test_comes_back_as_it_was(self, payload, node, epoch, seq):
+        data = encode(payload, is_text=False, node=node, epoch=epoch, seq=seq)
+        assert Envelope.decode(data) == Envelope(False, payload, node, epoch, seq)
+
+    def test_of_another_program(self):
+        assert Envelope.decode(b'{"type":"text","new":[1]}\na\nb') == Envelope(True, b"a\nb")
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"hello",
+            b"[1]\nx",
+            b"{}\nx",
+            b'{"type":"text","v":2}\nx',
+            b'{"type":"json"}\nx',
+            b'{"type":"text"}\n\xff',
+            b'{"type":"text","node":1}\nx',
+            b'{"type":"text","seq":"1"}\nx',
+            b"\xff\n",
+        ],
+    )
+    def test_anything_else_is_told(self, data):
+        with pytest.raises(EnvelopeError):
+            Envelope.decode(data)
+
+    def test_gaps_are_counted(self):
+        sequences = Sequences()
+
+        def take(seq: int, node: str = "a", epoch: int = 1, topic: str = "t") -> int:
+            return sequences.missed(topic, Envelope(True, b"", node, epoch, seq))
+
+        assert [take(5), take(6), take(9), take(1, "b"), take(10)] == [0, 0, 2, 0, 0]
+        # another epoch, another topic, no number, and a topic that was left
+        assert [take(3, epoch=2), take(7, topic="u"), take(0), take(4, epoch=2)] == [0, 0, 0, 0]
+        sequences.forget("t")
+        assert take(99, epoch=2) == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "is no backplane"),
+        ("redis", "it names no host"),
+        ("redi", "is no backplane"),
+        ("http://a", "is no backplane"),
+        ("unix:", "is no backplane"),
+        ("redis://", "it names no host"),
+        ("nats://:4222", "it names no host"),
+        ("redis://a:x", "Port could not be cast"),
+        ("redis://u:secret@a:x", "Port could not be cast"),
+    ],
+)
+def test_bad_urls_are_told_without_their_password(url: str, why: str):
+    with pytest.raises(ConfigError, match=why) as raised:
+        engines.check(url)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h:1/0", "redis://h:1/0"),
+        ("redis://:secret@h:1/0?a=b", "redis://:***@h:1/0?a=b"),
+        ("nats://ann:s%40cret@h", "nats://ann:***@h"),
+        ("nats://ann@h", "nats://ann@h"),
+        ("redis://[::1", "redis:***"),
+    ],
+)
+def test_passwords_are_not_shown(url: str, shown: str):
+    assert engines.without_password(url) == shown
+    assert engines.has_password(url) == (url != shown)
+
+
+def test_subjects_are_one_word():
+    subjects = [subject_of(topic) for topic in TOPICS]
+    assert len(set(subjects)) == len(TOPICS)
+    for subject in subjects:
+        assert not set(subject.removeprefix("fastwsh.")) & set(" .*>\t\r\n")
+
+
+@pytest.fixture(params=["unix", "redis", "nats"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "unix":
+        yield f"unix:{tmp_path}/bus"
+    elif request.param == "redis":
+        with redis_server(tmp_path) as engine:
+            yield engine.url
+    else:
+        with nats_server() as engine:
+            yield engine.url
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[engines.Engine]:
+    engine = engines.make(url)
+    try:
+        await engine.connect()
+        yield engine
+    finally:
+        await engine.close()
+
+
+def test_engines_carry_all_topics_and_bytes(url: str):
+    async def carry() -> None:
+        async with (
+            connected(url) as one,
+            connected(url) as other,
+            asyncio.timeout(DEADLINE_SECONDS),
+        ):
+            await other.subscribe(TOPICS)
+            await other.subscribe(["left", TOPICS[0]])
+            await other.unsubscribe(["left"])
+            # what was subscribed to arrives from the engine's answer on, which nobody waits for
+            received = other.receive()
+            arrived = asyncio.create_task(anext(received))
+            while not arrived.done():
+                await one.publish([(TOPICS[0], b"?")])
+                await asyncio.wait([arrived], timeout=0.05)
+            sent = [
+                (topic, bytes([number]) * size)
+                for number, topic in enumerate(TOPICS)
+                for size in (0, 1, 100_000)
+            ]
+            await one.publish([("left", b"x"), ("nobody", b"x")])
+            await one.publish(sent)
+            found = [message async for message in until(received, len(sent))]
+            assert found == sent
+
+    asyncio.run(carry())
+
+
+async def until(received, count: int):
+    while count:
+        message = await anext(received)
+        if message[1] != b"?":
+            count -= 1
+            yield message
+
+
+class FakeOutgoing:
+    """What a server has for the others, as `_core.Outgoing`."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.received: list[tuple[str, bytes]] = []
+        self.is_connected = False
+        self.missed = self.lost = 0
+        self.changed = threading.Condition()
+        self._numbers: dict[str, int] = {}
+        self._changes: list[tuple[int, str, bytes, bool, int, int]] = []
+        self._readable, self._wake = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._readable.fileno()
+
+    def take(self) -> list[tuple[int, str, bytes, bool, int, int]]:
+        self._readable.recv(4096, socket.MSG_DONTWAIT) if self._changes else None
+        changes, self._changes = self._changes, []
+        return changes
+
+    def receive(self, topic: str, payload: bytes, is_text: bool) -> int:
+        with self.changed:
+            self.received.append((topic, payload))
+            self.changed.notify_all()
+        return 1
+
+    def note(self, is_connected: bool, missed: int, lost: int) -> None:
+        with self.changed:
+            self.is_connected = is_connected
+            self.missed += missed
+            self.lost += lost
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        self._readable.close()
+        self._wake.close()
+
+    def join(self, topic: str) -> None:
+        self._push((JOINED, topic, b"", False, 0, 0))
+
+    def leave(self, topic: str) -> None:
+        self._push((LEFT, topic, b"", False, 0, 0))
+
+    def publish(self, topic: str, payload: bytes, *, is_sent: bool = True) -> None:
+        number = self._numbers[topic] = self._numbers.get(topic, 0) + 1
+        if is_sent:
+            self._push((PUBLISHED, topic, payload, True, 1, number))
+
+    def _push(self, change: tuple[int, str, bytes, bool, int, int]) -> None:
+        self._changes.append(change)
+        self._wake.send(b"x")
+
+    def wait_for(self, holds) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: holds(self), DEADLINE_SECONDS), vars(self)
+
+    def wait_until_heard_by(self, other: "FakeOutgoing", topic: str) -> None:
+        """Publish until the other one hears it."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not other.received:
+            assert time.monotonic() < deadline
+            self.publish(topic, b"?")
+            with other.changed:
+                other.changed.wait_for(lambda: other.received, 0.05)
+
+
+@contextlib.contextmanager
+def linked(url: str, node: str) -> Iterator[tuple[FakeOutgoing, list[tuple[str, int]]]]:
+    outgoing, gaps = FakeOutgoing(node), []
+    link = Link(url, outgoing, lambda topic, missed: gaps.append((topic, missed)))
+    try:
+        yield outgoing, gaps
+    finally:
+        link.stop()
+
+
+def test_links_carry_messages_and_count_gaps(url: str):
+    with linked(url, "ann") as (ann, _), linked(url, "bob") as (bob, gaps):
+        bob.join("t")
+        ann.join("t")
+        ann.wait_until_heard_by(bob, "t")
+        for number in range(500):
+            ann.publish("t", str(number).encode(), is_sent=number % 100 != 50)
+        ann.publish("u", b"nobody has subscribed")
+        wanted = [("t", str(number).encode()) for number in range(500) if number % 100 != 50]
+        bob.wait_for(lambda bob: bob.received[-1:] == wanted[-1:])
+        assert [message for message in bob.received if message[1] != b"?"] == wanted
+        assert gaps == [("t", 1)] * 5
+        assert bob.missed == 5
+        # its own messages do not come back
+        assert ann.received == []
+        bob.leave("t")
+        bob.join("end")
+        before = len(bob.received)
+        ann.publish("t", b"late")
+        while ("end", b"?") not in bob.received:
+            ann.publish("end", b"?")
+            with bob.changed:
+                bob.changed.wait(0.05)
+        assert ("t", b"late") not in bob.received[before:]
+
+
+@pytest.mark.parametrize("number", [9, 15], ids=["killed", "stopped"])
+@pytest.mark.parametrize("kind", ["redis", "nats"])
+def test_engine_that_comes_back(tmp_path: Path, kind: str, number: int):
+    serving = redis_server(tmp_path) if kind == "redis" else nats_server()
+    with (
+        serving as engine,
+        linked(engine.url, "ann") as (ann, _),
+        linked(engine.url, "bob") as (bob, gaps),
+    ):
+        bob.join("t")
+        ann.wait_until_heard_by(bob, "t")
+        engine.stop(number)
+        for outgoing in (ann, bob):
+            outgoing.wait_for(lambda outgoing: not outgoing.is_connected)
+        ann.publish("t", b"kept until it is back")
+        bob.received.clear()
+        bob.leave("t")
+        bob.join("t")
+        engine.start()
+        for outgoing in (ann, bob):
+            outgoing.wait_for(lambda outgoing: outgoing.is_connected)
+        ann.wait_until_heard_by(bob, "t")
+        # it has subscribed anew, so what it missed before is not its business any more
+        assert gaps == []
+
+
+def test_engine_that_comes_back_leaves_a_gap(tmp_path: Path):
+    with (
+        redis_server(tmp_path) as engine,
+        linked(engine.url, "ann") as (ann, _),
+        linked(engine.url, "bob") as (bob, gaps),
+    ):
+        bob.join("t")
+        ann.wait_until_heard_by(bob, "t")
+        engine.stop(9)
+        ann.wait_for(lambda ann: not ann.is_connected)
+        for _ in range(3):
+            ann.publish("t", b"lost", is_sent=False)
+        bob.received.clear()
+        engine.start()
+        bob.wait_for(lambda bob: bob.is_connected)
+        ann.wait_until_heard_by(bob, "t")
+        assert len(gaps) == 1
+        assert gaps[0][1] >= 3
+
+
+def test_unix_socket_whose_owner_ends(tmp_path: Path):
+    url = f"unix:{tmp_path}/bus"
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(contextlib.ExitStack())
+        ann, _ = first.enter_context(linked(url, "ann"))
+        ann.wait_for(lambda ann: ann.is_connected)
+        bob, _ = stack.enter_context(linked(url, "bob"))
+        eve, _ = stack.enter_context(linked(url, "eve"))
+        bob.join("t")
+        for other in (ann, eve):
+            bob.received.clear()
+            other.wait_until_heard_by(bob, "t")
+        first.close()
+        bob.received.clear()
+        eve.wait_until_heard_by(bob, "t")
+        assert Path(tmp_path, "bus").stat().st_mode & 0o77 == 0
+
+
+@pytest.mark.parametrize("kind", ["redis", "nats"])
+def test_wrong_password(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture):
+    wrong = "x:wrong@"
+    serving = (
+        redis_server(tmp_path, "--requirepass", "right", user=wrong)
+        if kind == "redis"
+        else nats_server("--user", "x", "--pass", "right", user=wrong)
+    )
+    with serving as engine, linked(engine.url, "ann"):
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while "No connection to the backplane" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert "wrong" not in caplog.text
+    assert ":***@" in caplog.text
+
+
+def test_command(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FASTWSH_BACKPLANE", url)
+    with linked(url, "bob") as (bob, _):
+        bob.wait_for(lambda bob: bob.is_connected)
+        bob.join("t")
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not bob.received:
+            assert publish(["t", "hello"]) == 0
+            assert time.monotonic() < deadline
+        assert bob.received[0] == ("t", b"hello")
+    assert publish(["", "hello"]) == 2
+    assert "empty" in capsys.readouterr().err
+
+
+def test_command_without_servers(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert publish(["--backplane", f"unix:{tmp_path}/none", "t", "hello"]) == 1
+    assert "cannot publish by unix:" in capsys.readouterr().err
+    assert publish(["--backplane", "redis://x:secret@127.0.0.1:1", "t", "hello"]) == 1
+    assert "secret" not in capsys.readouterr().err
+    with pytest.raises(SystemExit) as raised:
+        publish(["t", "hello"])
+    assert raised.value.code == 2
+
+
+def test_envelope_is_what_the_docs_say():
+    line, _, payload = encode(b"hello", is_text=True, node="n", epoch=1, seq=2).partition(b"\n")
+    assert json.loads(line) == {"v": 1, "type": "text", "node": "n", "epoch": 1, "seq": 2}
+    assert payload == b"hello"
