@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 import socket
 import threading
 import time
@@ -10,10 +11,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import redis
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backplane_support import nats_server, redis_server
+from backplane_support import free_port, nats_server, redis_server
 from fastwsh.backplane import engines
 from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
 from fastwsh.backplane.link import JOINED, LEFT, PUBLISHED, Link
@@ -319,6 +322,62 @@ def test_engine_that_comes_back_leaves_a_gap(tmp_path: Path):
         ann.wait_until_heard_by(bob, "t")
         assert len(gaps) == 1
         assert gaps[0][1] >= 3
+
+
+def test_engine_that_is_frozen(tmp_path: Path):
+    with redis_server(tmp_path) as engine, linked(engine.url, "bob") as (bob, _):
+        bob.join("t")
+        bob.wait_for(lambda bob: bob.is_connected)
+        engine.send_signal(signal.SIGSTOP)
+        bob.wait_for(lambda bob: not bob.is_connected)
+        engine.send_signal(signal.SIGCONT)
+        bob.wait_for(lambda bob: bob.is_connected)
+
+
+def test_engine_with_tls(tmp_path: Path):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    port = free_port()
+    files = {
+        "--tls-cert-file": "cert.pem",
+        "--tls-key-file": "key.pem",
+        "--tls-ca-cert-file": "ca.pem",
+    }
+    options = [word for name, file in files.items() for word in (name, str(tmp_path / file))]
+    tls = ["--tls-port", str(port), "--tls-auth-clients", "no", *options]
+    url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/ca.pem"
+    with (
+        redis_server(tmp_path, *tls),
+        linked(url, "ann") as (ann, _),
+        linked(url, "bob") as (bob, _),
+    ):
+        bob.join("t")
+        ann.wait_until_heard_by(bob, "t")
+
+
+def test_cluster_with_sharded_channels(tmp_path: Path):
+    with redis_server(tmp_path, "--cluster-enabled", "yes") as engine:
+        with contextlib.closing(redis.Redis.from_url(engine.url)) as node:
+            node.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while "cluster_state:ok" not in str(node.execute_command("CLUSTER", "INFO")):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        url = f"{engine.url}?cluster=1"
+        with linked(url, "ann") as (ann, _), linked(url, "bob") as (bob, gaps):
+            for topic in ("t", "u"):
+                bob.join(topic)
+            ann.wait_until_heard_by(bob, "t")
+            bob.received.clear()
+            ann.wait_until_heard_by(bob, "u")
+            bob.leave("u")
+            for number in range(100):
+                ann.publish("t", str(number).encode())
+            bob.wait_for(lambda bob: bob.received[-1:] == [("t", b"99")])
+            assert gaps == []
 
 
 def test_unix_socket_whose_owner_ends(tmp_path: Path):

@@ -118,21 +118,20 @@ def test_floods_that_nobody_reads_the_answers_of_take_no_memory(server: Server) 
         assert_answers(server)
 
 
+# thousands of connections take their time beside load
+@pytest.mark.timeout(300)
 def test_many_short_connections_leave_nothing(server: Server) -> None:
     with nothing_stays(server):
         for number in range(SHORT_CONNECTIONS):
-            client = server.connect()
-            client.handshake("/echo")
-            client.send_frame(TEXT, b"x")
-            assert client.read_frame() == Frame(TEXT, b"x")
-            if number % 3 == 0:
-                client.reset()
-            elif number % 3 == 1:
-                client.close()
-            else:
-                client.send_close()
-                assert client.read_frame().opcode == CLOSE
-                client.close()
+            with server.connect() as client:
+                client.handshake("/echo")
+                client.send_frame(TEXT, b"x")
+                assert client.read_frame() == Frame(TEXT, b"x")
+                if number % 3 == 0:
+                    client.reset()
+                elif number % 3 == 1:
+                    client.send_close()
+                    assert client.read_frame().opcode == CLOSE
 
 
 def test_ten_thousand_idle_connections(server: Server, concurrency: str) -> None:

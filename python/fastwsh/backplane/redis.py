@@ -99,7 +99,12 @@ class RedisEngine:
                     await asyncio.wait_for(self._has_channels.wait(), _HEALTH_SECONDS)
                 await self._client.ping()
                 continue
-            message = await self._messages.get_message(timeout=_HEALTH_SECONDS)
+            get = (
+                self._messages.get_sharded_message
+                if self._is_cluster
+                else self._messages.get_message
+            )
+            message = await get(timeout=_HEALTH_SECONDS)
             if message is not None:
                 is_silent = False
                 if message["type"] in ("message", "smessage"):
