@@ -3,11 +3,12 @@
 Owns how the map changes when files come, change and go. Loads nothing and calls nothing.
 """
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from fastwsh.loader import HandlerFile, HandlerSuite
 
-__all__ = ["HandlerTable"]
+__all__ = ["HandlerTable", "find_above"]
 
 
 class HandlerTable:
@@ -93,3 +94,13 @@ class HandlerTable:
             return []
         # iterate over a copy, because a program may add handlers meanwhile
         return [path for path, suite in list(self.suites.items()) if suite is former]
+
+
+def find_above(suites: Mapping[str, Any], path: str) -> Any:
+    """Return the handler with subpaths that serves a path without one of its own, or None."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        suite = suites.get(path or "/")
+        if suite and getattr(suite, "has_subpaths", False):
+            return suite
+    return None

@@ -1,31 +1,31 @@
-//! DEFLATE for Python, and the filters by which streams of pywebsocket use permessage-deflate.
+//! DEFLATE for Python.
 //!
 //! If the filter lists of a stream are exactly the four filters of one [`DeflateFramer`], the
 //! stream calls the framer directly. The methods of the filters are for handlers that call the
 //! filters or move them to other lists.
 
+mod filters;
 mod offer;
 mod raw;
 
 use std::sync::Mutex;
 
-use pyo3::{
-    intern,
-    prelude::*,
-    types::{PyBytes, PyList},
-    PyClass,
-};
+use pyo3::{intern, prelude::*};
 
+use self::filters::append;
 pub(super) use self::{
+    filters::{
+        incoming_framer, outgoing_framer, IncomingFrameFilter, IncomingMessageFilter,
+        OutgoingFrameFilter, OutgoingMessageFilter,
+    },
     offer::DeflateOffer,
     raw::{RawDeflater, RawInflater},
 };
-use super::errors::{protocol_error, value_error};
+use super::errors::value_error;
 use crate::{
     locks::lock,
     protocol::{
         deflate::{DeflateLevel, Ending, Inflating, MessageDeflater, MessageInflater, WindowBits},
-        frame::Opcode,
         ProtocolError,
     },
     topics::Compression,
@@ -281,128 +281,4 @@ impl DeflateFramer {
             py.detach(work)
         }
     }
-}
-
-#[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct OutgoingMessageFilter(pub(super) Py<DeflateFramer>);
-
-#[pymethods]
-impl OutgoingMessageFilter {
-    #[pyo3(signature = (message, end=true, binary=false))]
-    fn filter<'py>(
-        &self,
-        message: &Bound<'py, PyAny>,
-        end: bool,
-        binary: bool,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = message.py();
-        let message = if binary {
-            message.clone()
-        } else {
-            message.call_method1(intern!(py, "encode"), (intern!(py, "utf-8"),))?
-        };
-        let bytes = super::argument::bytes_of(&message)?;
-        let framer = self.0.get();
-        Ok(match framer.deflate(py, bytes.as_bytes(), end, || Ok(()))? {
-            Some((output, is_first)) => {
-                lock(&framer.outgoing).mark_next |= is_first;
-                PyBytes::new(py, &output).into_any()
-            }
-            None => message,
-        })
-    }
-}
-
-#[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct IncomingMessageFilter(pub(super) Py<DeflateFramer>);
-
-#[pymethods]
-impl IncomingMessageFilter {
-    fn decompress_next_message(&self) {
-        lock(&self.0.get().incoming).inflate_next = true;
-    }
-
-    fn filter<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = message.py();
-        let framer = self.0.get();
-        if !std::mem::take(&mut lock(&framer.incoming).inflate_next) {
-            return Ok(message.clone());
-        }
-        let bytes = super::argument::bytes_of(message)?;
-        let output = framer
-            .inflate(py, bytes.as_bytes())
-            .map_err(|error| protocol_error(py, &error, false))?;
-        Ok(PyBytes::new(py, &output).into_any())
-    }
-}
-
-#[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct OutgoingFrameFilter(pub(super) Py<DeflateFramer>);
-
-#[pymethods]
-impl OutgoingFrameFilter {
-    fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
-        // a control frame may be sent in between
-        if !is_control(frame)? && self.0.get().take_mark() {
-            frame.setattr(intern!(frame.py(), "rsv1"), 1)?;
-        }
-        Ok(())
-    }
-}
-
-#[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct IncomingFrameFilter(pub(super) Py<DeflateFramer>);
-
-#[pymethods]
-impl IncomingFrameFilter {
-    fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
-        let rsv1 = intern!(frame.py(), "rsv1");
-        if frame.getattr(rsv1)?.is_truthy()? && !is_control(frame)? {
-            lock(&self.0.get().incoming).inflate_next = true;
-            frame.setattr(rsv1, 0)?;
-        }
-        Ok(())
-    }
-}
-
-/// The framer, if its two filters are the only ones for receiving.
-pub(super) fn incoming_framer<'py>(
-    frame_filters: &Bound<'py, PyList>,
-    message_filters: &Bound<'py, PyList>,
-) -> Option<Bound<'py, DeflateFramer>> {
-    let frame_filter = only::<IncomingFrameFilter>(frame_filters)?;
-    let message_filter = only::<IncomingMessageFilter>(message_filters)?;
-    let framer = &frame_filter.get().0;
-    framer.is(&message_filter.get().0).then(|| framer.bind(frame_filters.py()).clone())
-}
-
-/// The framer, if its two filters are the only ones for sending.
-pub(super) fn outgoing_framer<'py>(
-    frame_filters: &Bound<'py, PyList>,
-    message_filters: &Bound<'py, PyList>,
-) -> Option<Bound<'py, DeflateFramer>> {
-    let frame_filter = only::<OutgoingFrameFilter>(frame_filters)?;
-    let message_filter = only::<OutgoingMessageFilter>(message_filters)?;
-    let framer = &frame_filter.get().0;
-    framer.is(&message_filter.get().0).then(|| framer.bind(frame_filters.py()).clone())
-}
-
-fn only<'py, T: PyClass>(filters: &Bound<'py, PyList>) -> Option<Bound<'py, T>> {
-    if filters.len() != 1 {
-        return None;
-    }
-    filters.get_item(0).ok()?.cast_into::<T>().ok()
-}
-
-fn append<T>(options: &Bound<'_, PyAny>, list: &str, filter: T) -> PyResult<()>
-where
-    T: Into<PyClassInitializer<T>> + PyClass,
-{
-    let filter = Bound::new(options.py(), filter)?;
-    options.getattr(list)?.call_method1(intern!(options.py(), "append"), (filter,)).map(|_| ())
-}
-
-fn is_control(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let opcode: u8 = frame.getattr(intern!(frame.py(), "opcode"))?.extract()?;
-    Ok(Opcode::new(opcode & 0xf).is_ok_and(Opcode::is_control))
 }

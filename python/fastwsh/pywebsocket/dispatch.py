@@ -16,7 +16,7 @@ from fastwsh.paths import is_inside, named_resource
 from fastwsh.pywebsocket import _judging as judging
 from fastwsh.pywebsocket import common, util
 from fastwsh.pywebsocket._signatures import hide_annotations
-from fastwsh.table import HandlerTable
+from fastwsh.table import HandlerTable, find_above
 
 if TYPE_CHECKING:
     from fastwsh.lifespan import Lifespan
@@ -200,21 +200,12 @@ class Dispatcher:
         if suite is None and (named := named_resource(path)) is not None:
             suite = self._handler_suite_map.get(named)
         if suite is None:
-            suite = self._find_above(named_resource(path) or path)
+            suite = find_above(self._handler_suite_map, named_resource(path) or path)
         if suite and fragment:
             raise DispatchException(
                 f"Resource has a fragment: {resource!r}", common.HTTP_STATUS_BAD_REQUEST
             )
         return suite
-
-    def _find_above(self, path: str) -> Any:
-        """Return the handler with subpaths that serves a path without a handler of its own."""
-        while "/" in path:
-            path = path.rpartition("/")[0]
-            suite = self._handler_suite_map.get(path or "/")
-            if suite and getattr(suite, "has_subpaths", False):
-                return suite
-        return None
 
     def do_extra_handshake(self, request: Any) -> None:
         """Let the handler look at the opening handshake.

@@ -20,6 +20,7 @@ from fastwsh.backplane.relay import Relay
 from fastwsh.config import ConfigError
 from fastwsh.notify import Notifier
 from fastwsh.workers.answers import MetricsServer
+from fastwsh.workers.mixed_lines import MixedFormatter
 from fastwsh.workers.place import Place, Settings
 from fastwsh.workers.process import Worker
 from fastwsh.workers.shares import Shares
@@ -141,7 +142,7 @@ class _Parent:
 
     async def run(self, count: int, folder: str, stop_seconds: float) -> int:
         log_formatter = self._log.formatter
-        self._log.setFormatter(_Mixed(log_formatter))
+        self._log.setFormatter(MixedFormatter(log_formatter))
         try:
             with self._signals():
                 self._workers = [Worker(number, folder, self) for number in range(1, count + 1)]
@@ -225,7 +226,7 @@ class _Parent:
         if kind == "access" and self._access_log is not None:
             self._access_log.write_line(text)
             return
-        values = {"name": _Mixed.NAME, "msg": text, "levelno": level}
+        values = {"name": MixedFormatter.NAME, "msg": text, "levelno": level}
         self._log.handle(logging.makeLogRecord(values))
 
     def ended(self, worker: Worker) -> None:
@@ -386,20 +387,3 @@ class _Parent:
             worker.send_signal(signal.SIGKILL)
         if left:
             await asyncio.wait(left, timeout=_END_SECONDS)
-
-
-class _Mixed(logging.Formatter):
-    """Formats the parent's own records, and leaves lines of workers as they are.
-
-    Args:
-        own: For the parent's own.
-    """
-
-    NAME: Final = "fastwsh.workers.line"
-
-    def __init__(self, own: logging.Formatter | None) -> None:
-        super().__init__()
-        self._own = own or logging.Formatter()
-
-    def format(self, record: logging.LogRecord) -> str:
-        return record.msg if record.name == self.NAME else self._own.format(record)
