@@ -13,7 +13,8 @@ shown out by the server, with code 1008; see --topic-queue-bytes and --slow-subs
 
 The names are in the module, shared by all connections and only touched under a lock. What is told
 to a room is published with the lock held, which is right because it takes no time: so all members
-see the same order.
+see the same order. With --workers or --backplane the messages reach the members of all processes;
+the names are those of one.
 """
 
 import json
