@@ -1,18 +1,16 @@
 """The message servers of Debian, started for a test."""
 
 import contextlib
-import os
-import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conftest import find_program
+from proxy_support import free_port
 from wire import DEADLINE_SECONDS
 
 
@@ -53,27 +51,18 @@ class Engine:
         self._process.send_signal(number)
 
 
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as reserved:
-        port: int = reserved.getsockname()[1]
-        return port
-
-
-def program(name: str) -> str:
-    """Return the path of a server. Skips the test without it, unless in CI."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{name} is missing")
-        pytest.skip(f"needs {name}")
-    return found
-
-
 @contextlib.contextmanager
 def redis_server(folder: Path, *arguments: str, user: str = "") -> Iterator[Engine]:
     port = free_port()
     quiet = ["--save", "", "--appendonly", "no", "--dir", str(folder)]
-    command = [program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", *quiet]
+    command = [
+        find_program("redis-server", "redis-server"),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        *quiet,
+    ]
     engine = Engine(
         f"redis://{user}127.0.0.1:{port}/0", [*command, *arguments], "Ready to accept connections"
     )
@@ -84,7 +73,14 @@ def redis_server(folder: Path, *arguments: str, user: str = "") -> Iterator[Engi
 @contextlib.contextmanager
 def nats_server(*arguments: str, user: str = "") -> Iterator[Engine]:
     port = free_port()
-    command = [program("nats-server"), "-a", "127.0.0.1", "-p", str(port), *arguments]
+    command = [
+        find_program("nats-server", "nats-server"),
+        "-a",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        *arguments,
+    ]
     engine = Engine(f"nats://{user}127.0.0.1:{port}", command, "Server is ready")
     with running(engine):
         yield engine

@@ -13,7 +13,7 @@ import pytest
 import fastwsh
 from fastwsh.config import ConfigError
 from fastwsh.testing import CheckError, WsServer, running_server
-from wire import DEADLINE_SECONDS
+from wire import DEADLINE_SECONDS, TEXT, Client
 
 APP = """
 import asyncio
@@ -103,6 +103,14 @@ async def pushes(scope, receive, send):
         for number in range(100):
             group.create_task(send({"type": "websocket.send", "text": str(number)}))
     assert (await receive())["type"] == "websocket.disconnect"
+
+async def deaf(scope, receive, send):
+    await send({"type": "websocket.accept"})
+    try:
+        while True:
+            told.put((await receive())["type"])
+    except OSError as error:
+        told.put(type(error).__name__)
 
 async def stay(scope, receive, send):
     await send({"type": "websocket.accept"})
@@ -223,6 +231,31 @@ def test_a_subprotocol_that_was_not_offered(connect, told, server):
     assert raised.value.status >= 400
     # the application has accepted, and finds out
     assert told.get(timeout=DEADLINE_SECONDS) == "websocket.disconnect"
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [(b"x" * 2000, 1009), (b"\xc3\x28", 1007)],
+    ids=["too long", "not UTF-8"],
+)
+def test_faults_of_the_client_close_as_for_other_handlers(tmp_path, frame, code):
+    (tmp_path / "app_wsh.py").write_text(APP)
+    with running_server(tmp_path, max_message_bytes=1000) as server:
+        (module,) = [module for name, module in sys.modules.items() if name.endswith(".app_wsh")]
+        with Client(server.port) as client:
+            client.handshake("/app/deaf")
+            client.send_frame(TEXT, frame)
+            assert client.read_frame().close_code == code
+        wanted = ["websocket.disconnect", "ClientDisconnectedError"]
+        assert [module.told.get(timeout=DEADLINE_SECONDS) for _ in wanted] == wanted
+
+
+def test_application_that_does_not_look_is_told_once(connect, told):
+    with connect("/app/deaf") as connection:
+        connection.send("x")
+        connection.close()
+    wanted = ["websocket.receive", "websocket.disconnect", "ClientDisconnectedError"]
+    assert [told.get(timeout=DEADLINE_SECONDS) for _ in wanted] == wanted
 
 
 def test_sends_of_many_tasks(connect):

@@ -28,6 +28,17 @@ from wire import DEADLINE_SECONDS
 TOPICS = ["room/1", "a b", "*.>", "\u4e16\u754c", "%2E", "x" * 255, "a\nb", ":"]
 
 
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+JSON = VALUES | st.fixed_dictionaries(
+    {"type": VALUES | st.just("text")},
+    optional=dict.fromkeys(("v", "node", "epoch", "seq"), VALUES),
+)
+
+
 class TestEnvelope:
     @given(
         payload=st.binary(),
@@ -54,12 +65,22 @@ class TestEnvelope:
             b'{"type":"text"}\n\xff',
             b'{"type":"text","node":1}\nx',
             b'{"type":"text","seq":"1"}\nx',
+            b'{"type":"text","seq":-1}\nx',
+            b'{"type":"text","epoch":1' + b"0" * 30 + b"}\nx",
+            b'{"type":[]}\nx',
+            b'{"type":null}\nx',
+            b"[" * 100_000 + b"\nx",
             b"\xff\n",
         ],
     )
     def test_anything_else_is_told(self, data):
         with pytest.raises(EnvelopeError):
             Envelope.decode(data)
+
+    @given(fields=JSON, payload=st.binary(max_size=5))
+    def test_any_json_is_used_or_told(self, fields, payload):
+        with contextlib.suppress(EnvelopeError):
+            Sequences().missed("t", Envelope.decode(json.dumps(fields).encode() + b"\n" + payload))
 
     def test_gaps_are_counted(self):
         sequences = Sequences()
@@ -82,6 +103,9 @@ class TestEnvelope:
         ("redi", "is no backplane"),
         ("http://a", "is no backplane"),
         ("unix:", "is no backplane"),
+        ("unix:///", "is no backplane"),
+        (f"unix:/tmp/{'x' * 100}", "at most 103 bytes"),
+        ("unix:/none/such/bus", "its folder does not exist"),
         ("redis://", "it names no host"),
         ("nats://:4222", "it names no host"),
         ("redis://a:x", "Port could not be cast"),

@@ -3,19 +3,17 @@
 import itertools
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import fissix.refactor
 import pytest
 import socketio
 
+from backplane_support import redis_server
 from cached_folders import make_once
 from conftest import ROOT, Server, StartServer
 from example_client import EXAMPLES
@@ -165,21 +163,5 @@ def in_python(url: str) -> "socketio.SimpleClient":
 
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("redis-server is missing")
-        pytest.skip("needs redis-server")
-    with closing(socket.create_server(("127.0.0.1", 0))) as reserved:
-        port = reserved.getsockname()[1]
-    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    with subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if "Ready to accept" in line:
-                    break
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-            process.communicate()
+    with redis_server(tmp_path) as engine:
+        yield engine.url

@@ -83,9 +83,11 @@ def one_in_each_worker(server: Server) -> Iterator[dict[str, Client]]:
         yield found
 
 
-def test_between_workers(start_server: StartServer, write_handler: WriteHandler):
+def test_between_workers(start_server: StartServer, write_handler: WriteHandler, tmp_path: Path):
     write_handler("room", ROOM)
-    server = start_server("-w", "handlers", "--workers", "2")
+    # a socket's path must not be as long as this
+    (long := tmp_path / ("x" * 100)).mkdir()
+    server = start_server("-w", "handlers", "--workers", "2", env={"TMPDIR": str(long)})
     with one_in_each_worker(server) as clients:
         ann, bob = clients.values()
         until_heard(ann, bob)

@@ -16,10 +16,10 @@ from conftest import Server, StartServer, WriteHandler, clean_environment, run_f
 from fastwsh.aio.serve import serve
 from fastwsh.config import ConfigError
 from fastwsh.options import parse_args_and_config
+from fastwsh.pauses import pause_after
 from fastwsh.server import WebSocketServer
 from fastwsh.testing import running_server
 from fastwsh.workers import count
-from fastwsh.workers.process import pause_after
 from wire import DEADLINE_SECONDS, Client
 from workers_support import (
     ECHO,

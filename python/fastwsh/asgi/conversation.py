@@ -8,6 +8,7 @@ from typing import Any, Final
 from fastwsh import groups
 from fastwsh.aio.stalls import TASK_PREFIX
 from fastwsh.asgi.events import Application, Event, header_pairs, make_scope
+from fastwsh.pywebsocket import _judging as judging
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.handshake import HandshakeException
 from fastwsh.pywebsocket.msgutil import BadOperationException, ConnectionTerminatedException
@@ -25,17 +26,15 @@ _INTERNAL_SERVER_ERROR: Final = 500
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
-# What a peer that breaks the protocol is told, as for other handlers.
-_CODES: Final = (
-    (InvalidFrameException, common.STATUS_PROTOCOL_ERROR),
-    (UnsupportedFrameException, common.STATUS_UNSUPPORTED_DATA),
-    (InvalidUTF8Exception, common.STATUS_INVALID_FRAME_PAYLOAD_DATA),
-)
-_FAULTS: Final = tuple(kind for kind, _ in _CODES)
+# What a peer that breaks the protocol, or goes beyond a limit, makes the stream raise.
+_FAULTS: Final = (InvalidFrameException, UnsupportedFrameException, InvalidUTF8Exception)
 
 
 class ClientDisconnectedError(OSError):
-    """An application has sent after the end of the connection (ASGI's WebSocket part 2.4)."""
+    """An application goes on after the end of the connection (ASGI's WebSocket part 2.4).
+
+    Raised by a send, and by a second receive of the end.
+    """
 
 
 class Conversation:
@@ -63,6 +62,7 @@ class Conversation:
         self._has_connected = False
         self._message: Event | None = None
         self._end: Event | None = None
+        self._is_end_told = False
         self._is_closed = False
         self._error: Exception | None = None
         self._waiters: list[asyncio.Future[None]] = []
@@ -163,9 +163,10 @@ class Conversation:
             try:
                 message = await self._stream.receive_message()
             except _FAULTS as error:
-                code = next(code for kind, code in _CODES if isinstance(error, kind))
-                await self._close(code)
-                self._hang_up(code, str(error))
+                # the close frame is that of other handlers
+                if closing := judging.judge(_LOGGER, request, error):
+                    await self._close(*closing[:2])
+                    self._hang_up(*closing[:2])
                 return
             except (ConnectionTerminatedException, BadOperationException, OSError):
                 self._hang_up(common.STATUS_ABNORMAL_CLOSURE)
@@ -218,7 +219,11 @@ class Conversation:
             message, self._message = self._message, None
             self._wake()
             return message
-        return dict(self._end or {})
+        if self._is_end_told or self._end is None:
+            # an application that goes on without looking would never let others run
+            raise ClientDisconnectedError("receive was called after websocket.disconnect")
+        self._is_end_told = True
+        return dict(self._end)
 
     async def _send(self, event: Event) -> None:
         kind = event["type"]

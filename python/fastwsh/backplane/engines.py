@@ -11,6 +11,9 @@ __all__ = ["Engine", "check", "has_password", "make", "without_password"]
 
 _MISSING: Final = "needs the package {package}: pip install 'fastwsh[{extra}]'"
 
+# What macOS has room for, with the zero byte at the end; Linux has for four more.
+_MAX_PATH: Final = 103
+
 
 class Engine(Protocol):
     """One connection to what carries messages. It is used once, and ends by an exception."""
@@ -57,7 +60,7 @@ def make(url: str, *, opens: bool = True) -> Engine:
     Raises:
         ConfigError: As `check`.
     """
-    scheme, colon, rest = url.partition(":")
+    scheme = url.partition(":")[0]
     try:
         if scheme in ("redis", "rediss"):
             from fastwsh.backplane.redis import RedisEngine  # noqa: PLC0415 (an extra)
@@ -74,14 +77,34 @@ def make(url: str, *, opens: bool = True) -> Engine:
         raise ConfigError(f"--backplane {without_password(url)} {missing} ({error})") from error
     except ValueError as error:
         raise ConfigError(f"--backplane {without_password(url)}: {error}") from None
-    if scheme == "unix" and colon and rest.strip("/"):
+    if (path := unix_path(url)) is not None:
         from fastwsh.backplane.relay import RelayEngine  # noqa: PLC0415 (imports asyncio)
 
-        return RelayEngine(os.path.abspath(rest.removeprefix("//")), opens=opens)  # noqa: PTH100 (a string)
+        return RelayEngine(path, opens=opens)
     raise ConfigError(
         f"--backplane {without_password(url)!r} is no backplane; give redis://HOST, rediss://HOST, "
         "nats://HOST, tls://HOST or unix:PATH"
     )
+
+
+def unix_path(url: str) -> str | None:
+    """Return the absolute path of a URL of a Unix socket; None for any other URL.
+
+    Raises:
+        ConfigError: There can be no such socket.
+    """
+    path = url.removeprefix("unix:").removeprefix("//")
+    if not url.startswith("unix:") or not path.strip("/"):
+        return None
+    path = os.path.abspath(path)  # noqa: PTH100 (a string)
+    if len(os.fsencode(path)) > _MAX_PATH:
+        raise ConfigError(
+            f"--backplane unix:{path}: the path of a Unix socket has at most {_MAX_PATH} bytes; "
+            "name a shorter one"
+        )
+    if not os.path.isdir(os.path.dirname(path)):  # noqa: PTH112, PTH120
+        raise ConfigError(f"--backplane unix:{path}: its folder does not exist; make it first")
+    return path
 
 
 def has_password(url: str) -> bool:

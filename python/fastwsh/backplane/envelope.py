@@ -17,6 +17,8 @@ __all__ = ["Envelope", "EnvelopeError", "Sequences", "encode"]
 
 VERSION: Final = 1
 
+_MAX_NUMBER: Final = 1 << 64
+
 _TYPES: Final = {"text": True, "binary": False}
 
 
@@ -52,24 +54,28 @@ class Envelope:
         head, _, payload = data.partition(b"\n")
         try:
             fields = json.loads(head)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise EnvelopeError("its first line is no JSON") from None
         if not isinstance(fields, dict):
             raise EnvelopeError("its first line is no object")
         if fields.get("v", VERSION) != VERSION:
             raise EnvelopeError(f"it is of version {fields['v']!r}, not {VERSION}")
-        is_text = _TYPES.get(fields.get("type", ""))
+        is_text = _TYPES.get(str(fields.get("type")))
         if is_text is None:
             raise EnvelopeError("its type is neither text nor binary")
         node, epoch, seq = (fields.get("node", ""), fields.get("epoch", 0), fields.get("seq", 0))
-        if not (isinstance(node, str) and isinstance(epoch, int) and isinstance(seq, int)):
-            raise EnvelopeError("node, epoch and seq are a text and two numbers")
+        if not isinstance(node, str) or not all(map(_is_number, (epoch, seq))):
+            raise EnvelopeError("node, epoch and seq are a text and two numbers of 64 bits")
         if is_text:
             try:
                 payload.decode()
             except UnicodeDecodeError:
                 raise EnvelopeError("its text is not UTF-8") from None
         return cls(is_text, payload, node, epoch, seq)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= _MAX_NUMBER
 
 
 def encode(

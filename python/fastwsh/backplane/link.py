@@ -12,13 +12,12 @@ from typing import Final, Protocol
 
 from fastwsh.backplane import engines
 from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
+from fastwsh.pauses import pause_after
 
 __all__ = ["Link", "Outgoing"]
 
 _LOGGER: Final = logging.getLogger("fastwsh.backplane")
 
-_SHORTEST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 10.0
 _CONNECT_SECONDS: Final = 10.0
 # A connection that has lasted for this long was none of a series of failures.
 _LASTING_SECONDS: Final = 10.0
@@ -119,7 +118,7 @@ class Link:
                 await self._live()
             except Exception as error:  # noqa: BLE001 (whatever an engine's library raises)
                 failures = 1 if time.monotonic() - started > _LASTING_SECONDS else failures + 1
-                pause = min(_SHORTEST_PAUSE * 2.0 ** min(failures - 1, 30), _LONGEST_PAUSE)
+                pause = pause_after(failures)
                 self._tell_away(error, pause, failures)
                 # all nodes lose the engine at once, and must not come back at once
                 pause *= random.uniform(0.5, 1.0)  # noqa: S311 (no secret)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import socket
 import struct
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
@@ -30,6 +31,21 @@ _MAX_ENVELOPE: Final = 1 << 30
 def _frame(kind: int, topic: str, data: bytes = b"") -> bytes:
     name = topic.encode()
     return _HEAD.pack(kind, len(name), len(data)) + name + data
+
+
+def _bind(path: str) -> socket.socket:
+    """Make a Unix socket that only this user can use; without the umask, which threads share."""
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        # Linux gives the file this mode; elsewhere it is set a moment later
+        with contextlib.suppress(OSError):
+            os.fchmod(listener.fileno(), 0o600)
+        listener.bind(path)
+        os.chmod(path, 0o600)  # noqa: PTH101 (a string)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[int, str, bytes]:
@@ -71,11 +87,8 @@ class Relay:
             # of a process that has not removed it
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)  # noqa: PTH108 (quick, and nothing else runs yet)
-            before = os.umask(0o177)
-            try:
-                self._server = await asyncio.start_unix_server(self._take_in, self._path)
-            finally:
-                os.umask(before)
+            listener = _bind(self._path)
+            self._server = await asyncio.start_unix_server(self._take_in, sock=listener)
         except BaseException:
             self._unlock()
             raise

@@ -16,6 +16,7 @@ from typing import Final
 
 from fastwsh import banner, listeners, logs, metrics
 from fastwsh.access import AccessLog
+from fastwsh.backplane import engines
 from fastwsh.backplane.relay import Relay
 from fastwsh.config import ConfigError
 from fastwsh.notify import Notifier
@@ -104,7 +105,8 @@ def run(
         shares = Shares(options, count)
         stack.callback(shares.close)
         access_log = AccessLog(options.access_log, options) if options.access_log else None
-        private = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastwsh-"))
+        # not below TMPDIR, whose path may be too long for a socket
+        private = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastwsh-", dir="/tmp"))
         parent = _Parent(options, sockets, shares, port, notifier, log, access_log, private)
         return asyncio.run(parent.run(count, folder, stop_seconds))
 
@@ -169,8 +171,8 @@ class _Parent:
         """Carry messages of topics between the workers, unless something else does."""
         url = self._options.backplane or f"unix:{self._folder}/topics"
         self._options.backplane = url
-        if url.startswith("unix:"):
-            relay = Relay(url.removeprefix("unix:"))
+        if (path := engines.unix_path(url)) is not None:
+            relay = Relay(path)
             # another server of this machine may do it
             self._relay = relay if await relay.open() else None
 

@@ -15,13 +15,11 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from fastwsh.banner import clean
+from fastwsh.pauses import pause_after
 from fastwsh.workers.place import Settings
 
-__all__ = ["Owner", "Worker", "pause_after"]
+__all__ = ["Owner", "Worker"]
 
-# The pause before a start: a worker that ends soon after its start doubles it.
-_SHORTEST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 10.0
 # After so many short lives in a row, nobody is to wait for the next one.
 _MOST_DEATHS: Final = 4
 # A worker that has lived for this long has not ended because it cannot work.
@@ -56,11 +54,6 @@ class Owner(Protocol):
 
     def fail(self, status: int, sentence: str) -> None:
         """Note that a worker cannot start, when no server has been up yet."""
-
-
-def pause_after(deaths: int) -> float:
-    """Return the pause before the next start, after so many short lives in a row."""
-    return min(_SHORTEST_PAUSE * 2.0 ** min(deaths - 1, 30), _LONGEST_PAUSE) if deaths else 0.0
 
 
 class Worker:
