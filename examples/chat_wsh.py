@@ -1,24 +1,33 @@
-"""Chat rooms: everybody in a room sees every message, and who joins and leaves.
+"""Chat rooms: everybody in a room sees every line, who is there, and what was said before.
 
 The query names the room, /chat?room=tea; without one it is "lobby". The first message a client
-sends is its name; every further one is a line for the room. The server sends JSON:
+sends is its name. All further ones are JSON, and so is what the server sends:
 
-    {"event": "join",    "name": "ann", "members": ["ann", "bob"]}
-    {"event": "message", "name": "ann", "text": "hello"}
-    {"event": "leave",   "name": "ann", "members": ["bob"]}
+    {"event": "line", "text": "hello"}              for the room
+    {"event": "here"}                               for the room: "I am still here"
+    {"event": "here", "to": ID}                     for one member, as the answer to its "join"
+    {"event": "ask", "to": ID}                      asks one member for the last lines
+    {"event": "history", "to": ID, "lines": [...]}  its answer
 
-Each room is a topic. `topics.publish` hands a message to all subscribers and waits for none: the
-server sends it while their handlers wait in `receive_message`. A member that reads too slowly is
-shown out by the server, with code 1008; see --topic-queue-bytes and --slow-subscriber.
+The server passes these on with the sender's "id" and "name" and the time, "at", in milliseconds; a
+line also gets a number. It tells a client its own id in "welcome", and the room who comes and goes
+in "join" and "leave". Two members may have the same name: their ids differ.
 
-The names are in the module, shared by all connections and only touched under a lock. What is told
-to a room is published with the lock held, which is right because it takes no time: so all members
-see the same order. With --workers or --backplane the messages reach the members of all processes;
-the names are those of one.
+Each room is a topic, and so is each member. `topics.publish` hands a message to all subscribers and
+waits for none: the server sends it while their handlers wait in `receive_message`. A member that
+reads too slowly is shown out by the server, with code 1008; see --topic-queue-bytes and
+--slow-subscriber.
+
+No process keeps anything about a room, so members may be at several workers (--workers) and servers
+(--backplane). What is to be known of a room is known by its members, who answer newcomers. The
+price: a member can tell newcomers lines that nobody has said. Who cannot live with that keeps the
+lines in a database.
 """
 
 import json
-import threading
+import re
+import secrets
+import time
 from urllib.parse import parse_qs, urlsplit
 
 from pywebsocket3 import common
@@ -28,13 +37,62 @@ from fastwsh import topics
 MAX_NAME_CHARACTERS = 32
 MAX_ROOM_CHARACTERS = 32
 MAX_TEXT_CHARACTERS = 4096
+MAX_MESSAGE_CHARACTERS = 65536
+MAX_HISTORY_LINES = 50
 
 # Codes 4000-4999 are for applications (RFC 6455 7.4.2).
 CLOSE_BAD_NAME = 4000
-CLOSE_NAME_TAKEN = 4001
+CLOSE_BAD_MESSAGE = 4001
 
-_lock = threading.Lock()
-_rooms = {}  # room -> the names in it; read and written with _lock held
+_ID = re.compile("[0-9a-f]{16}")
+
+
+class RefusedError(Exception):
+    """A client has sent what no client may send: the code and the reason of the close."""
+
+
+class Member:
+    """A client in a room."""
+
+    def __init__(self, name, room):
+        self.id = secrets.token_hex(8)
+        self.name = name
+        self.room = room
+        self.lines = 0
+
+    def tell(self, event, to=None, **more):
+        """Publish an event to the room, or to one member of it."""
+        event = {
+            "event": event,
+            "id": self.id,
+            "name": self.name,
+            "at": int(time.time() * 1000),
+            **more,
+        }
+        topics.publish(topic_of(self.room, to), json.dumps(event))
+
+    def take(self, message):
+        """Do what the client's message says."""
+        event = read(message)
+        kind, to = event.get("event"), event.get("to")
+        if to is not None and not (isinstance(to, str) and _ID.fullmatch(to)):
+            raise RefusedError(CLOSE_BAD_MESSAGE, "there can be no such member")
+        if kind == "line":
+            text = event.get("text")
+            if not isinstance(text, str):
+                raise RefusedError(CLOSE_BAD_MESSAGE, "a line has a text")
+            if len(text) > MAX_TEXT_CHARACTERS:
+                raise RefusedError(common.STATUS_MESSAGE_TOO_BIG, "that is too long")
+            self.lines += 1
+            self.tell("line", number=self.lines, text=text)
+        elif kind == "here":
+            self.tell("here", to)
+        elif kind == "ask" and to:
+            self.tell("ask", to)
+        elif kind == "history" and to:
+            self.tell("history", to, lines=lines_of(event))
+        else:
+            raise RefusedError(CLOSE_BAD_MESSAGE, "that is not understood")
 
 
 def web_socket_do_extra_handshake(request):
@@ -50,25 +108,27 @@ def web_socket_transfer_data(request):
     if not (is_name(name, MAX_NAME_CHARACTERS) and is_name(room, MAX_ROOM_CHARACTERS)):
         stream.close_connection(CLOSE_BAD_NAME, "the first message must be your name")
         return
-    if not join(request, room, name):
-        stream.close_connection(CLOSE_NAME_TAKEN, "somebody has that name already")
-        return
+    member = Member(name, room)
+    stream.send_message(json.dumps({"event": "welcome", "id": member.id, "room": room}))
+    # its own topic first: those who see it join answer there
+    topics.subscribe(request, topic_of(room, member.id))
+    topics.subscribe(request, topic_of(room))
+    member.tell("join")
     try:
-        while True:
-            text = stream.receive_message()
-            if text is None:
-                return
-            if isinstance(text, bytes):
-                stream.close_connection(common.STATUS_UNSUPPORTED_DATA, "text only, please")
-                return
-            if len(text) > MAX_TEXT_CHARACTERS:
-                stream.close_connection(common.STATUS_MESSAGE_TOO_BIG, "that is too long")
-                return
-            with _lock:
-                tell(room, {"event": "message", "name": name, "text": text})
+        while (message := stream.receive_message()) is not None:
+            member.take(message)
+    except RefusedError as refused:
+        stream.close_connection(*refused.args)
     finally:
-        # However this connection ends, by a close or by an exception, the others learn of it.
-        leave(request, room, name)
+        # However this connection ends, by a close or by an exception, the others learn of it. The
+        # subscription would end with the connection, which is a moment later.
+        topics.unsubscribe(request, topic_of(room))
+        member.tell("leave")
+
+
+def topic_of(room, member=None):
+    """The topic of a room or of a member; other handlers of the server may have topics as well."""
+    return f"chat/room/{room}" if member is None else f"chat/member/{member}/{room}"
 
 
 def is_name(name, longest):
@@ -81,35 +141,36 @@ def is_name(name, longest):
     )
 
 
-def join(request, room, name):
-    """Put a new member into a room and tell everybody. False if the name is taken."""
-    with _lock:
-        members = _rooms.setdefault(room, set())
-        if name in members:
-            return False
-        members.add(name)
-        topics.subscribe(request, topic_of(room))
-        tell(room, {"event": "join", "name": name, "members": sorted(members)})
-    return True
+def read(message):
+    """Return the object that a message holds."""
+    if isinstance(message, bytes):
+        raise RefusedError(common.STATUS_UNSUPPORTED_DATA, "text only, please")
+    if len(message) > MAX_MESSAGE_CHARACTERS:
+        raise RefusedError(common.STATUS_MESSAGE_TOO_BIG, "that is too long")
+    try:
+        event = json.loads(message)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        raise RefusedError(CLOSE_BAD_MESSAGE, "that is not understood")
+    return event
 
 
-def leave(request, room, name):
-    """Take a member out of a room and tell the others."""
-    with _lock:
-        members = _rooms[room]
-        members.remove(name)
-        # the subscription would end with the connection, which is a moment later
-        topics.unsubscribe(request, topic_of(room))
-        tell(room, {"event": "leave", "name": name, "members": sorted(members)})
-        if not members:
-            del _rooms[room]
+def lines_of(event):
+    """Return the lines of a history, and of each what a line has."""
+    lines = event.get("lines")
+    if not (isinstance(lines, list) and len(lines) <= MAX_HISTORY_LINES):
+        raise RefusedError(CLOSE_BAD_MESSAGE, "that is no history")
+    if not all(map(is_line, lines)):
+        raise RefusedError(CLOSE_BAD_MESSAGE, "that is no line")
+    fields = "id", "name", "at", "number", "text"
+    return [{field: line[field] for field in fields} for line in lines]
 
 
-def topic_of(room):
-    """The topic of a room; other handlers of the server may have topics as well."""
-    return f"chat/{room}"
-
-
-def tell(room, event):
-    """Publish an event to the members of a room."""
-    topics.publish(topic_of(room), json.dumps(event))
+def is_line(line):
+    """Whether something is a line as the server sends them."""
+    return (
+        isinstance(line, dict)
+        and all(isinstance(line.get(field), str) for field in ("id", "name", "text"))
+        and all(type(line.get(field)) is int for field in ("at", "number"))
+    )

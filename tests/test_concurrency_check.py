@@ -397,4 +397,4 @@ def test_pywebsocket3s_handlers_share_a_thread_unless_they_sleep(pywebsocket3_so
 
 def test_examples_share_a_thread_unless_they_start_one():
     reasons = {path.name: why_threads(path.read_text()) for path in EXAMPLES.glob("*_wsh.py")}
-    assert {name for name, reason in reasons.items() if reason} == {"chat_wsh.py", "clock_wsh.py"}
+    assert {name for name, reason in reasons.items() if reason} == {"clock_wsh.py"}

@@ -1,24 +1,11 @@
-"""The panels for chat, clock and upload."""
+"""The tabs, and the panels for clock and upload."""
 
 import hashlib
 from pathlib import Path
 
-from selenium.webdriver import Chrome, Keys
-from selenium.webdriver.common.by import By
+from selenium.webdriver import Keys
 
 from browser.console_page import ConsolePage
-from conftest import Server
-
-
-def join_chat(page: ConsolePage, name: str) -> None:
-    page.click("tab-chat")
-    page.write("chat-name", name)
-    page.click("chat-enter")
-    page.wait_for_text("chat-state", "Inside")
-
-
-def say(page: ConsolePage, text: str) -> None:
-    page.element("chat-text").send_keys(text, Keys.ENTER)
 
 
 def test_tabs_move_with_the_arrow_keys(console: ConsolePage) -> None:
@@ -31,54 +18,6 @@ def test_tabs_move_with_the_arrow_keys(console: ConsolePage) -> None:
     assert console.element("panel-upload").is_displayed()
     console.driver.refresh()
     assert console.element("panel-upload").is_displayed()
-
-
-def test_two_tabs_chat(browser: Chrome, console: ConsolePage, server: Server) -> None:
-    ann = browser.current_window_handle
-    join_chat(console, "ann")
-    browser.switch_to.new_window("tab")
-    browser.get(server.url("/", scheme="http"))
-    bob = browser.current_window_handle
-    join_chat(console, "bob")
-    assert console.text("chat-members").split() == ["ann", "bob"]
-    say(console, "hello <i>ann</i>")
-    console.wait_for_text("chat-lines", "hello <i>ann</i>")
-
-    browser.switch_to.window(ann)
-    console.wait_for_text("chat-lines", "hello <i>ann</i>")
-    assert not console.element("chat-lines").find_elements(By.TAG_NAME, "i")
-    assert console.text("chat-members").split() == ["ann", "bob"]
-    say(console, "hello bob")
-
-    browser.switch_to.window(bob)
-    console.wait_for_text("chat-lines", "hello bob")
-    browser.close()
-
-    browser.switch_to.window(ann)
-    console.wait_for_text("chat-lines", "bob left")
-    assert console.text("chat-members") == "ann"
-    assert console.text("chat-lines").splitlines() == [
-        "ann joined",
-        "bob joined",
-        "bob",
-        "hello <i>ann</i>",
-        "hello bob",
-        "bob left",
-    ]
-    console.click("chat-enter")
-    console.wait_for_text("chat-state", "Outside")
-
-
-def test_chat_says_that_a_name_is_taken(
-    browser: Chrome, console: ConsolePage, server: Server
-) -> None:
-    join_chat(console, "ann")
-    browser.switch_to.new_window("tab")
-    browser.get(server.url("/", scheme="http"))
-    console.click("tab-chat")
-    console.write("chat-name", "ann")
-    console.click("chat-enter")
-    console.wait_for_text("chat-notice", "somebody has that name already")
 
 
 def test_clock_runs_until_stopped(console: ConsolePage) -> None:
