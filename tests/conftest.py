@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cached_folders import make_once
 from http2_bridge import bridging
@@ -24,6 +25,10 @@ from node_support import install_ws
 from wire import DEADLINE_SECONDS, Client
 
 pytest_plugins = ["pytester"]
+
+# no test measures time: the machine may be slow or loaded
+settings.register_profile("fastwsh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fastwsh")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import selectors
 import threading
 import time
 from collections import deque
@@ -86,7 +87,8 @@ class Link:
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._waiting_bytes = 0
         self._next_warning = 0.0
-        self._loop = asyncio.new_event_loop()
+        self._selector = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
         self._work = asyncio.Event()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="fastwsh-backplane", daemon=True)
@@ -108,7 +110,17 @@ class Link:
         finally:
             self._loop.remove_reader(self._outgoing.fileno())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._wait_for_transports())
             self._loop.close()
+
+    async def _wait_for_transports(self) -> None:
+        """Wait for connections that are closing: TLS takes leave of the engine first."""
+        deadline = self._loop.time() + _LAST_SECONDS
+        # the descriptor that wakes the loop stays
+        while len(self._selector.get_map()) > 1 and self._loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        # a transport lets go of its socket in the turn after
+        await asyncio.sleep(0)
 
     async def _stay_connected(self) -> None:
         failures = 0
