@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fastwsh import logs
+from fastwsh import log_file, logs
 
 # Everything that could end a line, steer a terminal or pass for a record of ours.
 HOSTILE = "a\r\n[2026-01-01 00:00:00,000] [CRITICAL] root: forged\x1b[31m\x00\x7f\x85\u2028\u202eb"
@@ -131,7 +131,7 @@ def test_a_log_file_tells_how_many_lines_it_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "own.log"
-    file = logs.open_log_file(str(path), argparse.Namespace(), "--log-file")
+    file = log_file.open_log_file(str(path), argparse.Namespace(), "--log-file")
     file.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     whole, file.stream = file.stream, Path("/dev/full").open("w")  # noqa: SIM115 (closed below)
     for number in range(3):

@@ -10,9 +10,8 @@ Importing `fastwsh` alone changes nothing in the process.
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh._core import __version__
-
 if TYPE_CHECKING:
+    from fastwsh._core import __version__
     from fastwsh.aio.serve import serve
     from fastwsh.client import connect
     from fastwsh.errors import (
@@ -61,11 +60,13 @@ _TYPES: Final = frozenset(
 
 
 def __getattr__(name: str) -> Any:
-    # Servers need none of these.
+    # Servers need none of these, and a test run without a server not even the native module.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "connect":
-        from fastwsh import client as module  # noqa: PLC0415
+    if name == "__version__":
+        from fastwsh import _core as module  # noqa: PLC0415
+    elif name == "connect":
+        from fastwsh import client as module  # type: ignore[no-redef]  # noqa: PLC0415
     elif name == "serve":
         from fastwsh.aio import serve as module  # type: ignore[no-redef]  # noqa: PLC0415
     elif name == "Refusal":

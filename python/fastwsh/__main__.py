@@ -2,6 +2,10 @@
 
 import sys
 
-from fastwsh.cli import main
+from fastwsh import start
+
+start.pause_collection()
+
+from fastwsh.cli import main  # noqa: E402 (after the pause has begun)
 
 sys.exit(main())

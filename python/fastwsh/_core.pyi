@@ -738,7 +738,8 @@ class Server:
             number of the connection's own port, None for no HTTP/3.
         tls: Files of the private key, the certificate chain, the CA for client certificates (None:
             clients are not asked), and whether client certificates are optional.
-        content_types: Content types of files by their extensions, which begin with a dot.
+        content_types: Returns the content types of files by their extensions, which begin with a
+            dot; called when the first file is sent.
         cgi_directories: Paths under the document root with CGI programs.
         cgi_timeout: Seconds that a program may take; None: no limit.
         cgi_user: User and group to run programs as; None: the server's.
@@ -772,7 +773,7 @@ class Server:
         http2: bool = False,
         http3_port: int | None = None,
         tls: tuple[str, str, str | None, bool] | None = None,
-        content_types: dict[str, str] = ...,
+        content_types: Callable[[], dict[str, str]] | None = ...,
         cgi_directories: list[bytes] = ...,
         cgi_timeout: float | None = None,
         cgi_user: tuple[int, int] | None = None,

@@ -11,6 +11,7 @@ import time
 from typing import Any, Final
 
 from fastwsh import logs
+from fastwsh.log_file import LogFile, open_log_file
 from fastwsh.pywebsocket import common
 
 __all__ = ["AccessLog"]
@@ -48,7 +49,7 @@ class AccessLog:
 
     def __init__(self, target: str, options: Any) -> None:
         self._as_json = getattr(options, "log_format", "text") == "json"
-        self.file: logs.LogFile | None = None
+        self.file: LogFile | None = None
         handler: logging.Handler
         worker = getattr(options, "worker", None)
         self._worker: int | None = None if worker is None else worker.number
@@ -57,7 +58,7 @@ class AccessLog:
         elif target == "-":
             handler = logs.StreamLog(sys.stdout)
         else:
-            handler = self.file = logs.open_log_file(target, options, "--access-log")
+            handler = self.file = open_log_file(target, options, "--access-log")
         formatter = _JsonNotices() if self._as_json else logging.Formatter()
         handler.setFormatter(logs.Relayed("access", formatter) if worker is not None else formatter)
         self._handler = handler

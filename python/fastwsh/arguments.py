@@ -5,12 +5,12 @@ options for handlers and files, and the order of the sources.
 """
 
 import argparse
-import copy
 from typing import Any, Final
 
 from fastwsh import config, environment, listeners
 
 __all__ = [
+    "CheckingFormatter",
     "HelpFormatter",
     "add_listening",
     "add_logging",
@@ -43,6 +43,8 @@ class HelpFormatter(argparse.HelpFormatter):
     """
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
+        import copy  # noqa: PLC0415 (for the help only)
+
         shown = copy.copy(action)
         shown.option_strings = [name for name in action.option_strings if "_" not in name]
         return super()._format_action_invocation(shown)
@@ -52,6 +54,16 @@ class HelpFormatter(argparse.HelpFormatter):
         if not variables or not action.help:
             return action.help
         return f"{action.help} [{', '.join(variables)}]"
+
+
+class CheckingFormatter(HelpFormatter):
+    """Stands in while options are added, when argparse only checks their `metavar` with it.
+
+    The other one asks for the size of the terminal, for each option anew.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
 
 
 class _OldName(argparse.Action):

@@ -6,7 +6,6 @@ control characters before it prints them. Only the module itself prints colours.
 
 import argparse
 import contextlib
-import difflib
 import os
 import re
 import socket
@@ -23,15 +22,16 @@ _BOLD: Final = "\x1b[1m"
 _RED: Final = "\x1b[31m"
 _PLAIN: Final = "\x1b[0m"
 
-# C0 and C1 controls, and the marks that change the direction of the text around them.
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# C0 and C1 controls, and the marks that change the direction of the text around them. Compiled when
+# it is needed.
+_UNPRINTABLE: Final = r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 
 _WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (compared, not bound)
 
 
 def clean(text: str) -> str:
     """Return `text` without control characters, so that it cannot control a terminal."""
-    return _UNPRINTABLE.sub("", text)
+    return re.sub(_UNPRINTABLE, "", text)
 
 
 def write(stream: TextIO, text: str) -> None:
@@ -46,6 +46,8 @@ def nearest(resource: str, resources: Iterable[str]) -> list[str]:
     A query string does not count. The best match comes first; the list is empty if nothing is
     close. Letter case does not count either: `/Echo` is a common slip for `/echo`.
     """
+    import difflib  # noqa: PLC0415 (for mistakes only)
+
     path = resource.partition("?")[0]
     path = (named_resource(path) or path).lower()
     by_lower: dict[str, str] = {}

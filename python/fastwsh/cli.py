@@ -15,10 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import fastwsh.pywebsocket
 from fastwsh import (
@@ -30,16 +28,20 @@ from fastwsh import (
     listeners,
     logs,
     private_files,
+    start,
 )
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer, load_handlers
-from fastwsh.workers import count, module_state, parent
-from fastwsh.workers.channel import Channel
+from fastwsh.workers import count
+
+if TYPE_CHECKING:
+    from fastwsh.log_file import LogFile
+    from fastwsh.workers.channel import Channel
 
 __all__ = ["main", "script", "serve", "stop_seconds"]
 
-_DROPIN_PATH: Final = Path(__file__).resolve().parent / "dropin"
+_DROPIN_PATH: Final = os.path.join(os.path.dirname(os.path.realpath(__file__)), "dropin")  # noqa: PTH118, PTH120
 _INTERRUPTED: Final = 128 + signal.SIGINT
 # The time that the server may need after the connections' time, to notice that it is over.
 _STOP_MARGIN_SECONDS: Final = 2.0
@@ -58,8 +60,7 @@ _DEFAULT_HANDLERS: Final[dict[signal.Signals, _Handler]] = {
 _logger = logging.getLogger("fastwsh.cli")
 
 
-@dataclass(frozen=True)
-class _Done:
+class _Done(NamedTuple):
     """The event that a thread of ours has ended, with a result or an exception."""
 
     result: bool | None = None
@@ -96,7 +97,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     options, _ = parse_args_and_config(args)
     if options.print_dropin_path:
-        banner.write(sys.stdout, str(_DROPIN_PATH))
+        banner.write(sys.stdout, _DROPIN_PATH)
         return 0
     folder = os.getcwd()  # noqa: PTH109 (a string)
     try:
@@ -135,6 +136,8 @@ def _start_workers(
     options: argparse.Namespace, number: int, folder: str, log: logging.Handler
 ) -> int:
     """Start workers, and be their parent."""
+    from fastwsh.workers import parent  # noqa: PLC0415 (imports asyncio)
+
     try:
         status = parent.run(
             options, number, folder=folder, log=log, stop_seconds=stop_seconds(options)
@@ -188,6 +191,8 @@ def _check(options: argparse.Namespace, workers: int) -> int:
         for number, line in enumerate(warning.strip().splitlines()):
             banner.write(sys.stdout, ("    " if number else "failed: ") + banner.clean(line))
     if workers > 1:
+        from fastwsh.workers import module_state  # noqa: PLC0415 (few need it)
+
         files = [file for _, file in found]
         for sentence in module_state.warnings(files, options.handler_encoding, workers):
             banner.write(sys.stdout, f"warning: {banner.clean(sentence)}")
@@ -197,7 +202,7 @@ def _check(options: argparse.Namespace, workers: int) -> int:
 
 def serve(
     options: argparse.Namespace,
-    notifier: Notifier | Channel,
+    notifier: "Notifier | Channel",
     announce: Callable[[WebSocketServer, argparse.Namespace], object],
 ) -> int:
     """Serve until a signal or the server itself ends it; return the exit status.
@@ -218,6 +223,7 @@ def serve(
         with _signals_put_into(events, renewable=_renewable(server) or notifier.is_active):
             _tell_of(server, notifier)
             _run_in_thread("serve", server.serve_forever, events)
+            start.resume_collection()
             announce(server, options)
             while (event := _next_event(events, notifier)) is signal.SIGHUP:
                 notifier.reloading()
@@ -243,7 +249,7 @@ def serve(
     return 0
 
 
-def _tell_of(server: WebSocketServer, notifier: Notifier | Channel) -> None:
+def _tell_of(server: WebSocketServer, notifier: "Notifier | Channel") -> None:
     """Tell the service manager when the server listens, and when its handlers change."""
     server._listen_listeners.append(lambda: notifier.ready(_status(server)))
     if notifier.is_active:
@@ -257,7 +263,7 @@ def _status(server: WebSocketServer) -> str:
 
 
 def _next_event(
-    events: _Events, notifier: Notifier | Channel, deadline: float = math.inf
+    events: _Events, notifier: "Notifier | Channel", deadline: float = math.inf
 ) -> signal.Signals | _Done | None:
     """Wait for an event; None when the deadline has passed.
 
@@ -270,7 +276,7 @@ def _next_event(
     return None
 
 
-def _log_files(server: WebSocketServer) -> list[logs.LogFile]:
+def _log_files(server: WebSocketServer) -> "list[LogFile]":
     access_log = server.access_log
     more = [access_log.file] if access_log is not None and access_log.file is not None else []
     return logs.log_files() + more
@@ -304,7 +310,7 @@ def _stop(
     server: WebSocketServer,
     options: argparse.Namespace,
     events: _Events,
-    notifier: Notifier | Channel,
+    notifier: "Notifier | Channel",
 ) -> bool:
     """Close every connection; return whether all handlers ended.
 

@@ -6,14 +6,11 @@ the server itself.
 """
 
 import argparse
-import base64
-import configparser
 import errno
 import math
 import os
 import socket
 import threading
-from pathlib import Path
 
 from fastwsh import paths
 
@@ -61,9 +58,11 @@ def read_arguments(path: str, parser: argparse.ArgumentParser) -> tuple[list[str
     Raises:
         ConfigError: The file cannot be read or understood.
     """
+    import configparser  # noqa: PLC0415 (few servers have such a file)
+
     reader = configparser.ConfigParser()
     try:
-        with Path(path).open(encoding="utf-8-sig") as file:
+        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123 (a string as given)
             reader.read_file(file)
         entries = reader.items(_SECTION)
     except OSError as error:
@@ -176,6 +175,8 @@ def check_options(options: argparse.Namespace) -> None:
             )
     options.is_executable_method = None
     if options.use_basic_auth:
+        import base64  # noqa: PLC0415 (few need it)
+
         # the bytes as they were typed, in any encoding
         credential = os.fsencode(options.basic_auth_credential)
         options.basic_auth_credential = "Basic " + base64.b64encode(credential).decode("ascii")
@@ -237,7 +238,7 @@ def _check_folder(what: str, path: str, option: str) -> None:
 
 def _check_file(what: str, path: str, option: str) -> None:
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123 (a string as given)
             file.read(1)
     except OSError as error:
         raise _unusable(what, path, error, f"name a readable file with {option}") from error

@@ -3,16 +3,16 @@
 Imports asyncio only when it is needed. A server with only plain functions as handlers never does.
 """
 
-import contextvars
-import dis
 import importlib
-import inspect
 import threading
 from collections.abc import Callable, Coroutine
-from types import CodeType
-from typing import Any, Final
+from types import CodeType, CoroutineType, FunctionType
+from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh.config import ConfigError
+
+if TYPE_CHECKING:
+    import contextvars
 
 __all__ = [
     "ASYNCIO",
@@ -32,6 +32,9 @@ UVLOOP: Final = "uvloop"
 
 CHOICES: Final = (ASYNCIO, UVLOOP)
 """The values of --event-loop."""
+
+# The flag of the code of coroutine functions (inspect.CO_COROUTINE).
+_CO_COROUTINE: Final = 0x80
 
 # The syntax that may take time; everything else in a function takes none worth mentioning.
 _TAKES_TIME: Final = ("CALL", "IMPORT", "FOR_ITER", "JUMP_BACKWARD", "BEFORE_WITH", "LOAD_SPECIAL")
@@ -69,6 +72,10 @@ async def call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def is_coroutine_function(function: object) -> bool:
     """Tell whether calling this makes a coroutine: `async def`, or an object called like one."""
+    if type(function) is FunctionType and not vars(function):  # nearly all of them
+        return bool(function.__code__.co_flags & _CO_COROUTINE)
+    import inspect  # noqa: PLC0415 (few handlers need it)
+
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 (of what is called, not whether it is)
     )
@@ -79,6 +86,8 @@ def may_block(function: object) -> bool:
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
         return True
+    import dis  # noqa: PLC0415 (few handlers need it)
+
     return any(step.opname.startswith(_TAKES_TIME) for step in dis.get_instructions(code))
 
 
@@ -90,6 +99,7 @@ async def call_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     variables that it sets are set for the caller as well, as with an ordinary call.
     """
     import asyncio  # noqa: PLC0415 (see the module)
+    import contextvars  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
@@ -123,7 +133,7 @@ async def call_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
-def _take_over(context: contextvars.Context) -> None:
+def _take_over(context: "contextvars.Context") -> None:
     """Copy the context variables that another context has set into the current one."""
     unset = object()
     for variable, value in context.items():
@@ -133,7 +143,7 @@ def _take_over(context: contextvars.Context) -> None:
 
 def refuse(returned: object) -> None:
     """Raise TypeError if a plain function has returned a coroutine, which nobody would run."""
-    if inspect.iscoroutine(returned):
+    if isinstance(returned, CoroutineType):
         name = returned.__qualname__
         returned.close()
         raise TypeError(

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from fastwsh.config import ConfigError
 from fastwsh.pywebsocket import dispatch
-from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.sockets import SocketServer
 
 __all__ = [
+    "RequestHandlerClass",
     "admits",
     "calls_itself",
     "decides_itself",
@@ -51,6 +51,22 @@ _DISPATCHER: Final = {
         "transfer_data_async",
     )
 }
+
+
+class RequestHandlerClass:
+    """That attribute of a server: the class is loaded when a program reads it."""
+
+    def __get__(self, server: Any, owner: type | None = None) -> Any:
+        from fastwsh.pywebsocket import request_handler  # noqa: PLC0415 (loads http.server)
+
+        return request_handler.WebSocketRequestHandler
+
+
+def _has_our_request_handler(server: Any) -> bool:
+    name = RequestHandlerClass.__name__
+    places = (vars(server), *map(vars, type(server).__mro__))
+    found = next(place[name] for place in places if name in place)
+    return isinstance(found, RequestHandlerClass) or found is RequestHandlerClass().__get__(server)
 
 
 def is_overridden(server: Any, name: str) -> bool:
@@ -97,7 +113,7 @@ def refuse_overridden(server: Any) -> None:
     for name in _NAMES:
         if is_overridden(server, name):
             raise ConfigError(_never_called(server, name))
-    if server.RequestHandlerClass is not WebSocketRequestHandler:
+    if not _has_our_request_handler(server):
         raise ConfigError(
             f"RequestHandlerClass is {server.RequestHandlerClass.__name__}, which the server does "
             "not use; serve it with a server of the standard library's socketserver"

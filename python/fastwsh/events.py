@@ -4,11 +4,13 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import _core, banner, loggers
-from fastwsh.access import AccessLog
 from fastwsh.loader import HandlerSuite
+
+if TYPE_CHECKING:
+    from fastwsh.access import AccessLog
 
 __all__ = ["EventLog"]
 
@@ -30,7 +32,7 @@ class EventLog:
         has_ended: Whether the server has ended, so that there are no more events.
     """
 
-    def __init__(self, options: Any, access_log: AccessLog | None) -> None:
+    def __init__(self, options: Any, access_log: "AccessLog | None") -> None:
         self._options = options
         self._access_log = access_log
         self.has_ended = False

@@ -7,7 +7,6 @@ them. A process that `multiprocessing` starts finds handlers by these names in `
 """
 
 import contextlib
-import hashlib
 import importlib
 import importlib.util
 import itertools
@@ -19,7 +18,6 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -89,7 +87,7 @@ class HandlerPackage:
         relative = os.path.relpath(path, self.folder)
         if relative.startswith(os.pardir + os.sep):
             relative = os.path.basename(path)  # noqa: PTH119 (a string as given)
-        parts = Path(relative[: -len(".py")]).parts
+        parts = relative[: -len(".py")].split(os.sep)  # noqa: PTH206 (strings)
         return ".".join((self.name, *map(_escape, parts)))
 
     @contextlib.contextmanager
@@ -226,12 +224,13 @@ class _HandlerFinder:
         if not is_searching:
             folders = list(path)
         for folder in folders:
-            inner = Path(folder, _unescape(name))
-            if name.endswith(_MODULE_SUFFIX) and (file := Path(f"{inner}.py")).is_file():
+            inner = os.path.join(folder, _unescape(name))  # noqa: PTH118 (strings)
+            file = f"{inner}.py"
+            if name.endswith(_MODULE_SUFFIX) and os.path.isfile(file):  # noqa: PTH113
                 package = _package_of(fullname)
-                return _handler_spec(fullname, str(file), package.encoding if package else None)
-            if "%" in name and inner.is_dir():
-                return _package_spec(fullname, str(inner))
+                return _handler_spec(fullname, file, package.encoding if package else None)
+            if "%" in name and os.path.isdir(inner):  # noqa: PTH112
+                return _package_spec(fullname, inner)
         return PathFinder.find_spec(fullname, folders) if is_searching else None
 
 
@@ -247,6 +246,8 @@ def _names_of(folder: str) -> Iterator[str]:
 
 
 def _digest(folder: str) -> str:
+    import hashlib  # noqa: PLC0415 (for a second folder only; loads OpenSSL)
+
     return hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import coroutines, embedding
 from fastwsh._core import Server
-from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import HUB, LOOP, THREADS, PlacementPolicy
 from fastwsh.events import EventLog
 from fastwsh.lifespan import App, Lifespan
@@ -21,6 +20,7 @@ from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
 from fastwsh.reload import Watcher
 
 if TYPE_CHECKING:
+    from fastwsh.access import AccessLog
     from fastwsh.aio.loop import HandlerLoop
 
 __all__ = ["HandlerPlaces"]
@@ -41,7 +41,7 @@ class HandlerPlaces:
     _overrides: tuple[bool, bool]
     _watcher: Watcher | None
     _log_thread: threading.Thread | None
-    access_log: AccessLog | None
+    access_log: "AccessLog | None"
     _lifespan: Lifespan
     _placement: PlacementPolicy
     _reloads: bool

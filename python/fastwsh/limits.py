@@ -6,8 +6,7 @@ only those of `http.server`. The native server enforces the limits.
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastwsh import config
 from fastwsh.arguments import spelled
@@ -17,31 +16,30 @@ __all__ = ["LIMITS", "Limit", "add_limits", "fill_in", "of"]
 _MIB: Final = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limit:
+class Limit(NamedTuple):
     """One limit. 0 means no limit.
 
     Args:
         name: The attribute of the options, and with dashes the option.
         default: Its value if the option is not given.
+        help: What it limits; the help adds the default.
+        reason: The reason for the default.
         strict: Its value with `--strict-compat`, pywebsocket's.
         kind: Parses the value.
         metavar: The name of the value in the help.
-        help: What it limits; the help adds the default.
         shown: The default in words.
         like: The limit that provides the default.
-        reason: The reason for the default.
     """
 
     name: str
     default: float
+    help: str
+    reason: str
     strict: float = 0
     kind: Callable[[str], float] = config.byte_count
     metavar: str = "N"
-    help: str
     shown: str = ""
     like: str = ""
-    reason: str
 
     @property
     def option(self) -> str:

@@ -12,8 +12,7 @@ import socket
 import stat
 from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastwsh.config import ConfigError, port_number
 
@@ -48,8 +47,7 @@ _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 _ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
-@dataclass(frozen=True)
-class Tcp:
+class Tcp(NamedTuple):
     """A host and a port; an empty host stands for every address, IPv4 and IPv6.
 
     Attributes:
@@ -102,8 +100,7 @@ class Tcp:
         return listener
 
 
-@dataclass(frozen=True)
-class Unix:
+class Unix(NamedTuple):
     """A Unix socket. Its file follows the umask, and is removed when the server ends.
 
     Attributes:
@@ -129,8 +126,7 @@ class Unix:
         yield listener, (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", self.path)
 
 
-@dataclass(frozen=True)
-class Inherited:
+class Inherited(NamedTuple):
     """A listening socket that this process was started with.
 
     Attributes:

@@ -7,15 +7,11 @@ everything for handlers of Python 2. The dispatcher uses the handlers.
 
 import codecs
 import contextlib
-import dataclasses
-import inspect
 import logging
 import os
 import traceback
-import urllib.parse  # noqa: F401 (handlers that `import urllib` find it there)
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastwsh import handler_modules, loggers, py2, pywebsocket, source
 from fastwsh.coroutines import is_coroutine_function
@@ -117,8 +113,7 @@ class HandlerSuite:
         self.opens_async = is_coroutine_function(do_extra_handshake)
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerFile:
+class HandlerFile(NamedTuple):
     """One file that was found, and the result of loading it.
 
     Attributes:
@@ -131,7 +126,7 @@ class HandlerFile:
 
     path: str
     resource: str | None
-    suite: HandlerSuite | None = field(repr=False)
+    suite: HandlerSuite | None
     error: LoadError | None
     stamp: Stamp | None = None
 
@@ -143,7 +138,7 @@ class HandlerFile:
 
 def failed(file: HandlerFile, reason: str) -> HandlerFile:
     """Return the result for a file that cannot be served for this reason."""
-    return dataclasses.replace(file, suite=None, error=LoadError(reason))
+    return file._replace(suite=None, error=LoadError(reason))
 
 
 def load_handlers(
@@ -329,6 +324,8 @@ def _make_suite(namespace: dict[str, Any], path: str, why: str | None) -> Handle
 def _app_function(namespace: dict[str, Any], name: str) -> Callable[[Any], Any] | None:
     if namespace.get(name) is None:
         return None
+    import inspect  # noqa: PLC0415 (few handlers have such a function)
+
     function = _function(namespace, name)
     try:
         inspect.signature(function).bind(None)

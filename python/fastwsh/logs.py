@@ -1,34 +1,33 @@
 """Logging as pywebsocket sets it up: one handler on the root logger, its format, its levels.
 
-Owns both formats, log files that rotate and can be opened again, and the escaping of text from
-outside: whatever a peer sends, a record stays one record.
+Owns both formats, and the escaping of text from outside: whatever a peer sends, a record stays one
+record. `log_file` owns files that rotate and can be opened again.
 """
 
 import contextlib
-import json
 import logging
-import logging.handlers
 import re
 import sys
 import threading
 import time
-from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from fastwsh import outlets
-from fastwsh.config import ConfigError
+
+if TYPE_CHECKING:
+    from fastwsh.log_file import LogFile
 
 __all__ = [
     "FINE",
     "LOG_FORMAT",
-    "LogFile",
+    "CountsLost",
     "Relayed",
     "StreamLog",
     "ThreadMonitor",
+    "complain",
     "configure",
     "format_time",
     "log_files",
-    "open_log_file",
     "to_json",
 ]
 
@@ -40,8 +39,8 @@ LOG_FORMAT: Final = "[%(asctime)s] [%(levelname)s] %(name)s: %(message)s"
 _DEFLATE_LOGGERS: Final = ("pywebsocket3.util._Deflater", "pywebsocket3.util._Inflater")
 
 # All characters that a terminal may take for a command or a viewer for a line end, and the marks
-# that change the direction of the text around them.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# that change the direction of the text around them. Compiled when it is needed.
+_CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 
 # Put before all lines of a record but the first, so that no text can look like another record.
 _CONTINUATION: Final = "\n    "
@@ -55,7 +54,7 @@ class _TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record).rstrip("\n").replace("\n", _CONTINUATION)
-        return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+        return re.sub(_CONTROL, lambda match: ascii(match[0])[1:-1], text)
 
 
 class _JsonFormatter(logging.Formatter):
@@ -88,16 +87,20 @@ class _JsonFormatter(logging.Formatter):
 
 def to_json(value: Any) -> str:
     """Return JSON of printable ASCII characters only, so that any reader can split it by lines."""
+    import json  # noqa: PLC0415 (for JSON only)
+
     return json.dumps(value).replace("\x7f", "\\u007f")
 
 
 def format_time(seconds: float) -> str:
     """Return a time in ISO 8601, UTC, to the millisecond."""
+    from datetime import UTC, datetime  # noqa: PLC0415 (for JSON and the access log only)
+
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class _CountsLost(logging.StreamHandler[Any]):
+class CountsLost(logging.StreamHandler[Any]):
     """A handler that reports afterwards how many lines could not be written."""
 
     _lost = 0
@@ -146,7 +149,7 @@ class _CountsLost(logging.StreamHandler[Any]):
             self._lost = lost
 
 
-class StreamLog(_CountsLost):
+class StreamLog(CountsLost):
     """A log on standard error or standard output, which does not wait for its reader.
 
     Args:
@@ -166,81 +169,26 @@ class StreamLog(_CountsLost):
     def _tell_of_failure(self, error: OSError) -> None:
         # a worker's parent may have ended, and then the worker ends as well
         if self._source is sys.stdout:
-            _complain("a log on standard output", error)
+            complain("a log on standard output", error)
 
     def _flows_again(self) -> None:
         with self.lock or contextlib.nullcontext():
             self._tell_of_lost()
 
 
-class LogFile(_CountsLost, logging.handlers.RotatingFileHandler):
-    """A log file that rotates by size, and that another program may rotate as well.
+def complain(log: str, error: OSError) -> None:
+    """Say on standard error that a log cannot be written.
 
-    If it cannot be written, for instance because the disk is full, one line on standard error says
-    so, and later a record in the file says how many were lost. If the name is a pipe or a terminal,
-    nothing waits for its reader.
+    Args:
+        log: The log, for people.
+        error: Why.
     """
-
-    _reason = "this file could not be written"
-
-    def _open(self) -> Any:
-        stream = super()._open()
-        outlet = outlets.of(stream)
-        if isinstance(outlet, outlets.Outlet):
-            outlet.when_failed(self._lose)
-        return outlet
-
-    def _tell_of_failure(self, error: OSError) -> None:
-        _complain(f"the log file {self.baseFilename!r}", error)
-
-    def reopen(self) -> None:
-        """Open the file of this name again.
-
-        Raises:
-            OSError: It cannot be opened; the file that was open stays in use.
-        """
-        self.acquire()
-        try:
-            former, self.stream = self.stream, self._open()
-            if former is not None:
-                former.close()
-        finally:
-            self.release()
-
-
-def _complain(log: str, error: OSError) -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             outlets.of(sys.stderr).write(
                 f"fastwsh: cannot write {log} ({error.strerror}); "
                 "its lines are lost until that is possible again\n"
             )
-
-
-def open_log_file(path: str, options: Any, option: str) -> LogFile:
-    """Open a log file for appending; it rotates as the options say.
-
-    Args:
-        path: The file, relative to the current folder.
-        options: `log_max` and `log_count`; pywebsocket's defaults replace missing ones.
-        option: The option that names the file.
-
-    Raises:
-        ConfigError: It cannot be opened.
-    """
-    try:
-        return LogFile(
-            path,
-            maxBytes=getattr(options, "log_max", 256 * 1024),
-            backupCount=getattr(options, "log_count", 5),
-            encoding="utf-8",
-            errors="backslashreplace",
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"cannot open the log file {error.filename!r} ({error.strerror}); "
-            f"name one in an existing, writable folder with {option}"
-        ) from error
 
 
 def configure(options: Any) -> logging.Handler:
@@ -263,6 +211,8 @@ def configure(options: Any) -> logging.Handler:
     if worker is not None:
         handler = StreamLog(worker.log)
     elif options.log_file:
+        from fastwsh.log_file import open_log_file  # noqa: PLC0415 (loads the modules for rotation)
+
         handler = open_log_file(options.log_file, options, "--log-file")
     else:
         handler = StreamLog(sys.stderr)
@@ -302,9 +252,11 @@ class Relayed(logging.Formatter):
         return to_json([self._kind, record.levelno, self._inner.format(record)])
 
 
-def log_files() -> list[LogFile]:
+def log_files() -> list["LogFile"]:
     """Return the log files that `configure` has opened."""
-    return [handler for handler in logging.getLogger().handlers if isinstance(handler, LogFile)]
+    module: Any = sys.modules.get("fastwsh.log_file")
+    handlers = logging.getLogger().handlers
+    return [handler for handler in handlers if module and isinstance(handler, module.LogFile)]
 
 
 class ThreadMonitor(threading.Thread):

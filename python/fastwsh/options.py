@@ -13,6 +13,7 @@ from typing import Final
 
 from fastwsh import __version__, config, coroutines, environment, limits, metrics, proxies
 from fastwsh.arguments import (
+    CheckingFormatter,
     HelpFormatter,
     add_listening,
     add_logging,
@@ -64,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="fastwsh",
         usage="%(prog)s [-p PORT] [-w HANDLERS] [-d DOCUMENT_ROOT] [option ...]",
         description="Serve WebSocket handlers (*_wsh.py) and the files beside them.",
-        formatter_class=HelpFormatter,
+        formatter_class=CheckingFormatter,
         epilog="Each variable in brackets sets its option; the command line overrides it, and it "
         "overrides the configuration file. Flags are 1 or 0, repeatable options are separated by "
         "commas.",
@@ -94,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_logging(parser.add_argument_group("logging"))
     metrics.add_options(parser.add_argument_group("metrics"))
     add_old_names(parser)
+    parser.formatter_class = HelpFormatter
     return parser
 
 

@@ -3,7 +3,6 @@
 import os
 import posixpath
 import re
-import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -85,6 +84,8 @@ def named_resource(path: str) -> str | None:
 
 def escape_resource(resource: str) -> str:
     """Return a resource in the form of a URL, so that it can be copied."""
+    import urllib.parse  # noqa: PLC0415 (for texts for people only)
+
     # `%` stays as it is: it is part of the resource if a file name has one
     return urllib.parse.quote(resource_bytes(resource), safe="/%!$&'()*+,;=:@")
 

@@ -3,9 +3,7 @@
 Owns the reading of those options and of the system's tables. The native server serves them.
 """
 
-import mimetypes
 import os
-import pwd
 from collections.abc import Callable
 from typing import Any, Final, TypedDict
 
@@ -28,7 +26,7 @@ _COMPRESSED: Final = {
 class Settings(TypedDict):
     """Arguments of `_core.Server`."""
 
-    content_types: dict[str, str]
+    content_types: Callable[[], dict[str, str]]
     cgi_directories: list[bytes]
     cgi_timeout: float | None
     cgi_user: tuple[int, int] | None
@@ -47,7 +45,7 @@ def settings(options: Any) -> Settings:
     below_root = [paths.below_root(path) for path in directories if path]
     inside = [os.fsencode(path) for path in below_root if path is not None]
     return {
-        "content_types": content_types(),
+        "content_types": content_types,
         "cgi_directories": inside,
         "cgi_timeout": getattr(options, "cgi_timeout", DEFAULT_CGI_TIMEOUT) or None,
         "cgi_user": _nobody() if inside else None,
@@ -60,6 +58,8 @@ def content_types() -> dict[str, str]:
 
     That includes the system's own tables and what a program has added by `mimetypes.add_type`.
     """
+    import mimetypes  # noqa: PLC0415 (for servers that send a file)
+
     if not mimetypes.inited:
         mimetypes.init()
     types = dict(mimetypes.types_map)
@@ -74,6 +74,8 @@ def _nobody() -> tuple[int, int] | None:
     """Return the user and the group that programs run as, None for the server's own."""
     if os.geteuid() != 0:
         return None
+    import pwd  # noqa: PLC0415 (for servers with CGI programs)
+
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:

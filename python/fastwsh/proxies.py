@@ -4,19 +4,19 @@ Owns the options for that and their notation. The native server reads what a pro
 """
 
 import argparse
-import ipaddress
-from typing import Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Union
 
 from fastwsh.arguments import spelled
+
+if TYPE_CHECKING:
+    import ipaddress
 
 __all__ = ["UNIX", "Settings", "Trusted", "add_proxies", "parse_trusted", "settings"]
 
 UNIX: Final = "unix"
 """Stands for the peers of Unix sockets, which have no address."""
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-Trusted = Network | Literal["unix"]
+Trusted = Union["ipaddress.IPv4Network", "ipaddress.IPv6Network", Literal["unix"]]
 """A network of trusted addresses, or `UNIX`."""
 
 
@@ -27,7 +27,7 @@ _MAPPED_BITS: Final = 96
 class Settings(TypedDict):
     """The settings for the native server."""
 
-    trusted_networks: list[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]
+    trusted_networks: list[tuple["ipaddress.IPv4Address | ipaddress.IPv6Address", int]]
     trusts_unix: bool
     proxy_protocol: bool
 
@@ -60,6 +60,8 @@ def parse_trusted(text: str) -> list[Trusted]:
 
 
 def _parse_one(text: str) -> Trusted:
+    import ipaddress  # noqa: PLC0415 (few servers are behind a proxy)
+
     if text == UNIX:
         return "unix"
     if "%" in text:

@@ -6,20 +6,24 @@ handlers read, replace and add to them, and look at `vars(request)`.
 
 import io
 from collections.abc import Iterable
-from http.client import HTTPMessage
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastwsh._core import Connection
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
 
 __all__ = ["Request", "RequestHandler", "make_headers"]
 
 
-def make_headers(fields: Iterable[tuple[str, str]]) -> HTTPMessage:
+def make_headers(fields: Iterable[tuple[str, str]]) -> "HTTPMessage":
     """Return the fields as the message class that `http.server` gives handlers.
 
     Names are looked up without regard to case, a missing name gives None, and `items()` keeps order
     and repetitions.
     """
+    from http.client import HTTPMessage  # noqa: PLC0415 (most handlers never read headers)
+
     headers = HTTPMessage()
     headers._headers = list(fields)  # type: ignore[attr-defined]
     return headers
@@ -148,7 +152,7 @@ class RequestHandler:
         self.wfile = _WriteStream(connection)
 
     @property
-    def headers(self) -> HTTPMessage:
+    def headers(self) -> "HTTPMessage":
         """The request's headers."""
         return make_headers(self.connection.headers)
 

@@ -30,7 +30,6 @@ from fastwsh import (
     tls,
     topics,
 )
-from fastwsh.access import AccessLog
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPolicy
 from fastwsh.config import ConfigError
 from fastwsh.handler_places import HandlerPlaces
@@ -39,11 +38,11 @@ from fastwsh.metrics import MetricsPort
 from fastwsh.options import DEFAULT_SLOW_SUBSCRIBER
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, load_handlers
-from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.server_topics import ServerTopics
 from fastwsh.sockets import SocketServer
 
 if TYPE_CHECKING:
+    from fastwsh.access import AccessLog
     from fastwsh.aio.loop import HandlerLoop
     from fastwsh.http3.endpoint import Endpoint
     from fastwsh.reload import Watcher
@@ -64,6 +63,10 @@ _LOGGER: Final = logging.getLogger("fastwsh.server")
 _OLD_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
 
 
+class _Unset(socketserver.BaseRequestHandler):
+    """Stands in for the request handler class until the constructor of the base class is done."""
+
+
 class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
     """A server for the handlers of a folder and the files of the current one.
 
@@ -81,12 +84,13 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
         OSError: The host is not known, or the map file cannot be read.
     """
 
+    RequestHandlerClass: Any = embedding.RequestHandlerClass()
+
     _run_connection = staticmethod(session.run)  # called with each connection
 
     def __init__(self, options: Any) -> None:
-        socketserver.BaseServer.__init__(
-            self, (options.server_host, options.port), WebSocketRequestHandler
-        )
+        socketserver.BaseServer.__init__(self, (options.server_host, options.port), _Unset)
+        del self.RequestHandlerClass  # so that the class's counts
         loggers.keep_enabled()
         embedding.refuse_workers(options)
         options.dispatcher = self._load_dispatcher(options)
@@ -127,7 +131,9 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
         self._http3: Endpoint | None = None
         forks.forget_in_children(self)
         if getattr(options, "access_log", None):
-            self.access_log = AccessLog(options.access_log, options)
+            from fastwsh import access  # noqa: PLC0415 (few need it)
+
+            self.access_log = access.AccessLog(options.access_log, options)
         worker = getattr(options, "worker", None)
         if worker is not None:
             self._sockets = worker.sockets

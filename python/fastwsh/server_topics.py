@@ -1,6 +1,5 @@
 """The topics of one `WebSocketServer`, for programs that embed it."""
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from fastwsh import _core, topics
@@ -68,6 +67,8 @@ class ServerTopics:
         topics.note_running(core)
         url = getattr(self.websocket_server_options, "backplane", None)
         if url:
+            import secrets  # noqa: PLC0415 (few need it)
+
             from fastwsh.backplane.link import Link  # noqa: PLC0415 (imports asyncio)
 
             outgoing = _core.Outgoing(core.topics, secrets.token_hex(8))

@@ -47,7 +47,8 @@ _OF_THE_SERVER: Final = frozenset(
     {"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"}
 )
 # RFC 9110 5.5; characters beyond Latin-1 are sent in UTF-8, as those of accepting answers.
-_FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")
+# Compiled when it is needed, as that takes milliseconds.
+_FIELD_VALUE: Final = r"[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*"
 
 
 def run(connection: _core.Connection) -> None:
@@ -234,7 +235,7 @@ def _refusal_headers(given: Iterable[tuple[str, str]], target: str) -> list[tupl
         if str(name).lower() in _OF_THE_SERVER:
             continue
         is_name = 0 < len(str(name)) == _core.scan_token(str(name))
-        if not is_name or not _FIELD_VALUE.fullmatch(str(value)):
+        if not is_name or not re.fullmatch(_FIELD_VALUE, str(value)):
             # the refusal has to be sent all the same
             text = "the refusal of %s has a header that cannot be sent: %r: %r"
             _HANDLER_LOGGER.error(text, target, name, value)

@@ -11,7 +11,6 @@ import socketserver
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from http.server import HTTPServer
 from typing import Any, Final
 
 from fastwsh.listeners import AddressInfo
@@ -25,11 +24,14 @@ _ANY_HOST: Final = (
     (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("", 0)),
 )
 
+# The length of a label from which on a name may be refused (RFC 1035 2.3.4).
+_LONG_LABEL: Final = 63
+
 # pywebsocket writes these lines with a logger of this name.
 _LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
 
 
-class SocketServer(socketserver.ThreadingMixIn, HTTPServer):
+class SocketServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     """Binds sockets and listens on them; accepting is done elsewhere.
 
     If an address cannot be used, nothing is raised: it is left out of `_sockets`, and `bind_errors`
@@ -152,9 +154,12 @@ class SocketServer(socketserver.ThreadingMixIn, HTTPServer):
     def _addresses(self) -> Iterable[AddressInfo]:
         if not self.server_name:
             return _ANY_HOST
+        # for a text, Python loads its tables of international names
+        name = self.server_name
+        host = name.encode() if name.isascii() and len(name) < _LONG_LABEL else name
         try:
             return socket.getaddrinfo(
-                self.server_name,
+                host,
                 self.server_port,
                 socket.AF_UNSPEC,
                 socket.SOCK_STREAM,

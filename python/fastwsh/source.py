@@ -9,7 +9,6 @@ import functools
 import tokenize
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from types import CodeType
 
 from fastwsh import py2
@@ -43,7 +42,8 @@ def read(path: str, encoding: str | None) -> str:
     try:
         try:
             # Without an encoding, open() uses the locale's, as for every text file.
-            text = Path(path).read_text(encoding=encoding)
+            with open(path, encoding=encoding) as file:  # noqa: PTH123 (a string as given)
+                text = file.read()
         except UnicodeDecodeError:
             if encoding is not None:
                 raise
@@ -86,7 +86,8 @@ def _parse(source: str, file_name: str) -> tuple[ast.Module, bool]:
         if translation is None:
             raise
         return translation, True
-    translation = py2.translate(source, file_name) if py2.prints_to_file(tree) else None
+    prints = ">>" in source and py2.prints_to_file(tree)
+    translation = py2.translate(source, file_name) if prints else None
     return (tree, False) if translation is None else (translation, True)
 
 

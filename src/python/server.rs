@@ -35,8 +35,8 @@ use crate::{
     locks::lock,
     protocol::close::CloseCode,
     server::{
-        CgiConfig, Concurrency, Config, Event, EventSink, IsExecutable, Routes, Server as Core,
-        SharedCounts, Threads,
+        CgiConfig, Concurrency, Config, Event, EventSink, FindContentTypes, IsExecutable, Routes,
+        Server as Core, SharedCounts, Threads,
     },
     tls_files::{self, ClientAuth, TlsFiles},
 };
@@ -79,6 +79,22 @@ fn asking(is_executable: Py<PyAny>) -> IsExecutable {
     })
 }
 
+/// Asks Python for the content types of files. An exception means that none is known.
+fn finding(content_types: Option<Py<PyAny>>) -> FindContentTypes {
+    FindContentTypes(Arc::new(move || {
+        let Some(content_types) = &content_types else { return HashMap::new() };
+        let types = Python::try_attach(|py| {
+            let content_types = content_types.bind(py);
+            let types = content_types.call0().and_then(|types| types.extract());
+            types.unwrap_or_else(|error| {
+                error.write_unraisable(py, Some(content_types));
+                HashMap::new()
+            })
+        });
+        types.unwrap_or_default()
+    }))
+}
+
 #[pymethods]
 impl Server {
     #[new]
@@ -98,7 +114,7 @@ impl Server {
         http2=false,
         http3_port=None,
         tls=None,
-        content_types=HashMap::new(),
+        content_types=None,
         cgi_directories=Vec::new(),
         cgi_timeout=None,
         cgi_user=None,
@@ -126,7 +142,7 @@ impl Server {
         http2: bool,
         http3_port: Option<u16>,
         tls: Option<TlsArguments>,
-        content_types: HashMap<String, String>,
+        content_types: Option<Py<PyAny>>,
         cgi_directories: Vec<Vec<u8>>,
         cgi_timeout: Option<f64>,
         cgi_user: Option<(u32, u32)>,
@@ -191,7 +207,7 @@ impl Server {
             http2,
             http3_port,
             tls,
-            content_types,
+            content_types: finding(content_types),
             cgi,
             topics: limits.of_topics(slow_subscriber)?,
         };

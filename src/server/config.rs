@@ -43,12 +43,23 @@ pub struct Config {
     pub http3_port: Option<u16>,
     /// If set, every TCP connection is encrypted.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Content types by file name extension, with its dot.
-    pub content_types: HashMap<String, String>,
+    /// Content types of files.
+    pub content_types: FindContentTypes,
     /// Programs that answer requests.
     pub cgi: CgiConfig,
     /// How much waits for slow subscribers of topics.
     pub topics: topics::Settings,
+}
+
+/// Finds the content types by file name extension, with its dot. Called when the first file is sent:
+/// reading the system's tables takes milliseconds, and most servers send no file.
+#[derive(Clone)]
+pub struct FindContentTypes(pub Arc<dyn Fn() -> HashMap<String, String> + Send + Sync>);
+
+impl std::fmt::Debug for FindContentTypes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FindContentTypes").finish_non_exhaustive()
+    }
 }
 
 /// Decides whether a file is a program. Embedders may use another rule than the mode bits.

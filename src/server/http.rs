@@ -70,7 +70,7 @@ const MAX_LOCAL_REDIRECTS: usize = 10;
 #[derive(Debug)]
 pub(super) struct HttpServer {
     locator: Locator,
-    types: ContentTypes,
+    types: Arc<ContentTypes>,
     runner: Runner,
     limits: ConnectionLimits,
     http3_port: Option<u16>,
@@ -108,7 +108,7 @@ impl HttpServer {
         let root = locator.root().to_owned();
         Self {
             locator,
-            types: ContentTypes::new(&config.content_types),
+            types: Arc::new(ContentTypes::new(config.content_types.clone())),
             runner: Runner::new(config.cgi.clone(), root, events.clone()),
             limits: config.limits,
             http3_port: config.http3_port,
@@ -253,7 +253,10 @@ impl HttpServer {
                 _ if head.method == "POST" => {
                     return answers::not_implemented("Can only POST to CGI scripts");
                 }
-                Found::File(file) => return files::send(&head, file, &self.types).await,
+                Found::File(file) => {
+                    self.types.prepare().await;
+                    return files::send(&head, file, &self.types).await;
+                }
                 Found::Directory(path) => return self.list(target, path).await,
                 Found::NoSlash => return answers::moved(&resource.with_slash()),
                 Found::Outside => {

@@ -10,6 +10,8 @@ import enum
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from fastwsh.syntax_tree import children, walk
+
 __all__ = ["Loops"]
 
 # The methods and functions of pywebsocket that wait, or let others go on, or raise.
@@ -74,7 +76,7 @@ class Loops:
         self._other_modules = other_modules
         self._functions: dict[str, list[ast.FunctionDef]] = {}
         aliases: dict[str, bool] = {}
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.FunctionDef):
                 self._functions.setdefault(node.name, []).append(node)
             elif isinstance(node, ast.Assign):
@@ -154,7 +156,7 @@ class Loops:
         inside = _Way(way.by_return, by_change=way.by_change)
         if waits or (runs and self._run(loop.body, inside) is _Outcome.WAITS):
             return _Outcome.WAITS
-        returns = any(isinstance(node, ast.Return) for node in ast.walk(loop))
+        returns = any(isinstance(node, ast.Return) for node in walk(loop))
         return _Outcome.SKIPS if returns and not way.by_return else _Outcome.GOES_ON
 
     def _step_try(self, statement: ast.Try | ast.TryStar, way: _Way) -> _Outcome:
@@ -188,7 +190,7 @@ class Loops:
                 return True
         if any(name in changes for name, _ in _changes_by(node)):
             return True
-        return any(self._waits(child, changes) for child in ast.iter_child_nodes(node))
+        return any(self._waits(child, changes) for child in children(node))
 
     def _is_wait(self, call: ast.Call) -> bool:
         name = _called(call)
@@ -203,7 +205,7 @@ class Loops:
             self._waiting_functions[name] = False
             self._waiting_functions[name] = all(
                 self._run(function.body, _Way(by_return=False)) is _Outcome.WAITS
-                and not any(isinstance(n, ast.Yield | ast.YieldFrom) for n in ast.walk(function))
+                and not any(isinstance(n, ast.Yield | ast.YieldFrom) for n in walk(function))
                 for function in self._functions[name]
             )
         return self._waiting_functions[name]
@@ -292,7 +294,7 @@ def _ways_to(test: ast.expr, truth: bool, steps: set[str]) -> set[str]:
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes in a node, without those of functions in it."""
     yield node
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         if not isinstance(child, ast.FunctionDef | ast.Lambda | ast.ClassDef):
             yield from _own_nodes(child)
 
@@ -327,7 +329,7 @@ def _targets(target: ast.expr) -> Iterator[str]:
 
 def _names(node: ast.AST) -> set[str]:
     """Return the variables in a node and the attributes of variables, in dotted form."""
-    return {_dotted(part) for part in ast.walk(node)} - {""}
+    return {_dotted(part) for part in walk(node)} - {""}
 
 
 def _dotted(node: ast.AST) -> str:

@@ -9,9 +9,8 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 __all__ = [
     "Reached",
@@ -135,8 +134,7 @@ _MODULES: Final[Mapping[str, frozenset[str] | None]] = {
 _STANDARD_LIBRARY: Final = os.path.join(os.path.dirname(os.__file__), "")  # noqa: PTH118, PTH120
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(NamedTuple):
     """The end of a chain of attributes that starts at a module.
 
     Attributes:

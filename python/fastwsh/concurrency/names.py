@@ -16,10 +16,23 @@ from fastwsh.concurrency.modules import (
     real_name,
     shown_name,
 )
+from fastwsh.syntax_tree import children, walk
 
 __all__ = ["Names", "NeedsThreadError", "Origin", "Scope", "ScopedVisitor"]
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+_DECLARATIONS = (ast.Global, ast.Nonlocal)
+
+# Most nodes are none of these, and comparing each with the patterns of a `match` takes long.
+_COMPREHENSIONS = frozenset({ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp})
+_SCOPED = _COMPREHENSIONS | {ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef}
+_BINDING = frozenset(
+    {
+        *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.arg, ast.Name),
+        *(ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping, ast.Import),
+        ast.ImportFrom,
+    }
+)
 
 
 class NeedsThreadError(Exception):
@@ -66,7 +79,12 @@ class Scope:
             parent is not None and parent.runs_later
         )
         # This includes those of inner functions, which is on the safe side.
-        inner = list(ast.walk(node)) if parent else []
+        self._declares: bool = (
+            any(isinstance(n, _DECLARATIONS) for n in walk(node))
+            if parent is None
+            else parent._declares
+        )
+        inner = list(walk(node)) if parent and self._declares else []
         self.globals = {name for n in inner if isinstance(n, ast.Global) for name in n.names}
         self.nonlocals = {name for n in inner if isinstance(n, ast.Nonlocal) for name in n.names}
         self.variables: set[str] = set()
@@ -109,6 +127,8 @@ class ScopedVisitor:
 
 def _parts(node: ast.AST) -> tuple[list[ast.AST], list[ast.AST]]:
     """Return the parts that are evaluated outside and inside of the node's own scope."""
+    if type(node) not in _SCOPED:
+        return children(node), []
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
             arguments = node.args
@@ -128,7 +148,7 @@ def _parts(node: ast.AST) -> tuple[list[ast.AST], list[ast.AST]]:
             elements = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
             return [first.iter], [first.target, *first.ifs, *others, *elements]
         case _:
-            return list(ast.iter_child_nodes(node)), []
+            return children(node), []
 
 
 class Names(ScopedVisitor):
@@ -174,6 +194,8 @@ class Names(ScopedVisitor):
 
     def look(self, node: ast.AST) -> bool:
         """Bind the names that a node binds."""
+        if type(node) not in _BINDING:
+            return True
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 self._bind(node.name)

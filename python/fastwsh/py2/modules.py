@@ -3,7 +3,6 @@
 The tables say where Python 3 has a thing; nothing is imported before a handler asks for it.
 """
 
-import html
 import importlib
 import threading
 from collections.abc import Mapping
@@ -30,6 +29,8 @@ def _do_nothing(*_: object) -> None:
 
 def _escape(s: str, quote: object = None) -> str:
     """Replace `&`, `<` and `>` and, if `quote` is true, the double quote."""
+    import html  # noqa: PLC0415 (few handlers need it)
+
     escaped = html.escape(s, quote=False)
     return escaped.replace('"', "&quot;") if quote else escaped
 

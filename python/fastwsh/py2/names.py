@@ -6,13 +6,11 @@ A handler gets only names that it uses and that would be missing. If it asks whe
 
 import ast
 import builtins
-import dis
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastwsh.py2 import modules, old_builtins, semantics
 
@@ -36,8 +34,7 @@ _ANYTHING: Final = frozenset({"BaseException", "Exception"})
 _READS: Final = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """The names of Python 2 that a handler uses.
 
     Attributes:
@@ -61,13 +58,14 @@ def find_needs(tree: ast.Module, code: CodeType) -> Needs:
         tree: The syntax tree of its source.
         code: The code object of that.
     """
-    if not _may_need_anything(_names_in(code)):
+    used = _names_in(code)
+    if not _may_need_anything(used):
         return Needs()
     uses = _Uses()
     uses.visit(tree)
-    names = _free_names(code)
+    old = used & _BUILTINS.keys()
     return Needs(
-        frozenset((names & _BUILTINS.keys()) - uses.probed_names),
+        frozenset((old & _free_names(code)) - uses.probed_names if old else ()),
         frozenset(uses.modules & modules.SUBSTITUTES),
         frozenset(
             module
@@ -218,6 +216,8 @@ def _only_asks(statement: ast.stmt) -> bool:
 
 def _free_names(module: CodeType) -> set[str]:
     """Return the names that are read as global variables and that the source never binds."""
+    import dis  # noqa: PLC0415 (for handlers of Python 2 only)
+
     bound, read = set(), set()
     codes = [module]
     while codes:

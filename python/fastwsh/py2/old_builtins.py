@@ -4,7 +4,6 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -56,7 +55,9 @@ def execfile(filename: str, global_names: Any = None, local_names: Any = None) -
     if global_names is None:
         caller = sys._getframe(1)
         global_names, local_names = caller.f_globals, caller.f_locals
-    code = compile(Path(filename).read_bytes(), filename, "exec", dont_inherit=True)
+    with open(filename, "rb") as script:  # noqa: PTH123 (a string as given)
+        source = script.read()
+    code = compile(source, filename, "exec", dont_inherit=True)
     exec(code, global_names, local_names)  # noqa: S102 (what it is for)
 
 

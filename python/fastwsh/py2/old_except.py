@@ -6,6 +6,7 @@ set.
 
 import ast
 import builtins
+import sys
 from collections.abc import Iterator
 
 __all__ = ["find_old_except"]
@@ -13,7 +14,8 @@ __all__ = ["find_old_except"]
 
 def find_old_except(tree: ast.Module) -> ast.expr | None:
     """Return the variable of the first `except Error, name:` of Python 2, or None."""
-    pairs = list(_pairs(tree))
+    # before 3.14 it was a syntax error
+    pairs = list(_pairs(tree)) if sys.version_info >= (3, 14) else []
     if not pairs:
         return None
     classes, variables = _names(tree)

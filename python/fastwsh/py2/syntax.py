@@ -11,6 +11,8 @@ import re
 import threading
 from typing import Any, Final
 
+from fastwsh.syntax_tree import walk
+
 __all__ = ["can_translate", "is_python2", "prints_to_file", "translate"]
 
 # Fixers of 2to3 that neither add nor remove lines, except `tuple_params`, which adds a line after a
@@ -22,16 +24,13 @@ _FIXERS: Final = (
 )
 
 # Statements that are errors in Python 3. A line is checked only if it did not compile.
-_PYTHON2_LINE: Final = re.compile(
-    r"""
+_PYTHON2_LINE: Final = r"""
       ^\s*(?:.*:\s*)?print\b\s*(?:>>|[^\s(=.,\[:)])     # print "text", print >>file
     | ^\s*(?:.*:\s*)?exec\b\s+[^\s(=.,\[:)]             # exec code in namespace
     | ^\s*except\b[^:]*,[^:]*:                          # except Error, error:
     | ^\s*(?:.*:\s*)?raise\b\s+[\w.]+\s*,               # raise Error, "text"
     | `.+` | <> | \b0[0-7]+\b | \b\d+[lL]\b | \b[uU][rR]["']
-    """,
-    re.VERBOSE,
-)
+    """
 
 _LOCK: Final = threading.Lock()
 
@@ -40,12 +39,12 @@ def is_python2(error: SyntaxError) -> bool:
     """Tell whether the line that does not compile looks like Python 2."""
     if isinstance(error, TabError) or "Missing parentheses in call to" in error.msg:
         return True
-    return bool(error.text and _PYTHON2_LINE.search(error.text))
+    return bool(error.text and re.search(_PYTHON2_LINE, error.text, re.VERBOSE))
 
 
 def prints_to_file(tree: ast.Module) -> bool:
     """Tell whether there is a `print >>file, text`: Python 2, but not a syntax error."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.Expr(ast.BinOp(ast.Name("print"), ast.RShift())):
                 return True

@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any, Final
 
-from fastwsh.pywebsocket import _gone
+from fastwsh.pywebsocket import _gone, _submodules
 
 __all__ = ["install", "uninstall"]
 
@@ -109,10 +109,14 @@ def install() -> None:
     any time and from any thread.
     """
     with _LOCK:
-        if _FINDER in sys.meta_path:
-            sys.meta_path.remove(_FINDER)
-        sys.meta_path.insert(0, _FINDER)
+        _submodules.offer()
+        if sys.meta_path[:1] != [_FINDER]:
+            if _FINDER in sys.meta_path:
+                sys.meta_path.remove(_FINDER)
+            sys.meta_path.insert(0, _FINDER)
         for name, module in list(sys.modules.items()):
+            if not name.startswith(_ALIASES):
+                continue
             real_name = _real_name(name)
             if real_name is None or sys.modules.get(real_name) is module:
                 continue
@@ -132,6 +136,7 @@ def uninstall() -> None:
         if _FINDER not in sys.meta_path:
             return
         sys.meta_path.remove(_FINDER)
+        _submodules.withdraw()
         for name in [name for name in list(sys.modules) if _real_name(name) is not None]:
             del sys.modules[name]
         sys.modules.update(_displaced)

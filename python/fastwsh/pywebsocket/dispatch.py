@@ -6,7 +6,6 @@
 import logging
 import re
 from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import coroutines, loader
@@ -334,7 +333,8 @@ def alias_handlers(dispatcher: Any, websock_handlers_map_file: str) -> None:
     """
     try:
         # as the configuration file is read, whatever the locale is
-        text = Path(websock_handlers_map_file).read_text(encoding="utf-8-sig")
+        with open(websock_handlers_map_file, encoding="utf-8-sig") as file:  # noqa: PTH123
+            text = file.read()
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"cannot understand the map file {str(websock_handlers_map_file)!r} ({error}); save it "

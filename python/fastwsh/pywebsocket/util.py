@@ -1,14 +1,12 @@
 """Loggers, masking and DEFLATE, as handlers and clients call them (RFC 6455 5.3, RFC 1951)."""
 
-import hashlib
 import logging
+import os
 import re
 import socket as sockets
-import ssl
 import struct
 import traceback
 import zlib
-from pathlib import Path
 from typing import Any
 
 from fastwsh import _core, loggers
@@ -25,17 +23,17 @@ __all__ = [
     "get_script_interp",
     "get_stack_trace",
     "hexify",
-    "md5_hash",
+    "md5_hash",  # noqa: F822 (see _HASHES)
     "pack_byte",
     "prepend_message_to_exception",
-    "sha1_hash",
+    "sha1_hash",  # noqa: F822
     "wrap_popen3_for_win",
 ]
 
-# pywebsocket 0.7 had these; clients that vendored it still call them.
-md5_hash = hashlib.md5
-sha1_hash = hashlib.sha1
+# pywebsocket 0.7 had this; clients that vendored it still call it.
 get_stack_trace = traceback.format_exc
+# and these, which are read from `hashlib` when asked for: that loads OpenSSL
+_HASHES = {"md5_hash": "md5", "sha1_hash": "sha1"}
 
 # The modules of pywebsocket with classes that are elsewhere in fastwsh.
 _HISTORICAL_MODULES = {
@@ -44,6 +42,14 @@ _HISTORICAL_MODULES = {
     "fastwsh.server": "pywebsocket3.websocket_server",
 }
 _PACKAGE, _, _ = __name__.rpartition(".")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HASHES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import hashlib  # noqa: PLC0415 (see _HASHES)
+
+    return getattr(hashlib, _HASHES[name])
 
 
 def prepend_message_to_exception(message: str, exc: BaseException) -> None:
@@ -59,7 +65,7 @@ def get_script_interp(script_path: str, cygwin_path: str | None = None) -> str |
         cygwin_path: Folder in which to look for the interpreter instead of the one that the script
             names, for a Python that does not know Cygwin's paths.
     """
-    with Path(script_path).open(encoding="utf-8", errors="surrogateescape") as script:
+    with open(script_path, encoding="utf-8", errors="surrogateescape") as script:  # noqa: PTH123
         first_line = script.readline()
     if not first_line.startswith("#!"):
         return None
@@ -68,7 +74,7 @@ def get_script_interp(script_path: str, cygwin_path: str | None = None) -> str |
     if not cygwin_path or parts is None:
         return command
     program, arguments = parts.groups("")
-    return f"{Path(cygwin_path) / program}{arguments}"
+    return os.path.join(cygwin_path, program) + arguments  # noqa: PTH118 (strings)
 
 
 def hexify(s: bytes) -> str:
@@ -276,6 +282,8 @@ class DeflateSocket:
 
 def drain_received_data(raw_socket: sockets.socket) -> bytes:
     """Return what a socket has received until now, without waiting for more."""
+    import ssl  # noqa: PLC0415 (few need it, and it takes long to load)
+
     pieces = []
     timeout = raw_socket.gettimeout()
     raw_socket.settimeout(0)

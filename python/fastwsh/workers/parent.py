@@ -19,6 +19,7 @@ from fastwsh.access import AccessLog
 from fastwsh.backplane import engines
 from fastwsh.backplane.relay import Relay
 from fastwsh.config import ConfigError
+from fastwsh.log_file import LogFile
 from fastwsh.notify import Notifier
 from fastwsh.workers.answers import MetricsServer
 from fastwsh.workers.mixed_lines import MixedFormatter
@@ -317,7 +318,7 @@ class _Parent:
             for number in taken:
                 loop.remove_signal_handler(number)
 
-    def _log_files(self) -> list[logs.LogFile]:
+    def _log_files(self) -> list[LogFile]:
         files = [self._access_log.file] if self._access_log and self._access_log.file else []
         return logs.log_files() + files
 

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs::Metadata,
     path::Path,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,6 +16,7 @@ use tower_http::services::ServeFile;
 use super::{answers, body::Body, file_body::FileBody, locate::PlainFile};
 use crate::{
     protocol::head::RequestHead,
+    server::config::FindContentTypes,
     system::{Native, System},
 };
 
@@ -36,24 +38,43 @@ const READ: [(&str, header::HeaderName); 7] = [
 ];
 
 /// Content types by extension, with its dot and in lower case.
-#[derive(Debug, Default)]
-pub(super) struct ContentTypes(HashMap<String, HeaderValue>);
+#[derive(Debug)]
+pub(super) struct ContentTypes {
+    find: FindContentTypes,
+    known: OnceLock<HashMap<String, HeaderValue>>,
+}
 
 impl ContentTypes {
-    /// Takes types from Python's `mimetypes`, and leaves out those that are not valid in a header.
-    pub(super) fn new(types: &HashMap<String, String>) -> Self {
-        let types = types.iter().filter_map(|(extension, content_type)| {
-            let value = HeaderValue::from_str(content_type).ok()?;
-            Some((extension.to_lowercase(), value))
-        });
-        Self(types.collect())
+    pub(super) fn new(find: FindContentTypes) -> Self {
+        Self { find, known: OnceLock::new() }
+    }
+
+    /// Finds them, unless that is done. Python may be busy for a while.
+    pub(super) async fn prepare(self: &Arc<Self>) {
+        if self.known.get().is_none() {
+            let types = self.clone();
+            let found = tokio::task::spawn_blocking(move || types.known().len());
+            let _ = found.await;
+        }
+    }
+
+    /// Returns those that are valid in a header.
+    fn known(&self) -> &HashMap<String, HeaderValue> {
+        self.known.get_or_init(|| {
+            let types = (self.find.0)();
+            let valid = types.iter().filter_map(|(extension, content_type)| {
+                let value = HeaderValue::from_str(content_type).ok()?;
+                Some((extension.to_lowercase(), value))
+            });
+            valid.collect()
+        })
     }
 
     fn of(&self, name: &Path) -> HeaderValue {
         let extension = name
             .extension()
             .map(|extension| format!(".{}", extension.to_string_lossy().to_lowercase()));
-        let known = extension.and_then(|extension| self.0.get(&extension));
+        let known = extension.and_then(|extension| self.known().get(&extension));
         known.cloned().unwrap_or(UNKNOWN)
     }
 }
@@ -234,7 +255,7 @@ mod tests {
     fn types_go_by_the_last_extension_in_any_letters() {
         let known = [(".html", "text/html"), (".gz", "application/gzip"), (".bad", "a\nb")];
         let known = known.map(|(extension, name)| (extension.to_owned(), name.to_owned()));
-        let types = ContentTypes::new(&known.into());
+        let types = ContentTypes::new(FindContentTypes(Arc::new(move || known.clone().into())));
         let of = |name: &str| types.of(Path::new(name)).to_str().unwrap().to_owned();
         assert_eq!(of("a/UPPER.HTML"), "text/html");
         assert_eq!(of("arch.tar.gz"), "application/gzip");

@@ -1,0 +1,74 @@
+"""Log files: they rotate by size, and can be opened again.
+
+Only a server with such a file loads this module.
+"""
+
+import logging.handlers
+from typing import Any
+
+from fastwsh import outlets
+from fastwsh.config import ConfigError
+from fastwsh.logs import CountsLost, complain
+
+__all__ = ["LogFile", "open_log_file"]
+
+
+class LogFile(CountsLost, logging.handlers.RotatingFileHandler):
+    """A log file that rotates by size, and that another program may rotate as well.
+
+    If it cannot be written, for instance because the disk is full, one line on standard error says
+    so, and later a record in the file says how many were lost. If the name is a pipe or a terminal,
+    nothing waits for its reader.
+    """
+
+    _reason = "this file could not be written"
+
+    def _open(self) -> Any:
+        stream = super()._open()
+        outlet = outlets.of(stream)
+        if isinstance(outlet, outlets.Outlet):
+            outlet.when_failed(self._lose)
+        return outlet
+
+    def _tell_of_failure(self, error: OSError) -> None:
+        complain(f"the log file {self.baseFilename!r}", error)
+
+    def reopen(self) -> None:
+        """Open the file of this name again.
+
+        Raises:
+            OSError: It cannot be opened; the file that was open stays in use.
+        """
+        self.acquire()
+        try:
+            former, self.stream = self.stream, self._open()
+            if former is not None:
+                former.close()
+        finally:
+            self.release()
+
+
+def open_log_file(path: str, options: Any, option: str) -> LogFile:
+    """Open a log file for appending; it rotates as the options say.
+
+    Args:
+        path: The file, relative to the current folder.
+        options: `log_max` and `log_count`; pywebsocket's defaults replace missing ones.
+        option: The option that names the file.
+
+    Raises:
+        ConfigError: It cannot be opened.
+    """
+    try:
+        return LogFile(
+            path,
+            maxBytes=getattr(options, "log_max", 256 * 1024),
+            backupCount=getattr(options, "log_count", 5),
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot open the log file {error.filename!r} ({error.strerror}); "
+            f"name one in an existing, writable folder with {option}"
+        ) from error
