@@ -1,8 +1,10 @@
 """Processes that handlers fork: they have default signals, and nothing of the server."""
 
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
 from wire import DEADLINE_SECONDS, TEXT, Client
+from workers_support import wait_until
 
 HANDLERS = "-w", "handlers", "--shutdown-timeout", "1"
 
@@ -39,6 +42,7 @@ def web_socket_transfer_data(request):
 
 # The child tells who it is, and goes when its standard input ends.
 LEAVES = """\
+import json
 import os
 def web_socket_do_extra_handshake(request):
     pass
@@ -116,7 +120,8 @@ def test_a_child_holds_no_port(
     child = int(ask(server, "/daemonic")[0])
     try:
         assert held_sockets(server.process.pid) & listening_sockets()
-        assert not held_sockets(child) & listening_sockets()
+        # the fork has returned to the parent, and perhaps not yet in the child
+        wait_until(lambda: not held_sockets(child) & listening_sockets(), "the child holds a port")
     finally:
         # it would keep the pipes open
         os.kill(child, signal.SIGKILL)
@@ -187,3 +192,96 @@ def test_a_child_logs_without_the_servers_thread(
     server = start_server(*HANDLERS)
     ask(server, "/logs")
     server.log.wait_for("from the child")
+
+
+FORKS = """\
+import os, json
+from fastwsh import topics
+
+def tried(call):
+    try:
+        return call()
+    except RuntimeError as error:
+        return str(error)
+
+def web_socket_do_extra_handshake(request):
+    topics.subscribe(request, "a")
+
+def web_socket_transfer_data(request):
+    server = request.connection.server
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        calls = [
+            lambda: topics.publish("a", "x"),
+            lambda: topics.subscribers("a"),
+            lambda: topics.subscribe(request, "b"),
+            lambda: topics.unsubscribe(request, "a"),
+            lambda: server.publish("a", "x"),
+            lambda: server.subscribers("a"),
+            lambda: server.subscribe(request, "b"),
+        ]
+        os.write(write, json.dumps([tried(call) for call in calls]).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    request.ws_stream.send_message(os.read(read, 65536).decode())
+    assert topics.publish("a", "from the parent") == 1
+    request.ws_stream.receive_message()
+"""
+
+
+@BOTH_WAYS
+def test_a_child_cannot_publish_and_is_told_why(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler("forks", FORKS)
+    server = start_server(*HANDLERS)
+    with server.connect() as client:
+        client.handshake("/forks")
+        said = json.loads(client.read_frame().payload)
+        assert len(said) == 7
+        for sentence in said:
+            assert "was forked from the server's" in str(sentence)
+        assert client.read_frame().payload == b"from the parent"
+
+
+def test_a_child_reaches_a_server_of_its_own():
+    """As a program that starts servers by multiprocessing does."""
+    program = """
+import os, threading
+import fastwsh
+from fastwsh import topics
+from fastwsh.testing import running_server
+
+def serve():
+    with running_server() as server:
+        server.handler("/a")(lambda connection: (
+            topics.subscribe(connection.request, "a"), connection.send("ready"), connection.recv()
+        ))
+        with fastwsh.connect(server.url_for("/a")) as client:
+            client.recv()
+            yield server
+            assert client.recv() == "x"
+            client.send("end")
+
+for server in serve():
+    if not os.fork():
+        try:
+            topics.publish("a", "x")
+        except RuntimeError as error:
+            assert "forked" in str(error)
+            for own in serve():
+                assert topics.publish("a", "x") == own.subscribers("a") == 1
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+    assert server.publish("a", "x") == 1
+print("ended")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert done.stdout == "ended\n", done.stderr

@@ -1,5 +1,6 @@
 """Topics: who gets what is published, in which order, and where it may stand."""
 
+import asyncio
 import itertools
 import json
 import signal
@@ -521,3 +522,27 @@ def test_mistakes_are_told_in_a_sentence(
 ):
     with running_server(), pytest.raises(error, match=text):
         call()
+
+
+def test_a_server_in_an_event_loop_and_one_of_tests_publish(handler_root: Path, write_handler):
+    body = "topics.subscribe(request, 'a')\nrequest.ws_stream.send_message('ready')\n"
+    write_handler("a", f"from fastwsh import topics\n{body}request.ws_stream.receive_message()")
+
+    async def in_a_loop() -> None:
+        async with await fastwsh.serve(handler_root, port=0) as server:
+            url = f"ws://127.0.0.1:{server.port}/a"
+            connection = await asyncio.to_thread(fastwsh.connect, url)
+            assert await asyncio.to_thread(connection.recv) == "ready"
+            assert (server.publish("a", "x"), server.subscribers("a")) == (1, 1)
+            assert await asyncio.to_thread(connection.recv) == "x"
+            await asyncio.to_thread(connection.close)
+
+    asyncio.run(in_a_loop())
+    with running_server(handler_root) as server, fastwsh.connect(server.url_for("/a")) as client:
+        assert client.recv() == "ready"
+        assert (server.publish("a", b"y"), server.subscribers("a")) == (1, 1)
+        assert client.recv() == b"y"
+        [connection] = server.connections
+        assert server.publish("a", "no", exclude=connection.request) == 0
+        server.unsubscribe(connection.request, "a")
+        assert server.publish("a", "no") == 0

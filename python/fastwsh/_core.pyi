@@ -650,7 +650,10 @@ class Connection:
 
 @final
 class Topics:
-    """The topics of one server."""
+    """The topics of one server.
+
+    Everything raises RuntimeError in a process that was forked from that of the server.
+    """
 
     @staticmethod
     def of(connection: Connection) -> Topics:

@@ -72,6 +72,9 @@ class MetricsPort:
             host = getattr(options, "metrics_host", _DEFAULT_HOST)
             place = listeners.Tcp(host, port, "--metrics-port")
             self._sockets = [entry for entry, _ in listeners.open_place(place, _BACKLOG)]
+        for listener in self._sockets:
+            # a handler may fork before `serve`
+            forks.close_in_children(listener)
         addresses = [listeners.format_address(s.getsockname()) for s in self._sockets]
         self.urls = [f"http://{address}/metrics" for address in addresses]
 

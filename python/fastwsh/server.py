@@ -28,7 +28,6 @@ from fastwsh import (
     proxies,
     session,
     tls,
-    topics,
 )
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPolicy
 from fastwsh.config import ConfigError
@@ -306,10 +305,8 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
         self._stopped.set()
         self._lock, self._routes_lock = threading.Lock(), threading.Lock()
         self._lifespan.forget()
-        if self._core is not None:
-            topics.note_stopped(self._core)
+        self._leave_topics()
         self._core = self._event_loop = self._watcher = self._log_thread = self._http3 = None
-        self._link = None
         self._sockets = []
         self._metrics_port = MetricsPort()
         self._not_serving.set()

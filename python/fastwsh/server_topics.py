@@ -8,7 +8,7 @@ from fastwsh._core import Server, Topics
 if TYPE_CHECKING:
     from fastwsh.backplane.link import Link
 
-__all__ = ["ServerTopics"]
+__all__ = ["DelegatedTopics", "ServerTopics"]
 
 
 class ServerTopics:
@@ -21,6 +21,8 @@ class ServerTopics:
     websocket_server_options: Any
     _core: Server | None
     _link: "Link | None" = None
+    # in a process that was forked from the server's
+    _left_topics: Topics | None = None
 
     def subscribe(self, request: Any, topic: str) -> None:
         """Have a connection of this server receive what is published to a topic.
@@ -84,5 +86,41 @@ class ServerTopics:
         """Tell whether other servers cannot be reached, although they should be."""
         return self._link is not None and not self._link.is_connected
 
+    def _leave_topics(self) -> None:
+        """Leave them to the parent process; called after a fork."""
+        if self._core is not None:
+            self._left_topics = self._core.topics
+            topics.leave_behind(self._core)
+        self._link = None
+
     def _own_topics(self) -> Topics | None:
-        return None if self._core is None else self._core.topics
+        return self._left_topics if self._core is None else self._core.topics
+
+
+class DelegatedTopics:
+    """The same for an object that has a `WebSocketServer`, in `_server`."""
+
+    _server: Any
+
+    def subscribe(self, request: Any, topic: str) -> None:
+        """Have a connection receive what is published to a topic: `WebSocketServer.subscribe`."""
+        ServerTopics.subscribe(self._server, request, topic)
+
+    def unsubscribe(self, request: Any, topic: str) -> None:
+        """End a subscription, as `WebSocketServer.unsubscribe`."""
+        ServerTopics.unsubscribe(self._server, request, topic)
+
+    def publish(
+        self,
+        topic: str,
+        message: str | bytes | bytearray | memoryview,
+        *,
+        binary: bool | None = None,
+        exclude: Any = None,
+    ) -> int:
+        """Send a message to all subscribers of a topic at this server, as `topics.publish`."""
+        return ServerTopics.publish(self._server, topic, message, binary=binary, exclude=exclude)
+
+    def subscribers(self, topic: str) -> int:
+        """Return the number of this server's connections that a message would reach now."""
+        return ServerTopics.subscribers(self._server, topic)

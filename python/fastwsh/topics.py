@@ -26,7 +26,7 @@ from fastwsh import _core
 __all__ = ["on_gap", "publish", "subscribe", "subscribers", "unsubscribe"]
 
 # The topics of the server whose handler runs.
-_HERE: Final[contextvars.ContextVar[_core.Topics]] = contextvars.ContextVar("topics")
+_HERE: Final[contextvars.ContextVar[_core.Topics | None]] = contextvars.ContextVar("topics")
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
@@ -34,6 +34,9 @@ _gap_functions: Final[list[Callable[[str, int], object]]] = []
 
 # All servers of this process that run.
 _running: list[_core.Server] = []
+
+# In a process that was forked from theirs: the topics of those that run there.
+_left_behind: Final[list[_core.Topics]] = []
 
 
 def subscribe(request: Any, topic: str) -> None:
@@ -92,6 +95,7 @@ def publish(
         TypeError: An argument is of the wrong type.
         ValueError: `topic` is empty or too long, or the message is longer than
             `--topic-queue-bytes` or no UTF-8.
+        RuntimeError: This process was forked from the server's, which has the connections.
     """
     excluded = connections_of(exclude)
     return sum(here.publish(topic, message, binary, excluded) for here in _reached())
@@ -143,7 +147,10 @@ def tell_gap(topic: str, missed: int) -> None:
 
 def _reached() -> list[_core.Topics]:
     here = _HERE.get(None)
-    return [server.topics for server in _running] if here is None else [here]
+    if here is not None:
+        return [here]
+    # those that were left behind say why they cannot be reached
+    return [server.topics for server in _running] or _left_behind
 
 
 def connection_of(request: Any) -> _core.Connection:
@@ -183,6 +190,14 @@ def note_running(server: _core.Server) -> None:
     """Have code outside of handlers reach a server's topics."""
     global _running  # noqa: PLW0603 (replaced, not changed: other threads go through it)
     _running = [*_running, server]
+
+
+def leave_behind(server: _core.Server) -> None:
+    """Note that this process was forked from the one in which a server runs."""
+    note_stopped(server)
+    _left_behind.append(server.topics)
+    # a server that this process starts is reached from where it was forked, too
+    _HERE.set(None)
 
 
 def note_stopped(server: _core.Server) -> None:

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use pyo3::{
-    exceptions::{PyTypeError, PyValueError},
+    exceptions::{PyRuntimeError, PyTypeError, PyValueError},
     prelude::*,
     types::{PyBytes, PyString},
 };
@@ -91,6 +91,7 @@ impl Topics {
         binary: Option<bool>,
         exclude: Vec<PyRef<'_, Connection>>,
     ) -> PyResult<usize> {
+        self.refuse_copy()?;
         let name = name_of(topic)?;
         let exclude: Vec<Arc<Transport>> =
             exclude.iter().map(|connection| connection.transport.clone()).collect();
@@ -111,14 +112,29 @@ impl Topics {
     }
 
     fn subscribers(&self, topic: &Bound<'_, PyAny>) -> PyResult<usize> {
+        self.refuse_copy()?;
         self.0.subscribers(name_of(topic)?).map_err(value_error)
     }
 }
 
 impl Topics {
     /// # Errors
+    /// If this process was forked from that of the server.
+    fn refuse_copy(&self) -> PyResult<()> {
+        if self.0.is_copy() {
+            return Err(PyRuntimeError::new_err(
+                "this process was forked from the server's, which has the connections: hand the \
+                 message to the server's process, by a queue for instance, or publish with \
+                 fastwsh.publish and --backplane",
+            ));
+        }
+        Ok(())
+    }
+
+    /// # Errors
     /// If the connection is not one of this server.
     fn check(&self, connection: &Connection) -> PyResult<()> {
+        self.refuse_copy()?;
         if Arc::ptr_eq(connection.broker_or_error()?, &self.0) {
             return Ok(());
         }

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from fastwsh import config, coroutines, named_options, options
 from fastwsh.aio.loop import CallersLoop, HandlerLoop
 from fastwsh.server import WebSocketServer
+from fastwsh.server_topics import DelegatedTopics
 from fastwsh.sources import Handlers, SourcesDispatcher, paths
 
 __all__ = ["Server", "serve"]
@@ -32,7 +33,7 @@ _WITHOUT: Final = frozenset(
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
-class Server:
+class Server(DelegatedTopics):
     """A server that `serve` has started.
 
     Args:

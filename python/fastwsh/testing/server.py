@@ -6,6 +6,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from fastwsh import coroutines
+from fastwsh.server_topics import DelegatedTopics
 from fastwsh.sources import Handlers, paths
 from fastwsh.testing.arguments import check_function, check_path
 from fastwsh.testing.awaitable_server import AwaitableServer
@@ -39,7 +40,9 @@ _HandlerT = TypeVar(
 )
 
 
-class WsServer(ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerLife):
+class WsServer(
+    ServerAddress, ServerRecord, ServerScripts, ServerFaults, ServerLife, DelegatedTopics
+):
     """A WebSocket server for tests of clients; `with` starts and stops it.
 
     It listens on a real port, so that clients in any language can connect. A path without a handler
