@@ -42,8 +42,8 @@ pub use self::{
     slice::Slice,
     socket::{PlainSocket, TlsSocket},
     transport::{
-        Account, Half, Outcome, Phase, ReadOutcome, ReceiveGoal, ServerClose, Traffic, Transport,
-        Volume,
+        Account, Half, Insertion, Outcome, Phase, ReadOutcome, ReceiveGoal, ServerClose, Traffic,
+        Transport, Volume,
     },
     wait::{Park, Wait},
 };

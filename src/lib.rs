@@ -1,12 +1,14 @@
 //! fastwsh: a WebSocket server that runs pywebsocket handlers.
 //!
 //! Layers, imports go down only: [`protocol`] (sans I/O), `connection` (one connection of a server or a
-//! client), `topics` (who gets which messages), `server` and `client` (tokio, no Python types), and `python` (`PyO3`, no protocol rule).
+//! client), `topics` (who gets which messages), `inspect` (watching connections), `server` and `client` (tokio, no Python types), and `python` (`PyO3`, no protocol rule).
 
 #[cfg(feature = "server")]
 pub mod client;
 #[cfg(feature = "server")]
 pub mod connection;
+#[cfg(feature = "server")]
+pub mod inspect;
 #[cfg(feature = "server")]
 mod locks;
 #[cfg(feature = "server")]

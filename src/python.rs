@@ -13,6 +13,7 @@ mod functions;
 mod handler_job;
 mod header;
 mod hub;
+mod inspection;
 mod limits;
 mod options;
 mod outgoing;
@@ -57,6 +58,7 @@ mod _core {
             scan_token, unescape_path,
         },
         header::HeaderDecoder,
+        inspection::Inspection,
         options::StreamOptions,
         outgoing::Outgoing,
         server::Server,

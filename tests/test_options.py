@@ -101,6 +101,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["--concurrency"], ["hub"], "concurrency", "hub"),
     (["--event-loop", "--event_loop"], ["uvloop"], "event_loop", "uvloop"),
     (["--workers"], ["3"], "workers", 3),
+    (["--inspect"], ["9229"], "inspect", 9229),
     (["--deflate-level", "--deflate_level"], ["9"], "deflate_level", 9),
     (["--backplane"], ["unix:b"], "backplane", "unix:b"),
     (["--slow-subscriber", "--slow_subscriber"], ["drop-oldest"], "slow_subscriber", "drop-oldest"),

@@ -322,7 +322,7 @@ def test_the_plugin_imports_nothing_before_it_is_used():
     )
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    ours = ["pytest_plugin", "pytest_recordings"]
+    ours = ["pytest_inspector", "pytest_plugin", "pytest_recordings"]
     assert done.stdout.split() == ["fastwsh", *(f"fastwsh.{name}" for name in ours)]
 
 

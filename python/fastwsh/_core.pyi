@@ -18,6 +18,7 @@ __all__ = [
     "HeaderDecoder",
     "IncomingFrameFilter",
     "IncomingMessageFilter",
+    "Inspection",
     "Operation",
     "OperationFuture",
     "Outgoing",
@@ -753,6 +754,8 @@ class Server:
             the caller's, the number of this worker from 0, and how many there are.
         slow_subscriber: What happens to a connection for which too many messages of topics wait:
             close, drop-newest or drop-oldest.
+        inspect_bytes: The most bytes of what `inspection` keeps of frames; None: nothing is
+            watched.
 
     Raises:
         OSError: The shared counts cannot be mapped.
@@ -785,10 +788,14 @@ class Server:
         hub: bool = False,
         shared_counts: tuple[int, int, int] | None = None,
         slow_subscriber: str = "close",
+        inspect_bytes: int | None = None,
     ) -> Self: ...
     @property
     def topics(self) -> Topics:
         """The topics of this server."""
+    @property
+    def inspection(self) -> Inspection | None:
+        """What is known of the connections with a handler; None without `inspect_bytes`."""
     def set_event_loop(self, event_loop: EventLoop) -> None:
         """Set the event loop for handlers that are coroutine functions. May be called once."""
     def set_routes(self, routes: dict[bytes, str]) -> None:
@@ -923,3 +930,82 @@ def call_within(timeout: float | None, work: Callable[[], _T], *, cuts_sends: bo
         TimeoutError: Without an `errno`. What was received of a message stays for the next call.
         ValueError: The timeout is not a number.
     """
+
+# --- the inspector -------------------------------------------------------------------------------
+
+@final
+class Inspection:
+    """What is known of the connections of a server, and what can be done to them.
+
+    A connection is named by its number, from 1. What is done to one that is not known, or has
+    ended, does nothing and returns False.
+    """
+
+    def ids(self) -> list[int]:
+        """Return the numbers of all known connections."""
+    def page(
+        self,
+        *,
+        key: str = "id",
+        descending: bool = False,
+        filter: str = "",  # noqa: A002 (its name where it is shown)
+        open: bool = True,  # noqa: A002
+        ended: bool = True,
+        offset: int = 0,
+        count: int = 50,
+    ) -> dict[str, Any]:
+        """Return some connections, and how many there are.
+
+        Args:
+            key: What they are sorted by: id, path, peer, messages, bytes or waiting.
+            descending: Whether the largest come first.
+            filter: What path, address, subprotocol or `#` with the number must contain.
+            open: Whether open connections are wanted.
+            ended: Whether those are wanted that have ended.
+            offset: How many to skip.
+            count: How many to return at most.
+
+        Raises:
+            ValueError: There is no such key.
+        """
+    def connection(self, id: int) -> dict[str, Any] | None:  # noqa: A002
+        """Return all that is known of a connection but its frames."""
+    def records(
+        self,
+        id: int,  # noqa: A002
+        *,
+        after: int = 0,
+        most: int = 1000,
+        data_bytes: int = 65536,
+    ) -> dict[str, Any] | None:
+        """Return frames and notes of a connection behind the one with the number `after`."""
+    def note(self, id: int, text: str) -> bool:  # noqa: A002
+        """Add a note to a connection."""
+    def insert(self, id: int, data: bytes, is_message: bool) -> str:  # noqa: A002
+        """Send bytes between frames of the handler, without waiting.
+
+        Returns:
+            "done"; "busy" (the handler is sending, or the client does not read), "inside a message"
+            (the handler has begun a fragmented one) or "ended".
+        """
+    def close(self, id: int, code: int, reason: str = "") -> bool:  # noqa: A002
+        """Send a close frame, as a server that stops.
+
+        Raises:
+            ValueError: Code or reason may not be sent.
+        """
+    def reset(self, id: int) -> bool:  # noqa: A002
+        """Reset a connection."""
+    def half_close(self, id: int) -> bool:  # noqa: A002
+        """End our direction without a close frame."""
+    def set_pace(self, id: int, bytes_per_second: int | None) -> bool:  # noqa: A002
+        """Let what is sent trickle, or stall with 0; None: at full speed again."""
+    def drop_at(self, id: int, count: int) -> bool:  # noqa: A002
+        """Reset a connection at the `count`th message from now on; 0: does not."""
+    def memory(self) -> tuple[int, int, int]:
+        """Return the bytes of all frames, the most of them, and how many records were dropped."""
+    def latency(self) -> list[int]:
+        """Return how many messages were answered within 2**n microseconds, for n from 0 on.
+
+        Each number counts those that are not in the one before.
+        """

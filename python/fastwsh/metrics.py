@@ -13,7 +13,7 @@ from fastwsh import _core, arguments, config, forks, listeners
 if TYPE_CHECKING:
     import socket
 
-__all__ = ["Collector", "MetricsPort", "add_options"]
+__all__ = ["Collector", "Measured", "MetricsPort", "add_options"]
 
 # Metrics say something about clients, and everybody who can reach the port gets them.
 _DEFAULT_HOST: Final = "127.0.0.1"
@@ -93,6 +93,24 @@ class MetricsPort:
         """Stop listening."""
         for listener in self._sockets:
             listener.close()
+
+
+class Measured:
+    """The part of a server that says how much it does."""
+
+    _core: _core.Server | None
+    _metrics_port: MetricsPort
+
+    def metrics_urls(self) -> list[str]:
+        """Return the URLs of `--metrics-port`; empty without it."""
+        return self._metrics_port.urls
+
+    def metrics(self) -> str:
+        """Return the current metrics, in Prometheus' text format.
+
+        This is the answer to `/metrics`. It is empty before `serve_forever`.
+        """
+        return "" if self._core is None else self._core.metrics()
 
 
 class Collector:

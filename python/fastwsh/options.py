@@ -11,7 +11,16 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from fastwsh import __version__, config, coroutines, environment, limits, metrics, proxies
+from fastwsh import (
+    __version__,
+    config,
+    coroutines,
+    environment,
+    inspector,
+    limits,
+    metrics,
+    proxies,
+)
 from fastwsh.arguments import (
     CheckingFormatter,
     HelpFormatter,
@@ -94,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_tls(parser.add_argument_group("TLS"))
     add_logging(parser.add_argument_group("logging"))
     metrics.add_options(parser.add_argument_group("metrics"))
+    inspector.add_option(parser.add_argument_group("inspector"))
     add_old_names(parser)
     parser.formatter_class = HelpFormatter
     return parser

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from fastwsh import pytest_recordings
+from fastwsh import pytest_inspector, pytest_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -68,6 +68,7 @@ class MakeWsServer(Protocol):
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the ini setting and the option."""
     pytest_recordings.add_option(parser)
+    pytest_inspector.add_option(parser)
     parser.addini(
         _INI,
         "folders with *_wsh.py handlers, or such files, that wsserver and wss_server serve; "
@@ -267,13 +268,17 @@ def _running(
     where = dict(zip(("host", "port"), address, strict=True))
     servers = config.stash[_SERVERS]
     sources = _sources(config, handlers)
-    with WsServer(sources, tls=tls, **{**where, **options}) as server:
+    stash = config.stash if item is None else item.stash
+    shown = pytest_inspector.options(config)
+    with WsServer(sources, tls=tls, **{**where, **shown, **options}) as server:
         servers.append(server)
         try:
             yield server
         finally:
             servers.remove(server)
-    if (config if item is None else item).stash.get(_HAS_FAILED, False):
+            if bool(shown) and stash.get(_HAS_FAILED, False):
+                pytest_inspector.wait(config, server)
+    if stash.get(_HAS_FAILED, False):
         # after a failure, steps that were not played are no further mistake
         return
     try:

@@ -20,6 +20,7 @@ from fastwsh import (
     embedding,
     forks,
     http3,
+    inspector,
     limits,
     listeners,
     loggers,
@@ -33,7 +34,7 @@ from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPoli
 from fastwsh.config import ConfigError
 from fastwsh.handler_places import HandlerPlaces
 from fastwsh.lifespan import Lifespan
-from fastwsh.metrics import MetricsPort
+from fastwsh.metrics import Measured, MetricsPort
 from fastwsh.options import DEFAULT_SLOW_SUBSCRIBER
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, load_handlers
@@ -66,7 +67,7 @@ class _Unset(socketserver.BaseRequestHandler):
     """Stands in for the request handler class until the constructor of the base class is done."""
 
 
-class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
+class WebSocketServer(HandlerPlaces, ServerTopics, Measured, inspector.Inspected, SocketServer):
     """A server for the handlers of a folder and the files of the current one.
 
     Constructing it binds and listens; connections are accepted by `serve_forever`. A port that
@@ -147,6 +148,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
         try:
             self._metrics_port.open(options)
             self._http3 = http3.open_endpoint(options, [listener for listener, _ in self._sockets])
+            self._inspector = inspector.open_site(self, options)
             if getattr(options, "use_tls", False):
                 # wrong files must end the start here; everything else is read when serving begins
                 self._core = self._make_core()
@@ -206,6 +208,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
                     _LOGGER.info("Listening on %s", address)
             self._metrics_port.serve(core)
             self._serve_http3(core)
+            self._start_inspector()
             self._is_listening = True
             for listen in self._listen_listeners:
                 listen()
@@ -275,6 +278,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
             event_loop.stop()
         if self._http3 is not None:
             self._http3.stop()
+        self._end_inspector()
         if core is not None:
             self._end_topics(core)
             core.end()
@@ -282,22 +286,12 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
             self._log_thread.join(_LOG_SECONDS)
         return finished
 
-    def metrics_urls(self) -> list[str]:
-        """Return the URLs of `--metrics-port`; empty without it."""
-        return self._metrics_port.urls
-
-    def metrics(self) -> str:
-        """Return the current metrics, in Prometheus' text format.
-
-        This is the answer to `/metrics`. It is empty before `serve_forever`.
-        """
-        return "" if self._core is None else self._core.metrics()
-
     def server_close(self) -> None:
         """Close the listening sockets; those that are closed stay so."""
         self._metrics_port.close()
         if self._http3 is not None:
             self._http3.close()
+        self._close_inspector()
         super().server_close()
 
     def _forget(self) -> None:
@@ -307,6 +301,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
         self._lifespan.forget()
         self._leave_topics()
         self._core = self._event_loop = self._watcher = self._log_thread = self._http3 = None
+        self._inspector = None
         self._sockets = []
         self._metrics_port = MetricsPort()
         self._not_serving.set()
@@ -354,6 +349,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, SocketServer):
             stack_size=threading.stack_size() or _STACK_BYTES,
             hub=self._needs_hub(),
             shared_counts=getattr(getattr(options, "worker", None), "shared_counts", None),
+            inspect_bytes=inspector.kept_bytes(options),
             slow_subscriber=getattr(options, "slow_subscriber", DEFAULT_SLOW_SUBSCRIBER),
             **plain_http.settings(options),
         )

@@ -272,7 +272,6 @@ impl Outbox {
     }
 
     /// Bytes that wait.
-    #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         let queue = lock(&self.queue);
         queue.bytes + queue.begun

@@ -12,6 +12,7 @@ mod counters;
 mod delivery;
 mod ending;
 mod half;
+mod insertion;
 mod keeping;
 mod polling;
 mod queue;
@@ -33,6 +34,7 @@ pub use self::counters::{Account, Phase, Traffic, Volume};
 pub use self::{
     ending::{Outcome, ServerClose},
     half::Half,
+    insertion::Insertion,
     receiving::{ReadOutcome, ReceiveGoal},
 };
 use super::{

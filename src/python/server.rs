@@ -26,12 +26,14 @@ use super::{
     event_loop::EventLoop,
     handler_job::Handlers,
     hub,
+    inspection::Inspection,
     limits::Limits,
     proxies::Proxies,
     topics::Topics,
 };
 use crate::{
     connection::ServerClose,
+    inspect::Inspector,
     locks::lock,
     protocol::close::CloseCode,
     server::{
@@ -50,6 +52,7 @@ pub(super) struct Server {
     events: Arc<EventSink>,
     receiver: Mutex<Receiver<Event>>,
     files: Option<TlsFiles>,
+    inspector: Option<Arc<Inspector>>,
 }
 
 /// Private key, certificate, CA for client certificates, and whether those are optional.
@@ -123,6 +126,7 @@ impl Server {
         hub=false,
         shared_counts=None,
         slow_subscriber="close",
+        inspect_bytes=None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     #[expect(clippy::fn_params_excessive_bools, reason = "keyword-only in Python")]
@@ -151,6 +155,7 @@ impl Server {
         hub: bool,
         shared_counts: Option<(i32, usize, usize)>,
         slow_subscriber: &str,
+        inspect_bytes: Option<usize>,
     ) -> PyResult<Self> {
         let cgi = CgiConfig {
             directories: cgi_directories,
@@ -194,6 +199,7 @@ impl Server {
             descriptor::duplicate(file).and_then(|file| SharedCounts::open(file, own, slots))
         });
         let shared_counts = shared_counts.transpose().map_err(|error| os_error(&error))?;
+        let inspector = inspect_bytes.map(|limit| Arc::new(Inspector::new(limit)));
         let config = Config {
             document_root,
             private_files,
@@ -210,16 +216,23 @@ impl Server {
             content_types: finding(content_types),
             cgi,
             topics: limits.of_topics(slow_subscriber)?,
+            inspector: inspector.clone(),
         };
         let core = Core::new(config, routes.clone(), dispatch.clone(), events.clone());
         let core = Arc::new(core.map_err(|error| os_error(&error))?);
         let _ = dispatch.core.set(Arc::downgrade(&core));
-        Ok(Self { core, dispatch, routes, events, receiver: Mutex::new(receiver), files })
+        let receiver = Mutex::new(receiver);
+        Ok(Self { core, dispatch, routes, events, receiver, files, inspector })
     }
 
     #[getter]
     fn topics(&self) -> Topics {
         Topics(self.core.broker().clone())
+    }
+
+    #[getter]
+    fn inspection(&self) -> Option<Inspection> {
+        self.inspector.clone().map(Inspection)
     }
 
     fn set_event_loop(&self, event_loop: &EventLoop) {

@@ -13,7 +13,7 @@ use super::{
     admission::{client_address::Proxies, shared_counts::SharedCounts},
     limits::{ConnectionLimits, Keepalive},
 };
-use crate::{protocol::uri, topics};
+use crate::{inspect::Inspector, protocol::uri, topics};
 
 /// The settings of a server.
 #[derive(Debug, Clone)]
@@ -49,6 +49,8 @@ pub struct Config {
     pub cgi: CgiConfig,
     /// How much waits for slow subscribers of topics.
     pub topics: topics::Settings,
+    /// Watches the connections with a handler, if somebody wants to look at them.
+    pub inspector: Option<Arc<Inspector>>,
 }
 
 /// Finds the content types by file name extension, with its dot. Called when the first file is sent:
@@ -100,6 +102,17 @@ pub enum Concurrency {
     Hub,
     /// In the thread of the server's event loop: it is a coroutine function.
     Loop,
+}
+
+impl Concurrency {
+    /// Its name in options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Threads => "threads",
+            Self::Hub => "hub",
+            Self::Loop => "loop",
+        }
+    }
 }
 
 /// Begins a route for all paths below a folder: `*` and the folder with its slash, or `*` alone for

@@ -12,7 +12,10 @@ use super::{
     config::Concurrency,
     metrics::totals::{Handshake, Totals},
 };
-use crate::connection::{ServerClose, Transport};
+use crate::{
+    connection::{ServerClose, Transport},
+    inspect::Subject,
+};
 
 /// Open connections by number.
 #[derive(Debug, Default)]
@@ -41,6 +44,8 @@ struct Entry {
     /// The answer 101 is being sent, so that a close frame must wait.
     is_answering: bool,
     _seat: ConnectionPermit,
+    /// What an inspector keeps of it.
+    subject: Option<Arc<Subject>>,
 }
 
 impl Entry {
@@ -91,14 +96,20 @@ impl Registry {
         transport: Arc<Transport>,
         place: Concurrency,
         permit: ConnectionPermit,
+        subject: Option<Arc<Subject>>,
     ) -> Option<u64> {
         let mut state = self.lock();
         if state.server_close.is_some() {
+            drop(state);
+            if let Some(subject) = subject {
+                subject.end(transport.account());
+            }
             return None;
         }
         let id = state.next;
         state.next += 1;
-        state.live.insert(id, Entry { transport, place, is_answering: false, _seat: permit });
+        let entry = Entry { transport, place, is_answering: false, _seat: permit, subject };
+        state.live.insert(id, entry);
         Some(id)
     }
 
@@ -138,6 +149,9 @@ impl Registry {
         }
         self.tell(&state);
         drop(state);
+        if let Some(Entry { transport, subject: Some(subject), .. }) = &gone {
+            subject.end(transport.account());
+        }
         drop(gone);
     }
 

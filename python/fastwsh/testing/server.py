@@ -98,6 +98,11 @@ class WsServer(
         """The calls that wait, for coroutines of asyncio or trio: `await wsserver.aio.stop()`."""
         return AwaitableServer(self)
 
+    @property
+    def inspector_url(self) -> str | None:
+        """The URL that opens the page of the option `inspect`, once; None without it."""
+        return self._server.inspector_url
+
     # --- handlers ---
 
     def handler(

@@ -46,7 +46,7 @@ pub enum Phase {
 }
 
 /// The account of a connection so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Account {
     /// What was received.
     pub received: Traffic,

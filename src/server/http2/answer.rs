@@ -3,13 +3,18 @@
 //! Over HTTP/1.1 the answer to an opening handshake is ordinary bytes. Over HTTP/2 it is a header
 //! block, and not one of the stream's bytes. The stream's task sends those answers that have a body.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::oneshot;
 
 use super::byte_stream::Http2ByteStream;
-use crate::{locks::lock, protocol::handshake::Answer, server::http::refusal::Refusal};
+use crate::{
+    inspect::Subject,
+    locks::lock,
+    protocol::handshake::{Answer, OPENED},
+    server::http::refusal::Refusal,
+};
 
 /// What the stream's task does about the answer.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ pub(super) enum StreamAnswer {
 pub struct AnswerSlot {
     stream: Arc<Http2ByteStream>,
     sender: Mutex<Option<oneshot::Sender<StreamAnswer>>>,
+    /// What an inspector keeps of the connection.
+    subject: OnceLock<Arc<Subject>>,
 }
 
 impl AnswerSlot {
@@ -33,7 +40,13 @@ impl AnswerSlot {
         stream: Arc<Http2ByteStream>,
     ) -> (Arc<Self>, oneshot::Receiver<StreamAnswer>) {
         let (sender, answer) = oneshot::channel();
-        (Arc::new(Self { stream, sender: Mutex::new(Some(sender)) }), answer)
+        let (sender, subject) = (Mutex::new(Some(sender)), OnceLock::new());
+        (Arc::new(Self { stream, sender, subject }), answer)
+    }
+
+    /// Has an inspector know of the answer.
+    pub(in crate::server) fn set_subject(&self, subject: Arc<Subject>) {
+        let _ = self.subject.set(subject);
     }
 
     /// Whether an answer has not been given yet and is still possible.
@@ -49,6 +62,9 @@ impl AnswerSlot {
     pub fn open(&self, answer: &Answer<'_>) -> Result<bool, String> {
         let Some(sender) = lock(&self.sender).take() else { return Ok(false) };
         let headers = to_headers(answer)?;
+        if let Some(subject) = self.subject.get() {
+            subject.note_answer(OPENED, to_pairs(&headers));
+        }
         let is_open = self.stream.open(headers);
         if is_open {
             // if the task has ended, the peer has gone since, which the handler finds out
@@ -60,6 +76,9 @@ impl AnswerSlot {
     /// Refuses the connection. Returns `false` if the stream has ended.
     pub fn refuse(&self, refusal: Refusal) -> bool {
         let sender = lock(&self.sender).take();
+        if let Some(subject) = self.subject.get() {
+            subject.note_answer(refusal.status, Vec::new());
+        }
         sender.is_some_and(|sender| sender.send(StreamAnswer::Refuse(refusal)).is_ok())
     }
 
@@ -83,6 +102,11 @@ impl AnswerSlot {
 /// Headers for a connection of HTTP/1.1, which a stream must not have (RFC 9113 8.2.2).
 pub(super) const OF_HTTP_1: [&str; 5] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
+fn to_pairs(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+}
 
 fn to_headers(answer: &Answer<'_>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     connection::{ByteStream, Transport},
+    inspect::Watched,
     protocol::head::RequestHead,
     server::{
         admission::permit::ConnectionPermit,
@@ -36,8 +37,28 @@ pub(in crate::server) fn hand_over(
 ) -> Option<Arc<Transport>> {
     let Request { head, resource, concurrency, tls, peer, permit, alternative, answer_slot } =
         request;
+    let watched = state.config.inspector.as_ref().map(|inspector| {
+        let (place, by_bytes) = (concurrency.name(), answer_slot.is_none());
+        inspector.watch(socket.clone(), &rest, &head, &resource, place, tls, peer, by_bytes)
+    });
+    let (socket, subject) = match watched {
+        Some(Watched { subject, stream }) => (stream, Some(subject)),
+        None => (socket, None),
+    };
     let transport = Arc::new(Transport::new(socket, rest, state.flusher.clone(), peer));
-    let id = state.registry.add(transport.clone(), concurrency, permit)?;
+    if let Some(subject) = &subject {
+        subject.set_transport(&transport);
+        if let Some(slot) = &answer_slot {
+            slot.set_subject(subject.clone());
+            let slot = Arc::downgrade(slot);
+            subject.set_on_reset(move || {
+                if let Some(slot) = slot.upgrade() {
+                    slot.end();
+                }
+            });
+        }
+    }
+    let id = state.registry.add(transport.clone(), concurrency, permit, subject)?;
     let pending = PendingConnection {
         transport: transport.clone(),
         id,

@@ -1,0 +1,185 @@
+"""Connections of the inspector as HAR, and as tests."""
+
+import re
+from typing import Any
+
+from fastwsh import _core
+from fastwsh.record.redaction import Redaction
+from fastwsh.testing import har as har_files
+from fastwsh.testing.har import CLOSE, TEXT, Conversation, End, Message
+
+__all__ = ["conversation", "har", "test"]
+
+_BATCH = 1000
+_CONTINUATION = 0
+_FIN = 0x80
+_OPENED = frozenset({101, 200})
+
+
+def conversation(inspection: _core.Inspection, number: int) -> tuple[Conversation, list[str]]:
+    """Return a connection, and sentences about what is missing of it.
+
+    Raises:
+        ValueError: It is not known.
+    """
+    found = inspection.connection(number)
+    if found is None:
+        raise ValueError(f"connection {number} is not known any more")
+    headers = found["request_headers"]
+    host = next((value for name, value in headers if name.lower() == "host"), "localhost")
+    is_open = found["status"] in _OPENED
+    status = 101 if is_open else found["status"]
+    made = Conversation(
+        url=f"ws{'s' if found['tls'] else ''}://{host}{found['resource']}",
+        started=found["started"],
+        status=status,
+        status_text="Switching Protocols" if is_open else "",
+        request_headers=headers,
+        response_headers=found["response_headers"],
+    )
+    missing: list[str] = []
+    if is_open:
+        _add_messages(made, inspection, number, missing)
+    closed, ended = found["closed"], found["ended"]
+    if ended is not None and closed is not None and closed[0] == 1006:
+        made.end = End(closed[1] == "client", False, ended)
+    return made, [f"#{number}: {sentence}" for sentence in missing]
+
+
+def _add_messages(
+    made: Conversation, inspection: _core.Inspection, number: int, missing: list[str]
+) -> None:
+    begun: dict[bool, tuple[int, bytearray, list[int]]] = {}
+    after = dropped = 0
+    frames: list[dict[str, Any]] = []
+    while found := inspection.records(number, after=after, most=_BATCH):
+        dropped = found["dropped"]
+        if not found["records"]:
+            break
+        after = found["records"][-1]["number"]
+        frames += [record for record in found["records"] if "note" not in record]
+    made.messages += [message for frame in frames if (message := _message(frame, begun))]
+    if dropped:
+        missing.append(f"the first {dropped} frames were dropped to save memory")
+    opaque = sum(frame["opaque"] for frame in frames)
+    cut = sum(not frame["opaque"] and len(frame["data"]) < frame["size"] for frame in frames)
+    if cut:
+        missing.append(f"{cut} frames are not whole, since 64 KiB of a frame are kept")
+    if opaque:
+        missing.append(f"{opaque} compressed frames could not be decompressed")
+
+
+def _message(
+    frame: dict[str, Any], begun: dict[bool, tuple[int, bytearray, list[int]]]
+) -> Message | None:
+    """Return the message that a frame completes, if it does; `begun` has those that go on."""
+    from_client, opcode = frame["received"], frame["first"] & 0xF
+    if opcode >= CLOSE:
+        return Message(from_client, frame["time"], opcode, frame["data"])
+    if opcode == _CONTINUATION and from_client in begun:
+        opcode, data, sizes = begun.pop(from_client)
+    else:
+        data, sizes = bytearray(), []
+    data += frame["data"]
+    sizes.append(frame["wire"])
+    if not frame["first"] & _FIN:
+        begun[from_client] = opcode, data, sizes
+        return None
+    fragments = tuple(sizes) if len(sizes) > 1 else ()
+    return Message(from_client, frame["time"], opcode, _value(opcode, bytes(data)), fragments)
+
+
+def _value(opcode: int, data: bytes) -> str | bytes:
+    if opcode != TEXT:
+        return data
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def har(
+    inspection: _core.Inspection, numbers: list[int], redaction: Redaction | None
+) -> dict[str, Any]:
+    """Return the text of a HAR file, and what is missing of it.
+
+    Args:
+        inspection: Knows the connections.
+        numbers: Those to write; ones that are forgotten meanwhile are left out.
+        redaction: Removes secrets; None: they stay.
+    """
+    made: list[Conversation] = []
+    missing: list[str] = []
+    for number in numbers:
+        try:
+            one, lacks = conversation(inspection, number)
+        except ValueError:
+            continue
+        made.append(one if redaction is None else redaction.conversation(one))
+        missing += lacks
+    if not made:
+        raise ValueError("there are no connections")
+    return {"text": har_files.dumps(made), "missing": missing, "count": len(made)}
+
+
+def test(inspection: _core.Inspection, number: int) -> dict[str, Any]:
+    """Return a test that plays a connection: its server by `wsserver`, and its client.
+
+    Raises:
+        ValueError: The connection was refused, or is not known.
+    """
+    made, missing = conversation(inspection, number)
+    if not made.is_open:
+        raise ValueError("the connection was not opened, so there is nothing to play")
+    name = re.sub(r"\W+", "_", made.path).strip("_").lower() or "root"
+    server = [f"    script = wsserver.script({made.path!r}{_subprotocol(made)})"]
+    client: list[str] = []
+    closed_by_client: bool | None = None
+    for message in made.messages:
+        if message.opcode == CLOSE:
+            closed_by_client = message.from_client
+            code = message.close_code
+            if message.from_client:
+                server.append(f"    script.expect_close({code or ''})")
+                arguments = "" if code is None else f"{code}, {message.close_reason!r}"
+                client.append(f"connection.close({arguments})")
+            else:
+                server.append(f"    script.close({code or 1000}, {message.close_reason!r})")
+                client += [
+                    "with pytest.raises(fastwsh.ConnectionClosed):",
+                    "    connection.recv(timeout=5)",
+                ]
+            break
+        if message.is_control:
+            continue
+        if message.from_client:
+            server.append(f"    script.expect({message.data!r})")
+            client.append(f"connection.send({message.data!r})")
+        else:
+            server.append(f"    script.reply({message.data!r})")
+            client.append(f"assert connection.recv(timeout=5) == {message.data!r}")
+    offered = made.subprotocol
+    subprotocols = f", subprotocols=[{offered!r}]" if offered else ""
+    imports = ["import fastwsh"]
+    if closed_by_client is False:
+        imports += ["import pytest"]
+    lines = [
+        *imports,
+        "",
+        "",
+        f"def test_{name}(wsserver):",
+        f'    """Plays what connection {number} of {made.path} has said."""',
+        *server,
+        "",
+        "    # in place of this, let the client under test connect to wsserver.url_for(...)",
+        f"    with fastwsh.connect(wsserver.url_for({made.path!r}){subprotocols}) as connection:",
+        *[f"        {line}" for line in client or ["pass"]],
+    ]
+    if len(server) == 1:
+        # nobody said anything
+        lines.insert(lines.index(server[0]) + 1, "    script.expect_close()")
+    return {"text": "\n".join(lines) + "\n", "missing": missing, "name": f"test_{name}.py"}
+
+
+def _subprotocol(made: Conversation) -> str:
+    return f", subprotocol={made.subprotocol!r}" if made.subprotocol else ""

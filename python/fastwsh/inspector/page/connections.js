@@ -1,0 +1,123 @@
+// The table of connections: the server sorts and filters, this shows the rows in sight.
+
+import { bytes, duration, element, number, plural, save } from "./format.js";
+import { VirtualTable } from "./virtual_table.js";
+
+const get = (id) => document.getElementById(id);
+const COLUMNS = [
+  ["#", "id", "number"], ["path", "path", "mono"], ["peer", "peer", "mono"], ["HTTP", null, "wide-only"],
+  ["subprotocol", null, "wide-only"], ["age", null, "number"], ["messages in / out", "messages", "number"],
+  ["bytes in / out", "bytes", "number wide-only"], ["waiting", "waiting", "number"], ["state", null, ""],
+];
+
+export class Connections {
+  constructor(feed, { open }) {
+    this.feed = feed;
+    this.query = { key: "id", descending: true, offset: 0, count: 60 };
+    this.rows = [];
+    this.offset = 0;
+    this.head();
+    this.table = new VirtualTable(get("connection-scroll"), {
+      columns: COLUMNS.length,
+      render: (index) => this.cells(this.rows[index - this.offset]),
+      choose: (index) => {
+        const row = this.rows[index - this.offset];
+        if (row) open(row.id);
+      },
+      moved: (first, count) => {
+        Object.assign(this.query, { offset: first, count });
+        this.watch();
+      },
+    });
+    let timer;
+    get("find").addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => this.refine(), 120);
+    });
+    get("which").addEventListener("change", () => this.refine());
+    get("export-all").addEventListener("click", () => this.export());
+    feed.on("connections", (page) => this.show(page));
+  }
+
+  head() {
+    get("connection-head").replaceChildren(
+      ...COLUMNS.map(([title, key, kind]) => {
+        const sorted = key !== null && key === this.query.key;
+        const arrow = sorted ? (this.query.descending ? " ↓" : " ↑") : "";
+        const sort = sorted ? (this.query.descending ? "descending" : "ascending") : null;
+        const cell = element("th", { scope: "col", class: kind.replace("mono", "") || null, "aria-sort": sort });
+        if (key === null) cell.append(title);
+        else {
+          const button = element("button", { type: "button" }, title + arrow);
+          button.addEventListener("click", () => this.sort(key));
+          cell.append(button);
+        }
+        return cell;
+      }),
+    );
+  }
+
+  sort(key) {
+    const descending = this.query.key === key ? !this.query.descending : !["path", "peer"].includes(key);
+    Object.assign(this.query, { key, descending });
+    this.head();
+    get("connection-head").children[COLUMNS.findIndex((column) => column[1] === key)].querySelector("button").focus();
+    this.watch();
+  }
+
+  refine() {
+    get("connection-scroll").scrollTop = 0;
+    this.query.offset = 0;
+    this.watch();
+  }
+
+  watch() {
+    const which = get("which").value;
+    const [open, ended] = [which !== "ended", which !== "open"];
+    this.feed.watch({ view: "connections", ...this.query, open, ended, filter: get("find").value.trim() });
+  }
+
+  show(page) {
+    this.rows = page.rows;
+    this.offset = page.offset;
+    this.arrived = Date.now() / 1000;
+    get("matching").textContent = `${plural(page.matching, "connection")} (${number(page.open)} open, ${number(page.ended)} ended)`;
+    this.table.setCount(page.matching);
+  }
+
+  cells(row) {
+    if (!row) return null;
+    const cell = (text, kind) => element("td", { class: kind || null, title: text }, text);
+    const [text, badge] = stateOf(row);
+    const values = [
+      String(row.id), row.resource, row.peer, row.version.replace("HTTP/", ""), row.subprotocol || "–",
+      duration((row.ended ?? this.arrived) - row.started), `${number(row.received[0])} / ${number(row.sent[0])}`,
+      `${bytes(row.received[1])} / ${bytes(row.sent[1])}`, row.waiting ? bytes(row.waiting) : "–",
+    ];
+    const cells = values.map((value, at) => cell(value, COLUMNS[at][2]));
+    cells.push(element("td", {}, element("span", { class: `badge ${badge}` }, text)));
+    return { cells, kind: row.ended ? "ended" : "" };
+  }
+
+  async export() {
+    try {
+      const { text, missing } = await this.feed.act("har", { secrets: get("all-secrets").checked });
+      save("connections.har", text, "application/json");
+      get("matching").textContent = missing.length ? `saved, but: ${missing.slice(0, 3).join("; ")}` : "saved";
+    } catch (error) {
+      get("matching").textContent = `not saved: ${error.message}`;
+    }
+  }
+}
+
+export function stateOf(row) {
+  if (row.ended === null) {
+    if (row.pace === 0) return ["stalled", "warn"];
+    if (row.pace !== null) return ["throttled", "warn"];
+    return [row.state, row.state === "open" ? "" : "warn"];
+  }
+  if (row.failed) return ["handler failed", "bad"];
+  if (row.status !== null && row.status !== 101 && row.status !== 200) return [`refused ${row.status}`, "warn"];
+  if (row.closed) return [`${row.closed[0]} by ${row.closed[1]}`, row.closed[0] === 1006 ? "bad" : "off"];
+  return ["ended", "off"];
+}

@@ -1,0 +1,24 @@
+//! Watches the connections of a server for its inspector: their frames, both heads of the opening
+//! handshake, and faults on demand. No Python type, no HTTP.
+//!
+//! A connection is watched by a [`ByteStream`](crate::connection::ByteStream) around its socket, which
+//! is there only if the server has an inspector. So a server without one does nothing for it, neither
+//! per message nor per connection. What is kept is bounded by one number of bytes for all timelines.
+
+mod inspector;
+mod latency;
+mod pace;
+mod reader;
+mod subject;
+mod tapped;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+pub use self::{
+    inspector::{Inspector, Page, Query, SortKey},
+    latency::BUCKETS,
+    pace::Pace,
+    subject::{Ended, Heads, Subject, Watched},
+    timeline::{Frame, Record, Slice},
+};

@@ -1,0 +1,300 @@
+//! All watched connections of a server.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    sync::{
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex,
+    },
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    latency::{Latency, BUCKETS},
+    subject::{Heads, Subject, Watched},
+    tapped::Tapped,
+};
+use crate::{
+    connection::{Account, ByteStream},
+    locks::{lock, try_lock},
+    protocol::head::RequestHead,
+};
+
+/// Connections that have ended and are still shown.
+const MOST_ENDED: usize = 1000;
+
+/// The most decompressors; each takes about 50 KiB.
+const MOST_DECOMPRESSORS: usize = 512;
+
+/// What connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// A moment, and the same in seconds since 1970.
+    origin: (Instant, f64),
+    subjects: Mutex<Subjects>,
+    /// Bytes of all timelines, and the most of them.
+    used: AtomicUsize,
+    limit: usize,
+    /// Records that were dropped because there was no room.
+    dropped: AtomicU64,
+    /// Held by the thread that makes room.
+    making_room: Mutex<()>,
+    decompressors: AtomicUsize,
+    pub(super) latency: Latency,
+}
+
+#[derive(Debug, Default)]
+struct Subjects {
+    last: u64,
+    by_id: BTreeMap<u64, Arc<Subject>>,
+    ended: VecDeque<u64>,
+}
+
+impl Shared {
+    /// A moment in seconds since 1970.
+    pub(super) fn time(&self, moment: Instant) -> f64 {
+        self.origin.1 + moment.saturating_duration_since(self.origin.0).as_secs_f64()
+    }
+
+    /// Notes that a timeline has grown, and makes room if they are too large together.
+    pub(super) fn took(&self, bytes: usize) {
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if used <= self.limit {
+            return;
+        }
+        let Some(_guard) = try_lock(&self.making_room) else { return };
+        let subjects: Vec<_> = lock(&self.subjects).by_id.values().cloned().collect();
+        let filled = subjects.iter().filter(|subject| subject.timeline_bytes() > 0).count();
+        // a quarter is free afterwards, so that this is seldom done
+        let share = self.limit / 4 * 3 / filled.max(1);
+        for subject in subjects {
+            self.forget(subject.shrink(share));
+        }
+    }
+
+    fn forget(&self, (bytes, records): (usize, u64)) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.dropped.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Notes that a connection has ended, and forgets the one that has ended first if there are too
+    /// many.
+    pub(super) fn note_ended(&self, id: u64) {
+        let mut subjects = lock(&self.subjects);
+        subjects.ended.push_back(id);
+        if subjects.ended.len() <= MOST_ENDED {
+            return;
+        }
+        let oldest = subjects.ended.pop_front();
+        let gone = oldest.and_then(|oldest| subjects.by_id.remove(&oldest));
+        drop(subjects);
+        if let Some(gone) = gone {
+            let (bytes, _) = gone.shrink(0);
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn take_decompressor(&self) -> bool {
+        let more = |count| (count < MOST_DECOMPRESSORS).then_some(count + 1);
+        let (order, count) = (Ordering::Relaxed, &self.decompressors);
+        count.fetch_update(order, order, more).is_ok()
+    }
+
+    pub(super) fn release_decompressors(&self, count: usize) {
+        self.decompressors.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+/// What rows are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SortKey {
+    /// The order in which they came.
+    Id,
+    /// The path.
+    Path,
+    /// The client's address.
+    Peer,
+    /// Messages in both directions.
+    Messages,
+    /// Bytes in both directions.
+    Bytes,
+    /// Bytes that wait to be sent.
+    Waiting,
+}
+
+/// Which rows are wanted.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// What they are sorted by.
+    pub key: SortKey,
+    /// Whether the largest come first.
+    pub descending: bool,
+    /// What path, address, subprotocol or number contain; in lower case.
+    pub filter: String,
+    /// Whether open connections are wanted, and those that have ended.
+    pub open: bool,
+    /// Those that have ended.
+    pub ended: bool,
+    /// How many to skip.
+    pub offset: usize,
+    /// How many to return at most.
+    pub count: usize,
+}
+
+/// Some of the connections.
+#[derive(Debug)]
+pub struct Page {
+    /// How many are open.
+    pub open: usize,
+    /// How many have ended and are still known.
+    pub ended: usize,
+    /// How many are as wanted.
+    pub matching: usize,
+    /// Those on this page, with their accounts.
+    pub rows: Vec<(Arc<Subject>, Account)>,
+}
+
+/// Watches the connections of a server.
+#[derive(Debug)]
+pub struct Inspector {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Inspector {
+    fn drop(&mut self) {
+        // they refer to each other
+        let subjects = std::mem::take(&mut *lock(&self.shared.subjects));
+        drop(subjects);
+    }
+}
+
+impl Inspector {
+    /// `limit`: the most bytes of all timelines.
+    pub fn new(limit: usize) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let shared = Shared {
+            origin: (Instant::now(), now.as_secs_f64()),
+            subjects: Mutex::default(),
+            used: AtomicUsize::new(0),
+            limit,
+            dropped: AtomicU64::new(0),
+            making_room: Mutex::new(()),
+            decompressors: AtomicUsize::new(0),
+            latency: Latency::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Watches a connection. `first` are bytes that came behind the request's head;
+    /// `answer_is_bytes`: the answer is sent by the socket, as in HTTP/1.1.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of a request")]
+    pub fn watch(
+        &self,
+        socket: Arc<dyn ByteStream>,
+        first: &[u8],
+        head: &RequestHead,
+        resource: &str,
+        place: &'static str,
+        tls: bool,
+        peer: Option<SocketAddr>,
+        answer_is_bytes: bool,
+    ) -> Watched {
+        let started = self.shared.time(Instant::now());
+        let heads = Heads::new(head, resource, place, tls, peer, started);
+        let mut subjects = lock(&self.shared.subjects);
+        subjects.last += 1;
+        let id = subjects.last;
+        let shared = self.shared.clone();
+        let subject = Arc::new(Subject::new(id, heads, answer_is_bytes, shared));
+        subjects.by_id.insert(id, subject.clone());
+        drop(subjects);
+        let stream = Tapped::new(socket, subject.clone());
+        subject.set_stream(&stream);
+        subject.note_received(first);
+        Watched { subject, stream }
+    }
+
+    /// A connection by its number.
+    pub fn find(&self, id: u64) -> Option<Arc<Subject>> {
+        lock(&self.shared.subjects).by_id.get(&id).cloned()
+    }
+
+    /// The numbers of all known connections.
+    pub fn ids(&self) -> Vec<u64> {
+        lock(&self.shared.subjects).by_id.keys().copied().collect()
+    }
+
+    /// Some of the connections.
+    pub fn page(&self, query: &Query) -> Page {
+        let subjects = lock(&self.shared.subjects);
+        let (total, ended) = (subjects.by_id.len(), subjects.ended.len());
+        let all: Vec<_> = subjects.by_id.values().cloned().collect();
+        drop(subjects);
+        let wanted = all.into_iter().filter(|subject| query.wants(subject));
+        let mut rows: Vec<_> = wanted
+            .map(|subject| {
+                let account = account(&subject);
+                (subject, account)
+            })
+            .collect();
+        match query.key {
+            // they are in this order
+            SortKey::Id => {}
+            SortKey::Path => rows.sort_by(|(a, _), (b, _)| a.heads.resource.cmp(&b.heads.resource)),
+            SortKey::Peer => rows.sort_by_key(|(subject, _)| subject.heads.peer),
+            SortKey::Messages => rows
+                .sort_by_key(|(_, account)| account.received.messages() + account.sent.messages()),
+            SortKey::Bytes => {
+                rows.sort_by_key(|(_, account)| account.received.wire + account.sent.wire);
+            }
+            SortKey::Waiting => rows.sort_by_cached_key(|(subject, _)| waiting(subject)),
+        }
+        if query.descending {
+            rows.reverse();
+        }
+        let matching = rows.len();
+        let rows = rows.into_iter().skip(query.offset).take(query.count).collect();
+        Page { open: total - ended, ended, matching, rows }
+    }
+
+    /// Bytes of all timelines, the most of them, and how many records were dropped.
+    pub fn memory(&self) -> (usize, usize, u64) {
+        let Shared { used, limit, dropped, .. } = &*self.shared;
+        (used.load(Ordering::Relaxed), *limit, dropped.load(Ordering::Relaxed))
+    }
+
+    /// Times from a message to its answer, see [`BUCKETS`].
+    pub fn latency(&self) -> [u64; BUCKETS] {
+        self.shared.latency.counts()
+    }
+}
+
+impl Query {
+    fn wants(&self, subject: &Subject) -> bool {
+        let is_ended = subject.ended().is_some();
+        if !(if is_ended { self.ended } else { self.open }) {
+            return false;
+        }
+        if self.filter.is_empty() {
+            return true;
+        }
+        let heads = &subject.heads;
+        let contains = |text: &str| text.to_lowercase().contains(&self.filter);
+        contains(&heads.resource)
+            || heads.peer.is_some_and(|peer| contains(&peer.to_string()))
+            || contains(heads.answered("Sec-WebSocket-Protocol"))
+            || contains(&format!("#{}", subject.id))
+    }
+}
+
+fn account(subject: &Subject) -> Account {
+    let live = subject.transport().map(|transport| transport.account());
+    live.or_else(|| subject.ended().map(|ended| ended.account)).unwrap_or_default()
+}
+
+/// Bytes that wait to be sent to the client.
+pub(super) fn waiting(subject: &Subject) -> usize {
+    let held = subject.transport().map_or(0, |transport| transport.waiting_bytes());
+    held + subject.slowed_bytes()
+}

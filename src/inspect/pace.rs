@@ -1,0 +1,223 @@
+//! Faults of what a watched connection sends: it stalls, or trickles. What is sent meanwhile waits
+//! here, and a thread of its own sends it.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::tapped::Tapped;
+use crate::{
+    connection::{Direction, Mode},
+    locks::lock,
+};
+
+/// Senders that may block wait from here on, as they do for a peer that does not read.
+const FULL_BYTES: usize = 1 << 20;
+
+/// With so much for a peer that gets nothing, the connection is reset: senders that do not wait would
+/// fill the memory.
+const MOST_BYTES: usize = 16 << 20;
+
+/// Pieces per second of what trickles, so that a client sees it grow.
+const PIECES_PER_SECOND: u32 = 20;
+
+/// How often to look whether a peer that reads slowly has made room.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The time for what is left when the handler has ended.
+const LAST: Duration = Duration::from_secs(5);
+
+/// How fast a connection sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// As it is told.
+    #[default]
+    Full,
+    /// Not at all.
+    Stalled,
+    /// So many bytes per second.
+    Throttled(u32),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pacer {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pace: Pace,
+    queue: VecDeque<u8>,
+    /// A thread sends what is queued, and everything goes by way of the queue until it has ended.
+    has_thread: bool,
+    /// The handler has ended: the rest is sent at once, and then our direction ends, by this moment.
+    ends_by: Option<Instant>,
+    is_over: bool,
+}
+
+/// What a sender has to do.
+pub(super) enum Taken {
+    /// It sends by itself.
+    No,
+    /// The bytes are queued.
+    Queued,
+    /// Too much is queued: the connection must be reset.
+    TooMuch,
+}
+
+impl Pacer {
+    /// Takes what is to be sent if the connection is not at full speed.
+    pub(super) fn take(&self, pieces: [&[u8]; 2], mode: Mode) -> Taken {
+        let mut state = lock(&self.state);
+        if !state.has_thread {
+            return Taken::No;
+        }
+        while mode == Mode::Blocking && state.queue.len() >= FULL_BYTES && !state.is_over {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.is_over {
+            // the stream says so to the sender
+            return Taken::No;
+        }
+        state.queue.extend(pieces.into_iter().flatten());
+        let is_too_much = state.queue.len() > MOST_BYTES;
+        drop(state);
+        self.changed.notify_all();
+        if is_too_much {
+            Taken::TooMuch
+        } else {
+            Taken::Queued
+        }
+    }
+
+    /// Takes the end of our direction, if something is queued before it.
+    pub(super) fn take_end(&self) -> bool {
+        let mut state = lock(&self.state);
+        if !state.has_thread {
+            return false;
+        }
+        state.ends_by = Some(Instant::now() + LAST);
+        drop(state);
+        self.changed.notify_all();
+        true
+    }
+
+    /// Drops what is queued: nothing can be sent any more.
+    pub(super) fn give_up(&self) {
+        let mut state = lock(&self.state);
+        state.is_over = true;
+        state.queue = VecDeque::new();
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.state).queue.len()
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        lock(&self.state).pace
+    }
+
+    /// Sets the pace, and starts the thread that it needs.
+    pub(super) fn set(&self, pace: Pace, stream: Weak<Tapped>) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        if !state.has_thread && pace != Pace::Full && !state.is_over {
+            let builder = thread::Builder::new().name("fastwsh-pace".to_owned());
+            let run = move || {
+                if let Some(stream) = stream.upgrade() {
+                    stream.pacer().run(&stream);
+                }
+            };
+            builder.stack_size(128 * 1024).spawn(run)?;
+            state.has_thread = true;
+        }
+        state.pace = pace;
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn run(&self, stream: &Arc<Tapped>) {
+        let mut due = Instant::now();
+        let mut state = lock(&self.state);
+        loop {
+            let is_last = state.ends_by.is_some();
+            let rate = match state.pace {
+                _ if state.is_over => break,
+                _ if is_last => None,
+                Pace::Full => None,
+                Pace::Throttled(rate) => Some(rate),
+                Pace::Stalled => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    due = Instant::now();
+                    continue;
+                }
+            };
+            if state.queue.is_empty() {
+                if rate.is_none() {
+                    break;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                due = due.max(Instant::now());
+                continue;
+            }
+            let now = Instant::now();
+            if state.ends_by.is_some_and(|moment| moment <= now) {
+                // the peer does not read
+                state.is_over = true;
+                break;
+            }
+            if rate.is_some() && due > now {
+                state = wait(&self.changed, state, due - now);
+                continue;
+            }
+            let most = rate.map_or(64 * 1024, |rate| (rate / PIECES_PER_SECOND).max(1) as usize);
+            let piece: Vec<u8> = state.queue.iter().take(most).copied().collect();
+            drop(state);
+            let (sent, is_blocked) = match stream.depart(&piece, &[], Mode::NonBlocking) {
+                Ok(()) => (piece.len(), false),
+                Err((sent, error)) if error.kind() == io::ErrorKind::WouldBlock => (sent, true),
+                Err(_) => {
+                    self.give_up();
+                    (0, false)
+                }
+            };
+            if let Some(rate) = rate {
+                // at most a twentieth of the rate, so it fits
+                let sent = u32::try_from(sent).unwrap_or(rate);
+                due += Duration::from_secs_f64(f64::from(sent) / f64::from(rate));
+            }
+            state = lock(&self.state);
+            let length = state.queue.len();
+            state.queue.drain(..sent.min(length));
+            self.changed.notify_all();
+            if is_blocked {
+                state = wait(&self.changed, state, LOOK);
+            }
+        }
+        state.has_thread = false;
+        let (ends, was_cut) = (state.ends_by.is_some(), state.is_over);
+        state.queue = VecDeque::new();
+        drop(state);
+        self.changed.notify_all();
+        if ends && was_cut {
+            stream.inner().shutdown(Direction::Both);
+        } else if ends {
+            stream.inner().end_sending();
+        }
+    }
+}
+
+fn wait<'a>(
+    changed: &Condvar,
+    state: std::sync::MutexGuard<'a, State>,
+    time: Duration,
+) -> std::sync::MutexGuard<'a, State> {
+    changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+}

@@ -1,0 +1,439 @@
+//! One watched connection.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    net::SocketAddr,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, OnceLock, Weak,
+    },
+    time::Instant,
+};
+
+use super::{
+    inspector::Shared,
+    pace::Pace,
+    reader::{Reader, Surroundings},
+    tapped::Tapped,
+    timeline::{Frame, Record, Slice, Timeline},
+};
+use crate::{
+    connection::{Account, ByteStream, Transport},
+    locks::lock,
+    protocol::{
+        handshake::{opens, SWITCHING_PROTOCOLS},
+        head::RequestHead,
+        negotiate::PERMESSAGE_DEFLATE,
+    },
+};
+
+/// Bytes that a client may send before the answer to its opening handshake and that are shown.
+const EARLY_BYTES: usize = 64 * 1024;
+
+/// The longest answer to an opening handshake that is understood.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+
+/// The heads of an opening handshake, and what else is known of a connection from its beginning.
+#[derive(Debug)]
+pub struct Heads {
+    /// The path with its query.
+    pub resource: String,
+    /// The method of the request.
+    pub method: String,
+    /// The version of HTTP.
+    pub version: String,
+    /// The headers of the request.
+    pub request: Vec<(String, String)>,
+    /// Where the handler runs.
+    pub place: &'static str,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// The client's address.
+    pub peer: Option<SocketAddr>,
+    /// When the request came, in seconds since 1970.
+    pub started: f64,
+    answer: OnceLock<(u16, Vec<(String, String)>)>,
+}
+
+impl Heads {
+    pub(super) fn new(
+        head: &RequestHead,
+        resource: &str,
+        place: &'static str,
+        tls: bool,
+        peer: Option<SocketAddr>,
+        started: f64,
+    ) -> Self {
+        Self {
+            resource: resource.to_owned(),
+            method: head.method.clone(),
+            version: head.version.clone(),
+            request: head.headers.clone(),
+            place,
+            tls,
+            peer,
+            started,
+            answer: OnceLock::new(),
+        }
+    }
+
+    /// Status and headers of the answer, once it has been sent.
+    pub fn answer(&self) -> Option<(u16, &[(String, String)])> {
+        self.answer.get().map(|(status, headers)| (*status, &headers[..]))
+    }
+
+    /// A header of the answer, or nothing.
+    pub fn answered(&self, name: &str) -> &str {
+        let headers = self.answer().map_or(&[][..], |(_, headers)| headers);
+        let found = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+/// How a connection has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// When, in seconds since 1970.
+    pub time: f64,
+    /// What had been sent and received.
+    pub account: Account,
+}
+
+/// A connection that is watched from now on.
+#[derive(Debug)]
+pub struct Watched {
+    /// What is known of it.
+    pub subject: Arc<Subject>,
+    /// The stream to use in place of the socket.
+    pub stream: Arc<dyn ByteStream>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Subject {
+    /// Its number, from 1.
+    pub id: u64,
+    /// What is known of it from its beginning.
+    pub heads: Heads,
+    shared: Arc<Shared>,
+    transport: OnceLock<Weak<Transport>>,
+    stream: OnceLock<Weak<Tapped>>,
+    incoming: Mutex<Incoming>,
+    outgoing: Mutex<Outgoing>,
+    timeline: Mutex<Timeline>,
+    /// Whether messages may be compressed.
+    inflates: AtomicBool,
+    /// The arrival of the first message that has not been answered.
+    unanswered: Mutex<Option<Instant>>,
+    /// The message at which the connection is to be reset, counted from now; 0: none.
+    drop_at: AtomicU64,
+    /// Where frames from the inspector begin among the bytes that are sent.
+    by_hand: Mutex<VecDeque<u64>>,
+    ended: OnceLock<Ended>,
+    on_reset: OnceLock<OnReset>,
+}
+
+/// Called when the connection is reset from the inspector.
+struct OnReset(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for OnReset {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("OnReset")
+    }
+}
+
+#[derive(Debug)]
+struct Incoming {
+    reader: Reader,
+    /// Whether the opening handshake is over, so that what comes is frames.
+    is_open: bool,
+    early: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    reader: Reader,
+    /// The answer to the opening handshake, until it is complete.
+    answer: Option<Vec<u8>>,
+    /// What follows is frames.
+    is_open: bool,
+    /// Bytes so far.
+    bytes: u64,
+}
+
+impl Subject {
+    /// `answer_is_bytes`: the answer to the opening handshake is sent by the stream, as in HTTP/1.1.
+    pub(super) fn new(id: u64, heads: Heads, answer_is_bytes: bool, shared: Arc<Shared>) -> Self {
+        Self {
+            id,
+            heads,
+            shared,
+            transport: OnceLock::new(),
+            stream: OnceLock::new(),
+            incoming: Mutex::new(Incoming {
+                reader: Reader::new(true),
+                is_open: false,
+                early: Vec::new(),
+            }),
+            outgoing: Mutex::new(Outgoing {
+                reader: Reader::new(false),
+                answer: answer_is_bytes.then(Vec::new),
+                is_open: false,
+                bytes: 0,
+            }),
+            timeline: Mutex::default(),
+            inflates: AtomicBool::new(false),
+            unanswered: Mutex::new(None),
+            drop_at: AtomicU64::new(0),
+            by_hand: Mutex::default(),
+            ended: OnceLock::new(),
+            on_reset: OnceLock::new(),
+        }
+    }
+
+    /// Sets what must be done when the stream has been reset: whoever carries it must look.
+    pub fn set_on_reset(&self, act: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_reset.set(OnReset(Box::new(act)));
+    }
+
+    pub(super) fn was_reset(&self) {
+        if let Some(OnReset(act)) = self.on_reset.get() {
+            act();
+        }
+    }
+
+    pub(super) fn set_stream(&self, stream: &Arc<Tapped>) {
+        let _ = self.stream.set(Arc::downgrade(stream));
+    }
+
+    /// Says which connection it is.
+    pub fn set_transport(&self, transport: &Arc<Transport>) {
+        let _ = self.transport.set(Arc::downgrade(transport));
+    }
+
+    /// The connection, until its handler has ended.
+    pub fn transport(&self) -> Option<Arc<Transport>> {
+        self.transport.get().and_then(Weak::upgrade).filter(|_| self.ended().is_none())
+    }
+
+    /// How it has ended.
+    pub fn ended(&self) -> Option<&Ended> {
+        self.ended.get()
+    }
+
+    /// Notes that it has ended.
+    pub fn end(&self, account: Account) {
+        let time = self.shared.time(Instant::now());
+        if self.ended.set(Ended { time, account }).is_err() {
+            return;
+        }
+        let incoming = lock(&self.incoming).reader.end();
+        let outgoing = lock(&self.outgoing).reader.end();
+        let count = usize::from(incoming) + usize::from(outgoing);
+        self.shared.release_decompressors(count);
+        self.shared.note_ended(self.id);
+    }
+
+    /// Notes an answer to the opening handshake that is not among the bytes of the stream.
+    pub fn note_answer(&self, status: u16, headers: Vec<(String, String)>) {
+        self.answered(status, headers);
+        if opens(status) {
+            lock(&self.outgoing).is_open = true;
+            self.open();
+        }
+    }
+
+    fn answered(&self, status: u16, headers: Vec<(String, String)>) {
+        let _ = self.heads.answer.set((status, headers));
+        let extensions = self.heads.answered("Sec-WebSocket-Extensions");
+        self.inflates.store(extensions.contains(PERMESSAGE_DEFLATE), Ordering::SeqCst);
+    }
+
+    /// What comes is frames from now on, and so is what has come before.
+    fn open(&self) {
+        let mut incoming = lock(&self.incoming);
+        incoming.is_open = true;
+        let early = std::mem::take(&mut incoming.early);
+        incoming.reader.feed(&early, 0, &Around { subject: self, now: Instant::now() });
+    }
+
+    /// Takes bytes from the client. Returns the end of the message at which the connection is to be
+    /// reset, if that is among them.
+    pub(super) fn note_received(&self, bytes: &[u8]) -> Option<usize> {
+        let around = Around { subject: self, now: Instant::now() };
+        let mut incoming = lock(&self.incoming);
+        if !incoming.is_open {
+            let room = EARLY_BYTES.saturating_sub(incoming.early.len());
+            incoming.early.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            return None;
+        }
+        let drop_at = self.drop_at.load(Ordering::SeqCst);
+        let (end, messages) = incoming.reader.feed(bytes, drop_at, &around);
+        drop(incoming);
+        if drop_at > 0 {
+            let left = if end.is_some() { 0 } else { drop_at - messages };
+            let noted = Ordering::SeqCst;
+            // unless it has been set again meanwhile
+            let _ = self.drop_at.compare_exchange(drop_at, left, noted, noted);
+        }
+        if end.is_some() {
+            self.note("reset at this message, which the handler does not get");
+        }
+        end
+    }
+
+    /// Takes bytes that were sent.
+    pub(super) fn note_sent(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let around = Around { subject: self, now: Instant::now() };
+        let mut outgoing = lock(&self.outgoing);
+        let mut frames = bytes;
+        if let Some(answer) = &mut outgoing.answer {
+            let before = answer.len();
+            answer.extend_from_slice(bytes);
+            let from = before.saturating_sub(END_OF_HEAD.len() - 1);
+            let end = answer[from..].windows(END_OF_HEAD.len()).position(|it| it == END_OF_HEAD);
+            let Some(end) = end.map(|end| from + end + END_OF_HEAD.len()) else {
+                if answer.len() > ANSWER_BYTES {
+                    // whatever the handler sends, it is no answer
+                    outgoing.answer = None;
+                }
+                return;
+            };
+            let head = outgoing.answer.take().unwrap_or_default();
+            let (status, headers) = parse_answer(&head[..end]);
+            self.answered(status, headers);
+            outgoing.bytes += (end - before) as u64;
+            outgoing.is_open = status == SWITCHING_PROTOCOLS;
+            frames = &bytes[end - before..];
+            if outgoing.is_open {
+                self.open();
+            }
+        }
+        if outgoing.is_open {
+            let start = outgoing.bytes;
+            outgoing.bytes += frames.len() as u64;
+            outgoing.reader.feed_at(start, frames, &around);
+        }
+    }
+
+    /// Notes that what is sent next is from the inspector. The caller has locked the sending half of
+    /// the connection, and nothing is held back there.
+    pub fn mark_by_hand(&self) {
+        let waiting = self.stream.get().and_then(Weak::upgrade);
+        let waiting = waiting.map_or(0, |stream| stream.pacer().waiting() as u64);
+        let start = lock(&self.outgoing).bytes + waiting;
+        lock(&self.by_hand).push_back(start);
+    }
+
+    /// Adds a line to the timeline.
+    pub fn note(&self, text: &str) {
+        self.push(Instant::now(), Record::Note(text.into()));
+    }
+
+    fn push(&self, now: Instant, record: Record) {
+        let bytes = lock(&self.timeline).push(self.shared.time(now), record);
+        self.shared.took(bytes);
+    }
+
+    /// Records of its timeline, see [`Timeline::slice`].
+    pub fn records(&self, after: u64, most: usize, data_bytes: usize) -> Slice {
+        lock(&self.timeline).slice(after, most, data_bytes)
+    }
+
+    pub(super) fn timeline_bytes(&self) -> usize {
+        lock(&self.timeline).bytes()
+    }
+
+    /// See [`Timeline::shrink`].
+    pub(super) fn shrink(&self, limit: usize) -> (usize, u64) {
+        lock(&self.timeline).shrink(limit)
+    }
+
+    /// Bytes that wait here because the connection is slowed down.
+    pub fn slowed_bytes(&self) -> usize {
+        self.live_stream().map_or(0, |stream| stream.pacer().waiting())
+    }
+
+    /// How fast it sends.
+    pub fn pace(&self) -> Pace {
+        self.live_stream().map(|stream| stream.pacer().pace()).unwrap_or_default()
+    }
+
+    /// Sets how fast it sends. Returns `false` if it has ended.
+    ///
+    /// # Errors
+    /// If there is no thread for that.
+    pub fn set_pace(&self, pace: Pace) -> io::Result<bool> {
+        self.live_stream().map_or(Ok(false), |stream| stream.set_pace(pace).map(|()| true))
+    }
+
+    /// Resets the connection at the `count`th message from now on; 0: does not.
+    pub fn drop_at(&self, count: u64) {
+        self.drop_at.store(count, Ordering::SeqCst);
+    }
+
+    fn live_stream(&self) -> Option<Arc<Tapped>> {
+        self.stream.get().and_then(Weak::upgrade).filter(|_| self.ended().is_none())
+    }
+}
+
+/// Reads the head of an answer; what cannot be understood is left out.
+fn parse_answer(head: &[u8]) -> (u16, Vec<(String, String)>) {
+    let text = String::from_utf8_lossy(head);
+    let mut lines = text.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let headers = lines.filter_map(|line| line.split_once(':'));
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+    (status.unwrap_or_default(), headers.collect())
+}
+
+struct Around<'a> {
+    subject: &'a Subject,
+    now: Instant,
+}
+
+impl Surroundings for Around<'_> {
+    fn inflates(&self) -> bool {
+        self.subject.inflates.load(Ordering::SeqCst)
+    }
+
+    fn has_room(&self) -> bool {
+        self.subject.ended().is_none() && self.subject.shared.take_decompressor()
+    }
+
+    fn begins(&self, position: u64) -> bool {
+        let mut by_hand = lock(&self.subject.by_hand);
+        let mut is_by_hand = false;
+        while by_hand.front().is_some_and(|start| *start <= position) {
+            is_by_hand = by_hand.pop_front() == Some(position);
+        }
+        is_by_hand
+    }
+
+    fn frame(&self, frame: Frame) {
+        let is_control = frame.first & 0x08 != 0;
+        if !is_control && frame.received {
+            if frame.first & 0x80 != 0 {
+                lock(&self.subject.unanswered).get_or_insert(self.now);
+            }
+        } else if !is_control && !frame.by_hand {
+            if let Some(arrival) = lock(&self.subject.unanswered).take() {
+                self.subject.shared.latency.note(self.now.saturating_duration_since(arrival));
+            }
+        }
+        self.subject.push(self.now, Record::Frame(frame));
+    }
+
+    fn lost(&self, received: bool) {
+        let who = if received { "the client" } else { "the server" };
+        self.subject.note(&format!(
+            "what {who} sends from here on cannot be shown: it begins with no frame header"
+        ));
+    }
+}

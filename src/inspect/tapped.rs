@@ -1,0 +1,163 @@
+//! The stream around a watched connection's socket: it passes bytes on, and tells its [`Subject`] of
+//! them.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Weak,
+    },
+};
+
+use super::{
+    pace::{Pace, Pacer, Taken},
+    subject::Subject,
+};
+use crate::connection::{ByteStream, Direction, Mode, ReadinessSource, SendResult};
+
+/// A stream that is watched.
+#[derive(Debug)]
+pub(super) struct Tapped {
+    inner: Arc<dyn ByteStream>,
+    subject: Arc<Subject>,
+    pacer: Pacer,
+    /// Whether the pacer has been used, so that most sends need no lock.
+    is_paced: AtomicBool,
+    this: Weak<Self>,
+}
+
+impl Tapped {
+    pub(super) fn new(inner: Arc<dyn ByteStream>, subject: Arc<Subject>) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            inner,
+            subject,
+            pacer: Pacer::default(),
+            is_paced: AtomicBool::new(false),
+            this: this.clone(),
+        })
+    }
+
+    pub(super) fn inner(&self) -> &dyn ByteStream {
+        &*self.inner
+    }
+
+    pub(super) fn pacer(&self) -> &Pacer {
+        &self.pacer
+    }
+
+    pub(super) fn set_pace(&self, pace: Pace) -> io::Result<()> {
+        self.is_paced.store(true, Ordering::SeqCst);
+        self.pacer.set(pace, self.this.clone())
+    }
+
+    /// Sends, and tells the subject of what was sent.
+    pub(super) fn depart(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
+        let result = self.inner.send(first, second, mode);
+        let sent = match &result {
+            Ok(()) => first.len() + second.len(),
+            Err((sent, _)) => *sent,
+        };
+        let of_first = sent.min(first.len());
+        self.subject.note_sent(&first[..of_first]);
+        self.subject.note_sent(&second[..(sent - of_first).min(second.len())]);
+        result
+    }
+
+    /// Tells the subject of what was received, and returns how much of it the handler may have.
+    fn arrived(&self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(end) = self.subject.note_received(bytes) else { return Ok(bytes.len()) };
+        self.reset();
+        // without its last byte the message never comes; those before it do
+        match end.saturating_sub(1) {
+            0 => Err(io::ErrorKind::ConnectionReset.into()),
+            count => Ok(count),
+        }
+    }
+}
+
+impl ByteStream for Tapped {
+    fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
+        let before = buffer.len();
+        let count = self.inner.receive(buffer, mode)?;
+        if count == 0 {
+            return Ok(0);
+        }
+        let arrived = self.arrived(&buffer[before..]);
+        buffer.truncate(before + arrived.as_ref().copied().unwrap_or_default());
+        arrived
+    }
+
+    fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
+        match self.inner.receive_slice(target, mode)? {
+            0 => Ok(0),
+            count => self.arrived(&target[..count]),
+        }
+    }
+
+    fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
+        if self.is_paced.load(Ordering::Relaxed) && !(first.is_empty() && second.is_empty()) {
+            match self.pacer.take([first, second], mode) {
+                Taken::No => {}
+                Taken::Queued => return Ok(()),
+                Taken::TooMuch => {
+                    self.subject.note("reset: more than 16 MiB waited for the slow connection");
+                    self.reset();
+                    return Err((0, io::ErrorKind::ConnectionReset.into()));
+                }
+            }
+        }
+        self.depart(first, second, mode)
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.inner.has_unsent()
+    }
+
+    fn buffers_input(&self) -> bool {
+        self.inner.buffers_input()
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.inner.peer()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+
+    fn has_unread(&self) -> bool {
+        self.inner.has_unread()
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        self.inner.is_peer_gone()
+    }
+
+    fn traffic(&self) -> (u64, u64) {
+        self.inner.traffic()
+    }
+
+    fn end_sending(&self) {
+        if !(self.is_paced.load(Ordering::SeqCst) && self.pacer.take_end()) {
+            self.inner.end_sending();
+        }
+    }
+
+    fn shutdown(&self, direction: Direction) {
+        if direction != Direction::Receiving {
+            self.pacer.give_up();
+        }
+        self.inner.shutdown(direction);
+    }
+
+    fn reset(&self) {
+        self.pacer.give_up();
+        self.inner.reset();
+        self.subject.was_reset();
+    }
+
+    fn readiness(&self) -> ReadinessSource<'_> {
+        self.inner.readiness()
+    }
+}
