@@ -114,6 +114,8 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config =
         builder.with_single_cert(certificates, key).map_err(|error| unusable(files, &error))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // sessions that clients keep, however many they are; a resumed handshake signs nothing
+    config.ticketer = ring::Ticketer::new().map_err(|error| unusable(files, &error))?;
     Ok(Arc::new(config))
 }
 

@@ -1,14 +1,22 @@
 """TLS of the client: whom it trusts, and sentences for what is wrong."""
 
 import os
+import re
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
 import fastwsh
+from client_support import accept_value
 from conftest import Server, StartServer, WriteHandler, clean_environment
 from wire import DEADLINE_SECONDS
 
@@ -152,3 +160,62 @@ def test_plain_text_server_on_a_wss_url(start_server: StartServer):
 def test_tls_server_on_a_ws_url(server: Server):
     with pytest.raises(fastwsh.ConnectError, match="expects TLS: use wss://"):
         fastwsh.connect(server.url("/echo"))
+
+
+@pytest.fixture
+def listener(authority: trustme.CA) -> Iterator[tuple[str, list[bool | None], ssl.SSLContext]]:
+    """A TLS server that accepts two connections and says which of them resumed a session."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    resumed: list[bool | None] = []
+
+    def serve() -> None:
+        for _ in range(2):
+            with suppress(OSError), listening.accept()[0] as plain:
+                plain.settimeout(DEADLINE_SECONDS)
+                with context.wrap_socket(plain, server_side=True) as tls:
+                    request = tls.recv(4096)
+                    resumed.append(tls.session_reused)
+                    key = re.search(rb"(?i)sec-websocket-key: *(\S+)", request)
+                    assert key
+                    tls.sendall(
+                        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                        b"Connection: Upgrade\r\nSec-WebSocket-Accept: "
+                        + accept_value(key[1].decode()).encode()
+                        + b"\r\n\r\n\x88\x02\x03\xe8"
+                    )
+                    while tls.recv(4096):
+                        pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(DEADLINE_SECONDS)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"wss://127.0.0.1:{listening.getsockname()[1]}/", resumed, context
+        thread.join(DEADLINE_SECONDS)
+    assert not thread.is_alive()
+
+
+def visit(url: str, **options: Any) -> None:
+    with fastwsh.connect(url, **options) as client, suppress(fastwsh.ConnectionClosed):
+        client.recv(DEADLINE_SECONDS)
+
+
+def test_second_connection_resumes_the_session(
+    listener: tuple[str, list[bool | None], ssl.SSLContext], ca_file: Path
+):
+    url, resumed, _ = listener
+    visit(url, ca_file=ca_file)
+    visit(url, ca_file=ca_file)
+    assert resumed == [False, True]
+
+
+def test_authorities_that_have_changed_count_at_once(
+    listener: tuple[str, list[bool | None], ssl.SSLContext], ca_file: Path
+):
+    url, resumed, _ = listener
+    visit(url, ca_file=ca_file)
+    trustme.CA().cert_pem.write_to_path(str(ca_file))
+    with pytest.raises(fastwsh.ConnectError, match="unknown authority"):
+        fastwsh.connect(url, ca_file=ca_file)
+    assert resumed == [False]

@@ -385,3 +385,28 @@ ENCRYPTED_KEY = """\
 MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBAAAAAAAAAAAAAAAAAA
 -----END ENCRYPTED PRIVATE KEY-----
 """
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_session_is_resumed_however_many_others_there_were(
+    start_server: StartServer, authority: trustme.CA, version: ssl.TLSVersion
+):
+    server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
+    context = trusting(authority)
+    context.maximum_version = version
+
+    def visit(session: ssl.SSLSession | None = None) -> tuple[bool | None, ssl.SSLSession | None]:
+        plain = socket.create_connection((HOST, server.port), DEADLINE_SECONDS)
+        with context.wrap_socket(plain, server_hostname=HOST, session=session) as tls:
+            # with TLS 1.3, tickets come behind the handshake
+            tls.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert tls.recv(4096).startswith(b"HTTP/1.1 404 ")
+            return tls.session_reused, tls.session
+
+    was_resumed, session = visit()
+    assert not was_resumed
+    # more than a server keeps in memory by default
+    for _ in range(260):
+        plain = socket.create_connection((HOST, server.port), DEADLINE_SECONDS)
+        context.wrap_socket(plain, server_hostname=HOST).close()
+    assert visit(session)[0]

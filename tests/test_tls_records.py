@@ -41,6 +41,7 @@ class Records:
 
     def __init__(self, connection: socket.socket, tls: ssl.SSLContext, *, server: bool) -> None:
         self._socket = connection
+        self.received = bytearray()
         # one thread may write while another one reads
         self._lock = threading.Lock()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -58,9 +59,18 @@ class Records:
 
     def _receive(self) -> bool:
         data = self._socket.recv(65536)
+        self.received += data
         with self._lock:
             self._incoming.write(data)
         return bool(data)
+
+    def lengths(self) -> list[int]:
+        """Return the lengths of the records in `received`, which is complete."""
+        found, at = [], 0
+        while at < len(self.received):
+            found.append(int.from_bytes(self.received[at + 3 : at + 5], "big"))
+            at += 5 + found[-1]
+        return found
 
     def write(self, data: bytes, sizes: Callable[[], int]) -> None:
         """Put data into records, which wait for `send`."""
@@ -156,6 +166,18 @@ class TestServer:
             echoed = b"".join(encode_frame(2, message, mask=None) for message in sent)
             assert records.read_exactly(len(echoed)) == echoed
 
+    @pytest.mark.parametrize(("size", "count"), [(5, 1), (5_000, 1), (16_000, 1), (65_536, 5)])
+    def test_header_and_payload_share_records(
+        self, port: int, certificate: tuple[Path, trustme.CA], size: int, count: int
+    ):
+        with opened(port, certificate[1]) as records:
+            records.received.clear()
+            records.write(encode_frame(2, b"x" * size), lambda: 16384)
+            records.send()
+            echoed = encode_frame(2, b"x" * size, mask=None)
+            assert records.read_exactly(len(echoed)) == echoed
+            assert len(records.lengths()) == count
+
     @pytest.mark.parametrize("seed", range(6))
     def test_any_sizes(self, port: int, certificate: tuple[Path, trustme.CA], seed: int):
         chance = random.Random(seed)
@@ -228,8 +250,10 @@ def test_client(certificate: tuple[Path, trustme.CA], seed: int):
             frames = b"".join(encode_frame(2, message, mask=None) for message in sent)
             records.write(answer + frames, lambda: chance.choice(sizes))
             records.send()
-            while records.read():
-                pass
+            # the client's close frame
+            assert records.read()
+            records.write(encode_frame(8, b"", mask=None), lambda: 16384)
+            records.send()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=serve, args=(listener,))

@@ -1,6 +1,12 @@
 //! TLS of a client: how it checks the server, and its own certificate.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    ffi::OsString,
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime},
+};
 
 use rustls::{
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -11,13 +17,14 @@ use rustls::{
 
 use super::error::ConnectError;
 use crate::{
+    locks::lock,
     os_error::describe_handshake,
     tls_error::{cause, describe_certificate, is_record, Peer},
     tls_files::{describe_own, read_certificates, read_key, TlsError},
 };
 
 /// How a client uses TLS.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsOptions {
     /// How the server's certificate is judged.
     pub verification: Verification,
@@ -28,7 +35,7 @@ pub struct TlsOptions {
 }
 
 /// How the server's certificate is judged.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verification {
     /// By the CA certificates in this file, or without a file by those of the system, which
     /// `SSL_CERT_FILE` and `SSL_CERT_DIR` may replace.
@@ -40,11 +47,76 @@ pub enum Verification {
 /// The name of HTTP/2 over TLS (RFC 9113 3.2).
 pub(super) const HTTP2: &[u8] = b"h2";
 
-/// Reads the files. `http2`: ask for HTTP/2 and nothing else.
+/// How long what was read counts. The system's certificates may be in hundreds of files, of which
+/// nobody looks at each again.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// How many there are; a program that uses more reads some of them again.
+const KEPT: usize = 8;
+
+/// What was read, the last used first. Reading and parsing the system's certificates takes longer than
+/// the rest of a connection together, and sessions are resumed only within one configuration.
+static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
+
+struct Loaded {
+    source: Source,
+    since: Instant,
+    config: Arc<ClientConfig>,
+}
+
+/// All that a configuration depends on, but the content of the system's certificates.
+#[derive(PartialEq, Eq)]
+struct Source {
+    verification: Verification,
+    identity: Option<(PathBuf, PathBuf)>,
+    http2: bool,
+    /// Time of modification and length of each named file.
+    files: Vec<Option<(SystemTime, u64)>>,
+    /// Variables that say where the system's certificates are.
+    variables: [Option<OsString>; 2],
+}
+
+impl Source {
+    fn of(options: &TlsOptions, http2: bool) -> Self {
+        let TlsOptions { verification, identity, .. } = options.clone();
+        let authorities = match &verification {
+            Verification::Authorities(file) => file.as_ref(),
+            Verification::Off => None,
+        };
+        let own = identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        let state = |file: &PathBuf| {
+            let metadata = fs::metadata(file).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        };
+        let files = authorities.into_iter().chain(own).map(state).collect();
+        let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+        Self { verification, identity, http2, files, variables }
+    }
+}
+
+/// Returns the configuration, read not long ago. `http2`: ask for HTTP/2 and nothing else.
 ///
 /// # Errors
 /// A sentence that names the file and the remedy.
 pub(super) fn load(options: &TlsOptions, http2: bool) -> Result<Arc<ClientConfig>, ConnectError> {
+    let source = Source::of(options, http2);
+    let mut loaded = lock(&LOADED);
+    loaded.retain(|entry| entry.since.elapsed() < FRESH);
+    if let Some(place) = loaded.iter().position(|entry| entry.source == source) {
+        loaded[..=place].rotate_right(1);
+        return Ok(loaded[0].config.clone());
+    }
+    drop(loaded);
+    let config = read(options, http2)?;
+    let entry = Loaded { source, since: Instant::now(), config: config.clone() };
+    let mut loaded = lock(&LOADED);
+    loaded.insert(0, entry);
+    loaded.truncate(KEPT);
+    Ok(config)
+}
+
+/// Reads the files.
+fn read(options: &TlsOptions, http2: bool) -> Result<Arc<ClientConfig>, ConnectError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

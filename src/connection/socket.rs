@@ -26,9 +26,6 @@ use self::{
 use super::byte_stream::{ByteStream, Direction, Mode, ReadinessSource, SendResult};
 use crate::system::Native;
 
-/// The plain text of a record is at most this long (RFC 8446 5.1).
-const MAX_PLAIN: usize = 16 * 1024;
-
 /// A plain TCP (or Unix) connection.
 #[derive(Debug)]
 pub struct PlainSocket(Socket);
@@ -183,27 +180,26 @@ impl ByteStream for PlainSocket {
 
 impl ByteStream for TlsSocket {
     fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
-        let received = self.tls.receive(&self.socket.descriptor, buffer, mode);
+        let received = self.tls.receive(&self.socket.descriptor, mode, &mut |plain| {
+            let count = plain.len().min(buffer.capacity() - buffer.len());
+            buffer.extend_from_slice(&plain[..count]);
+            count
+        });
         self.socket.note_received(received)
     }
 
     fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
-        let mut plain = Vec::with_capacity(target.len().min(MAX_PLAIN));
-        let received = self.tls.receive(&self.socket.descriptor, &mut plain, mode)?;
-        let count = received.min(target.len());
-        target[..count].copy_from_slice(&plain[..count]);
-        self.socket.note_received(Ok(count))
+        let received = self.tls.receive(&self.socket.descriptor, mode, &mut |plain| {
+            let count = plain.len().min(target.len());
+            target[..count].copy_from_slice(&plain[..count]);
+            count
+        });
+        self.socket.note_received(received)
     }
 
     fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
         let Socket { descriptor, sent: total, .. } = &self.socket;
-        self.tls.send(descriptor, first, mode, total)?;
-        if second.is_empty() {
-            return Ok(());
-        }
-        self.tls
-            .send(descriptor, second, mode, total)
-            .map_err(|(sent, error)| (first.len() + sent, error))
+        self.tls.send(descriptor, (first, second), mode, total)
     }
 
     fn has_unsent(&self) -> bool {

@@ -104,7 +104,8 @@ impl<S: System> Descriptor<S> {
         self.send_all(rest, mode, total).map_err(behind(before))
     }
 
-    fn send(&self, pieces: &[IoSlice<'_>], mode: Mode) -> io::Result<usize> {
+    /// Sends what the kernel takes of the pieces.
+    pub(super) fn send(&self, pieces: &[IoSlice<'_>], mode: Mode) -> io::Result<usize> {
         let flags = match mode {
             Mode::NonBlocking => SendFlags::DONTWAIT,
             Mode::Blocking => SendFlags::empty(),

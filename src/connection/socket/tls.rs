@@ -1,7 +1,7 @@
 //! TLS on a connected socket: makes records, sends them in order, and reads them.
 
 use std::{
-    io::{self, BufRead, Write},
+    io::{self, BufRead, IoSlice, Write},
     sync::Mutex,
 };
 
@@ -14,8 +14,12 @@ use crate::{
     system::Native,
 };
 
-/// The most plain text to encrypt at a time: a few records, so that memory stays small.
-const ENCRYPT_AT_ONCE: usize = 64 * 1024;
+/// The most plain text to encrypt at a time: a few records, so that memory stays small. A message of
+/// 64 KiB and its header are sent at once.
+const ENCRYPT_AT_ONCE: usize = 80 * 1024;
+
+/// What is allocated for records stays so if it is at most this.
+const SMALL: usize = 4 * 1024;
 
 /// The TLS side of a connection.
 #[derive(Debug)]
@@ -28,7 +32,8 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn new(mut connection: Connection) -> Self {
+        connection.set_buffer_limit(Some(ENCRYPT_AT_ONCE));
         Self {
             connection: Mutex::new(Box::new(connection)),
             wire: Mutex::default(),
@@ -53,24 +58,25 @@ impl Tls {
     pub(super) fn end_sending(&self, socket: &Descriptor<Native>) {
         lock(&self.connection).send_close_notify();
         // a peer that does not read does not get it
-        let _ = self.send(socket, &[], Mode::NonBlocking, &Count::default());
+        let _ = self.send(socket, (&[], &[]), Mode::NonBlocking, &Count::default());
     }
 
+    /// Receives plain text; `take` copies it and returns how much of it.
     pub(super) fn receive(
         &self,
         socket: &Descriptor<Native>,
-        buffer: &mut Vec<u8>,
         mode: Mode,
+        take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> io::Result<usize> {
         let mut records = lock(&self.records);
         loop {
             let mut connection = lock(&self.connection);
-            let mut read = take_plain(&mut connection, buffer);
+            let mut read = take_plain(&mut connection, take);
             // rustls buffers only little plain text, and accepts no record while it holds more. So
             // take the plain text out first, and then decrypt only until there is some again.
             if matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
                 let decrypted = decrypt(&mut connection, &mut records);
-                read = decrypted.and_then(|()| take_plain(&mut connection, buffer));
+                read = decrypted.and_then(|()| take_plain(&mut connection, take));
             }
             let owes = connection.wants_write();
             drop(connection);
@@ -96,33 +102,40 @@ impl Tls {
         }
     }
 
+    /// Sends two pieces, usually a frame's header and its payload, as if they were one: a header in
+    /// a record and a segment of its own would cost as much again as a small message.
     pub(super) fn send(
         &self,
         socket: &Descriptor<Native>,
-        bytes: &[u8],
+        (first, second): (&[u8], &[u8]),
         mode: Mode,
         count: &Count,
     ) -> SendResult {
+        let total = first.len() + second.len();
         let mut wire = lock(&self.wire);
         let mut sent = 0;
         loop {
             push_wire(socket, &mut wire, mode).map_err(|error| (sent, error))?;
-            let piece = &bytes[sent..bytes.len().min(sent + ENCRYPT_AT_ONCE)];
             let mut connection = lock(&self.connection);
-            let taken = connection.writer().write(piece).map_err(|error| (sent, error))?;
+            let taken =
+                encrypt(&mut connection, first, second, sent).map_err(|error| (sent, error))?;
+            let mut onward = Onward { socket, wire: &mut wire, error: None };
             while connection.wants_write() {
-                connection.write_tls(&mut *wire).map_err(|error| (sent, error))?;
+                connection.write_tls(&mut onward).map_err(|error| (sent, error))?;
             }
             drop(connection);
             // bytes count as sent as soon as they are encrypted, because a record cannot be taken
             // back
             sent += taken;
             count.add(taken);
+            if let Some(error) = onward.error {
+                return Err((sent, error));
+            }
             match push_wire(socket, &mut wire, mode) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent == bytes.len() => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent == total => {}
                 other => other.map_err(|error| (sent, error))?,
             }
-            if sent == bytes.len() {
+            if sent == total {
                 return Ok(());
             }
         }
@@ -142,12 +155,66 @@ impl Tls {
     }
 }
 
+/// Makes records of what comes after the first `sent` bytes; returns how many bytes are in them.
+fn encrypt(
+    connection: &mut Connection,
+    first: &[u8],
+    second: &[u8],
+    sent: usize,
+) -> io::Result<usize> {
+    let of_first = sent.min(first.len());
+    let (first, second) = (&first[of_first..], &second[sent - of_first..]);
+    let first = &first[..first.len().min(ENCRYPT_AT_ONCE)];
+    let second = &second[..second.len().min(ENCRYPT_AT_ONCE - first.len())];
+    match (first, second) {
+        ([], only) | (only, []) => connection.writer().write(only),
+        _ => connection.writer().write_vectored(&[IoSlice::new(first), IoSlice::new(second)]),
+    }
+}
+
+/// Passes records on to the kernel, and keeps what it does not take now.
+struct Onward<'a> {
+    socket: &'a Descriptor<Native>,
+    wire: &'a mut Vec<u8>,
+    /// Why nothing more can be sent.
+    error: Option<io::Error>,
+}
+
+impl Write for Onward<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut taken = 0;
+        if self.wire.is_empty() && self.error.is_none() {
+            match self.socket.send(pieces, Mode::NonBlocking) {
+                Ok(count) => taken = count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => self.error = Some(error),
+            }
+        }
+        for piece in pieces {
+            let sent = taken.min(piece.len());
+            self.wire.extend_from_slice(&piece[sent..]);
+            taken -= sent;
+        }
+        Ok(pieces.iter().map(|piece| piece.len()).sum())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Takes decrypted plain text; 0 if the peer has sent `close_notify`.
-fn take_plain(connection: &mut Connection, buffer: &mut Vec<u8>) -> io::Result<usize> {
+fn take_plain(
+    connection: &mut Connection,
+    take: &mut dyn FnMut(&[u8]) -> usize,
+) -> io::Result<usize> {
     let mut reader = connection.reader();
     let plain = reader.fill_buf()?;
-    let count = plain.len().min(buffer.capacity() - buffer.len());
-    buffer.extend_from_slice(&plain[..count]);
+    let count = if plain.is_empty() { 0 } else { take(plain) };
     reader.consume(count);
     Ok(count)
 }
@@ -171,7 +238,7 @@ fn push_wire(socket: &Descriptor<Native>, wire: &mut Vec<u8>, mode: Mode) -> io:
     match socket.send_all(wire, mode, &Count::default()) {
         Ok(()) => {
             wire.clear();
-            wire.shrink_to(ENCRYPT_AT_ONCE);
+            wire.shrink_to(SMALL);
             Ok(())
         }
         Err((sent, error)) => {
