@@ -2,23 +2,19 @@
 
 import asyncio
 import contextlib
-import gc
 import json
-import signal
 import socket
 import threading
 import time
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import redis
-import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backplane_support import free_port, nats_server, redis_server
+from backplane_support import nats_server, redis_server
 from fastwsh.backplane import engines
 from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
 from fastwsh.backplane.link import JOINED, LEFT, PUBLISHED, Link
@@ -348,56 +344,6 @@ def test_engine_that_comes_back_leaves_a_gap(tmp_path: Path):
         ann.wait_until_heard_by(bob, "t")
         assert len(gaps) == 1
         assert gaps[0][1] >= 3
-
-
-def test_engine_that_is_frozen(tmp_path: Path):
-    with redis_server(tmp_path) as engine, linked(engine.url, "bob") as (bob, _):
-        bob.join("t")
-        bob.wait_for(lambda bob: bob.is_connected)
-        engine.send_signal(signal.SIGSTOP)
-        bob.wait_for(lambda bob: not bob.is_connected)
-        engine.send_signal(signal.SIGCONT)
-        bob.wait_for(lambda bob: bob.is_connected)
-
-
-@contextlib.contextmanager
-def redis_server_with_tls(folder: Path) -> Iterator[str]:
-    """A server with a certificate of its own authority; its URL."""
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    certificate.private_key_pem.write_to_path(folder / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    port = free_port()
-    files = {
-        "--tls-cert-file": "cert.pem",
-        "--tls-key-file": "key.pem",
-        "--tls-ca-cert-file": "ca.pem",
-    }
-    options = [word for name, file in files.items() for word in (name, str(folder / file))]
-    with redis_server(folder, "--tls-port", str(port), "--tls-auth-clients", "no", *options):
-        yield f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={folder}/ca.pem"
-
-
-def test_engine_with_tls(tmp_path: Path):
-    with (
-        redis_server_with_tls(tmp_path) as url,
-        linked(url, "ann") as (ann, _),
-        linked(url, "bob") as (bob, _),
-    ):
-        bob.join("t")
-        ann.wait_until_heard_by(bob, "t")
-
-
-def test_link_that_stops_while_it_subscribes_leaves_no_socket(tmp_path: Path):
-    with redis_server_with_tls(tmp_path) as url, warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always", ResourceWarning)
-        for _ in range(8):
-            with linked(url, "ann") as (ann, _):
-                ann.wait_for(lambda ann: ann.is_connected)
-                ann.join("t")
-        gc.collect()
-    assert found == []
 
 
 def test_cluster_with_sharded_channels(tmp_path: Path):

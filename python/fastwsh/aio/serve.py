@@ -42,6 +42,8 @@ class Server(DelegatedTopics):
         given: Its options.
     """
 
+    _server: "_ServerInLoop"
+
     def __init__(
         self, server: "_ServerInLoop", dispatcher: SourcesDispatcher, given: argparse.Namespace
     ) -> None:
