@@ -38,7 +38,7 @@ BROWSERS = {
     "chromium-driver": "chromedriver",
     "firefox-esr": "firefox-esr",
 }
-TOOLS = {"curl": "curl", "nodejs": "node", "npm": "npm"}
+TOOLS = {"curl": "curl", "nodejs": "node", "npm": "npm", "valgrind": "valgrind"}
 WEB_SERVERS = {name: name for name in ("apache2", "caddy", "haproxy", "nginx")}
 MESSAGE_SERVERS = {name: name for name in ("nats-server", "redis-server")}
 
@@ -275,6 +275,7 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
         ("mypy", [python, "-m", "mypy"]),
         ("stubtest", [python, "-m", "mypy.stubtest", "fastwsh._core"]),
         ("mkdocs build", [python, "-m", "mkdocs", "build", "--quiet", "--strict"]),
+        ("instructions per message", [python, "benches/instructions.py"]),
         ("pytest", [python, "-m", "pytest", *(arguments or _IN_PARALLEL)]),
     ]
     # The theme's word about the future of mkdocs is not for each run.

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+import certificate
 import uvloop
 from aiohttp import WSMsgType, web
 
@@ -25,7 +26,10 @@ async def main() -> None:
     app.router.add_get("/echo", echo)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", int(sys.argv[1]), backlog=4096).start()
+    site = web.TCPSite(
+        runner, "127.0.0.1", int(sys.argv[1]), backlog=4096, ssl_context=certificate.context()
+    )
+    await site.start()
     await asyncio.Future()
 
 

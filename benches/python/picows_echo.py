@@ -5,6 +5,7 @@ Text becomes `str` and is encoded again, as it would for a handler that looks at
 
 import sys
 
+import certificate
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
@@ -25,7 +26,9 @@ class Echo(WSListener):
 
 async def main() -> None:
     """Serve for ever."""
-    server = await ws_create_server(lambda _: Echo(), "127.0.0.1", int(sys.argv[1]))
+    server = await ws_create_server(
+        lambda _: Echo(), "127.0.0.1", int(sys.argv[1]), ssl=certificate.context()
+    )
     async with server:
         await server.serve_forever()
 

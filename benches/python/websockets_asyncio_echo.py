@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+import certificate
 from websockets.asyncio.server import ServerConnection, serve
 
 
@@ -14,7 +15,8 @@ async def echo(connection: ServerConnection) -> None:
 
 async def main() -> None:
     """Serve for ever."""
-    async with serve(echo, "127.0.0.1", int(sys.argv[1]), max_size=None):
+    tls = certificate.context()
+    async with serve(echo, "127.0.0.1", int(sys.argv[1]), max_size=None, ssl=tls):
         await asyncio.Future()
 
 
