@@ -292,3 +292,24 @@ class TestProcessorsOfAHandler:
         with opened(server, PATH, offer("x-mirror")) as client:
             client.send_frame(TEXT, b"ab")
             assert client.read_frame() == Frame(TEXT, b"ab")
+
+    @pytest.mark.parametrize("is_replaced", [False, True], ids=["appended", "replaced"])
+    def test_filters_that_come_between_messages_are_called(self, serve, is_replaced: bool) -> None:
+        change = "{0} = [Reverse()]" if is_replaced else "{0}.append(Reverse())"
+        names = ("incoming_message_filters", "outgoing_message_filters")
+        lines = [
+            "text = request.ws_stream.receive_message()",
+            "request.ws_stream.send_message(text)",
+            "stream = getattr(request.ws_stream, 'blocking', request.ws_stream)",
+            *(change.format(f"stream._options.{name}") for name in names),
+            "text = request.ws_stream.receive_message()",
+            "request.ws_stream.send_message('<%s>' % text)",
+        ]
+        body = extra_handshake("pass", "\n".join(lines)).replace(
+            "def web_socket_do_extra_handshake", FILTERS
+        )
+        server = serve(body)
+        with opened(server) as client:
+            for text, answered in ((b"ab", b"ab"), (b"ab", b">ab<")):
+                client.send_frame(TEXT, text)
+                assert client.read_frame() == Frame(TEXT, answered)

@@ -28,7 +28,8 @@ impl Budget {
     }
 
     /// Uses a part of the budget, and returns whether something was left. Most coroutines wait
-    /// after a message or two, so the clock is read only from the third message on.
+    /// after a message or two, so the clock is read only from the third message on, and then for
+    /// every second one.
     pub fn spend(&self) -> bool {
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);
@@ -38,7 +39,7 @@ impl Budget {
                 self.slice.begin_again();
                 true
             }
-            _ => left > 0 && !self.slice.is_over(),
+            used => left > 0 && (used % 2 == 1 || !self.slice.is_over()),
         }
     }
 }

@@ -161,7 +161,8 @@ impl Transport {
 
     /// Makes the flusher watch this connection.
     fn watch(self: &Arc<Self>) {
-        if !self.watched.swap(true, Ordering::Relaxed) {
+        // looked at first: a read is cheaper than a swap, and during a burst the flusher knows it
+        if !self.watched.load(Ordering::Relaxed) && !self.watched.swap(true, Ordering::Relaxed) {
             let holder: Weak<Self> = Arc::downgrade(self);
             self.flusher.watch(holder);
         }

@@ -166,7 +166,7 @@ impl Connection {
             return Ok(bytes.len());
         }
         write_all(py, &self.transport, bytes)?;
-        waiting::yield_if_over_budget(py)?;
+        waiting::here().yield_if_over_budget(py)?;
         Ok(bytes.len())
     }
 

@@ -60,6 +60,8 @@ pub(super) struct HubThread {
     handed_over: Cell<bool>,
     budget: Cell<u32>,
     slice: Slice,
+    /// Whether the last call of a handler has read the clock.
+    has_looked: Cell<bool>,
     until_look: Cell<u32>,
     last_look: Slice,
     /// Greenlets of handlers that have ended, to be reused. Making one costs more than everything
@@ -144,6 +146,7 @@ impl HubThread {
             handed_over: Cell::new(false),
             budget: Cell::new(BUDGET),
             slice: Slice::begin(),
+            has_looked: Cell::new(false),
             until_look: Cell::new(LOOK_EVERY),
             last_look: Slice::begin(),
             idle: RefCell::default(),
@@ -342,15 +345,24 @@ impl HubThread {
         self.switch_to_main.call0(py).map(drop)
     }
 
-    /// Lets others run if the calling handler has used up its budget.
-    fn yield_when_over_budget(&self, py: Python<'_>) -> PyResult<()> {
-        match self.budget.get().checked_sub(1) {
-            Some(left) if !self.slice.is_over() => {
-                self.budget.set(left);
-                Ok(())
-            }
-            _ => self.yield_now(py),
+    /// Counts a call of the handler, and returns whether it has used up its budget. The clock is
+    /// read at every second call: an echo is two of them.
+    fn spend(&self) -> bool {
+        let Some(left) = self.budget.get().checked_sub(1) else { return true };
+        let has_looked = self.has_looked.replace(!self.has_looked.get());
+        if !has_looked && self.slice.is_over() {
+            return true;
         }
+        self.budget.set(left);
+        false
+    }
+
+    /// Lets others run if the calling handler has used up its budget.
+    fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_in_handler() && self.spend() {
+            return self.yield_now(py);
+        }
+        Ok(())
     }
 
     fn yield_now(&self, py: Python<'_>) -> PyResult<()> {

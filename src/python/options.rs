@@ -1,7 +1,10 @@
 //! `StreamOptions`: how a stream treats frames and messages. Asking whether there are no filters is
 //! quick, because nearly every stream has none.
 
-use std::sync::Mutex;
+use std::sync::{
+    atomic::{AtomicBool, Ordering},
+    Mutex,
+};
 
 use pyo3::{
     prelude::*,
@@ -16,7 +19,12 @@ use crate::locks::{lock, try_lock};
 /// A garbage collection may traverse zeroed memory, see `Stream`. Zeroes here are an unlocked lock
 /// around nothing.
 #[pyclass(frozen, subclass, module = "fastwsh._core")]
-pub(super) struct StreamOptions(Mutex<Attributes>);
+pub(super) struct StreamOptions {
+    attributes: Mutex<Attributes>,
+    /// Whether anybody has asked for a list of filters or set one, so that one may have filters. It
+    /// is read for each message, and saves the lock.
+    may_have_filters: AtomicBool,
+}
 
 /// The values of the attributes; each is made when it is first read.
 #[derive(Default)]
@@ -37,11 +45,29 @@ pub(super) enum Direction {
     Incoming,
 }
 
+/// What an attribute is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A list, to which its readers may append.
+    Filters,
+    Truth,
+}
+
 impl StreamOptions {
+    /// Notes that an attribute is read or set.
+    fn note_use(&self, kind: Kind) {
+        if kind == Kind::Filters {
+            self.may_have_filters.store(true, Ordering::Release);
+        }
+    }
+
     /// Whether there is no filter in this direction; `false` also if that is not known.
     pub(super) fn is_plain(&self, py: Python<'_>, direction: Direction) -> bool {
+        if !self.may_have_filters.load(Ordering::Acquire) {
+            return true;
+        }
         // this hardly ever fails: the lock is held only to copy a reference
-        let Some(attributes) = try_lock(&self.0) else { return false };
+        let Some(attributes) = try_lock(&self.attributes) else { return false };
         let is_empty = |filters: &Option<Py<PyAny>>| {
             filters.as_ref().is_none_or(|filters| {
                 filters.bind(py).cast_exact::<PyList>().is_ok_and(PyListMethods::is_empty)
@@ -73,41 +99,43 @@ fn no(py: Python<'_>) -> Py<PyAny> {
 }
 
 macro_rules! attributes {
-    ($($name:ident, $set:ident = $default:expr;)*) => {
+    ($($kind:ident $name:ident, $set:ident = $default:expr;)*) => {
         #[pymethods]
         impl StreamOptions {
             #[new]
             fn new() -> Self {
-                Self(Mutex::default())
+                Self { attributes: Mutex::default(), may_have_filters: AtomicBool::new(false) }
             }
 
             $(
                 #[getter]
                 fn $name(&self, py: Python<'_>) -> Py<PyAny> {
-                    if let Some(value) = &lock(&self.0).$name {
+                    self.note_use(Kind::$kind);
+                    if let Some(value) = &lock(&self.attributes).$name {
                         return value.clone_ref(py);
                     }
                     // made without holding the lock, because this may start a garbage collection
                     let default = $default(py);
-                    lock(&self.0).$name.get_or_insert(default).clone_ref(py)
+                    lock(&self.attributes).$name.get_or_insert(default).clone_ref(py)
                 }
 
                 #[setter]
                 fn $set(&self, value: Py<PyAny>) {
-                    let old = lock(&self.0).$name.replace(value);
+                    self.note_use(Kind::$kind);
+                    let old = lock(&self.attributes).$name.replace(value);
                     // dropping the old value may run Python code
                     drop(old);
                 }
             )*
 
             fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-                let Some(attributes) = try_lock(&self.0) else { return Ok(()) };
+                let Some(attributes) = try_lock(&self.attributes) else { return Ok(()) };
                 $(visit.call(&attributes.$name)?;)*
                 Ok(())
             }
 
             fn __clear__(&self) {
-                let old = std::mem::take(&mut *lock(&self.0));
+                let old = std::mem::take(&mut *lock(&self.attributes));
                 drop(old);
             }
         }
@@ -115,11 +143,11 @@ macro_rules! attributes {
 }
 
 attributes! {
-    outgoing_frame_filters, set_outgoing_frame_filters = no_filters;
-    incoming_frame_filters, set_incoming_frame_filters = no_filters;
-    outgoing_message_filters, set_outgoing_message_filters = no_filters;
-    incoming_message_filters, set_incoming_message_filters = no_filters;
-    encode_text_message_to_utf8, set_encode_text_message_to_utf8 = yes;
-    mask_send, set_mask_send = no;
-    unmask_receive, set_unmask_receive = yes;
+    Filters outgoing_frame_filters, set_outgoing_frame_filters = no_filters;
+    Filters incoming_frame_filters, set_incoming_frame_filters = no_filters;
+    Filters outgoing_message_filters, set_outgoing_message_filters = no_filters;
+    Filters incoming_message_filters, set_incoming_message_filters = no_filters;
+    Truth encode_text_message_to_utf8, set_encode_text_message_to_utf8 = yes;
+    Truth mask_send, set_mask_send = no;
+    Truth unmask_receive, set_unmask_receive = yes;
 }

@@ -103,7 +103,7 @@ pub(super) trait Scheduler {
     fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop>;
 
     /// Lets others run if the caller has run for long in a loop that a peer keeps going. Does nothing
-    /// where callers do not take turns, as the next one.
+    /// where callers do not take turns, as the next ones.
     fn pause(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
         Ok(())
     }
@@ -113,38 +113,54 @@ pub(super) trait Scheduler {
         Ok(())
     }
 
+    /// Counts a call, and returns whether the caller has used up its budget.
+    fn is_over_budget(&self) -> bool {
+        false
+    }
+
+    /// Lets others run in the middle of a call. Only the hub can do this.
+    fn yield_now(&self, _py: Python<'_>) -> PyResult<()> {
+        Ok(())
+    }
+
+    /// Counts bytes that the caller sends or has received, for [`Self::is_over_budget`].
+    fn charge_bytes(&self, _bytes: usize) {}
+
     /// Whether the caller has its thread to itself.
     fn has_own_thread(&self) -> bool;
 }
 
-/// A scheduler for callers that share a thread and take turns in the middle of their calls.
-pub(super) trait TurnTaking: Scheduler {
-    /// The same object, for compilers that do not convert it by themselves (before Rust 1.86).
-    fn as_scheduler(&self) -> &dyn Scheduler;
-
-    /// Lets others run if the caller has used up its budget.
-    fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()>;
-
-    /// Counts bytes that the caller sends or has received.
-    fn charge_bytes(&self, bytes: usize);
+/// What is known of a thread. Each call of a handler looks here, so it is one variable that needs
+/// no destructor: reaching a variable of a thread costs a call in a library that is loaded late.
+struct ThreadMarks {
+    /// Set in the hub's thread.
+    hub: Cell<Option<&'static dyn Scheduler>>,
+    /// Whether `EVENT_LOOP` has one.
+    has_event_loop: Cell<bool>,
 }
 
 thread_local! {
-    /// Set in the hub's thread.
-    static HUB: Cell<Option<&'static dyn TurnTaking>> = const { Cell::new(None) };
+    static MARKS: ThreadMarks =
+        const { ThreadMarks { hub: Cell::new(None), has_event_loop: Cell::new(false) } };
     /// The event loop that a server runs in this thread, or the one of the coroutine that makes the
     /// current call.
     static EVENT_LOOP: RefCell<Option<Arc<dyn Scheduler>>> = const { RefCell::new(None) };
 }
 
 /// Marks this thread as the hub's, for good.
-pub(super) fn enter_hub(hub: &'static dyn TurnTaking) {
-    HUB.set(Some(hub));
+pub(super) fn enter_hub(hub: &'static dyn Scheduler) {
+    MARKS.with(|marks| marks.hub.set(Some(hub)));
 }
 
 /// Marks this thread's calls as calls in an event loop, for good.
 pub(super) fn enter_event_loop(event_loop: Arc<dyn Scheduler>) {
-    EVENT_LOOP.set(Some(event_loop));
+    drop(set_event_loop(Some(event_loop)));
+}
+
+/// Sets the event loop of this thread's calls, and returns the one before.
+fn set_event_loop(event_loop: Option<Arc<dyn Scheduler>>) -> Option<Arc<dyn Scheduler>> {
+    MARKS.with(|marks| marks.has_event_loop.set(event_loop.is_some()));
+    EVENT_LOOP.replace(event_loop)
 }
 
 /// Marks, until it is dropped, this thread's calls as calls in the event loop of a coroutine: its
@@ -166,14 +182,14 @@ impl InEventLoop {
         if is_entered {
             return Self::Anyway;
         }
-        Self::Entered(EVENT_LOOP.replace(Some(event_loop.clone())))
+        Self::Entered(set_event_loop(Some(event_loop.clone())))
     }
 }
 
 impl Drop for InEventLoop {
     fn drop(&mut self) {
         if let Self::Entered(before) = self {
-            EVENT_LOOP.set(before.take());
+            drop(set_event_loop(before.take()));
         }
     }
 }
@@ -181,7 +197,7 @@ impl Drop for InEventLoop {
 /// The scheduler of the calling thread.
 pub(super) enum Here {
     EventLoop(Arc<dyn Scheduler>),
-    Hub(&'static dyn TurnTaking),
+    Hub(&'static dyn Scheduler),
     OwnThread,
 }
 
@@ -191,7 +207,7 @@ impl Deref for Here {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::EventLoop(event_loop) => &**event_loop,
-            Self::Hub(hub) => hub.as_scheduler(),
+            Self::Hub(hub) => *hub,
             Self::OwnThread => &OwnThread,
         }
     }
@@ -199,13 +215,24 @@ impl Deref for Here {
 
 /// The scheduler of the calling thread.
 pub(super) fn here() -> Here {
-    if let Some(event_loop) = EVENT_LOOP.with_borrow(Clone::clone) {
-        return Here::EventLoop(event_loop);
+    let (hub, has_event_loop) = MARKS.with(|marks| (marks.hub.get(), marks.has_event_loop.get()));
+    if has_event_loop {
+        if let Some(event_loop) = EVENT_LOOP.with_borrow(Clone::clone) {
+            return Here::EventLoop(event_loop);
+        }
     }
-    HUB.get().map_or(Here::OwnThread, Here::Hub)
+    hub.map_or(Here::OwnThread, Here::Hub)
 }
 
 impl dyn Scheduler + '_ {
+    /// Lets others run if the caller has used up its budget.
+    pub(super) fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_over_budget() {
+            return self.yield_now(py);
+        }
+        Ok(())
+    }
+
     /// Runs `work`, which may wait for bytes from the peer of `transport`.
     pub(super) fn waiting<T: Send>(
         &self,
@@ -274,21 +301,6 @@ pub(super) fn sending<T: Send>(
     work: impl FnOnce(Wait<'_>) -> T + Send,
 ) -> PyResult<T> {
     here().sending(py, transport, work)
-}
-
-/// Lets others run if the caller takes turns with them and has used up its budget.
-///
-/// # Errors
-/// The exception that was raised in the caller meanwhile.
-pub(super) fn yield_if_over_budget(py: Python<'_>) -> PyResult<()> {
-    HUB.get().map_or(Ok(()), |hub| hub.yield_if_over_budget(py))
-}
-
-/// Counts bytes that a handler sends or has received.
-pub(super) fn charge_bytes(bytes: usize) {
-    if let Some(hub) = HUB.get() {
-        hub.charge_bytes(bytes);
-    }
 }
 
 /// A thread with only one caller.

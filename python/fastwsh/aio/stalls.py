@@ -44,14 +44,19 @@ class Selector(selectors.DefaultSelector):
 
     native: _core.EventLoop | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        # kept, since finding it costs more than calling it
+        self._select = super().select
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Do as the base class."""
         native = self.native
         if native is None:
-            return super().select(timeout)
+            return self._select(timeout)
         native.rest()
         try:
-            return super().select(timeout)
+            return self._select(timeout)
         finally:
             native.resume()
 

@@ -8,7 +8,7 @@ use crate::{
     connection::{Inbound, Transport, Wait},
     python::{
         errors::connection_error,
-        waiting::{self, sending, waiting},
+        waiting::{self, waiting},
     },
 };
 
@@ -17,8 +17,9 @@ const READ_AT_ONCE: usize = 64 * 1024;
 
 /// Writes all of `bytes`.
 pub(super) fn write_all(py: Python<'_>, transport: &Transport, bytes: &[u8]) -> PyResult<()> {
-    waiting::charge_bytes(bytes.len());
-    sending(py, transport, |wait| transport.write(bytes, wait))?.map_err(|error| {
+    let here = waiting::here();
+    here.charge_bytes(bytes.len());
+    here.sending(py, transport, |wait| transport.write(bytes, wait))?.map_err(|error| {
         transport.note_end_told();
         connection_error(py, &error)
     })
@@ -30,7 +31,8 @@ pub(super) fn read_some(
     transport: &Transport,
     most: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
-    waiting::yield_if_over_budget(py)?;
+    let here = waiting::here();
+    here.yield_if_over_budget(py)?;
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
@@ -48,7 +50,7 @@ pub(super) fn read_some(
         }
         Ok(bytes)
     })?;
-    waiting::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
+    here.charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)
 }
 
@@ -58,7 +60,8 @@ pub(in crate::python) fn read_exactly(
     transport: &Transport,
     wanted: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
-    waiting::yield_if_over_budget(py)?;
+    let here = waiting::here();
+    here.yield_if_over_budget(py)?;
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
@@ -82,7 +85,7 @@ pub(in crate::python) fn read_exactly(
             }
         }
     })?;
-    waiting::charge_bytes(bytes.as_ref().map_or(0, Vec::len));
+    here.charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)
 }
 

@@ -12,7 +12,7 @@
 //! - After a bare `yield`, the task runs again behind all others that are ready.
 
 use std::sync::{
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU8, Ordering},
     Mutex,
 };
 
@@ -24,34 +24,43 @@ use crate::locks::{lock, try_lock};
 
 /// The part of an `Operation` that a task waits for.
 ///
+/// Most operations never wait, so the phase can be read and changed without the lock. Whoever takes
+/// or adds callbacks looks at the phase while it has the lock, so that no callback is forgotten.
+///
 /// A garbage collection may traverse zeroed memory, see `Stream`. Zeroes here are an unlocked lock
 /// around nothing.
 #[pyclass(frozen, subclass, weakref, module = "fastwsh._core")]
 #[derive(Default)]
 pub(in crate::python) struct OperationFuture {
-    state: Mutex<State>,
+    /// One of the numbers in `phase`.
+    phase: AtomicU8,
+    waiting: Mutex<Waiting>,
+    /// Whether `waiting` has had callbacks.
+    is_waited_for: AtomicBool,
     /// `_asyncio_future_blocking`, by which asyncio recognises a future that a coroutine has
     /// yielded.
     blocking: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
-    phase: Phase,
+struct Waiting {
     /// The functions to call when the work should be tried again, each with its context.
-    callbacks: Vec<(Py<PyAny>, Option<Py<PyAny>>)>,
+    callbacks: Callbacks,
+    /// The message of a cancellation.
+    message: Option<Py<PyAny>>,
 }
 
-#[derive(Default)]
-enum Phase {
+type Callbacks = Vec<(Py<PyAny>, Option<Py<PyAny>>)>;
+
+mod phase {
     /// The work should be tried, for the first time or again.
-    #[default]
-    Ready,
-    Waiting,
+    pub(super) const READY: u8 = 0;
+    /// The work is being tried, or the operation waits to be woken.
+    pub(super) const WAITING: u8 = 1;
     /// The operation lets others have their turn.
-    Aside,
-    Done,
-    Cancelled(Option<Py<PyAny>>),
+    pub(super) const ASIDE: u8 = 2;
+    pub(super) const DONE: u8 = 3;
+    pub(super) const CANCELLED: u8 = 4;
 }
 
 impl OperationFuture {
@@ -62,12 +71,11 @@ impl OperationFuture {
     pub(super) fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let callbacks = {
-            let mut state = lock(&slf.get().state);
-            if !matches!(state.phase, Phase::Waiting) {
+            let mut waiting = lock(&slf.get().waiting);
+            if !slf.get().leave_waiting(phase::READY) {
                 return Ok(());
             }
-            state.phase = Phase::Ready;
-            std::mem::take(&mut state.callbacks)
+            std::mem::take(&mut waiting.callbacks)
         };
         let mut outcome = Ok(());
         for (callback, context) in callbacks {
@@ -83,7 +91,7 @@ impl OperationFuture {
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(lock(&self.state).phase, Phase::Waiting)
+        self.phase.load(Ordering::SeqCst) == phase::WAITING
     }
 
     /// Begins a try of the work. Returns whether the operation has let others have their turn.
@@ -91,22 +99,28 @@ impl OperationFuture {
     /// # Errors
     /// The operation was cancelled, or is done.
     pub(super) fn begin(&self, py: Python<'_>) -> PyResult<bool> {
-        let mut state = lock(&self.state);
-        let was_aside = match &state.phase {
-            Phase::Ready | Phase::Waiting => false,
-            Phase::Aside => true,
-            Phase::Cancelled(message) => {
-                let message = message.as_ref().map(|message| message.clone_ref(py));
-                drop(state);
-                return Err(cancelled(py, message.as_ref()));
-            }
-            Phase::Done => {
-                drop(state);
-                return Err(PyRuntimeError::new_err("this has been awaited before"));
-            }
-        };
-        state.phase = Phase::Waiting;
-        Ok(was_aside)
+        let begun = self.phase.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| {
+            (before <= phase::ASIDE).then_some(phase::WAITING)
+        });
+        match begun {
+            Ok(before) => Ok(before == phase::ASIDE),
+            Err(phase::CANCELLED) => Err(self.cancellation(py)),
+            Err(_) => Err(PyRuntimeError::new_err("this has been awaited before")),
+        }
+    }
+
+    /// Ends waiting. Returns `false` if the operation does not wait. The caller has locked `waiting`.
+    fn leave_waiting(&self, next: u8) -> bool {
+        self.phase
+            .compare_exchange(phase::WAITING, next, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
+    /// The exception for a task that is cancelled.
+    #[cold]
+    fn cancellation(&self, py: Python<'_>) -> PyErr {
+        let message = lock(&self.waiting).message.as_ref().map(|message| message.clone_ref(py));
+        cancelled(py, message.as_ref())
     }
 
     /// Makes the task that gets this object wait for it, as for a future.
@@ -116,15 +130,24 @@ impl OperationFuture {
 
     /// Notes that the operation lets others have their turn.
     pub(super) fn set_aside(&self) {
-        lock(&self.state).phase = Phase::Aside;
+        self.phase.store(phase::ASIDE, Ordering::SeqCst);
     }
 
     /// Ends the operation in whatever phase it is. Returns whether it was letting others have their
     /// turn.
     pub(super) fn end(&self) -> bool {
-        let done = State { phase: Phase::Done, callbacks: Vec::new() };
-        let before = std::mem::replace(&mut *lock(&self.state), done);
-        matches!(before.phase, Phase::Aside)
+        let before = self.phase.swap(phase::DONE, Ordering::SeqCst);
+        if before == phase::CANCELLED || self.is_waited_for.load(Ordering::SeqCst) {
+            self.forget();
+        }
+        before == phase::ASIDE
+    }
+
+    #[cold]
+    fn forget(&self) {
+        let kept = std::mem::take(&mut *lock(&self.waiting));
+        // not locked: freeing a Python object may run other code
+        drop(kept);
     }
 
     fn call_soon(
@@ -159,13 +182,8 @@ impl OperationFuture {
     }
 
     fn result(&self, py: Python<'_>) -> PyResult<()> {
-        let state = lock(&self.state);
-        match &state.phase {
-            Phase::Cancelled(message) => {
-                let message = message.as_ref().map(|message| message.clone_ref(py));
-                drop(state);
-                Err(cancelled(py, message.as_ref()))
-            }
+        match self.phase.load(Ordering::SeqCst) {
+            phase::CANCELLED => Err(self.cancellation(py)),
             _ => Ok(()),
         }
     }
@@ -173,12 +191,12 @@ impl OperationFuture {
     #[pyo3(signature = (msg=None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let callbacks = {
-            let mut state = lock(&slf.get().state);
-            if !matches!(state.phase, Phase::Waiting) {
+            let mut waiting = lock(&slf.get().waiting);
+            if !slf.get().leave_waiting(phase::CANCELLED) {
                 return Ok(false);
             }
-            state.phase = Phase::Cancelled(msg);
-            std::mem::take(&mut state.callbacks)
+            waiting.message = msg;
+            std::mem::take(&mut waiting.callbacks)
         };
         for (callback, context) in callbacks {
             Self::call_soon(slf, &callback, context)?;
@@ -192,31 +210,33 @@ impl OperationFuture {
         callback: Py<PyAny>,
         context: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let mut state = lock(&slf.get().state);
-        if matches!(state.phase, Phase::Waiting) {
-            state.callbacks.push((callback, context));
+        let own = slf.get();
+        let mut waiting = lock(&own.waiting);
+        if own.is_waiting() {
+            own.is_waited_for.store(true, Ordering::SeqCst);
+            waiting.callbacks.push((callback, context));
             return Ok(());
         }
-        drop(state);
+        drop(waiting);
         Self::call_soon(slf, &callback, context)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // if it is locked, the holder does nothing that starts a collection, so there is nothing to
         // visit
-        let Some(state) = try_lock(&self.state) else { return Ok(()) };
-        for (callback, context) in &state.callbacks {
+        let Some(waiting) = try_lock(&self.waiting) else { return Ok(()) };
+        for (callback, context) in &waiting.callbacks {
             visit.call(callback)?;
             visit.call(context)?;
         }
-        Ok(())
+        visit.call(&waiting.message)
     }
 
     fn __clear__(&self) {
-        let Some(mut state) = try_lock(&self.state) else { return };
-        let done = State { phase: Phase::Done, callbacks: Vec::new() };
-        let kept = std::mem::replace(&mut *state, done);
-        drop(state);
+        let Some(mut waiting) = try_lock(&self.waiting) else { return };
+        self.phase.store(phase::DONE, Ordering::SeqCst);
+        let kept = std::mem::take(&mut *waiting);
+        drop(waiting);
         drop(kept);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     locks::try_lock,
     python::{
         thread_wait,
-        waiting::{ParkedWork, Scheduler, Stop, TurnTaking, WaitingWork},
+        waiting::{ParkedWork, Scheduler, Stop, WaitingWork},
     },
 };
 
@@ -87,11 +87,24 @@ impl Scheduler for HubThread {
     }
 
     fn pause(&self, py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
-        Ok(TurnTaking::yield_if_over_budget(self, py)?)
+        Ok(self.yield_if_over_budget(py)?)
     }
 
     fn let_others_run(&self, py: Python<'_>) -> Result<(), Stop> {
-        Ok(TurnTaking::yield_if_over_budget(self, py)?)
+        Ok(self.yield_if_over_budget(py)?)
+    }
+
+    fn is_over_budget(&self) -> bool {
+        self.is_in_handler() && self.spend()
+    }
+
+    fn yield_now(&self, py: Python<'_>) -> PyResult<()> {
+        HubThread::yield_now(self, py)
+    }
+
+    fn charge_bytes(&self, bytes: usize) {
+        let cost = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+        self.budget.set(self.budget.get().saturating_sub(cost));
     }
 
     fn has_own_thread(&self) -> bool {
@@ -99,26 +112,8 @@ impl Scheduler for HubThread {
     }
 }
 
-impl TurnTaking for HubThread {
-    fn as_scheduler(&self) -> &dyn Scheduler {
-        self
-    }
-
-    fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.is_in_handler() {
-            return Ok(());
-        }
-        self.yield_when_over_budget(py)
-    }
-
-    fn charge_bytes(&self, bytes: usize) {
-        let cost = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
-        self.budget.set(self.budget.get().saturating_sub(cost));
-    }
-}
-
 impl HubThread {
-    fn is_in_handler(&self) -> bool {
+    pub(super) fn is_in_handler(&self) -> bool {
         self.current.get().is_some()
     }
 
@@ -213,7 +208,7 @@ impl Park for Parker<'_, '_> {
 
     fn pause(&self) -> io::Result<()> {
         if self.raised.borrow().is_none() {
-            let Err(error) = self.hub.yield_when_over_budget(self.py) else { return Ok(()) };
+            let Err(error) = self.hub.yield_if_over_budget(self.py) else { return Ok(()) };
             *self.raised.borrow_mut() = Some(error);
         }
         Err(io::ErrorKind::Interrupted.into())

@@ -4,11 +4,20 @@ use pyo3::{
     exceptions::PyTypeError,
     intern,
     prelude::*,
-    types::{PyList, PyString},
+    types::{PyBool, PyList, PyString},
 };
 
 use super::{link::Link, Inner};
 use crate::python::{connection::Connection, options::Direction, repr};
+
+/// Whether an object is true for Python. It is `False` for nearly every message, which is quicker to
+/// see than to ask for.
+fn is_true(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if object.is(&*PyBool::new(object.py(), false)) {
+        return Ok(false);
+    }
+    object.is_truthy()
+}
 
 impl Inner {
     pub(super) fn link<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
@@ -33,14 +42,14 @@ impl Inner {
     }
 
     pub(super) fn client_terminated(&self, py: Python<'_>) -> PyResult<bool> {
-        self.attribute(py, intern!(py, "client_terminated"))?.is_truthy()
+        is_true(&self.attribute(py, intern!(py, "client_terminated"))?)
     }
 
     /// Whether our side has sent a close frame. If the server has sent one on its own, sets
     /// `request.server_terminated` first.
     pub(super) fn server_terminated(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<bool> {
         let name = intern!(py, "server_terminated");
-        if self.attribute(py, name)?.is_truthy()? {
+        if is_true(&self.attribute(py, name)?)? {
             return Ok(true);
         }
         let going_away = match link {

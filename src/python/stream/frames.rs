@@ -173,7 +173,7 @@ impl Inner {
         match link {
             Link::Native(connection) => {
                 let transport = &connection.get().transport;
-                waiting::yield_if_over_budget(py)?;
+                scheduler.yield_if_over_budget(py)?;
                 let waited =
                     scheduler.waiting(py, transport, |wait| transport.wait_frame(rules, wait))?;
                 Ok(waited.map_err(|error| self.receive_error(py, link, error))?)

@@ -26,7 +26,7 @@ use crate::{
         argument::{bytes_of, Number},
         deflate::{incoming_framer, DeflateFramer},
         errors::os_error,
-        waiting::{self, Scheduler, Stop},
+        waiting::{Scheduler, Stop},
     },
 };
 
@@ -48,7 +48,7 @@ impl Inner {
         scheduler: &dyn Scheduler,
     ) -> Result<Bound<'py, PyAny>, Stop> {
         let py = stream.py();
-        let link = self.begin_receiving(py)?;
+        let link = self.begin_receiving(py, scheduler)?;
         if let (Link::Native(connection), ReceiveGoal::Message) = (&link, awaited) {
             let transport = &connection.get().transport;
             if !transport.is_more_buffered() {
@@ -59,8 +59,12 @@ impl Inner {
     }
 
     #[inline(never)]
-    fn begin_receiving<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
-        waiting::yield_if_over_budget(py)?;
+    fn begin_receiving<'py>(
+        &self,
+        py: Python<'py>,
+        scheduler: &dyn Scheduler,
+    ) -> PyResult<Link<'py>> {
+        scheduler.yield_if_over_budget(py)?;
         if self.client_terminated(py)? {
             return Err(Kind::BadOperation
                 .with(py, "Requested receive_message after receiving a closing handshake"));
@@ -99,7 +103,7 @@ impl Inner {
             if let (Link::Native(connection), Opcode::TEXT | Opcode::BINARY) = (link, opcode) {
                 connection.get().transport.note_message_received(opcode, payload.size());
             }
-            waiting::charge_bytes(payload.size());
+            scheduler.charge_bytes(payload.size());
             let payload = match &payload {
                 Payload::Bytes(bytes) => &bytes[..],
                 Payload::Made(object, _) => return Ok(object.clone()),

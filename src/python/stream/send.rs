@@ -37,7 +37,7 @@ impl Inner {
         scheduler: &dyn Scheduler,
     ) -> Result<(), Stop> {
         let sent = self.send_first(message, end, binary, unsent, scheduler);
-        waiting::yield_if_over_budget(message.py())?;
+        scheduler.yield_if_over_budget(message.py())?;
         sent
     }
 
@@ -176,18 +176,7 @@ impl Inner {
     ) -> PyResult<()> {
         let py = body.py();
         let length = body.len()?;
-        let (frame_filters, message_filters) = self.filters(
-            py,
-            intern!(py, "outgoing_frame_filters"),
-            intern!(py, "outgoing_message_filters"),
-        )?;
-        if frame_filters.is_empty() {
-            let header = control(opcode, length, self.masking_key()?);
-            let header = header.map_err(|error| send_error(py, &error))?;
-            let body = bytes_of(body)?;
-            return send(ControlFrame { header, body: &body, filtered: false });
-        }
-        if outgoing_framer(&frame_filters, &message_filters).is_some() {
+        if self.leaves_control_frames(py)? {
             let header = control(opcode, length, self.masking_key()?);
             let header = header.map_err(|error| send_error(py, &error))?;
             let body = bytes_of(body)?;
@@ -197,6 +186,19 @@ impl Inner {
         let header = control(opcode, 0, None).map_err(|error| send_error(py, &error))?;
         let body = bytes_of(body)?;
         send(ControlFrame { header, body: &body, filtered: true })
+    }
+
+    /// Whether no filter changes control frames.
+    fn leaves_control_frames(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.is_plain(py, Direction::Outgoing) {
+            return Ok(true);
+        }
+        let (frame_filters, message_filters) = self.filters(
+            py,
+            intern!(py, "outgoing_frame_filters"),
+            intern!(py, "outgoing_message_filters"),
+        )?;
+        Ok(frame_filters.is_empty() || outgoing_framer(&frame_filters, &message_filters).is_some())
     }
 
     fn send_frame(
@@ -216,7 +218,7 @@ impl Inner {
         };
         let transport = &connection.get().transport;
         if header.masking_key.is_some() {
-            waiting::charge_bytes(payload.len());
+            scheduler.charge_bytes(payload.len());
             return scheduler
                 .sending(py, transport, |wait| {
                     let mut bytes = Vec::new();
@@ -230,7 +232,7 @@ impl Inner {
         if transport.hold(&encoded, payload) {
             return Ok(());
         }
-        waiting::charge_bytes(payload.len());
+        scheduler.charge_bytes(payload.len());
         scheduler
             .sending(py, transport, |wait| transport.send_frame(&encoded, payload, wait))?
             .map_err(|error| self.frame_failure(py, &error))

@@ -21,7 +21,7 @@ use crate::{
     python::{
         deflate::{outgoing_framer, DeflateFramer, DEFLATE_AT_ONCE},
         errors::send_error,
-        waiting::{self, Scheduler, Stop},
+        waiting::{Scheduler, Stop},
     },
     topics::Compression,
 };
@@ -134,7 +134,7 @@ impl Inner {
             return Err(error.into());
         }
         // the hub's other handlers run in between; a coroutine's call must not begin again
-        let pause = || waiting::yield_if_over_budget(py);
+        let pause = || scheduler.yield_if_over_budget(py);
         match framer.get().deflate(py, payload, piece.end, pause)? {
             Some((output, is_first)) => {
                 let piece = Piece { compressed: is_first, ..piece };
