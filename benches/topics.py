@@ -1,18 +1,21 @@
-"""What it costs to tell something to thousands of clients (scenario J).
+"""What it costs to tell something to thousands of clients (scenarios J and K).
 
-    python3 benches/topics.py                     # 1,000 and 10,000 subscribers
-    python3 benches/topics.py --subscribers 1000 --servers fastwsh
+    python3 benches/topics.py                     # J: 1,000 and 10,000 subscribers of one topic
+    python3 benches/topics.py --subscribers 1000 --servers fastwsh-hub socketify
+    python3 benches/topics.py --subscribers 1000 --topics 100          # K: 10 in each of 100
 
-A client asks for messages that go to all subscribers, one after the other: each is asked for when
-all subscribers have got the one before. Prints for each server its processor time for each
+A client asks for messages that go to all subscribers of a topic, one after the other: each is asked
+for when all of them have got the one before. Prints for each server its processor time for each
 delivery, and the time from the first subscriber that gets a message to the last one. It needs
-fastwsh, and for `websockets` the package of that name, in the interpreter that runs it.
+fastwsh in the interpreter that runs it, and for `websockets` and `socketify`, which is uWebSockets,
+the packages of these names.
 
 `loop` is no WebSocket server: it sends the same bytes to the same sockets by one `send` each, which
 is what the kernel's part costs, and what Python's loop around it adds.
 """
 
 import argparse
+import contextlib
 import os
 import resource
 import select
@@ -29,7 +32,7 @@ HANDLERS = {
 from fastwsh import topics
 
 def web_socket_do_extra_handshake(request):
-    topics.subscribe(request, "room")
+    topics.subscribe(request, request.ws_resource.partition("?")[2])
 
 def web_socket_transfer_data(request):
     while request.ws_stream.receive_message() is not None:
@@ -43,7 +46,7 @@ def web_socket_do_extra_handshake(request):
 
 def web_socket_transfer_data(request):
     while (text := request.ws_stream.receive_message()) is not None:
-        topics.publish("room", text)
+        topics.publish(text[:8], text)
 """,
 }
 
@@ -52,13 +55,14 @@ import asyncio
 import sys
 from websockets.asyncio.server import broadcast, serve
 
-room = set()
+rooms = {}
 
 async def handler(connection):
     if connection.request.path == "/publish":
         async for message in connection:
-            broadcast(room, message)
+            broadcast(rooms[message[:8]], message)
         return
+    room = rooms.setdefault(connection.request.path.partition("?")[2], set())
     room.add(connection)
     try:
         await connection.wait_closed()
@@ -66,10 +70,34 @@ async def handler(connection):
         room.discard(connection)
 
 async def main():
-    async with serve(handler, "127.0.0.1", int(sys.argv[1]), compression=None, backlog=4096):
+    async with serve(handler, "127.0.0.1", int(sys.argv[1]), compression=None, backlog=4096,
+                     ping_interval=None):
         await asyncio.Future()
 
 asyncio.run(main())
+"""
+
+SOCKETIFY = """\
+import sys
+from socketify import App, AppListenOptions, OpCode
+
+def upgrade(response, request, context):
+    key = request.get_header("sec-websocket-key")
+    response.upgrade(key, "", "", context, request.get_url().partition("?")[2]
+                     or request.get_full_url().partition("?")[2])
+
+def open_room(connection):
+    connection.subscribe(connection.get_user_data())
+
+def publish(connection, message, opcode):
+    app.publish(message[:8], message, OpCode.TEXT)
+
+app = App()
+room = {"upgrade": upgrade, "open": open_room, "message": lambda *_: None, "idle_timeout": 0}
+app.ws("/room", room)
+app.ws("/publish", {"message": publish, "idle_timeout": 0})
+app.listen(AppListenOptions(port=int(sys.argv[1]), host="127.0.0.1"), lambda _: None)
+app.run()
 """
 
 LOOP = """\
@@ -80,7 +108,7 @@ import sys
 ANSWER = (b"HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
           b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\\r\\n\\r\\n")
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=4096)
-room = []
+rooms = {}
 watched = selectors.DefaultSelector()
 watched.register(listener, selectors.EVENT_READ)
 while True:
@@ -95,21 +123,25 @@ while True:
             if b"/publish" in head:
                 watched.register(peer, selectors.EVENT_READ)
             else:
-                room.append(peer)
+                topic = head.split()[1].partition(b"?")[2]
+                rooms.setdefault(topic, []).append(peer)
         elif data := key.fileobj.recv(4096):
             # a short frame with a masking key of zeros
             frame = bytes([data[0], data[1] & 0x7F]) + data[6:]
-            for peer in room:
+            for peer in rooms[data[6:14]]:
                 peer.send(frame)
         else:
             watched.unregister(key.fileobj)
 """
+
+PROGRAMS = {"websockets": WEBSOCKETS, "socketify": SOCKETIFY, "loop": LOOP}
 
 REQUEST = (
     "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 PAYLOAD = b"x" * 100
+UNDER_WAY = 100
 START_SECONDS = 20.0
 SECONDS = 60.0
 
@@ -129,28 +161,37 @@ def command(server: str, folder: Path, port: int) -> list[str]:
         options = ["-H", "127.0.0.1", "-p", str(port), "-d", str(folder), "--log-level", "error"]
         return [sys.executable, "-m", "fastwsh", *options, "--concurrency", place]
     program = folder / f"{server}_server.py"
-    program.write_text({"websockets": WEBSOCKETS, "loop": LOOP}[server])
+    program.write_text(PROGRAMS[server])
     return [sys.executable, str(program), str(port)]
 
 
-def connect(port: int, path: str) -> socket.socket:
-    """Open a WebSocket connection."""
+def wait_until_listening(port: int) -> None:
+    """Wait until a server accepts connections."""
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            peer = socket.create_connection(("127.0.0.1", port), SECONDS)
-            break
-        except ConnectionRefusedError:
+    with socket.socket() as probe:
+        while probe.connect_ex(("127.0.0.1", port)):
             if time.monotonic() > deadline:
-                raise
+                raise TimeoutError(f"nobody listens on port {port}")
             time.sleep(0.05)
-    peer.sendall(REQUEST.format(path=path).encode())
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += peer.recv(1)
-    if b" 101 " not in head:
-        raise ValueError(f"no WebSocket connection: {head!r}")
-    return peer
+
+
+def connect(port: int, path: str, count: int) -> list[socket.socket]:
+    """Open WebSocket connections, some at a time."""
+    peers: list[socket.socket] = []
+    while len(peers) < count:
+        some = []
+        for _ in range(min(UNDER_WAY, count - len(peers))):
+            peer = socket.create_connection(("127.0.0.1", port), SECONDS)
+            peer.sendall(REQUEST.format(path=path).encode())
+            some.append(peer)
+        for peer in some:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += peer.recv(4096) or b"\r\n\r\n"
+            if b" 101 " not in head:
+                raise ValueError(f"no WebSocket connection: {head!r}")
+        peers += some
+    return peers
 
 
 def cpu_seconds(pid: int) -> float:
@@ -159,36 +200,61 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def run(server: str, subscribers: int, messages: int) -> tuple[float, float, float]:
-    """Measure one server: µs of each delivery, ms from first to last, ms from asking to last."""
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        with subprocess.Popen(
-            command(server, Path(folder), port), stdout=subprocess.DEVNULL, start_new_session=True
-        ) as process:
-            try:
-                return _measure(port, process.pid, subscribers, messages)
-            finally:
-                process.kill()
+def topic_name(number: int) -> str:
+    """Return the name of a topic; messages begin with it."""
+    return f"topic{number:03}"
 
 
-def _measure(port: int, pid: int, subscribers: int, messages: int) -> tuple[float, float, float]:
-    sockets = [connect(port, "/room") for _ in range(subscribers)]
-    publisher = connect(port, "/publish")
+def run(
+    server: str, subscribers: int, topics: int, messages: int, backplane: str
+) -> tuple[float, float, float, float]:
+    """Measure one server: µs of each delivery, ms from first to last, ms from asking to last.
+
+    With a backplane, another server publishes; its µs for each message come last.
+    """
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        more = ["--backplane", backplane] if backplane else []
+        ports, processes = [], []
+        for _ in range(2 if backplane else 1):
+            ports.append(free_port())
+            process = subprocess.Popen(
+                [*command(server, Path(folder), ports[-1]), *more], start_new_session=True
+            )
+            processes.append(stack.enter_context(process))
+            stack.callback(process.kill)
+        for port in ports:
+            wait_until_listening(port)
+        used = cpu_seconds(processes[-1].pid)
+        figures = _measure(ports, processes[0].pid, subscribers, topics, messages)
+        used = cpu_seconds(processes[-1].pid) - used
+        return (*figures, used / messages * 1e6 if backplane else 0.0)
+
+
+def _measure(
+    ports: list[int], pid: int, subscribers: int, topics: int, messages: int
+) -> tuple[float, float, float]:
+    sockets = []
+    members = subscribers // topics
+    for number in range(topics):
+        sockets += connect(ports[0], f"/room?{topic_name(number)}", members)
+    [publisher] = connect(ports[-1], "/publish", 1)
+    # until a server of a backplane has subscribed, which nobody tells
+    time.sleep(1 if len(ports) > 1 else 0)
     by_number = {peer.fileno(): peer for peer in sockets}
     poller = select.epoll()
     for peer in sockets:
         peer.setblocking(False)
         poller.register(peer, select.EPOLLIN)
     size = len(PAYLOAD) + 2
-    asking = bytes([0x81, 0x80 | len(PAYLOAD)]) + bytes(4) + PAYLOAD
+    header = bytes([0x81, 0x80 | len(PAYLOAD)]) + bytes(4)
     spans, totals = [], []
     before = 0.0
     warm_up = 5
     for number in range(messages + warm_up):
         if number == warm_up:
             before = cpu_seconds(pid)
-        missing = subscribers * size
+        missing = members * size
+        asking = header + topic_name(number % topics).encode() + PAYLOAD[8:]
         asked = time.perf_counter()
         first = 0.0
         publisher.sendall(asking)
@@ -206,7 +272,7 @@ def _measure(port: int, pid: int, subscribers: int, messages: int) -> tuple[floa
     used = cpu_seconds(pid) - before
     for peer in [*sockets, publisher]:
         peer.close()
-    each = used / (messages * subscribers)
+    each = used / (messages * members)
     return each * 1e6, statistics.median(spans) * 1e3, statistics.median(totals) * 1e3
 
 
@@ -215,10 +281,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--subscribers", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--deliveries", type=int, default=200_000, help="in each run")
+    parser.add_argument(
+        "--topics", type=int, default=1, help="to share the subscribers, at most 999"
+    )
+    parser.add_argument("--backplane", default="", help="publish at another server (fastwsh only)")
     servers = ["fastwsh-hub", "websockets", "loop"]
     parser.add_argument("--servers", nargs="+", default=servers)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
+    topics, backplane = arguments.topics, arguments.backplane
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
@@ -226,10 +297,14 @@ def main() -> None:
     print(f"{'server':<18}{'subscribers':>12}{titles}")
     for subscribers in arguments.subscribers:
         for server in arguments.servers:
-            messages = max(5, arguments.deliveries // subscribers)
-            runs = [run(server, subscribers, messages) for _ in range(arguments.runs)]
-            each, span, total = (statistics.median(column) for column in zip(*runs, strict=True))
+            messages = max(5, min(5000, arguments.deliveries * topics // subscribers))
+            runs = [
+                run(server, subscribers, topics, messages, backplane) for _ in range(arguments.runs)
+            ]
+            each, span, total, published = map(statistics.median, zip(*runs, strict=True))
             print(f"{server:<18}{subscribers:>12,}{each:>10.2f}{span:>13.1f} ms{total:>13.1f} ms")
+            if backplane:
+                print(f"{'':<18}the server that publishes: {published:.0f} µs for each message")
 
 
 if __name__ == "__main__":
