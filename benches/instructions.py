@@ -21,9 +21,8 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +60,7 @@ async def web_socket_transfer_data(request):
 _HEAD: Final = (
     "GET /{place} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-    "Sec-WebSocket-Extensions: {extension}\r\n\r\n"
+    "{extension}\r\n"
 )
 _DEFLATE: Final = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 _KEY: Final = b"\x37\xfa\x21\x3d"
@@ -179,16 +178,17 @@ def frame_of(opcode: int, payload: bytes, *, rsv1: bool = False) -> bytes:
     return head + _KEY + (int.from_bytes(payload, "big") ^ mask).to_bytes(length, "big")
 
 
-def _connect(port: int, place: str, extension: str = "none") -> socket.socket:
+def _connect(port: int, place: str, extension: str = "") -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port), timeout=_SECONDS)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection_to(connection, place, extension)
     return connection
 
 
-def connection_to(connection: socket.socket, place: str, extension: str = "none") -> None:
+def connection_to(connection: socket.socket, place: str, extension: str = "") -> None:
     """Do the opening handshake."""
-    connection.sendall(_HEAD.format(place=place, extension=extension).encode())
+    offer = f"Sec-WebSocket-Extensions: {extension}\r\n" if extension else ""
+    connection.sendall(_HEAD.format(place=place, extension=offer).encode())
     answer = b""
     while not answer.endswith(b"\r\n\r\n"):
         answer += _some(connection, 4096)
@@ -212,7 +212,7 @@ def skip(connection: socket.socket, length: int) -> None:
 
 
 def _echo(
-    place: str, frame: bytes, under_way: int = 1, extension: str = "none"
+    place: str, frame: bytes, under_way: int = 1, extension: str = ""
 ) -> Callable[[int], Callable[[int], None]]:
     def prepare(port: int) -> Callable[[int], None]:
         connection = _connect(port, place, extension)
@@ -289,38 +289,34 @@ def count() -> dict[str, Counts]:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[tuple[int, int]]:
-    """Run the server under valgrind, which counts nothing at first."""
+    """Run the server under valgrind, which counts nothing at first; yields its process and port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
     command = [
         *("valgrind", "--tool=callgrind", "--instr-atstart=no", "--quiet"),
         *(f"--callgrind-out-file={folder / 'counts'}", sys.executable, "-P", "-m", "fastwsh"),
-        *("-H", "127.0.0.1", "-p", "0", "-w", str(folder), "--log-level", "info"),
+        *("-H", "127.0.0.1", "-p", str(port), "-w", str(folder)),
     ]
     environ = {**os.environ, "PYTHONHASHSEED": "0"}
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environ,
-        cwd=folder,
-    ) as process:
-        lines = process.stderr or iter(())
-        said: list[str] = []
-        reader = threading.Thread(target=deque, args=(lines, 0))
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environ, cwd=folder) as process:
         try:
-            for line in lines:
-                said.append(line)
-                if found := re.search(r"Listening on 127\.0\.0\.1:(\d+)", line):
-                    break
-            else:
-                raise CountError(f"the server did not start: {''.join(said)}")
-            # what it says later must not fill the pipe, on which it would wait
-            reader.start()
-            yield process.pid, int(found[1])
+            end = time.monotonic() + _SECONDS
+            while not _listens(port):
+                if process.poll() is not None or time.monotonic() > end:
+                    raise CountError("the server did not start: see what it says above")
+                time.sleep(0.1)
+            yield process.pid, port
         finally:
             process.send_signal(signal.SIGKILL)
-            if reader.ident is not None:
-                reader.join()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _control(process: int, *arguments: str) -> None:
