@@ -8,6 +8,7 @@ pages of others, are refused.
 import logging
 import secrets
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -114,9 +115,21 @@ class Site(WebSocketServer):
     def _serve(self) -> None:
         self._listen_listeners.append(self._is_up.set)
         try:
-            self.serve_forever()
+            with self.logging():
+                self.serve_forever()
         finally:
             self._is_up.set()
+
+    def logging(self) -> AbstractContextManager[None]:
+        """Return a context in which the lines of the log are those of the server."""
+        # a server of tests keeps them for itself
+        log = getattr(self.watcher.server, "log", None)
+        context: AbstractContextManager[None] = nullcontext() if log is None else log.here()
+        return context
+
+    def _log_events(self, core: _core.Server) -> None:
+        with self.logging():
+            super()._log_events(core)
 
     def _load_dispatcher(self, options: Any) -> Dispatcher:
         del options
@@ -234,10 +247,11 @@ class Site(WebSocketServer):
 
 def _run(connection: _core.Connection) -> None:
     upgrade = (connection.header("Upgrade") or "").lower()
-    if upgrade == "websocket":
-        session.run(connection)
-    else:
-        connection.server._run_page(connection)
+    with connection.server.logging():
+        if upgrade == "websocket":
+            session.run(connection)
+        else:
+            connection.server._run_page(connection)
 
 
 Site._run_connection = staticmethod(_run)

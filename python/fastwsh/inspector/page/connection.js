@@ -18,7 +18,8 @@ export class Connection {
       render: (index) => this.cells(this.visible[index]),
       choose: (index) => this.choose(this.visible[index]),
     });
-    for (const id of ["frame-direction", "frame-kind", "frame-find"]) get(id).addEventListener("input", () => this.filter());
+    get("frame-find").addEventListener("input", () => this.filter());
+    for (const id of ["frame-direction", "frame-kind"]) get(id).addEventListener("change", () => this.filter());
     get("pause").addEventListener("click", () => this.pause(!this.paused));
     get("show-secrets").addEventListener("click", () => {
       this.secrets = !this.secrets;
@@ -166,16 +167,22 @@ export class Connection {
 
   cells(record) {
     if (!record) return null;
-    const time = element("td", { class: "mono" }, clock(record.time));
+    const key = `${this.id} ${record.number}`;
+    const time = () => element("td", { class: "mono" }, clock(record.time));
     if (record.note !== undefined) {
-      return { kind: "note", cells: [time, element("td", {}), element("td", {}, "note"), element("td", { colspan: 4, title: record.note }, record.note)] };
+      return {
+        key,
+        kind: "note",
+        cells: () => [time(), element("td"), element("td", {}, "note"), element("td", { colspan: 4, title: record.note }, record.note)],
+      };
     }
     const name = record.received ? "received" : "sent";
     const preview = record.opaque ? "(compressed)" : (record.first & 15) === 8 ? closePreview(record) : record.text ?? record.hex ?? "";
     return {
+      key,
       kind: record.received ? "in" : "out",
-      cells: [
-        time,
+      cells: () => [
+        time(),
         element("td", { class: "arrow" }, element("span", { "aria-hidden": "true" }, record.received ? "↓" : "↑"), element("span", { class: "hidden" }, name)),
         element("td", {}, opcode(record.first) + (record.by_hand ? " (by hand)" : "")),
         element("td", { class: "quiet" }, flags(record)),

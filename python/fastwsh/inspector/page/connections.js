@@ -72,6 +72,7 @@ export class Connections {
   }
 
   watch() {
+    if (get("connections").hidden) return;
     const which = get("which").value;
     const [open, ended] = [which !== "ended", which !== "open"];
     this.feed.watch({ view: "connections", ...this.query, open, ended, filter: get("find").value.trim() });
@@ -94,9 +95,14 @@ export class Connections {
       duration((row.ended ?? this.arrived) - row.started), `${number(row.received[0])} / ${number(row.sent[0])}`,
       `${bytes(row.received[1])} / ${bytes(row.sent[1])}`, row.waiting ? bytes(row.waiting) : "–",
     ];
-    const cells = values.map((value, at) => cell(value, COLUMNS[at][2]));
-    cells.push(element("td", {}, element("span", { class: `badge ${badge}` }, text)));
-    return { cells, kind: row.ended ? "ended" : "" };
+    return {
+      key: [...values, text].join("\n"),
+      kind: row.ended ? "ended" : "",
+      cells: () => [
+        ...values.map((value, at) => cell(value, COLUMNS[at][2])),
+        element("td", {}, element("span", { class: `badge ${badge}` }, text)),
+      ],
+    };
   }
 
   async export() {

@@ -6,7 +6,8 @@ export const ROW_HEIGHT = 30;
 const SPARE = 8;
 
 export class VirtualTable {
-  // `render(index)` returns the cells of a row and its class, or null if they are not there yet.
+  // `render(index)` returns how to make the cells of a row, its class, and a key that is another one
+  // when the cells are; or null if they are not there yet.
   constructor(scroller, { render, choose, moved, columns }) {
     this.scroller = scroller;
     this.table = scroller.querySelector("table");
@@ -48,6 +49,8 @@ export class VirtualTable {
   }
 
   draw() {
+    // another view is shown
+    if (this.scroller.clientHeight === 0) return;
     const top = Math.floor(this.scroller.scrollTop / ROW_HEIGHT) - SPARE;
     const first = Math.max(0, Math.min(top, this.count - this.shown));
     if (first !== this.first) {
@@ -55,22 +58,33 @@ export class VirtualTable {
       this.moved?.(first, this.shown);
     }
     const last = Math.min(this.count, first + this.shown);
-    const hadFocus = this.body.contains(document.activeElement);
-    const rows = [this.pad(first)];
-    for (let index = first; index < last; index += 1) {
-      const found = this.render(index) ?? { cells: [], kind: "" };
-      const row = element("tr", {
-        "aria-rowindex": index + 2,
-        "aria-selected": index === this.selected ? "true" : null,
-        class: found.kind,
-        tabindex: index === this.active ? 0 : -1,
-      });
-      row.append(...found.cells);
-      rows.push(row);
+    const before = this.rows ?? new Map();
+    this.rows = new Map();
+    for (let index = first; index < last; index += 1) this.rows.set(index, this.update(before.get(index), index));
+    const [above, below] = [this.pad(first), this.pad(this.count - last)];
+    if (before.size === this.rows.size && [...before.keys()].every((index) => this.rows.has(index)) && this.body.childElementCount > 1) {
+      // the same rows: they stay where they are, so that a click that has begun finds its row
+      this.body.firstElementChild.replaceWith(above);
+      this.body.lastElementChild.replaceWith(below);
+      return;
     }
-    rows.push(this.pad(this.count - last));
-    this.body.replaceChildren(...rows);
+    const hadFocus = this.body.contains(document.activeElement);
+    this.body.replaceChildren(above, ...this.rows.values(), below);
     if (hadFocus) this.row(this.active)?.focus({ preventScroll: true });
+  }
+
+  update(row, index) {
+    const found = this.render(index) ?? { key: "", kind: "", cells: () => [] };
+    row ??= element("tr", { "aria-rowindex": index + 2 });
+    if (row.shownKey !== found.key) {
+      row.shownKey = found.key;
+      row.className = found.kind;
+      row.replaceChildren(...found.cells());
+    }
+    row.tabIndex = index === this.active ? 0 : -1;
+    if (index === this.selected) row.setAttribute("aria-selected", "true");
+    else row.removeAttribute("aria-selected");
+    return row;
   }
 
   pad(rows) {
