@@ -10,10 +10,16 @@ from conftest import ALL_WAYS, StartServer, WriteHandler
 HANDLERS = ("-w", "handlers")
 
 
-def refuse(server, path="/no", headers=()):
+def ask(server, path="/no", headers=(), *, body=0):
+    """The answer to a handshake, and so many bytes behind its head."""
     with server.connect() as client:
         client.send_request(path, headers)
-        return client.read_response().status
+        return client.read_response(), client.read(body)
+
+
+def refuse(server, path="/no", headers=()):
+    """The status of the answer to a handshake."""
+    return ask(server, path, headers)[0].status
 
 
 @pytest.fixture
@@ -112,14 +118,12 @@ def test_headers_that_cannot_be_sent_are_left_out(start_server: StartServer, no)
         "('Content-Length', '5'), ('Transfer-Encoding', 'chunked')])"
     )
     server = start_server(*HANDLERS)
-    with server.connect() as client:
-        client.send_request("/no")
-        answer = client.read_response()
-        assert answer.status == 409
-        assert answer.header("Z") == "z"
-        assert answer.header("Content-Length") == "0"
-        for name in ("A B", "X", "Y", "Evil", "Transfer-Encoding", "Content-Type"):
-            assert answer.header(name) is None
+    answer, _ = ask(server)
+    assert answer.status == 409
+    assert answer.header("Z") == "z"
+    assert answer.header("Content-Length") == "0"
+    for name in ("A B", "X", "Y", "Evil", "Transfer-Encoding", "Content-Type"):
+        assert answer.header(name) is None
     server.log.wait_for("'A B'")
 
 
@@ -132,15 +136,12 @@ class TestEverywhere:
             " headers=[('WWW-Authenticate', 'Basic realm=x'), ('Server', 'mine'), ('A', '1'),"
             " ('A', '2')])"
         )
-        server = start_server(*HANDLERS)
-        with server.connect() as client:
-            client.send_request("/no")
-            answer = client.read_response()
-            assert answer.status == 401
-            assert answer.header("WWW-Authenticate") == "Basic realm=x"
-            assert answer.header("Server") == "mine"
-            assert answer.headers.count(("A", "1")) == answer.headers.count(("A", "2")) == 1
-            assert client.read(7) == b"sign in"
+        answer, body = ask(start_server(*HANDLERS), body=7)
+        assert answer.status == 401
+        assert answer.header("WWW-Authenticate") == "Basic realm=x"
+        assert answer.header("Server") == "mine"
+        assert answer.headers.count(("A", "1")) == answer.headers.count(("A", "2")) == 1
+        assert body == b"sign in"
 
     def test_bug_in_an_extra_handshake(self, start_server: StartServer, no):
         no("return 1 / 0")

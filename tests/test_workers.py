@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -193,32 +194,32 @@ def pid_of(client: Client) -> int | None:
         return None
 
 
+def assert_ends(status: int, sentence: str, *arguments: str, cwd: Path, **env: str) -> None:
+    """Run the command, which ends by itself with this status and this sentence alone."""
+    ended = run_fastwsh(*arguments, cwd=cwd, env=env)
+    assert ended.returncode == status
+    assert re.fullmatch(rf"(?:usage: .*\n)?fastwsh: .*{re.escape(sentence)}.*\n", ended.stderr), (
+        ended.stderr
+    )
+
+
 class TestStart:
     def test_a_bad_option_ends_before_any_worker(self, tmp_path: Path):
-        refused = run_fastwsh("--workers", "2", "-w", "missing", cwd=tmp_path)
-        assert refused.returncode == 1
-        assert refused.stderr.startswith("fastwsh: cannot use the handler root")
-        assert refused.stderr.count("\n") == 1
+        given = "--workers", "2", "-w", "missing"
+        assert_ends(1, "cannot use the handler root", *given, cwd=tmp_path)
 
     def test_a_failure_of_the_handlers_is_one_sentence(
         self, write_handler: WriteHandler, tmp_path: Path
     ):
-        write_handler(
-            "bad",
-            NOT_TODAY,
-        )
-        refused = run_fastwsh(*WORKERS, "-p", "0", cwd=tmp_path)
-        assert refused.returncode == 1
-        assert refused.stderr.startswith("fastwsh: web_socket_startup of ")
-        assert refused.stderr.count("\n") == 1
+        write_handler("bad", NOT_TODAY)
+        assert_ends(1, "web_socket_startup of ", *WORKERS, "-p", "0", cwd=tmp_path)
 
     def test_a_worker_that_exits_ends_the_server_with_its_status(
         self, write_handler: WriteHandler, tmp_path: Path
     ):
         write_handler("bad", "import os\nos._exit(7)\ndef web_socket_transfer_data(r):\n    pass\n")
-        ended = run_fastwsh(*WORKERS, "-p", "0", cwd=tmp_path)
-        assert ended.returncode == 7
-        assert "ended with status 7 while it started" in ended.stderr
+        sentence = "ended with status 7 while it started"
+        assert_ends(7, sentence, *WORKERS, "-p", "0", cwd=tmp_path)
 
     def test_workers_are_started_by_their_parent_alone(self, tmp_path: Path):
         ended = subprocess.run(
@@ -233,9 +234,8 @@ class TestStart:
         assert "python -m fastwsh --workers N" in ended.stderr
 
     def test_http3_needs_one_process(self, tmp_path: Path):
-        refused = run_fastwsh(*WORKERS, "--http3", "-p", "0", cwd=tmp_path)
-        assert refused.returncode == 1
-        assert "--http3 needs one process" in refused.stderr
+        given = *WORKERS, "--http3", "-p", "0"
+        assert_ends(1, "--http3 needs one process", *given, cwd=tmp_path)
 
     def test_one_worker_is_the_plain_process(self, start_server: StartServer):
         server = start_server("-w", "handlers", "--workers", "1")
@@ -284,12 +284,9 @@ class TestCount:
             count.parse(text)
 
     def test_a_bad_one_is_a_sentence_that_names_where_it_comes_from(self, tmp_path: Path):
-        for result, name in (
-            (run_fastwsh("--workers=0", cwd=tmp_path), "argument --workers"),
-            (run_fastwsh(cwd=tmp_path, env={"WEB_CONCURRENCY": "0"}), "fastwsh: WEB_CONCURRENCY"),
-        ):
-            assert result.returncode == 2
-            assert f"{name}: '0' is not a number of workers (1 to 1024, or auto)" in result.stderr
+        sentence = "'0' is not a number of workers (1 to 1024, or auto)"
+        assert_ends(2, f"argument --workers: {sentence}", "--workers=0", cwd=tmp_path)
+        assert_ends(2, f"WEB_CONCURRENCY: {sentence}", cwd=tmp_path, WEB_CONCURRENCY="0")
 
     def test_auto_is_the_processors_that_the_process_may_use(self):
         # a quota of the container may allow less
