@@ -240,13 +240,13 @@ impl Server {
     }
 
     fn set_routes(&self, routes: HashMap<Vec<u8>, String>) -> PyResult<()> {
-        let place = |name: &str| match name {
+        let concurrency = |name: &str| match name {
             "threads" => Ok(Concurrency::Threads),
             "hub" => Ok(Concurrency::Hub),
             "loop" => Ok(Concurrency::Loop),
-            _ => Err(PyValueError::new_err(format!("no place for handlers: {name:?}"))),
+            _ => Err(PyValueError::new_err(format!("no concurrency of handlers: {name:?}"))),
         };
-        let routes = routes.into_iter().map(|(path, name)| Ok((path, place(&name)?)));
+        let routes = routes.into_iter().map(|(path, name)| Ok((path, concurrency(&name)?)));
         self.routes.set(routes.collect::<PyResult<_>>()?);
         Ok(())
     }

@@ -119,7 +119,7 @@ impl Concurrency {
 /// every path. No path of a URL begins with it.
 const BELOW: u8 = b'*';
 
-/// Maps resources to the places of their handlers. Resources are bytes, since file names may be any
+/// Maps resources to where their handlers run. Resources are bytes, since file names may be any
 /// bytes. A route for all paths below a folder counts for those without a handler of their own; the
 /// longest one wins.
 #[derive(Debug, Default)]
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn routes_for_folders_serve_the_paths_below_them() {
         let routes = Routes::default();
-        let of = |path: &str, place| (path.as_bytes().to_vec(), place);
+        let of = |path: &str, concurrency| (path.as_bytes().to_vec(), concurrency);
         routes.set(HashMap::from([
             of("/app", Concurrency::Loop),
             of("*/app/", Concurrency::Loop),

@@ -69,9 +69,10 @@ fn write_connections(text: &mut Text, survey: &Survey) {
         "fastwsh_connections",
         "Connections to handlers, by where the handlers run and whether the opening handshake is done.",
     );
-    for (place, name) in PLACES {
+    for (concurrency, name) in CONCURRENCIES {
         for (is_open, phase) in [(false, "opening"), (true, "open")] {
-            let count = survey.connections.get(&(place, is_open)).copied().unwrap_or_default();
+            let count =
+                survey.connections.get(&(concurrency, is_open)).copied().unwrap_or_default();
             family.labelled(&[("place", name), ("state", phase)], count);
         }
     }
@@ -84,7 +85,7 @@ fn write_connections(text: &mut Text, survey: &Survey) {
     .labelled(&[("version", "3")], survey.http_connections[HttpVersion::Three as usize]);
 }
 
-const PLACES: [(Concurrency, &str); 3] =
+const CONCURRENCIES: [(Concurrency, &str); 3] =
     [(Concurrency::Threads, "threads"), (Concurrency::Hub, "hub"), (Concurrency::Loop, "loop")];
 
 fn write_totals(text: &mut Text, totals: &Totals) {

@@ -39,8 +39,8 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     transport: Arc<Transport>,
-    /// The place where its handler should run.
-    place: Concurrency,
+    /// Where its handler should run.
+    concurrency: Concurrency,
     /// The answer 101 is being sent, so that a close frame must wait.
     is_answering: bool,
     _seat: ConnectionPermit,
@@ -58,7 +58,7 @@ impl Entry {
 /// The connections at one moment.
 #[derive(Debug)]
 pub(super) struct Survey {
-    /// Connections of handlers, by the place of the handler and by whether they are open.
+    /// Connections of handlers, by where the handlers run and by whether they are open.
     pub(super) connections: BTreeMap<(Concurrency, bool), usize>,
     /// Open connections with plain HTTP.
     pub(super) http_connections: [usize; 3],
@@ -94,7 +94,7 @@ impl Registry {
     pub(super) fn add(
         &self,
         transport: Arc<Transport>,
-        place: Concurrency,
+        concurrency: Concurrency,
         permit: ConnectionPermit,
         subject: Option<Arc<Subject>>,
     ) -> Option<u64> {
@@ -108,7 +108,7 @@ impl Registry {
         }
         let id = state.next;
         state.next += 1;
-        let entry = Entry { transport, place, is_answering: false, _seat: permit, subject };
+        let entry = Entry { transport, concurrency, is_answering: false, _seat: permit, subject };
         state.live.insert(id, entry);
         Some(id)
     }
@@ -182,12 +182,12 @@ impl Registry {
         let (http_connections, mut totals) = (state.http_connections, state.totals.clone());
         let entries = state.live.values();
         let live: Vec<_> = entries
-            .map(|entry| (entry.place, entry.is_established(), entry.transport.clone()))
+            .map(|entry| (entry.concurrency, entry.is_established(), entry.transport.clone()))
             .collect();
         drop(state);
         let mut connections = BTreeMap::new();
-        for (place, established, transport) in live {
-            *connections.entry((place, established)).or_default() += 1;
+        for (concurrency, established, transport) in live {
+            *connections.entry((concurrency, established)).or_default() += 1;
             totals.add_live(&transport.account());
         }
         Survey { connections, http_connections, totals }

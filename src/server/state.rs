@@ -83,7 +83,7 @@ pub trait Acceptor: Send + Sync {
         true
     }
 
-    /// The place of the handler for a resource without a route, if there is one; may block.
+    /// Where the handler runs for a resource without a route, if there is one; may block.
     fn find(&self, _resource: &str, _is_upgrade: bool) -> Option<Concurrency> {
         None
     }

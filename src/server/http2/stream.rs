@@ -26,7 +26,6 @@ use crate::{
             client_address::ClientAddress,
             permit::{ConnectionPermit, LimitReached},
         },
-        config::Concurrency,
         http::{refusal::Refusal, PageRequest, Verdict},
         log::escape::printable,
         opening::{
@@ -91,17 +90,17 @@ pub(super) async fn serve(
         return answer(respond, &head, Refusal::new(501), common).await;
     }
     match decide(&head, Route::find(&head, state), client, state) {
-        Verdict::Other(Decision::Handler { resource, concurrency, peer }) => {
-            let permit = match take_place(peer, common) {
+        Verdict::Other(Decision::Handler(handler)) => {
+            let permit = match take_permit(handler.peer, common) {
                 Ok(permit) => permit,
                 Err(full) => {
-                    state.tell_refused(peer, full);
+                    state.tell_refused(handler.peer, full);
                     let refusal = LimitReached::refusal();
                     note_refusal(&head, &refusal, client, state);
                     return answer(respond, &head, refusal, common).await;
                 }
             };
-            let wanted = Wanted { head, resource, concurrency, peer, permit };
+            let wanted = HandlerRequest::new(head, handler, permit, common.tls);
             let peer = common.client.address;
             let stream = Http2ByteStream::new(driver.clone(), peer, request.into_body(), respond);
             open(wanted, stream, common).await
@@ -157,19 +156,13 @@ async fn answer(
 }
 
 /// Takes a permit for a WebSocket, in addition to that of its connection.
-fn take_place(peer: Option<SocketAddr>, common: &Common) -> Result<ConnectionPermit, LimitReached> {
+fn take_permit(
+    peer: Option<SocketAddr>,
+    common: &Common,
+) -> Result<ConnectionPermit, LimitReached> {
     let permit = common.state.admission.take()?;
     permit.assign(peer)?;
     Ok(permit)
-}
-
-/// A request for a handler.
-struct Wanted {
-    head: RequestHead,
-    resource: String,
-    concurrency: Concurrency,
-    peer: Option<SocketAddr>,
-    permit: ConnectionPermit,
 }
 
 /// Lets go of a stream when it is dropped, however its task ends.
@@ -182,7 +175,7 @@ impl Drop for LetGo {
 }
 
 /// Gives a stream to its handler, and waits until it has ended.
-async fn open(wanted: Wanted, stream: Arc<Http2ByteStream>, common: &Common) -> Ended {
+async fn open(wanted: HandlerRequest, stream: Arc<Http2ByteStream>, common: &Common) -> Ended {
     let time_limit = common.state.config.limits.http_time;
     let wants_body = wanted.head.method != "HEAD";
     let held = LetGo(stream.clone());
@@ -218,22 +211,12 @@ type Given = (Arc<Transport>, oneshot::Receiver<StreamAnswer>);
 /// Gives a stream to the place where the handler runs. Returns `None` if the server is stopping.
 fn hand_to_handler(
     stream: &Arc<Http2ByteStream>,
-    wanted: Wanted,
+    wanted: HandlerRequest,
     common: &Common,
 ) -> Option<Given> {
-    let Wanted { head, resource, concurrency, peer, permit } = wanted;
-    let alternative = common.alternative(&head.version);
+    let alternative = common.alternative(&wanted.head.version);
     let (slot, answer) = AnswerSlot::new(stream.clone());
-    let request = HandlerRequest {
-        head,
-        resource,
-        concurrency,
-        tls: common.tls,
-        peer,
-        permit,
-        alternative,
-        answer_slot: Some(slot),
-    };
+    let request = HandlerRequest { alternative, answer_slot: Some(slot), ..wanted };
     let transport = hand_over(stream.clone(), Vec::new(), request, &common.state)?;
     Some((transport, answer))
 }

@@ -105,22 +105,12 @@ fn take_in(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Receiver<
             // accepting
             let progress = if route.has_handler() {
                 match decide(&head, route, &client, state) {
-                    Verdict::Other(Decision::Handler { resource, concurrency, peer }) => {
+                    Verdict::Other(Decision::Handler(handler)) => {
                         let address = accepted.peer;
                         let socket = accepted.into_socket();
                         let socket = Arc::new(PlainSocket::new(socket, address));
-                        let (tls, permit) = (false, client.into_permit());
-                        let request = Request {
-                            head,
-                            resource,
-                            concurrency,
-                            tls,
-                            peer,
-                            permit,
-                            // HTTP/3 has TLS
-                            alternative: None,
-                            answer_slot: None,
-                        };
+                        // without TLS, the answer does not name HTTP/3
+                        let request = Request::new(head, handler, client.into_permit(), false);
                         hand_over(socket, rest, request, state);
                         return;
                     }

@@ -26,8 +26,15 @@ use crate::{
 
 /// The decision about a request that the fallback does not answer.
 pub(in crate::server) enum Decision {
-    Handler { resource: String, concurrency: Concurrency, peer: Option<SocketAddr> },
+    Handler(HandlerMatch),
     Refuse(Refusal),
+}
+
+/// The handler of a request, and the client that it serves.
+pub(in crate::server) struct HandlerMatch {
+    pub(in crate::server) resource: String,
+    pub(in crate::server) concurrency: Concurrency,
+    pub(in crate::server) peer: Option<SocketAddr>,
 }
 
 /// Where a request's target leads, as far as that is known without asking Python.
@@ -129,7 +136,9 @@ pub(in crate::server) fn decide(
         Some(_) if Framing::of(head).has_body() && !state.acceptor.takes_body(path) => {
             refuse(Refusal::new(400))
         }
-        Some(concurrency) => Verdict::Other(Decision::Handler { resource, concurrency, peer }),
+        Some(concurrency) => {
+            Verdict::Other(Decision::Handler(HandlerMatch { resource, concurrency, peer }))
+        }
         // the log line for a missing handler depends on whether a WebSocket connection was wanted
         None => {
             let upgrade = Opening::is_meant(head);

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use super::decision::HandlerMatch;
 use crate::{
     connection::{ByteStream, Transport},
     inspect::Watched,
@@ -26,6 +27,20 @@ pub(in crate::server) struct Request {
     pub(in crate::server) alternative: Option<String>,
     /// Where the answer goes if it is not one of the socket's bytes.
     pub(in crate::server) answer_slot: Option<Arc<AnswerSlot>>,
+}
+
+impl Request {
+    /// A request whose answer goes to the socket and names no other service.
+    pub(in crate::server) fn new(
+        head: RequestHead,
+        handler: HandlerMatch,
+        permit: ConnectionPermit,
+        tls: bool,
+    ) -> Self {
+        let HandlerMatch { resource, concurrency, peer } = handler;
+        let (alternative, answer_slot) = (None, None);
+        Self { head, resource, concurrency, tls, peer, permit, alternative, answer_slot }
+    }
 }
 
 /// Gives a connection to the place where its handler runs; `None` if the server stops.

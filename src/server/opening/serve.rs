@@ -125,21 +125,11 @@ pub(in crate::server) async fn serve(
         }
     };
     match decision {
-        Decision::Handler { resource, concurrency, peer } => {
-            let tls = stream.is_tls();
+        Decision::Handler(handler) => {
             let alternative = alternative(&stream, &head.version, &state);
-            let permit = client.into_permit();
+            let request = Request::new(head, handler, client.into_permit(), stream.is_tls());
+            let request = Request { alternative, ..request };
             let Ok(socket) = stream.into_socket() else { return };
-            let request = Request {
-                head,
-                resource,
-                concurrency,
-                tls,
-                peer,
-                permit,
-                alternative,
-                answer_slot: None,
-            };
             hand_over(socket, rest, request, &state);
         }
         Decision::Refuse(refusal) => {
