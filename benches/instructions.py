@@ -273,13 +273,13 @@ SCENARIOS: Final = (
 # --- counting ------------------------------------------------------------------------------------
 
 
-def count() -> dict[str, Counts]:
-    """Return the instructions per message of each scenario."""
+def count(*options: str) -> dict[str, Counts]:
+    """Return the instructions per message of each scenario, with these options of the server."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, text in _HANDLERS.items():
             (folder / file).write_text(text, encoding="utf-8")
-        with _server(folder) as (process, port):
+        with _server(folder, *options) as (process, port):
             _control(process, "--instr=on")
             return {
                 scenario.name: _count(process, scenario, scenario.prepare(port), folder)
@@ -288,7 +288,7 @@ def count() -> dict[str, Counts]:
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[tuple[int, int]]:
+def _server(folder: Path, *options: str) -> Iterator[tuple[int, int]]:
     """Run the server under valgrind, which counts nothing at first; yields its process and port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -297,6 +297,7 @@ def _server(folder: Path) -> Iterator[tuple[int, int]]:
         *("valgrind", "--tool=callgrind", "--instr-atstart=no", "--quiet"),
         *(f"--callgrind-out-file={folder / 'counts'}", sys.executable, "-P", "-m", "fastwsh"),
         *("-H", "127.0.0.1", "-p", str(port), "-w", str(folder)),
+        *options,
     ]
     environ = {**os.environ, "PYTHONHASHSEED": "0"}
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environ, cwd=folder) as process:
