@@ -187,7 +187,7 @@ def test_half_a_message_is_freed_without_the_collector(
         "            pass\n"
     )
     server = start_server("-w", "handlers")
-    announced, sent = 61 << 20, 50 << 20
+    announced, sent = 25 << 20, 20 << 20
     before = Usage.of(server).memory_kib
     for _ in range(6):
         with server.connect() as client:

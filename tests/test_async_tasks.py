@@ -299,7 +299,7 @@ class TestCancellation:
         blocks = coroutine(
             "await ws.send_message('ready')\nthreading.Event().wait()", "import threading\n"
         )
-        server = serve("--shutdown-timeout", "0.1", blocks=blocks)
+        server = serve("--shutdown-timeout", "0.1", "--cleanup-timeout", "0.1", blocks=blocks)
         with server.connect() as client:
             client.handshake("/blocks")
             assert client.read_frame() == Frame(TEXT, b"ready")

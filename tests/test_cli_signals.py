@@ -70,7 +70,7 @@ def test_sleeping_handler_does_not_keep_the_process_alive(
     start_server: StartServer, write_handler: WriteHandler, number: signal.Signals
 ):
     write_handler("sleeper", SLEEPER)
-    server = start_server(*HANDLERS, "--shutdown-timeout", "0.1")
+    server = start_server(*HANDLERS, "--shutdown-timeout", "0.1", "--cleanup-timeout", "0.1")
     with occupy(server):
         server.send_signal(number)
         assert server.wait() == 0
@@ -169,7 +169,8 @@ def test_handler_that_waits_is_told_that_the_server_goes(
 
 def test_what_handlers_printed_is_not_lost(start_server: StartServer, write_handler: WriteHandler):
     write_handler("sleeper", "print('from the handler', end='')\n" + SLEEPER)
-    server = start_server(*HANDLERS, "--shutdown-timeout", "0", env={"PYTHONUNBUFFERED": ""})
+    limits = ("--shutdown-timeout", "0", "--cleanup-timeout", "0.1")
+    server = start_server(*HANDLERS, *limits, env={"PYTHONUNBUFFERED": ""})
     with occupy(server):
         server.send_signal(signal.SIGTERM)
         assert server.wait() == 0

@@ -32,7 +32,8 @@ def test_sigterm_in_the_middle_of_everything_ends_in_time_with_0(
     (tmp_path / "large").write_bytes(bytes(32 << 20))
     for name, lines in {"echo": ECHO, "sends": SENDS, "blocked": BLOCKED}.items():
         write_handler(name, lines)
-    server = start_server("-w", "handlers", "--shutdown-timeout", "2")
+    limits = ("--shutdown-timeout", "2", "--cleanup-timeout", "0.5")
+    server = start_server("-w", "handlers", *limits)
     with ExitStack() as stack:
 
         def opened(path: str) -> Client:

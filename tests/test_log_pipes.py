@@ -135,7 +135,9 @@ def test_what_a_program_printed_into_a_full_pipe_does_not_keep_the_process(
     tmp_path: Path, write_handler: WriteHandler, concurrency: str
 ):
     write_handler("chatty", 'request.ws_stream.send_message("here")\nprint("x" * 6000)\n')
-    with unread(tmp_path, concurrency, "--log-level=error") as (process, port):
+    # the handlers that print last never end
+    limits = ("--shutdown-timeout=0.1", "--cleanup-timeout=0.1")
+    with unread(tmp_path, concurrency, "--log-level=error", *limits) as (process, port):
         for _ in range(11):
             with open_chatty(port) as client:
                 client.read_frame()

@@ -149,7 +149,8 @@ def test_cancelled_serving_closes_the_server(handler_root, write_handler, capsys
     )
 
     async def main() -> None:
-        server = await fastwsh.serve(handler_root)
+        # the client is in the same event loop, and does not answer the server's close frame
+        server = await fastwsh.serve(handler_root, shutdown_timeout=0.1)
         serving = asyncio.create_task(server.serve_forever())
         async with connect_async(f"ws://127.0.0.1:{server.port}/a"):
             serving.cancel()
