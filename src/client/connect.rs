@@ -71,22 +71,22 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
     let request = request::make(target, options)?;
     match &target.place {
         Place::Unix(path) => {
-            let stream = attempt.reach_unix(path).await?;
-            let (stream, opened) = attempt.open(stream, request).await?;
+            let mut stream = attempt.reach_unix(path).await?;
+            let opened = attempt.open(&mut stream, request).await?;
             let descriptor = stream.into_std().map(OwnedFd::from);
             let descriptor = descriptor.map_err(|error| attempt.unreachable(&error))?;
             Ok(opened.over(Arc::new(PlainSocket::new(descriptor, None))))
         }
         Place::Tcp { host, port, tls: false } => {
-            let stream = attempt.lead(host, *port).await?;
+            let mut stream = attempt.lead(host, *port).await?;
             let peer = stream.peer_addr().ok();
-            let (stream, opened) = attempt.open(stream, request).await?;
+            let opened = attempt.open(&mut stream, request).await?;
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
             Ok(opened.over(Arc::new(PlainSocket::new(stream.into(), peer))))
         }
         Place::Tcp { host, port, tls: true } => {
-            let (stream, peer) = attempt.encrypt(host, *port).await?;
-            let (stream, opened) = attempt.open(stream, request).await?;
+            let (mut stream, peer) = attempt.encrypt(host, *port).await?;
+            let opened = attempt.open(&mut stream, request).await?;
             let (stream, connection) = stream.into_inner();
             let stream = stream.into_inner();
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
@@ -95,6 +95,12 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
         }
     }
 }
+
+/// Where bytes come from and go to: TCP, TLS or a Unix socket. The opening handshake does not know
+/// which, so that its code, that of HTTP/2 above all, exists once in the binary.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
 /// The result of the opening handshake.
 struct Opened {
@@ -161,11 +167,11 @@ impl Attempt<'_> {
     }
 
     /// Does the opening handshake and checks the answer.
-    async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn open(
         &self,
-        stream: S,
+        stream: &mut dyn Duplex,
         request: http::Request<()>,
-    ) -> Result<(S, Opened), ConnectError> {
+    ) -> Result<Opened, ConnectError> {
         if let Some(head) = &self.options.head {
             return self.send_head(stream, head).await;
         }
@@ -187,7 +193,7 @@ impl Attempt<'_> {
             Err(Error::Protocol(ProtocolError::MissingConnectionUpgradeHeader)) => false,
             Err(error) => return Err(self.refused(error, tap).await),
         };
-        let (stream, head, rest) = tap.into_parts();
+        let (_, head, rest) = tap.into_parts();
         let wrong = |reason: String| self.answer(reason);
         let Some(Answer { headers, .. }) = head.as_deref().and_then(Answer::parse) else {
             return Err(wrong("its head cannot be read".to_owned()));
@@ -203,7 +209,7 @@ impl Attempt<'_> {
             }
         }
         let (subprotocol, deflate) = self.agreed(&headers)?;
-        Ok((stream, Opened { rest, headers, subprotocol, deflate }))
+        Ok(Opened { rest, headers, subprotocol, deflate })
     }
 
     /// The subprotocol and the parameters of permessage-deflate that the server has chosen.
@@ -224,11 +230,11 @@ impl Attempt<'_> {
     }
 
     /// Sends a request that the caller has written. The caller reads the answer.
-    async fn send_head<S: AsyncWrite + Unpin>(
+    async fn send_head(
         &self,
-        mut stream: S,
+        stream: &mut dyn Duplex,
         head: &[u8],
-    ) -> Result<(S, Opened), ConnectError> {
+    ) -> Result<Opened, ConnectError> {
         let sending = async {
             stream.write_all(head).await?;
             stream.flush().await
@@ -238,17 +244,11 @@ impl Attempt<'_> {
             address: self.target.address(),
             reason: strerror(&error),
         })?;
-        let opened =
-            Opened { rest: Vec::new(), headers: Vec::new(), subprotocol: None, deflate: None };
-        Ok((stream, opened))
+        Ok(Opened { rest: Vec::new(), headers: Vec::new(), subprotocol: None, deflate: None })
     }
 
     /// The error for an answer that does not open the connection.
-    async fn refused<S: AsyncRead + Unpin>(
-        &self,
-        error: Error,
-        tap: HeadTap<'_, S>,
-    ) -> ConnectError {
+    async fn refused(&self, error: Error, tap: HeadTap<'_, &mut dyn Duplex>) -> ConnectError {
         let answer = tap.head().and_then(Answer::parse);
         match (error, answer) {
             // this includes HTTP/1.0, which tungstenite does not read
@@ -273,7 +273,7 @@ impl Attempt<'_> {
     }
 
     /// The error for an opening handshake that ends without an answer.
-    fn no_answer<S>(&self, error: Error, tap: &HeadTap<'_, S>) -> ConnectError {
+    fn no_answer(&self, error: Error, tap: &HeadTap<'_, &mut dyn Duplex>) -> ConnectError {
         let address = self.target.address();
         match error {
             // the alert of a TLS server to a client that does not begin with a ClientHello (RFC

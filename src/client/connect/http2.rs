@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Attempt, Connected, EXPECTS_TLS, TLS_RECORD};
+use super::{Attempt, Connected, Duplex, EXPECTS_TLS, TLS_RECORD};
 use crate::{
     client::{
         answer::{Answer, BODY_TIMEOUT},
@@ -70,13 +70,13 @@ async fn open(target: &Target, options: &Options) -> Result<Connected, ConnectEr
         Place::Unix(path) => {
             let request = to_http2(request, "http")?;
             let stream = attempt.reach_unix(path).await?;
-            attempt.open_http2(stream, request, None).await
+            attempt.open_http2(Box::new(stream), request, None).await
         }
         Place::Tcp { host, port, tls: false } => {
             let request = to_http2(request, "http")?;
             let stream = attempt.lead(host, *port).await?;
             let peer = stream.peer_addr().ok();
-            attempt.open_http2(stream, request, peer).await
+            attempt.open_http2(Box::new(stream), request, peer).await
         }
         Place::Tcp { host, port, tls: true } => {
             let request = to_http2(request, "https")?;
@@ -84,7 +84,7 @@ async fn open(target: &Target, options: &Options) -> Result<Connected, ConnectEr
             if stream.get_ref().1.alpn_protocol() != Some(tls::HTTP2) {
                 return Err(attempt.no_http2(tls::NO_ALPN));
             }
-            attempt.open_http2(stream, request, peer).await
+            attempt.open_http2(Box::new(stream), request, peer).await
         }
     }
 }
@@ -118,15 +118,12 @@ fn to_http2(request: Request<()>, scheme: &str) -> Result<Request<()>, ConnectEr
 
 impl Attempt<'_> {
     /// Does the opening handshake and checks the answer.
-    async fn open_http2<S>(
+    async fn open_http2(
         &self,
-        stream: S,
+        stream: Box<dyn Duplex>,
         request: Request<()>,
         peer: Option<SocketAddr>,
-    ) -> Result<Connected, ConnectError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    ) -> Result<Connected, ConnectError> {
         let stream = FirstBytes::of(stream);
         let first = stream.received().clone();
         let begun = self.within("begin HTTP/2", begin(stream)).await?;
