@@ -89,7 +89,8 @@ def test_whatever_holds_bytes_is_a_binary_message(url: str):
 def test_what_nobody_awaits_is_a_warning_and_what_is_closed_is_none(url: str):
     async def work(stream: _core.AsyncStream) -> None:
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", RuntimeWarning)
             stream.send_message("x")
             stream.receive_message()
             stream.send_ping("x")

@@ -85,7 +85,8 @@ def test_sends_that_trickle_do_not_hold_up_others():
             await connection.send("x" * 10_000)
 
         server.handler("/")(echo)
-        with connect(server.url_for("/slow")), connect(server.url) as client:
+        slow_url = server.url_for("/slow")
+        with connect(slow_url, close_timeout=0), connect(server.url) as client:
             client.send("quick")
             assert client.recv(DEADLINE_SECONDS) == "quick"
         server.clear()
