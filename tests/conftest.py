@@ -95,6 +95,7 @@ class Output:
     def text(self) -> str:
         """Everything that was written; call it after the process has ended."""
         self._thread.join(DEADLINE_SECONDS)
+        assert not self._thread.is_alive(), "the process, or one that it has started, still runs"
         return "\n".join(self.lines)
 
 

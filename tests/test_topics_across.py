@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,13 @@ def web_socket_transfer_data(request):
         topics.publish("room", text, exclude=request)
         request.ws_stream.send_message("done")
 """
+
+
+def log_of_ended(server: Server) -> str:
+    """End a server, and return its whole log."""
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    return server.log.text()
 
 
 @contextlib.contextmanager
@@ -159,7 +167,7 @@ def test_two_servers_with_two_workers_and_redis(
             engine.start()
             until_heard(ann, others[-1])
         for server in (one, other):
-            assert "secret" not in server.log.text()
+            assert "secret" not in log_of_ended(server)
 
 
 def test_health_and_metrics(start_server: StartServer, write_handler: WriteHandler, tmp_path: Path):
@@ -199,7 +207,7 @@ def test_password_in_the_command_line_is_warned_of(
     server.log.wait_for(r"redis://:\*\*\*@127.0.0.1:1: every user of this machine can see")
     with visitor(server) as (ann, _):
         say(ann, "nothing local waits")
-    assert "secret" not in server.log.text()
+    assert "secret" not in log_of_ended(server)
 
 
 def test_functions_of_on_gap(caplog: pytest.LogCaptureFixture):
