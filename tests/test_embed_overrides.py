@@ -1,9 +1,11 @@
 """Methods, dispatchers and handlers that a program puts in place of the server's own."""
 
+import gc
 import socket
 import socketserver
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,8 +63,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def parse(folder: Path) -> Any:
-    parsed, _ = options.parse_args_and_config(["-p", "0", "-H", "127.0.0.1", "-w", str(folder)])
+def parse(folder: Path, *more: str) -> Any:
+    places = ["-p", "0", "-H", "127.0.0.1", "-w", str(folder)]
+    parsed, _ = options.parse_args_and_config([*places, *more])
     return parsed
 
 
@@ -115,6 +118,17 @@ def test_verify_request_admits_by_truth(folder: Path):
 
     with serving(Server(parse(folder))) as port:
         assert_echoes(port)
+
+
+@pytest.mark.parametrize("concurrency", ["hub", "threads"])
+def test_server_that_has_ended_is_freed(folder: Path, concurrency: str):
+    server = WebSocketServer(parse(folder, "--concurrency", concurrency))
+    with serving(server) as port:
+        assert_echoes(port)
+    kept = weakref.ref(server)
+    del server
+    gc.collect()
+    assert kept() is None
 
 
 @pytest.mark.parametrize("is_late", [False, True])

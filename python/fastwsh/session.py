@@ -84,12 +84,12 @@ def make_worker(next_job: Callable[[], Any]) -> Callable[..., None]:
         next_job: Waits for the next connection; returns the function to call, and the connection.
     """
 
-    def work(run: Callable[[_core.Connection], None], connection: _core.Connection) -> None:
+    def work() -> None:
         while True:
+            run, connection = next_job()
             run(connection)
             # do not keep the connection while waiting
-            del connection
-            run, connection = next_job()
+            del run, connection
 
     return work
 

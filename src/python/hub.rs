@@ -198,8 +198,10 @@ impl HubThread {
             return Ok(worker);
         }
         let greenlet = self.new_greenlet.bind(py).call1((&self.work,))?;
-        let switch = greenlet.getattr(intern!(py, "switch"))?.unbind();
-        Ok(Worker { greenlet: greenlet.unbind(), switch })
+        let switch = greenlet.getattr(intern!(py, "switch"))?;
+        // to where it waits for a connection: a greenlet keeps its first arguments until it ends
+        switch.call0()?;
+        Ok(Worker { greenlet: greenlet.unbind(), switch: switch.unbind() })
     }
 
     /// Keeps the greenlet of a handler that has ended, if it can be reused: it must be like a new
