@@ -5,6 +5,7 @@
 //! is there only if the server has an inspector. So a server without one does nothing for it, neither
 //! per message nor per connection. What is kept is bounded by one number of bytes for all timelines.
 
+mod heads;
 mod inspector;
 mod latency;
 mod pace;
@@ -16,9 +17,10 @@ mod tests;
 mod timeline;
 
 pub use self::{
+    heads::Heads,
     inspector::{Inspector, Page, Query, SortKey},
     latency::BUCKETS,
     pace::Pace,
-    subject::{Ended, Heads, Subject, Watched},
+    subject::{Ended, Subject, Watched},
     timeline::{Frame, Record, Slice},
 };

@@ -11,8 +11,9 @@ use std::{
 };
 
 use super::{
+    heads::Heads,
     latency::{Latency, BUCKETS},
-    subject::{Heads, Subject, Watched},
+    subject::{Subject, Watched},
     tapped::Tapped,
 };
 use crate::{

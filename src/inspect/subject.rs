@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     fmt, io,
-    net::SocketAddr,
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         Arc, Mutex, OnceLock, Weak,
@@ -12,6 +11,7 @@ use std::{
 };
 
 use super::{
+    heads::{parse_answer, Heads},
     inspector::Shared,
     pace::Pace,
     reader::{Reader, Surroundings},
@@ -23,7 +23,6 @@ use crate::{
     locks::lock,
     protocol::{
         handshake::{opens, SWITCHING_PROTOCOLS},
-        head::RequestHead,
         negotiate::PERMESSAGE_DEFLATE,
     },
 };
@@ -35,63 +34,6 @@ const EARLY_BYTES: usize = 64 * 1024;
 const ANSWER_BYTES: usize = 64 * 1024;
 
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
-
-/// The heads of an opening handshake, and what else is known of a connection from its beginning.
-#[derive(Debug)]
-pub struct Heads {
-    /// The path with its query.
-    pub resource: String,
-    /// The method of the request.
-    pub method: String,
-    /// The version of HTTP.
-    pub version: String,
-    /// The headers of the request.
-    pub request: Vec<(String, String)>,
-    /// Where the handler runs.
-    pub place: &'static str,
-    /// Whether the connection is encrypted.
-    pub tls: bool,
-    /// The client's address.
-    pub peer: Option<SocketAddr>,
-    /// When the request came, in seconds since 1970.
-    pub started: f64,
-    answer: OnceLock<(u16, Vec<(String, String)>)>,
-}
-
-impl Heads {
-    pub(super) fn new(
-        head: &RequestHead,
-        resource: &str,
-        place: &'static str,
-        tls: bool,
-        peer: Option<SocketAddr>,
-        started: f64,
-    ) -> Self {
-        Self {
-            resource: resource.to_owned(),
-            method: head.method.clone(),
-            version: head.version.clone(),
-            request: head.headers.clone(),
-            place,
-            tls,
-            peer,
-            started,
-            answer: OnceLock::new(),
-        }
-    }
-
-    /// Status and headers of the answer, once it has been sent.
-    pub fn answer(&self) -> Option<(u16, &[(String, String)])> {
-        self.answer.get().map(|(status, headers)| (*status, &headers[..]))
-    }
-
-    /// A header of the answer, or nothing.
-    pub fn answered(&self, name: &str) -> &str {
-        let headers = self.answer().map_or(&[][..], |(_, headers)| headers);
-        let found = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map_or("", |(_, value)| value)
-    }
-}
 
 /// How a connection has ended.
 #[derive(Debug, Clone, Copy)]
@@ -247,7 +189,7 @@ impl Subject {
     }
 
     fn answered(&self, status: u16, headers: Vec<(String, String)>) {
-        let _ = self.heads.answer.set((status, headers));
+        self.heads.set_answer(status, headers);
         let extensions = self.heads.answered("Sec-WebSocket-Extensions");
         self.inflates.store(extensions.contains(PERMESSAGE_DEFLATE), Ordering::SeqCst);
     }
@@ -381,16 +323,6 @@ impl Subject {
     fn live_stream(&self) -> Option<Arc<Tapped>> {
         self.stream.get().and_then(Weak::upgrade).filter(|_| self.ended().is_none())
     }
-}
-
-/// Reads the head of an answer; what cannot be understood is left out.
-fn parse_answer(head: &[u8]) -> (u16, Vec<(String, String)>) {
-    let text = String::from_utf8_lossy(head);
-    let mut lines = text.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
-    let headers = lines.filter_map(|line| line.split_once(':'));
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
-    (status.unwrap_or_default(), headers.collect())
 }
 
 struct Around<'a> {
