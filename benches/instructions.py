@@ -35,6 +35,8 @@ TOLERANCE: Final = 0.03
 # What counts as ours: the native module, which has no part of the interpreter.
 _NATIVE: Final = "_core."
 _SECONDS: Final = 60.0
+# A machine that is busy splits what the client sends, and each part costs a read.
+_MORE_COUNTS: Final = 3
 
 _HANDLERS: Final = {
     "hub_wsh.py": """
@@ -108,8 +110,10 @@ def main() -> int:
     before = baseline.get(versions, {})
     try:
         found = count()
-        if not options.update and any(_risen(before, found)):
-            # how many reads a message takes varies a little, so the lower count counts
+        for _ in range(_MORE_COUNTS):
+            if options.update or not any(_risen(before, found)):
+                break
+            # how many reads a message takes varies a little, so the lowest count counts
             found = _least(found, count())
     except CountError as error:
         print(f"instructions.py: {error}", file=sys.stderr)
