@@ -104,7 +104,8 @@ def build(target: str, tag: str, folder: Path, scratch: Path) -> bool:
         environ |= {"CARGO_UNSTABLE_BUILD_STD": "std,panic_unwind", "RUSTC_BOOTSTRAP": "1"}
     environ["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(flags)
     command = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--zig"]
-    command += ["--target", target, "--compatibility", tag, "--out", str(folder)]
+    command += ["--target", target, "--compatibility", tag, "--compression-level", "9"]
+    command += ["--out", str(folder)]
     return subprocess.run(command, check=False, cwd=ROOT, env=environ).returncode == 0
 
 
