@@ -182,7 +182,7 @@ impl Reader {
             Inflation::Failed => is_data && header.reserved & RSV1 != 0 && around.inflates(),
             Inflation::Unused => false,
         };
-        let first = u8::from(header.fin) << 7 | header.reserved << 4 | header.opcode.value();
+        let first = (u8::from(header.fin) << 7) | (header.reserved << 4) | header.opcode.value();
         let frame = Frame {
             received: self.received,
             first,

@@ -46,7 +46,7 @@ impl Surroundings for Seen {
 fn frame(first: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader {
         fin: first & 0x80 != 0,
-        reserved: first >> 4 & 7,
+        reserved: (first >> 4) & 7,
         opcode: Opcode::new(first & 0xf).expect("four bits"),
         masking_key: key,
         length: payload.len() as u64,
@@ -117,7 +117,7 @@ proptest! {
 #[test]
 fn a_message_beyond_the_limit_is_not_decompressed_further() {
     let bomb = MessageDeflater::new(None, false).deflate(&vec![0; 17 << 20], true, false);
-    let found = read(&frame(0x80 | RSV1 << 4 | 2, None, &bomb), 1 << 16);
+    let found = read(&frame(0x80 | (RSV1 << 4) | 2, None, &bomb), 1 << 16);
     assert!(found[0].opaque);
     assert_eq!(found[0].data.len(), 64 * 1024);
     assert!(found[0].size <= (16 << 20) + (64 << 10), "{}", found[0].size);
