@@ -73,8 +73,7 @@ class HandlerPackage:
                 )
         self._end = weakref.finalize(self, _ended.append, self.name)
         self._end.atexit = False
-        # a folder may have changed without a new time of modification, if it was changed quickly
-        importlib.invalidate_caches()
+        _forget_listings()
 
     def release(self) -> None:
         """Remove the modules; code of theirs that runs goes on."""
@@ -110,7 +109,7 @@ class HandlerPackage:
             self._imported.discard(name)
             yield former, True
             return
-        importlib.invalidate_caches()
+        _forget_listings()
         module = sys.modules[name] = _make_module(name, path, self.encoding)
         try:
             yield module, False
@@ -286,6 +285,23 @@ def _package_spec(name: str, folder: str) -> ModuleSpec:
 
 def _make_module(name: str, path: str, encoding: str | None) -> ModuleType:
     return importlib.util.module_from_spec(_handler_spec(name, path, encoding))
+
+
+def _forget_listings() -> None:
+    """Have folders listed anew: one that was changed quickly has no new time of modification.
+
+    As `importlib.invalidate_caches`, which loads `importlib.metadata` and twelve other modules in
+    Python 3.12 and newer, for the names of distributions.
+    """
+    for finder in sys.meta_path:
+        if finder is not PathFinder and hasattr(finder, "invalidate_caches"):
+            finder.invalidate_caches()
+    for folder, reader in list(sys.path_importer_cache.items()):
+        if reader is None:
+            # there was nothing for this folder, and there may be now
+            sys.path_importer_cache.pop(folder, None)
+        elif hasattr(reader, "invalidate_caches"):
+            reader.invalidate_caches()
 
 
 def _sweep() -> None:
