@@ -1,6 +1,7 @@
 """Coroutine functions as handlers of the test server."""
 
 import asyncio
+import gc
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -44,6 +45,21 @@ def test_receiving_has_a_timeout_and_loses_nothing():
             assert client.recv(DEADLINE_SECONDS) == "now"
             client.send("hello")
             assert client.recv(DEADLINE_SECONDS) == "hello"
+
+
+def test_a_handler_may_end_after_a_timeout(caplog: pytest.LogCaptureFixture):
+    with running_server() as server:
+
+        @server.handler("/")
+        async def impatient(connection):
+            with pytest.raises(WaitTimeoutError):
+                await connection.recv(timeout=0.01)
+
+        with connect(server.url) as client, pytest.raises(ConnectionClosed):
+            client.recv(DEADLINE_SECONDS)
+    # asyncio tells of a task when it is freed
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_an_exception_is_told_with_its_place():

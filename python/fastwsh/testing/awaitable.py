@@ -84,6 +84,12 @@ def _on_its_loop(method: _MethodT) -> _MethodT:
     return cast("_MethodT", call)
 
 
+def _note_exception(task: "asyncio.Task[Message]") -> None:
+    """Take note of a task's exception: nobody has to ask for it."""
+    if not task.cancelled():
+        task.exception()
+
+
 class AsyncConnection(RecordedConnection):
     """A connection as `WsServer.handler` passes it to a coroutine function of the test.
 
@@ -134,7 +140,11 @@ class AsyncConnection(RecordedConnection):
         check_timeout(timeout)
         if self._early:
             return self._early.popleft()
-        pending = self._pending = self._pending or asyncio.ensure_future(self._receive())
+        if self._pending is None:
+            self._pending = asyncio.ensure_future(self._receive())
+            # a handler may end after a timeout without another call, and asyncio would complain
+            self._pending.add_done_callback(_note_exception)
+        pending = self._pending
         done, _ = await asyncio.wait({pending}, timeout=timeout)
         if not done:
             raise WaitTimeoutError(f"nothing came at {self.path} within {timeout:g} s")
