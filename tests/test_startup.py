@@ -86,6 +86,20 @@ def test_plain_server_loads_nothing_that_only_others_need(tmp_path: Path):
     assert found["collects"]
 
 
+def test_parent_of_workers_collects(tmp_path: Path):
+    program = """
+        import gc, sys
+        from fastwsh import start
+        start.pause_collection()
+        from fastwsh import cli
+        from fastwsh.workers import parent
+        parent.run = lambda *_, **__: print("collects", gc.isenabled()) or 0
+        sys.exit(cli.main(sys.argv[1:]))
+    """
+    said = run(program, "-H", "127.0.0.1", "-p", "0", "-w", str(tmp_path), "--workers", "2")
+    assert "collects True" in said
+
+
 def test_names_of_the_list_exist():
     # a module that was renamed would be missing from every server
     program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"

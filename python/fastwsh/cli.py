@@ -140,6 +140,8 @@ def _start_workers(
     """Start workers, and be their parent."""
     from fastwsh.workers import parent  # noqa: PLC0415 (imports asyncio)
 
+    # the parent serves nothing, so nothing else ends the pause
+    start.resume_collection()
     try:
         status = parent.run(
             options, number, folder=folder, log=log, stop_seconds=stop_seconds(options)
