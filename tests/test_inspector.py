@@ -362,6 +362,28 @@ def _end(client: Client) -> bytes:
 
 
 @ALL_WAYS
+def test_a_handler_that_logs_what_cannot_be_formatted_goes_on(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    lines = (
+        'import logging\nlogging.warning("%d items", "no")\nrequest.ws_stream.send_message("on")'
+    )
+    write_handler("odd", lines)
+    server = start_server("-w", "handlers", "--inspect", "0")
+    with server.connect() as client:
+        client.handshake("/odd")
+        assert client.read_frame().payload == b"on"
+
+
+def test_a_page_that_asks_for_nonsense_gets_the_rest(page: Page):
+    for view in ([], {}, 5, "connection"):
+        seen = len(page.samples)
+        page.send(type="watch", view=view)
+        page.wait(lambda seen=seen: len(page.samples) > seen)
+    page.watch("overview")
+    page.wait(lambda: "overview" in page.last)
+
+
 def test_no_message_comes_between_the_fragments_of_the_handler(server: Server, page: Page):
     with server.connect() as client:
         number = connect(client, page, "/parts")

@@ -113,9 +113,9 @@ class Feed:
             "connections": self._send_connections,
             "connection": self._send_connection,
         }
-        if show := shows.get(view):
-            # a page that asks for nonsense gets nothing
-            with contextlib.suppress(TypeError, ValueError, OverflowError):
+        # a page that asks for nonsense gets nothing
+        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
+            if show := shows.get(view):
                 show(watch)
 
     def _send_changed(self, kind: str, value: dict[str, Any]) -> None:

@@ -239,11 +239,16 @@ class _LogHandler(logging.Handler):
         self._watcher = watcher
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = f"{record.name}: {record.getMessage()}"
-        if _has_token(text):
+        """Note a record; one that cannot be formatted is no fault of whoever logs."""
+        try:
+            text = f"{record.name}: {record.getMessage()}"
+            if _has_token(text):
+                return
+            if record.exc_info:
+                text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
+        except Exception:  # noqa: BLE001 (arguments format themselves)
+            self.handleError(record)
             return
-        if record.exc_info:
-            text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
         self._watcher.note(record.levelname.lower(), text)
 
 
