@@ -105,7 +105,10 @@ def web_socket_transfer_data(request):
     name = stream.receive_message()
     if name is None:
         return
-    if not (is_name(name, MAX_NAME_CHARACTERS) and is_name(room, MAX_ROOM_CHARACTERS)):
+    if not is_name(room, MAX_ROOM_CHARACTERS):
+        stream.close_connection(CLOSE_BAD_NAME, "no room can have this name")
+        return
+    if not is_name(name, MAX_NAME_CHARACTERS):
         stream.close_connection(CLOSE_BAD_NAME, "the first message must be your name")
         return
     member = Member(name, room)

@@ -210,7 +210,7 @@ def test_refuses_bad_rooms_and_messages(start_server: StartServer) -> None:
     server = start_server("-w", EXAMPLES)
     with connect(server, f"/chat?room={'x' * 33}") as client:
         client.send("ann")
-        assert receive_close(client)[0] == 4000
+        assert receive_close(client) == (4000, "no room can have this name")
     many = [{**LINE, "number": number} for number in range(51)]
     mistaken = [{**LINE, "at": True}], [{**LINE, "id": 1}]
     histories = (None, {}, [1], [{}], many, *mistaken)
