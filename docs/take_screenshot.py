@@ -83,7 +83,7 @@ def take_console(browser: Chrome) -> None:
 def take_inspector(browser: Chrome) -> None:
     """Let a client say something, send it something by hand, and take the picture."""
     with running_server(ROOT / "examples" / "echo_wsh.py", inspect=True) as server:
-        page = InspectorPage(browser, server)
+        page = InspectorPage(browser, server.inspector_url)
         with fastwsh.connect(server.url_for("/echo"), headers={"Cookie": "session=1"}) as client:
             for message in (*MESSAGES, b"\x00\x01\xfe\xff", '{"price": 17.5, "at": [1, 2, 3]}'):
                 client.send(message)

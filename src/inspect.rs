@@ -18,7 +18,7 @@ mod timeline;
 
 pub use self::{
     heads::Heads,
-    inspector::{Inspector, Page, Query, SortKey},
+    inspector::{Inspector, Page, Query, SortKey, SortValue},
     latency::BUCKETS,
     pace::Pace,
     subject::{Ended, Subject, Watched},

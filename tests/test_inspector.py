@@ -22,7 +22,6 @@ from conftest import (
     StartServer,
     WriteHandler,
     clean_environment,
-    run_fastwsh,
     starting_servers,
     to_coroutine_function,
 )
@@ -166,14 +165,6 @@ class TestOptions:
         (tmp_path / "options.ini").write_text("[pywebsocket]\ninspect = 0\n")
         by_file = start_server("--config", tmp_path / "options.ini")
         assert by_file.log.wait_for(LINE)
-
-    def test_several_workers_are_refused_in_one_sentence(self, tmp_path: Path):
-        result = run_fastwsh("--inspect", "--workers", "2", "-p", "0", cwd=tmp_path)
-        assert result.returncode == 1
-        assert result.stderr.strip().endswith(
-            "--inspect shows the connections of one process, and there are 2 workers; leave out "
-            "--inspect, or add --workers 1"
-        )
 
     def test_a_port_that_is_taken_is_one_sentence(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:

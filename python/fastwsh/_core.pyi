@@ -754,8 +754,8 @@ class Server:
             the caller's, the number of this worker from 0, and how many there are.
         slow_subscriber: What happens to a connection for which too many messages of topics wait:
             close, drop-newest or drop-oldest.
-        inspect_bytes: The most bytes of what `inspection` keeps of frames; None: nothing is
-            watched.
+        inspect: The most bytes of what `inspection` keeps of frames, the number of the first
+            connection, and what to add for each other; None: nothing is watched.
 
     Raises:
         OSError: The shared counts cannot be mapped.
@@ -788,14 +788,14 @@ class Server:
         hub: bool = False,
         shared_counts: tuple[int, int, int] | None = None,
         slow_subscriber: str = "close",
-        inspect_bytes: int | None = None,
+        inspect: tuple[int, int, int] | None = None,
     ) -> Self: ...
     @property
     def topics(self) -> Topics:
         """The topics of this server."""
     @property
     def inspection(self) -> Inspection | None:
-        """What is known of the connections with a handler; None without `inspect_bytes`."""
+        """What is known of the connections with a handler; None without `inspect`."""
     def set_event_loop(self, event_loop: EventLoop) -> None:
         """Set the event loop for handlers that are coroutine functions. May be called once."""
     def set_routes(self, routes: dict[bytes, str]) -> None:
@@ -937,7 +937,7 @@ def call_within(timeout: float | None, work: Callable[[], _T], *, cuts_sends: bo
 class Inspection:
     """What is known of the connections of a server, and what can be done to them.
 
-    A connection is named by its number, from 1. What is done to one that is not known, or has
+    A connection is named by its number. What is done to one that is not known, or has
     ended, does nothing and returns False.
     """
 
@@ -968,6 +968,23 @@ class Inspection:
         Raises:
             ValueError: There is no such key.
         """
+    def keys(
+        self,
+        *,
+        key: str = "id",
+        descending: bool = False,
+        filter: str = "",  # noqa: A002
+        open: bool = True,  # noqa: A002
+        ended: bool = True,
+        most: int = 50,
+    ) -> dict[str, Any]:
+        """Return how many connections there are, and of some the values that they are sorted by.
+
+        `keys` of the result has a value and the number of each. Values of several servers can be
+        compared. The arguments are those of `page`.
+        """
+    def rows(self, ids: Sequence[int]) -> list[dict[str, Any]]:
+        """Return what a page shows of these connections, without those that are not known."""
     def connection(self, id: int) -> dict[str, Any] | None:  # noqa: A002
         """Return all that is known of a connection but its frames."""
     def records(

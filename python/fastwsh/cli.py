@@ -25,7 +25,6 @@ from fastwsh import (
     ending,
     forks,
     handler_modules,
-    inspector,
     listeners,
     logs,
     private_files,
@@ -109,7 +108,6 @@ def main(args: Sequence[str] | None = None) -> int:
         for warning in options.start_warnings:
             _logger.warning("%s", warning)
         config.check_options(options)
-        inspector.check(options, workers)
         if workers > 1 and not options.check:
             return _start_workers(options, workers, folder, log)
         fastwsh.pywebsocket.install()

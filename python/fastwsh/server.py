@@ -349,7 +349,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, Measured, inspector.Inspected
             stack_size=threading.stack_size() or _STACK_BYTES,
             hub=self._needs_hub(),
             shared_counts=getattr(getattr(options, "worker", None), "shared_counts", None),
-            inspect_bytes=inspector.kept_bytes(options),
+            inspect=inspector.settings(options),
             slow_subscriber=getattr(options, "slow_subscriber", DEFAULT_SLOW_SUBSCRIBER),
             **plain_http.settings(options),
         )

@@ -45,9 +45,11 @@ pub(super) struct Shared {
     pub(super) latency: Latency,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Subjects {
-    last: u64,
+    /// The number of the next connection, and what to add for the one behind it.
+    next: u64,
+    step: u64,
     by_id: BTreeMap<u64, Arc<Subject>>,
     ended: VecDeque<u64>,
 }
@@ -143,6 +145,17 @@ pub struct Query {
     pub count: usize,
 }
 
+/// What a row is sorted by, which can be compared with that of another process.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SortValue {
+    /// When it came.
+    Time(f64),
+    /// A number of messages or bytes.
+    Count(u64),
+    /// A path, or an address in a form that is sorted like addresses.
+    Text(String),
+}
+
 /// Some of the connections.
 #[derive(Debug)]
 pub struct Page {
@@ -165,18 +178,24 @@ pub struct Inspector {
 impl Drop for Inspector {
     fn drop(&mut self) {
         // they refer to each other
-        let subjects = std::mem::take(&mut *lock(&self.shared.subjects));
-        drop(subjects);
+        let by_id = std::mem::take(&mut lock(&self.shared.subjects).by_id);
+        drop(by_id);
     }
 }
 
 impl Inspector {
-    /// `limit`: the most bytes of all timelines.
-    pub fn new(limit: usize) -> Self {
+    /// `limit`: the most bytes of all timelines; `first`: the number of the first connection, and
+    /// `step` what to add for each other, so that those of several processes have numbers of their own.
+    pub fn new(limit: usize, first: u64, step: u64) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let shared = Shared {
             origin: (Instant::now(), now.as_secs_f64()),
-            subjects: Mutex::default(),
+            subjects: Mutex::new(Subjects {
+                next: first,
+                step,
+                by_id: BTreeMap::new(),
+                ended: VecDeque::new(),
+            }),
             used: AtomicUsize::new(0),
             limit,
             dropped: AtomicU64::new(0),
@@ -204,8 +223,8 @@ impl Inspector {
         let started = self.shared.time(Instant::now());
         let heads = Heads::new(head, resource, place, tls, peer, started);
         let mut subjects = lock(&self.shared.subjects);
-        subjects.last += 1;
-        let id = subjects.last;
+        let id = subjects.next;
+        subjects.next += subjects.step;
         let shared = self.shared.clone();
         let subject = Arc::new(Subject::new(id, heads, answer_is_bytes, shared));
         subjects.by_id.insert(id, subject.clone());
@@ -244,11 +263,8 @@ impl Inspector {
             SortKey::Id => {}
             SortKey::Path => rows.sort_by(|(a, _), (b, _)| a.heads.resource.cmp(&b.heads.resource)),
             SortKey::Peer => rows.sort_by_key(|(subject, _)| subject.heads.peer),
-            SortKey::Messages => rows
-                .sort_by_key(|(_, account)| account.received.messages() + account.sent.messages()),
-            SortKey::Bytes => {
-                rows.sort_by_key(|(_, account)| account.received.wire + account.sent.wire);
-            }
+            SortKey::Messages => rows.sort_by_key(|(_, account)| messages(account)),
+            SortKey::Bytes => rows.sort_by_key(|(_, account)| bytes(account)),
             SortKey::Waiting => rows.sort_by_cached_key(|(subject, _)| waiting(subject)),
         }
         if query.descending {
@@ -287,6 +303,37 @@ impl Query {
             || contains(heads.answered("Sec-WebSocket-Protocol"))
             || contains(&format!("#{}", subject.id))
     }
+}
+
+impl SortKey {
+    /// What a row is sorted by.
+    pub fn value(self, subject: &Subject, account: &Account) -> SortValue {
+        let heads = &subject.heads;
+        match self {
+            Self::Id => SortValue::Time(heads.started),
+            Self::Path => SortValue::Text(heads.resource.clone()),
+            Self::Peer => SortValue::Text(match heads.peer {
+                None => String::new(),
+                Some(SocketAddr::V4(peer)) => {
+                    format!("4 {:08x} {:05}", u32::from(*peer.ip()), peer.port())
+                }
+                Some(SocketAddr::V6(peer)) => {
+                    format!("6 {:032x} {:05}", u128::from(*peer.ip()), peer.port())
+                }
+            }),
+            Self::Messages => SortValue::Count(messages(account)),
+            Self::Bytes => SortValue::Count(bytes(account)),
+            Self::Waiting => SortValue::Count(waiting(subject) as u64),
+        }
+    }
+}
+
+fn messages(account: &Account) -> u64 {
+    account.received.messages() + account.sent.messages()
+}
+
+fn bytes(account: &Account) -> u64 {
+    account.received.wire + account.sent.wire
 }
 
 fn account(subject: &Subject) -> Account {

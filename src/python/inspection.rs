@@ -11,7 +11,7 @@ use pyo3::{
 use super::{connection::to_python, errors::os_error};
 use crate::{
     connection::{Insertion, ServerClose, Transport},
-    inspect::{Inspector, Pace, Query, Record, SortKey, Subject},
+    inspect::{Inspector, Pace, Query, Record, SortKey, SortValue, Subject},
     protocol::{close::CloseCode, closing::Side},
 };
 
@@ -53,15 +53,7 @@ impl Inspection {
         offset: usize,
         count: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let key = match key {
-            "id" => SortKey::Id,
-            "path" => SortKey::Path,
-            "peer" => SortKey::Peer,
-            "messages" => SortKey::Messages,
-            "bytes" => SortKey::Bytes,
-            "waiting" => SortKey::Waiting,
-            _ => return Err(PyValueError::new_err(format!("no key to sort by: {key:?}"))),
-        };
+        let key = sort_key(key)?;
         let filter = filter.to_lowercase();
         let query = Query { key, descending, filter, open, ended, offset, count };
         let page = py.detach(|| self.0.page(&query));
@@ -72,6 +64,50 @@ impl Inspection {
         result.set_item("matching", page.matching)?;
         result.set_item("rows", rows.collect::<PyResult<Vec<_>>>()?)?;
         Ok(result)
+    }
+
+    /// The rows of a page without what they show: what they are sorted by, and their numbers.
+    #[pyo3(signature = (*, key="id", descending=false, filter="", open=true, ended=true, most=50))]
+    #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
+    fn keys<'py>(
+        &self,
+        py: Python<'py>,
+        key: &str,
+        descending: bool,
+        filter: &str,
+        open: bool,
+        ended: bool,
+        most: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let key = sort_key(key)?;
+        let filter = filter.to_lowercase();
+        let query = Query { key, descending, filter, open, ended, offset: 0, count: most };
+        let (page, keys) = py.detach(|| {
+            let page = self.0.page(&query);
+            let keyed = page.rows.iter();
+            let keys: Vec<_> = keyed.map(|(it, account)| (key.value(it, account), it.id)).collect();
+            (page, keys)
+        });
+        let keys = keys.into_iter().map(|(value, id)| {
+            Ok(match value {
+                SortValue::Time(time) => (time, id).into_pyobject(py)?,
+                SortValue::Count(count) => (count, id).into_pyobject(py)?,
+                SortValue::Text(text) => (text, id).into_pyobject(py)?,
+            })
+        });
+        let result = PyDict::new(py);
+        result.set_item("open", page.open)?;
+        result.set_item("ended", page.ended)?;
+        result.set_item("matching", page.matching)?;
+        result.set_item("keys", keys.collect::<PyResult<Vec<_>>>()?)?;
+        Ok(result)
+    }
+
+    /// What is shown of some connections; those that are not known are left out.
+    #[expect(clippy::needless_pass_by_value, reason = "PyO3 extracts it")]
+    fn rows<'py>(&self, py: Python<'py>, ids: Vec<u64>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let known = ids.iter().filter_map(|id| self.0.find(*id));
+        known.map(|subject| row(py, &subject)).collect()
     }
 
     fn connection<'py>(&self, py: Python<'py>, id: u64) -> PyResult<Option<Bound<'py, PyDict>>> {
@@ -186,6 +222,18 @@ impl Inspection {
     fn latency(&self) -> Vec<u64> {
         self.0.latency().to_vec()
     }
+}
+
+fn sort_key(key: &str) -> PyResult<SortKey> {
+    Ok(match key {
+        "id" => SortKey::Id,
+        "path" => SortKey::Path,
+        "peer" => SortKey::Peer,
+        "messages" => SortKey::Messages,
+        "bytes" => SortKey::Bytes,
+        "waiting" => SortKey::Waiting,
+        _ => return Err(PyValueError::new_err(format!("no key to sort by: {key:?}"))),
+    })
 }
 
 /// What is shown of every connection.

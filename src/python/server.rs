@@ -126,7 +126,7 @@ impl Server {
         hub=false,
         shared_counts=None,
         slow_subscriber="close",
-        inspect_bytes=None,
+        inspect=None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     #[expect(clippy::fn_params_excessive_bools, reason = "keyword-only in Python")]
@@ -155,7 +155,7 @@ impl Server {
         hub: bool,
         shared_counts: Option<(i32, usize, usize)>,
         slow_subscriber: &str,
-        inspect_bytes: Option<usize>,
+        inspect: Option<(usize, u64, u64)>,
     ) -> PyResult<Self> {
         let cgi = CgiConfig {
             directories: cgi_directories,
@@ -199,7 +199,8 @@ impl Server {
             descriptor::duplicate(file).and_then(|file| SharedCounts::open(file, own, slots))
         });
         let shared_counts = shared_counts.transpose().map_err(|error| os_error(&error))?;
-        let inspector = inspect_bytes.map(|limit| Arc::new(Inspector::new(limit)));
+        let inspector = inspect
+            .map(|(limit, first, step)| Arc::new(Inspector::new(limit, first, step)));
         let config = Config {
             document_root,
             private_files,

@@ -32,11 +32,10 @@ axe.run(document, {resultTypes: ["violations"]}).then(
 class InspectorPage:
     """The page, opened in a browser."""
 
-    def __init__(self, driver: Chrome, server: WsServer) -> None:
+    def __init__(self, driver: Chrome, url: str | None) -> None:
         self.driver = driver
-        self.server = server
-        assert server.inspector_url is not None
-        driver.get(server.inspector_url)
+        assert url is not None
+        driver.get(url)
         self.wait_for(lambda: self.text("feed-state") == "live", "the feed")
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
@@ -109,7 +108,7 @@ def server() -> Iterator[WsServer]:
 
 @pytest.fixture
 def inspector(browser: Chrome, server: WsServer) -> InspectorPage:
-    return InspectorPage(browser, server)
+    return InspectorPage(browser, server.inspector_url)
 
 
 def connect(server: WsServer, path: str = "/echo", **options: Any) -> Any:

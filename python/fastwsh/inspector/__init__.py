@@ -9,12 +9,19 @@ import argparse
 from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import config
-from fastwsh.config import ConfigError
 
 if TYPE_CHECKING:
     from fastwsh.inspector.site import Site
 
-__all__ = ["KEPT_BYTES", "Inspected", "add_option", "check", "kept_bytes", "open_site"]
+__all__ = [
+    "KEPT_BYTES",
+    "Inspected",
+    "add_option",
+    "is_wanted",
+    "open_site",
+    "open_site_of_workers",
+    "settings",
+]
 
 KEPT_BYTES: Final = 32 << 20
 """The most bytes of frames that are kept. A connection that sends a kilobyte a thousand times a
@@ -32,9 +39,9 @@ def add_option(group: argparse._ArgumentGroup) -> None:
         const=0,
         type=_port,
         metavar="PORT",
-        help="watch the connections, and show them on a page of 127.0.0.1 at this port, which the "
-        "log names with a token; 0, the default with the option, is any free one (default: no "
-        "inspector)",
+        help="watch the connections, those of all workers, and show them on a page of 127.0.0.1 at "
+        "this port, which the log names with a token; 0, the default with the option, is any free "
+        "one (default: no inspector)",
     )
 
 
@@ -45,22 +52,21 @@ def _port(text: str) -> int | None:
     return 0 if word in _YES else config.port_number(text)
 
 
-def check(options: Any, workers: int) -> None:
-    """Raise ConfigError if there are several workers: the inspector shows those of one process."""
-    if workers > 1 and getattr(options, "inspect", None) is not None:
-        raise ConfigError(
-            f"--inspect shows the connections of one process, and there are {workers} workers; "
-            "leave out --inspect, or add --workers 1"
-        )
+def is_wanted(options: Any) -> bool:
+    """Tell whether the connections of a server are to be watched."""
+    return getattr(options, "inspect", None) is not None
 
 
-def kept_bytes(options: Any) -> int | None:
-    """Return how many bytes of frames the native server keeps; None: it watches nothing."""
-    return None if getattr(options, "inspect", None) is None else KEPT_BYTES
+def settings(options: Any) -> tuple[int, int, int] | None:
+    """Return what the native server is told: see `inspect` of `_core.Server`; None: nothing."""
+    if not is_wanted(options):
+        return None
+    worker = getattr(options, "worker", None)
+    return (KEPT_BYTES, 1, 1) if worker is None else worker.inspect
 
 
 def open_site(server: Any, options: Any) -> "Site | None":
-    """Listen on the port of the inspector; None without `--inspect`.
+    """Listen on the port of the inspector; None without `--inspect`, and in a worker.
 
     Args:
         server: The server to look at.
@@ -69,12 +75,26 @@ def open_site(server: Any, options: Any) -> "Site | None":
     Raises:
         ConfigError: The port cannot be used.
     """
-    port = getattr(options, "inspect", None)
-    if port is None:
+    if not is_wanted(options) or getattr(options, "worker", None) is not None:
         return None
-    from fastwsh.inspector.site import Site  # noqa: PLC0415 (few need it)
+    from fastwsh.inspector.local import Local  # noqa: PLC0415 (few need it)
+    from fastwsh.inspector.site import Site  # noqa: PLC0415
 
-    return Site(server, port)
+    return Site(Local(server), options.inspect)
+
+
+def open_site_of_workers(options: Any, count: int) -> "Site | None":
+    """Listen likewise, in the parent of workers; `across` of the site is what looks at them.
+
+    Raises:
+        ConfigError: The port cannot be used.
+    """
+    if not is_wanted(options):
+        return None
+    from fastwsh.inspector.across import Across  # noqa: PLC0415 (few need it)
+    from fastwsh.inspector.site import Site  # noqa: PLC0415
+
+    return Site(Across(count, KEPT_BYTES), options.inspect)
 
 
 class Inspected:

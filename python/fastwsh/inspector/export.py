@@ -119,6 +119,8 @@ def har(
         missing += lacks
     if not made:
         raise ValueError("there are no connections")
+    # those of several workers come one worker after the other
+    made.sort(key=lambda one: one.started)
     return {"text": har_files.dumps(made), "missing": missing, "count": len(made)}
 
 

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh.inspector.actions import ActionError, Actions
-from fastwsh.inspector.watching import Watcher
+from fastwsh.inspector.watching import ALL, Watcher
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class Feed:
         self._has_ended = False
         self._last: dict[str, str] = {}
         self._logged = 0
+        # until when samples were sent, and of which worker
         self._sampled = 0.0
+        self._sampled_worker = ALL
         self._ticks = 0
 
     def run(self) -> None:
@@ -105,9 +107,11 @@ class Feed:
         self._ticks += 1
         view = watch.get("view")
         if is_new or self._ticks % _OVERVIEW_TICKS == 0:
-            self._send_samples()
+            worker = self._worker(watch)
+            self._send_samples(worker)
             if view == "overview":
-                self._send_changed("overview", self._watcher.overview())
+                with contextlib.suppress(ValueError):
+                    self._send_changed("overview", self._watcher.overview(worker))
         self._send_log()
         shows: dict[Any, Callable[[dict[str, Any]], None]] = {
             "connections": self._send_connections,
@@ -118,6 +122,11 @@ class Feed:
             if show := shows.get(view):
                 show(watch)
 
+    def _worker(self, watch: dict[str, Any]) -> int:
+        """Return the worker that the page shows; one that there is not stands for all."""
+        worker = watch.get("worker")
+        return worker if isinstance(worker, int) and worker in self._watcher.source.workers else ALL
+
     def _send_changed(self, kind: str, value: dict[str, Any]) -> None:
         """Send a value unless the page has it already."""
         text = json.dumps(value, separators=(",", ":"), sort_keys=True)
@@ -125,10 +134,20 @@ class Feed:
             self._last[kind] = text
             self._send({"type": kind, **value})
 
-    def _send_samples(self) -> None:
-        if samples := self._watcher.samples_after(self._sampled):
+    def _send_samples(self, worker: int) -> None:
+        if worker != self._sampled_worker:
+            self._sampled, self._sampled_worker = 0.0, worker
+        if samples := self._watcher.samples_after(self._sampled, worker):
             self._sampled = samples[-1][0]
-            self._send({"type": "samples", "samples": samples})
+            self._send(
+                {
+                    "type": "samples",
+                    "worker": worker,
+                    "workers": list(self._watcher.source.workers),
+                    "open": self._watcher.open_connections(),
+                    "samples": samples,
+                }
+            )
 
     def _send_log(self) -> None:
         if lines := self._watcher.log_after(self._logged):

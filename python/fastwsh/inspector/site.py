@@ -65,14 +65,14 @@ class Site(WebSocketServer):
     """Serves the inspector of another server.
 
     Args:
-        inspected: The server to look at.
+        source: The server to look at.
         port: The port; 0 is any free one.
 
     Raises:
         ConfigError: The port cannot be listened on.
     """
 
-    def __init__(self, inspected: Any, port: int) -> None:
+    def __init__(self, source: Any, port: int) -> None:
         settings = options.build_parser().parse_args([])
         settings.server_host, settings.port, settings.concurrency = _HOST, port, THREADS
         settings.scan_dir, settings.cgi_directories = settings.websock_handlers, []
@@ -81,7 +81,8 @@ class Site(WebSocketServer):
         self._token = secrets.token_urlsafe(24)
         self._session = secrets.token_urlsafe(24)
         self._token_lock = threading.Lock()
-        self.watcher = Watcher(inspected)
+        self.source = source
+        self.watcher = Watcher(source)
         self._assets = _load()
         self._is_up = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="fastwsh-inspector", daemon=True)
@@ -123,7 +124,7 @@ class Site(WebSocketServer):
     def logging(self) -> AbstractContextManager[None]:
         """Return a context in which the lines of the log are those of the server."""
         # a server of tests keeps them for itself
-        log = getattr(self.watcher.server, "log", None)
+        log = self.source.log
         context: AbstractContextManager[None] = nullcontext() if log is None else log.here()
         return context
 

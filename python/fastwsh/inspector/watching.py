@@ -11,10 +11,12 @@ import time
 from collections import deque
 from typing import Any, Final
 
-from fastwsh import banner
-from fastwsh.paths import resource_bytes
+from fastwsh.inspector.local import Source
 
-__all__ = ["Watcher"]
+__all__ = ["ALL", "Watcher"]
+
+ALL: Final = 0
+"""Stands for all workers together, and for the one process without workers."""
 
 _SAMPLES: Final = 600
 _LOG_LINES: Final = 500
@@ -26,23 +28,28 @@ _BINARY: Final = 2
 _METRIC: Final = re.compile(r"([a-z_0-9]+)(?:\{(.*)\})? (\S+)")
 _LABEL: Final = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
+_Metrics = dict[str, list[tuple[dict[str, str], float]]]
+
 
 class Watcher:
     """Looks at a server.
 
     Args:
-        server: The server, a `WebSocketServer`.
+        source: The server.
     """
 
-    def __init__(self, server: Any) -> None:
-        self.server = server
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self._ending = threading.Event()
         self._lock = threading.Lock()
-        self._samples: deque[list[float]] = deque(maxlen=_SAMPLES)
+        # by worker
+        self._samples: dict[int, deque[list[float]]] = {
+            worker: deque(maxlen=_SAMPLES) for worker in (ALL, *source.workers)
+        }
+        self._metrics: dict[int, _Metrics] = {}
         self._log: deque[dict[str, Any]] = deque(maxlen=_LOG_LINES)
         self._logged = 0
         self._seen_lines = 0
-        self._metrics: dict[str, list[tuple[dict[str, str], float]]] = {}
         self._handler = _LogHandler(self)
         self._thread = threading.Thread(
             target=self._run, name="fastwsh-inspector-samples", daemon=True
@@ -50,9 +57,8 @@ class Watcher:
 
     @property
     def inspection(self) -> Any:
-        """The native half, once the server has begun."""
-        core = self.server._core
-        return None if core is None else core.inspection
+        """What is known of connections, once the server has begun."""
+        return self.source.inspection
 
     def start(self) -> None:
         """Take samples, and listen to the log."""
@@ -91,95 +97,81 @@ class Watcher:
 
     def sample(self) -> None:
         """Take a sample."""
-        core = self.server._core
-        if core is None:
+        texts = self.source.metrics()
+        if not texts:
             return
-        # a server of tests keeps its log for itself
-        lines = getattr(getattr(self.server, "log", None), "lines", [])
+        self._take_lines()
+        parsed = {worker: _parse(text) for worker, text in texts.items()}
+        moment = round(time.time(), 2)
+        with self._lock:
+            self._metrics = parsed
+            for worker, metrics in parsed.items():
+                self._samples[worker].append([moment, *_counts(metrics)])
+
+    def _take_lines(self) -> None:
+        """Take the lines that a server of tests keeps for itself."""
+        lines = getattr(self.source.log, "lines", [])
         for line in lines[self._seen_lines :]:
             level, _, text = line.partition(" ")
             if level in {"WARNING", "ERROR", "CRITICAL"} and not _has_token(text):
                 self.note(level.lower(), text)
         self._seen_lines = len(lines)
-        metrics = _parse(core.metrics())
-        with self._lock:
-            self._metrics = metrics
 
-        def total(name: str, **labels: str) -> float:
-            return sum(
-                value
-                for of, value in metrics.get(name, ())
-                if all(of.get(key) == label for key, label in labels.items())
-            )
-
-        sample = [
-            round(time.time(), 2),
-            total("fastwsh_messages_total", direction="received"),
-            total("fastwsh_messages_total", direction="sent"),
-            total("fastwsh_wire_bytes_total", direction="received"),
-            total("fastwsh_wire_bytes_total", direction="sent"),
-            total("fastwsh_connections", state="open"),
-        ]
-        with self._lock:
-            self._samples.append(sample)
-
-    def samples_after(self, moment: float) -> list[list[float]]:
+    def samples_after(self, moment: float, worker: int = ALL) -> list[list[float]]:
         """Return the samples behind a moment: time, messages and bytes both ways, connections."""
         with self._lock:
-            return [sample for sample in self._samples if sample[0] > moment]
+            return [sample for sample in self._samples.get(worker, ()) if sample[0] > moment]
 
-    def overview(self) -> dict[str, Any]:
+    def open_connections(self) -> float:
+        """Return how many connections are open in all."""
+        with self._lock:
+            samples = self._samples[ALL]
+            return samples[-1][-1] if samples else 0
+
+    def overview(self, worker: int = ALL) -> dict[str, Any]:
         """Return what the first view shows beside the samples."""
         with self._lock:
-            metrics = self._metrics
+            metrics = self._metrics.get(worker, {})
 
         def rows(name: str) -> list[list[Any]]:
             return [[labels, value] for labels, value in metrics.get(name, ())]
 
-        def value(name: str) -> float:
-            return sum(number for _, number in metrics.get(name, ()))
-
-        inspection = self.inspection
-        used, limit, dropped = (0, 0, 0) if inspection is None else inspection.memory()
         return {
-            "handlers": self.handlers(),
-            "failed": [
-                banner.clean(text)
-                for text in self.server.websocket_server_options.dispatcher.source_warnings()
-            ],
+            **self.source.facts(worker),
+            "worker": worker,
+            "workers": self._workers(),
             "connections": rows("fastwsh_connections"),
             "handshakes": rows("fastwsh_handshakes_total"),
             "closes": rows("fastwsh_closes_total"),
             "errors": rows("fastwsh_handler_errors_total"),
-            "slices": value("fastwsh_hub_slices_total"),
-            "stalls": value("fastwsh_hub_stalls_total"),
+            "slices": _total(metrics, "fastwsh_hub_slices_total"),
+            "stalls": _total(metrics, "fastwsh_hub_stalls_total"),
             "threads": rows("fastwsh_handler_threads"),
-            "memory": value("process_resident_memory_bytes"),
-            "latency": [] if inspection is None else inspection.latency(),
-            "kept": {"used": used, "limit": limit, "dropped": dropped},
+            "memory": _total(metrics, "process_resident_memory_bytes"),
         }
 
-    def handlers(self) -> list[dict[str, Any]]:
-        """Return the handlers, with where they run and why."""
-        server = self.server
-        found = []
-        for resource, suite in sorted(server._suites().items()):
-            placement = server._placement.place(suite)
-            where = server._where(suite)
-            why = placement.reason if where == placement.where else "its dispatcher calls it"
-            try:
-                file = banner.handler_file(suite)
-            except AttributeError:
-                file = ""
-            found.append(
-                {
-                    "path": resource_bytes(resource).decode(errors="replace"),
-                    "file": banner.clean(file),
-                    "where": where,
-                    "why": why,
-                    "below": bool(getattr(suite, "has_subpaths", False)),
-                }
-            )
+    def _workers(self) -> list[dict[str, Any]]:
+        """Return a row for each worker."""
+        found = self.source.states()
+        with self._lock:
+            for row in found:
+                metrics = self._metrics.get(row["number"], {})
+                samples = self._samples[row["number"]]
+                last = samples[-1] if samples else [0.0] * 6
+                before = samples[-2] if len(samples) > 1 else last
+                time_between = max(0.001, last[0] - before[0])
+                rates = [
+                    max(0.0, (now - then) / time_between)
+                    for now, then in zip(last[1:5], before[1:5], strict=True)
+                ]
+                row.update(
+                    open=last[5],
+                    received=round(rates[0], 1),
+                    sent=round(rates[1], 1),
+                    bytes=round(rates[2] + rates[3]),
+                    failed=_total(metrics, "fastwsh_handler_errors_total"),
+                    memory=_total(metrics, "process_resident_memory_bytes"),
+                )
         return found
 
     # --- connections ---
@@ -189,6 +181,7 @@ class Watcher:
         inspection = self.inspection
         if inspection is None:
             return {"open": 0, "ended": 0, "matching": 0, "rows": []}
+        worker = {"worker": int(query.get("worker", ALL))} if self.source.workers else {}
         page: dict[str, Any] = inspection.page(
             key=str(query.get("key", "id")),
             descending=bool(query.get("descending")),
@@ -197,6 +190,7 @@ class Watcher:
             ended=bool(query.get("ended", True)),
             offset=max(0, int(query.get("offset", 0))),
             count=min(200, max(0, int(query.get("count", 50)))),
+            **worker,
         )
         page["rows"] = [_row(row) for row in page["rows"]]
         return page
@@ -257,14 +251,33 @@ def _has_token(line: str) -> bool:
     return line.startswith("fastwsh.server: Inspector ") and "?token=" in line
 
 
-def _parse(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
+def _parse(text: str) -> _Metrics:
     """Return Prometheus' text format as values by name, each with its labels."""
-    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    found: _Metrics = {}
     for line in text.splitlines():
         if not line.startswith("#") and (match := _METRIC.fullmatch(line)):
             labels = dict(_LABEL.findall(match[2] or ""))
             found.setdefault(match[1], []).append((labels, float(match[3])))
     return found
+
+
+def _total(metrics: _Metrics, name: str, **labels: str) -> float:
+    """Return the sum of those with these labels."""
+    return sum(
+        value
+        for of, value in metrics.get(name, ())
+        if all(of.get(key) == label for key, label in labels.items())
+    )
+
+
+def _counts(metrics: _Metrics) -> list[float]:
+    return [
+        _total(metrics, "fastwsh_messages_total", direction="received"),
+        _total(metrics, "fastwsh_messages_total", direction="sent"),
+        _total(metrics, "fastwsh_wire_bytes_total", direction="received"),
+        _total(metrics, "fastwsh_wire_bytes_total", direction="sent"),
+        _total(metrics, "fastwsh_connections", state="open"),
+    ]
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

@@ -97,16 +97,25 @@ class MetricsServer:
         if method not in {"GET", "HEAD"}:
             return 405, _TEXT, "Only GET and HEAD are answered\n"
         if path == "/metrics":
-            return 200, _METRICS, await self._metrics()
+            await self._ask()
+            return 200, _METRICS, self._text(self._workers)
         return await self._health()
 
-    async def _metrics(self) -> str:
+    async def texts(self) -> dict[int, str]:
+        """Return the metrics of all workers by 0, and those of each by its number."""
+        await self._ask()
+        texts = {worker.number: self._text([worker]) for worker in self._workers}
+        return {0: self._text(self._workers), **texts}
+
+    async def _ask(self) -> None:
         asked = (worker.ask("metrics", _ASK_SECONDS) for worker in self._workers)
         for worker, answer in zip(self._workers, await asyncio.gather(*asked), strict=True):
             if answer is not None and answer.get("metrics") is not None:
                 self._sums.update(worker.number, answer["metrics"])
+
+    def _text(self, workers: Sequence[Worker]) -> str:
         return self._sums.to_text(
-            {worker.number: (worker.state == "ready", worker.starts) for worker in self._workers}
+            {worker.number: (worker.state == "ready", worker.starts) for worker in workers}
         )
 
     async def _health(self) -> tuple[int, str, str]:

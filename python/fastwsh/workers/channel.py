@@ -108,10 +108,19 @@ class Channel:
         with suppress(OSError, ValueError):
             for line in self._lines:
                 question = json.loads(line)
-                is_asked_for = question.get("ask") == "metrics" and self._server is not None
-                metrics = self._server.metrics() if is_asked_for and self._server else None
-                is_alone = self._server is not None and self._server._lacks_backplane()
-                self._send(answer=question["id"], metrics=metrics, is_alone=is_alone)
+                self._send(answer=question["id"], **self._reply(question))
+
+    def _reply(self, question: dict[str, Any]) -> dict[str, Any]:
+        server = self._server
+        match question["ask"]:
+            case "metrics" if server is not None:
+                return {"metrics": server.metrics()}
+            case "inspect":
+                from fastwsh.inspector import answering  # noqa: PLC0415 (few need it)
+
+                return answering.answer(server, question)
+            case _:
+                return {"is_alone": server is not None and server._lacks_backplane()}
 
     def _send(self, **message: Any) -> None:
         data = json.dumps(message).encode() + b"\n"

@@ -7,14 +7,13 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from fastwsh import banner, listeners, logs, metrics
+from fastwsh import banner, listeners, logs
 from fastwsh.access import AccessLog
 from fastwsh.backplane import engines
 from fastwsh.backplane.relay import Relay
@@ -22,11 +21,10 @@ from fastwsh.config import ConfigError
 from fastwsh.log_file import LogFile
 from fastwsh.notify import Notifier
 from fastwsh.workers.answers import MetricsServer
+from fastwsh.workers.holdings import Holdings, opened
 from fastwsh.workers.mixed_lines import MixedFormatter
 from fastwsh.workers.place import Place, Settings
 from fastwsh.workers.process import Worker
-from fastwsh.workers.shares import Shares
-from fastwsh.workers.sockets import SocketSets
 
 __all__ = ["WorkerError", "run"]
 
@@ -96,19 +94,9 @@ def run(
         )
     options.fd = [*(options.fd or ()), *listeners.take_inherited(os.environ)]
     notifier = Notifier.take_from(os.environ)
-    port = metrics.MetricsPort()
-    with contextlib.ExitStack() as stack:
-        stack.callback(notifier.close)
-        sockets = SocketSets(options, count)
-        stack.callback(sockets.close)
-        stack.callback(port.close)
-        port.open(options)
-        shares = Shares(options, count)
-        stack.callback(shares.close)
+    with contextlib.closing(notifier), opened(options, count) as holdings:
         access_log = AccessLog(options.access_log, options) if options.access_log else None
-        # not below TMPDIR, whose path may be too long for a socket
-        private = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastwsh-", dir="/tmp"))
-        parent = _Parent(options, sockets, shares, port, notifier, log, access_log, private)
+        parent = _Parent(options, holdings, notifier, log, access_log)
         return asyncio.run(parent.run(count, folder, stop_seconds))
 
 
@@ -118,22 +106,20 @@ class _Parent:
     def __init__(
         self,
         options: argparse.Namespace,
-        sockets: SocketSets,
-        shares: Shares,
-        port: metrics.MetricsPort,
+        holdings: Holdings,
         notifier: Notifier,
         log: logging.Handler,
         access_log: AccessLog | None,
-        private_folder: str,
     ) -> None:
         self._options = options
-        self._sockets = sockets
-        self._shares = shares
-        self._port = port
+        self._sockets = holdings.sockets
+        self._shares = holdings.shares
+        self._port = holdings.metrics_port
+        self._inspector = holdings.inspector
+        self._folder = holdings.private_folder
         self._notifier = notifier
         self._log = log
         self._access_log = access_log
-        self._folder = private_folder
         self._relay: Relay | None = None
         self._workers: list[Worker] = []
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
@@ -153,6 +139,7 @@ class _Parent:
                 answering = MetricsServer(self._workers, lambda: self.is_stopping)
                 await answering.start(self._port)
                 self._answering = answering
+                self._inspector.attach(self._workers, answering)
                 tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
                 for task in tasks:
                     task.add_done_callback(self._fails)
@@ -161,6 +148,7 @@ class _Parent:
                     return await self._serve(tasks, stop_seconds)
                 finally:
                     watching.cancel()
+                    await self._inspector.end()
                     if self._relay is not None:
                         await self._relay.close()
                     for worker in self._workers:
@@ -195,7 +183,7 @@ class _Parent:
                     await self._stop_workers(tasks, _END_SECONDS)
                     raise WorkerError(sentence, status)
                 case _Up():
-                    self._tell_up()
+                    await self._tell_up()
 
     # --- what workers report ---------------------------------------------------------------------
 
@@ -210,6 +198,7 @@ class _Parent:
             self._port.urls,
             log_descriptor,
             self._shares.of(number),
+            self._inspector.settings(number),
         )
         folder = os.getcwd()  # noqa: PTH109 (a string)
         return Settings(options, folder, sys.path, sys.argv)
@@ -229,6 +218,7 @@ class _Parent:
         if kind == "access" and self._access_log is not None:
             self._access_log.write_line(text)
             return
+        self._inspector.write(level, text)
         values = {"name": MixedFormatter.NAME, "msg": text, "levelno": level}
         self._log.handle(logging.makeLogRecord(values))
 
@@ -257,11 +247,12 @@ class _Parent:
 
     # --- what the parent tells -------------------------------------------------------------------
 
-    def _tell_up(self) -> None:
+    async def _tell_up(self) -> None:
         for address in self._sockets.addresses:
             _LOGGER.info("Listening on %s", address)
         for url in self._port.urls:
             _LOGGER.info("Metrics on %s", url)
+        await self._inspector.start()
         for line in self._workers[0].banner:
             banner.say(line)
         self._status = self._describe()

@@ -25,6 +25,7 @@ class Place:
         metrics_urls: Where the parent answers for all.
         log_descriptor: The pipe for log lines, which the parent writes.
         shared_counts: For the native server: where connections are counted together.
+        inspect: For the native server: what it keeps for the inspector, see `_core.Server`.
         sockets: The sockets, in the worker.
         log: The pipe, in the worker.
     """
@@ -35,6 +36,7 @@ class Place:
     metrics_urls: list[str]
     log_descriptor: int
     shared_counts: tuple[int, int, int] | None = None
+    inspect: tuple[int, int, int] | None = None
     sockets: list[tuple[socket.socket, AddressInfo]] = field(default_factory=list)
     log: TextIO = sys.stderr
 

@@ -104,14 +104,19 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    async def ask(self, what: str, seconds: float) -> dict[str, Any] | None:
+    @property
+    def pid(self) -> int | None:
+        """The number of the process; None if there is none."""
+        return self._process.pid if self._process is not None and self.is_alive else None
+
+    async def ask(self, what: str, seconds: float, **details: Any) -> dict[str, Any] | None:
         """Ask the process; return its answer, or None if there is none in time."""
         writer = self._writer
         if writer is None or writer.is_closing():
             return None
         number = next(self._ids)
         answer = self._questions[number] = asyncio.get_running_loop().create_future()
-        writer.write(json.dumps({"id": number, "ask": what}).encode() + b"\n")
+        writer.write(json.dumps({"id": number, "ask": what, **details}).encode() + b"\n")
         try:
             return await asyncio.wait_for(answer, seconds)
         except TimeoutError:

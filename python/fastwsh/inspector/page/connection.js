@@ -2,7 +2,7 @@
 
 import { bytes, clock, closeText, duration, element, flags, hexDump, number, opcode, plural, save } from "./format.js";
 import { stateOf } from "./connections.js";
-import { facts } from "./overview.js";
+import { PLACES, facts } from "./overview.js";
 import { ROW_HEIGHT, VirtualTable } from "./virtual_table.js";
 
 const get = (id) => document.getElementById(id);
@@ -38,9 +38,6 @@ export class Connection {
     }
     feed.on("connection", (connection) => this.show(connection));
     feed.on("frames", (frames) => this.take(frames));
-    feed.on("state", (state) => {
-      if (state === "connecting") this.clear();
-    });
   }
 
   reset() {
@@ -48,11 +45,6 @@ export class Connection {
     this.records = [];
     this.visible = [];
     this.dropped = 0;
-  }
-
-  clear() {
-    this.records = [];
-    this.filter();
   }
 
   open(id) {
@@ -86,6 +78,9 @@ export class Connection {
     if (connection.id !== this.id) return;
     if (connection.gone) {
       get("connection-state").textContent = "not known any more";
+      get("connection-state").className = "badge off";
+      get("connection-pace").hidden = true;
+      this.allow(false);
       return;
     }
     const row = connection;
@@ -99,8 +94,9 @@ export class Connection {
       get("connection-facts"),
       {
         Client: `${row.peer}${row.tls ? " (TLS)" : ""}`,
+        ...(row.worker ? { Worker: String(row.worker) } : {}),
         Version: row.version,
-        "Handler runs in": { hub: "the hub", threads: "a thread", loop: "the event loop" }[row.place],
+        "Handler runs in": PLACES[row.place],
         Subprotocol: row.subprotocol || "none",
         Extensions: row.extensions || "none",
         Began: clock(row.started, 0) + (row.ended ? `, for ${duration(row.ended - row.started)}` : ""),
@@ -115,7 +111,11 @@ export class Connection {
     get("request-head").textContent = `${row.method} ${row.resource} ${row.version}\n${lines(row.request_headers)}`;
     get("response-head").textContent = row.status ? `${row.version} ${row.status}\n${lines(row.response_headers)}` : "not answered yet";
     get("show-secrets").hidden = !row.hidden && !this.secrets;
-    for (const button of document.querySelectorAll("#poke button")) button.disabled = row.ended !== null;
+    this.allow(row.ended === null);
+  }
+
+  allow(isOpen) {
+    for (const button of document.querySelectorAll("#poke button")) button.disabled = !isOpen;
   }
 
   // --- frames ---

@@ -4,6 +4,7 @@ import { bytes, duration, element, number, plural, save } from "./format.js";
 import { VirtualTable } from "./virtual_table.js";
 
 const get = (id) => document.getElementById(id);
+const WORKER = ["worker", null, "number"];
 const COLUMNS = [
   ["#", "id", "number"], ["path", "path", "mono"], ["peer", "peer", "mono"], ["HTTP", null, "wide-only"],
   ["subprotocol", null, "wide-only"], ["age", null, "number"], ["messages in / out", "messages", "number"],
@@ -16,6 +17,7 @@ export class Connections {
     this.query = { key: "id", descending: true, offset: 0, count: 60 };
     this.rows = [];
     this.offset = 0;
+    this.columns = COLUMNS;
     this.head();
     this.table = new VirtualTable(get("connection-scroll"), {
       columns: COLUMNS.length,
@@ -37,11 +39,17 @@ export class Connections {
     get("which").addEventListener("change", () => this.refine());
     get("export-all").addEventListener("click", () => this.export());
     feed.on("connections", (page) => this.show(page));
+    feed.on("samples", ({ workers }) => {
+      if (workers.length > 0 === this.columns.includes(WORKER)) return;
+      this.columns = workers.length ? [COLUMNS[0], WORKER, ...COLUMNS.slice(1)] : COLUMNS;
+      this.table.columns = this.columns.length;
+      this.head();
+    });
   }
 
   head() {
     get("connection-head").replaceChildren(
-      ...COLUMNS.map(([title, key, kind]) => {
+      ...this.columns.map(([title, key, kind]) => {
         const sorted = key !== null && key === this.query.key;
         const arrow = sorted ? (this.query.descending ? " ↓" : " ↑") : "";
         const sort = sorted ? (this.query.descending ? "descending" : "ascending") : null;
@@ -61,7 +69,7 @@ export class Connections {
     const descending = this.query.key === key ? !this.query.descending : !["path", "peer"].includes(key);
     Object.assign(this.query, { key, descending });
     this.head();
-    get("connection-head").children[COLUMNS.findIndex((column) => column[1] === key)].querySelector("button").focus();
+    get("connection-head").children[this.columns.findIndex((column) => column[1] === key)].querySelector("button").focus();
     this.watch();
   }
 
@@ -91,7 +99,7 @@ export class Connections {
     const cell = (text, kind) => element("td", { class: kind || null, title: text }, text);
     const [text, badge] = stateOf(row);
     const values = [
-      String(row.id), row.resource, row.peer, row.version.replace("HTTP/", ""), row.subprotocol || "–",
+      String(row.id), ...(row.worker ? [String(row.worker)] : []), row.resource, row.peer, row.version.replace("HTTP/", ""), row.subprotocol || "–",
       duration((row.ended ?? this.arrived) - row.started), `${number(row.received[0])} / ${number(row.sent[0])}`,
       `${bytes(row.received[1])} / ${bytes(row.sent[1])}`, row.waiting ? bytes(row.waiting) : "–",
     ];
@@ -99,7 +107,7 @@ export class Connections {
       key: [...values, text].join("\n"),
       kind: row.ended ? "ended" : "",
       cells: () => [
-        ...values.map((value, at) => cell(value, COLUMNS[at][2])),
+        ...values.map((value, at) => cell(value, this.columns[at][2])),
         element("td", {}, element("span", { class: `badge ${badge}` }, text)),
       ],
     };

@@ -5,7 +5,7 @@ export class Feed {
     this.listeners = new Map();
     this.waiting = new Map();
     this.requests = 0;
-    this.watched = { view: "overview" };
+    this.worker = 0;
     this.pause = 500;
   }
 
@@ -18,21 +18,20 @@ export class Feed {
   }
 
   open() {
-    this.tell("state", "connecting");
     this.socket = new WebSocket(`ws://${location.host}/feed`);
     this.socket.onopen = () => {
       this.pause = 500;
       this.tell("state", "live");
-      this.watch(this.watched);
     };
     this.socket.onmessage = (event) => {
       const value = JSON.parse(event.data);
       if (value.type === "reply") this.settle(value);
       else this.tell(value.type, value);
     };
-    this.socket.onclose = () => {
+    this.socket.onclose = async () => {
       this.tell("state", "gone");
       for (const number of [...this.waiting.keys()]) this.settle({ request: number, error: "the server has gone" });
+      if (await isForeign()) this.tell("state", "foreign");
       setTimeout(() => this.open(), this.pause);
       this.pause = Math.min(this.pause * 2, 10000);
     };
@@ -49,9 +48,9 @@ export class Feed {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(value));
   }
 
+  // Says what this page shows. After a break it must be said again.
   watch(what) {
-    this.watched = what;
-    this.send({ type: "watch", ...what });
+    this.send({ type: "watch", worker: this.worker, ...what });
   }
 
   act(action, details = {}) {
@@ -62,5 +61,14 @@ export class Feed {
       this.waiting.set(request, [resolve, reject]);
       this.send({ type: "do", request, action, ...details });
     });
+  }
+}
+
+// Whether another server is at this address now, which does not know this browser.
+async function isForeign() {
+  try {
+    return (await fetch("icon.svg", { method: "HEAD", cache: "no-store" })).status === 403;
+  } catch {
+    return false;
   }
 }

@@ -9,7 +9,11 @@ import { Poke } from "./poke.js";
 
 const get = (id) => document.getElementById(id);
 const LOG_LINES = 500;
-const STATES = { connecting: "connecting", live: "live", gone: "the server has gone; trying again" };
+const STATES = {
+  live: "live",
+  gone: "the server has gone; trying again",
+  foreign: "another server is here now: open the URL that its log names",
+};
 
 // the token is of no use any more, and nobody should copy it
 if (location.search) history.replaceState(null, "", location.pathname + location.hash);
@@ -64,7 +68,23 @@ document.addEventListener("keydown", (event) => {
 feed.on("state", (state) => {
   get("feed-state").dataset.state = state;
   get("feed-state").textContent = STATES[state];
-  if (state === "connecting") get("log-lines").replaceChildren();
+  if (state !== "live") return;
+  // all lines come again
+  get("log-lines").replaceChildren();
+  show();
+});
+
+feed.on("samples", ({ workers, open }) => {
+  get("open-count").textContent = number(open);
+  const select = get("worker");
+  if (workers.length === select.options.length - 1) return;
+  get("worker-choice").hidden = workers.length === 0;
+  select.replaceChildren(new Option("all", 0), ...workers.map((worker) => new Option(worker, worker)));
+});
+
+get("worker").addEventListener("change", () => {
+  feed.worker = Number(get("worker").value);
+  show();
 });
 
 feed.on("log", ({ lines }) => {

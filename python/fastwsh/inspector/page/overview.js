@@ -3,16 +3,22 @@
 import { bytes, element, number } from "./format.js";
 
 const get = (id) => document.getElementById(id);
-const PLACES = { hub: "the hub", threads: "a thread", loop: "the event loop" };
+export const PLACES = { hub: "the hub", threads: "a thread", loop: "the event loop", mixed: "different places" };
 const MINUTES = 5;
+const WORKER_BADGES = { ready: "", away: "bad", "not answering": "bad" };
 
 export class Overview {
   constructor(feed) {
     this.samples = [];
     feed.on("state", (state) => {
-      if (state === "connecting") this.samples = [];
+      // all samples come again
+      if (state === "live") this.samples = [];
     });
-    feed.on("samples", ({ samples }) => this.take(samples));
+    feed.on("samples", ({ worker, samples }) => {
+      if (worker !== this.worker) this.samples = [];
+      this.worker = worker;
+      this.take(samples);
+    });
     feed.on("overview", (overview) => this.show(overview));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
     new ResizeObserver(() => this.resize()).observe(get("plot-messages"));
@@ -32,7 +38,6 @@ export class Overview {
     this.columns = columns;
     const rates = columns.slice(1).map((column) => column.at(-1) ?? 0);
     get("tile-open").textContent = number(last[5]);
-    get("open-count").textContent = number(last[5]);
     get("tile-received").textContent = number(rates[0]);
     get("tile-sent").textContent = number(rates[1]);
     get("tile-bytes").textContent = bytes(rates[2] + rates[3]);
@@ -43,7 +48,7 @@ export class Overview {
 
   plot() {
     const [time, ...values] = this.columns ?? [];
-    if (!time || time.length < 2 || get("overview").hidden) return;
+    if (!time || get("overview").hidden) return;
     if (!this.plots) {
       this.plots = [
         this.make(get("plot-messages"), (value) => number(value)),
@@ -55,8 +60,13 @@ export class Overview {
   }
 
   make(place, show) {
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
+    // the colour itself, whatever the variable is made of
+    const colour = (name) => {
+      place.style.color = `var(${name})`;
+      const found = getComputedStyle(place).color;
+      place.style.color = "";
+      return found;
+    };
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
     const line = (label, stroke, dash) => ({ label, stroke, dash, width: 2, value: (_, value) => (value === null ? "" : show(value)) });
     return new uPlot(
@@ -109,19 +119,45 @@ export class Overview {
         );
       }),
     );
+    this.workers(overview.workers);
     get("failed").textContent = overview.failed.join("\n");
     this.bars("latency", latency(overview.latency));
     this.bars("closes", overview.closes.map(([{ code, initiator }, count]) => [`${code} by ${initiator}`, count]));
-    const threads = overview.threads.map(([{ state }, count]) => `${number(count)} ${state}`).join(", ");
+    // with several workers, each has its own numbers
+    const byState = new Map();
+    for (const [{ state }, count] of overview.threads) byState.set(state, (byState.get(state) ?? 0) + count);
+    const threads = [...byState].map(([state, count]) => `${number(count)} ${state}`).join(", ");
     const { used, limit, dropped } = overview.kept;
     const opening = overview.handshakes.map(([{ result, status }, count]) => `${number(count)} ${result.replace("_", " ")}${status ? ` (${status})` : ""}`);
     facts(get("facts"), {
       Handshakes: opening.join(", ") || "none",
       "Turns in the hub": `${number(overview.slices)}, ${number(overview.stalls)} of them 100 ms or longer`,
       Threads: threads,
-      "Memory of the process": bytes(overview.memory),
+      [overview.workers.length && !overview.worker ? "Memory of all processes" : "Memory of the process"]: bytes(overview.memory),
       "Frames kept": `${bytes(used)} of at most ${bytes(limit)}${dropped ? `; ${number(dropped)} dropped` : ""}`,
     });
+  }
+
+  workers(rows) {
+    get("workers-card").hidden = rows.length === 0;
+    const cell = (text) => element("td", { class: "number" }, text);
+    get("workers").replaceChildren(
+      ...rows.map((row) =>
+        element(
+          "tr",
+          {},
+          element("th", { scope: "row" }, String(row.number)),
+          element("td", {}, element("span", { class: `badge ${WORKER_BADGES[row.state] ?? "warn"}` }, row.state)),
+          cell(row.pid === null ? "–" : String(row.pid)),
+          cell(row.starts === 1 ? "once" : `${number(row.starts)} times`),
+          cell(number(row.open)),
+          cell(`${number(row.received)} / ${number(row.sent)}`),
+          cell(bytes(row.bytes)),
+          cell(number(row.failed)),
+          cell(bytes(row.memory)),
+        ),
+      ),
+    );
   }
 
   bars(id, rows) {
