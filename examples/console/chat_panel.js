@@ -170,7 +170,8 @@ class ChatPanel {
       : undefined;
     this.#lineList.insertBefore(line, later ?? null);
     while (this.#lineList.childElementCount > MAX_CHAT_LINES) this.#lineList.firstElementChild.remove();
-    this.#lineList.scrollTop = this.#lineList.scrollHeight;
+    const scroller = this.#lineList.parentElement;
+    scroller.scrollTop = scroller.scrollHeight;
   }
 
   #show(state, text) {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from selenium.webdriver import Chrome, Keys
@@ -14,19 +15,10 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
 import fastwsh
-from conftest import ROOT
+from browser import axe
+from fastwsh.inspector.site import Site
 from fastwsh.testing import Connection, WsServer, running_server
-from node_support import install
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, TEXT, Client, Frame
-
-_AXE = "axe-core@4.11.0"
-
-_RUN_AXE = """
-const done = arguments[arguments.length - 1];
-axe.run(document, {resultTypes: ["violations"]}).then(
-  ({violations}) => done(violations.map((one) => [one.id, one.nodes.map((node) => node.html)])),
-  (error) => done([["axe failed", [String(error)]]]));
-"""
 
 
 class InspectorPage:
@@ -336,12 +328,11 @@ class TestLooks:
         self, inspector: InspectorPage, server: WsServer, scheme: str, width: int
     ):
         driver = inspector.driver
-        axe = install(ROOT / ".cache", _AXE) / "node_modules" / "axe-core" / "axe.min.js"
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe.read_text()})
+        axe.load(driver)
         with connect(server) as client, connect(server) as other:
             client.send("hello")
             client.recv(timeout=5)
@@ -359,7 +350,7 @@ class TestLooks:
                     driver.find_element(By.CSS_SELECTOR, "#frame-scroll tr[aria-rowindex]").click()
                     inspector.wait_for(lambda: inspector.text("payload-text"), "the payload")
                     inspector.do("ping")
-                assert driver.execute_async_script(_RUN_AXE) == [], view
+                assert axe.violations(driver) == [], view
                 overflow = driver.execute_script(
                     "return document.documentElement.scrollWidth - innerWidth"
                 )
@@ -391,9 +382,62 @@ class TestLooks:
         inspector.click("theme")
 
 
-def test_the_page_says_that_the_server_has_gone(inspector: InspectorPage, server: WsServer):
+@pytest.fixture
+def feeds(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The connections of pages, of servers that are made after this."""
+    found: list[Any] = []
+    run_feed = Site._run_feed
+
+    def record(site: Site, request: Any) -> None:
+        found.append(request.connection)
+        run_feed(site, request)
+
+    monkeypatch.setattr(Site, "_run_feed", record)
+    return found
+
+
+def test_the_page_goes_on_when_its_link_breaks(feeds: list[Any], browser: Chrome, server: WsServer):
+    inspector = InspectorPage(browser, server.inspector_url)
+    with connect(server) as client:
+        for number in range(3):
+            client.send(f"message {number}")
+            client.recv(timeout=5)
+        inspector.open(1)
+        inspector.wait_for(lambda: len(inspector.frames()) == 6, "the frames")
+        # which asks for what comes behind them
+        inspector.click("pause")
+        inspector.click("pause")
+        feeds[0].reset()
+        client.send("while it was broken")
+        client.recv(timeout=5)
+        inspector.wait_for(lambda: len(feeds) == 2, "the next connection")
+        inspector.wait_for(lambda: inspector.text("feed-state") == "live", "the state")
+        inspector.wait_for(lambda: len(inspector.frames()) == 8, "all frames")
+        assert inspector.frames()[-1] == ("sent", "text", "while it was broken")
+        assert len({tuple(row) for row in inspector.rows("frame-scroll")}) == 8
+        inspector.write("poke-data", "by hand")
+        inspector.do("text")
+        assert client.recv(timeout=5) == "by hand"
+        inspector.go("log")
+        inspector.wait_for(lambda: "sent a text" in inspector.text("log-lines"), "the log")
+        feeds[1].reset()
+        inspector.wait_for(lambda: len(feeds) == 3, "the next connection")
+        inspector.wait_for(lambda: inspector.text("log-count") == "1", "the log, once")
+    inspector.driver.get_log("browser")  # the connections that have broken
+
+
+def test_the_page_says_that_the_server_has_gone_and_that_another_has_come(
+    inspector: InspectorPage, server: WsServer
+):
+    port = urlsplit(server.inspector_url or "").port
+    inspector.go("log")
     server.stop()
     inspector.wait_for(lambda: "the server has gone" in inspector.text("feed-state"), "the end")
+    with running_server(inspect=port) as other:
+        inspector.wait_for(
+            lambda: "another server is here now" in inspector.text("feed-state"), "the other"
+        )
+        assert InspectorPage(inspector.driver, other.inspector_url).text("feed-state") == "live"
     inspector.driver.get_log("browser")  # the attempts that have failed
 
 

@@ -4,9 +4,11 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
+from browser import axe
 from browser.conftest import EXAMPLES
 from browser.console_page import ConsolePage
 from conftest import Server
+from fastwsh.testing import running_server
 
 # WCAG 2 contrast of an element's text with the nearest background behind it.
 _CONTRAST = """
@@ -101,3 +103,42 @@ def test_works_when_opened_from_disk(browser: Chrome, server: Server) -> None:
     console.connect(server.url("/echo"))
     console.send("from a file")
     console.wait_for_frame("↓", "text", "11 B", "from a file")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_axe_finds_nothing(console: ConsolePage, server: Server, scheme: str, width: int) -> None:
+    emulate_scheme(console.driver, scheme)
+    emulate_width(console.driver, width)
+    axe.load(console.driver)
+    console.connect(server.url("/echo"))
+    console.send("Hello")
+    console.wait_for_frame("↓", "text", "5 B", "Hello")
+    for panel in ("console", "chat", "clock", "upload"):
+        console.click(f"tab-{panel}")
+        assert axe.violations(console.driver) == [], panel
+    console.driver.get(server.url("/ws_client.html", scheme="http"))
+    axe.load(console.driver)
+    assert axe.violations(console.driver) == []
+    assert "fastwsh" in console.driver.find_element(By.TAG_NAME, "h1").text
+
+
+def test_all_pages_have_the_same_colours(console: ConsolePage, server: Server) -> None:
+    script = """const style = getComputedStyle(document.body);
+        return [style.backgroundColor, style.color, style.fontFamily]"""
+    with running_server(inspect=True) as inspected:
+        looks = set()
+        for scheme in ("light", "dark"):
+            emulate_scheme(console.driver, scheme)
+            pages = [server.url(path, scheme="http") for path in ("/", "/ws_client.html")]
+            if scheme == "light":
+                pages.append(inspected.inspector_url or "")
+            else:
+                pages.append((inspected.inspector_url or "").partition("?")[0])
+            found = set()
+            for page in pages:
+                console.driver.get(page)
+                found.add(tuple(console.driver.execute_script(script)))
+            assert len(found) == 1
+            looks |= found
+        assert len(looks) == 2

@@ -185,9 +185,9 @@ export class Connection {
         time(),
         element("td", { class: "arrow" }, element("span", { "aria-hidden": "true" }, record.received ? "↓" : "↑"), element("span", { class: "hidden" }, name)),
         element("td", {}, opcode(record.first) + (record.by_hand ? " (by hand)" : "")),
-        element("td", { class: "quiet" }, flags(record)),
+        element("td", { class: "quiet wide-only" }, flags(record)),
         element("td", { class: "number" }, record.opaque ? "?" : number(record.size)),
-        element("td", { class: "number quiet" }, number(record.wire)),
+        element("td", { class: "number quiet wide-only" }, number(record.wire)),
         element("td", { class: "payload-cell" }, preview.slice(0, 300)),
       ],
     };

@@ -4,9 +4,10 @@ import { bytes, duration, element, number, plural, save } from "./format.js";
 import { VirtualTable } from "./virtual_table.js";
 
 const get = (id) => document.getElementById(id);
+const AROUND = 40;
 const WORKER = ["worker", null, "number"];
 const COLUMNS = [
-  ["#", "id", "number"], ["path", "path", "mono"], ["peer", "peer", "mono"], ["HTTP", null, "wide-only"],
+  ["#", "id", "number"], ["path", "path", "mono"], ["peer", "peer", "mono wide-only"], ["HTTP", null, "wide-only"],
   ["subprotocol", null, "wide-only"], ["age", null, "number"], ["messages in / out", "messages", "number"],
   ["bytes in / out", "bytes", "number wide-only"], ["waiting", "waiting", "number"], ["state", null, ""],
 ];
@@ -26,10 +27,7 @@ export class Connections {
         const row = this.rows[index - this.offset];
         if (row) open(row.id);
       },
-      moved: (first, count) => {
-        Object.assign(this.query, { offset: first, count });
-        this.watch();
-      },
+      moved: (first, count) => this.fetch(first, count),
     });
     let timer;
     get("find").addEventListener("input", () => {
@@ -45,6 +43,18 @@ export class Connections {
       this.table.columns = this.columns.length;
       this.head();
     });
+  }
+
+  // Asks for the rows in sight and some around them, unless they are there or asked for; not for
+  // each step of a scroll.
+  fetch(first, count) {
+    const { offset, count: asked } = this.query;
+    if (first >= offset && first + count <= offset + asked) return;
+    Object.assign(this.query, { offset: Math.max(0, first - AROUND), count: count + 2 * AROUND });
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      this.watch();
+    }, 50);
   }
 
   head() {

@@ -95,6 +95,7 @@ feed.on("log", ({ lines }) => {
     );
   }
   while (get("log-lines").children.length > LOG_LINES) get("log-lines").lastChild.remove();
+  get("log-none").hidden = get("log-lines").children.length > 0;
   get("log-count").textContent = number(get("log-lines").children.length);
 });
 

@@ -1,10 +1,11 @@
 // The numbers of the whole server.
 
-import { bytes, element, number } from "./format.js";
+import { bytes, clock, element, number } from "./format.js";
 
 const get = (id) => document.getElementById(id);
 export const PLACES = { hub: "the hub", threads: "a thread", loop: "the event loop", mixed: "different places" };
 const MINUTES = 5;
+const LEAST_SECONDS = 60;
 const WORKER_BADGES = { ready: "", away: "bad", "not answering": "bad" };
 
 export class Overview {
@@ -68,14 +69,14 @@ export class Overview {
       return found;
     };
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
-    const line = (label, stroke, dash) => ({ label, stroke, dash, width: 2, value: (_, value) => (value === null ? "" : show(value)) });
+    const line = (label, stroke, dash) => ({ label, stroke, dash, width: 2, value: (_, value) => (value === null ? "–" : show(value)) });
     return new uPlot(
       {
         width: Math.max(200, place.clientWidth),
         height: 180,
         cursor: { drag: { x: false, y: false } },
-        scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-        axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(show) }],
+        scales: { x: { range: (_, first, last) => [Math.min(first, last - LEAST_SECONDS), last] }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
+        axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => clock(tick, 0)) }, { ...axis, size: 64, values: (_, ticks) => ticks.map(show) }],
         series: [{ label: "time", value: "{HH}:{mm}:{ss}" }, line("received", colour("--received")), line("sent", colour("--sent"), [6, 4])],
       },
       [[], [], []],
