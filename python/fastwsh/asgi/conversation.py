@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import operator
 import weakref
 from typing import Any, Final
 
@@ -64,7 +65,8 @@ class Conversation:
         self._end: Event | None = None
         self._is_end_told = False
         self._is_closed = False
-        self._error: Exception | None = None
+        self._is_cancelled = False
+        self._error: BaseException | None = None
         self._waiters: list[asyncio.Future[None]] = []
         scope = make_scope(request, root_path, state)
         self._task = self._loop.create_task(
@@ -85,8 +87,11 @@ class Conversation:
         decision = await self._decision
         kind = decision["type"]
         if kind == "websocket.accept":
-            request.ws_protocol = decision.get("subprotocol")
-            request.extra_headers.extend(header_pairs(decision))
+            request.ws_protocol = decision["subprotocol"]
+            if request.ws_protocol is None:
+                # an application need not choose one, as a handler must
+                request.ws_requested_protocols = None
+            request.extra_headers.extend(decision["headers"])
             return
         if kind == "failed":
             request.connection.note_failure()
@@ -97,7 +102,7 @@ class Conversation:
         raise Refusal(
             status,
             f"the application answered {status}",
-            headers=header_pairs(self._response),
+            headers=self._response["headers"],
             body=bytes(self._body),
         )
 
@@ -120,6 +125,7 @@ class Conversation:
             # the client's close frame comes behind what it has sent before
             await asyncio.wait([reading], timeout=getattr(options, "close_timeout", None) or None)
         finally:
+            self._is_cancelled = True
             for task in (reading, self._task):
                 task.cancel()
             await asyncio.gather(reading, self._task, return_exceptions=True)
@@ -194,7 +200,13 @@ class Conversation:
         reason = "the application ended without accepting the connection"
         try:
             await application(scope, self._receive, self._send)
-        except Exception as error:  # noqa: BLE001 (whatever an application raises)
+        except asyncio.CancelledError as error:
+            if self._is_cancelled:
+                raise
+            self._error = RuntimeError("the ASGI application was cancelled by itself")
+            self._error.__cause__ = error
+            reason = str(self._error)
+        except BaseException as error:  # noqa: BLE001 (sys.exit must not end the event loop)
             if not self._is_gone(error):
                 self._error = error
                 reason = f"{type(error).__name__}: {error}"
@@ -203,7 +215,7 @@ class Conversation:
         elif self._error is not None and self._stream is None:
             _LOGGER.error("The ASGI application failed after its answer", exc_info=self._error)
 
-    def _is_gone(self, error: Exception) -> bool:
+    def _is_gone(self, error: BaseException) -> bool:
         """Tell whether an exception is that of a send to a client that has gone."""
         return self._end is not None and groups.all_are(
             error, lambda leaf: isinstance(leaf, OSError | ConnectionTerminatedException)
@@ -240,8 +252,9 @@ class Conversation:
         if kind == "websocket.close":
             code = event.get("code")
             code = common.STATUS_NORMAL_CLOSURE if code is None else code
-            await self._close(code, event.get("reason") or "")
-            self._hang_up(code)
+            reason = event.get("reason") or ""
+            await self._close(code, reason)
+            self._hang_up(code, reason)
         elif kind == "websocket.send":
             text, data = event.get("text"), event.get("bytes")
             if (text is None) == (data is None):
@@ -258,10 +271,17 @@ class Conversation:
             self._body += event.get("body", b"")
             if not event.get("more_body", False):
                 self._decision.set_result({"type": kind})
-        elif kind in ("websocket.accept", "websocket.close"):
-            self._decision.set_result(event)
+        elif kind == "websocket.accept":
+            # a mistake is raised where the application has made it
+            protocol, headers = event.get("subprotocol") or None, header_pairs(event)
+            self._decision.set_result({"type": kind, "subprotocol": protocol, "headers": headers})
+        elif kind == "websocket.close":
+            self._decision.set_result({"type": kind})
         elif kind == "websocket.http.response.start":
-            self._response = event
+            status, headers = operator.index(event["status"]), header_pairs(event)
+            # raises for a status that is no answer
+            Refusal(status)
+            self._response = {"status": status, "headers": headers}
         else:
             raise RuntimeError(f"{kind!r} was sent before the connection was accepted")
 
@@ -272,6 +292,10 @@ class Conversation:
             await self._stream.close_connection(code, reason, wait_response=False)
         except (ConnectionTerminatedException, OSError):
             self._hang_up(common.STATUS_ABNORMAL_CLOSURE)
+        except BaseException:
+            # the code or the reason cannot be sent, so the connection is open as before
+            self._is_closed = False
+            raise
 
 
 def _hang_up(loop: asyncio.AbstractEventLoop, reference: "weakref.ref[Conversation]") -> None:

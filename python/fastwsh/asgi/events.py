@@ -4,6 +4,8 @@ import urllib.parse
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from fastwsh import _core
+
 __all__ = ["VERSIONS", "Application", "Event", "header_pairs", "make_scope"]
 
 Event = MutableMapping[str, Any]
@@ -49,11 +51,30 @@ def make_scope(request: Any, root_path: str, state: dict[str, Any]) -> Event:
 
 
 def header_pairs(event: Event) -> list[tuple[str, str]]:
-    """Return the headers of an application's event as text."""
-    return [
-        (bytes(name).decode("latin-1"), bytes(value).decode("latin-1"))
-        for name, value in event.get("headers") or ()
-    ]
+    """Return the headers of an application's event as text.
+
+    Raises:
+        TypeError: One is not bytes.
+        ValueError: One cannot be sent, or would be several (RFC 9110 5.5).
+    """
+    pairs = []
+    for name, value in event.get("headers") or ():
+        if isinstance(name, str) or isinstance(value, str):
+            raise TypeError(f"a header of an ASGI event is two bytes, not {name!r} and {value!r}")
+        pair = bytes(name).decode("latin-1"), _text(bytes(value))
+        is_name = 0 < len(pair[0]) == _core.scan_token(pair[0])
+        if not is_name or any(sign in pair[1] for sign in "\r\n\0"):
+            raise ValueError(f"header {pair[0]!r} with the value {pair[1]!r} cannot be sent")
+        pairs.append(pair)
+    return pairs
+
+
+def _text(value: bytes) -> str:
+    """Return a header's value, which is sent as UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _address(address: Any) -> tuple[str, int] | None:

@@ -1,6 +1,7 @@
 """What carries messages between servers, chosen by a URL."""
 
 import os
+import re
 import urllib.parse
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final, Protocol
@@ -13,6 +14,18 @@ _MISSING: Final = "needs the package {package}: pip install 'fastwsh[{extra}]'"
 
 # What macOS has room for, with the zero byte at the end; Linux has for four more.
 _MAX_PATH: Final = 103
+
+_NATS: Final = ("nats", "tls")
+
+# What stands behind the user and password of a URL, and before its words.
+_PLACE: Final = re.compile(
+    r"(?P<host>\[[^\]]*\]|[^:\[\]/]*)(?::(?P<rest>.*))?(?:/[^:]*)?", re.DOTALL
+)
+_PORT_AND_PATH: Final = re.compile(r"[0-9]*(/.*)?", re.DOTALL)
+_SECOND_URL: Final = re.compile(r",\s*[a-z]+://")
+_DATABASE: Final = re.compile(r"/?[0-9]*/?")
+# Names of words whose values are secrets.
+_SECRET: Final = re.compile(r"pass|token|secret|credential", re.IGNORECASE)
 
 
 class Engine(Protocol):
@@ -65,11 +78,11 @@ def make(url: str, *, opens: bool = True) -> Engine:
         if scheme in ("redis", "rediss"):
             from fastwsh.backplane.redis import RedisEngine  # noqa: PLC0415 (an extra)
 
-            return RedisEngine(_with_host(url))
-        if scheme in ("nats", "tls"):
+            return RedisEngine(_checked(url))
+        if scheme in _NATS:
             from fastwsh.backplane.nats import NatsEngine  # noqa: PLC0415 (an extra)
 
-            return NatsEngine(_with_host(url))
+            return NatsEngine(_checked(url))
     except ImportError as error:
         package = "redis" if scheme.startswith("redis") else "nats-py"
         extra = "redis" if package == "redis" else "nats"
@@ -96,6 +109,8 @@ def unix_path(url: str) -> str | None:
     path = url.removeprefix("unix:").removeprefix("//")
     if not url.startswith("unix:") or not path.strip("/"):
         return None
+    if "\0" in path:
+        raise ConfigError(f"--backplane {url!r}: a path has no zero byte; leave it out")
     path = os.path.abspath(path)  # noqa: PTH100 (a string)
     if len(os.fsencode(path)) > _MAX_PATH:
         raise ConfigError(
@@ -108,26 +123,70 @@ def unix_path(url: str) -> str | None:
 
 
 def has_password(url: str) -> bool:
-    """Tell whether a URL contains a password."""
+    """Tell whether a URL contains a password, or a token of NATS."""
     return without_password(url) != url
 
 
 def without_password(url: str) -> str:
-    """Return a URL for people, with `***` in the place of its password."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        password = parts.password
-    except ValueError:
-        return url.partition(":")[0] + ":***"
-    if not password:
+    """Return a URL for people, with `***` in the place of its secrets.
+
+    Also of one that is no URL, because nobody has escaped the signs of the password: what may be a
+    part of it is not shown.
+    """
+    scheme, colon, rest = url.partition(":")
+    if scheme == "unix":
         return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urllib.parse.urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    slashes = "//" if rest.startswith("//") else ""
+    if rest and not slashes:
+        return f"{scheme}:***"
+    login, at, place = rest.removeprefix("//").rpartition("@")
+    place, _, fragment = place.partition("#")
+    place, question, query = place.partition("?")
+    parts = _PLACE.fullmatch(place)
+    if parts is None:
+        place = "***"
+    elif parts["rest"] is not None and not _PORT_AND_PATH.fullmatch(parts["rest"]):
+        # of a URL without a host this is the password
+        place = f"{parts['host']}:***"
+    words = "&".join(map(_without_value, query.split("&"))) if query else ""
+    fragment = "#***" if fragment else ""
+    login = _without_secret(scheme, login)
+    return f"{scheme}{colon}{slashes}{login}{at}{place}{question}{words}{fragment}"
 
 
-def _with_host(url: str) -> str:
+def _without_secret(scheme: str, login: str) -> str:
+    user, colon, password = login.partition(":")
+    if any(sign in login for sign in "/?#@"):
+        return "***"
+    if not colon:
+        # NATS takes what stands alone for a token
+        return "***" if login and scheme in _NATS else login
+    return f"{user}:***" if password else login
+
+
+def _without_value(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{name}{equals}***" if value and _SECRET.search(name) else word
+
+
+def _checked(url: str) -> str:
+    """Return the URL; raise ValueError, without a secret in its text, if it cannot be used."""
     parts = urllib.parse.urlsplit(url)
+    if _SECOND_URL.search(url) or "," in parts.netloc.rpartition("@")[2]:
+        raise ValueError("it names several hosts; name one, which tells of the others")
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or parts.fragment:
+        raise ValueError(
+            "it has a / ? or # where none belongs; in a password write %2F, %3F and %23"
+        )
     if not parts.hostname:
         raise ValueError("it names no host")
-    _ = parts.port  # raises ValueError for a bad one
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("its port is no number from 0 to 65535") from None
+    if parts.scheme in _NATS:
+        if parts.path.strip("/") or parts.query:
+            raise ValueError("it has a path or words behind its host, which mean nothing to NATS")
+    elif not _DATABASE.fullmatch(parts.path):
+        raise ValueError("its path is no number of a database, as in redis://HOST/0")
     return url

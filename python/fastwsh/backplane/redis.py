@@ -23,6 +23,9 @@ _PREFIX: Final = "fastwsh:"
 _CONNECT_SECONDS: Final = 5.0
 _HEALTH_SECONDS: Final = 2.0
 
+# Words of redis-py which would change what arrives.
+_OURS: Final = frozenset({"decode_responses", "encoding", "encoding_errors"})
+
 
 class RedisEngine:
     """See `Engine`.
@@ -37,7 +40,12 @@ class RedisEngine:
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
         words = urllib.parse.parse_qsl(parts.query)
-        self._is_cluster = ("cluster", "1") in words
+        named = dict(words)
+        if named.get("cluster", "0") not in ("0", "1"):
+            raise ValueError("the value of cluster is neither 0 nor 1")
+        if ours := _OURS.intersection(named):
+            raise ValueError(f"{', '.join(ours)} cannot be chosen; leave it out")
+        self._is_cluster = named.get("cluster") == "1"
         query = urllib.parse.urlencode([word for word in words if word[0] != "cluster"])
         client: Any = RedisCluster if self._is_cluster else redis.asyncio.Redis
         options: dict[str, Any] = {
@@ -46,9 +54,14 @@ class RedisEngine:
             # the link connects anew, and tells
             "retry": Retry(NoBackoff(), 0),
         }
-        self._client = client.from_url(
-            urllib.parse.urlunsplit(parts._replace(query=query)), **options
-        )
+        plain = urllib.parse.urlunsplit(parts._replace(query=query))
+        try:
+            self._client = client.from_url(plain, **options)
+            if not self._is_cluster:
+                # a word that is not known is found out by this
+                self._client.connection_pool.make_connection()
+        except TypeError as error:
+            raise ValueError(f"redis-py does not know one of its words ({error})") from None
         self._messages: Any = self._client.pubsub()
         self._channels: set[str] = set()
         self._has_channels = asyncio.Event()

@@ -1,6 +1,6 @@
 //! HTTP answers that the server writes itself: refusals, with a page for people.
 
-use std::{borrow::Cow, time::SystemTime};
+use std::{borrow::Cow, fmt::Write, time::SystemTime};
 
 use super::alternative::ALT_SVC;
 
@@ -57,10 +57,16 @@ impl Refusal {
             }
             Content::Bytes(bytes) => bytes.clone(),
         };
+        let body = if self.may_have_content() { body } else { Vec::new() };
         headers.retain(|(name, _)| {
             !self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
         });
         (body, headers)
+    }
+
+    /// Whether an answer with this status may have content (RFC 9110 6.4.1, 15.3.6).
+    fn may_have_content(&self) -> bool {
+        !matches!(self.status, 204 | 205 | 304)
     }
 
     fn reason(&self) -> &str {
@@ -71,11 +77,14 @@ impl Refusal {
     pub fn format(&self, with_body: bool) -> Vec<u8> {
         let (body, headers) = self.parts();
         let mut text = format!(
-            "HTTP/1.1 {} {}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            "HTTP/1.1 {} {}\r\nConnection: close\r\n",
             self.status,
             self.reason().replace(['\r', '\n'], " "),
-            body.len(),
         );
+        // RFC 9110 8.6: a 204 must not have it, and of a 304 it would be the length of the page
+        if !matches!(self.status, 204 | 304) {
+            let _ = write!(text, "Content-Length: {}\r\n", body.len());
+        }
         let own = self.headers.iter().map(|(name, value)| (&**name, value));
         for (name, value) in headers.iter().map(|(name, value)| (*name, value)).chain(own) {
             text.push_str(name);
