@@ -4,7 +4,6 @@ import contextlib
 import sys
 import urllib.parse
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,7 +57,7 @@ ACCEPT = {"type": "websocket.accept"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WsServer]:
-    folder: Path = tmp_path_factory.mktemp("handlers")
+    folder = tmp_path_factory.mktemp("handlers")
     (folder / "app_wsh.py").write_text(APP)
     with running_server(folder, close_timeout=5, http2=True) as server:
         yield server

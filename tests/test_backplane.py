@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
@@ -457,9 +458,30 @@ def test_command_without_servers(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "cannot publish by unix:" in capsys.readouterr().err
     assert publish(["--backplane", "redis://x:secret@127.0.0.1:1", "t", "hello"]) == 1
     assert "secret" not in capsys.readouterr().err
+    # at once, and with the reason
+    assert publish(["--backplane", "nats://x:secret@127.0.0.1:1", "t", "hello"]) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"nats://x:\*\*\*@127.0.0.1:1 \(.*(refused|Connect call failed)", said), said
     with pytest.raises(SystemExit) as raised:
         publish(["t", "hello"])
     assert raised.value.code == 2
+
+
+def test_command_that_is_given_nothing_to_send(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert publish(["--backplane", "unix:none", "\udcff", "hello"]) == 2
+    assert publish(["--backplane", "unix:none", "t", "\udcff"]) == 2
+    assert publish(["--backplane", "unix:none", "\udcff", "\udcff"]) == 2
+    monkeypatch.setattr("sys.stdin", None)
+    assert publish(["--backplane", "unix:none", "t"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2] for line in said] == [
+        "the topic '\\udcff' is not UTF-8",
+        "the message is not UTF-8: send it with --binary",
+        "the message is not UTF-8: send it with --binary",
+        "standard input is closed: give the message as an argument",
+    ]
 
 
 def test_envelope_is_what_the_docs_say():

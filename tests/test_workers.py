@@ -352,6 +352,28 @@ def test_a_signal_ends_all(started: Server, number: signal.Signals):
         started.connect()
 
 
+def test_ctrl_z_stops_all_until_they_go_on(started: Server):
+    def states() -> set[str]:
+        processes = started.process.pid, *(pid for (pid,) in pids(started).values())
+        stats = (Path(f"/proc/{pid}/stat").read_text(encoding="ascii") for pid in processes)
+        return {stat.rpartition(")")[2].split()[0] for stat in stats}
+
+    with one_to_each(started) as clients:
+        started.send_signal(signal.SIGTSTP)
+        wait_until(lambda: states() == {"T"}, "a process goes on")
+        started.send_signal(signal.SIGCONT)
+        wait_until(lambda: "T" not in states(), "a process does not go on")
+        assert all(map(echoes, clients.values()))
+        started.send_signal(signal.SIGTSTP)
+        wait_until(lambda: states() == {"T"}, "a process goes on")
+        started.send_signal(signal.SIGTERM)
+        started.send_signal(signal.SIGCONT)
+        for client in clients.values():
+            assert client.read_frame().close_code == 1001
+            client.send_close(1001)
+        assert started.wait() == 0
+
+
 def test_a_second_signal_ends_all_at_once(start_server: StartServer, write_handler: WriteHandler):
     write_handler("sleeper", "import time\ntime.sleep(3600)\n")
     server = start_server(*WORKERS, "--shutdown-timeout", "3600")

@@ -63,12 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if not given.backplane:
         parser.error(f"give the servers' --backplane, or set {_ENVIRONMENT}")
-    data = sys.stdin.buffer.read() if given.message is None else os.fsencode(given.message)
+    if given.message is not None:
+        data = os.fsencode(given.message)
+    elif sys.stdin is None:
+        return _failed("standard input is closed: give the message as an argument", 2)
+    else:
+        data = sys.stdin.buffer.read()
     try:
         message = data if given.binary else data.decode()
         asyncio.run(publish(given.backplane, given.topic, message))
     except UnicodeDecodeError:
         return _failed("the message is not UTF-8: send it with --binary", 2)
+    except UnicodeEncodeError:
+        return _failed(f"the topic {given.topic!a} is not UTF-8", 2)
     except (ConfigError, ValueError) as error:
         return _failed(str(error), 2)
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import NoServersError
 
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
@@ -49,18 +50,27 @@ class NatsEngine:
         """Connect, and log in."""
         # one that cannot log in has to be closed as well
         self._client = Client()
-        await self._client.connect(
-            self._url,
-            allow_reconnect=False,
-            connect_timeout=_CONNECT_SECONDS,
-            ping_interval=_PING_SECONDS,
-            max_outstanding_pings=1,
-            no_echo=True,
-            error_cb=self._note_error,
-            closed_cb=self._note_closed,
-            disconnected_cb=self._note_closed,
-            name="fastwsh",
-        )
+        try:
+            await self._client.connect(
+                self._url,
+                allow_reconnect=False,
+                # with 0 it would try without end
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=_CONNECT_SECONDS,
+                ping_interval=_PING_SECONDS,
+                max_outstanding_pings=1,
+                no_echo=True,
+                error_cb=self._note_error,
+                closed_cb=self._note_closed,
+                disconnected_cb=self._note_closed,
+                name="fastwsh",
+            )
+        except NoServersError:
+            # the error of the attempt says more
+            if self._failure is None:
+                raise
+            raise self._failure from None
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe to the topics' subjects."""

@@ -303,11 +303,23 @@ class _Parent:
                 if handler in {signal.default_int_handler, signal.SIG_DFL} or is_asyncios:
                     loop.add_signal_handler(number, self._events.put_nowait, number)
                     taken.append(number)
+            if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
+                loop.add_signal_handler(signal.SIGTSTP, self._rest)
+                taken.append(signal.SIGTSTP)
         try:
             yield
         finally:
             for number in taken:
                 loop.remove_signal_handler(number)
+
+    def _rest(self) -> None:
+        """Stop with all workers until SIGCONT: a terminal's Ctrl-Z does not reach them."""
+        for worker in self._workers:
+            worker.send_signal(signal.SIGSTOP)
+        # of this thread, so that the next line is one after SIGCONT
+        signal.raise_signal(signal.SIGSTOP)
+        for worker in self._workers:
+            worker.send_signal(signal.SIGCONT)
 
     def _log_files(self) -> list[LogFile]:
         files = [self._access_log.file] if self._access_log and self._access_log.file else []
