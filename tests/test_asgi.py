@@ -291,6 +291,36 @@ def test_a_start_that_fails(tmp_path):
         pass
 
 
+@pytest.mark.parametrize(
+    ("body", "is_told"),
+    [
+        ("raise ValueError('no lifespan')", False),
+        ("sys.exit(3)", False),
+        ("return", False),
+        ("await receive(); raise ValueError('no database')", True),
+        ("await receive(); sys.exit(3)", True),
+        ("await send({'type': 'lifespan.startup.complete'}); await receive(); sys.exit(3)", True),
+    ],
+)
+def test_lifespan_that_fails_is_told_and_the_application_served(tmp_path, body, is_told):
+    (tmp_path / "app_wsh.py").write_text(
+        "import sys\n"
+        "from fastwsh.asgi import mount\n"
+        "async def application(scope, receive, send):\n"
+        "    if scope['type'] == 'lifespan':\n"
+        f"        {body}\n"
+        "        return\n"
+        "    await receive()\n"
+        "    await send({'type': 'websocket.accept'})\n"
+        "    await receive()\n"
+        "mount(application, globals())\n"
+    )
+    with running_server(tmp_path) as server, fastwsh.connect(server.url_for("/app")):
+        pass
+    failure = "The lifespan of the ASGI application failed"
+    assert any(failure in line for line in server.log) == is_told
+
+
 def test_no_application(tmp_path):
     (tmp_path / "app_wsh.py").write_text("from fastwsh.asgi import mount\nmount(None, globals())\n")
     with (

@@ -71,13 +71,26 @@ class ApplicationLifespan:
     async def _run(
         self, scope: Event, events: asyncio.Queue[Event], answers: asyncio.Queue[Event]
     ) -> None:
+        has_received = False
+
+        async def receive() -> Event:
+            nonlocal has_received
+            event = await events.get()
+            has_received = True
+            return event
+
         async def send(event: Event) -> None:
             answers.put_nowait(event)
 
         try:
-            await self._application(scope, events.get, send)
-        except Exception as error:  # noqa: BLE001 (whatever an application raises)
-            # an error after the start has been lost by nobody's fault but its own
-            _LOGGER.debug("No lifespan of the ASGI application: %r", error)
+            await self._application(scope, receive, send)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            # sys.exit must not end the event loop, and the application is served all the same
+            if has_received:
+                _LOGGER.exception("The lifespan of the ASGI application failed")
+            else:
+                _LOGGER.debug("No lifespan of the ASGI application: %r", error)
         finally:
             answers.put_nowait({"type": ""})
