@@ -188,6 +188,45 @@ def test_a_worker_that_dies_takes_its_connections_along_and_comes_back(
         assert server.wait() == 0
 
 
+def test_a_worker_that_starts_holds_up_nothing(
+    start_server: StartServer, tmp_path: Path, write_handler: WriteHandler
+):
+    hold = tmp_path / "hold"
+    write_handler("echo", ECHO)
+    slow = (
+        "import pathlib, time\n"
+        "def web_socket_startup(app):\n"
+        f"    while pathlib.Path({str(hold)!r}).exists():\n"
+        "        time.sleep(0.02)\n"
+    )
+    (tmp_path / "handlers" / "slow_wsh.py").write_text(slow + handler("pass"))
+    server = start_server(*WORKERS, "--inspect", "0", "--shutdown-timeout", "0.1")
+    with Page(inspector_url(server)) as page, one_to_each(server) as clients:
+        rows = rows_of(page, server, clients)
+        victim, other = clients
+        hold.touch()
+        kill(victim)
+        next_pid(server, rows[victim]["worker"], victim)
+        page.watch("overview")
+        page.wait(
+            lambda: (
+                "starting"
+                in {row["state"] for row in page.last.get("overview", {}).get("workers", ())}
+            )
+        )
+        assert {row["worker"] for row in page.rows()} == {rows[other]["worker"]}
+        page.do("text", id=rows[other]["id"], data="still there")
+        assert clients[other].read_frame() == Frame(TEXT, b"still there")
+        hold.unlink()
+        page.watch("overview")
+        page.wait(
+            lambda: (
+                {"ready"}
+                == {row["state"] for row in page.last.get("overview", {}).get("workers", ())}
+            )
+        )
+
+
 def test_a_worker_that_hangs_is_shown_so_and_holds_up_nothing(
     start_server: StartServer, write_handler: WriteHandler
 ):

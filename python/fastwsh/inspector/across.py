@@ -218,7 +218,7 @@ class Across:
         answers: list[dict[str, Any] | None] = self._run(self._gather(call, arguments), [])
         found = {}
         for worker, answer in zip(arguments, answers, strict=False):
-            if answer is None:
+            if answer is None or not answer.get("knows", True):
                 continue
             if "error" in answer:
                 raise ValueError(answer["error"])

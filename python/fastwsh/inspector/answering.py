@@ -34,11 +34,12 @@ def answer(server: Any, question: dict[str, Any]) -> dict[str, Any]:
         question: `call` is the name of the method, `arguments` are its arguments by name.
 
     Returns:
-        The result, or what was wrong with the arguments.
+        The result, or what was wrong with the arguments, or that there is nothing to ask.
     """
     inspection = None if server is None else Local(server).inspection
     if inspection is None:
-        return {"error": "the worker has not begun to serve, or has ended"}
+        # it has not begun to serve, or has ended
+        return {"knows": False}
     call, arguments = question["call"], question["arguments"]
     try:
         if call == "facts":

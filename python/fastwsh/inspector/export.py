@@ -6,7 +6,8 @@ from typing import Any
 from fastwsh import _core
 from fastwsh.record.redaction import Redaction
 from fastwsh.testing import har as har_files
-from fastwsh.testing.har import CLOSE, TEXT, Conversation, End, Message
+from fastwsh.testing.arguments import check_close
+from fastwsh.testing.har import BINARY, CLOSE, TEXT, Conversation, End, Message
 
 __all__ = ["conversation", "har", "test"]
 
@@ -14,6 +15,9 @@ _BATCH = 1000
 _CONTINUATION = 0
 _FIN = 0x80
 _OPENED = frozenset({101, 200})
+_HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_NAME_CHARACTERS = 60
+_PROTOCOL_ERROR = 1002
 
 
 def conversation(inspection: _core.Inspection, number: int) -> tuple[Conversation, list[str]]:
@@ -26,11 +30,14 @@ def conversation(inspection: _core.Inspection, number: int) -> tuple[Conversatio
     if found is None:
         raise ValueError(f"connection {number} is not known any more")
     headers = found["request_headers"]
-    host = next((value for name, value in headers if name.lower() == "host"), "localhost")
+    host = next((value for name, value in headers if name.lower() == "host"), "")
+    if not _HOST.fullmatch(host):
+        # whatever a client has sent, the URL must be one
+        host = "localhost"
     is_open = found["status"] in _OPENED
     status = 101 if is_open else found["status"]
     made = Conversation(
-        url=f"ws{'s' if found['tls'] else ''}://{host}{found['resource']}",
+        url=f"ws{'s' if found['tls'] else ''}://{host}/{found['resource'].removeprefix('/')}",
         started=found["started"],
         status=status,
         status_text="Switching Protocols" if is_open else "",
@@ -59,6 +66,9 @@ def _add_messages(
         after = found["records"][-1]["number"]
         frames += [record for record in found["records"] if "note" not in record]
     made.messages += [message for frame in frames if (message := _message(frame, begun))]
+    for from_client in begun:
+        who = "client" if from_client else "server"
+        missing.append(f"the {who} has not finished its last message, which is left out")
     if dropped:
         missing.append(f"the first {dropped} frames were dropped to save memory")
     opaque = sum(frame["opaque"] for frame in frames)
@@ -133,26 +143,28 @@ def test(inspection: _core.Inspection, number: int) -> dict[str, Any]:
     made, missing = conversation(inspection, number)
     if not made.is_open:
         raise ValueError("the connection was not opened, so there is nothing to play")
-    name = re.sub(r"\W+", "_", made.path).strip("_").lower() or "root"
+    words = re.sub(r"[^0-9A-Za-z]+", "_", made.path)[:_NAME_CHARACTERS]
+    name = words.strip("_").lower() or "root"
+    missing += [f"#{number}: {sentence}" for sentence in _not_played(made.messages)]
     server = [f"    script = wsserver.script({made.path!r}{_subprotocol(made)})"]
     client: list[str] = []
     closed_by_client: bool | None = None
     for message in made.messages:
         if message.opcode == CLOSE:
             closed_by_client = message.from_client
-            code = message.close_code
+            code, reason = _sendable_close(made.messages)
             if message.from_client:
-                server.append(f"    script.expect_close({code or ''})")
-                arguments = "" if code is None else f"{code}, {message.close_reason!r}"
+                server.append(f"    script.expect_close({'' if code is None else code})")
+                arguments = "" if code is None else f"{code}, {reason!r}"
                 client.append(f"connection.close({arguments})")
             else:
-                server.append(f"    script.close({code or 1000}, {message.close_reason!r})")
+                server.append(f"    script.close({1000 if code is None else code}, {reason!r})")
                 client += [
                     "with pytest.raises(fastwsh.ConnectionClosed):",
                     "    connection.recv(timeout=5)",
                 ]
             break
-        if message.is_control:
+        if not _is_played(message):
             continue
         if message.from_client:
             server.append(f"    script.expect({message.data!r})")
@@ -170,7 +182,8 @@ def test(inspection: _core.Inspection, number: int) -> dict[str, Any]:
         "",
         "",
         f"def test_{name}(wsserver):",
-        f'    """Plays what connection {number} of {made.path} has said."""',
+        f'    """Plays what connection {number} has said."""',
+        *[f"    # {sentence}" for sentence in missing],
         *server,
         "",
         "    # in place of this, let the client under test connect to wsserver.url_for(...)",
@@ -181,6 +194,39 @@ def test(inspection: _core.Inspection, number: int) -> dict[str, Any]:
         # nobody said anything
         lines.insert(lines.index(server[0]) + 1, "    script.expect_close()")
     return {"text": "\n".join(lines) + "\n", "missing": missing, "name": f"test_{name}.py"}
+
+
+def _is_played(message: Message) -> bool:
+    return message.opcode in {TEXT, BINARY}
+
+
+def _sendable_close(messages: list[Message]) -> tuple[int | None, str]:
+    """Return code and reason of the first close frame, without those that may not be sent."""
+    first, *others = [one for one in messages if one.opcode == CLOSE]
+    code, reason = first.close_code, first.close_reason
+    was_refused = any(one.close_code == _PROTOCOL_ERROR for one in others)
+    if code is None or was_refused:
+        return None, ""
+    for known in (reason, ""):
+        try:
+            check_close(code, known)
+        except ValueError:
+            continue
+        return code, known
+    return None, ""
+
+
+def _not_played(messages: list[Message]) -> list[str]:
+    """Return sentences about what a test does not play as it was."""
+    sentences = []
+    if count := sum(not one.is_control and not _is_played(one) for one in messages):
+        sentences.append(f"{count} frames with a reserved opcode are left out")
+    if count := sum(one.opcode == TEXT and isinstance(one.data, bytes) for one in messages):
+        sentences.append(f"{count} texts that are not UTF-8 are binary messages here")
+    close = next((one for one in messages if one.opcode == CLOSE), None)
+    if close is not None and _sendable_close(messages) != (close.close_code, close.close_reason):
+        sentences.append("the close frame had a code or a reason that may not be sent")
+    return sentences
 
 
 def _subprotocol(made: Conversation) -> str:
