@@ -82,6 +82,7 @@ def take_console(browser: Chrome) -> None:
 
 def take_inspector(browser: Chrome) -> None:
     """Let a client say something, send it something by hand, and take the picture."""
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**SIZE, "height": 900})
     with running_server(ROOT / "examples" / "echo_wsh.py", inspect=True) as server:
         page = InspectorPage(browser, server.inspector_url)
         with fastwsh.connect(server.url_for("/echo"), headers={"Cookie": "session=1"}) as client:
@@ -99,6 +100,10 @@ def take_inspector(browser: Chrome) -> None:
             rows[8].click()
             browser.find_element(By.CSS_SELECTOR, "[data-as=json]").click()
             page.wait_for(lambda: "price" in page.text("payload-text"), "the payload")
+            page.wait_for(lambda: page.text("open-count") == "1", "the number of connections")
+            browser.execute_script("scrollTo(0, 0)")
+            still = "return document.getAnimations().length === 0"
+            page.wait_for(lambda: browser.execute_script(still), "the end of transitions")
             (IMAGES / "inspector.png").write_bytes(browser.get_screenshot_as_png())
 
 

@@ -9,7 +9,7 @@ const WORKER = ["worker", null, "number"];
 const COLUMNS = [
   ["#", "id", "number"], ["path", "path", "mono"], ["peer", "peer", "mono wide-only"], ["HTTP", null, "wide-only"],
   ["subprotocol", null, "wide-only"], ["age", null, "number"], ["messages in / out", "messages", "number"],
-  ["bytes in / out", "bytes", "number wide-only"], ["waiting", "waiting", "number"], ["state", null, ""],
+  ["bytes in / out", "bytes", "number wide-only"], ["waiting", "waiting", "number wide-only"], ["state", null, ""],
 ];
 
 export class Connections {
