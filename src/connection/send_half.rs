@@ -28,10 +28,10 @@ const STACK_MAX: usize = 256;
 /// The flusher stops watching a connection that has held nothing back for this many looks.
 const FORGET_AFTER: u8 = 20;
 
-/// The error for a message after the server's own close frame: no data frame may follow it (RFC
-/// 6455 5.5.1).
+/// The error for a message after a close frame of our side: no data frame may follow it (RFC 6455
+/// 5.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server has sent a close frame")]
+#[error("a close frame has been sent")]
 pub struct AfterServerClose;
 
 /// The end of our direction, which the handler may ask for.

@@ -150,7 +150,7 @@ impl Transport {
             return false;
         }
         let Some(mut send_half) = self.try_send_half() else { return false };
-        if !send_half.hold(header, payload) {
+        if self.closing.get().has_handler_closed() || !send_half.hold(header, payload) {
             return false;
         }
         drop(send_half);
@@ -173,7 +173,11 @@ impl Transport {
     /// # Errors
     /// Those of `send(2)`, including an error of a frame that was held back earlier.
     pub fn send_frame(&self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
-        let sent = self.sending(wait, |send_half| send_half.send_frame(header, payload, wait));
+        let sent = self.sending(wait, |send_half| {
+            // now, as another thread may have closed since this one has looked
+            self.check_not_closed(header)?;
+            send_half.send_frame(header, payload, wait)
+        });
         let is_mid_message = header.first().and_then(|first| leaves_open(*first));
         self.or_queue(sent, wait, &[header, payload], is_mid_message)
     }

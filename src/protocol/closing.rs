@@ -181,6 +181,11 @@ impl Closing {
         self.has(SENDING_ENDED)
     }
 
+    /// Whether the handler has sent a close frame, or is about to.
+    pub fn has_handler_closed(self) -> bool {
+        self.is_sending_ended() && self.code_sent().is_some()
+    }
+
     /// Whether the server's close frame should still be sent. If the handler has sent one first,
     /// that is enough.
     pub fn owes_server_close(self) -> bool {

@@ -1,12 +1,12 @@
 //! Closing, over a stream that takes or gives only so much.
 
-use std::{io, sync::Arc};
+use std::{error::Error, io, sync::Arc};
 
 use super::{masked, receive, receive_all, transport};
 use crate::{
     connection::{
         simulated::{Read, Simulated, Write},
-        Outcome, ReceiveError, ServerClose, Wait,
+        AfterServerClose, Outcome, ReceiveError, ServerClose, Wait,
     },
     protocol::{close::CloseCode, frame::Opcode, receive::Event},
 };
@@ -46,6 +46,27 @@ fn a_close_frame_of_the_handlers_is_the_only_one() {
     transport.send_frame(b"\x88\x02\x03\xe8", b"", Wait::Never).expect("sent");
     transport.go_away(&ServerClose::new(CloseCode::GOING_AWAY, "").expect("valid"));
     assert_eq!(stream.sent(), b"\x88\x02\x03\xe8");
+}
+
+#[test]
+fn a_thread_that_comes_after_the_handlers_close_frame_sends_no_message_and_no_second_one() {
+    let stream = Arc::new(Simulated::new([Read::Nothing], [Write::Takes(1)]));
+    let transport = transport(&stream);
+    // the first frame of a message, of which the peer has not taken all
+    transport.send_frame(b"\x01\x01", b"a", Wait::Never).expect("held back");
+    assert!(transport.note_only_close_sent(CloseCode::NORMAL));
+    // these have found no close frame before
+    for header in [b"\x80\x01", b"\x81\x01", b"\x82\x01"] {
+        let error = transport.send_frame(header, b"b", Wait::Never).expect_err("after the close");
+        assert!(error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<AfterServerClose>));
+        transport.set_more_buffered(true);
+        assert!(!transport.hold(header, b"b"));
+    }
+    assert!(!transport.note_only_close_sent(CloseCode::GOING_AWAY));
+    transport.send_frame(b"\x88\x02\x03\xe8", b"", Wait::Never).expect("sent");
+    transport.send_frame(b"\x8a\x00", b"", Wait::Never).expect("an answer to a ping");
+    assert_eq!(stream.sent(), b"\x01\x01a\x88\x02\x03\xe8\x8a\x00");
+    assert_eq!(transport.closing().code_sent(), Some(CloseCode::NORMAL));
 }
 
 /// A message, the server's close frame behind it, and nothing more.

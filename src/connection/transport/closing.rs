@@ -1,7 +1,12 @@
 //! How the parts of the server report the steps of closing a connection, see [`Closing`].
 
+use std::io;
+
 use super::{Outcome, Transport};
-use crate::protocol::{close::CloseCode, closing::Closing};
+use crate::{
+    connection::send_half::{leaves_open, AfterServerClose},
+    protocol::{close::CloseCode, closing::Closing},
+};
 
 impl Transport {
     /// The state of closing.
@@ -18,6 +23,29 @@ impl Transport {
     /// Notes that a close frame is about to be sent for the handler.
     pub fn note_close_sent(&self, code: CloseCode) {
         self.closing.update(|closing| closing.handler_closes(code));
+    }
+
+    /// The same, unless the handler has sent one. Returns whether it has not: of threads that close
+    /// at the same time, one does.
+    pub fn note_only_close_sent(&self, code: CloseCode) -> bool {
+        let before = self.closing.update(|closing| {
+            if closing.has_handler_closed() {
+                closing
+            } else {
+                closing.handler_closes(code)
+            }
+        });
+        !before.has_handler_closed()
+    }
+
+    /// Refuses a frame of a message after the handler's close frame (RFC 6455 5.5.1). The caller has
+    /// locked the sending half.
+    pub(super) fn check_not_closed(&self, header: &[u8]) -> io::Result<()> {
+        let is_data = header.first().is_some_and(|first| leaves_open(*first).is_some());
+        if is_data && self.closing().has_handler_closed() {
+            return Err(io::Error::other(AfterServerClose));
+        }
+        Ok(())
     }
 
     /// Notes that the peer has sent a close frame. The caller holds the receiving half. See

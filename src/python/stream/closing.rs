@@ -8,6 +8,7 @@ use pyo3::{
 
 use super::{link::Awaiting, Inner, Kind, Link, ReceiveGoal, Stream};
 use crate::{
+    connection::Transport,
     protocol::{close::CloseCode, frame::Opcode},
     python::{
         argument::Number,
@@ -56,8 +57,8 @@ impl Inner {
                 Kind::BadOperation.with(py, "close reason must be an instance of bytes or unicode")
             );
         }
-        let sent = self.send_closing_handshake(code, reason)?;
-        Ok(wait_response && sent.expects_answer())
+        let sent = self.send_only_close(code, reason)?;
+        Ok(wait_response && sent.is_some_and(CloseCode::expects_answer))
     }
 
     /// Waits for the peer's close frame.
@@ -82,12 +83,35 @@ impl Inner {
         Err(Kind::ConnectionTerminated.with(py, text).into())
     }
 
+    /// Sends a close frame, unless another thread has done so since the caller has looked. Returns its
+    /// code.
+    pub(super) fn send_only_close(
+        &self,
+        code: Option<&Number>,
+        reason: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<CloseCode>> {
+        self.send_close_frame(code, reason, Transport::note_only_close_sent)
+    }
+
     /// Sends a close frame. Returns its code.
     pub(super) fn send_closing_handshake(
         &self,
         code: Option<&Number>,
         reason: &Bound<'_, PyAny>,
-    ) -> PyResult<CloseCode> {
+    ) -> PyResult<Option<CloseCode>> {
+        self.send_close_frame(code, reason, |transport, code| {
+            transport.note_close_sent(code);
+            true
+        })
+    }
+
+    /// Sends a close frame, if `note` wants it for a connection of ours. Returns its code.
+    fn send_close_frame(
+        &self,
+        code: Option<&Number>,
+        reason: &Bound<'_, PyAny>,
+        note: impl FnOnce(&Transport, CloseCode) -> bool,
+    ) -> PyResult<Option<CloseCode>> {
         let py = reason.py();
         let body = closing_body(py, code, reason)?;
         let code = body
@@ -95,13 +119,18 @@ impl Inner {
             .map_or(CloseCode::NO_STATUS, |code| CloseCode(u16::from_be_bytes(*code)));
         let body = PyBytes::new(py, &body);
         let link = self.link(py)?;
+        let mut is_wanted = true;
         self.control_frame(Opcode::CLOSE, body.as_any(), |frame| {
             if let Link::Native(connection) = &link {
-                connection.get().transport.note_close_sent(code);
+                is_wanted = note(&connection.get().transport, code);
             }
             self.set(py, intern!(py, "server_terminated"), true)?;
-            frame.send(self)
+            if is_wanted {
+                frame.send(self)
+            } else {
+                Ok(())
+            }
         })?;
-        Ok(code)
+        Ok(is_wanted.then_some(code))
     }
 }

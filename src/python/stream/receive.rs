@@ -138,7 +138,7 @@ impl Inner {
             return Ok(());
         }
         let (code, reason) = self.passive_close(py)?;
-        self.send_closing_handshake(code.as_ref(), &reason).map(|_| ())
+        self.send_only_close(code.as_ref(), &reason).map(drop)
     }
 
     /// The code and reason of the answer to a close frame. The handler's passive closing function
