@@ -4,8 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ALL_WAYS, WriteHandler
+from conftest import ALL_WAYS, BOTH_WAYS, StartServer, WriteHandler
 from hub_support import ECHO
+from wire import CLOSE
 
 PROGRAM = """
 import gc
@@ -79,3 +80,49 @@ def test_a_connection_that_has_ended_is_freed_without_a_collection(
         check=False,
     )
     assert (done.returncode, done.stdout.strip()) == (0, "freed"), done.stderr
+
+
+# A collection that this starts runs a finalizer, which looks at the connection as well.
+LOOKING = """
+import gc
+
+class Garbage:
+    def __init__(self, connection):
+        self.itself, self.connection = self, connection
+
+    def __del__(self):
+        self.connection.method
+
+def web_socket_do_extra_handshake(request):
+    connection = request.connection
+    names = [name for name in dir(connection) if name.startswith("get_")]
+    looks = [getattr(connection, name) for name in names]
+    for name in ("headers", "protocol", "remote_addr", "request_line", "resource"):
+        looks.append(lambda name=name: getattr(connection, name))
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    # kept, so that each object needs memory of its own
+    kept = []
+    for look in looks:
+        for number in range(200):
+            Garbage(connection)
+            # the collector counts to two
+            if number % 2:
+                kept.append([])
+            kept.append(look())
+    gc.set_threshold(*before)
+
+def web_socket_transfer_data(request):
+    pass
+"""
+
+
+@BOTH_WAYS
+def test_a_finalizer_may_look_at_the_connection_while_the_handler_does(
+    write_handler: WriteHandler, start_server: StartServer, concurrency: str
+) -> None:
+    write_handler("looking", LOOKING)
+    server = start_server("-w", "handlers")
+    with server.connect() as client:
+        assert client.handshake("/looking").status == 101
+        assert client.read_frame().opcode == CLOSE

@@ -212,10 +212,11 @@ impl Connection {
     }
 
     fn get_memorized_lines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let lines = |head: &RequestHead| {
-            PyList::new(py, head.lines().map(|line| PyBytes::new(py, line)).collect::<Vec<_>>())
-        };
-        self.head(lines).unwrap_or_else(|| Ok(PyList::empty(py)))
+        // copied first: to make a list may start a garbage collection, and so run code that looks at
+        // the head as well
+        let lines = |head: &RequestHead| head.lines().map(<[u8]>::to_vec).collect();
+        let lines: Vec<Vec<u8>> = self.head(lines).unwrap_or_default();
+        PyList::new(py, lines.iter().map(|line| PyBytes::new(py, line)))
     }
 
     #[getter]

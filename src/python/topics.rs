@@ -18,7 +18,7 @@ use crate::{
     connection::Transport,
     locks::lock,
     protocol::frame::Opcode,
-    topics::{check_name, Broker, Message},
+    topics::{check_name, Broker, Compression, Message},
 };
 
 /// Messages from this size on are published while other threads run Python.
@@ -47,9 +47,13 @@ impl Topics {
     #[staticmethod]
     #[pyo3(signature = (connection, stream))]
     fn begin(connection: &Connection, stream: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let early = lock(&connection.early_topics).take();
-        for topic in early.unwrap_or_default() {
-            connection.join(&topic, stream)?;
+        let has_early = lock(&connection.early_topics).as_ref().is_some_and(|it| !it.is_empty());
+        // before the lock is taken, because this may run Python code
+        let compression = if has_early { compression_of(stream)? } else { None };
+        let mut early = lock(&connection.early_topics);
+        // locked until all are subscribed: another thread that leaves one of them must come after
+        for topic in early.take().unwrap_or_default() {
+            connection.join(&topic, compression)?;
         }
         Ok(())
     }
@@ -69,7 +73,7 @@ impl Topics {
             }
             return Ok(());
         }
-        connection.join(name, stream)
+        connection.join(name, compression_of(stream)?)
     }
 
     fn unsubscribe(&self, connection: &Connection, topic: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -197,16 +201,20 @@ impl Connection {
         })
     }
 
-    fn join(&self, topic: &str, stream: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let compression = match stream.map(|stream| stream.cast::<Stream>()) {
-            Some(Ok(stream)) => stream.get().shared_compression(stream.py())?,
-            // messages of an unknown stream are not compressed, which is always allowed
-            _ => None,
-        };
+    fn join(&self, topic: &str, compression: Option<Compression>) -> PyResult<()> {
         let broker = self.broker_or_error()?;
         broker.subscribe(&self.transport, topic, compression).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput => value_error(error),
             _ => os_error(&error),
         })
+    }
+}
+
+/// How messages of topics are compressed for a stream.
+fn compression_of(stream: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Compression>> {
+    match stream.map(|stream| stream.cast::<Stream>()) {
+        Some(Ok(stream)) => stream.get().shared_compression(stream.py()),
+        // messages of an unknown stream are not compressed, which is always allowed
+        _ => Ok(None),
     }
 }
