@@ -3,10 +3,11 @@
 
     python3 release/check_systems.py [TARGET ...]
 
-cargo compiles nothing but Rust for this, and links nothing. It needs the standard library of each
-target: compiled (`rustup target add TARGET`), or as source (`rustup component add rust-src`, or on
-Debian `apt-get install rust-src`). If the compiler of this machine has neither, FASTWSH_DEBIAN_TREE
-can name a Debian system in a folder, made for instance by
+The target `free-threaded` is this system, with CPython without a global interpreter lock, which
+need not be here. cargo compiles nothing but Rust for all this, and links nothing. It needs the
+standard library of each target: compiled (`rustup target add TARGET`), or as source (`rustup
+component add rust-src`, or on Debian `apt-get install rust-src`). If the compiler of this machine
+has neither, FASTWSH_DEBIAN_TREE can name a Debian system in a folder, made for instance by
 
     debootstrap --variant=minbase --include=rustc,rust-src trixie FOLDER
 
@@ -32,6 +33,15 @@ TARGETS = {
     "x86_64-pc-windows-msvc": ("--lib", "--no-default-features"),
 }
 
+FREE_THREADED = "free-threaded"
+
+# What PyO3 would ask the interpreter.
+_FREE_THREADED_CPYTHON = """implementation=CPython
+version=3.14
+shared=true
+build_flags=Py_GIL_DISABLED
+"""
+
 # Build scripts of crates call a C compiler, whose output is needed only for linking.
 _NO_COMPILER = """#!/bin/sh
 while [ $# -gt 0 ]; do case "$1" in -o) : > "$2"; shift;; esac; shift; done
@@ -47,10 +57,11 @@ exec "$tree"/usr/lib64/ld-linux-x86-64.so.2 \\
 
 def main() -> int:
     """Check the targets; one that fails does not hide the results of the others."""
-    targets = sys.argv[1:] or list(TARGETS)
-    unknown = [target for target in targets if target not in TARGETS]
+    known = [*TARGETS, FREE_THREADED]
+    targets = sys.argv[1:] or known
+    unknown = [target for target in targets if target not in known]
     if unknown:
-        print(f"check_systems.py: {unknown[0]} is none of {', '.join(TARGETS)}", file=sys.stderr)
+        print(f"check_systems.py: {unknown[0]} is none of {', '.join(known)}", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder:
         results = [check(target, Path(folder)) for target in targets]
@@ -59,6 +70,8 @@ def main() -> int:
 
 def check(target: str, folder: Path) -> bool:
     """Check one target, or say why it is left out; return whether nothing has failed."""
+    if target == FREE_THREADED:
+        return check_free_threaded(folder)
     rustc = compiler(folder)
     source = standard_library(rustc, target)
     if source is None:
@@ -82,6 +95,24 @@ def check(target: str, folder: Path) -> bool:
     if source:
         command.insert(2, "-Zbuild-std")
         environ["RUSTC_BOOTSTRAP"] = "1"
+    return succeeds(command, environ, target)
+
+
+def check_free_threaded(folder: Path) -> bool:
+    """Check the extension module for free-threaded CPython; return whether it compiles."""
+    config = folder / "free-threaded.txt"
+    config.write_text(_FREE_THREADED_CPYTHON, encoding="utf-8")
+    environ = {
+        **os.environ,
+        "CARGO_TARGET_DIR": str(ROOT / "target/systems"),
+        "PYO3_CONFIG_FILE": str(config),
+    }
+    command = ["cargo", "check", "--quiet", "--locked", "--lib", "--features", "python"]
+    return succeeds(command, environ, FREE_THREADED)
+
+
+def succeeds(command: list[str], environ: dict[str, str], target: str) -> bool:
+    """Run cargo, and tell the result."""
     done = subprocess.run(command, check=False, cwd=ROOT, env=environ)
     print(f"{'failed  ' if done.returncode else 'compiles'}  {target}", flush=True)
     return done.returncode == 0

@@ -4,6 +4,9 @@
     python3 release/wheels.py [TARGET ...]     build into dist/, and check
     python3 release/wheels.py --check FOLDER   check the wheels of a folder
 
+A wheel is for every CPython from 3.11 on. `--interpreter python3.14t` builds those for a
+free-threaded one, which need not be here.
+
 Needs maturin, ziglang, auditwheel and abi3audit (all on PyPI), and the standard library of a
 target: `rustup target add TARGET`, or see check_systems.py. A target without it is left out. zig is
 the compiler and linker, so that the wheels run with old versions of glibc and musl. The workflow
@@ -52,16 +55,18 @@ def main() -> int:
     """Build and check."""
     parser = argparse.ArgumentParser(description="Build wheels for this machine, and check them.")
     parser.add_argument("--check", metavar="FOLDER", type=Path, help="check the wheels in a folder")
+    parser.add_argument("--interpreter", metavar="NAME", help="build for this CPython alone")
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="all if none is given")
     arguments = parser.parse_args()
     folder: Path | None = arguments.check
+    interpreter: str | None = arguments.interpreter
     targets: list[str] = arguments.targets
     if folder is None:
         folder = ROOT / "dist"
         crate_licenses.main()
         with tempfile.TemporaryDirectory() as scratch:
             wanted = [target for target in TARGETS if not targets or target in targets]
-            built = [build(target, TARGETS[target], folder, Path(scratch)) for target in wanted]
+            built = [build(target, interpreter, folder, Path(scratch)) for target in wanted]
         if not all(built):
             return 1
     wheels = sorted(folder.glob("*.whl"))
@@ -75,7 +80,7 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def build(target: str, tag: str, folder: Path, scratch: Path) -> bool:
+def build(target: str, interpreter: str | None, folder: Path, scratch: Path) -> bool:
     """Build one wheel, or say why it is left out; return whether nothing has failed."""
     rustc = check_systems.compiler(scratch)
     source = check_systems.standard_library(rustc, target)
@@ -104,8 +109,10 @@ def build(target: str, tag: str, folder: Path, scratch: Path) -> bool:
         environ |= {"CARGO_UNSTABLE_BUILD_STD": "std,panic_unwind", "RUSTC_BOOTSTRAP": "1"}
     environ["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(flags)
     command = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--zig"]
-    command += ["--target", target, "--compatibility", tag, "--compression-level", "9"]
-    command += ["--out", str(folder)]
+    command += ["--target", target, "--compatibility", TARGETS[target], "--out", str(folder)]
+    command += ["--compression-level", "9"]
+    if interpreter is not None:
+        command += ["--interpreter", interpreter]
     return subprocess.run(command, check=False, cwd=ROOT, env=environ).returncode == 0
 
 

@@ -86,7 +86,8 @@ def test_a_folder_without_wheels_is_a_fault(tmp_path):
     assert (done.returncode, done.stderr) == (1, f"wheels.py: {tmp_path} has no wheel\n")
 
 
-def test_a_wheel_is_built_by_the_profile_and_forgets_where(tmp_path, monkeypatch):
+@pytest.mark.parametrize("interpreter", [None, "python3.14t"])
+def test_a_wheel_is_built_by_the_profile_and_forgets_where(tmp_path, monkeypatch, interpreter):
     import check_systems
     import wheels
 
@@ -105,9 +106,11 @@ def test_a_wheel_is_built_by_the_profile_and_forgets_where(tmp_path, monkeypatch
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(wheels.subprocess, "run", note)
-    assert wheels.build("x86_64-unknown-linux-musl", "musllinux_1_2", tmp_path, tmp_path)
+    assert wheels.build("x86_64-unknown-linux-musl", interpreter, tmp_path, tmp_path)
     [(command, environ)] = calls
     assert {"--locked", "--release", "musllinux_1_2"} <= set(command)
+    wanted = [] if interpreter is None else ["--interpreter", interpreter]
+    assert command[command.index("9") + 1 :] == wanted
     assert not {"CARGO_PROFILE_RELEASE_LTO", "RUSTFLAGS"} & set(environ)
     flags = environ["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
     for source in (ROOT, tmp_path / "lib/rustlib/src/rust"):
@@ -183,6 +186,22 @@ def test_a_system_without_its_parts_is_left_out_with_a_reason(tmp_path, monkeypa
     printed = capsys.readouterr().out
     assert printed.startswith("left out  aarch64-apple-darwin: ")
     assert "rustup component add rust-src" in printed
+
+
+def test_free_threaded_cpython_is_checked_without_it(tmp_path, monkeypatch, capsys):
+    import check_systems
+
+    calls = []
+
+    def note(command, **options):
+        calls.append(Path(options["env"]["PYO3_CONFIG_FILE"]).read_text("utf-8"))
+        return subprocess.CompletedProcess(command, len(calls) - 1)
+
+    monkeypatch.setattr(check_systems.subprocess, "run", note)
+    assert check_systems.check("free-threaded", tmp_path)
+    assert not check_systems.check("free-threaded", tmp_path)
+    assert all("Py_GIL_DISABLED" in config for config in calls)
+    assert capsys.readouterr().out == "compiles  free-threaded\nfailed    free-threaded\n"
 
 
 def test_a_tree_without_a_compiler_is_an_error(tmp_path, monkeypatch):
