@@ -76,7 +76,7 @@ mod _core {
             py,
             None,
             None,
-            |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| Hub::end(),
+            |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| Hub::end_all(),
         )?;
         py.import("atexit")?.call_method1("register", (end,)).map(drop)
     }

@@ -148,3 +148,64 @@ class TestWatchdog:
             assert first.read_response().status == 101
             for client in (first, second):
                 assert client.read_frame() == Frame(TEXT, b"together")
+
+
+class TestSeveralHubs:
+    def test_they_take_turns_with_connections(
+        self, start_server: StartServer, write_handler: WriteHandler
+    ) -> None:
+        write_handler("where", WHERE.format(where="hub"))
+        server = start_server("-w", "handlers", "--hubs", "3")
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(12)]
+            places = [native_id(client, "/where") for client in clients]
+            assert {places.count(place) for place in places} == {4}
+            assert thread_names(server).count("fastwsh-hub") == 3
+            for client in clients:
+                client.send_close(1000)
+                assert client.read_frame().close_code == 1000
+
+    def test_one_that_is_blocked_gets_no_connection(
+        self, start_server: StartServer, write_handler: WriteHandler
+    ) -> None:
+        write_handler("where", WHERE.format(where="hub"))
+        shared = "import threading\nweb_socket_concurrency = 'hub'\nboth = threading.Barrier(2)\n"
+        write_handler("block", handler("both.wait()", shared))
+        server = start_server("-w", "handlers", "--hubs", "2")
+        with server.connect() as blocking, server.connect() as other, ExitStack() as stack:
+            blocking.handshake("/block")
+            server.log.wait_for("Handler of /block stalls")
+            clients = [stack.enter_context(server.connect()) for _ in range(4)]
+            assert len({native_id(client, "/where") for client in clients}) == 1
+            assert "fastwsh-handler" not in thread_names(server)
+            other.handshake("/block")
+            for client in (blocking, other):
+                assert client.read_frame().close_code == 1000
+
+    def test_topics_and_the_stop_reach_all(
+        self, start_server: StartServer, write_handler: WriteHandler
+    ) -> None:
+        write_handler(
+            "room",
+            "from fastwsh import topics\n"
+            "web_socket_concurrency = 'hub'\n"
+            "def web_socket_do_extra_handshake(request):\n"
+            "    topics.subscribe(request, 'room')\n"
+            "def web_socket_transfer_data(request):\n"
+            "    while (text := request.ws_stream.receive_message()) is not None:\n"
+            "        topics.publish('room', text)\n",
+        )
+        server = start_server("-w", "handlers", "--hubs", "2")
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(4)]
+            for client in clients:
+                client.handshake("/room")
+            for number, client in enumerate(clients):
+                client.send_frame(TEXT, b"%d" % number)
+                for other in clients:
+                    assert other.read_frame() == Frame(TEXT, b"%d" % number)
+            server.send_signal(signal.SIGTERM)
+            for client in clients:
+                assert client.read_frame().close_code == 1001
+                client.send_close(1001)
+            assert server.wait() == 0

@@ -99,6 +99,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     *(([limit.option, f"--{limit.name}"], ["9"], limit.name, 9) for limit in LIMITS),
     (["--pong-while-busy", "--pong_while_busy"], [], "pong_while_busy", True),
     (["--concurrency"], ["hub"], "concurrency", "hub"),
+    (["--hubs"], ["2"], "hubs", 2),
     (["--event-loop", "--event_loop"], ["uvloop"], "event_loop", "uvloop"),
     (["--workers"], ["3"], "workers", 3),
     (["--inspect"], ["9229"], "inspect", 9229),
@@ -232,6 +233,10 @@ def test_unknown_argument_exits_1(args: list[str], capsys: pytest.CaptureFixture
         (["--deflate-level", "10"], "'10' is not a compression level from 0 to 9"),
         (["--deflate-level", "best"], "'best' is not a compression level from 0 to 9"),
         (["--concurrency", "fibers"], "invalid choice: 'fibers'"),
+        *[
+            (["--hubs", text], f"{text!r} is not a number of hubs (1 to 1024)")
+            for text in ("0", "-1", "1025", "x", "1.5", "", "\u0661")
+        ],
     ],
 )
 def test_bad_value_exits_2(args: list[str], reason: str, capsys: pytest.CaptureFixture[str]):

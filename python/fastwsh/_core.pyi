@@ -749,7 +749,7 @@ class Server:
         cgi_user: User and group to run programs as; None: the server's.
         cgi_is_executable: Decides whether a path is a program; None: by its mode bits.
         stack_size: Address space for the stack of each handler's thread, in bytes.
-        hub: Whether any handler runs in the hub.
+        hubs: How many hubs there are; 0 if no handler runs in one.
         shared_counts: Where several workers count connections together: a descriptor, which stays
             the caller's, the number of this worker from 0, and how many there are.
         slow_subscriber: What happens to a connection for which too many messages of topics wait:
@@ -785,7 +785,7 @@ class Server:
         cgi_user: tuple[int, int] | None = None,
         cgi_is_executable: Callable[[str], object] | None = None,
         stack_size: int,
-        hub: bool = False,
+        hubs: int = 0,
         shared_counts: tuple[int, int, int] | None = None,
         slow_subscriber: str = "close",
         inspect: tuple[int, int, int] | None = None,

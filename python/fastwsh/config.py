@@ -21,6 +21,7 @@ __all__ = [
     "enter_document_root",
     "explain",
     "explain_bind",
+    "hub_count",
     "port_number",
     "read_arguments",
     "seconds",
@@ -29,6 +30,8 @@ __all__ = [
 _SECTION = "pywebsocket"
 # Only root may open the ports below (socket(7)), unless the system is configured otherwise.
 _FIRST_UNPRIVILEGED = 1024
+# Far more than processors; a larger number is a mistake.
+_MOST_HUBS = 1024
 # Options that make no sense in a file: they end the process, or name the file itself.
 _COMMAND_LINE_ONLY = frozenset(
     {"--config", "--check", "--help", "--print-dropin-path", "--version"}
@@ -120,6 +123,13 @@ def byte_count(text: str) -> int:
     """Parse a size, 0 included."""
     if not text.strip().isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes (0: no limit)")
+    return int(text)
+
+
+def hub_count(text: str) -> int:
+    """Parse a number of hubs."""
+    if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:9]) <= _MOST_HUBS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hubs (1 to {_MOST_HUBS})")
     return int(text)
 
 

@@ -119,6 +119,14 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         "(default: auto)",
     )
     group.add_argument(
+        "--hubs",
+        type=config.hub_count,
+        default=1,
+        metavar="N",
+        help="share the handlers of the hub out among this many threads, which run at once "
+        "in a Python without the global lock (default: 1)",
+    )
+    group.add_argument(
         *spelled("--event-loop"),
         dest="event_loop",
         choices=coroutines.CHOICES,

@@ -347,7 +347,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, Measured, inspector.Inspected
             proxies=proxies.settings(options),
             tls=tls.files(options),
             stack_size=threading.stack_size() or _STACK_BYTES,
-            hub=self._needs_hub(),
+            hubs=getattr(options, "hubs", 1) if self._needs_hub() else 0,
             shared_counts=getattr(getattr(options, "worker", None), "shared_counts", None),
             inspect=inspector.settings(options),
             slow_subscriber=getattr(options, "slow_subscriber", DEFAULT_SLOW_SUBSCRIBER),

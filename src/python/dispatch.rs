@@ -13,7 +13,7 @@ use std::{
 use pyo3::prelude::*;
 
 use super::{
-    connection::to_python, event_loop::LoopState as EventLoop, handler_job::Handlers, hub::Hub,
+    connection::to_python, event_loop::LoopState as EventLoop, handler_job::Handlers, hub::Hubs,
 };
 use crate::{
     locks::lock,
@@ -26,7 +26,7 @@ pub(super) struct Dispatch {
     pub(super) core: OnceLock<Weak<Core>>,
     pub(super) handlers: Arc<Handlers>,
     /// `None` where handlers cannot share a thread.
-    pub(super) hub: Option<Arc<Hub>>,
+    pub(super) hubs: Option<Hubs>,
     /// Set when the first handler needs it.
     pub(super) event_loop: OnceLock<Arc<EventLoop>>,
     /// Whether to ask Python which connections to serve.
@@ -42,8 +42,8 @@ impl Acceptor for Dispatch {
         let Some(core) = self.core.get().and_then(Weak::upgrade) else { return };
         let concurrency = pending.concurrency;
         let job = self.handlers.job(core, pending);
-        let job = match (&self.hub, concurrency) {
-            (Some(hub), Concurrency::Hub) => hub.submit(job),
+        let job = match (&self.hubs, concurrency) {
+            (Some(hubs), Concurrency::Hub) => hubs.submit(job),
             (_, Concurrency::Loop) => {
                 // without an event loop the connection ends here
                 let _ = self.event_loop.get().and_then(|event_loop| event_loop.submit(job));
@@ -58,7 +58,7 @@ impl Acceptor for Dispatch {
 
     fn workers(&self) -> Workers {
         let (busy_threads, idle_threads) = self.handlers.threads.counts();
-        let (slices, stalls) = self.hub.as_ref().map_or((0, 0), |hub| hub.slices.counts());
+        let (slices, stalls) = self.hubs.as_ref().map_or((0, 0), Hubs::counts);
         Workers { busy_threads, idle_threads, slices, stalls }
     }
 

@@ -20,7 +20,7 @@ use std::{
 
 use pyo3::{intern, prelude::*};
 
-pub(super) use self::shared::Hub;
+pub(super) use self::shared::{Hub, Hubs};
 use super::{
     errors::os_error,
     handler_job::{ConnectionGuard, HandlerJob},
@@ -93,9 +93,9 @@ enum Next {
     Task(CallerId, Py<PyAny>),
 }
 
-/// The only hub of the process: see [`Hub::shared`].
-pub(super) fn shared(py: Python<'_>) -> PyResult<Arc<Hub>> {
-    Hub::shared(py, HubThread::run)
+/// The hubs of the process: see [`Hubs::of_process`].
+pub(super) fn hubs(py: Python<'_>, count: usize) -> PyResult<Hubs> {
+    Hubs::of_process(py, count, HubThread::run)
 }
 
 /// Dropped when the hub's thread ends. That should not happen; if it does, connections go to

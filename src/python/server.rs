@@ -123,13 +123,12 @@ impl Server {
         cgi_user=None,
         cgi_is_executable=None,
         stack_size,
-        hub=false,
+        hubs=0,
         shared_counts=None,
         slow_subscriber="close",
         inspect=None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
-    #[expect(clippy::fn_params_excessive_bools, reason = "keyword-only in Python")]
     #[expect(clippy::needless_pass_by_value, reason = "PyO3 extracts it")]
     fn new(
         run: Py<PyAny>,
@@ -152,7 +151,7 @@ impl Server {
         cgi_user: Option<(u32, u32)>,
         cgi_is_executable: Option<Py<PyAny>>,
         stack_size: usize,
-        hub: bool,
+        hubs: usize,
         shared_counts: Option<(i32, usize, usize)>,
         slow_subscriber: &str,
         inspect: Option<(usize, u64, u64)>,
@@ -186,7 +185,7 @@ impl Server {
                 owner: PyWeakrefReference::new(owner)?.unbind(),
                 events: events.clone(),
             }),
-            hub: hub.then(|| hub::shared(owner.py())).transpose()?,
+            hubs: (hubs > 0).then(|| hub::hubs(owner.py(), hubs)).transpose()?,
             event_loop: OnceLock::new(),
             asks_admission: AtomicBool::new(false),
             asks_always: AtomicBool::new(false),

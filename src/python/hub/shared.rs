@@ -4,7 +4,7 @@
 use std::{
     io,
     sync::{
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
         Arc, Mutex,
     },
     thread,
@@ -34,7 +34,7 @@ pub(in crate::python) struct Hub {
     /// Closed when the hub accepts no more jobs.
     pub(super) jobs: JobQueue<HandlerJob>,
     pub(super) remote: Arc<Remote>,
-    pub(in crate::python) slices: Arc<Slices>,
+    pub(super) slices: Arc<Slices>,
     /// The handler that has the current slice.
     pub(super) running: AtomicU32,
     /// The guards of connections, by caller, through which a long slice is reported.
@@ -46,25 +46,53 @@ pub(in crate::python) struct Hub {
 /// The function of the hub's thread.
 type Run = fn(Arc<Hub>, Reactor);
 
-static SHARED: Mutex<Option<Arc<Hub>>> = Mutex::new(None);
+/// The hubs of the process. Each has a thread and state of its own; servers share them.
+static HUBS: Mutex<Vec<Arc<Hub>>> = Mutex::new(Vec::new());
 
-impl Hub {
-    /// The only hub of the process, started at its first use; after a fork, the child starts its
-    /// own.
-    pub(super) fn shared(py: Python<'_>, run: Run) -> PyResult<Arc<Self>> {
+/// The hubs among which a server shares out its connections.
+#[derive(Debug)]
+pub(in crate::python) struct Hubs {
+    hubs: Vec<Arc<Hub>>,
+    /// Counts connections, which take turns.
+    next: AtomicUsize,
+}
+
+impl Hubs {
+    /// The first hubs of the process, which are started at their first use; after a fork, the child
+    /// starts its own.
+    pub(super) fn of_process(py: Python<'_>, count: usize, run: Run) -> PyResult<Self> {
         // import before the lock is taken, since an import may run any code
         py.import("greenlet")?;
         py.import("fastwsh.session")?;
         let process = std::process::id();
-        let mut shared = lock(&SHARED);
-        let usable = |hub: &&Arc<Self>| hub.process == process && !hub.jobs.is_closed();
-        if let Some(hub) = shared.as_ref().filter(usable) {
-            return Ok(hub.clone());
+        let mut all = lock(&HUBS);
+        all.retain(|hub| hub.process == process && !hub.jobs.is_closed());
+        while all.len() < count {
+            all.push(Hub::start(process, run).map_err(|error| os_error(&error))?);
         }
-        let started = Self::start(process, run).map_err(|error| os_error(&error))?;
-        Ok(shared.insert(started).clone())
+        let hubs = all.iter().take(count).cloned().collect();
+        Ok(Self { hubs, next: AtomicUsize::new(0) })
     }
 
+    /// Runs a connection's handler in the hub whose turn it is, or in the next one in which no handler
+    /// blocks the others. Returns the job if there is none.
+    pub(in crate::python) fn submit(&self, mut job: HandlerJob) -> Option<HandlerJob> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed) % self.hubs.len().max(1);
+        let (before, from_first) = self.hubs.split_at(first);
+        for hub in from_first.iter().chain(before) {
+            job = hub.submit(job)?;
+        }
+        Some(job)
+    }
+
+    /// Slices that have begun, and those that took too long.
+    pub(in crate::python) fn counts(&self) -> (u64, u64) {
+        let counts = self.hubs.iter().map(|hub| hub.slices.counts());
+        counts.fold((0, 0), |(slices, stalls), (more, others)| (slices + more, stalls + others))
+    }
+}
+
+impl Hub {
     fn start(process: u32, run: Run) -> io::Result<Arc<Self>> {
         let reactor = Reactor::new()?;
         let hub = Arc::new(Self {
@@ -84,17 +112,17 @@ impl Hub {
         Ok(hub)
     }
 
-    /// Keeps the hub's thread out of an interpreter that is ending. `atexit` calls this. It is
+    /// Keeps the hubs' threads out of an interpreter that is ending. `atexit` calls this. It is
     /// registered when the module is imported, so that functions that were registered later run
     /// before.
-    pub(in crate::python) fn end() {
-        if let Some(hub) = &*lock(&SHARED) {
+    pub(in crate::python) fn end_all() {
+        for hub in lock(&HUBS).iter() {
             hub.ending.store(true, Ordering::SeqCst);
         }
     }
 
     /// Runs a connection's handler in the hub. Returns the job if a handler is blocking the hub.
-    pub(in crate::python) fn submit(&self, job: HandlerJob) -> Option<HandlerJob> {
+    fn submit(&self, job: HandlerJob) -> Option<HandlerJob> {
         if self.slices.is_stalled() {
             return Some(job);
         }
