@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -437,6 +438,29 @@ def test_wrong_password(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixt
             time.sleep(0.01)
     assert "wrong" not in caplog.text
     assert ":***@" in caplog.text
+
+
+@pytest.mark.parametrize("user", ["us er", "", None])
+@pytest.mark.parametrize("kind", ["redis", "nats"])
+def test_passwords_with_any_signs(tmp_path: Path, kind: str, user: str | None):
+    password = "p@s/w:r?d#%25 &+\u00fc"
+    escaped = urllib.parse.quote(password, safe="")
+    login = escaped if user is None else f"{urllib.parse.quote(user)}:{escaped}"
+    if kind == "redis":
+        # a password that stands alone is one of the default user
+        options = ["--requirepass", password]
+        if user:
+            options = ["--user", "us\u00e9r", "on", f">{password}", "~*", "&*", "+@all"]
+            login = f"us%C3%A9r:{escaped}"
+        serving = redis_server(tmp_path, *options, user=f"{login if user else ':' + escaped}@")
+    elif user:
+        serving = nats_server("--user", user, "--pass", password, user=f"{login}@")
+    elif user is None:
+        serving = nats_server("--auth", password, user=f"{login}@")
+    else:
+        pytest.skip("NATS has no user without a name")
+    with serving as engine:
+        assert publish(["--backplane", engine.url, "t", "hello"]) == 0
 
 
 def test_command(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):

@@ -157,13 +157,17 @@ def test_two_servers_with_two_workers_and_redis(
             ann, *others = (*here.values(), *there.values())
             for listener in others:
                 until_heard(ann, listener)
-            say(ann, "to all")
-            for listener in others:
-                hear(listener, "to all")
+            # each of them once, by whatever way
+            for text in ("to all", "once more"):
+                say(ann, text)
+                for listener in others:
+                    hear(listener, text)
             engine.stop(9)
             one.log.wait_for("No connection to the backplane redis://:\\*\\*\\*@")
-            # nothing local waits for it
-            say(ann, "alone")
+            # nothing local waits for it, and the workers of a server go on together
+            for text in ("alone", "as ever"):
+                say(ann, text)
+                hear(others[0], text)
             engine.start()
             until_heard(ann, others[-1])
         for server in (one, other):

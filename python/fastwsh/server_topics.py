@@ -73,8 +73,10 @@ class ServerTopics:
 
             from fastwsh.backplane.link import Link  # noqa: PLC0415 (imports asyncio)
 
-            outgoing = _core.Outgoing(core.topics, secrets.token_hex(8))
-            self._link = Link(url, outgoing, topics.tell_gap)
+            worker = getattr(self.websocket_server_options, "worker", None)
+            near, group = (worker.near, worker.group) if worker else ("", "")
+            outgoing = _core.Outgoing(core.topics, group + secrets.token_hex(8))
+            self._link = Link(url, outgoing, topics.tell_gap, near=near, group=group)
 
     def _end_topics(self, core: Server) -> None:
         topics.note_stopped(core)

@@ -61,7 +61,7 @@ class Outgoing(Protocol):
 class Link:
     """Carries what is published here to other servers, and what they publish to here.
 
-    While the engine is away, everything goes on locally. What is published meanwhile waits up to a
+    While an engine is away, everything goes on locally. What is published meanwhile waits up to a
     bound; what the others have published then is missed, and reported by `on_gap`.
 
     Args:
@@ -69,41 +69,48 @@ class Link:
         outgoing: The native end.
         on_gap: Called with a topic and how many of its messages were missed, in the link's
             thread. It must not raise anything.
+        near: Another engine, for the servers whose names begin with `group`: they go on together
+            while the other one is away. "" if there are none.
+        group: See `near`.
 
     Attributes:
-        is_connected: Whether the others can be reached.
+        is_connected: Whether all others can be reached.
     """
 
-    def __init__(self, url: str, outgoing: Outgoing, on_gap: Callable[[str, int], None]) -> None:
-        self._url = url
-        self._name = engines.without_password(url)
+    def __init__(
+        self,
+        url: str,
+        outgoing: Outgoing,
+        on_gap: Callable[[str, int], None],
+        *,
+        near: str = "",
+        group: str = "",
+    ) -> None:
         self.is_connected = False
         self._outgoing = outgoing
         self._on_gap = on_gap
         self._sequences = Sequences()
-        self._topics: set[str] = set()
-        # of the connection; None while there is none
-        self._changes: deque[tuple[int, str]] | None = None
-        self._waiting: deque[tuple[str, bytes]] = deque()
-        self._waiting_bytes = 0
         self._next_warning = 0.0
         self._selector = selectors.DefaultSelector()
         self._loop = asyncio.SelectorEventLoop(self._selector)
-        self._work = asyncio.Event()
-        self._stopping = asyncio.Event()
+        self.topics: set[str] = set()
+        self.stopping = asyncio.Event()
+        self._ways = [_Way(self, url, but=group if near else "")]
+        if near:
+            self._ways.append(_Way(self, near, of=group))
         self._thread = threading.Thread(target=self._run, name="fastwsh-backplane", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Send what was published before, if that is quick, and disconnect."""
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._loop.call_soon_threadsafe(self.stopping.set)
         self._thread.join()
         self._outgoing.close()
 
     def _run(self) -> None:
         try:
-            self._loop.add_reader(self._outgoing.fileno(), self._take)
+            self._loop.add_reader(self._outgoing.fileno(), self.take)
             self._loop.run_until_complete(self._stay_connected())
         except Exception:
             _LOGGER.exception("The backplane failed")
@@ -112,6 +119,9 @@ class Link:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.run_until_complete(self._wait_for_transports())
             self._loop.close()
+
+    async def _stay_connected(self) -> None:
+        await asyncio.gather(*(way.stay_connected() for way in self._ways))
 
     async def _wait_for_transports(self) -> None:
         """Wait for connections that are closing: TLS takes leave of the engine first."""
@@ -122,9 +132,81 @@ class Link:
         # a transport lets go of its socket in the turn after
         await asyncio.sleep(0)
 
-    async def _stay_connected(self) -> None:
+    def note_connected(self) -> None:
+        """Tell how many of the ways are open."""
+        self.is_connected = all(way.is_connected for way in self._ways)
+        self._outgoing.note(self.is_connected, 0, 0)
+
+    def note_lost(self, lost: int, text: str) -> None:
+        """Count messages that were not published, and say why."""
+        self._outgoing.note(self.is_connected, 0, lost)
+        self.warn(text, lost)
+
+    def take(self) -> None:
+        """Take what the core has, for all ways."""
+        for kind, topic, payload, is_text, epoch, seq in self._outgoing.take():
+            if kind != PUBLISHED:
+                (self.topics.add if kind == JOINED else self.topics.discard)(topic)
+                if kind == LEFT:
+                    self._sequences.forget(topic)
+                for way in self._ways:
+                    way.note_change(kind, topic)
+                continue
+            node = self._outgoing.node
+            data = encode(payload, is_text=is_text, node=node, epoch=epoch, seq=seq)
+            for way in self._ways:
+                way.append(topic, data)
+        for way in self._ways:
+            way.begin_to_send()
+
+    def receive(self, topic: str, envelope: Envelope) -> None:
+        """Hand a message of another server to the subscribers here."""
+        if envelope.node == self._outgoing.node or topic not in self.topics:
+            return
+        if missed := self._sequences.missed(topic, envelope):
+            self._outgoing.note(self.is_connected, missed, 0)
+            self.warn("%d messages of the topic %r were missed", missed, topic)
+            self._on_gap(topic, missed)
+        self._outgoing.receive(topic, envelope.payload, envelope.is_text)
+
+    def warn(self, text: str, *values: object) -> None:
+        """Log a warning, and others within a few seconds only at the level debug."""
+        now = time.monotonic()
+        is_due = now >= self._next_warning
+        if is_due:
+            self._next_warning = now + _WARN_SECONDS
+        _LOGGER.log(logging.WARNING if is_due else logging.DEBUG, text, *values)
+
+
+class _Way:
+    """The way by one engine: connects, and connects again when that has failed.
+
+    Args:
+        link: What has the topics.
+        url: The engine.
+        of: How the names of the servers begin whose messages come by this way.
+        but: How the names of those begin whose messages come by another way; "" if all come here.
+    """
+
+    def __init__(self, link: Link, url: str, *, of: str = "", but: str = "") -> None:
+        self.is_connected = False
+        self._link = link
+        self._url = url
+        self._name = engines.without_password(url)
+        self._of = of
+        self._but = but
+        # of the connection; None while there is none
+        self._changes: deque[tuple[int, str]] | None = None
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._lost = 0
+        self._work = asyncio.Event()
+
+    async def stay_connected(self) -> None:
+        """Connect again and again until the link stops."""
         failures = 0
-        while not self._stopping.is_set():
+        stopping = self._link.stopping
+        while not stopping.is_set():
             started = time.monotonic()
             try:
                 await self._live()
@@ -135,7 +217,7 @@ class Link:
                 # all nodes lose the engine at once, and must not come back at once
                 pause *= random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause)
+                    await asyncio.wait_for(stopping.wait(), pause)
 
     async def _live(self) -> None:
         """Connect, and serve until that fails or the link stops."""
@@ -146,13 +228,14 @@ class Link:
                 await engine.connect()
                 # what changes from here on is in the list of changes
                 self._changes = deque()
-                await engine.subscribe(sorted(self._topics))
+                await engine.subscribe(sorted(self._link.topics))
             self._set_connected(True)
             _LOGGER.info("Connected to the backplane %s", self._name)
+            loop = asyncio.get_running_loop()
             tasks = [
-                self._loop.create_task(self._receive(engine)),
-                self._loop.create_task(self._send(engine)),
-                self._loop.create_task(self._wait_for_stop()),
+                loop.create_task(self._receive(engine)),
+                loop.create_task(self._send(engine)),
+                loop.create_task(self._wait_for_stop()),
             ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -165,35 +248,35 @@ class Link:
 
     def _set_connected(self, value: bool) -> None:
         self.is_connected = value
-        self._outgoing.note(value, 0, 0)
+        self._link.note_connected()
 
     async def _wait_for_stop(self) -> None:
-        await self._stopping.wait()
-        self._take()
-        deadline = self._loop.time() + _LAST_SECONDS
-        while (self._changes or self._waiting) and self._loop.time() < deadline:  # noqa: ASYNC110
+        await self._link.stopping.wait()
+        self._link.take()
+        deadline = time.monotonic() + _LAST_SECONDS
+        while (self._changes or self._waiting) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
-    def _take(self) -> None:
-        """Take what the core has."""
-        lost = 0
-        for kind, topic, payload, is_text, epoch, seq in self._outgoing.take():
-            if kind != PUBLISHED:
-                (self._topics.add if kind == JOINED else self._topics.discard)(topic)
-                if kind == LEFT:
-                    self._sequences.forget(topic)
-                if self._changes is not None:
-                    self._changes.append((kind, topic))
-            elif self._waiting_bytes + len(payload) > MAX_WAITING:
-                lost += 1
-            else:
-                node = self._outgoing.node
-                data = encode(payload, is_text=is_text, node=node, epoch=epoch, seq=seq)
-                self._waiting.append((topic, data))
-                self._waiting_bytes += len(data)
+    def note_change(self, kind: int, topic: str) -> None:
+        """Note that a topic has its first subscriber here, or none any more."""
+        if self._changes is not None:
+            self._changes.append((kind, topic))
+
+    def append(self, topic: str, data: bytes) -> None:
+        """Append a message, unless too many wait."""
+        if self._waiting_bytes + len(data) > MAX_WAITING:
+            self._lost += 1
+            return
+        self._waiting.append((topic, data))
+        self._waiting_bytes += len(data)
+
+    def begin_to_send(self) -> None:
+        """Send what is new."""
+        lost, self._lost = self._lost, 0
         if lost:
-            self._outgoing.note(self._changes is not None, 0, lost)
-            self._warn("%d messages were not published by the backplane: too many wait", lost)
+            self._link.note_lost(
+                lost, "%d messages were not published by the backplane: too many wait"
+            )
         self._work.set()
 
     async def _send(self, engine: engines.Engine) -> None:
@@ -211,8 +294,7 @@ class Link:
             self._waiting_bytes -= sum(len(data) for _, data in batch)
             fitting = [message for message in batch if len(message[1]) <= engine.max_bytes]
             if too_long := len(batch) - len(fitting):
-                self._outgoing.note(True, 0, too_long)
-                self._warn("%d messages are too long for the backplane", too_long)
+                self._link.note_lost(too_long, "%d messages are too long for the backplane")
             await engine.publish(fitting)
 
     async def _receive(self, engine: engines.Engine) -> None:
@@ -220,18 +302,12 @@ class Link:
             try:
                 envelope = Envelope.decode(data)
             except EnvelopeError as error:
-                self._warn("A message of the topic %r cannot be used: %s", topic, error)
+                self._link.warn("A message of the topic %r cannot be used: %s", topic, error)
                 continue
-            if envelope.node == self._outgoing.node or topic not in self._topics:
-                continue
-            if missed := self._sequences.missed(topic, envelope):
-                self._tell_gap(topic, missed)
-            self._outgoing.receive(topic, envelope.payload, envelope.is_text)
-
-    def _tell_gap(self, topic: str, missed: int) -> None:
-        self._outgoing.note(True, missed, 0)
-        self._warn("%d messages of the topic %r were missed", missed, topic)
-        self._on_gap(topic, missed)
+            if envelope.node.startswith(self._of) and not (
+                self._but and envelope.node.startswith(self._but)
+            ):
+                self._link.receive(topic, envelope)
 
     def _tell_away(self, error: Exception, pause: float, failures: int) -> None:
         reason = str(error) or type(error).__name__
@@ -242,14 +318,6 @@ class Link:
             "No connection to the backplane %s (%s); topics go on locally, next attempt in %g s",
             *(self._name, reason, pause),
         )
-
-    def _warn(self, text: str, *values: object) -> None:
-        """Log a warning, and others within a few seconds only at the level debug."""
-        now = time.monotonic()
-        is_due = now >= self._next_warning
-        if is_due:
-            self._next_warning = now + _WARN_SECONDS
-        _LOGGER.log(logging.WARNING if is_due else logging.DEBUG, text, *values)
 
 
 async def _end(tasks: list["asyncio.Task[object]"]) -> None:

@@ -35,7 +35,16 @@ class NatsEngine:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        parts = urllib.parse.urlsplit(url)
+        user, password = (
+            None if text is None else urllib.parse.unquote(text)
+            for text in (parts.username, parts.password)
+        )
+        # nats-py would take the signs of a URL for the password's own; what stands alone is a token
+        self._login: dict[str, Any] = {"user": user, "password": password}
+        if password is None:
+            self._login = {"token": user}
+        self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._client: Client | None = None
         self._subscriptions: dict[str, Subscription] = {}
         self._received: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue(_PENDING_MESSAGES)
@@ -65,6 +74,7 @@ class NatsEngine:
                 closed_cb=self._note_closed,
                 disconnected_cb=self._note_closed,
                 name="fastwsh",
+                **self._login,
             )
         except NoServersError:
             # the error of the attempt says more

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -121,6 +122,7 @@ class _Parent:
         self._log = log
         self._access_log = access_log
         self._relay: Relay | None = None
+        self._near, self._group = "", f"{secrets.token_hex(8)}."
         self._workers: list[Worker] = []
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
         self._renewing: set[int] = set()
@@ -157,13 +159,14 @@ class _Parent:
             self._log.setFormatter(log_formatter)
 
     async def _open_relay(self) -> None:
-        """Carry messages of topics between the workers, unless something else does."""
-        url = self._options.backplane or f"unix:{self._folder}/topics"
-        self._options.backplane = url
-        if (path := engines.unix_path(url)) is not None:
-            relay = Relay(path)
-            # another server of this machine may do it
-            self._relay = relay if await relay.open() else None
+        """Carry messages of topics between the workers, also while the backplane is away."""
+        own = f"unix:{self._folder}/topics"
+        url = self._options.backplane = self._options.backplane or own
+        if (path := engines.unix_path(url)) is None:
+            self._near, path = own, f"{self._folder}/topics"
+        relay = Relay(path)
+        # another server of this machine may do it
+        self._relay = relay if await relay.open() else None
 
     async def _serve(self, tasks: list["asyncio.Task[None]"], stop_seconds: float) -> int:
         background = set()
@@ -197,6 +200,8 @@ class _Parent:
             [(listener.fileno(), info) for listener, info in entries],
             self._port.urls,
             log_descriptor,
+            self._near,
+            self._group,
             self._shares.of(number),
             self._inspector.settings(number),
         )

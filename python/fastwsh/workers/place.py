@@ -24,6 +24,8 @@ class Place:
         descriptors: Its listening sockets.
         metrics_urls: Where the parent answers for all.
         log_descriptor: The pipe for log lines, which the parent writes.
+        near: The Unix socket for topics between the workers; "" if the backplane is all they need.
+        group: How the names of the workers begin among all servers.
         shared_counts: For the native server: where connections are counted together.
         inspect: For the native server: what it keeps for the inspector, see `_core.Server`.
         sockets: The sockets, in the worker.
@@ -35,6 +37,8 @@ class Place:
     descriptors: list[tuple[int, AddressInfo]]
     metrics_urls: list[str]
     log_descriptor: int
+    near: str
+    group: str
     shared_counts: tuple[int, int, int] | None = None
     inspect: tuple[int, int, int] | None = None
     sockets: list[tuple[socket.socket, AddressInfo]] = field(default_factory=list)
