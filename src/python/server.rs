@@ -198,8 +198,8 @@ impl Server {
             descriptor::duplicate(file).and_then(|file| SharedCounts::open(file, own, slots))
         });
         let shared_counts = shared_counts.transpose().map_err(|error| os_error(&error))?;
-        let inspector = inspect
-            .map(|(limit, first, step)| Arc::new(Inspector::new(limit, first, step)));
+        let inspector =
+            inspect.map(|(limit, first, step)| Arc::new(Inspector::new(limit, first, step)));
         let config = Config {
             document_root,
             private_files,
