@@ -189,3 +189,40 @@ def test_a_coroutine_is_known_by_its_methods():
     assert issubclass(_core.Operation, collections.abc.Coroutine)
     assert asyncio.CancelledError().args == ()
     assert asyncio.CancelledError("why").args == ("why",)
+
+
+def test_any_finished_future_wakes_a_task(task_class: Any):
+    async def main() -> None:
+        stand_in, task = await _begin(task_class)
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        done.set_result(None)
+        [(callback, context)] = stand_in.callbacks
+        stand_in.callbacks = []
+        loop.call_soon(lambda: context.run(callback, done))
+        assert await task == "result", f"{PYTHON}: a task wants its own future"
+
+    asyncio.run(main())
+
+
+def test_the_loop_says_what_it_has_to_do():
+    """What `src/python/event_loop/agenda.rs` reads."""
+    loop = asyncio.SelectorEventLoop()
+    ready = loop._ready  # type: ignore[attr-defined]
+
+    async def main() -> None:
+        pass
+
+    try:
+        assert len(ready) == 0
+        loop.call_soon(print)
+        assert len(ready) == 1, f"{PYTHON}: call_soon"
+        loop.create_task(main())
+        assert len(ready) == 2, f"{PYTHON}: create_task"
+        loop.run_until_complete(main())
+        assert loop._ready is ready, f"{PYTHON}: _ready is another object"  # type: ignore[attr-defined]
+        handles = [loop.call_later(seconds, print) for seconds in (30, 10, 20)]
+        assert isinstance(loop._scheduled, list)  # type: ignore[attr-defined]
+        assert loop._scheduled[0] is handles[1], f"{PYTHON}: call_later"  # type: ignore[attr-defined]
+    finally:
+        loop.close()

@@ -379,7 +379,8 @@ class EventLoop:
     """The native part of an asyncio event loop: it knows which connections can go on.
 
     Args:
-        event_loop: The event loop, which calls `run` when `fileno` is readable.
+        event_loop: The event loop, which calls `run` when `fileno` is readable, or whose selector
+            calls `wait`.
         start: Called with each connection from a server, and a callable for its end.
     """
 
@@ -406,6 +407,22 @@ class EventLoop:
     @property
     def slice(self) -> int:
         """The number of the current slice of work."""
+    def watch_outside(self, descriptor: int) -> None:
+        """Let `wait` also end when this descriptor becomes readable."""
+    def wait(self, timeout: float | None) -> bool:
+        """Resume coroutines until the loop, which is one of asyncio's, has something else to do.
+
+        Args:
+            timeout: The most seconds to wait; None: no limit.
+
+        Returns:
+            Whether the descriptor of `watch_outside` has become readable. This is told once, until
+            there is nothing to read any more.
+
+        Raises:
+            RuntimeError: `end` was called.
+            BaseException: What a task must not keep, such as KeyboardInterrupt.
+        """
     def rest(self) -> None:
         """Note that the event loop is about to wait."""
     def resume(self) -> None:

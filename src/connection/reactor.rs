@@ -33,6 +33,8 @@ pub type CallerId = u32;
 const EVENTS: usize = 1024;
 
 const WAKE: Token = Token(usize::MAX);
+/// The descriptor of somebody else, who uses it when it is readable.
+const OUTSIDE: Token = Token(usize::MAX - 1);
 
 /// Waits for sockets, in one thread.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub struct Reactor {
     events: Events,
     slots: Vec<Slot>,
     free: Vec<u32>,
+    is_outside_readable: bool,
     remote: Arc<Remote>,
 }
 
@@ -175,6 +178,7 @@ impl Reactor {
             events: Events::with_capacity(EVENTS),
             slots: Vec::new(),
             free: Vec::new(),
+            is_outside_readable: false,
             remote: Arc::new(remote),
         })
     }
@@ -272,6 +276,20 @@ impl Reactor {
         self.slot(token).is_none_or(|slot| slot.ended)
     }
 
+    /// Ends waits also when a descriptor becomes readable that is not a connection's. It is reported
+    /// once: until its owner finds nothing to read any more.
+    ///
+    /// # Errors
+    /// If the system cannot watch it.
+    pub fn watch_outside(&self, descriptor: RawFd) -> io::Result<()> {
+        self.poll.registry().register(&mut SourceFd(&descriptor), OUTSIDE, Interest::READABLE)
+    }
+
+    /// Whether the descriptor of [`Self::watch_outside`] has become readable since the last call.
+    pub fn take_outside_readable(&mut self) -> bool {
+        std::mem::take(&mut self.is_outside_readable)
+    }
+
     /// Prepares for waiting elsewhere until the descriptor of this reactor is readable: from now on
     /// other threads make it readable. Returns `false` if they have something for the reactor
     /// already.
@@ -294,7 +312,7 @@ impl Reactor {
         woken: &mut impl Extend<CallerId>,
     ) -> io::Result<()> {
         let mut timeout = timeout;
-        if timeout.is_none() && !self.remote.wake_up.may_sleep() {
+        if timeout != Some(Duration::ZERO) && !self.remote.wake_up.may_sleep() {
             timeout = Some(Duration::ZERO);
         }
         let polled = self.poll.poll(&mut self.events, timeout);
@@ -304,8 +322,13 @@ impl Reactor {
             other => other?,
         }
         for event in &self.events {
-            if event.token() == WAKE {
-                continue;
+            match event.token() {
+                WAKE => continue,
+                OUTSIDE => {
+                    self.is_outside_readable = true;
+                    continue;
+                }
+                _ => {}
             }
             let token = ReactorToken::of(event.token());
             let slot = self.slots.get_mut(token.index as usize);
@@ -378,5 +401,5 @@ impl Reactor {
     }
 }
 
-/// Generations stay below this, so that no token equals the token for wake-ups.
+/// Generations stay below this, so that no token equals the two tokens that are no socket's.
 const GENERATIONS: u32 = 0x7fff_ffff;

@@ -5,6 +5,7 @@
 //! that are ready, and resumes the coroutines that wait for them one after the other. This saves a
 //! trip through the event loop's queue for each of them.
 
+mod agenda;
 mod async_connection;
 mod async_stream;
 mod loop_state;
@@ -15,10 +16,10 @@ mod work;
 
 use std::{
     sync::{atomic::Ordering, Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use pyo3::prelude::*;
+use pyo3::{intern, prelude::*};
 
 pub(super) use self::{
     async_connection::AsyncConnection,
@@ -56,8 +57,12 @@ impl EventLoop {
 impl EventLoop {
     #[new]
     #[pyo3(signature = (event_loop, start=None))]
-    fn new(event_loop: Py<PyAny>, start: Option<Py<PyAny>>) -> PyResult<Self> {
-        let state = LoopState::new(event_loop, start).map_err(|error| os_error(&error))?;
+    fn new(event_loop: &Bound<'_, PyAny>, start: Option<Py<PyAny>>) -> PyResult<Self> {
+        let py = event_loop.py();
+        let done = event_loop.call_method0(intern!(py, "create_future"))?;
+        done.call_method1(intern!(py, "set_result"), (py.None(),))?;
+        let state = LoopState::new(event_loop.clone().unbind(), start, done.unbind())
+            .map_err(|error| os_error(&error))?;
         Ok(Self(Arc::new(state)))
     }
 
@@ -77,6 +82,37 @@ impl EventLoop {
         let outcome = self.run_all(py);
         self.0.slices.go_idle();
         outcome
+    }
+
+    fn watch_outside(&self, descriptor: i32) -> PyResult<()> {
+        self.0.reactor().watch_outside(descriptor).map_err(|error| os_error(&error))
+    }
+
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        // a time that no clock can tell is for ever
+        let deadline = timeout.and_then(|seconds| {
+            let wait = Duration::try_from_secs_f64(seconds.max(0.0)).ok()?;
+            Instant::now().checked_add(wait)
+        });
+        let agenda = self.0.agenda(py)?;
+        let mut woken: Vec<CallerId> = Vec::new();
+        loop {
+            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            let is_last = left == Some(Duration::ZERO);
+            let (polled, is_outside_readable) = if is_last {
+                self.0.poll(left, &mut woken)
+            } else {
+                self.0.slices.go_idle();
+                let polled = py.detach(|| self.0.poll(left, &mut woken));
+                self.0.slices.resume();
+                polled
+            };
+            polled.map_err(|error| os_error(&error))?;
+            self.resume_woken(py, &mut woken)?;
+            if is_last || is_outside_readable || agenda.has_grown()? {
+                return Ok(is_outside_readable);
+            }
+        }
     }
 
     fn rest(&self) {
@@ -121,21 +157,15 @@ impl EventLoop {
         let mut outcome = Ok(());
         let mut woken: Vec<CallerId> = Vec::new();
         for _ in 0..LOOKS {
-            let polled = self.0.reactor().poll(Some(Duration::ZERO), &mut woken);
+            let (polled, _) = self.0.poll(Some(Duration::ZERO), &mut woken);
             polled.map_err(|error| os_error(&error))?;
-            let has_started = self.start_jobs(py);
-            if woken.is_empty() && !has_started {
-                break;
-            }
-            batch::gather(Gathering::Always);
-            for caller in woken.drain(..) {
-                self.0.slices.begin();
-                outcome = outcome.and(self.wake(py, caller));
-            }
-            batch::gather(Gathering::Never);
-            batch::flush();
-            if outcome.is_err() {
-                break;
+            match self.resume_woken(py, &mut woken) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
             }
         }
         if !self.0.reactor().prepare_to_sleep() {
@@ -144,8 +174,29 @@ impl EventLoop {
         outcome
     }
 
+    /// Starts the jobs, and resumes the operations that wait for these connections. Returns whether
+    /// there were any.
+    fn resume_woken(&self, py: Python<'_>, woken: &mut Vec<CallerId>) -> PyResult<bool> {
+        let has_started = self.start_jobs(py);
+        if woken.is_empty() {
+            return Ok(has_started);
+        }
+        let mut outcome = Ok(true);
+        let done = self.0.done(py);
+        batch::gather(Gathering::Always);
+        for caller in woken.drain(..) {
+            self.0.slices.begin();
+            if let Err(error) = self.wake(py, caller, done.as_ref()) {
+                outcome = outcome.and(Err(error));
+            }
+        }
+        batch::gather(Gathering::Never);
+        batch::flush();
+        outcome
+    }
+
     /// Resumes the operations that wait for a connection.
-    fn wake(&self, py: Python<'_>, caller: CallerId) -> PyResult<()> {
+    fn wake(&self, py: Python<'_>, caller: CallerId, done: Option<&Py<PyAny>>) -> PyResult<()> {
         let Some(Waiters { token, transport, first, others }) = self.0.take_waiters(caller) else {
             return Ok(());
         };
@@ -155,7 +206,7 @@ impl EventLoop {
         let (mut outcome, mut has_woken) = (Ok(()), false);
         for waiter in others.iter().chain(&first) {
             has_woken |= waiter.get().is_waiting();
-            outcome = outcome.and(OperationFuture::wake(waiter.bind(py)));
+            outcome = outcome.and(OperationFuture::wake(waiter.bind(py), done));
         }
         if has_woken {
             outcome

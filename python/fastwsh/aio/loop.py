@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fastwsh import _core, coroutines, tracing
 from fastwsh.aio import stalls
+from fastwsh.aio.selector import ReportingSelector, new_selector
 from fastwsh.aio.session import Session
 
 __all__ = ["CANCEL_SECONDS", "CallersLoop", "EventLoopThread", "HandlerLoop"]
@@ -125,8 +126,11 @@ class EventLoopThread(HandlerLoop):
     def _run(self) -> None:
         self._thread_id = threading.get_ident()
         self.native.enter_thread()
-        stalls.Stalls(self._loop, self.native, self._selector)
-        self._loop.add_reader(self.native.fileno(), self.native.run)
+        stalls.Stalls(self._loop, self.native, loop_says=self._selector is not None)
+        if self._selector is not None:
+            self._selector.enter(self._loop, self.native)
+        else:
+            self._loop.add_reader(self.native.fileno(), self.native.run)
         while not self._stopping:
             try:
                 self._loop.run_forever()
@@ -137,8 +141,11 @@ class EventLoopThread(HandlerLoop):
             self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
+            if self._selector is not None:
+                self._selector.leave(self._loop)
+            else:
+                self._loop.remove_reader(self.native.fileno())
             self.native.end()
-            self._loop.remove_reader(self.native.fileno())
             self._loop.close()
 
 
@@ -149,7 +156,7 @@ class CallersLoop(HandlerLoop):
         super().__init__(asyncio.get_running_loop())
         self._thread_id = threading.get_ident()
         self._has_left = False
-        stalls.Stalls(self._loop, self.native, None)
+        stalls.Stalls(self._loop, self.native, loop_says=False)
         self._loop.add_reader(self.native.fileno(), self.native.run)
 
     def stop(self) -> None:
@@ -186,9 +193,9 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
         )
 
 
-def _new_loop(kind: str) -> tuple[asyncio.AbstractEventLoop, stalls.Selector | None]:
+def _new_loop(kind: str) -> tuple[asyncio.AbstractEventLoop, ReportingSelector | None]:
     if kind == coroutines.ASYNCIO:
-        selector = stalls.Selector()
+        selector = new_selector()
         return asyncio.SelectorEventLoop(selector), selector
     loop: asyncio.AbstractEventLoop = coroutines.import_uvloop().new_event_loop()
     return loop, None

@@ -41,7 +41,8 @@ class Session:
     async def run(self) -> None:
         """Open the connection, run its handler, and end the connection.
 
-        Never raises an exception of a handler.
+        Never raises an exception of a handler. It awaits the handler itself, as each coroutine in
+        between would cost some time whenever the handler goes on.
         """
         connection = self._connection
         stalls.RESOURCE.set(connection.resource)
@@ -50,7 +51,20 @@ class Session:
         started = time.monotonic()
         self._task = asyncio.current_task()
         with connection.server._around_connection():
-            await self._run(request, started)
+            try:
+                if (dispatcher := await self._open(request)) is not None:
+                    await dispatcher.transfer_data_async(request)
+                    session.note_clean(request, connection)
+            except base.AbortedByUserException as error:
+                session.note_aborted(error)
+            except BaseException as error:  # noqa: BLE001 (a handler may raise anything)
+                if self._is_cancellation(error):
+                    self._note_cancelled()
+                else:
+                    session.report(connection, error)
+            finally:
+                await self._drain()
+                session.note_end(request, started)
         stream = vars(request).get("ws_stream")
         if isinstance(stream, _core.AsyncStream):
             # a handler that was cancelled may refer to its stream until the next collection
@@ -60,18 +74,6 @@ class Session:
         # no other variable refers to it any more
         del request
         session.take_apart(held)
-
-    async def _run(self, request: Request, started: float) -> None:
-        connection = self._connection
-        try:
-            await self._serve(request)
-        except BaseException as error:  # noqa: BLE001 (a handler may raise anything)
-            if self._is_cancellation(error):
-                self._note_cancelled()
-            else:
-                session.report(connection, error)
-        finally:
-            await self._end(request, started)
 
     async def transfer(self, request: Request, dispatcher: Any) -> None:
         """Run the handler of a connection that a thread has opened and will close."""
@@ -96,21 +98,9 @@ class Session:
         self._server_stops = True
         self._async_connection.watch_server_close()
 
-    async def _serve(self, request: Request) -> None:
-        connection = self._connection
-        dispatcher = connection.server.websocket_server_options.dispatcher
-        try:
-            if not await self._open(request, dispatcher):
-                return
-            request._dispatcher = dispatcher  # type: ignore[attr-defined]
-            self._async_connection.watch_end(self._cancel)
-            await dispatcher.transfer_data_async(request)
-        except base.AbortedByUserException as error:
-            session.note_aborted(error)
-        else:
-            session.note_clean(request, connection)
-
-    async def _open(self, request: Request, dispatcher: Any) -> bool:
+    async def _open(self, request: Request) -> Any:
+        """Do the opening handshake; return the dispatcher, or None if there is no connection."""
+        dispatcher = self._connection.server.websocket_server_options.dispatcher
         handshaker = session.Handshaker(request, dispatcher)
         try:
             handshaker.begin()
@@ -118,10 +108,14 @@ class Session:
             established = handshaker.finish()
         except (base.VersionException, base.HandshakeException, DispatchException) as error:
             session.refuse(request, error)
-            return False
+            return None
         stream = vars(request)["ws_stream"]
         vars(request)["ws_stream"] = _core.AsyncStream(stream, self._async_connection)
-        return established
+        if not established:
+            return None
+        request._dispatcher = dispatcher  # type: ignore[attr-defined]
+        self._async_connection.watch_end(self._cancel)
+        return dispatcher
 
     def _cancel(self) -> None:
         if self._async_connection.is_end_told():
@@ -138,10 +132,6 @@ class Session:
         return is_cancelled and groups.all_are(
             error, lambda leaf: isinstance(leaf, asyncio.CancelledError)
         )
-
-    async def _end(self, request: Request, started: float) -> None:
-        await self._drain()
-        session.note_end(request, started)
 
     async def _drain(self) -> None:
         # no handler is left that could get the exception

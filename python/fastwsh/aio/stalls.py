@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import logging
-import selectors
 import sys
 import sysconfig
 import threading
@@ -15,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from fastwsh import _core
 
-__all__ = ["RESOURCE", "TASK_PREFIX", "Selector", "Stalls"]
+__all__ = ["RESOURCE", "TASK_PREFIX", "Stalls"]
 
 RESOURCE: Final[contextvars.ContextVar[str | None]] = contextvars.ContextVar(
     "fastwsh_resource", default=None
@@ -39,28 +38,6 @@ _LIBRARIES: Final = tuple(map(sysconfig.get_path, ("stdlib", "purelib", "platlib
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
-class Selector(selectors.DefaultSelector):
-    """asyncio's own selector, which also reports when its event loop waits."""
-
-    native: _core.EventLoop | None = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        # kept, since finding it costs more than calling it
-        self._select = super().select
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Do as the base class."""
-        native = self.native
-        if native is None:
-            return self._select(timeout)
-        native.rest()
-        try:
-            return self._select(timeout)
-        finally:
-            native.resume()
-
-
 class _Sample(NamedTuple):
     """What a thread is doing: the task's handler, its line, and the innermost function."""
 
@@ -76,21 +53,19 @@ class Stalls:
     Args:
         loop: The event loop.
         native: Its native part.
-        selector: Its selector, if it is asyncio's. With another kind of event loop, only the calls
+        loop_says: Whether the loop tells its native part when it waits. Otherwise only the calls
             that follow an event of a connection are watched.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, native: _core.EventLoop, selector: Selector | None
+        self, loop: asyncio.AbstractEventLoop, native: _core.EventLoop, *, loop_says: bool
     ) -> None:
         self._loop = loop
         self._native = native
         self._thread = threading.get_ident()
         # When each place was logged last. Only the watching thread uses this.
         self._told: dict[str, float] = {}
-        if selector is not None:
-            selector.native = native
-        native.watch(self._note, selector is not None)
+        native.watch(self._note, loop_says)
 
     def _note(self, number: int, seconds: float) -> None:
         sample = self._take_sample(number)

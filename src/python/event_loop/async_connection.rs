@@ -3,10 +3,10 @@
 
 use std::{io, sync::Arc};
 
-use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, PyTraverseError, PyVisit};
+use pyo3::{intern, prelude::*, PyTraverseError, PyVisit};
 
 use super::{
-    loop_state::LoopState,
+    loop_state::{has_ended, LoopState},
     operation_future::OperationFuture,
     parker::Attempt,
     work::{Outgoing, Work},
@@ -45,9 +45,7 @@ impl AsyncConnection {
         let state = event_loop.state().clone();
         let transport = connection.get().transport.clone();
         let token = state.watch(&transport).map_err(|error| os_error(&error))?;
-        let event_loop = state
-            .event_loop(connection.py())
-            .ok_or_else(|| PyRuntimeError::new_err("the event loop has ended"))?;
+        let event_loop = state.event_loop(connection.py()).ok_or_else(has_ended)?;
         Ok(Self { state, transport, token, budget: Budget::default(), event_loop })
     }
 

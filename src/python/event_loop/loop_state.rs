@@ -3,14 +3,15 @@
 use std::{
     io,
     sync::{atomic::AtomicBool, Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use super::operation_future::OperationFuture;
+use super::{agenda::Agenda, operation_future::OperationFuture};
 use crate::{
     connection::{CallerId, Reactor, ReactorToken, Remote, Transport},
-    locks::lock,
+    locks::{lock, try_lock},
     python::handler_job::HandlerJob,
     server::{JobQueue, Slices},
 };
@@ -37,6 +38,8 @@ struct Loop {
     /// Called with each connection from a server, and with the function to call at the connection's
     /// end.
     start: Option<Py<PyAny>>,
+    /// A future with the result `None`.
+    done: Py<PyAny>,
 }
 
 /// A connection that coroutines use, and the operations that wait for it.
@@ -62,7 +65,11 @@ pub(super) struct Waiters {
 }
 
 impl LoopState {
-    pub(super) fn new(event_loop: Py<PyAny>, start: Option<Py<PyAny>>) -> io::Result<Self> {
+    pub(super) fn new(
+        event_loop: Py<PyAny>,
+        start: Option<Py<PyAny>>,
+        done: Py<PyAny>,
+    ) -> io::Result<Self> {
         let reactor = Reactor::new()?;
         let remote = reactor.remote().clone();
         reactor.prepare_to_sleep();
@@ -73,7 +80,7 @@ impl LoopState {
             jobs: JobQueue::default(),
             slices: Arc::default(),
             says_when_it_waits: AtomicBool::new(false),
-            python: Mutex::new(Some(Loop { event_loop, start })),
+            python: Mutex::new(Some(Loop { event_loop, start, done })),
         })
     }
 
@@ -93,7 +100,32 @@ impl LoopState {
     }
 
     pub(super) fn reactor(&self) -> MutexGuard<'_, Reactor> {
-        lock(&self.reactor)
+        // the thread of the event loop waits with the lock; it has to let go of it for another
+        // thread, which may have the GIL that it needs to go on
+        try_lock(&self.reactor).unwrap_or_else(|| {
+            self.remote.call();
+            lock(&self.reactor)
+        })
+    }
+
+    /// Adds to `woken` the connections that can go on, after a wait of at most `timeout` if there are
+    /// none. Returns whether the outside descriptor has become readable as well.
+    pub(super) fn poll(
+        &self,
+        timeout: Option<Duration>,
+        woken: &mut Vec<CallerId>,
+    ) -> (io::Result<()>, bool) {
+        let mut reactor = self.reactor();
+        (reactor.poll(timeout, woken), reactor.take_outside_readable())
+    }
+
+    /// What the event loop has to do at this moment.
+    ///
+    /// # Errors
+    /// The event loop has ended, or is not one of asyncio's.
+    pub(super) fn agenda<'py>(&self, py: Python<'py>) -> PyResult<Agenda<'py>> {
+        let event_loop = self.event_loop(py).ok_or_else(has_ended)?;
+        Agenda::new(event_loop.into_bound(py))
     }
 
     pub(super) fn token(&self, transport: &Transport) -> io::Result<ReactorToken> {
@@ -124,6 +156,10 @@ impl LoopState {
 
     pub(super) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         lock(&self.python).as_ref().map(|python| python.event_loop.clone_ref(py))
+    }
+
+    pub(super) fn done(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        lock(&self.python).as_ref().map(|python| python.done.clone_ref(py))
     }
 
     pub(super) fn start(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -198,4 +234,9 @@ impl LoopState {
             self.remote.waker(token.number()).wake();
         }
     }
+}
+
+/// The exception for calls after the end of the event loop.
+pub(super) fn has_ended() -> PyErr {
+    PyRuntimeError::new_err("the event loop has ended")
 }

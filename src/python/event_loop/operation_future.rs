@@ -6,7 +6,8 @@
 //!
 //! - A task takes any object for a future whose `_asyncio_future_blocking` is not `None`. It checks
 //!   `get_loop()`, sets the attribute to `False`, and calls `add_done_callback(wakeup, context=...)`.
-//! - `wakeup(future)` calls `future.result()`, and resumes the coroutine before it returns.
+//! - `wakeup(future)` calls `future.result()`, and resumes the coroutine before it returns. Any
+//!   future will do that has a result, and one of asyncio's own has it at less cost.
 //! - `task.cancel(msg)` calls `future.cancel(msg=...)`. If that returns `True`, the task goes on
 //!   waiting; the exception comes from `result()`.
 //! - After a bare `yield`, the task runs again behind all others that are ready.
@@ -65,10 +66,11 @@ mod phase {
 
 impl OperationFuture {
     /// Marks the work to be tried again. The coroutine that awaits it goes on before this returns.
+    /// `done` is a future of asyncio with the result `None`.
     ///
     /// # Errors
     /// Exceptions that asyncio passes on, such as `KeyboardInterrupt`.
-    pub(super) fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(super) fn wake(slf: &Bound<'_, Self>, done: Option<&Py<PyAny>>) -> PyResult<()> {
         let py = slf.py();
         let callbacks = {
             let mut waiting = lock(&slf.get().waiting);
@@ -80,8 +82,10 @@ impl OperationFuture {
         let mut outcome = Ok(());
         for (callback, context) in callbacks {
             let called = match context {
+                // a task; others compare the argument with what they have
                 Some(context) => {
-                    context.call_method1(py, intern!(py, "run"), (callback, slf)).map(drop)
+                    let future = done.unwrap_or(slf.as_any().as_unbound());
+                    context.call_method1(py, intern!(py, "run"), (callback, future)).map(drop)
                 }
                 None => callback.call1(py, (slf,)).map(drop),
             };
