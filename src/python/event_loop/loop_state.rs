@@ -29,11 +29,11 @@ pub(in crate::python) struct LoopState {
     /// Whether this code must report when the thread waits, because nothing else does.
     pub(super) says_when_it_waits: AtomicBool,
     /// Cleared at the end, because these objects refer back to the owner of this one.
-    python: Mutex<Option<Loop>>,
+    python: Mutex<Option<PythonObjects>>,
 }
 
 /// The Python objects of the event loop.
-struct Loop {
+struct PythonObjects {
     event_loop: Py<PyAny>,
     /// Called with each connection from a server, and with the function to call at the connection's
     /// end.
@@ -80,7 +80,7 @@ impl LoopState {
             jobs: JobQueue::default(),
             slices: Arc::default(),
             says_when_it_waits: AtomicBool::new(false),
-            python: Mutex::new(Some(Loop { event_loop, start, done })),
+            python: Mutex::new(Some(PythonObjects { event_loop, start, done })),
         })
     }
 
