@@ -1,8 +1,11 @@
 """A handler that configures logging does not silence the server."""
 
+import logging
+
 import pytest
 
 from conftest import ALL_WAYS, StartServer, WriteHandler
+from fastwsh import loggers
 
 DICT = "import logging.config\nlogging.config.dictConfig({'version': 1})"
 ROOT = (
@@ -58,3 +61,16 @@ def test_who_disables_a_logger_means_it(
         client.read_to_end()
     server.log.wait_for("LookupError")
     assert "Established" not in "\n".join(server.log.lines)
+
+
+def test_a_newer_logging_may_have_more_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3.13.5 has `_is_disabled`; what we add has names that are ours alone."""
+    monkeypatch.setattr(
+        logging.Logger, "_is_disabled", lambda self: bool(self.disabled), raising=False
+    )
+    logger = loggers.get("fastwsh.test_a_newer_logging")
+    assert not logger._is_disabled()
+    logger.disabled = True
+    assert logger._is_disabled()
+    added = {name for name in vars(type(logger)) if not name.startswith("__")}
+    assert all(name.startswith("_fastwsh_") for name in added - {"disabled"})

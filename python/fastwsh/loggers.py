@@ -20,16 +20,17 @@ class _Kept(logging.Logger):
     any mistake of a handler. Setting `disabled` directly still works.
     """
 
-    _is_disabled = False
+    # A name that `logging` will not have: 3.13.5 has a method `_is_disabled`.
+    _fastwsh_disabled = False
 
     @property
     def disabled(self) -> bool:
-        return self._is_disabled
+        return self._fastwsh_disabled
 
     @disabled.setter
     def disabled(self, value: bool) -> None:
         if sys._getframe(1).f_globals.get("__name__") != "logging.config":
-            self._is_disabled = value
+            self._fastwsh_disabled = value
 
 
 def divert(
