@@ -62,6 +62,7 @@ class Page:
         self.cookie = cookie_of(response)
         self.feed = self.connect_feed()
         self.requests = 0
+        self.watches = 0
         self.frames: list[dict[str, Any]] = []
         self.last: dict[str, dict[str, Any]] = {}
         self.samples: list[list[float]] = []
@@ -84,7 +85,8 @@ class Page:
     def watch(self, view: str, **details: Any) -> None:
         self.last.clear()
         self.frames.clear()
-        self.send(type="watch", view=view, **details)
+        self.watches += 1
+        self.send(type="watch", view=view, query=self.watches, **details)
 
     def do(self, action: str, **details: Any) -> Any:
         """Act, and return the result; RuntimeError if it is refused."""
@@ -108,6 +110,9 @@ class Page:
     def _take(self, seconds: float) -> None:
         value = json.loads(self.feed.recv(timeout=seconds))
         kind = value.pop("type")
+        if value.pop("query", self.watches) != self.watches:
+            # an answer to what was watched before
+            return
         if kind == "frames":
             self.frames += value["records"]
         elif kind == "samples":

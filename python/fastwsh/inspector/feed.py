@@ -42,6 +42,8 @@ class Feed:
         self._is_new = True
         self._has_ended = False
         self._last: dict[str, str] = {}
+        # the page's number for what it watches, so that it can tell an answer from those before
+        self._query: Any = None
         self._logged = 0
         # until when samples were sent, and of which worker
         self._sampled = 0.0
@@ -104,6 +106,7 @@ class Feed:
     def _update(self, watch: dict[str, Any], is_new: bool) -> None:
         if is_new:
             self._last.clear()
+        self._query = watch.get("query")
         self._ticks += 1
         view = watch.get("view")
         if is_new or self._ticks % _OVERVIEW_TICKS == 0:
@@ -132,7 +135,7 @@ class Feed:
         text = json.dumps(value, separators=(",", ":"), sort_keys=True)
         if self._last.get(kind) != text:
             self._last[kind] = text
-            self._send({"type": kind, **value})
+            self._send({"type": kind, "query": self._query, **value})
 
     def _send_samples(self, worker: int) -> None:
         if worker != self._sampled_worker:
@@ -177,4 +180,4 @@ class Feed:
         text = json.dumps(frames)
         if records or self._last.get("frames") != text:
             self._last["frames"] = text
-            self._send({"type": "frames", "id": number, **frames})
+            self._send({"type": "frames", "query": self._query, "id": number, **frames})

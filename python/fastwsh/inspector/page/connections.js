@@ -19,6 +19,7 @@ export class Connections {
     this.rows = [];
     this.offset = 0;
     this.columns = COLUMNS;
+    this.asked = 0;
     this.head();
     this.table = new VirtualTable(get("connection-scroll"), {
       columns: COLUMNS.length,
@@ -93,10 +94,13 @@ export class Connections {
     if (get("connections").hidden) return;
     const which = get("which").value;
     const [open, ended] = [which !== "ended", which !== "open"];
-    this.feed.watch({ view: "connections", ...this.query, open, ended, filter: get("find").value.trim() });
+    this.asked += 1;
+    this.feed.watch({ view: "connections", ...this.query, open, ended, filter: get("find").value.trim(), query: this.asked });
   }
 
   show(page) {
+    // an answer to what was asked before
+    if (page.query !== this.asked) return;
     this.rows = page.rows;
     this.offset = page.offset;
     this.arrived = Date.now() / 1000;
