@@ -32,7 +32,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 
 from take_screenshot import start_browser  # noqa: E402
 
-from browser.test_inspector import InspectorPage  # noqa: E402 (needs the paths above)
+from browser.inspector_page import InspectorPage  # noqa: E402 (needs the paths above)
 
 MEASURE = """
 window.seen = {tasks: [], gaps: [], last: performance.now()};

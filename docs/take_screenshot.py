@@ -32,7 +32,7 @@ MESSAGES = ["Hello, fastwsh", '{"join": "lobby"}', "Grüße ✓"]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from browser.console_page import ConsolePage  # noqa: E402 (needs the path above)
-from browser.test_inspector import InspectorPage  # noqa: E402
+from browser.inspector_page import InspectorPage  # noqa: E402
 
 
 def wait_for_port() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from conftest import (
     to_coroutine_function,
 )
 from fastwsh.config import ConfigError
-from fastwsh.testing import running_server
+from fastwsh.testing import Connection, running_server
 from hub_support import ECHO, handler
 from inspector_support import LINE, Page, ask, cookie_of, inspector_url
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame
@@ -295,19 +296,31 @@ class TestFrames:
             page.do("half-close", id=number)
             assert client.read_to_end() == b""
 
-    def test_a_stalled_connection_goes_on_at_full_speed(self, server: Server, page: Page):
+    def test_a_stalled_connection_neither_sends_nor_receives(self, server: Server, page: Page):
         with server.connect() as client:
             number = connect(client, page)
             page.do("pace", id=number, rate=0)
             client.send_frame(TEXT, b"x" * 1000)
-            row = page.wait_for(number, lambda row: row["waiting"] >= 1000)
-            assert row["pace"] == 0
+            client.send_frame(PING, b"?")
+            page.do("text", id=number, data="by hand")
+            row = page.wait_for(number, lambda row: row["waiting"] == len("by hand") + 2)
+            assert (row["pace"], row["received"][0]) == (0, 0)
             assert not client.socket_has_ended_within(0.05)
             page.do("pace", id=number, rate=None)
+            assert client.read_frame() == Frame(TEXT, b"by hand")
             assert client.read_frame() == Frame(TEXT, b"x" * 1000)
+            assert client.read_frame() == Frame(PONG, b"?")
             assert page.wait_for(number, lambda row: row["waiting"] == 0)["pace"] is None
             client.send_frame(TEXT, b"again")
             assert client.read_frame() == Frame(TEXT, b"again")
+
+    def test_a_client_that_ends_ends_a_stall(self, server: Server, page: Page):
+        with server.connect() as client:
+            number = connect(client, page)
+            page.do("pace", id=number, rate=0)
+            client.send_frame(TEXT, b"x" * 1000)
+        row = page.wait_for(number, lambda row: row["ended"] is not None)
+        assert row["closed"][0] == 1006
 
     def test_a_throttled_connection_trickles_to_its_end(self, server: Server, page: Page):
         with server.connect() as client:
@@ -364,6 +377,31 @@ def test_a_handler_that_logs_what_cannot_be_formatted_goes_on(
     with server.connect() as client:
         client.handshake("/odd")
         assert client.read_frame().payload == b"on"
+
+
+@pytest.mark.parametrize("receives", ["forever", "for a time"])
+def test_a_server_that_stops_ends_stalls(receives: str):
+    with running_server(inspect=0) as server:
+        timeout = None if receives == "forever" else 60
+
+        @server.handler("/echo")
+        def echo(connection: Connection) -> None:
+            while True:
+                connection.send(connection.recv(timeout=timeout))
+
+        assert server.inspector_url is not None
+        with Page(server.inspector_url) as page:
+            client = fastwsh.connect(server.url_for("/echo"))
+            page.find("/echo")
+            page.do("pace", id=1, rate=0)
+            client.send("hello")
+            with ThreadPoolExecutor() as executor:
+                stopping = executor.submit(server.stop)
+                # an echo may come before the close
+                assert set(client) <= {"hello"}
+                stopping.result()
+            assert client.close_code == 1001
+        server.take_errors()
 
 
 def test_a_page_that_asks_for_nonsense_gets_the_rest(page: Page):

@@ -1033,7 +1033,7 @@ class Inspection:
     def half_close(self, id: int) -> bool:  # noqa: A002
         """End our direction without a close frame."""
     def set_pace(self, id: int, bytes_per_second: int | None) -> bool:  # noqa: A002
-        """Let what is sent trickle, or stall with 0; None: at full speed again."""
+        """Let what is sent trickle, or stall with 0, which reads nothing either; None: go on."""
     def drop_at(self, id: int, count: int) -> bool:  # noqa: A002
         """Reset a connection at the `count`th message from now on; 0: does not."""
     def memory(self) -> tuple[int, int, int]:

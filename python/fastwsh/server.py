@@ -88,6 +88,11 @@ class WebSocketServer(HandlerPlaces, ServerTopics, Measured, inspector.Inspected
 
     _run_connection = staticmethod(session.run)  # called with each connection
 
+    @property
+    def _tells_addresses(self) -> bool:
+        """Whether to log where it listens; the parent of a worker does that."""
+        return getattr(self.websocket_server_options, "worker", None) is None
+
     def __init__(self, options: Any) -> None:
         socketserver.BaseServer.__init__(self, (options.server_host, options.port), _Unset)
         del self.RequestHandlerClass  # so that the class's counts
@@ -203,7 +208,7 @@ class WebSocketServer(HandlerPlaces, ServerTopics, Measured, inspector.Inspected
             self._serving_thread = threading.get_ident()
             self._not_serving.clear()
         try:
-            if getattr(self.websocket_server_options, "worker", None) is None:
+            if self._tells_addresses:
                 for address in addresses:
                     _LOGGER.info("Listening on %s", address)
             self._metrics_port.serve(core)

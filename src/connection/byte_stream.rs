@@ -82,6 +82,9 @@ pub trait TellsWhenReady {
 
     /// Waits until the stream is ready, at most for this time. Returns whether it is.
     fn wait(&self, readiness: Readiness, timeout: Duration) -> bool;
+
+    /// Whether the peer has ended its direction, or the stream is broken, whatever is unread.
+    fn has_ended(&self) -> bool;
 }
 
 /// A connected stream of bytes, used from any thread: one reader and one writer at a time.
@@ -129,4 +132,10 @@ pub trait ByteStream: fmt::Debug + Send + Sync {
 
     /// How to learn that the stream is ready.
     fn readiness(&self) -> ReadinessSource<'_>;
+
+    /// Waits while the stream gives nothing to readers, whatever has come; at most for this time.
+    /// Returns whether it still gives nothing.
+    fn withholds(&self, _timeout: Duration) -> bool {
+        false
+    }
 }

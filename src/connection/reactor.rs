@@ -80,6 +80,12 @@ impl Registration {
         Arc::ptr_eq(&self.remote, reactor)
     }
 
+    /// Has the reader try again: there may be something to read, though the system says nothing.
+    pub(crate) fn wake_reader(&self) {
+        let change = Change { readable: true, ..Change::default() };
+        self.remote.tell(|told| told.changes.push((self.token, change)));
+    }
+
     /// Ends the registration with the connection. A socket that lives on must be passed, so that it
     /// is no longer watched.
     pub(crate) fn end(&self, socket: Option<&Arc<dyn ByteStream>>) {

@@ -208,4 +208,8 @@ impl TellsWhenReady for Simulated {
         let waited = self.1.wait_timeout_while(lock(&self.0), timeout, is_unready);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
+
+    fn has_ended(&self) -> bool {
+        self.is_peer_gone()
+    }
 }

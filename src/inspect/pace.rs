@@ -1,5 +1,5 @@
-//! Faults of what a watched connection sends: it stalls, or trickles. What is sent meanwhile waits
-//! here, and a thread of its own sends it.
+//! Faults of a watched connection: it stalls in both directions, or what it sends trickles. What is
+//! sent meanwhile waits here, and a thread of its own sends it.
 
 use std::{
     collections::VecDeque,
@@ -37,7 +37,7 @@ pub enum Pace {
     /// As it is told.
     #[default]
     Full,
-    /// Not at all.
+    /// Not at all, and what the peer sends is not read.
     Stalled,
     /// So many bytes per second.
     Throttled(u32),
@@ -116,8 +116,32 @@ impl Pacer {
         self.changed.notify_all();
     }
 
+    /// Ends a stall: nothing more is read, and whoever waits for that is to find out.
+    pub(super) fn release(&self) {
+        let mut state = lock(&self.state);
+        if state.pace == Pace::Stalled {
+            state.pace = Pace::Full;
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
     pub(super) fn waiting(&self) -> usize {
         lock(&self.state).queue.len()
+    }
+
+    /// Waits while nothing may be read, at most for this time. Returns whether nothing may still be
+    /// read.
+    pub(super) fn withholds(&self, timeout: Duration) -> bool {
+        let nothing_is_read = |state: &mut State| {
+            state.pace == Pace::Stalled && !state.is_over && state.ends_by.is_none()
+        };
+        let mut state = lock(&self.state);
+        if timeout.is_zero() {
+            return nothing_is_read(&mut state);
+        }
+        let waited = self.changed.wait_timeout_while(state, timeout, nothing_is_read);
+        waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     pub(super) fn pace(&self) -> Pace {

@@ -312,7 +312,22 @@ impl Subject {
     /// # Errors
     /// If there is no thread for that.
     pub fn set_pace(&self, pace: Pace) -> io::Result<bool> {
-        self.live_stream().map_or(Ok(false), |stream| stream.set_pace(pace).map(|()| true))
+        let Some(stream) = self.live_stream() else { return Ok(false) };
+        stream.set_pace(pace)?;
+        if pace != Pace::Stalled {
+            if let Some(transport) = self.transport() {
+                transport.wake_readers();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends a stall, because the server ends.
+    pub fn end_stall(&self) {
+        if self.pace() == Pace::Stalled {
+            // only the start of a thread can fail
+            let _ = self.set_pace(Pace::Full);
+        }
     }
 
     /// Resets the connection at the `count`th message from now on; 0: does not.

@@ -8,13 +8,20 @@ use std::{
         atomic::{AtomicBool, Ordering},
         Arc, Weak,
     },
+    time::Duration,
 };
 
 use super::{
     pace::{Pace, Pacer, Taken},
     subject::Subject,
 };
-use crate::connection::{ByteStream, Direction, Mode, ReadinessSource, SendResult};
+use crate::{
+    connection::{ByteStream, Direction, Mode, ReadinessSource, SendResult},
+    system::{Native, System},
+};
+
+/// How often a thread that waits for the end of a stall looks whether the peer has ended.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A stream that is watched.
 #[derive(Debug)]
@@ -64,6 +71,28 @@ impl Tapped {
         result
     }
 
+    /// Waits until something may be read. The end of what the peer sends ends a stall: whoever waits
+    /// for input is woken by it again and again until it is read.
+    fn may_read(&self, mode: Mode) -> io::Result<()> {
+        if !self.is_paced.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let patience = if mode == Mode::Blocking { LOOK } else { Duration::ZERO };
+        while self.withholds(patience) {
+            if mode == Mode::NonBlocking {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        match self.inner.readiness() {
+            ReadinessSource::Descriptor(descriptor) => Native::hang_up(descriptor).is_some(),
+            ReadinessSource::Stream(stream) => stream.has_ended(),
+        }
+    }
+
     /// Tells the subject of what was received, and returns how much of it the handler may have.
     fn arrived(&self, bytes: &[u8]) -> io::Result<usize> {
         let Some(end) = self.subject.note_received(bytes) else { return Ok(bytes.len()) };
@@ -78,10 +107,15 @@ impl Tapped {
 
 impl ByteStream for Tapped {
     fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
+        self.may_read(mode)?;
         let before = buffer.len();
         let count = self.inner.receive(buffer, mode)?;
         if count == 0 {
             return Ok(0);
+        }
+        if mode == Mode::Blocking {
+            // a stall may have begun meanwhile
+            self.may_read(mode)?;
         }
         let arrived = self.arrived(&buffer[before..]);
         buffer.truncate(before + arrived.as_ref().copied().unwrap_or_default());
@@ -89,10 +123,15 @@ impl ByteStream for Tapped {
     }
 
     fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
-        match self.inner.receive_slice(target, mode)? {
-            0 => Ok(0),
-            count => self.arrived(&target[..count]),
+        self.may_read(mode)?;
+        let count = self.inner.receive_slice(target, mode)?;
+        if count == 0 {
+            return Ok(0);
         }
+        if mode == Mode::Blocking {
+            self.may_read(mode)?;
+        }
+        self.arrived(&target[..count])
     }
 
     fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
@@ -145,7 +184,9 @@ impl ByteStream for Tapped {
     }
 
     fn shutdown(&self, direction: Direction) {
-        if direction != Direction::Receiving {
+        if direction == Direction::Receiving {
+            self.pacer.release();
+        } else {
             self.pacer.give_up();
         }
         self.inner.shutdown(direction);
@@ -159,5 +200,12 @@ impl ByteStream for Tapped {
 
     fn readiness(&self) -> ReadinessSource<'_> {
         self.inner.readiness()
+    }
+
+    fn withholds(&self, timeout: Duration) -> bool {
+        self.is_paced.load(Ordering::Relaxed)
+            && self.pacer.withholds(Duration::ZERO)
+            && !self.has_ended()
+            && self.pacer.withholds(timeout)
     }
 }

@@ -213,6 +213,9 @@ impl Registry {
         let mut state = self.lock();
         state.server_close = Some(server_close.clone());
         for entry in state.live.values() {
+            if let Some(subject) = &entry.subject {
+                subject.end_stall();
+            }
             if entry.is_established() {
                 entry.transport.go_away(server_close);
             } else if !entry.is_answering {

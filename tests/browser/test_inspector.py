@@ -1,89 +1,20 @@
 """The page of `--inspect` in Chromium: each view, everything that it sends, and its looks."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
 import fastwsh
 from browser import axe
-from fastwsh.inspector.site import Site
+from browser.inspector_page import InspectorPage, connect
 from fastwsh.testing import Connection, WsServer, running_server
-from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, TEXT, Client, Frame
-
-
-class InspectorPage:
-    """The page, opened in a browser."""
-
-    def __init__(self, driver: Chrome, url: str | None) -> None:
-        self.driver = driver
-        assert url is not None
-        driver.get(url)
-        self.wait_for(lambda: self.text("feed-state") == "live", "the feed")
-
-    def wait_for(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, (
-                what,
-                self.text("frame-count"),
-                self.text("matching"),
-            )
-            time.sleep(0.02)
-
-    def element(self, element_id: str) -> WebElement:
-        return self.driver.find_element(By.ID, element_id)
-
-    def text(self, element_id: str) -> str:
-        return self.element(element_id).text
-
-    def click(self, element_id: str) -> None:
-        self.element(element_id).click()
-
-    def go(self, view: str) -> None:
-        self.driver.execute_script("location.hash = arguments[0]", view)
-
-    def open(self, number: int) -> None:
-        self.go(f"connection/{number}")
-        self.wait_for(lambda: self.text("connection-state") == "open", "the connection")
-
-    def rows(self, element_id: str) -> list[list[str]]:
-        """The cells of the rows in sight."""
-        script = """return [...document.querySelectorAll(`#${arguments[0]} tr[aria-rowindex]`)]
-            .map((row) => [...row.children].map((cell) => cell.innerText.trim()))"""
-        found: list[list[str]] = self.driver.execute_script(script, element_id)
-        return found
-
-    def numbers(self) -> list[str]:
-        """The connections in sight."""
-        return [cells[0] for cells in self.rows("connection-scroll") if cells]
-
-    def frames(self) -> list[tuple[str, ...]]:
-        """Direction, type and payload of the frames in sight; notes alone."""
-        return [
-            (cells[3],) if cells[2] == "note" else (cells[1].split()[-1], cells[2], cells[6])
-            for cells in self.rows("frame-scroll")
-        ]
-
-    def do(self, action: str) -> None:
-        """Press a button, and wait for what the page says of it."""
-        self.driver.execute_script("document.getElementById('poke-result').textContent = ''")
-        self.driver.find_element(By.CSS_SELECTOR, f"[data-do={action}]").click()
-        self.wait_for(lambda: self.text("poke-result"), f"the result of {action}")
-
-    def write(self, element_id: str, text: str) -> None:
-        field = self.element(element_id)
-        field.clear()
-        field.send_keys(text)
+from wire import BINARY, CLOSE, PING, TEXT, Client, Frame
 
 
 @pytest.fixture
@@ -101,10 +32,6 @@ def server() -> Iterator[WsServer]:
 @pytest.fixture
 def inspector(browser: Chrome, server: WsServer) -> InspectorPage:
     return InspectorPage(browser, server.inspector_url)
-
-
-def connect(server: WsServer, path: str = "/echo", **options: Any) -> Any:
-    return fastwsh.connect(server.url_for(path), compression=False, **options)
 
 
 class TestViews:
@@ -274,7 +201,9 @@ class TestPokes:
             client.handshake("/echo")
             inspector.open(1)
             inspector.do("stall")
-            client.send_frame(TEXT, b"x" * 500)
+            client.send_frame(TEXT, b"not read yet")
+            inspector.write("poke-data", "x" * 500)
+            inspector.do("text")
             inspector.wait_for(
                 lambda: "Waits to be sent\n504 B" in inspector.text("connection-facts"), "the stall"
             )
@@ -286,6 +215,7 @@ class TestPokes:
                 lambda: inspector.text("connection-state") == "throttled", "the state"
             )
             inspector.do("full")
+            assert client.read_frame() == Frame(TEXT, b"not read yet")
             inspector.wait_for(lambda: inspector.text("connection-state") == "open", "the state")
 
     @pytest.mark.parametrize("action", ["reset", "half-close", "drop"])
@@ -380,65 +310,6 @@ class TestLooks:
             colours.append(body.value_of_css_property("background-color"))
         assert colours[0] != colours[1]
         inspector.click("theme")
-
-
-@pytest.fixture
-def feeds(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The connections of pages, of servers that are made after this."""
-    found: list[Any] = []
-    run_feed = Site._run_feed
-
-    def record(site: Site, request: Any) -> None:
-        found.append(request.connection)
-        run_feed(site, request)
-
-    monkeypatch.setattr(Site, "_run_feed", record)
-    return found
-
-
-def test_the_page_goes_on_when_its_link_breaks(feeds: list[Any], browser: Chrome, server: WsServer):
-    inspector = InspectorPage(browser, server.inspector_url)
-    with connect(server) as client:
-        for number in range(3):
-            client.send(f"message {number}")
-            client.recv(timeout=5)
-        inspector.open(1)
-        inspector.wait_for(lambda: len(inspector.frames()) == 6, "the frames")
-        # which asks for what comes behind them
-        inspector.click("pause")
-        inspector.click("pause")
-        feeds[0].reset()
-        client.send("while it was broken")
-        client.recv(timeout=5)
-        inspector.wait_for(lambda: len(feeds) == 2, "the next connection")
-        inspector.wait_for(lambda: inspector.text("feed-state") == "live", "the state")
-        inspector.wait_for(lambda: len(inspector.frames()) == 8, "all frames")
-        assert inspector.frames()[-1] == ("sent", "text", "while it was broken")
-        assert len({tuple(row) for row in inspector.rows("frame-scroll")}) == 8
-        inspector.write("poke-data", "by hand")
-        inspector.do("text")
-        assert client.recv(timeout=5) == "by hand"
-        inspector.go("log")
-        inspector.wait_for(lambda: "sent a text" in inspector.text("log-lines"), "the log")
-        feeds[1].reset()
-        inspector.wait_for(lambda: len(feeds) == 3, "the next connection")
-        inspector.wait_for(lambda: inspector.text("log-count") == "1", "the log, once")
-    inspector.driver.get_log("browser")  # the connections that have broken
-
-
-def test_the_page_says_that_the_server_has_gone_and_that_another_has_come(
-    inspector: InspectorPage, server: WsServer
-):
-    port = urlsplit(server.inspector_url or "").port
-    inspector.go("log")
-    server.stop()
-    inspector.wait_for(lambda: "the server has gone" in inspector.text("feed-state"), "the end")
-    with running_server(inspect=port) as other:
-        inspector.wait_for(
-            lambda: "another server is here now" in inspector.text("feed-state"), "the other"
-        )
-        assert InspectorPage(inspector.driver, other.inspector_url).text("feed-state") == "live"
-    inspector.driver.get_log("browser")  # the attempts that have failed
 
 
 def test_many_connections_and_messages_are_few_elements(inspector: InspectorPage, server: WsServer):

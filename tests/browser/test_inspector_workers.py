@@ -5,7 +5,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
-from browser.test_inspector import InspectorPage
+from browser.inspector_page import InspectorPage
 from conftest import Server, StartServer, WriteHandler
 from inspector_support import inspector_url
 from wire import TEXT, Frame

@@ -161,7 +161,11 @@ class Actions:
         self._must(self._inspection.set_pace(number, None if rate is None else int(rate)))
         if rate is None:
             return "sends at full speed again"
-        return f"sends {_bytes(int(rate))} per second" if rate else "stalls: nothing is sent"
+        return (
+            f"sends {_bytes(int(rate))} per second"
+            if rate
+            else "stalls: nothing is sent, and nothing is read"
+        )
 
     def _drop(self, number: int, request: dict[str, Any]) -> str:
         count = int(request["count"])

@@ -94,6 +94,11 @@ class Site(WebSocketServer):
             )
 
     @property
+    def _tells_addresses(self) -> bool:
+        """The log names the URL instead."""
+        return False
+
+    @property
     def url(self) -> str:
         """The URL that opens the page, once."""
         return f"http://{_HOST}:{self.server_port}/?token={self._token}"

@@ -23,11 +23,24 @@ impl Transport {
     pub fn poll(&self, readiness: Readiness, timeout: Duration) -> io::Result<bool> {
         // keep the socket while waiting, so that its number is not given to another socket
         let Some(socket) = lock(&self.socket).clone() else { return Ok(true) };
+        if readiness == Readiness::Readable && socket.withholds(timeout) {
+            return Ok(false);
+        }
         match socket.readiness() {
             ReadinessSource::Descriptor(descriptor) => {
                 poll_descriptor(descriptor, readiness, timeout)
             }
             ReadinessSource::Stream(stream) => Ok(stream.wait(readiness, timeout)),
+        }
+    }
+
+    /// Has those that wait for input try again: the stream gives what it has withheld.
+    pub fn wake_readers(&self) {
+        if let Some(registration) = self.registration.get() {
+            registration.wake_reader();
+        }
+        for registration in &*lock(&self.registrations) {
+            registration.wake_reader();
         }
     }
 }

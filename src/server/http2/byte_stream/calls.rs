@@ -213,4 +213,9 @@ impl TellsWhenReady for Http2ByteStream {
         state.waiters -= 1;
         !timeout.timed_out()
     }
+
+    fn has_ended(&self) -> bool {
+        let state = lock(&self.state);
+        state.end.is_some() || state.is_receiving_over
+    }
 }
