@@ -91,7 +91,7 @@ def versions(peers: Iterable[Peer]) -> str:
             found[f"{name} (npm)"] = manifest["version"]
     lock = tomllib.loads((BENCHES / "rust" / "Cargo.lock").read_text("utf-8"))
     crates = {package["name"]: package["version"] for package in lock["package"]}
-    found |= {peer.cargo: crates.get(peer.cargo, "?") for peer in peers if peer.cargo}
+    found |= {peer.cargo: crates[peer.cargo] for peer in peers if peer.cargo in crates}
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 

@@ -6,7 +6,7 @@ import math
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import environment
@@ -42,7 +42,7 @@ def _options(description: str) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--peers", metavar="A,B", help=f"only these: {names}")
-    add("--scenarios", metavar="A,B", help="only these: A to I")
+    add("--scenarios", metavar="A,B", help="only these: A to L")
     add("--rounds", type=_count, default=3, metavar="N", help="runs of each (default: 3)")
     add("--seconds", type=_seconds, default=2.5, metavar="S", help="of each run (default: 2.5)")
     add("--add", action="append", default=[], metavar="'NAME=COMMAND {port}'", help="one more peer")
@@ -85,7 +85,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         # Better now than after the measurement.
         _try_to_write(options.json)
-    usable = _working(environment.prepare(options.peers))
+    kinds = {scenario.kind for scenario in options.scenarios}
+    wanted = [peer for peer in options.peers if any(map(peer.command_for, kinds))]
+    usable = _working(environment.prepare(wanted), kinds)
     if options.setup_only:
         note(f"ready: {', '.join(peer.name for peer in usable)}")
         return 0
@@ -95,7 +97,7 @@ def _run(options: argparse.Namespace) -> int:
         for turn in range(options.rounds)
         for scenario in _possible(options.scenarios)
         for peer in _rotated(usable, turn)
-        if peer.deflate or not scenario.deflate
+        if peer.command_for(scenario.kind) and (peer.deflate or not scenario.deflate)
     ]
     minutes = sum(_expected_seconds(scenario, options.seconds) for _, scenario, _ in matrix) / 60
     note(f"this takes about {math.ceil(minutes)} min, more on a busy machine")
@@ -123,11 +125,12 @@ def _try_to_write(path: Path) -> None:
         ) from error
 
 
-def _working(usable: Sequence[Peer]) -> list[Peer]:
-    """Leave out the peers that do not start or do not echo."""
+def _working(usable: Sequence[Peer], kinds: Collection[str]) -> list[Peer]:
+    """Leave out the peers that do not start or do not answer."""
     working = []
     for peer in usable:
-        if reason := check(peer):
+        reasons = (check(peer, kind) for kind in kinds if peer.command_for(kind))
+        if reason := next(filter(None, reasons), ""):
             note(f"{peer.name} is left out: {reason}")
         else:
             working.append(peer)
@@ -156,7 +159,7 @@ def _possible(wanted: Sequence[Scenario]) -> list[Scenario]:
     """Leave out what needs more open files than are allowed."""
     possible = []
     for scenario in wanted:
-        if machine.allow_connections(scenario.idle or 1_000):
+        if machine.allow_connections(scenario.idle or scenario.subscribers or 1_000):
             possible.append(scenario)
         else:
             note(f"{scenario.title} are left out: raise the limit on open files with ulimit -Hn")
@@ -170,4 +173,4 @@ def _rotated(usable: Sequence[Peer], turn: int) -> list[Peer]:
 
 
 def _expected_seconds(scenario: Scenario, seconds: float) -> float:
-    return 8.0 if scenario.idle else seconds + 2.5
+    return 8.0 if scenario.idle or scenario.subscribers > 1_000 else seconds + 2.5

@@ -10,10 +10,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import machine
+import topics
 from peers import BINARIES, NODE_MODULES, PYTHON, Peer
 from scenarios import Scenario
 
@@ -42,6 +44,11 @@ def measure(peer: Peer, scenario: Scenario, seconds: float) -> Report:
         The load generator's report, with the cores that others used in `others_cores`; if there is
         no report, `failed` says why.
     """
+    if scenario.kind == "topics":
+        load = topics.Load(scenario.subscribers, scenario.topics, seconds)
+        return _run(
+            peer, scenario.kind, lambda server: _tell(server, load, peer), _PATIENCE_SECONDS
+        )
     arguments = [*scenario.arguments]
     if scenario.idle:
         arguments += ["--connections", str(min(scenario.idle, peer.most_connections))]
@@ -50,40 +57,81 @@ def measure(peer: Peer, scenario: Scenario, seconds: float) -> Report:
     if arguments[0] == "echo":
         arguments += ["--warmup", str(_WARMUP_SECONDS)]
     # Memory is the same on a busy machine.
-    return _run(peer, arguments, 0.0 if scenario.idle else _PATIENCE_SECONDS)
+    patience = 0.0 if scenario.idle else _PATIENCE_SECONDS
+    return _run(peer, scenario.kind, lambda server: _load(server, arguments), patience)
 
 
-def check(peer: Peer) -> str:
-    """Have a peer echo for a moment; returns what is wrong, nothing if all is well."""
-    report = _run(peer, ["echo", "--seconds", "0.1", "--warmup", "0"], 0.0)
+def check(peer: Peer, kind: str) -> str:
+    """Have a peer answer for a moment; returns what is wrong, nothing if all is well."""
+    if kind == "topics":
+        load = topics.Load(subscribers=2, topics=1, seconds=0.1)
+        report = _run(peer, kind, lambda server: _tell(server, load, peer), 0.0)
+        return str(report.get("failed", ""))
+    arguments = ["echo", "--seconds", "0.1", "--warmup", "0"]
+    report = _run(peer, kind, lambda server: _load(server, arguments), 0.0)
     if failed := report.get("failed"):
         return str(failed)
     return "; ".join(report["errors"]) or ("" if report["messages"] else "it does not echo")
 
 
-def _run(peer: Peer, arguments: Sequence[str], longest_wait: float) -> Report:
-    cores = machine.two_cores()
+@dataclass(frozen=True)
+class _Server:
+    """A server that runs, and the core for its clients; None where all share all cores."""
+
+    pid: int
+    port: int
+    client_core: int | None
+
+
+def _run(peer: Peer, kind: str, load: Callable[[_Server], Report], longest_wait: float) -> Report:
+    # several processes need more than one core, so that the system places all
+    cores = None if kind == "workers" else machine.two_cores()
     server_core, client_core = cores or (None, None)
     port = _free_port()
-    command = [part.replace("{port}", str(port)) for part in peer.command]
-    client = [str(BINARIES / "wsload"), *arguments, "--url", f"ws://127.0.0.1:{port}/echo"]
-    if cores and "idle" not in arguments:
-        # It need not be woken, which on a virtual machine is the dearest part of a round trip and
-        # would be paid for by the server.
-        client.append("--busy-poll")
+    command = [part.replace("{port}", str(port)) for part in peer.command_for(kind)]
     try:
         with _server(command, port, server_core) as pid:
             time.sleep(_SETTLE_SECONDS)
             machine.wait_until_quiet(longest_wait)
-            return _load([*client, "--pid", str(pid)], pid, client_core)
+            return load(_Server(pid, port, client_core))
     except RunError as error:
         return {"failed": str(error)}
 
 
-def _load(command: Sequence[str], server: int, core: int | None) -> Report:
+def _tell(server: _Server, load: topics.Load, peer: Peer) -> Report:
+    """Have a server with topics tell its subscribers."""
+    dialect = topics.SocketIo() if peer.dialect == "socket.io" else topics.Dialect()
     clock = machine.Clock()
-    ours = machine.session_seconds(server) + _seconds_of_children()
-    client = _start(command, core, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    own = time.process_time()
+    before = machine.session_seconds(server.pid)
+    try:
+        with machine.on_core(server.client_core):
+            use = topics.deliver(
+                (server.port,), load, lambda: machine.session_seconds(server.pid), dialect
+            )
+    except (OSError, TimeoutError) as error:
+        raise RunError(str(error)) from error
+    ours = machine.session_seconds(server.pid) - before + time.process_time() - own
+    return {
+        "mode": "topics",
+        "messages": use.messages,
+        "cpu": {"server_us": use.delivery_us},
+        "first_to_last_ms": use.first_to_last_ms,
+        "asked_to_last_ms": use.asked_to_last_ms,
+        "others_cores": max(0.0, clock.busy_seconds() - ours) / clock.seconds(),
+    }
+
+
+def _load(server: _Server, arguments: Sequence[str]) -> Report:
+    url = f"ws://127.0.0.1:{server.port}/echo"
+    command = [str(BINARIES / "wsload"), *arguments, "--url", url, "--pid", str(server.pid)]
+    if server.client_core is not None and "idle" not in arguments:
+        # It need not be woken, which on a virtual machine is the dearest part of a round trip and
+        # would be paid for by the server.
+        command.append("--busy-poll")
+    clock = machine.Clock()
+    ours = machine.session_seconds(server.pid) + _seconds_of_children()
+    client = _start(command, server.client_core, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         stdout, stderr = client.communicate(timeout=_CLIENT_SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -94,7 +142,7 @@ def _load(command: Sequence[str], server: int, core: int | None) -> Report:
     if not stdout:
         raise RunError(_last_line(stderr) or f"the load generator ended with {client.returncode}")
     report: Report = json.loads(stdout)
-    ours = machine.session_seconds(server) + _seconds_of_children() - ours
+    ours = machine.session_seconds(server.pid) + _seconds_of_children() - ours
     report["others_cores"] = max(0.0, clock.busy_seconds() - ours) / clock.seconds()
     return report
 

@@ -1,6 +1,7 @@
 """The servers that are compared: how each is installed and started.
 
-Every server is one process that listens on a port of 127.0.0.1 and echoes at `/echo`.
+Every server listens on a port of 127.0.0.1. Most echo at `/echo`, and are one process; some have
+topics, see `topics.py`.
 """
 
 import shlex
@@ -25,8 +26,13 @@ class Peer:
     """A server. Of `pip`, `npm`, `cargo` and `checkout`, at most one says where it comes from."""
 
     name: str
-    # `{port}` in it is replaced.
-    command: tuple[str, ...]
+    # What starts it; `{port}` is replaced. Empty if it does not echo.
+    command: tuple[str, ...] = ()
+    # What starts its server with topics, and that with workers; empty if there is none.
+    topics: tuple[str, ...] = ()
+    workers: tuple[str, ...] = ()
+    # How its clients join topics; empty for the path.
+    dialect: str = ""
     # Requirements, the package whose version counts first, and what to import for a test.
     pip: tuple[str, ...] = ()
     module: str = ""
@@ -45,6 +51,10 @@ class Peer:
     # What to do if it does not install.
     remedy: str = ""
 
+    def command_for(self, kind: str) -> tuple[str, ...]:
+        """Return what starts the server for scenarios of a kind; nothing if it has none."""
+        return {"echo": self.command, "topics": self.topics, "workers": self.workers}[kind]
+
 
 def _handlers(module: str, *options: str) -> tuple[str, ...]:
     return _serving("handlers", module, *options)
@@ -61,7 +71,11 @@ def _serving(name: str, module: str, *options: str) -> tuple[str, ...]:
 
 
 def _script(name: str) -> tuple[str, ...]:
-    return (str(PYTHON), str(BENCHES / "python" / f"{name}_echo.py"), "{port}")
+    return (str(PYTHON), str(BENCHES / "python" / f"{name}.py"), "{port}")
+
+
+def _node(name: str) -> tuple[str, ...]:
+    return ("node", str(BENCHES / "node" / f"{name}.js"), "{port}")
 
 
 def _binary(name: str) -> tuple[str, ...]:
@@ -73,6 +87,7 @@ PEERS = (
         Peer(
             name=f"fastwsh-{concurrency}",
             command=_handlers("fastwsh", "--concurrency", concurrency),
+            topics=_serving("rooms", "fastwsh", "--concurrency", concurrency),
             checkout=True,
             subject=True,
         )
@@ -84,6 +99,15 @@ PEERS = (
         checkout=True,
         subject=True,
     ),
+    *(
+        Peer(
+            name=f"fastwsh-{count}-worker{'s'[: count != 1]}",
+            workers=_handlers("fastwsh", "--concurrency", "hub", "--workers", str(count)),
+            checkout=True,
+            subject=count > 1,
+        )
+        for count in (1, 2)
+    ),
     Peer(
         name="pywebsocket3",
         command=_handlers("pywebsocket3.standalone"),
@@ -93,49 +117,59 @@ PEERS = (
     ),
     Peer(
         name="websockets-threads",
-        command=_script("websockets_threads"),
+        command=_script("websockets_threads_echo"),
         pip=("websockets>=15",),
         module="websockets",
         most_connections=FEW_CONNECTIONS,
     ),
     Peer(
         name="websockets-asyncio",
-        command=_script("websockets_asyncio"),
+        command=_script("websockets_asyncio_echo"),
+        topics=_script("websockets_topics"),
         pip=("websockets>=15",),
         module="websockets",
     ),
     Peer(
         name="picows",
-        command=_script("picows"),
+        command=_script("picows_echo"),
         pip=("picows>=2", "uvloop>=0.21"),
         module="picows",
         deflate=False,
     ),
     Peer(
         name="aiohttp-uvloop",
-        command=_script("aiohttp"),
+        command=_script("aiohttp_echo"),
         pip=("aiohttp>=3.11", "uvloop>=0.21"),
         module="aiohttp",
     ),
     Peer(
         name="socketify",
-        command=_script("socketify"),
+        command=_script("socketify_echo"),
+        topics=_script("socketify_topics"),
         pip=("socketify>=0.0.28",),
         module="socketify",
         remedy="it needs libuv: on Debian, apt-get install libuv1",
     ),
     Peer(
         name="uvicorn",
-        command=_script("uvicorn"),
+        command=_script("uvicorn_echo"),
         pip=("uvicorn[standard]>=0.35", "websockets>=15"),
         module="uvicorn",
     ),
     Peer(
         name="ws",
-        command=("node", str(BENCHES / "node" / "ws_echo.js"), "{port}"),
+        command=_node("ws_echo"),
         npm=("ws@8", "bufferutil@4"),
         remedy="it needs Node 18 or newer with npm",
     ),
+    Peer(
+        name="socket.io",
+        topics=_node("socket_io_topics"),
+        dialect="socket.io",
+        npm=("socket.io@4", "bufferutil@4"),
+        remedy="it needs Node 18 or newer with npm",
+    ),
+    Peer(name="send-loop", topics=_binary("send-loop"), cargo="send-loop"),
     *(
         Peer(
             name=crate,
@@ -149,15 +183,24 @@ PEERS = (
 )
 
 
-# What ratios are to: the best of these, scenario by scenario.
+# What ratios are to, in scenarios of each kind: the best of these, scenario by scenario.
 REFERENCES = {
-    "pywebsocket3": ("pywebsocket3",),
-    "picows": ("picows",),
-    "best Python": (
-        *("picows", "socketify", "aiohttp-uvloop"),
-        *("websockets-threads", "websockets-asyncio"),
-    ),
-    "best Rust": ("tokio-websockets", "fastwebsockets", "yawc", "tokio-tungstenite"),
+    "echo": {
+        "pywebsocket3": ("pywebsocket3",),
+        "picows": ("picows",),
+        "best Python": (
+            *("picows", "socketify", "aiohttp-uvloop"),
+            *("websockets-threads", "websockets-asyncio"),
+        ),
+        "best Rust": ("tokio-websockets", "fastwebsockets", "yawc", "tokio-tungstenite"),
+    },
+    "topics": {
+        "websockets' broadcast": ("websockets-asyncio",),
+        "uWebSockets' topics": ("socketify",),
+        "socket.io": ("socket.io",),
+        "a loop of send": ("send-loop",),
+    },
+    "workers": {"one worker": ("fastwsh-1-worker",)},
 }
 
 

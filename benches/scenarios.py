@@ -29,8 +29,13 @@ class Scenario:
     # What ratios are of: more is better in `rate`, less in `cost`.
     rate: Figure | None
     cost: Figure
+    # What kind of server it needs: "echo", "topics", or "workers", which echo.
+    kind: str = "echo"
     # Idle connections, where these are what is measured.
     idle: int = 0
+    # Who gets what is published, and to how many topics they have subscribed.
+    subscribers: int = 0
+    topics: int = 1
     deflate: bool = False
 
     @property
@@ -49,6 +54,12 @@ HANDSHAKES = Figure("handshakes/s", "handshakes_per_s")
 OPEN_P50 = Figure("open p50 µs", "open_latency_us.p50")
 OPEN_P99 = Figure("open p99 µs", "open_latency_us.p99")
 CPU_EACH = Figure("server µs each", "cpu.server_us", decimals=1)
+
+CPU_BUSIEST = Figure("busiest process, µs/message", "cpu.server_busiest_us", decimals=2)
+
+CPU_DELIVERY = Figure("server µs/delivery", "cpu.server_us", decimals=2)
+FIRST_TO_LAST = Figure("first to last ms", "first_to_last_ms", decimals=1)
+ASKED_TO_LAST = Figure("asked to last ms", "asked_to_last_ms", decimals=1)
 
 MEMORY_OPENED = Figure("KiB each (PSS), opened", "opened.pss", decimals=1)
 MEMORY = Figure("KiB each, after an echo", "echoed.pss", decimals=1)
@@ -82,6 +93,33 @@ def _idle(connections: int) -> Scenario:
     )
 
 
+def _topics(name: str, title: str, subscribers: int, topics: int = 1) -> Scenario:
+    return Scenario(
+        name=name,
+        title=title,
+        arguments=("topics",),
+        figures=(CPU_DELIVERY, FIRST_TO_LAST, ASKED_TO_LAST),
+        rate=None,
+        cost=CPU_DELIVERY,
+        kind="topics",
+        subscribers=subscribers,
+        topics=topics,
+    )
+
+
+def _workers(connections: int) -> Scenario:
+    return Scenario(
+        name=f"L{connections}",
+        title=f"{connections:,} connections, 32 B text, workers",
+        arguments=("echo", "--size", "32", "--connections", str(connections)),
+        figures=(MESSAGES, P50, P99, CPU, CPU_BUSIEST),
+        # what a server can do ends where its busiest process has no time left
+        rate=None,
+        cost=CPU_BUSIEST,
+        kind="workers",
+    )
+
+
 _LARGE = ("--size", "65536", "--binary", "--connections", "8", "--pipeline", "4")
 _DEFLATE = ("--size", "1024", "--connections", "64", "--deflate")
 
@@ -108,6 +146,11 @@ SCENARIOS = (
         *_DEFLATE,
         more=(Figure("bytes per reply", "wire_bytes_per_reply"),),
     ),
+    _topics("J1000", "one message to 1,000 subscribers", 1_000),
+    _topics("J10000", "one message to 10,000 subscribers", 10_000),
+    _topics("K", "one message to 10 subscribers, in each of 100 topics", 1_000, 100),
+    _workers(64),
+    _workers(1_000),
 )
 
 

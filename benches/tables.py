@@ -24,11 +24,9 @@ def write(results: Results, scenarios: Sequence[Scenario] = SCENARIOS) -> str:
     parts += [_figures(results, scenario) for scenario in measured]
     ratios = [
         table
+        for kind in REFERENCES
         for subject in results.subjects
-        for table in (
-            _rate_ratios(results, subject, measured),
-            _cost_ratios(results, subject, measured),
-        )
+        for table in _ratio_tables(results, subject, kind, measured)
         if table
     ]
     if ratios:
@@ -80,33 +78,44 @@ def _notes(reports: Iterable[Report]) -> list[str]:
     return list(notes)
 
 
-def _rate_ratios(results: Results, subject: str, scenarios: Sequence[Scenario]) -> str:
-    rows = [
+# Of each kind: what its ratios of costs say.
+_COST_TITLES = {
+    "echo": "times less processor time per message (G: per handshake; H: times less memory)",
+    "topics": "times less processor time per delivery",
+    "workers": "times as many messages before the busiest process has no time left",
+}
+
+
+def _ratio_tables(
+    results: Results, subject: str, kind: str, scenarios: Sequence[Scenario]
+) -> tuple[str, str]:
+    """Return the ratios of rates and of costs in the scenarios of a kind."""
+    of_kind = [scenario for scenario in scenarios if scenario.kind == kind]
+    rates = [
         (scenario, _ratios(results, subject, scenario, scenario.rate, more=True))
-        for scenario in scenarios
+        for scenario in of_kind
         if scenario.rate is not None
     ]
-    return _ratio_table(f"{subject}: times as many messages/s (G: handshakes/s)", rows)
-
-
-def _cost_ratios(results: Results, subject: str, scenarios: Sequence[Scenario]) -> str:
-    rows = [
+    costs = [
         (scenario, _ratios(results, subject, scenario, scenario.cost, more=False))
-        for scenario in scenarios
+        for scenario in of_kind
     ]
-    title = (
-        f"{subject}: times less processor time per message (G: per handshake; H: times less memory)"
+    references = list(REFERENCES[kind])
+    return (
+        _ratio_table(f"{subject}: times as many messages/s (G: handshakes/s)", references, rates),
+        _ratio_table(f"{subject}: {_COST_TITLES[kind]}", references, costs),
     )
-    return _ratio_table(title, rows)
 
 
-def _ratio_table(title: str, rows: Sequence[tuple[Scenario, list[str]]]) -> str:
+def _ratio_table(
+    title: str, references: Sequence[str], rows: Sequence[tuple[Scenario, list[str]]]
+) -> str:
     lines = [
         [f"{scenario.letter}. {scenario.title}", *cells]
         for scenario, cells in rows
         if any(cell != "-" for cell in cells)
     ]
-    return f"### {title}\n\n{_table(['', *REFERENCES], lines)}" if lines else ""
+    return f"### {title}\n\n{_table(['', *references], lines)}" if lines else ""
 
 
 def _ratios(
@@ -115,7 +124,7 @@ def _ratios(
     """Return a cell per reference."""
     ours = results.counting(scenario, subject)
     cells = []
-    for names in REFERENCES.values():
+    for names in REFERENCES[scenario.kind].values():
         rated = [
             (middle, name)
             for name in names

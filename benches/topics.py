@@ -1,173 +1,236 @@
-"""What it costs to tell something to thousands of clients (scenarios J and K).
+"""What it costs to tell something to many clients.
 
-    python3 benches/topics.py                     # J: 1,000 and 10,000 subscribers of one topic
-    python3 benches/topics.py --subscribers 1000 --servers fastwsh-hub socketify
-    python3 benches/topics.py --subscribers 1000 --topics 100          # K: 10 in each of 100
+    python3 benches/topics.py --backplane redis://127.0.0.1
 
-A client asks for messages that go to all subscribers of a topic, one after the other: each is asked
-for when all of them have got the one before. Prints for each server its processor time for each
-delivery, and the time from the first subscriber that gets a message to the last one. It needs
-fastwsh in the interpreter that runs it, and for `websockets` and `socketify`, which is uWebSockets,
-the packages of these names.
+measures it across two servers of fastwsh, of which one publishes and the other one has all
+subscribers, and prints the processor time of both. It needs fastwsh in the interpreter that runs
+it, and the Redis or NATS server. `run.py` measures one server beside others with the same client.
 
-`loop` is no WebSocket server: it sends the same bytes to the same sockets by one `send` each, which
-is what the kernel's part costs, and what Python's loop around it adds.
+The client asks for messages that go to all subscribers of a topic, one after the other: each is
+asked for when all of them have got the one before.
 """
 
 import argparse
 import contextlib
 import os
-import resource
 import select
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-HANDLERS = {
-    "room": """\
-from fastwsh import topics
+import machine
 
-def web_socket_do_extra_handshake(request):
-    topics.subscribe(request, request.ws_resource.partition("?")[2])
-
-def web_socket_transfer_data(request):
-    while request.ws_stream.receive_message() is not None:
-        pass
-""",
-    "publish": """\
-from fastwsh import topics
-
-def web_socket_do_extra_handshake(request):
-    pass
-
-def web_socket_transfer_data(request):
-    while (text := request.ws_stream.receive_message()) is not None:
-        topics.publish(text[:8], text)
-""",
-}
-
-WEBSOCKETS = """\
-import asyncio
-import sys
-from websockets.asyncio.server import broadcast, serve
-
-rooms = {}
-
-async def handler(connection):
-    if connection.request.path == "/publish":
-        async for message in connection:
-            broadcast(rooms[message[:8]], message)
-        return
-    room = rooms.setdefault(connection.request.path.partition("?")[2], set())
-    room.add(connection)
-    try:
-        await connection.wait_closed()
-    finally:
-        room.discard(connection)
-
-async def main():
-    async with serve(handler, "127.0.0.1", int(sys.argv[1]), compression=None, backlog=4096,
-                     ping_interval=None):
-        await asyncio.Future()
-
-asyncio.run(main())
-"""
-
-SOCKETIFY = """\
-import sys
-from socketify import App, AppListenOptions, OpCode
-
-def upgrade(response, request, context):
-    key = request.get_header("sec-websocket-key")
-    response.upgrade(key, "", "", context, request.get_url().partition("?")[2]
-                     or request.get_full_url().partition("?")[2])
-
-def open_room(connection):
-    connection.subscribe(connection.get_user_data())
-
-def publish(connection, message, opcode):
-    app.publish(message[:8], message, OpCode.TEXT)
-
-app = App()
-room = {"upgrade": upgrade, "open": open_room, "message": lambda *_: None, "idle_timeout": 0}
-app.ws("/room", room)
-app.ws("/publish", {"message": publish, "idle_timeout": 0})
-app.listen(AppListenOptions(port=int(sys.argv[1]), host="127.0.0.1"), lambda _: None)
-app.run()
-"""
-
-LOOP = """\
-import selectors
-import socket
-import sys
-
-ANSWER = (b"HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
-          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\\r\\n\\r\\n")
-listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=4096)
-rooms = {}
-watched = selectors.DefaultSelector()
-watched.register(listener, selectors.EVENT_READ)
-while True:
-    for key, _ in watched.select():
-        if key.fileobj is listener:
-            peer, _ = listener.accept()
-            head = peer.recv(4096)
-            if not head:
-                continue
-            peer.sendall(ANSWER)
-            peer.setblocking(False)
-            if b"/publish" in head:
-                watched.register(peer, selectors.EVENT_READ)
-            else:
-                topic = head.split()[1].partition(b"?")[2]
-                rooms.setdefault(topic, []).append(peer)
-        elif data := key.fileobj.recv(4096):
-            # a short frame with a masking key of zeros
-            frame = bytes([data[0], data[1] & 0x7F]) + data[6:]
-            for peer in rooms[data[6:14]]:
-                peer.send(frame)
-        else:
-            watched.unregister(key.fileobj)
-"""
-
-PROGRAMS = {"websockets": WEBSOCKETS, "socketify": SOCKETIFY, "loop": LOOP}
-
-REQUEST = (
+_REQUEST = (
     "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-PAYLOAD = b"x" * 100
-UNDER_WAY = 100
-START_SECONDS = 20.0
-SECONDS = 60.0
+# A message is the topic's name and so many bytes in all.
+_SIZE = 100
+_UNDER_WAY = 100
+_SECONDS = 60.0
+_WARM_UP = 5
+_LEAST_MESSAGES = 5
+# Until a server of a backplane has subscribed, which nobody tells.
+_SUBSCRIBED_SECONDS = 1.0
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
+class Dialect:
+    """How a client joins a topic and publishes: by the path, and by the message's first letters."""
+
+    def path(self, topic: str) -> str:
+        """Return what a subscriber of a topic asks for; without one, what a publisher does."""
+        return f"/room?{topic}" if topic else "/publish"
+
+    def join(self, peer: socket.socket, topic: str) -> None:
+        """Do what is left to do on an open connection."""
+
+    def ask(self, text: str) -> bytes:
+        """Return what has a message published."""
+        return _frame(text)
+
+    def told(self, text: str) -> int:
+        """Return how many bytes a subscriber gets."""
+        return len(text) + 2
+
+
+class SocketIo(Dialect):
+    """The same in the words of socket.io 4."""
+
+    def path(self, topic: str) -> str:  # noqa: ARG002 (the same for all)
+        """Return the path of Engine.IO."""
+        return "/socket.io/?EIO=4&transport=websocket"
+
+    def join(self, peer: socket.socket, topic: str) -> None:
+        """Connect to the namespace, and join the room."""
+        asked = {"40": b"40{"}
+        if topic:
+            asked[f'42["join","{topic}"]'] = b"joined"
+        for text, answer in asked.items():
+            peer.sendall(_frame(text))
+            said = b""
+            while answer not in said:
+                data = peer.recv(4096)
+                if not data:
+                    raise ConnectionError("the server has closed a connection")
+                said += data
+
+    def ask(self, text: str) -> bytes:
+        """Return the event that has a message published."""
+        return _frame(f'42["publish","{text}"]')
+
+    def told(self, text: str) -> int:
+        """Return how many bytes the event has."""
+        return len(f'42["told","{text}"]') + (2 if len(text) < 110 else 4)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is measured: so many subscribers, shared out among so many topics."""
+
+    subscribers: int
+    topics: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Use:
+    """What was found: messages, processor time of each delivery, and two times of the clock."""
+
+    messages: int
+    delivery_us: float
+    first_to_last_ms: float
+    asked_to_last_ms: float
+
+
+def deliver(
+    ports: tuple[int, ...], load: Load, processor_seconds: Callable[[], float], dialect: Dialect
+) -> Use:
+    """Measure: subscribers are clients of the first port, the publisher is one of the last."""
+    members = load.subscribers // load.topics
+    sockets: list[socket.socket] = []
+    with contextlib.ExitStack() as stack:
+        for number in range(load.topics):
+            sockets += _connect(ports[0], _name(number), members, dialect, stack)
+        [publisher] = _connect(ports[-1], "", 1, dialect, stack)
+        time.sleep(_SUBSCRIBED_SECONDS if len(ports) > 1 else 0)
+        by_number = {peer.fileno(): peer for peer in sockets}
+        poller = stack.enter_context(select.epoll())
+        for peer in sockets:
+            peer.setblocking(False)
+            poller.register(peer, select.EPOLLIN)
+        spans: list[float] = []
+        totals: list[float] = []
+        before, end, number = 0.0, 0.0, 0
+        while len(totals) < _LEAST_MESSAGES or time.perf_counter() < end:
+            if number == _WARM_UP:
+                before, end = processor_seconds(), time.perf_counter() + load.seconds
+            text = f"{_name(number % load.topics)}{'x' * _SIZE}"[:_SIZE]
+            asked = time.perf_counter()
+            publisher.sendall(dialect.ask(text))
+            first, last = _receive(poller, by_number, members * dialect.told(text))
+            if number >= _WARM_UP:
+                spans.append(last - first)
+                totals.append(last - asked)
+            number += 1
+        used = processor_seconds() - before
+    return Use(
+        messages=len(totals),
+        delivery_us=used / (len(totals) * members) * 1e6,
+        first_to_last_ms=statistics.median(spans) * 1e3,
+        asked_to_last_ms=statistics.median(totals) * 1e3,
+    )
+
+
+def _receive(
+    poller: select.epoll, by_number: dict[int, socket.socket], missing: int
+) -> tuple[float, float]:
+    """Receive so many bytes in all; return when the first and the last ones came."""
+    first = 0.0
+    while missing > 0:
+        events = poller.poll(_SECONDS, 4096)
+        if not events:
+            raise TimeoutError(f"{missing} bytes have not come in {_SECONDS:.0f} s")
+        first = first or time.perf_counter()
+        for descriptor, _ in events:
+            data = by_number[descriptor].recv(4096)
+            if not data:
+                raise ConnectionError("the server has closed a connection")
+            missing -= len(data)
+    if missing:
+        raise ConnectionError(f"{-missing} bytes came that nobody has asked for")
+    return first, time.perf_counter()
+
+
+def _name(number: int) -> str:
+    return f"topic{number:03}"
+
+
+def _frame(text: str) -> bytes:
+    """Return a frame of a client, whose masking key is zeros."""
+    size = len(text)
+    length = bytes([0x80 | size]) if size < 126 else bytes([0x80 | 126, size >> 8, size & 0xFF])
+    return b"\x81" + length + bytes(4) + text.encode()
+
+
+def _connect(
+    port: int, topic: str, count: int, dialect: Dialect, stack: contextlib.ExitStack
+) -> list[socket.socket]:
+    """Open WebSocket connections, some at a time."""
+    peers: list[socket.socket] = []
+    while len(peers) < count:
+        some = []
+        for _ in range(min(_UNDER_WAY, count - len(peers))):
+            peer = stack.enter_context(socket.create_connection(("127.0.0.1", port), _SECONDS))
+            peer.sendall(_REQUEST.format(path=dialect.path(topic)).encode())
+            some.append(peer)
+        for peer in some:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += peer.recv(4096) or b"\r\n\r\n"
+            if b" 101 " not in head:
+                raise ConnectionError(f"no WebSocket connection: {head[:100]!r}")
+            dialect.join(peer, topic)
+        peers += some
+    return peers
+
+
+def _seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
-def command(server: str, folder: Path, port: int) -> list[str]:
-    """Return what starts a server."""
-    if server.startswith("fastwsh"):
-        for name, body in HANDLERS.items():
-            (folder / f"{name}_wsh.py").write_text(body)
-        place = server.partition("-")[2] or "hub"
-        options = ["-H", "127.0.0.1", "-p", str(port), "-d", str(folder), "--log-level", "error"]
-        return [sys.executable, "-m", "fastwsh", *options, "--concurrency", place]
-    program = folder / f"{server}_server.py"
-    program.write_text(PROGRAMS[server])
-    return [sys.executable, str(program), str(port)]
+def _across(backplane: str, load: Load) -> tuple[Use, float]:
+    """Measure two servers; return also the µs of the one that publishes, for each message."""
+    folder = Path(__file__).resolve().parent / "python" / "rooms"
+    with contextlib.ExitStack() as stack:
+        ports, pids = [], []
+        for _ in range(2):
+            ports.append(_free_port())
+            options = ["-H", "127.0.0.1", "-p", str(ports[-1]), "-d", str(folder)]
+            command = [sys.executable, "-m", "fastwsh", *options, "--log-level", "error"]
+            server = subprocess.Popen([*command, "--backplane", backplane], start_new_session=True)
+            stack.callback(server.wait)
+            stack.callback(server.kill)
+            pids.append(server.pid)
+        for port in ports:
+            _wait_until_listening(port)
+        used = _seconds(pids[1])
+        use = deliver(tuple(ports), load, lambda: _seconds(pids[0]), Dialect())
+        return use, (_seconds(pids[1]) - used) / (use.messages + _WARM_UP) * 1e6
 
 
-def wait_until_listening(port: int) -> None:
-    """Wait until a server accepts connections."""
-    deadline = time.monotonic() + START_SECONDS
+def _wait_until_listening(port: int) -> None:
+    deadline = time.monotonic() + _SECONDS
     with socket.socket() as probe:
         while probe.connect_ex(("127.0.0.1", port)):
             if time.monotonic() > deadline:
@@ -175,136 +238,23 @@ def wait_until_listening(port: int) -> None:
             time.sleep(0.05)
 
 
-def connect(port: int, path: str, count: int) -> list[socket.socket]:
-    """Open WebSocket connections, some at a time."""
-    peers: list[socket.socket] = []
-    while len(peers) < count:
-        some = []
-        for _ in range(min(UNDER_WAY, count - len(peers))):
-            peer = socket.create_connection(("127.0.0.1", port), SECONDS)
-            peer.sendall(REQUEST.format(path=path).encode())
-            some.append(peer)
-        for peer in some:
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                head += peer.recv(4096) or b"\r\n\r\n"
-            if b" 101 " not in head:
-                raise ValueError(f"no WebSocket connection: {head!r}")
-        peers += some
-    return peers
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def topic_name(number: int) -> str:
-    """Return the name of a topic; messages begin with it."""
-    return f"topic{number:03}"
-
-
-def run(
-    server: str, subscribers: int, topics: int, messages: int, backplane: str
-) -> tuple[float, float, float, float]:
-    """Measure one server: µs of each delivery, ms from first to last, ms from asking to last.
-
-    With a backplane, another server publishes; its µs for each message come last.
-    """
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        more = ["--backplane", backplane] if backplane else []
-        ports, processes = [], []
-        for _ in range(2 if backplane else 1):
-            ports.append(free_port())
-            process = subprocess.Popen(
-                [*command(server, Path(folder), ports[-1]), *more], start_new_session=True
-            )
-            processes.append(stack.enter_context(process))
-            stack.callback(process.kill)
-        for port in ports:
-            wait_until_listening(port)
-        used = cpu_seconds(processes[-1].pid)
-        figures = _measure(ports, processes[0].pid, subscribers, topics, messages)
-        used = cpu_seconds(processes[-1].pid) - used
-        return (*figures, used / messages * 1e6 if backplane else 0.0)
-
-
-def _measure(
-    ports: list[int], pid: int, subscribers: int, topics: int, messages: int
-) -> tuple[float, float, float]:
-    sockets = []
-    members = subscribers // topics
-    for number in range(topics):
-        sockets += connect(ports[0], f"/room?{topic_name(number)}", members)
-    [publisher] = connect(ports[-1], "/publish", 1)
-    # until a server of a backplane has subscribed, which nobody tells
-    time.sleep(1 if len(ports) > 1 else 0)
-    by_number = {peer.fileno(): peer for peer in sockets}
-    poller = select.epoll()
-    for peer in sockets:
-        peer.setblocking(False)
-        poller.register(peer, select.EPOLLIN)
-    size = len(PAYLOAD) + 2
-    header = bytes([0x81, 0x80 | len(PAYLOAD)]) + bytes(4)
-    spans, totals = [], []
-    before = 0.0
-    warm_up = 5
-    for number in range(messages + warm_up):
-        if number == warm_up:
-            before = cpu_seconds(pid)
-        missing = members * size
-        asking = header + topic_name(number % topics).encode() + PAYLOAD[8:]
-        asked = time.perf_counter()
-        first = 0.0
-        publisher.sendall(asking)
-        while missing:
-            events = poller.poll(SECONDS, 4096)
-            if not events:
-                raise TimeoutError(f"{missing} bytes have not come")
-            first = first or time.perf_counter()
-            for descriptor, _ in events:
-                missing -= len(by_number[descriptor].recv(4096))
-        last = time.perf_counter()
-        if number >= warm_up:
-            spans.append(last - first)
-            totals.append(last - asked)
-    used = cpu_seconds(pid) - before
-    for peer in [*sockets, publisher]:
-        peer.close()
-    each = used / (messages * members)
-    return each * 1e6, statistics.median(spans) * 1e3, statistics.median(totals) * 1e3
-
-
 def main() -> None:
-    """Measure and print."""
+    """Measure across two servers, and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--subscribers", type=int, nargs="+", default=[1_000, 10_000])
-    parser.add_argument("--deliveries", type=int, default=200_000, help="in each run")
-    parser.add_argument(
-        "--topics", type=int, default=1, help="to share the subscribers, at most 999"
-    )
-    parser.add_argument("--backplane", default="", help="publish at another server (fastwsh only)")
-    servers = ["fastwsh-hub", "websockets", "loop"]
-    parser.add_argument("--servers", nargs="+", default=servers)
+    parser.add_argument("--backplane", required=True, metavar="URL")
+    parser.add_argument("--subscribers", type=int, default=1_000)
+    parser.add_argument("--seconds", type=float, default=2.5)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    topics, backplane = arguments.topics, arguments.backplane
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    machine.allow_connections(arguments.subscribers)
+    load = Load(arguments.subscribers, 1, arguments.seconds)
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    titles = f"{'µs each':>10}{'first to last':>16}{'asked to last':>16}"
-    print(f"{'server':<18}{'subscribers':>12}{titles}")
-    for subscribers in arguments.subscribers:
-        for server in arguments.servers:
-            messages = max(5, min(5000, arguments.deliveries * topics // subscribers))
-            runs = [
-                run(server, subscribers, topics, messages, backplane) for _ in range(arguments.runs)
-            ]
-            each, span, total, published = map(statistics.median, zip(*runs, strict=True))
-            print(f"{server:<18}{subscribers:>12,}{each:>10.2f}{span:>13.1f} ms{total:>13.1f} ms")
-            if backplane:
-                print(f"{'':<18}the server that publishes: {published:.0f} µs for each message")
+    for _ in range(arguments.runs):
+        use, published = _across(arguments.backplane, load)
+        print(
+            f"{use.delivery_us:.2f} µs each, {use.first_to_last_ms:.1f} ms from first to last; "
+            f"the server that publishes: {published:.0f} µs for each message"
+        )
 
 
 if __name__ == "__main__":

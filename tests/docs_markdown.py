@@ -54,7 +54,7 @@ NOT_RUN = {
     "mkcert localhost 127.0.0.1 ::1": "it needs the line before",
     "python3 dev.py run": "the tests are started by dev.py themselves",
     "python3 dev.py test": "the same",
-    "python3 benches/run.py": "it takes three quarters of an hour",
+    "python3 benches/run.py": "it takes nearly an hour",
     **{
         f"python -m fastwsh {place} -d www -w ../handlers {trusted} --ping-interval 30": (
             "test_deployment starts it, behind the servers that it is for"

@@ -28,10 +28,10 @@ fn parent(pid: i32) -> Option<i32> {
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Processor time of these processes so far, from their clocks: exact, and with that of threads
-/// that have ended.
-pub fn cpu_ns(pids: &[i32]) -> u64 {
-    pids.iter().filter_map(|&pid| process_clock_ns(pid)).sum()
+/// Processor time of each of these processes so far, from their clocks: exact, and with that of
+/// threads that have ended. Of a process that has ended it is nothing.
+pub fn cpu_ns(pids: &[i32]) -> Vec<u64> {
+    pids.iter().map(|&pid| process_clock_ns(pid).unwrap_or(0)).collect()
 }
 
 /// This process's own processor time.

@@ -65,6 +65,8 @@ pub struct CpuUse {
     /// Microseconds per message (or handshake).
     client_us: f64,
     server_us: Option<f64>,
+    /// Of the process of the server that used most.
+    server_busiest_us: Option<f64>,
     /// Cores in use: 1.0 is one core.
     client_cores: f64,
     server_cores: Option<f64>,
@@ -78,7 +80,7 @@ pub struct CpuUse {
 /// Takes processor times at the start and the end of a stretch.
 pub struct CpuMeter<'a> {
     pids: &'a [i32],
-    server_ns: u64,
+    server_ns: Vec<u64>,
     client_ns: u64,
 }
 
@@ -91,7 +93,9 @@ impl<'a> CpuMeter<'a> {
     /// in vain; one that sleeps idled whenever it used no processor time.
     pub fn stop(&self, count: u64, ns: u64, idle_ns: Option<u64>) -> CpuUse {
         let client = own_cpu_ns().saturating_sub(self.client_ns) as f64;
-        let server = cpu_ns(self.pids).saturating_sub(self.server_ns) as f64;
+        let now = cpu_ns(self.pids);
+        let used = || now.iter().zip(&self.server_ns).map(|(now, then)| now.saturating_sub(*then));
+        let (server, busiest) = (used().sum::<u64>() as f64, used().max().unwrap_or(0) as f64);
         let (known, ns) = (!self.pids.is_empty(), ns.max(1) as f64);
         let us_each = |total_ns: f64| total_ns / 1e3 / count.max(1) as f64;
         let client_idle = idle_ns.map_or((1.0 - client / ns).max(0.0), |idle| idle as f64 / ns);
@@ -100,6 +104,7 @@ impl<'a> CpuMeter<'a> {
         CpuUse {
             client_us: us_each(client),
             server_us: (known && count > 0).then(|| us_each(server)),
+            server_busiest_us: (known && count > 0).then(|| us_each(busiest)),
             client_cores: client / ns,
             server_cores,
             client_idle,
