@@ -168,9 +168,17 @@ def test_headers_arrive_as_they_are(connect):
     assert [value.encode("latin-1") for _, value in found] == [value for _, value in headers]
 
 
+@pytest.mark.parametrize("status", [200, 204, 299])
+def test_an_answer_that_would_open_a_stream_is_403(server, status):
+    # as it would over HTTP/2 (RFC 8441 5)
+    for version, sent in ((1, status), (2, 403)):
+        with pytest.raises(fastwsh.ConnectError) as raised:
+            connecting(server, version)(*answer(status))
+        assert raised.value.status == sent
+
+
 @pytest.mark.parametrize("status", [204, 205, 304])
 def test_an_answer_without_content_has_none(server, status):
-    # over HTTP/2, 204 opens the connection (RFC 8441 5)
     connect = connecting(server, 1)
     with pytest.raises(fastwsh.ConnectError) as raised:
         connect(*answer(status, [(b"x-a", b"b")], b"not content"))

@@ -13,7 +13,8 @@ class Refusal(HandshakeException):
     pywebsocket's `HandshakeException` has the status alone.
 
     Args:
-        status: The HTTP status, from 200 to 599.
+        status: The HTTP status, from 200 to 599. Over HTTP/2 and HTTP/3 one below 300 would open
+            the connection, so that 403 is sent.
         why: The text for the log.
         headers: Further headers of the answer. The server adds those that say how long it is. One
             that cannot be sent is left out, and the log says so.

@@ -208,7 +208,7 @@ def refuse(request: Request, error: Exception) -> None:
     if mistakes:
         why = f"{why} ({'; '.join(map(_kind_and_place, mistakes))})"
     _HANDLER_LOGGER.info("Handshake failed for error: %s", error)
-    request._refused_with = _refusal_status(getattr(error, "status", None), request.uri)
+    request._refused_with = _refusal_status(getattr(error, "status", None), request)
     headers = _refusal_headers(getattr(error, "headers", None) or (), request.uri)
     body = getattr(error, "body", None)
     connection.send_refusal(
@@ -216,15 +216,17 @@ def refuse(request: Request, error: Exception) -> None:
     )
 
 
-def _refusal_status(given: Any, target: str) -> int:
+def _refusal_status(given: Any, request: Request) -> int:
     """Return the status of a handler's refusal, or 403 for one that would not be a refusal."""
     if not given:
         return common.HTTP_STATUS_BAD_REQUEST
-    # after 1xx the client waits for a further answer, and 101 opens the connection
-    if isinstance(given, int) and 200 <= given <= _LAST_STATUS:
+    # after 1xx the client waits for a further answer, and 101 opens the connection; on a stream
+    # any 2xx does (RFC 8441 5)
+    is_stream = not request.connection.protocol.startswith("HTTP/1")
+    if isinstance(given, int) and (300 if is_stream else 200) <= given <= _LAST_STATUS:
         return int(given)
-    text = "the refusal of %s has a status that cannot be sent: %r; 403 is sent"
-    _HANDLER_LOGGER.error(text, target, given)
+    text = "the refusal of %s has a status that cannot be sent over %s: %r; 403 is sent"
+    _HANDLER_LOGGER.error(text, request.uri, request.connection.protocol, given)
     return common.HTTP_STATUS_FORBIDDEN
 
 
