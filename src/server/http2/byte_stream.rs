@@ -13,7 +13,7 @@ use std::{
     net::SocketAddr,
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering},
-        Arc, Condvar, Mutex, Weak,
+        Arc, Condvar, Mutex, MutexGuard, Weak,
     },
     task::{Context, Poll, Wake, Waker},
 };
@@ -82,7 +82,8 @@ struct State {
     discards: bool,
     /// Threads that wait for a change.
     waiters: usize,
-    listeners: Vec<Arc<dyn ReadinessListener>>,
+    /// Shared, because they are called when this is not locked.
+    listeners: Arc<[Arc<dyn ReadinessListener>]>,
 }
 
 impl fmt::Debug for Http2ByteStream {
@@ -224,7 +225,7 @@ impl Http2ByteStream {
         let mut state = lock(&self.state);
         state.end.get_or_insert(End::Gone);
         state.is_sending_over = true;
-        self.tell(&state, Change { readable: true, writable: true, ended: true });
+        self.tell(state, Change { readable: true, writable: true, ended: true });
     }
 
     /// Takes what has come from the connection.
@@ -262,7 +263,7 @@ impl Http2ByteStream {
         drop(receiving);
         self.release(discarded);
         if change != Change::default() {
-            self.tell(&lock(&self.state), change);
+            self.tell(lock(&self.state), change);
         }
         if change.ended {
             self.call_task();
@@ -284,11 +285,14 @@ impl Http2ByteStream {
         }
     }
 
-    fn tell(&self, state: &State, change: Change) {
-        if state.waiters > 0 {
+    /// Tells others of a change in `state`, which is unlocked before, as they will lock it at once.
+    fn tell(&self, state: MutexGuard<'_, State>, change: Change) {
+        let (has_waiters, listeners) = (state.waiters > 0, state.listeners.clone());
+        drop(state);
+        if has_waiters {
             self.condvar.notify_all();
         }
-        for listener in &state.listeners {
+        for listener in &*listeners {
             listener.changed(change);
         }
     }
@@ -306,7 +310,7 @@ impl Owner for Http2ByteStream {
     fn taken(&self, has_room: bool) {
         if has_room {
             let change = Change { writable: true, ..Change::default() };
-            self.tell(&lock(&self.state), change);
+            self.tell(lock(&self.state), change);
         } else if lock(&self.state).is_sending_over {
             self.call_task();
         }

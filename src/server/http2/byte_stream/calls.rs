@@ -175,8 +175,7 @@ impl ByteStream for Http2ByteStream {
             writable: state.is_sending_over,
             ended: state.is_receiving_over,
         };
-        self.tell(&state, change);
-        drop(state);
+        self.tell(state, change);
         self.call_task();
     }
 
@@ -195,7 +194,7 @@ impl TellsWhenReady for Http2ByteStream {
         if state.end.is_some() {
             listener.changed(Change { readable: true, writable: true, ended: true });
         }
-        state.listeners.push(listener);
+        state.listeners = state.listeners.iter().cloned().chain([listener]).collect();
     }
 
     fn wait(&self, readiness: Readiness, timeout: Duration) -> bool {
