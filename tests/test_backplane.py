@@ -123,6 +123,7 @@ class TestEnvelope:
         ("redis://a?password=secret&db=x", "Invalid value for 'db'"),
         ("redis://a?password=secret&bogus=1", "does not know one of its words.*bogus"),
         ("redis://a?password=secret&cluster=1&bogus=1", "does not know one of its words.*bogus"),
+        ("redis://u:secret@a/1?cluster=1", "'db' must be 0"),
         ("redis://u:secret@a?cluster=yes", "neither 0 nor 1"),
         ("redis://u:secret@a?decode_responses=1", "decode_responses cannot be chosen"),
         ("unix:a\0b", "no zero byte"),
@@ -166,6 +167,27 @@ def test_bad_urls_are_told_without_their_password(url: str, why: str):
 def test_passwords_are_not_shown(url: str, shown: str):
     assert engines.without_password(url) == shown
     assert engines.has_password(url) == (url != shown)
+
+
+@given(
+    st.sampled_from(["redis", "rediss", "nats", "tls", "http"]),
+    st.sampled_from(["ann:", ":", ""]),
+    st.text(min_size=1, max_size=12),
+    st.sampled_from(["host", "[::1]:1", "h:1/0", "h/0?cluster=1&db=2", "h?client_name=a@b", ""]),
+)
+def test_no_password_is_shown_whatever_its_signs(scheme: str, user: str, text: str, place: str):
+    if not user and scheme not in {"nats", "tls"}:
+        # what stands alone is the name of a user
+        user = ":"
+    password = f"\u2020{text}\u2021"
+    url = f"{scheme}://{user}{password}@{place}"
+    shown = engines.without_password(url)
+    assert "***" in shown
+    assert not {"\u2020", "\u2021"} & set(shown)
+    try:
+        engines.check(url)
+    except ConfigError as error:
+        assert not {"\u2020", "\u2021"} & set(str(error))  # noqa: PT017 (few URLs are wrong)
 
 
 def test_subjects_are_one_word():

@@ -14,6 +14,7 @@ import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException, RedisError
 
 __all__ = ["RedisEngine"]
 
@@ -62,6 +63,8 @@ class RedisEngine:
                 self._client.connection_pool.make_connection()
         except TypeError as error:
             raise ValueError(f"redis-py does not know one of its words ({error})") from None
+        except (RedisClusterException, RedisError) as error:
+            raise ValueError(str(error)) from None
         self._messages: Any = self._client.pubsub()
         self._channels: set[str] = set()
         self._has_channels = asyncio.Event()
