@@ -171,7 +171,11 @@ def _without_value(word: str) -> str:
 
 def _checked(url: str) -> str:
     """Return the URL; raise ValueError, without a secret in its text, if it cannot be used."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        # what Python says has parts of the password in it
+        raise ValueError("its host cannot be read; in a password write %5B for [") from None
     if _SECOND_URL.search(url) or "," in parts.netloc.rpartition("@")[2]:
         raise ValueError("it names several hosts; name one, which tells of the others")
     if "@" in f"{parts.path}{parts.query}{parts.fragment}" or parts.fragment:
