@@ -2,6 +2,7 @@
 //! half with its bounded buffer, the sending half, and the ways to wait for them. This module knows
 //! nothing of Python, listening or HTTP.
 
+mod awaited_input;
 pub mod batch;
 mod budget;
 mod byte_stream;
@@ -26,6 +27,7 @@ mod transport;
 mod wait;
 
 pub use self::{
+    awaited_input::AwaitedInput,
     budget::Budget,
     byte_stream::{
         ByteStream, Change, Direction, Mode, Readiness, ReadinessListener, ReadinessSource,

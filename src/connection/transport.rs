@@ -38,6 +38,7 @@ pub use self::{
     receiving::{ReadOutcome, ReceiveGoal},
 };
 use super::{
+    awaited_input::AwaitedInput,
     byte_stream::ByteStream,
     closing::AtomicClosing,
     flusher::{Flusher, HoldsFrames, NextLook},
@@ -78,8 +79,7 @@ pub struct Transport {
     flusher: Arc<Flusher>,
     /// Whether the flusher knows this connection.
     watched: AtomicBool,
-    /// The handler waits for the peer, and has let go of the receiving half.
-    awaits_input: AtomicBool,
+    awaited_input: AwaitedInput,
     /// The handler reads or writes raw bytes, so the server does not know where a frame ends and
     /// must not send frames of its own.
     is_raw: AtomicBool,
@@ -117,7 +117,7 @@ impl Transport {
             server_close: Mutex::new(None),
             flusher,
             watched: AtomicBool::new(false),
-            awaits_input: AtomicBool::new(false),
+            awaited_input: AwaitedInput::default(),
             is_raw: AtomicBool::new(false),
             hooks_pings: AtomicBool::new(false),
             expiry: OnceLock::new(),

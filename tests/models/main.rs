@@ -58,11 +58,13 @@ mod sync {
     }
 }
 
-mod awaited_input;
+mod awaiting_input;
 mod connection;
 mod flushing;
 mod registrations;
 
+#[path = "../../src/connection/awaited_input.rs"]
+mod awaited_input;
 #[path = "../../src/connection/closing.rs"]
 mod closing;
 #[path = "../../src/connection/flusher.rs"]

@@ -8,7 +8,9 @@ use std::{
 
 use super::Transport;
 use crate::{
-    connection::{byte_stream::ByteStream, is_own_pong, wait::Wait, Expiry},
+    connection::{
+        awaited_input::AwaitedInput, byte_stream::ByteStream, is_own_pong, wait::Wait, Expiry,
+    },
     locks::lock,
     protocol::{
         frame::Opcode,
@@ -22,10 +24,9 @@ use crate::{
 const FRAMES_AT_A_LOOK: usize = 256;
 
 impl Transport {
-    /// Sets whether the handler waits for the peer after it has released the receiving half. The
-    /// caller holds the receiving half.
-    pub fn set_awaits_input(&self, awaits: bool) {
-        self.awaits_input.store(awaits, Ordering::SeqCst);
+    /// Whether the handler waits for the peer after it has released the receiving half.
+    pub fn awaited_input(&self) -> &AwaitedInput {
+        &self.awaited_input
     }
 
     /// Notes that the handler reads or writes raw bytes.
@@ -125,8 +126,9 @@ impl Transport {
         if is_handlers {
             return;
         }
-        let Some(mut half) = self.try_receive_half() else { return };
-        if self.awaits_input.load(Ordering::SeqCst) || !half.reader().is_at_boundary() {
+        let half = self.awaited_input.for_reading_ahead(self.try_receive_half());
+        let Some(mut half) = half else { return };
+        if !half.reader().is_at_boundary() {
             return;
         }
         let inbound = half.inbound();

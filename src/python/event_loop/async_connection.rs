@@ -78,12 +78,6 @@ impl AsyncConnection {
         self.event_loop.clone_ref(py)
     }
 
-    /// Sets whether an operation waits for input. While one does, the keepalive thread does not
-    /// answer pings.
-    pub(super) fn set_awaits_input(&self, awaits: bool) {
-        self.transport.set_awaits_input(awaits);
-    }
-
     pub(super) fn set_awaits_close(&self, awaits: bool) {
         self.transport.set_awaits_close(awaits);
     }
@@ -109,7 +103,7 @@ impl AsyncConnection {
     pub(super) fn abandon(&self, py: Python<'_>, work: &mut Work) {
         match work {
             Work::AwaitClose(_) => self.set_awaits_close(false),
-            Work::Receive(_) | Work::Next(_) => self.set_awaits_input(false),
+            Work::Receive(_) | Work::Next(_) => self.transport.awaited_input().end(),
             Work::Send(stream, _, unsent) => Stream::forget_unsent(stream.bind(py), unsent),
             _ => {}
         }
@@ -177,11 +171,10 @@ impl AsyncConnection {
                     }
                 }
                 Work::AwaitClose(stream) => {
-                    // as in `receive`
-                    self.set_awaits_input(true);
-                    let here = InEventLoop::enter(&self.state);
-                    self.received(Stream::receive_close(stream.bind(py), &attempt))?;
-                    drop(here);
+                    self.awaiting_input(|| {
+                        let _here = InEventLoop::enter(&self.state);
+                        Stream::receive_close(stream.bind(py), &attempt)
+                    })?;
                     self.set_awaits_close(false);
                     Work::Drain
                 }
@@ -206,10 +199,16 @@ impl AsyncConnection {
         stream: &Bound<'py, Stream>,
         attempt: &Attempt<'_>,
     ) -> Result<Bound<'py, PyAny>, Stop> {
+        self.awaiting_input(|| self.try_receive(py, stream, attempt))
+    }
+
+    fn try_receive<'py>(
+        &self,
+        py: Python<'py>,
+        stream: &Bound<'py, Stream>,
+        attempt: &Attempt<'_>,
+    ) -> Result<Bound<'py, PyAny>, Stop> {
         let transport = &*self.transport;
-        // before anything looks whether there is input: otherwise the keepalive thread could take
-        // it into the buffer in between, and epoll would not report it any more
-        self.set_awaits_input(true);
         let is_backed_up = transport.is_backed_up();
         // a buffered message can be returned at once; otherwise prepare to wait before calling the
         // stream, which is cheaper than a call that fails
@@ -219,7 +218,7 @@ impl AsyncConnection {
             if transport.has_held() && !transport.drain_before_receiving(Wait::Park(&parker)) {
                 // do not receive more, and so do not queue more pongs, for a peer that is not
                 // reading
-                self.set_awaits_input(false);
+                transport.awaited_input().end();
                 return Err(Retry::WhenWoken.into());
             }
             let is_drained = !transport.is_more_buffered()
@@ -230,15 +229,14 @@ impl AsyncConnection {
             }
         }
         let _here = InEventLoop::enter(&self.state);
-        self.received(Stream::receive(stream, ReceiveGoal::Message, attempt))
+        Stream::receive(stream, ReceiveGoal::Message, attempt)
     }
 
-    /// Notes that no operation waits for input, unless the event loop will wake it.
-    fn received<T>(&self, outcome: Result<T, Stop>) -> Result<T, Stop> {
-        if !matches!(outcome, Err(Stop::Retry(Retry::WhenWoken))) {
-            self.set_awaits_input(false);
-        }
-        outcome
+    /// Makes an attempt to receive. It waits if the event loop is to wake it.
+    fn awaiting_input<T>(&self, attempt: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
+        let waits =
+            |outcome: &Result<T, Stop>| matches!(outcome, Err(Stop::Retry(Retry::WhenWoken)));
+        self.transport.awaited_input().attempt(attempt, waits)
     }
 
     /// Sends what the kernel has not taken yet. Returns whether everything has been sent.

@@ -82,7 +82,7 @@ impl Scheduler for HubThread {
             return Ok(());
         }
         let parked = self.park(py);
-        transport.set_awaits_input(false);
+        transport.awaited_input().end();
         Ok(parked?)
     }
 
@@ -150,16 +150,14 @@ impl HubThread {
             return false;
         }
         let parker = self.parker(py, transport);
-        let Some(mut half) = transport.try_receive_half() else { return false };
-        if parker.is_readable() || !half.is_drained() {
+        let awaited_input = transport.awaited_input();
+        let half = transport.try_receive_half();
+        if !awaited_input.begin(half, |half| !parker.is_readable() && half.is_drained()) {
             return false;
         }
-        // while the half is locked, so that no other thread takes it before it can see this
-        transport.set_awaits_input(true);
-        drop(half);
         let waits = waits_for_input(&parker);
         if !waits {
-            transport.set_awaits_input(false);
+            awaited_input.end();
         }
         waits
     }

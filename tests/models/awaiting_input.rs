@@ -2,13 +2,17 @@
 //! kernel tells a reactor of input once, and not if it has been read by then. So the keepalive thread
 //! must not take what the handler is going to wait for.
 
-use std::sync::Arc;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use crate::{
+    awaited_input::AwaitedInput,
     check, lock_shared,
     lock_waiters::LockWaiters,
     locks::{lock, try_lock},
-    sync::{thread, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, PoisonError},
+    sync::{thread, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 const MESSAGES: usize = 2;
@@ -28,7 +32,34 @@ struct Connection {
     /// The messages in the buffer.
     receive_half: Mutex<usize>,
     lock_waiters: LockWaiters,
-    awaits_input: AtomicBool,
+    awaited_input: AwaitedInput,
+}
+
+/// The locked receiving half, as `transport::Half`.
+struct Half<'a> {
+    guard: Option<MutexGuard<'a, usize>>,
+    connection: &'a Connection,
+}
+
+impl Deref for Half<'_> {
+    type Target = usize;
+
+    fn deref(&self) -> &usize {
+        self.guard.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Half<'_> {
+    fn deref_mut(&mut self) -> &mut usize {
+        self.guard.as_mut().unwrap()
+    }
+}
+
+impl Drop for Half<'_> {
+    fn drop(&mut self) {
+        self.guard = None;
+        self.connection.lock_waiters.released();
+    }
 }
 
 impl Connection {
@@ -54,42 +85,35 @@ impl Connection {
         }
     }
 
-    /// As `Transport::answer_pings` does.
+    fn try_half(&self) -> Option<Half<'_>> {
+        let guard = try_lock(&self.receive_half)?;
+        Some(Half { guard: Some(guard), connection: self })
+    }
+
+    fn half(&self) -> Half<'_> {
+        let guard = lock_shared(&self.receive_half, &self.lock_waiters);
+        Half { guard: Some(guard), connection: self }
+    }
+
+    /// As `Transport::answer_pings`.
     fn look(&self) {
-        let Some(mut half) = try_lock(&self.receive_half) else { return };
-        if !self.awaits_input.load(Ordering::SeqCst) {
+        if let Some(mut half) = self.awaited_input.for_reading_ahead(self.try_half()) {
             self.fill(&mut half);
         }
-        self.release(half);
-    }
-
-    fn release(&self, half: MutexGuard<'_, usize>) {
-        drop(half);
-        self.lock_waiters.released();
-    }
-
-    fn set_awaits_input(&self, awaits: bool) {
-        self.awaits_input.store(awaits, Ordering::SeqCst);
     }
 }
 
 /// A handler in the hub.
 fn receive_in_hub(connection: &Connection, is_readable: &mut bool) {
     // as `HubThread::await_input`
-    if let Some(half) = try_lock(&connection.receive_half) {
-        let waits = !*is_readable && *half == 0;
-        if waits {
-            connection.set_awaits_input(true);
-        }
-        connection.release(half);
-        if waits {
-            connection.poll();
-            *is_readable = true;
-            connection.set_awaits_input(false);
-        }
+    let half = connection.try_half();
+    if connection.awaited_input.begin(half, |half| !*is_readable && **half == 0) {
+        connection.poll();
+        *is_readable = true;
+        connection.awaited_input.end();
     }
     // as `ReceiveHalf::wait_event`, which keeps the half while it waits
-    let mut half = lock_shared(&connection.receive_half, &connection.lock_waiters);
+    let mut half = connection.half();
     while *half == 0 && !connection.fill(&mut half) {
         connection.poll();
         *is_readable = true;
@@ -98,27 +122,27 @@ fn receive_in_hub(connection: &Connection, is_readable: &mut bool) {
     if *half == 0 {
         *is_readable = false;
     }
-    connection.release(half);
 }
 
 /// A coroutine, which repeats its call.
 fn receive_in_event_loop(connection: &Connection, is_readable: &mut bool) {
-    loop {
-        // as `AsyncConnection::receive`
-        connection.set_awaits_input(true);
-        let is_drained =
-            !*is_readable && try_lock(&connection.receive_half).is_some_and(|half| *half == 0);
-        if !is_drained {
-            let mut half = lock_shared(&connection.receive_half, &connection.lock_waiters);
-            if *half > 0 || connection.fill(&mut half) {
-                *half -= 1;
-                connection.release(half);
-                connection.set_awaits_input(false);
-                return;
-            }
-            *is_readable = false;
-            connection.release(half);
+    // as `AsyncConnection::try_receive`
+    let attempt = |is_readable: &mut bool| {
+        let is_drained = !*is_readable && connection.try_half().is_some_and(|half| *half == 0);
+        if is_drained {
+            return false;
         }
+        let mut half = connection.half();
+        let has_some = *half > 0 || connection.fill(&mut half);
+        if has_some {
+            *half -= 1;
+        } else {
+            *is_readable = false;
+        }
+        has_some
+    };
+    let waits = |has_received: &bool| !*has_received;
+    while !connection.awaited_input.attempt(|| attempt(is_readable), waits) {
         connection.poll();
         *is_readable = true;
     }
