@@ -173,7 +173,7 @@ class TestTheHandshakesExceptions:
             client.send_request("/group")
             response = client.read_response()
         metrics = Metrics(server)
-        metrics.wait_for("connections", 0, place="threads", state="open")
+        metrics.wait_for("connections", 0, concurrency="threads", state="open")
         return response.status, metrics
 
     def test_keep_their_status(self, serve: Serve, shape: str):

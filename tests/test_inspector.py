@@ -196,7 +196,7 @@ class TestFrames:
             assert row["state"] == "open"
             where = {"http2": "hub", "http3": "hub"}.get(concurrency, concurrency)
             version = {"http2": "HTTP/2", "http3": "HTTP/3"}.get(concurrency, "HTTP/1.1")
-            assert (row["place"], row["version"]) == (where, version)
+            assert (row["concurrency"], row["version"]) == (where, version)
             assert (row["received"][0], row["sent"][0]) == (2, 2)
             page.watch("connection", id=number)
             expected = [

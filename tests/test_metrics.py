@@ -93,12 +93,12 @@ class TestTraffic:
             assert sent is not None
             assert sent < 1000
 
-    def test_connections_by_place(self, server: Server, concurrency: str):
+    def test_connections_by_concurrency(self, server: Server, concurrency: str):
         metrics = Metrics(server)
         with server.connect() as client, server.connect() as other:
             client.handshake()
             other.handshake()
-            labels = {"place": concurrency, "state": "open"}
+            labels = {"concurrency": concurrency, "state": "open"}
             metrics.wait_for("connections", 2, **labels)
             close(client)
             metrics.wait_for("connections", 1, **labels)
@@ -225,7 +225,7 @@ class TestClientsThatVanish:
         with server.connect() as client:
             client.handshake("/pushes")
             client.reset()
-        metrics.wait_for("connections", 0, place=concurrency, state="open")
+        metrics.wait_for("connections", 0, concurrency=concurrency, state="open")
         metrics.wait_for("closes_total", 1, code="1006", initiator="client")
         assert not any(name == "fastwsh_handler_errors_total" for name, _ in metrics.now())
 
@@ -261,7 +261,7 @@ def test_slices_and_stalls_of_the_hub(
     assert metrics.value("hub_stalls_total") is not None
     with server.connect() as client:
         client.handshake("/stalls")
-        metrics.wait_for("connections", 1, place="hub", state="open")
+        metrics.wait_for("connections", 1, concurrency="hub", state="open")
         assert (metrics.value("hub_slices_total") or 0) > 0
         client.send_frame(TEXT, b"x")
         # who asks gets an answer although a handler keeps the interpreter

@@ -85,7 +85,7 @@ def test_metrics_are_sums_that_never_fall(start_server: StartServer):
         for client in clients.values():
             assert echoes(client)
         metrics.wait_for("messages_total", 2, direction="received", type="text")
-        labels = {"place": "threads", "state": "open"}
+        labels = {"concurrency": "threads", "state": "open"}
         each = [metrics.value("connections", worker=worker, **labels) for worker in "12"]
         assert all(count is not None and count >= 1 for count in each)
         now = metrics.now()

@@ -824,7 +824,7 @@ class Server:
         """Call the owner's `_admits` with a descriptor of each connection, which it must close."""
 
     def ask_for_every_request(self, asks: bool) -> None:
-        """Call the owner's `_find_place` for all requests without a route, not only upgrades."""
+        """Call the owner's `_find_concurrency` for plain requests without a route, too."""
 
     def set_body_paths(self, paths: set[str]) -> None:
         """Say which handlers get requests with a body; others are refused."""

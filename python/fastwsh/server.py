@@ -32,7 +32,7 @@ from fastwsh import (
 )
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPolicy
 from fastwsh.config import ConfigError
-from fastwsh.handler_places import HandlerPlaces
+from fastwsh.handler_concurrency import HandlerConcurrency
 from fastwsh.lifespan import Lifespan
 from fastwsh.metrics import Measured, MetricsPort
 from fastwsh.options import DEFAULT_SLOW_SUBSCRIBER
@@ -67,7 +67,9 @@ class _Unset(socketserver.BaseRequestHandler):
     """Stands in for the request handler class until the constructor of the base class is done."""
 
 
-class WebSocketServer(HandlerPlaces, ServerTopics, Measured, inspector.Inspected, SocketServer):
+class WebSocketServer(
+    HandlerConcurrency, ServerTopics, Measured, inspector.Inspected, SocketServer
+):
     """A server for the handlers of a folder and the files of the current one.
 
     Constructing it binds and listens; connections are accepted by `serve_forever`. A port that

@@ -16,7 +16,7 @@ pub struct Heads {
     /// The headers of the request.
     pub request: Vec<(String, String)>,
     /// Where the handler runs.
-    pub place: &'static str,
+    pub concurrency: &'static str,
     /// Whether the connection is encrypted.
     pub tls: bool,
     /// The client's address.
@@ -30,7 +30,7 @@ impl Heads {
     pub(super) fn new(
         head: &RequestHead,
         resource: &str,
-        place: &'static str,
+        concurrency: &'static str,
         tls: bool,
         peer: Option<SocketAddr>,
         started: f64,
@@ -40,7 +40,7 @@ impl Heads {
             method: head.method.clone(),
             version: head.version.clone(),
             request: head.headers.clone(),
-            place,
+            concurrency,
             tls,
             peer,
             started,

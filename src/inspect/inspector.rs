@@ -215,13 +215,13 @@ impl Inspector {
         first: &[u8],
         head: &RequestHead,
         resource: &str,
-        place: &'static str,
+        concurrency: &'static str,
         tls: bool,
         peer: Option<SocketAddr>,
         answer_is_bytes: bool,
     ) -> Watched {
         let started = self.shared.time(Instant::now());
-        let heads = Heads::new(head, resource, place, tls, peer, started);
+        let heads = Heads::new(head, resource, concurrency, tls, peer, started);
         let mut subjects = lock(&self.shared.subjects);
         let id = subjects.next;
         subjects.next += subjects.step;

@@ -1,4 +1,4 @@
-//! Gives each connection to the place where its handler runs.
+//! Gives each connection to the thread, hub or event loop that its handler runs in.
 
 use std::{
     collections::HashSet,
@@ -84,10 +84,9 @@ impl Acceptor for Dispatch {
         }
         Python::try_attach(|py| {
             let owner = self.handlers.owner.bind(py).call0().ok()?;
-            let place = owner.call_method1("_find_place", (resource,));
-            let place = place.and_then(|place| place.extract::<Option<String>>());
-            place
-                .unwrap_or_else(|error| self.handlers.report(py, &error))
+            let name = owner.call_method1("_find_concurrency", (resource,));
+            let name = name.and_then(|name| name.extract::<Option<String>>());
+            name.unwrap_or_else(|error| self.handlers.report(py, &error))
                 .map(|name| to_concurrency(&name))
         })
         .flatten()
@@ -98,7 +97,7 @@ impl Acceptor for Dispatch {
     }
 }
 
-/// Converts the name of a place. An unknown name means a thread, where any handler can run.
+/// Converts the name of a `Concurrency`. An unknown name means a thread, where any handler can run.
 fn to_concurrency(name: &str) -> Concurrency {
     match name {
         "hub" => Concurrency::Hub,

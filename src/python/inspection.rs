@@ -252,7 +252,7 @@ fn row<'py>(py: Python<'py>, subject: &Subject) -> PyResult<Bound<'py, PyDict>> 
     row.set_item("resource", &heads.resource)?;
     row.set_item("version", &heads.version)?;
     row.set_item("tls", heads.tls)?;
-    row.set_item("place", heads.place)?;
+    row.set_item("concurrency", heads.concurrency)?;
     row.set_item("subprotocol", heads.answered("Sec-WebSocket-Protocol"))?;
     row.set_item("extensions", heads.answered("Sec-WebSocket-Extensions"))?;
     row.set_item("started", heads.started)?;

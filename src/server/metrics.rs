@@ -73,7 +73,7 @@ fn write_connections(text: &mut Text, survey: &Survey) {
         for (is_open, phase) in [(false, "opening"), (true, "open")] {
             let count =
                 survey.connections.get(&(concurrency, is_open)).copied().unwrap_or_default();
-            family.labelled(&[("place", name), ("state", phase)], count);
+            family.labelled(&[("concurrency", name), ("state", phase)], count);
         }
     }
     text.gauge(

@@ -43,7 +43,7 @@ impl Request {
     }
 }
 
-/// Gives a connection to the place where its handler runs; `None` if the server stops.
+/// Gives a connection to the thread, hub or event loop that its handler runs in; `None` if the server stops.
 pub(in crate::server) fn hand_over(
     socket: Arc<dyn ByteStream>,
     rest: Vec<u8>,
@@ -53,8 +53,8 @@ pub(in crate::server) fn hand_over(
     let Request { head, resource, concurrency, tls, peer, permit, alternative, answer_slot } =
         request;
     let watched = state.config.inspector.as_ref().map(|inspector| {
-        let (place, by_bytes) = (concurrency.name(), answer_slot.is_none());
-        inspector.watch(socket.clone(), &rest, &head, &resource, place, tls, peer, by_bytes)
+        let (concurrency, by_bytes) = (concurrency.name(), answer_slot.is_none());
+        inspector.watch(socket.clone(), &rest, &head, &resource, concurrency, tls, peer, by_bytes)
     });
     let (socket, subject) = match watched {
         Some(Watched { subject, stream }) => (stream, Some(subject)),

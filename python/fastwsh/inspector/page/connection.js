@@ -2,7 +2,7 @@
 
 import { bytes, clock, closeText, duration, element, flags, hexDump, number, opcode, plural, save } from "./format.js";
 import { stateOf } from "./connections.js";
-import { PLACES, facts } from "./overview.js";
+import { CONCURRENCIES, facts } from "./overview.js";
 import { ROW_HEIGHT, VirtualTable } from "./virtual_table.js";
 
 const get = (id) => document.getElementById(id);
@@ -96,7 +96,7 @@ export class Connection {
         Client: `${row.peer}${row.tls ? " (TLS)" : ""}`,
         ...(row.worker ? { Worker: String(row.worker) } : {}),
         Version: row.version,
-        "Handler runs in": PLACES[row.place],
+        "Handler runs in": CONCURRENCIES[row.concurrency],
         Subprotocol: row.subprotocol || "none",
         Extensions: row.extensions || "none",
         Began: clock(row.started, 0) + (row.ended ? `, for ${duration(row.ended - row.started)}` : ""),

@@ -3,7 +3,7 @@
 import { bytes, clock, element, number } from "./format.js";
 
 const get = (id) => document.getElementById(id);
-export const PLACES = { hub: "the hub", threads: "a thread", loop: "the event loop", mixed: "different places" };
+export const CONCURRENCIES = { hub: "the hub", threads: "a thread", loop: "the event loop", mixed: "different places" };
 const MINUTES = 5;
 const LEAST_SECONDS = 60;
 const WORKER_BADGES = { ready: "", away: "bad", "not answering": "bad" };
@@ -113,7 +113,7 @@ export class Overview {
           "tr",
           {},
           element("th", { scope: "row", class: "mono" }, handler.path + (handler.below ? " and below" : "")),
-          element("td", {}, PLACES[handler.where] ?? handler.where),
+          element("td", {}, CONCURRENCIES[handler.where] ?? handler.where),
           element("td", { class: "quiet" }, handler.why),
           element("td", {}, count ? element("span", { class: "badge bad" }, number(count)) : "0"),
           element("td", { class: "mono quiet" }, handler.file),

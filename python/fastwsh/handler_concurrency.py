@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from fastwsh.access import AccessLog
     from fastwsh.aio.loop import HandlerLoop
 
-__all__ = ["HandlerPlaces"]
+__all__ = ["HandlerConcurrency"]
 
 # how often to check for methods that were replaced on a class
 _LOOK_SECONDS: Final = 1.0
 
 
-class HandlerPlaces:
+class HandlerConcurrency:
     """The part of a server that knows where its handlers run."""
 
     websocket_server_options: Any
@@ -103,8 +103,8 @@ class HandlerPlaces:
         if overrides != self._overrides:
             self._set_routes(core)
 
-    def _find_place(self, resource: str) -> str | None:
-        """Return the place of a handler for a resource without a route, or None."""
+    def _find_concurrency(self, resource: str) -> str | None:
+        """Return where the handler of a resource without a route runs, or None."""
         if (core := self._core) is None:
             return None
         self._know_dispatcher(core)
@@ -119,7 +119,7 @@ class HandlerPlaces:
         return self._where(suite)
 
     def _where(self, suite: HandlerSuite) -> str:
-        """Return the place of a handler; a thread if the dispatcher overrides its calls."""
+        """Return where a handler runs: in a thread if the dispatcher overrides its calls."""
         where = self._placement.place(suite).where
         is_overridden = self.websocket_server_options.dispatcher._is_overridden
         return THREADS if where == LOOP and is_overridden else where
