@@ -109,12 +109,31 @@ class TestPathsOfKeys:
         server.log.wait_for("WARNING.*key.pem was found in the document root.*elsewhere")
 
 
-def test_a_link_that_is_swapped_leads_nowhere(start_server: StartServer, tmp_path: Path):
+@pytest.mark.parametrize("hidden", ["key.pem", ".env", "cgi-bin/program", "../outside.txt"])
+def test_a_compressed_version_shows_no_other_file(
+    start_server: StartServer, tmp_path: Path, tls: list[str], hidden: str
+):
+    root = tmp_path / "root"
+    (root / "cgi-bin").mkdir(parents=True)
+    (tmp_path / "key.pem").rename(root / "key.pem")
+    (root / "cgi-bin/program").write_bytes(b"#!/bin/sh\n")
+    (root / ".env").write_bytes(SECRET)
+    (tmp_path / "outside.txt").write_bytes(SECRET)
+    (root / "page.txt").write_bytes(b"page")
+    (root / "page.txt.gz").symlink_to(root / hidden)
+    server = start_server("-d", "root", "--cgi-paths", "/cgi-bin", *tls)
+    reply = fetch(server, "/page.txt", headers=("Accept-Encoding: gzip",))
+    assert (reply.status, reply.body) == (200, b"page")
+
+
+@pytest.mark.parametrize("name", ["link.txt", "page.txt.gz"])
+def test_a_link_that_is_swapped_leads_nowhere(start_server: StartServer, tmp_path: Path, name: str):
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "outside.txt").write_bytes(SECRET)
-    (root / "inside.txt").write_bytes(b"inside")
-    link, stop = root / "link.txt", threading.Event()
+    for inside in ("inside.txt", "page.txt"):
+        (root / inside).write_bytes(b"inside")
+    link, stop = root / name, threading.Event()
     link.symlink_to("inside.txt")
 
     def swap() -> None:
@@ -127,8 +146,9 @@ def test_a_link_that_is_swapped_leads_nowhere(start_server: StartServer, tmp_pat
     swapping = threading.Thread(target=swap)
     server = start_server("-d", "root")
     swapping.start()
+    asked, accepted = f"/{name.removesuffix('.gz')}", ("Accept-Encoding: gzip",)
     try:
-        bodies = {fetch(server, "/link.txt").body for _ in range(300)}
+        bodies = {fetch(server, asked, headers=accepted).body for _ in range(300)}
     finally:
         stop.set()
         swapping.join()
@@ -161,6 +181,19 @@ def test_a_date_that_http_cannot_write_is_left_out(
     assert fetch(server, "/old.txt", method="HEAD").header("Content-Length") == "100000"
 
 
+@pytest.mark.parametrize("accepted", ["gzip", "identity"])
+def test_a_compressed_version_may_have_such_a_date(
+    start_server: StartServer, tmp_path: Path, accepted: str
+):
+    for name, body in (("a.txt", b"plain"), ("a.txt.gz", b"gzipped")):
+        (tmp_path / name).write_bytes(body)
+    os.utime(tmp_path / "a.txt.gz", (-1e9, -1e9))
+    server = start_server()
+    reply = fetch(server, "/a.txt", headers=(f"Accept-Encoding: {accepted}",))
+    assert (reply.status, reply.body) == (200, b"plain")
+    assert reply.header("Vary") == "accept-encoding"
+
+
 def test_a_date_in_the_future_is_left_out(start_server: StartServer, tmp_path: Path):
     path = tmp_path / "new.txt"
     path.write_bytes(b"x")
@@ -190,6 +223,31 @@ def test_ranges(start_server: StartServer, tmp_path: Path, value: str, status, b
     assert reply.status in status
     if body is not None:
         assert reply.body == body
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted", "status", "body"),
+    [
+        ("bytes=-5", "identity", {200, 206}, b"abc"),
+        ("bytes=-18446744073709551615", "identity", {200, 206}, b"abc"),
+        ("bytes=-5", "gzip", {206}, b"ipped"),
+        ("bytes=-8", "gzip", {200, 206}, b"gzipped"),
+        ("bytes=3-", "gzip", {206}, b"pped"),
+        ("bytes=3-", "identity", {416}, b""),
+    ],
+)
+def test_ranges_are_of_the_version_that_is_sent(
+    start_server: StartServer, tmp_path: Path, value: str, accepted: str, status, body
+):
+    (tmp_path / "abc.txt").write_bytes(b"abc")
+    (tmp_path / "abc.txt.gz").write_bytes(b"gzipped")
+    server = start_server()
+    headers = [f"Accept-Encoding: {accepted}"]
+    whole = fetch(server, "/abc.txt", headers=tuple(headers))
+    headers += [f"Range: {value}", f"If-Range: {whole.header('ETag')}"]
+    reply = fetch(server, "/abc.txt", headers=tuple(headers))
+    assert reply.status in status
+    assert reply.body == body
 
 
 @pytest.mark.parametrize("value", ["bytes=0-", "bytes=0-0", "bytes=-5"])
@@ -227,6 +285,15 @@ def ask(port: int, data: bytes) -> bytes:
     [
         (b"GET /a.txt HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400),
         (b"GET /a.txt HTTP/1.1\r\nHost: x\r\nhost: y\r\n\r\n", 400),
+        (b"GET /a.txt HTTP/1.1\r\nHost: x, y\r\n\r\n", 400),
+        (b"GET /a.txt HTTP/1.1\r\nHost: x/y\r\n\r\n", 400),
+        (b"GET /a.txt HTTP/1.1\r\nHost: user@x\r\n\r\n", 400),
+        (b"GET /a.txt HTTP/1.1\r\nHost: x\r\n y\r\n\r\n", 400),
+        (b"GET /a.txt HTTP/1.0\r\nHost: x\\y\r\n\r\n", 400),
+        (b"GET /a.txt HTTP/1.1\r\nHost: x\x00\r\n\r\n", 400),
+        (b"GET /a.txt HTTP/1.1\r\nHost: [fe80::1%25eth0]:80\r\n\r\n", 200),
+        (b"GET /a.txt HTTP/1.1\r\nHost: a_b.caf\xc3\xa9:port\r\n\r\n", 200),
+        (b"GET /a.txt HTTP/1.1\r\nHost:\r\n\r\n", 200),
         (b"GET /a.txt HTTP/1.1\r\n\r\n", 400),
         (b"GET /a.txt HTTP/1.0\r\n\r\n", 200),
         (b"\r\n\n\r\nGET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n", 200),
@@ -247,6 +314,8 @@ def test_heads(start_server: StartServer, tmp_path: Path, head: bytes, status: i
         (b"Transfer-Encoding: chunked", 400),
         (b"Content-Length: 0", 101),
         (b"Host: other", 400),
+        (b"Content-Length: \x0b0", 400),
+        (b"Content-Length: \xa00", 400),
     ],
 )
 def test_a_handshake_has_no_body_and_one_host(

@@ -60,13 +60,15 @@ impl RequestHead {
 }
 
 impl RequestHead {
-    /// Whether the request has exactly one Host header if it must have one. With two, a proxy in
-    /// between may have used the other one (RFC 9112 3.2).
+    /// Whether the request has exactly one Host header, with the name of a host, if it must have one.
+    /// With two, a proxy in between may have used the other one (RFC 9112 3.2).
     pub fn names_one_host(&self) -> bool {
         let hosts = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Host"));
-        match hosts.count() {
-            0 => !self.is_http_1_1(),
-            count => count == 1,
+        let mut hosts = hosts.map(|(_, value)| value);
+        match (hosts.next(), hosts.next()) {
+            (None, _) => !self.is_http_1_1(),
+            (Some(host), None) => may_name_host(host),
+            (Some(_), Some(_)) => false,
         }
     }
 
@@ -83,6 +85,15 @@ impl RequestHead {
         numbers.is_some_and(|(major, minor)| parse(major) == 1 && parse(minor) >= 1)
     }
 }
+
+/// Whether a host and a port may have these characters (RFC 3986 3.2.2). A program that takes the
+/// value for a part of a URI would read others as the beginning of a path, or as a user's name.
+/// Some clients do not encode letters beyond ASCII.
+fn may_name_host(value: &str) -> bool {
+    value.chars().all(|c| !c.is_ascii() || c.is_ascii_alphanumeric() || HOST_MARKS.contains(c))
+}
+
+const HOST_MARKS: &str = "-._~!$&'()*+,;=%:[]";
 
 /// The number of bytes of empty lines before a request. Some clients send them after a body, and a
 /// server ignores them (RFC 9112 2.2).

@@ -255,7 +255,7 @@ impl HttpServer {
                 }
                 Found::File(file) => {
                     self.types.prepare().await;
-                    return files::send(&head, file, &self.types).await;
+                    return files::send(&head, *file, &self.types).await;
                 }
                 Found::Directory(path) => return self.list(target, path).await,
                 Found::NoSlash => return answers::moved(&resource.with_slash()),

@@ -13,7 +13,12 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
-use super::{answers, body::Body, file_body::FileBody, locate::PlainFile};
+use super::{
+    answers,
+    body::Body,
+    file_body::FileBody,
+    locate::{OpenFile, PlainFile},
+};
 use crate::{
     protocol::head::RequestHead,
     server::config::FindContentTypes,
@@ -85,40 +90,77 @@ pub(super) async fn send(
     file: PlainFile,
     types: &ContentTypes,
 ) -> Response<Body> {
-    if !has_http_date(&file.metadata) {
-        return send_undated(head, file, types);
-    }
-    let is_from_the_future =
-        file.metadata.modified().is_ok_and(|modified| modified > SystemTime::now());
-    let mut request = request(head);
-    let has_variants = file.gzip || file.brotli;
-    if let Some(range) = request.headers_mut().remove(header::RANGE) {
-        // if a compressed version is sent, its length is not known here
-        let length = if has_variants { u64::MAX } else { file.metadata.len() };
-        if let Some(range) = canonical_range(range.to_str().unwrap_or_default(), length) {
-            request.headers_mut().insert(header::RANGE, range);
-        }
-    }
-    if !range_applies(&request, &file).await {
-        request.headers_mut().remove(header::RANGE);
-    }
-    let mut response = serve(request, &file).await.map(BodyExt::boxed_unsync);
+    let request = request(head);
+    let has_variants = file.gzip.is_some() || file.brotli.is_some();
+    let content_type = types.of(&file.name);
+    let (chosen, encoding) = choose(&request, file).await;
+    let mut response = if has_http_date(&chosen.metadata) {
+        send_dated(request, &chosen).await
+    } else {
+        send_undated(head, chosen)
+    };
     match response.status() {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
-            response.headers_mut().insert(header::CONTENT_TYPE, types.of(&file.name));
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            if let Some(encoding) = encoding {
+                let encoding = HeaderValue::from_static(encoding);
+                response.headers_mut().insert(header::CONTENT_ENCODING, encoding);
+            }
         }
+        StatusCode::NOT_MODIFIED => {}
         StatusCode::NOT_FOUND => return answers::not_found(),
         StatusCode::INTERNAL_SERVER_ERROR => {
             return answers::page(StatusCode::INTERNAL_SERVER_ERROR, "Cannot read the file");
         }
-        _ => {}
+        _ => return response,
     }
-    if response.status() == StatusCode::NOT_MODIFIED && has_variants {
+    if has_variants {
         // a 304 has the same `Vary` as the 200 would have (RFC 9110 15.4.5)
-        let vary = HeaderValue::from_static("accept-encoding");
-        response.headers_mut().entry(header::VARY).or_insert(vary);
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
-    if is_from_the_future {
+    response
+}
+
+/// Chooses the version of a file that the client accepts, and returns the name of its encoding.
+/// tower-http compares what the client accepts with what there is, and finds that by name; which
+/// file is sent does not depend on it.
+async fn choose(request: &Request<()>, file: PlainFile) -> (OpenFile, Option<&'static str>) {
+    let PlainFile { plain, gzip, brotli, .. } = file;
+    let dated = |version: Option<OpenFile>| version.filter(|file| has_http_date(&file.metadata));
+    // httpdate, which tower-http asks for the dates of all versions, panics at other dates
+    let versions = (dated(gzip), dated(brotli));
+    let may_vary = versions.0.is_some() || versions.1.is_some();
+    if !may_vary || !has_http_date(&plain.metadata) {
+        return (plain, None);
+    }
+    let mut service = ServeFile::new(&plain.path);
+    service = if versions.0.is_some() { service.precompressed_gzip() } else { service };
+    service = if versions.1.is_some() { service.precompressed_br() } else { service };
+    let mut question = head_request();
+    for accepted in request.headers().get_all(header::ACCEPT_ENCODING) {
+        question.headers_mut().append(header::ACCEPT_ENCODING, accepted.clone());
+    }
+    let answer = service.oneshot(question).await.unwrap_or_else(|never| match never {});
+    match (answer.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes), versions) {
+        (Some(b"gzip"), (Some(gzip), _)) => (gzip, Some("gzip")),
+        (Some(b"br"), (_, Some(brotli))) => (brotli, Some("br")),
+        _ => (plain, None),
+    }
+}
+
+/// Sends a file, or a part of it, or says that the client's copy is as new.
+async fn send_dated(mut request: Request<()>, file: &OpenFile) -> Response<Body> {
+    if let Some(range) = request.headers_mut().remove(header::RANGE) {
+        let range = range.to_str().unwrap_or_default();
+        if let Some(range) = canonical_range(range, file.metadata.len()) {
+            request.headers_mut().insert(header::RANGE, range);
+        }
+    }
+    if !range_applies(&request, file).await {
+        request.headers_mut().remove(header::RANGE);
+    }
+    let mut response = serve(request, file).await.map(BodyExt::boxed_unsync);
+    if file.metadata.modified().is_ok_and(|modified| modified > SystemTime::now()) {
         response.headers_mut().remove(header::LAST_MODIFIED);
     }
     response
@@ -165,7 +207,7 @@ fn has_http_date(metadata: &Metadata) -> bool {
 
 /// Sends a whole file with a date that HTTP cannot express. There are no validators, so conditional
 /// requests and ranges do not apply.
-fn send_undated(head: &RequestHead, file: PlainFile, types: &ContentTypes) -> Response<Body> {
+fn send_undated(head: &RequestHead, file: OpenFile) -> Response<Body> {
     let length = file.metadata.len();
     let mut response = if head.method == "HEAD" {
         answers::empty()
@@ -173,7 +215,6 @@ fn send_undated(head: &RequestHead, file: PlainFile, types: &ContentTypes) -> Re
         Response::new(FileBody::new(file.file, length).boxed_unsync())
     };
     response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-    response.headers_mut().insert(header::CONTENT_TYPE, types.of(&file.name));
     response
 }
 
@@ -204,47 +245,35 @@ fn with_zone(name: &str, value: &str) -> String {
 
 /// Whether to answer with a range: only if the client's part is of the same version of the file
 /// (RFC 9110 13.1.5), and never for HEAD (RFC 9110 14.2).
-async fn range_applies(request: &Request<()>, file: &PlainFile) -> bool {
+async fn range_applies(request: &Request<()>, file: &OpenFile) -> bool {
     let headers = request.headers();
     if request.method() == Method::HEAD || !headers.contains_key(header::RANGE) {
         return false;
     }
     let Some(condition) = headers.get(header::IF_RANGE) else { return true };
-    let mut question = Request::new(());
-    *question.method_mut() = Method::HEAD;
-    if let Some(value) = headers.get(header::ACCEPT_ENCODING) {
-        question.headers_mut().insert(header::ACCEPT_ENCODING, value.clone());
-    }
-    let answer = serve(question, file).await;
+    let answer = serve(head_request(), file).await;
     [header::ETAG, header::LAST_MODIFIED]
         .iter()
         .any(|name| answer.headers().get(name) == Some(condition))
 }
 
+fn head_request() -> Request<()> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::HEAD;
+    request
+}
+
 async fn serve(
     request: Request<()>,
-    file: &PlainFile,
+    file: &OpenFile,
 ) -> Response<
     impl http_body_util::BodyExt<Data = hyper::body::Bytes, Error = std::io::Error> + Send + 'static,
 > {
     // several ranges are answered with the whole file, which is allowed (RFC 9110 14.2) and simpler
-    // than a multipart answer. tower-http finds compressed versions by the path of the plain file.
-    let path = if file.gzip || file.brotli {
-        file.path.clone()
-    } else {
-        Native::path_to_reopen(&file.file, &file.path)
-    };
-    let mut service = ServeFile::new(path).ignore_multi_range_requests(true);
-    if file.gzip {
-        service = service.precompressed_gzip();
-    }
-    if file.brotli {
-        service = service.precompressed_br();
-    }
-    match service.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
+    // than a multipart answer
+    let path = Native::path_to_reopen(&file.file, &file.path);
+    let service = ServeFile::new(path).ignore_multi_range_requests(true);
+    service.oneshot(request).await.unwrap_or_else(|never| match never {})
 }
 
 #[cfg(test)]

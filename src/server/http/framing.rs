@@ -35,7 +35,7 @@ impl Framing {
         match (head.list_header("Transfer-Encoding"), head.list_header("Content-Length")) {
             (None, None) => Self::None,
             (None, Some(lengths)) => {
-                let mut lengths = lengths.split(',').map(|length| parse_length(length.trim()));
+                let mut lengths = lengths.split(',').map(|length| parse_length(trim(length)));
                 match lengths.next().flatten() {
                     Some(length) if lengths.all(|other| other == Some(length)) => {
                         Self::Length(length)
@@ -74,7 +74,7 @@ pub(super) fn head_for_hyper(head: &RequestHead, framing: Framing) -> Vec<u8> {
     let mut text = format!("{method} / {version}\r\n");
     let asks_for = |option: &str| {
         let options = head.list_header("Connection").unwrap_or_default();
-        options.split(',').any(|word| word.trim().eq_ignore_ascii_case(option))
+        options.split(',').any(|word| trim(word).eq_ignore_ascii_case(option))
     };
     let last = matches!(framing, Framing::Chunked | Framing::Bad) || asks_for("close");
     if last {
@@ -97,6 +97,12 @@ pub(super) fn head_for_hyper(head: &RequestHead, framing: Framing) -> Vec<u8> {
     }
     text.push_str("\r\n");
     text.into_bytes()
+}
+
+/// Without the white space that a list may have (RFC 9110 5.6.3). `str::trim` would also remove
+/// characters that a proxy in between takes for a part of the value, such as a vertical tab.
+fn trim(element: &str) -> &str {
+    element.trim_matches([' ', '\t'])
 }
 
 fn parse_length(digits: &str) -> Option<u64> {
@@ -131,6 +137,10 @@ mod tests {
     fn refuses_headers_that_leave_the_length_open() {
         for headers in [
             "Content-Length: 5, 6",
+            "Content-Length: \u{b}5",
+            "Content-Length: 5\u{c}",
+            "Content-Length: 5,\u{a0}5",
+            "Content-Length: \u{85}5",
             "Content-Length: 5\r\nContent-Length: 6",
             "Content-Length: +5",
             "Content-Length: ",

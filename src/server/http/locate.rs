@@ -34,7 +34,7 @@ const SCRIPT_EXTENSIONS: [&str; 8] = ["cgi", "lua", "php", "pl", "py", "rb", "sh
 #[derive(Debug)]
 pub(super) enum Found {
     /// A file to send.
-    File(PlainFile),
+    File(Box<PlainFile>),
     /// A directory without an index file.
     Directory(PathBuf),
     /// A directory, but the path does not end in a slash.
@@ -51,18 +51,42 @@ pub(super) enum Found {
     Unreadable,
 }
 
-/// A file to send; all paths are free of links.
+/// A file to send.
 #[derive(Debug)]
 pub(super) struct PlainFile {
+    pub(super) plain: OpenFile,
+    /// The name in the request, which determines the content type.
+    pub(super) name: PathBuf,
+    /// The compressed versions beside it.
+    pub(super) gzip: Option<OpenFile>,
+    pub(super) brotli: Option<OpenFile>,
+}
+
+/// A file that was opened and may be sent.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    /// Free of links.
     pub(super) path: PathBuf,
     /// The file that was checked. Another file may take its path later.
     pub(super) file: File,
     pub(super) metadata: Metadata,
-    /// The name in the request, which determines the content type.
-    pub(super) name: PathBuf,
-    /// Whether there is a compressed version beside it.
-    pub(super) gzip: bool,
-    pub(super) brotli: bool,
+}
+
+/// Why a file is not sent.
+enum NotOpened {
+    Outside,
+    Missing,
+    Unreadable,
+}
+
+impl From<NotOpened> for Found {
+    fn from(reason: NotOpened) -> Self {
+        match reason {
+            NotOpened::Outside => Self::Outside,
+            NotOpened::Missing => Self::Missing,
+            NotOpened::Unreadable => Self::Unreadable,
+        }
+    }
 }
 
 /// A program, and the part of the path after its name.
@@ -190,34 +214,32 @@ impl Locator {
         if self.is_in_cgi_directory(&path) && looks_like_script(&path) {
             return Found::Forbidden;
         }
-        let (gzip, brotli) = (self.has_sibling(&path, ".gz"), self.has_sibling(&path, ".br"));
-        self.open(path, |path, file, metadata| {
-            Found::File(PlainFile { path, file, metadata, name: asked, gzip, brotli })
-        })
+        let (gzip, brotli) = (self.open_sibling(&path, ".gz"), self.open_sibling(&path, ".br"));
+        match self.open(path) {
+            Ok(plain) => Found::File(Box::new(PlainFile { plain, name: asked, gzip, brotli })),
+            Err(reason) => reason.into(),
+        }
     }
 
     /// Opens a file and checks the opened file, not the path: another process may replace the path
     /// by a link between the check and the use.
-    fn open(&self, path: PathBuf, found: impl FnOnce(PathBuf, File, Metadata) -> Found) -> Found {
+    fn open(&self, path: PathBuf) -> Result<OpenFile, NotOpened> {
         // do not wait for the other end of a pipe
         let mut options = File::options();
         options.read(true).custom_flags(libc_flags());
-        let file = match options.open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Found::Unreadable
-            }
-            Err(_) => return Found::Missing,
-        };
-        let Ok(metadata) = file.metadata() else { return Found::Missing };
-        let Ok(place) = Native::path_of(&file, &path) else { return Found::Missing };
+        let file = options.open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => NotOpened::Unreadable,
+            _ => NotOpened::Missing,
+        })?;
+        let metadata = file.metadata().map_err(|_| NotOpened::Missing)?;
+        let place = Native::path_of(&file, &path).map_err(|_| NotOpened::Missing)?;
         if !place.starts_with(&self.root) {
-            return Found::Outside;
+            return Err(NotOpened::Outside);
         }
         if !metadata.is_file() || self.is_private(&place, &metadata) {
-            return Found::Missing;
+            return Err(NotOpened::Missing);
         }
-        found(path, file, metadata)
+        Ok(OpenFile { path, file, metadata })
     }
 
     fn is_private(&self, path: &Path, metadata: &Metadata) -> bool {
@@ -259,11 +281,16 @@ impl Locator {
         self.cgi_directories.iter().any(|directory| is_below(directory, &names))
     }
 
-    fn has_sibling(&self, file: &Path, extension: &str) -> bool {
+    /// Opens a compressed version of a file. It is sent under the file's name, so that all that
+    /// keeps a file from being sent holds for it, too.
+    fn open_sibling(&self, file: &Path, extension: &str) -> Option<OpenFile> {
         let mut name = file.as_os_str().to_owned();
         name.push(extension);
-        let sibling = Path::new(&name).canonicalize();
-        sibling.is_ok_and(|sibling| sibling.is_file() && sibling.starts_with(&self.root))
+        let sibling = Path::new(&name).canonicalize().ok()?;
+        if self.is_in_cgi_directory(&sibling) && looks_like_script(&sibling) {
+            return None;
+        }
+        self.open(sibling).ok()
     }
 }
 
