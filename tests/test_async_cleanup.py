@@ -7,7 +7,7 @@ import pytest
 from async_support import Serve, coroutine, make_serve
 from conftest import Server, StartServer, WriteHandler
 from usage import Usage, wait_for_usage
-from wire import CLOSE, TEXT, Client, Frame
+from wire import BINARY, CLOSE, PING, TEXT, Client, Frame, encode_frame
 
 CATCHING = "import os, signal\nfrom pywebsocket3 import msgutil, stream\n"
 
@@ -20,6 +20,8 @@ class Lent:
         await asyncio.sleep(0.05)
         print("given back", flush=True)
 """
+
+WAITS = "await asyncio.Event().wait()"
 
 SAVES = "await asyncio.sleep(0.05)\nawait asyncio.sleep(0.05)\nprint('saved', flush=True)"
 
@@ -156,6 +158,55 @@ class TestBefore:
             assert client.read_frame() == Frame(TEXT, b"ready")
         server.out.wait_for("saved")
         server.log.wait_for("Handler of /waits was cancelled: its client has gone")
+
+    @pytest.mark.parametrize("way", ["end", "reset"])
+    @pytest.mark.parametrize(
+        "unread",
+        [
+            encode_frame(TEXT, b"text")[:4],
+            encode_frame(TEXT, b"text", fin=False),
+            encode_frame(TEXT, b"text", fin=False) + encode_frame(PING) + encode_frame(0, b"x")[:1],
+            encode_frame(BINARY, bytes(100_000))[:-1],
+        ],
+        ids=["4 bytes", "fragment", "2 fragments", "100 kB"],
+    )
+    def test_half_a_message_keeps_no_handler(self, serve: Serve, way: str, unread: bytes) -> None:
+        server = serve(waits=coroutine("await ws.send_message('ready')\n" + WAITS))
+        with server.connect() as client:
+            client.handshake("/waits")
+            assert client.read_frame() == Frame(TEXT, b"ready")
+            client.send(unread)
+            leave(client, way)
+        server.log.wait_for("Handler of /waits was cancelled: its client has gone")
+
+    def test_a_message_is_received_although_its_sender_has_gone(self, serve: Serve) -> None:
+        lines = "await ws.send_message('ready')\nfor _ in range(50):\n"
+        lines += "    await asyncio.sleep(0.01)\n"
+        lines += "print(await ws.receive_message(), flush=True)"
+        server = serve(works=coroutine(lines))
+        with server.connect() as client:
+            client.handshake("/works")
+            assert client.read_frame() == Frame(TEXT, b"ready")
+            client.send_frame(TEXT, b"last words")
+        server.out.wait_for("last words")
+
+    def test_nobody_waits_for_the_answer_after_a_reset(self, serve: Serve) -> None:
+        server = serve(waits=coroutine("await ws.send_message('ready')\n" + WAITS))
+        with server.connect() as client:
+            client.handshake("/waits")
+            assert client.read_frame() == Frame(TEXT, b"ready")
+            client.send_frame(TEXT, b"unread")
+            client.reset()
+        server.log.wait_for("Handler of /waits was cancelled: its client has gone")
+
+    def test_a_cut_connection_keeps_no_handler(self, serve: Serve) -> None:
+        lines = "await ws.send_message('ready')\n" + WAITS
+        server = serve("--idle-timeout", "0.3", waits=coroutine(lines))
+        with server.connect() as client:
+            client.handshake("/waits")
+            assert client.read_frame() == Frame(TEXT, b"ready")
+            client.send_frame(TEXT, b"unread")
+            server.log.wait_for("Handler of /waits was cancelled")
 
     def test_what_is_no_end_leaves_the_watch_as_it_was(self, serve: Serve) -> None:
         lines = (

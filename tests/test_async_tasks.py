@@ -305,3 +305,36 @@ class TestCancellation:
             assert client.read_frame() == Frame(TEXT, b"ready")
             server.send_signal(signal.SIGTERM)
             assert server.wait() == 0
+
+
+class TestTasksThatNobodyAwaits:
+    COLLECTS = "import gc\ngc.collect()\nawait ws.send_message('collected')"
+
+    @pytest.mark.parametrize("sends", ["", "async with asyncio.TaskGroup() as g: "])
+    def test_their_client_has_gone(self, serve: Serve, sends: str) -> None:
+        call = "g.create_task(ws.send_message('x'))" if sends else "await ws.send_message('x')"
+        lines = (
+            "async def push():\n    try:\n        while True:\n"
+            "            await asyncio.sleep(0.001)\n"
+            f"            {sends}{call}\n    finally:\n        print('over', flush=True)\n"
+            "asyncio.create_task(push())\nasync for message in ws: pass"
+        )
+        server = serve(pushes=coroutine(lines), collects=coroutine(self.COLLECTS))
+        with server.connect() as client:
+            client.handshake("/pushes")
+            client.reset()
+        server.out.wait_for("over")
+        with server.connect() as client:
+            client.handshake("/collects")
+            assert client.read_frame() == Frame(TEXT, b"collected")
+            client.send_close()
+            client.read_to_end()
+        assert "never retrieved" not in "\n".join(server.log.lines)
+
+    def test_what_else_they_raise_is_told(self, serve: Serve) -> None:
+        lines = "async def fail(): raise KeyError('mine')\nasyncio.create_task(fail())"
+        server = serve(fails=coroutine(lines), collects=coroutine(self.COLLECTS))
+        for path in ("/fails", "/collects"):
+            with server.connect() as client:
+                client.handshake(path)
+        server.log.wait_for("KeyError: 'mine'")

@@ -5,6 +5,7 @@
 //! only by a write to an event descriptor, and wakes up once more for that. With one busy
 //! connection, that would be two more system calls for each message.
 
+mod slot;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -21,7 +22,10 @@ use std::{
 use mio::{unix::SourceFd, Events, Interest, Poll, Token};
 
 pub use self::token::ReactorToken;
-use self::wake_up::WakeUp;
+use self::{
+    slot::{PeerEnd, Slot},
+    wake_up::WakeUp,
+};
 use super::byte_stream::{ByteStream, Change, ReadinessListener, ReadinessSource};
 use crate::locks::lock;
 
@@ -45,22 +49,6 @@ pub struct Reactor {
     free: Vec<u32>,
     is_outside_readable: bool,
     remote: Arc<Remote>,
-}
-
-/// The state of one socket.
-#[derive(Debug, Default)]
-struct Slot {
-    /// Distinguishes this socket from earlier ones in the same slot, for which an event may still
-    /// arrive.
-    generation: u32,
-    readable: bool,
-    writable: bool,
-    /// The kernel will send no further event, so the caller must read to the end.
-    ended: bool,
-    reader: Option<CallerId>,
-    writer: Option<CallerId>,
-    /// The caller to wake when the peer has gone.
-    watcher: Option<CallerId>,
 }
 
 /// A connection's place in a reactor. Dropping it frees the place.
@@ -230,7 +218,7 @@ impl Reactor {
 
     /// Whether there may be something to read.
     pub fn is_readable(&self, token: ReactorToken) -> bool {
-        self.slot(token).is_none_or(|slot| slot.readable || slot.ended)
+        self.slot(token).is_none_or(|slot| slot.readable || slot.has_ended())
     }
 
     /// Notes that everything was read, so that the socket is not readable before the next event.
@@ -244,7 +232,7 @@ impl Reactor {
     /// may be something already. A caller that was registered before is woken at once.
     pub fn wake_reader(&mut self, token: ReactorToken, caller: CallerId) -> bool {
         let Some(slot) = self.slot_mut(token) else { return false };
-        if slot.readable || slot.ended {
+        if slot.readable || slot.has_ended() {
             return false;
         }
         let before = slot.reader.replace(caller).filter(|before| *before != caller);
@@ -270,7 +258,7 @@ impl Reactor {
     /// breaks.
     pub fn watch_end(&mut self, token: ReactorToken, caller: CallerId) {
         let Some(slot) = self.slot_mut(token) else { return };
-        if slot.ended {
+        if slot.has_ended() {
             self.remote.tell(|told| told.woken.push(caller));
         } else {
             slot.watcher = Some(caller);
@@ -279,7 +267,12 @@ impl Reactor {
 
     /// Whether the peer has closed its direction, or the connection is broken.
     pub fn has_ended(&self, token: ReactorToken) -> bool {
-        self.slot(token).is_none_or(|slot| slot.ended)
+        self.slot(token).is_none_or(Slot::has_ended)
+    }
+
+    /// Whether the connection is known to be broken, so that nobody will read what is sent.
+    pub fn is_broken(&self, token: ReactorToken) -> bool {
+        self.slot(token).is_none_or(|slot| slot.peer_end == PeerEnd::Broken)
     }
 
     /// Ends waits also when a descriptor becomes readable that is not a connection's. It is reported
@@ -345,11 +338,15 @@ impl Reactor {
             // half-closed by the peer: reading finds the end, writing still works; the others end
             // both
             let ended = event.is_error() || event.is_write_closed();
-            slot.ended |= ended || event.is_read_closed();
-            if slot.ended {
+            if event.is_error() {
+                slot.peer_end = PeerEnd::Broken;
+            } else if ended || event.is_read_closed() {
+                slot.peer_end = slot.peer_end.max(PeerEnd::Ended);
+            }
+            if slot.has_ended() {
                 woken.extend(slot.watcher.take());
             }
-            if event.is_readable() || slot.ended {
+            if event.is_readable() || slot.has_ended() {
                 slot.readable = true;
                 woken.extend(slot.reader.take());
             }
@@ -372,7 +369,7 @@ impl Reactor {
         for (token, change) in told.changes {
             let Some(slot) = self.slot_mut(token) else { continue };
             if change.ended {
-                slot.ended = true;
+                slot.peer_end = slot.peer_end.max(PeerEnd::Ended);
                 woken.extend(slot.watcher.take());
             }
             if change.readable || change.ended {

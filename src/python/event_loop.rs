@@ -222,10 +222,16 @@ impl EventLoop {
         token: ReactorToken,
         transport: &Transport,
     ) -> PyResult<()> {
-        let has_ended = self.0.reactor().has_ended(token);
-        let may_be_done = has_ended || transport.closing().is_going_away();
-        if !may_be_done || !transport.is_peer_done(has_ended) {
-            return Ok(());
+        let (has_ended, is_broken) = {
+            let reactor = self.0.reactor();
+            (reactor.has_ended(token), reactor.is_broken(token))
+        };
+        // nobody is left to answer what may be unread of a connection that is broken or was cut
+        if !is_broken && !transport.closing().is_cut() {
+            let may_be_done = has_ended || transport.closing().is_going_away();
+            if !may_be_done || !transport.is_peer_done(has_ended) {
+                return Ok(());
+            }
         }
         let on_end = self.0.with(token, |entry| {
             entry.has_missed = entry.turns > 0;

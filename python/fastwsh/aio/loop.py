@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from fastwsh import _core, coroutines, tracing
+from fastwsh import _core, coroutines, groups, tracing
 from fastwsh.aio import stalls
 from fastwsh.aio.selector import ReportingSelector, new_selector
 from fastwsh.aio.session import Session
+from fastwsh.pywebsocket.stream import ConnectionTerminatedException
 
 __all__ = ["CANCEL_SECONDS", "CallersLoop", "EventLoopThread", "HandlerLoop"]
 
@@ -107,6 +108,7 @@ class EventLoopThread(HandlerLoop):
         loop, self._selector = _new_loop(kind)
         if clock is not None and kind == coroutines.ASYNCIO:
             loop.time = clock  # type: ignore[method-assign]
+        loop.set_exception_handler(_report)
         super().__init__(loop)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="fastwsh-loop", daemon=True)
@@ -147,6 +149,20 @@ class EventLoopThread(HandlerLoop):
                 self._loop.remove_reader(self.native.fileno())
             self.native.end()
             self._loop.close()
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio reports, unless a task has ended because its client has gone.
+
+    That is nobody's mistake, no more than in the handler itself.
+    """
+    error = context.get("exception")
+    if isinstance(error, BaseException) and groups.all_are(
+        error, lambda leaf: isinstance(leaf, ConnectionTerminatedException)
+    ):
+        _LOGGER.debug("%s: %s", context.get("message"), error)
+    else:
+        loop.default_exception_handler(context)
 
 
 class CallersLoop(HandlerLoop):

@@ -1,6 +1,11 @@
 //! The reactor over simulated streams and real sockets.
 
-use std::{io::Write as _, os::unix::net::UnixStream, thread};
+use std::{
+    io::Write as _,
+    net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    thread,
+};
 
 use super::*;
 use crate::connection::{
@@ -83,6 +88,30 @@ fn a_socket_wakes_its_reader_and_its_writer_and_tells_of_the_end() {
     assert!(reactor.is_readable(token), "the caller must read to the end");
     reactor.watch_end(token, 4);
     assert_eq!(poll(&mut reactor, NO_TIME), [4], "it has ended already");
+}
+
+#[test]
+fn only_a_reset_breaks_a_connection() {
+    for resets in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let peers = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (ours, _) = listener.accept().expect("accepted");
+        ours.set_nonblocking(true).expect("ours");
+        let socket = PlainSocket::new(ours.into(), None);
+        let mut reactor = Reactor::new().expect("descriptors");
+        let registration = reactor.register(&socket).expect("watched");
+        let token = registration.token();
+        assert!(!reactor.is_broken(token));
+        if resets {
+            let at_once = Some(Duration::ZERO);
+            rustix::net::sockopt::set_socket_linger(&peers, at_once).expect("lingers");
+        }
+        drop(peers);
+        while !reactor.has_ended(token) {
+            poll(&mut reactor, None);
+        }
+        assert_eq!(reactor.is_broken(token), resets);
+    }
 }
 
 #[test]

@@ -77,11 +77,17 @@ impl Transport {
     pub fn is_peer_done(&self, has_ended: bool) -> bool {
         let Some(mut half) = self.try_receive_half() else { return false };
         let inbound = half.inbound();
-        if inbound.bytes().is_empty() {
-            // after an error there is nothing more to read, so it needs no handling
-            let _ = inbound.fill(Wait::Never);
-        }
-        match Ahead::of(inbound.bytes()) {
+        // A peer that has ended can have no more on the way than the kernel holds: see whether the
+        // rest of a message is there. At the end, and after an error, there is nothing to read, which
+        // needs no handling.
+        let ahead = loop {
+            let ahead = Ahead::of(inbound.bytes());
+            let may_be_more = ahead == Ahead::Nothing && (has_ended || inbound.bytes().is_empty());
+            if !may_be_more || !inbound.fill(Wait::Never).is_ok_and(|count| count > 0) {
+                break ahead;
+            }
+        };
+        match ahead {
             Ahead::Message => false,
             Ahead::Close => has_ended || self.closing().is_going_away(),
             Ahead::Nothing => has_ended,

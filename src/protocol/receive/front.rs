@@ -55,11 +55,11 @@ impl Front {
 /// What a receiver will receive first, ignoring pings and pongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ahead {
-    /// Nothing yet.
+    /// Nothing yet, or the beginning of a message.
     Nothing,
     /// A close frame (RFC 6455 5.5.1).
     Close,
-    /// Data, or a frame that breaks a rule.
+    /// A message, or a frame that breaks a rule.
     Message,
 }
 
@@ -71,7 +71,18 @@ impl Ahead {
                 Front::Control { length, .. } => input = &input[length..],
                 Front::Unfinished => return Self::Nothing,
                 Front::Other if input.first() == Some(&0x88) => return Self::Close,
-                Front::Other => return Self::Message,
+                Front::Other => match FrameHeader::decode(input, true) {
+                    Ok(Decoded::Header(header, used)) if !header.opcode.is_control() => {
+                        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+                        let Some(rest) = input[used..].get(length..) else { return Self::Nothing };
+                        if header.fin {
+                            return Self::Message;
+                        }
+                        input = rest;
+                    }
+                    Ok(Decoded::Short(_)) => return Self::Nothing,
+                    _ => return Self::Message,
+                },
             }
         }
     }
@@ -119,5 +130,17 @@ mod tests {
         assert_eq!(Ahead::of(&[&ping[..], &frame(0x81, b"x")].concat()), Ahead::Message);
         // a reserved opcode
         assert_eq!(Ahead::of(&frame(0x83, b"")), Ahead::Message);
+        assert_eq!(Ahead::of(b"\x81\x01x"), Ahead::Message, "not masked");
+    }
+
+    #[test]
+    fn half_a_message_is_nothing() {
+        let fragments = [frame(0x01, b"a"), frame(0x89, b"p"), frame(0x80, b"bc")].concat();
+        for end in 0..fragments.len() {
+            assert_eq!(Ahead::of(&fragments[..end]), Ahead::Nothing, "{end} bytes");
+        }
+        assert_eq!(Ahead::of(&fragments), Ahead::Message);
+        assert_eq!(Ahead::of(b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x"), Ahead::Message);
+        assert_eq!(Ahead::of(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x"), Ahead::Nothing);
     }
 }
