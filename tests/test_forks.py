@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
+from conftest import ALL_WAYS, BOTH_WAYS, Server, StartServer, WriteHandler
 from wire import DEADLINE_SECONDS, TEXT, Client
 from workers_support import wait_until
 
@@ -227,6 +227,107 @@ def web_socket_transfer_data(request):
     assert topics.publish("a", "from the parent") == 1
     request.ws_stream.receive_message()
 """
+
+
+# Children that leave the handler instead of the process, and what each must end with.
+LEAVING = [
+    ("return", 0),
+    ("raise SystemExit", 0),
+    ("raise SystemExit(3)", 3),
+    ("raise SystemExit('told')", 1),
+    ("raise KeyError('told')", 1),
+    ("raise handshake.AbortedByUserException('told')", 1),
+]
+
+
+@ALL_WAYS
+def test_a_child_ends_with_its_handler(
+    start_server: StartServer, write_handler: WriteHandler, concurrency: str
+):
+    cases = "".join(f"    if case == {n}: {line}\n" for n, (line, _) in enumerate(LEAVING))
+    kind = "async def" if concurrency == "loop" else "def"
+    awaits = "await " if concurrency == "loop" else ""
+    source = f"""\
+import os
+from pywebsocket3 import handshake
+def web_socket_do_extra_handshake(request):
+    pass
+{kind} child(case):
+{cases}
+{kind} web_socket_transfer_data(request):
+    for case in range({len(LEAVING)}):
+        process = os.fork()
+        if not process:
+            return {awaits}child(case)
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        {awaits}request.ws_stream.send_message(str(status))
+    {awaits}request.ws_stream.receive_message()
+"""
+    (path := write_handler("leaves", "pass")).write_text(source, encoding="ascii")
+    server = start_server(*HANDLERS)
+    with server.connect() as client, server.connect() as other:
+        client.handshake(f"/{path.name.removesuffix('_wsh.py')}")
+        assert [client.read_frame().payload for _ in LEAVING] == [
+            str(status).encode() for _, status in LEAVING
+        ]
+        client.send_close(1001)
+        assert client.read_frame().close_code == 1000
+        other.handshake("/leaves")
+        assert other.read_frame().payload == b"0"
+    for text in ("told", "KeyError: 'told'"):
+        server.log.wait_for(text)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("hook", ["do_extra_handshake", "passive_closing_handshake"])
+def test_a_child_of_another_hook_ends_with_it(
+    start_server: StartServer, write_handler: WriteHandler, hook: str
+):
+    source = f"""\
+import os
+def forked():
+    process = os.fork()
+    if process:
+        print("status", os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+def web_socket_do_extra_handshake(request):
+    {"forked()" if hook == "do_extra_handshake" else "pass"}
+def web_socket_transfer_data(request):
+    request.ws_stream.receive_message()
+def web_socket_passive_closing_handshake(request):
+    {"forked()" if hook == "passive_closing_handshake" else "pass"}
+    return 4000, "mine"
+"""
+    write_handler("hooks", source)
+    server = start_server(*HANDLERS)
+    with server.connect() as client:
+        client.handshake("/hooks")
+        client.send_close()
+        assert client.read_frame().close_code == 4000
+        assert client.read_to_end() == b""
+    server.out.wait_for("status 0")
+
+
+@ALL_WAYS
+def test_a_child_of_multiprocessing_ends_well(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler(
+        "works",
+        "import multiprocessing, operator\n"
+        "def web_socket_do_extra_handshake(request): pass\n"
+        "def web_socket_transfer_data(request):\n"
+        "    here = multiprocessing.get_context('fork')\n"
+        "    queue = here.Queue()\n"
+        "    for target, argument in ((operator.neg, 1), (queue.put, 2)):\n"
+        "        child = here.Process(target=target, args=(argument,))\n"
+        "        child.start()\n"
+        "        child.join(20)\n"
+        "        request.ws_stream.send_message(str(child.exitcode))\n",
+    )
+    server = start_server(*HANDLERS)
+    with server.connect() as client:
+        client.handshake("/works")
+        assert [client.read_frame().payload for _ in range(2)] == [b"0", b"0"]
 
 
 @BOTH_WAYS

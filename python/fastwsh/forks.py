@@ -9,12 +9,20 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
-__all__ = ["close_in_children", "duplicate", "forget_in_children", "own_signals"]
+__all__ = [
+    "close_in_children",
+    "duplicate",
+    "ending_child",
+    "forget_in_children",
+    "own_signals",
+]
 
 
 class _Forgetful(Protocol):
@@ -53,6 +61,61 @@ def own_signals(former: Mapping[signal.Signals, Any]) -> None:
     _own_signals.update(former)
 
 
+class ending_child:  # noqa: N801 (reads as a function)
+    """End a process that a handler has forked where its handler ends, by return or exception.
+
+    What comes behind belongs to the server: the close frame, the connection's end, and other
+    handlers of the same thread. The child must do none of it, and the parent does all of it.
+    """
+
+    __slots__ = ("_process",)
+
+    def __enter__(self) -> None:
+        self._process = os.getpid()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if os.getpid() != self._process:
+            _end(error)
+
+
+def _end(error: BaseException | None) -> NoReturn:
+    """End this process at once, as Python ends a program that raises `error` or returns."""
+    status = 0
+    if isinstance(error, SystemExit):
+        if isinstance(error.code, int):
+            status = error.code & 0xFF
+        elif error.code is not None:
+            _write(str(error.code))
+            status = 1
+    elif error is not None:
+        _write("".join(traceback.format_exception(error)))
+        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)
+
+
+def _write(text: str) -> None:
+    with contextlib.suppress(Exception):
+        sys.stderr.write(f"{text.rstrip()}\n")
+
+
+def _make_main_thread() -> None:
+    """Make the thread that has forked the main thread of the child, as later Pythons do.
+
+    Python knows a thread of the native server as a dummy, for which `threading._shutdown` of
+    CPython 3.11 fails; every child of `multiprocessing` would end with status 1.
+    """
+    thread = threading.current_thread()
+    set_lock = getattr(thread, "_set_tstate_lock", None)
+    if isinstance(thread, threading._DummyThread) and set_lock is not None:
+        thread.__class__ = threading._MainThread  # type: ignore[attr-defined]
+        thread._name = "MainThread"  # type: ignore[attr-defined]
+        thread._daemonic = False  # type: ignore[attr-defined]
+        set_lock()
+
+
 def _identity(descriptor: int) -> tuple[int, int]:
     status = os.fstat(descriptor)
     return status.st_dev, status.st_ino
@@ -69,6 +132,7 @@ def _release_signals() -> None:
 
 
 def _begin_child() -> None:
+    _make_main_thread()
     for number, handler in _own_signals.items():
         signal.signal(number, handler)
     _own_signals.clear()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import coroutines, loader
+from fastwsh import coroutines, forks, loader
 from fastwsh.config import ConfigError
 from fastwsh.loader import HandlerSuite as _HandlerSuite
 from fastwsh.paths import is_inside, named_resource
@@ -225,7 +225,8 @@ class Dispatcher:
             if suite.opens_async:
                 self._run_coroutine(suite.do_extra_handshake(request))
             else:
-                coroutines.refuse(suite.do_extra_handshake(request))
+                with forks.ending_child():
+                    coroutines.refuse(suite.do_extra_handshake(request))
         except Exception as error:
             raise judging.refusal(self._logger, request, error) from error
 
@@ -235,7 +236,8 @@ class Dispatcher:
         if not suite.is_async:
             raise _replaced(request)
         try:
-            await coroutines.call(suite.do_extra_handshake, request)
+            with forks.ending_child():
+                await coroutines.call(suite.do_extra_handshake, request)
         except Exception as error:
             raise judging.refusal(self._logger, request, error) from error
 
@@ -261,7 +263,8 @@ class Dispatcher:
                 "fastwsh's own server can run"
             )
         try:
-            coroutines.refuse(suite.transfer_data(request))
+            with forks.ending_child():
+                coroutines.refuse(suite.transfer_data(request))
             if not request.server_terminated:
                 request.ws_stream.close_connection()
         except Exception as error:
@@ -275,7 +278,8 @@ class Dispatcher:
     async def transfer_data_async(self, request: Any) -> None:
         """Do the same for a handler that is a coroutine function."""
         try:
-            await self._handler(request).transfer_data(request)
+            with forks.ending_child():
+                await self._handler(request).transfer_data(request)
             if not request.server_terminated:
                 await request.ws_stream.close_connection()
         except Exception as error:
@@ -291,7 +295,8 @@ class Dispatcher:
         suite = self._find(request)
         if suite is None:
             return loader.default_passive_closing_handshake(request)
-        return suite.passive_closing_handshake(request)
+        with forks.ending_child():
+            return suite.passive_closing_handshake(request)
 
     def _handler(self, request: Any) -> Any:
         suite = self._find(request)
