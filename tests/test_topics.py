@@ -305,6 +305,9 @@ def web_socket_do_extra_handshake(request):
     pass
 def web_socket_transfer_data(request):
     while (text := request.ws_stream.receive_message()) is not None:
+        if text == "subscribers":
+            request.ws_stream.send_message(str(topics.subscribers("a")))
+            continue
         threads, first, end, size = json.loads(text)
         def publish(thread):
             for number in range(first, end):
@@ -345,6 +348,10 @@ def test_a_thousand_get_what_several_threads_publish_in_their_order(start_server
             client.send_request("/waits")
         for client in clients:
             assert client.read_response().status == 101
+        # a subscription begins when the answer has left, which its client may have read already
+        publisher.send_frame(TEXT, b"subscribers")
+        while publisher.read_frame().payload != b"1000":
+            publisher.send_frame(TEXT, b"subscribers")
         publish(publisher, 4, range(5))
         for client in clients:
             seen = [client.read_frame().payload.split() for _ in range(20)]
