@@ -7,10 +7,10 @@
 A wheel is for every CPython from 3.11 on. `--interpreter python3.14t` builds those for a
 free-threaded one, which need not be here.
 
-Needs maturin, ziglang, auditwheel and abi3audit (all on PyPI), and the standard library of a
-target: `rustup target add TARGET`, or see check_systems.py. A target without it is left out. zig is
-the compiler and linker, so that the wheels run with old versions of glibc and musl. The workflow
-`wheels` builds for more systems.
+Needs maturin, ziglang, auditwheel and abi3audit (all on PyPI), advzip (advancecomp of Debian and
+Homebrew), and the standard library of a target: `rustup target add TARGET`, or see
+check_systems.py. A target without it is left out. zig is the compiler and linker, so that the
+wheels run with old versions of glibc and musl. The workflow `wheels` builds for more systems.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import argparse
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,7 @@ def main() -> int:
     """Build and check."""
     parser = argparse.ArgumentParser(description="Build wheels for this machine, and check them.")
     parser.add_argument("--check", metavar="FOLDER", type=Path, help="check the wheels in a folder")
+    parser.add_argument("--pack", action="store_true", help="make them smaller before the check")
     parser.add_argument("--interpreter", metavar="NAME", help="build for this CPython alone")
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="all if none is given")
     arguments = parser.parse_args()
@@ -73,7 +75,10 @@ def main() -> int:
     if not wheels:
         print(f"wheels.py: {folder} has no wheel", file=sys.stderr)
         return 1
-    faults = [f"{wheel.name}: {fault}" for wheel in wheels for fault in check(wheel)]
+    faults = []
+    for wheel in wheels:
+        found = pack(wheel) if arguments.pack or arguments.check is None else []
+        faults += [f"{wheel.name}: {fault}" for fault in found + check(wheel)]
     for wheel in wheels:
         print(f"checked  {wheel.stat().st_size / (1 << 20):.2f} MiB  {wheel.name}")
     print("".join(f"fault    {fault}\n" for fault in faults), end="")
@@ -106,7 +111,12 @@ def build(target: str, interpreter: str | None, folder: Path, scratch: Path) -> 
     }
     if source:
         flags.append(f"--remap-path-prefix={check_systems.sysroot(rustc) / SOURCE}=/rustc/std")
-        environ |= {"CARGO_UNSTABLE_BUILD_STD": "std,panic_unwind", "RUSTC_BOOTSTRAP": "1"}
+        environ |= {
+            "CARGO_UNSTABLE_BUILD_STD": "std,panic_unwind",
+            # without backtraces, for which a wheel has no symbols
+            "CARGO_UNSTABLE_BUILD_STD_FEATURES": "panic-unwind",
+            "RUSTC_BOOTSTRAP": "1",
+        }
     environ["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(flags)
     command = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--zig"]
     command += ["--target", target, "--compatibility", TARGETS[target], "--out", str(folder)]
@@ -114,6 +124,16 @@ def build(target: str, interpreter: str | None, folder: Path, scratch: Path) -> 
     if interpreter is not None:
         command += ["--interpreter", interpreter]
     return subprocess.run(command, check=False, cwd=ROOT, env=environ).returncode == 0
+
+
+def pack(wheel: Path) -> list[str]:
+    """Compress the files of a wheel anew, which takes a minute; return what went wrong."""
+    advzip = shutil.which("advzip")
+    if advzip is None:
+        return ["not packed, as advzip is missing: install advancecomp"]
+    command = [advzip, "--recompress", "--shrink-insane", "--quiet", str(wheel)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return [f"advzip: {done.stdout}{done.stderr}".strip()] if done.returncode else []
 
 
 def check(wheel: Path) -> list[str]:

@@ -80,6 +80,28 @@ def test_a_checker_that_is_missing_is_a_fault(tmp_path, monkeypatch):
     assert len(wheels.check(wheel(tmp_path, name))) == 2
 
 
+@pytest.mark.parametrize(("missing", "status"), [(True, 0), (False, 0), (False, 1)])
+def test_a_wheel_is_packed_and_a_fault_of_that_is_told(tmp_path, monkeypatch, missing, status):
+    import wheels
+
+    path = wheel(tmp_path, "fastwsh-1.0-cp314-cp314-macosx_11_0_arm64.whl")
+    calls = []
+
+    def run(command, **options):
+        calls.append(command)
+        return subprocess.CompletedProcess(command, status, "", "disk is full")
+
+    monkeypatch.setattr(wheels.shutil, "which", lambda name: None if missing else f"/{name}")
+    monkeypatch.setattr(wheels.subprocess, "run", run)
+    told = "".join(wheels.pack(path))
+    if missing:
+        assert (calls, told) == ([], "not packed, as advzip is missing: install advancecomp")
+    else:
+        [command] = calls
+        assert (command[0], command[-1]) == ("/advzip", str(path))
+        assert told == ("advzip: disk is full" if status else "")
+
+
 def test_a_folder_without_wheels_is_a_fault(tmp_path):
     command = [sys.executable, str(RELEASE / "wheels.py"), "--check", str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
