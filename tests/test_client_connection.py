@@ -379,3 +379,22 @@ def test_handlers_may_be_clients(
             client.send(message)
         received = [client.recv(DEADLINE_SECONDS) for _ in range(3)]
     assert received == ["one", "two", "no message came within 0.01 s"]
+
+
+def test_each_frame_has_a_masking_key_of_its_own() -> None:
+    """RFC 6455 5.3: one that cannot be guessed, so none comes again."""
+    count = 300
+    keys: list[bytes] = []
+
+    def peer(peer: Peer) -> None:
+        peer.answer()
+        # opcode and length, key, four masked bytes
+        keys.extend(peer.read(10)[2:6] for _ in range(count))
+
+    for _ in range(2):
+        with serving(peer) as url, connect(url) as connection:
+            for _ in range(count):
+                connection.send("text")
+    # two of so few random keys are the same once in some 20,000 runs, and three pairs never
+    assert len(set(keys)) >= len(keys) - 2
+    assert bytes(4) not in keys

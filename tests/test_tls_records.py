@@ -10,7 +10,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,18 @@ class Records:
                 self._tls.write(data[:size])
             data = data[size:]
 
-    def send(self) -> None:
+    def take(self) -> bytes:
+        """Return what waits for `send`."""
         with self._lock:
-            data = self._outgoing.read()
-        self._socket.sendall(data)
+            return self._outgoing.read()
+
+    def send(self, data: bytes | None = None) -> None:
+        self._socket.sendall(self.take() if data is None else data)
+
+    def end_writing(self) -> None:
+        """Put `close_notify` behind what waits for `send`."""
+        with self._lock, suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
 
     def read(self) -> bytes:
         while True:
@@ -199,6 +208,44 @@ class TestServer:
             if chance.random() < 0.2:
                 records.send()
         records.send()
+
+    def test_records_that_come_in_parts(self, port: int, certificate: tuple[Path, trustme.CA]):
+        """What is left behind a message is read when the rest has come, and not before."""
+        with opened(port, certificate[1]) as other, opened(port, certificate[1]) as records:
+
+            def look() -> None:
+                """Let the server find out that there is nothing more to read."""
+                other.write(encode_frame(1, b"x"), lambda: 16384)
+                other.send()
+                assert other.read_exactly(3) == encode_frame(1, b"x", mask=None)
+
+            whole = [encode_frame(1, b"first"), encode_frame(1, b"second")]
+            echoed = encode_frame(1, b"first", mask=None) + encode_frame(1, b"second", mask=None)
+            for size in (4, 16384):
+                cut, length = 0, 1
+                while cut < length:
+                    for frame in whole:
+                        records.write(frame, partial(int, size))
+                    data = records.take()
+                    length = len(data)
+                    for part in (data[:cut], data[cut:]):
+                        records.send(part)
+                        look()
+                    assert records.read_exactly(len(echoed)) == echoed
+                    # the many cuts of small records are like each other
+                    cut += 1 if size > 4 else 5
+
+    def test_the_end_comes_with_the_last_message(
+        self, port: int, certificate: tuple[Path, trustme.CA]
+    ):
+        with opened(port, certificate[1]), opened(port, certificate[1]) as records:
+            records.write(encode_frame(1, b"last"), lambda: 16384)
+            records.end_writing()
+            # TCP goes on, so that only `close_notify` tells of the end
+            records.send()
+            assert records.read_exactly(6) == encode_frame(1, b"last", mask=None)
+            with suppress(ssl.SSLZeroReturnError, ssl.SSLSyscallError, ConnectionError):
+                assert records.read() == b""
 
     def test_raw_reads(
         self,

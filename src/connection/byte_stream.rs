@@ -102,7 +102,9 @@ pub trait ByteStream: fmt::Debug + Send + Sync {
     /// Whether bytes that count as sent are still waiting for room.
     fn has_unsent(&self) -> bool;
 
-    /// Whether the stream may hold received bytes of which its [`ReadinessSource`] says nothing.
+    /// Whether the stream may hold received bytes of which its [`ReadinessSource`] says nothing. After
+    /// a call that has received less than there was room for, also whether that does not prove that
+    /// nothing is left to read.
     fn buffers_input(&self) -> bool;
 
     /// The address of the other end, which may be that of a proxy; `None` if it has none.

@@ -277,7 +277,7 @@ impl Inbound {
 }
 
 /// Tells the parker if a read has emptied the socket: it found less than there was room for. With
-/// TLS a short read does not prove that.
+/// TLS that alone does not prove it.
 fn note_drained(
     result: &io::Result<usize>,
     room: usize,

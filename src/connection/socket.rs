@@ -207,7 +207,7 @@ impl ByteStream for TlsSocket {
     }
 
     fn buffers_input(&self) -> bool {
-        true
+        self.tls.may_have_more()
     }
 
     fn peer(&self) -> Option<SocketAddr> {

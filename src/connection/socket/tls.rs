@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, BufRead, IoSlice, Write},
-    sync::Mutex,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Mutex,
+    },
 };
 
 use rustls::Connection;
@@ -29,6 +32,9 @@ pub(super) struct Tls {
     wire: Mutex<Vec<u8>>,
     /// Received bytes that are not decrypted yet. Only one reader at a time uses them.
     records: Mutex<Vec<u8>>,
+    /// Whether the last call of `receive` has found the socket empty, and left nothing here. The
+    /// reader writes it.
+    is_drained: AtomicBool,
 }
 
 impl Tls {
@@ -38,7 +44,15 @@ impl Tls {
             connection: Mutex::new(Box::new(connection)),
             wire: Mutex::default(),
             records: Mutex::default(),
+            // the handshake may have read more
+            is_drained: AtomicBool::new(false),
         }
+    }
+
+    /// Whether there may be something to read although the socket has told of nothing new since the
+    /// last call of `receive`.
+    pub(super) fn may_have_more(&self) -> bool {
+        !self.is_drained.load(Ordering::Relaxed)
     }
 
     /// Whether records are waiting for room in the kernel.
@@ -69,6 +83,9 @@ impl Tls {
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> io::Result<usize> {
         let mut records = lock(&self.records);
+        self.is_drained.store(false, Ordering::Relaxed);
+        // only a read of this call proves it: the socket may have told of more since the last one
+        let mut is_socket_empty = false;
         loop {
             let mut connection = lock(&self.connection);
             let mut read = take_plain(&mut connection, take);
@@ -79,6 +96,7 @@ impl Tls {
                 read = decrypted.and_then(|()| take_plain(&mut connection, take));
             }
             let owes = connection.wants_write();
+            let leaves_nothing = records.is_empty() && !has_plain_or_end(&mut connection);
             drop(connection);
             if owes {
                 // if the peer has broken the rules of TLS, rustls has an alert to send
@@ -89,15 +107,25 @@ impl Tls {
                 // many peers end TCP without `close_notify`; for us that is the end of the stream
                 // as well
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-                other => return other,
+                other => {
+                    self.is_drained.store(is_socket_empty && leaves_nothing, Ordering::Relaxed);
+                    return other;
+                }
             }
             records.reserve_exact(17 * 1024);
+            let room = records.capacity() - records.len();
             let received = socket.receive(&mut records, mode);
             if !matches!(received, Ok(1..)) {
                 *records = Vec::new();
             }
-            if received? == 0 {
-                return Ok(0);
+            match received {
+                Ok(0) => return Ok(0),
+                Ok(count) => is_socket_empty = count < room,
+                Err(error) => {
+                    let is_drained = error.kind() == io::ErrorKind::WouldBlock;
+                    self.is_drained.store(is_drained, Ordering::Relaxed);
+                    return Err(error);
+                }
             }
         }
     }
@@ -217,6 +245,12 @@ fn take_plain(
     let count = if plain.is_empty() { 0 } else { take(plain) };
     reader.consume(count);
     Ok(count)
+}
+
+/// Whether a read would find plain text, or the end of the peer's direction.
+fn has_plain_or_end(connection: &mut Connection) -> bool {
+    let found = connection.reader().fill_buf().map(drop);
+    !matches!(found, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Decrypts records until there is plain text, or no complete record is left.
