@@ -5,6 +5,7 @@
 //! only by a write to an event descriptor, and wakes up once more for that. With one busy
 //! connection, that would be two more system calls for each message.
 
+mod registration;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use std::{
 
 use mio::{unix::SourceFd, Events, Interest, Poll, Token};
 
-pub use self::token::ReactorToken;
+pub use self::{registration::Registration, token::ReactorToken};
 use self::{
     slot::{PeerEnd, Slot},
     wake_up::WakeUp,
@@ -49,48 +50,6 @@ pub struct Reactor {
     free: Vec<u32>,
     is_outside_readable: bool,
     remote: Arc<Remote>,
-}
-
-/// A connection's place in a reactor. Dropping it frees the place.
-#[derive(Debug)]
-pub struct Registration {
-    token: ReactorToken,
-    remote: Arc<Remote>,
-}
-
-impl Registration {
-    /// Where the socket is.
-    pub fn token(&self) -> ReactorToken {
-        self.token
-    }
-
-    pub(crate) fn is_in(&self, reactor: &Arc<Remote>) -> bool {
-        Arc::ptr_eq(&self.remote, reactor)
-    }
-
-    /// Has the reader try again: there may be something to read, though the system says nothing.
-    pub(crate) fn wake_reader(&self) {
-        let change = Change { readable: true, ..Change::default() };
-        self.remote.tell(|told| told.changes.push((self.token, change)));
-    }
-
-    /// Ends the registration with the connection. A socket that lives on must be passed, so that it
-    /// is no longer watched.
-    pub(crate) fn end(&self, socket: Option<&Arc<dyn ByteStream>>) {
-        if let Some(ReadinessSource::Descriptor(descriptor)) =
-            socket.map(|socket| socket.readiness())
-        {
-            // if this fails, events of the socket are ignored when they arrive
-            let _ = self.remote.registry.deregister(&mut SourceFd(&descriptor.as_raw_fd()));
-        }
-        self.remote.tell(|told| told.gone.push(self.token));
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.remote.tell(|told| told.gone.push(self.token));
-    }
 }
 
 /// The part of a reactor that other threads use.
@@ -213,7 +172,7 @@ impl Reactor {
                 (slot.readable, slot.writable) = (true, true);
             }
         }
-        Ok(Registration { token, remote: self.remote.clone() })
+        Ok(Registration::new(token, self.remote.clone()))
     }
 
     /// Whether there may be something to read.
