@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn, Protocol
 __all__ = [
     "close_in_children",
     "duplicate",
-    "ending_child",
+    "end_if_child",
     "forget_in_children",
     "own_signals",
 ]
@@ -33,12 +33,18 @@ _servers: Final[weakref.WeakSet[_Forgetful]] = weakref.WeakSet()
 # Descriptors and the files that they referred to. Their owners may have closed them since.
 _listening: Final[dict[int, tuple[int, int]]] = {}
 _own_signals: Final[dict[signal.Signals, Any]] = {}
+# Whether a thread of a server has forked this process. Handlers look at it wherever they end, so it
+# costs less than to ask for the process's number.
+_is_child = False
 # The signals that the forking thread had blocked before; a thread makes one fork at a time.
 _mask: Final = threading.local()
 
 
 def forget_in_children(server: _Forgetful) -> None:
     """Call `_forget` of `server` in every child, as long as the server exists."""
+    global _is_child  # noqa: PLW0603 (it is of the process)
+    # its handlers begin in this process
+    _is_child = False
     _servers.add(server)
 
 
@@ -61,21 +67,14 @@ def own_signals(former: Mapping[signal.Signals, Any]) -> None:
     _own_signals.update(former)
 
 
-class ending_child:  # noqa: N801 (reads as a function)
-    """End a process that a handler has forked where its handler ends, by return or exception.
+def end_if_child() -> None:
+    """End this process if a handler has forked it; called where its handler ends, in a `finally`.
 
     What comes behind belongs to the server: the close frame, the connection's end, and other
     handlers of the same thread. The child must do none of it, and the parent does all of it.
     """
-
-    __slots__ = ("_process",)
-
-    def __enter__(self) -> None:
-        self._process = os.getpid()
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if os.getpid() != self._process:
-            _end(error)
+    if _is_child:
+        _end(sys.exception())
 
 
 def _end(error: BaseException | None) -> NoReturn:
@@ -132,6 +131,9 @@ def _release_signals() -> None:
 
 
 def _begin_child() -> None:
+    global _is_child  # noqa: PLW0603 (it is of the process)
+    # without a server here, no handler has forked
+    _is_child = len(_servers) > 0
     _make_main_thread()
     for number, handler in _own_signals.items():
         signal.signal(number, handler)

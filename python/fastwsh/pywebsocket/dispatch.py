@@ -225,8 +225,10 @@ class Dispatcher:
             if suite.opens_async:
                 self._run_coroutine(suite.do_extra_handshake(request))
             else:
-                with forks.ending_child():
+                try:
                     coroutines.refuse(suite.do_extra_handshake(request))
+                finally:
+                    forks.end_if_child()
         except Exception as error:
             raise judging.refusal(self._logger, request, error) from error
 
@@ -236,8 +238,10 @@ class Dispatcher:
         if not suite.is_async:
             raise _replaced(request)
         try:
-            with forks.ending_child():
+            try:
                 await coroutines.call(suite.do_extra_handshake, request)
+            finally:
+                forks.end_if_child()
         except Exception as error:
             raise judging.refusal(self._logger, request, error) from error
 
@@ -263,8 +267,10 @@ class Dispatcher:
                 "fastwsh's own server can run"
             )
         try:
-            with forks.ending_child():
+            try:
                 coroutines.refuse(suite.transfer_data(request))
+            finally:
+                forks.end_if_child()
             if not request.server_terminated:
                 request.ws_stream.close_connection()
         except Exception as error:
@@ -278,8 +284,10 @@ class Dispatcher:
     async def transfer_data_async(self, request: Any) -> None:
         """Do the same for a handler that is a coroutine function."""
         try:
-            with forks.ending_child():
+            try:
                 await self._handler(request).transfer_data(request)
+            finally:
+                forks.end_if_child()
             if not request.server_terminated:
                 await request.ws_stream.close_connection()
         except Exception as error:
@@ -295,8 +303,10 @@ class Dispatcher:
         suite = self._find(request)
         if suite is None:
             return loader.default_passive_closing_handshake(request)
-        with forks.ending_child():
+        try:
             return suite.passive_closing_handshake(request)
+        finally:
+            forks.end_if_child()
 
     def _handler(self, request: Any) -> Any:
         suite = self._find(request)
