@@ -17,6 +17,7 @@ import pytest
 
 import fastwsh
 from conftest import (
+    ALL_WAYS,
     Server,
     StartServer,
     WriteHandler,
@@ -155,10 +156,7 @@ def join(room_server: Server) -> Iterator[Callable[..., Member]]:
             client = stack.enter_context(room_server.connect())
             headers = [("Sec-WebSocket-Extensions", offer)] if offer else []
             client.handshake(f"/room?{quote(topic)}" if topic else "/room", headers)
-            member = Member(client, resets="server_no" in offer)
-            # until the handler runs, the subscription of its handshake may be missing
-            member.ask("subscribers", "x")
-            return member
+            return Member(client, resets="server_no" in offer)
 
         yield join
 
@@ -337,6 +335,43 @@ def _handlers(write_handler: WriteHandler) -> None:
     write_handler("publishes", PUBLISHES)
 
 
+# The value of a header is made when the subscription has been, and the answer has not left.
+PUBLISHES_EARLY = """\
+from fastwsh import topics
+class Publishes:
+    def __init__(self, text, value):
+        self.text, self.value = text, value
+    def __str__(self):
+        topics.publish("early", self.text)
+        return self.value
+def web_socket_do_extra_handshake(request):
+    topics.subscribe(request, "early")
+    value = "bad\\0value" if request.ws_resource.endswith("?bad") else "good"
+    request.extra_headers.append(("X-Value", Publishes("before the answer", value)))
+def web_socket_transfer_data(request):
+    topics.publish("early", "behind it")
+    while request.ws_stream.receive_message() is not None:
+        pass
+"""
+
+
+@ALL_WAYS
+def test_nothing_is_missed_from_the_answer_on(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler("early", PUBLISHES_EARLY)
+    server = start_server("-w", "handlers")
+    with server.connect() as client:
+        client.handshake("/early")
+        found = [client.read_frame() for _ in range(2)]
+        assert found == [Frame(TEXT, b"before the answer"), Frame(TEXT, b"behind it")]
+        with server.connect() as refused:
+            refused.send_request("/early?bad")
+            assert refused.read_response().status == 403
+            assert refused.read_to_end().count(b"before the answer") == 0
+        assert client.read_frame() == Frame(TEXT, b"before the answer")
+
+
 @pytest.mark.usefixtures("_handlers")
 def test_a_thousand_get_what_several_threads_publish_in_their_order(start_server: StartServer):
     server = start_server("-w", "handlers")
@@ -348,10 +383,6 @@ def test_a_thousand_get_what_several_threads_publish_in_their_order(start_server
             client.send_request("/waits")
         for client in clients:
             assert client.read_response().status == 101
-        # a subscription begins when the answer has left, which its client may have read already
-        publisher.send_frame(TEXT, b"subscribers")
-        while publisher.read_frame().payload != b"1000":
-            publisher.send_frame(TEXT, b"subscribers")
         publish(publisher, 4, range(5))
         for client in clients:
             seen = [client.read_frame().payload.split() for _ in range(20)]
@@ -515,6 +546,9 @@ def test_an_embedder_uses_the_topics_of_one_server(handler_root: Path, write_han
         (lambda: topics.subscribers(7), TypeError, "name of a topic must be a str, not int"),
         (lambda: topics.publish("a", 7), TypeError, "must be str or a bytes-like object, not int"),
         (lambda: topics.publish("a", "x", binary=True), TypeError, "must be bytes, not str"),
+        # what is true or false counts as such, as in `send_message`
+        (lambda: topics.publish("a", "x", binary=[1]), TypeError, "must be bytes, not str"),
+        (lambda: topics.publish("a", b"\xff", binary=0), ValueError, "must be UTF-8"),
         (lambda: topics.publish("a", b"\xff", binary=False), ValueError, "must be UTF-8"),
         (lambda: topics.publish("a", "\ud800"), ValueError, "surrogates not allowed"),
         (lambda: topics.publish("\ud800", "x"), ValueError, "surrogates not allowed"),

@@ -677,8 +677,14 @@ class Topics:
     def of(connection: Connection) -> Topics:
         """Return the topics of a connection's server; TypeError for a client's connection."""
     @staticmethod
-    def begin(connection: Connection, stream: Any) -> None:
-        """Make the subscriptions that came before the end of the opening handshake."""
+    def begin(connection: Connection, stream: Any) -> bool:
+        """Make the subscriptions of the extra handshake; return whether there are any.
+
+        If so, their messages wait for `release`.
+        """
+    @staticmethod
+    def release(connection: Connection) -> None:
+        """Let messages of topics be sent, as the opening handshake has been answered."""
     def subscribe(self, connection: Connection, topic: str, stream: Any) -> None:
         """Subscribe a connection; before the end of its opening handshake, from then on.
 

@@ -291,9 +291,11 @@ class Handshaker(hybi.Handshaker):
             self._set_up_compression(connection)
         request.ws_stream = Stream(request, options)
         self._check_protocol_choice()
+        has_subscribed = topics.begin(request)
         established = self._send_answer(connection)
         if established:
-            topics.begin(request)
+            if has_subscribed:
+                topics.release(request)
             _HANDSHAKE_LOGGER.info("Established (%s protocol)", "RFC 6455")
         return established
 

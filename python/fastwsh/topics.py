@@ -181,9 +181,20 @@ def enter(connection: _core.Connection) -> None:
     _HERE.set(_core.Topics.of(connection))
 
 
-def begin(request: Any) -> None:
-    """Make the subscriptions of the extra handshake, once it is done."""
-    _core.Topics.begin(request.connection, stream_of(request))
+def begin(request: Any) -> bool:
+    """Make the subscriptions of the extra handshake, just before it is answered.
+
+    A client that has the answer must not miss what is published from then on.
+
+    Returns:
+        Whether there are any: then `release` must follow the answer.
+    """
+    return _core.Topics.begin(request.connection, stream_of(request))
+
+
+def release(request: Any) -> None:
+    """Send what was published since `begin`, behind the answer."""
+    _core.Topics.release(request.connection)
 
 
 def note_running(server: _core.Server) -> None:

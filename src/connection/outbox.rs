@@ -113,6 +113,8 @@ pub struct Outbox {
     queue: Mutex<Queue>,
     /// Whether something waits here or in the sending half, which can be read without the lock.
     has_some: AtomicBool,
+    /// Whether nothing may be sent yet.
+    is_held: AtomicBool,
     limit: usize,
     policy: SlowPolicy,
     courier: Arc<dyn Courier>,
@@ -155,8 +157,18 @@ impl Outbox {
         courier: Arc<dyn Courier>,
         transport: Weak<Transport>,
     ) -> Self {
-        let (queue, has_some) = (Mutex::default(), AtomicBool::new(false));
-        Self { queue, has_some, limit, policy, courier, transport }
+        let (has_some, is_held) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { queue: Mutex::default(), has_some, is_held, limit, policy, courier, transport }
+    }
+
+    /// Sets whether nothing may be sent yet, as before the answer to the opening handshake. Whoever
+    /// ends that has the queue delivered.
+    pub(super) fn set_held(&self, is_held: bool) {
+        self.is_held.store(is_held, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::SeqCst)
     }
 
     /// Appends a frame, if there is room. With `by_courier`, the caller gives the connection to the

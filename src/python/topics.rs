@@ -9,7 +9,7 @@ use pyo3::{
 };
 
 use super::{
-    argument::bytes_of,
+    argument::{bytes_of, Truth},
     connection::Connection,
     errors::{os_error, value_error},
     stream::Stream,
@@ -46,16 +46,26 @@ impl Topics {
 
     #[staticmethod]
     #[pyo3(signature = (connection, stream))]
-    fn begin(connection: &Connection, stream: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    fn begin(connection: &Connection, stream: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let has_early = lock(&connection.early_topics).as_ref().is_some_and(|it| !it.is_empty());
         // before the lock is taken, because this may run Python code
         let compression = if has_early { compression_of(stream)? } else { None };
+        if has_early {
+            let broker = connection.broker_or_error()?;
+            broker.make_queue(&connection.transport).map_err(|error| os_error(&error))?;
+            connection.transport.hold_deliveries();
+        }
         let mut early = lock(&connection.early_topics);
         // locked until all are subscribed: another thread that leaves one of them must come after
         for topic in early.take().unwrap_or_default() {
             connection.join(&topic, compression)?;
         }
-        Ok(())
+        Ok(has_early)
+    }
+
+    #[staticmethod]
+    fn release(py: Python<'_>, connection: &Connection) {
+        py.detach(|| connection.transport.release_deliveries());
     }
 
     #[pyo3(signature = (connection, topic, stream))]
@@ -92,14 +102,14 @@ impl Topics {
         py: Python<'_>,
         topic: &Bound<'_, PyAny>,
         message: &Bound<'_, PyAny>,
-        binary: Option<bool>,
+        binary: Option<Truth>,
         exclude: Vec<PyRef<'_, Connection>>,
     ) -> PyResult<usize> {
         self.refuse_copy()?;
         let name = name_of(topic)?;
         let exclude: Vec<Arc<Transport>> =
             exclude.iter().map(|connection| connection.transport.clone()).collect();
-        let (payload, opcode) = payload_of(message, binary)?;
+        let (payload, opcode) = payload_of(message, binary.map(|binary| binary.0))?;
         let payload = match &payload {
             Payload::Text(text) => text.to_str()?.as_bytes(),
             Payload::Bytes(bytes) => bytes.as_bytes(),

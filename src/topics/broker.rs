@@ -173,11 +173,7 @@ impl Broker {
         compression: Option<Compression>,
     ) -> io::Result<()> {
         check_name(topic).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        self.delivery_thread.start()?;
-        let Settings { queue_bytes, policy, .. } = self.settings;
-        transport.set_outbox(|weak| {
-            Outbox::new(queue_bytes, policy, self.delivery_thread.clone(), weak)
-        });
+        self.make_queue(transport)?;
         let mut state = lock(&self.state);
         // while the lock is held: whoever ends the connection leaves the topics afterwards
         if transport.closing().is_gone() {
@@ -196,6 +192,19 @@ impl Broker {
                 backplane.first_joined(topic);
             }
         }
+        Ok(())
+    }
+
+    /// Gives a connection a queue for the messages of its topics, before its first subscription.
+    ///
+    /// # Errors
+    /// If the system has no thread to deliver messages.
+    pub fn make_queue(&self, transport: &Arc<Transport>) -> io::Result<()> {
+        self.delivery_thread.start()?;
+        let Settings { queue_bytes, policy, .. } = self.settings;
+        transport.set_outbox(|weak| {
+            Outbox::new(queue_bytes, policy, self.delivery_thread.clone(), weak)
+        });
         Ok(())
     }
 

@@ -19,10 +19,28 @@ impl Transport {
         self.outbox.get().map(AsRef::as_ref)
     }
 
+    /// Lets frames of others wait in the queue until [`Self::release_deliveries`].
+    pub fn hold_deliveries(&self) {
+        if let Some(outbox) = self.outbox() {
+            outbox.set_held(true);
+        }
+    }
+
+    /// Sends what has waited since [`Self::hold_deliveries`], and does not hold any more.
+    pub fn release_deliveries(&self) {
+        if let Some(outbox) = self.outbox() {
+            outbox.set_held(false);
+            self.deliver_rest();
+        }
+    }
+
     /// Sends what the queue has, without waiting. What the peer does not take is left to the courier;
     /// if the handler is sending or has a fragmented message open, it is left to the handler.
     pub fn deliver(&self) -> Delivery {
         let Some(outbox) = self.outbox() else { return Delivery::Done };
+        if outbox.is_held() {
+            return Delivery::Done;
+        }
         loop {
             // its holder calls `deliver_rest` after it has released it
             let Some(mut send_half) = self.try_send_half() else { return Delivery::Done };
