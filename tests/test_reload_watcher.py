@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException, alias_handlers
+from fastwsh.map_file import alias_handlers
+from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
 from fastwsh.reload import Watcher
 
 MODULE = """\

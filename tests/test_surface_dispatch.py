@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from fastwsh.map_file import alias_handlers
 from fastwsh.pywebsocket import common, dispatch, handshake, msgutil, stream
 from surface_support import client_frame, open_request
 
@@ -186,7 +187,7 @@ def test_map_file_names_aliases(dispatcher, tmp_path, caplog):
     map_file = tmp_path / "map"
     map_file.write_text("# comment\n\n/ /echo\n/deep/er\t  /echo\n/x /none\none\n/a /b /c\n")
     with caplog.at_level(logging.WARNING):
-        dispatch.alias_handlers(dispatcher, str(map_file))
+        alias_handlers(dispatcher, str(map_file))
     assert sorted(dispatcher._handler_suite_map) == ["/", "/deep/er", "/echo"]
     assert caplog.messages == [
         "No handler for: '/none' in map file",

@@ -5,6 +5,7 @@ that overrides one of them relies on it, and must get an error.
 """
 
 import logging
+import os
 import socket
 import types
 from typing import Any, Final
@@ -106,6 +107,13 @@ def admits(server: Any, descriptor: int, client_address: Any) -> bool:
         except Exception:  # noqa: BLE001 (whatever an embedder's method raises)
             server.handle_error(request, client_address)
             return False
+
+
+def admits_http3(server: Any, inner: socket.socket, client_address: Any) -> bool:
+    """Ask a server's `verify_request` about a connection of HTTP/3, if it is overridden."""
+    if not is_overridden(server, "verify_request"):
+        return True
+    return admits(server, os.dup(inner.fileno()), client_address)
 
 
 def refuse_overridden(server: Any) -> None:

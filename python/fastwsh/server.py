@@ -5,9 +5,9 @@ because programs embed it; `stop` is new.
 """
 
 import contextlib
+import functools
 import logging
 import os
-import socket
 import socketserver
 import sys
 import threading
@@ -34,10 +34,11 @@ from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPoli
 from fastwsh.config import ConfigError
 from fastwsh.handler_concurrency import HandlerConcurrency
 from fastwsh.lifespan import Lifespan
+from fastwsh.map_file import load_handlers
 from fastwsh.metrics import Measured, MetricsPort
 from fastwsh.options import DEFAULT_SLOW_SUBSCRIBER
 from fastwsh.pywebsocket._signatures import hide_annotations
-from fastwsh.pywebsocket.dispatch import Dispatcher, load_handlers
+from fastwsh.pywebsocket.dispatch import Dispatcher
 from fastwsh.server_topics import ServerTopics
 from fastwsh.sockets import SocketServer
 
@@ -382,13 +383,7 @@ class WebSocketServer(
 
     def _serve_http3(self, core: _core.Server) -> None:
         if self._http3 is not None:
-            self._http3.start(core, self._admits_http3)
-
-    def _admits_http3(self, inner: socket.socket, client_address: Any) -> bool:
-        """Ask `verify_request` about a connection of HTTP/3, if it is overridden."""
-        if not embedding.is_overridden(self, "verify_request"):
-            return True
-        return self._admits(os.dup(inner.fileno()), client_address)
+            self._http3.start(core, functools.partial(embedding.admits_http3, self))
 
     def _admits(self, descriptor: int, client_address: Any) -> bool:
         """Ask `verify_request`; called for each connection if it is overridden."""

@@ -3,8 +3,8 @@
 from http.server import HTTPServer
 
 from fastwsh import server
+from fastwsh.map_file import alias_handlers as _alias_handlers
 from fastwsh.pywebsocket._signatures import hide_annotations
-from fastwsh.pywebsocket.dispatch import alias_handlers as _alias_handlers
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 
 __all__ = ["WebSocketRequestHandler", "WebSocketServer", "_alias_handlers"]
