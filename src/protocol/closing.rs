@@ -34,7 +34,8 @@
 //!        └──────────────────────────────────────────┘
 //! ```
 //!
-//! No transition is undone, except for [`Closing::await_close`]. Each transition is allowed in
+//! No transition is undone, except for [`Closing::await_close`], and where a handler insists on sending
+//! after its close frame ([`Closing::handler_reopens`]). Each transition is allowed in
 //! every state, because handler, peer and server may close at the same time without knowing of each
 //! other. A transition that comes too late does not change what the peer has already been told.
 
@@ -74,6 +75,7 @@ const CLEAN: u64 = 1 << 40;
 const CUT: u64 = 1 << 41;
 const RESET: u64 = 1 << 42;
 const GONE: u64 = 1 << 43;
+const HANDLER_CLOSED: u64 = 1 << 44;
 
 /// Transitions.
 impl Closing {
@@ -96,7 +98,14 @@ impl Closing {
     /// sends a second one, its code counts as ours.
     #[must_use]
     pub fn handler_closes(self, code: CloseCode) -> Self {
-        self.sent(code).with(SENDING_ENDED)
+        self.sent(code).with(SENDING_ENDED | HANDLER_CLOSED)
+    }
+
+    /// The handler says that it has not sent a close frame, whatever it has sent: it may send
+    /// messages, and another close frame.
+    #[must_use]
+    pub fn handler_reopens(self) -> Self {
+        Self { bits: self.bits & !HANDLER_CLOSED }
     }
 
     /// Our direction ends without a close frame, and none can follow.
@@ -181,9 +190,9 @@ impl Closing {
         self.has(SENDING_ENDED)
     }
 
-    /// Whether the handler has sent a close frame, or is about to.
+    /// Whether the handler has sent a close frame, or is about to, and stands by it.
     pub fn has_handler_closed(self) -> bool {
-        self.is_sending_ended() && self.code_sent().is_some()
+        self.has(HANDLER_CLOSED)
     }
 
     /// Whether the server's close frame should still be sent. If the handler has sent one first,

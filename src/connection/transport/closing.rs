@@ -38,6 +38,11 @@ impl Transport {
         !before.has_handler_closed()
     }
 
+    /// Notes that the handler means to send although it has sent a close frame.
+    pub fn note_reopened(&self) {
+        self.closing.update(Closing::handler_reopens);
+    }
+
     /// Refuses a frame of a message after the handler's close frame (RFC 6455 5.5.1). The caller has
     /// locked the sending half.
     pub(super) fn check_not_closed(&self, header: &[u8]) -> io::Result<()> {

@@ -8,7 +8,10 @@ use pyo3::{
 };
 
 use super::{link::Link, Inner};
-use crate::python::{connection::Connection, options::Direction, repr};
+use crate::{
+    protocol::closing::Closing,
+    python::{connection::Connection, options::Direction, repr},
+};
 
 /// Whether an object is true for Python. It is `False` for nearly every message, which is quicker to
 /// see than to ask for.
@@ -46,20 +49,27 @@ impl Inner {
     }
 
     /// Whether our side has sent a close frame. If the server has sent one on its own, sets
-    /// `request.server_terminated` first.
+    /// `request.server_terminated` first. A handler that has set it back may send on.
     pub(super) fn server_terminated(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<bool> {
         let name = intern!(py, "server_terminated");
+        // before the attribute is read: a thread that closes sets the attribute first
+        let closing = match link {
+            Link::Native(connection) => connection.get().transport.closing(),
+            Link::Python(_) => Closing::default(),
+        };
         if is_true(&self.attribute(py, name)?)? {
             return Ok(true);
         }
-        let going_away = match link {
-            Link::Native(connection) => connection.get().transport.closing().is_going_away(),
-            Link::Python(_) => false,
-        };
-        if going_away {
+        if closing.is_going_away() {
             self.request.bind(py).setattr(name, true)?;
+            return Ok(true);
         }
-        Ok(going_away)
+        if let Link::Native(connection) = link {
+            if closing.has_handler_closed() {
+                connection.get().transport.note_reopened();
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn set(

@@ -121,10 +121,10 @@ impl Inner {
         let link = self.link(py)?;
         let mut is_wanted = true;
         self.control_frame(Opcode::CLOSE, body.as_any(), |frame| {
+            self.set(py, intern!(py, "server_terminated"), true)?;
             if let Link::Native(connection) = &link {
                 is_wanted = note(&connection.get().transport, code);
             }
-            self.set(py, intern!(py, "server_terminated"), true)?;
             if is_wanted {
                 frame.send(self)
             } else {
