@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from async_support import Serve, ask, coroutine, make_serve
+from async_support import SHARED, Serve, ask, coroutine, make_serve
 from conftest import StartServer, WriteHandler
 from fastwsh import _core
 from fastwsh.aio import selector as selector_module
@@ -126,6 +126,34 @@ def test_news_of_the_loop_are_not_missed(serve: Serve, busy: bool) -> None:
                             assert other.read_frame() == Frame(TEXT, b"busy")
         ask(server, "/echo", b"x")
     assert "Traceback" not in "\n".join(server.log.lines)
+
+
+def test_a_loop_within_a_step_of_a_task_resumes_other_handlers(serve: Serve) -> None:
+    """As nest_asyncio runs it: `select` is called while a task is current."""
+    nested = coroutine(
+        "loop = asyncio.get_running_loop()\n"
+        "async for message in ws:\n"
+        "    await ws.send_message('begins')\n"
+        "    while not shared.pop(message, None):\n"
+        "        loop._selector.select(0.05)\n"
+        "    await ws.send_message('done')",
+        SHARED,
+    )
+    sets = coroutine(
+        "async for message in ws:\n    shared[message] = 1\n    await ws.send_message(message)",
+        SHARED,
+    )
+    server = serve(nested=nested, sets=sets)
+    with server.connect() as waiting, server.connect() as other:
+        waiting.handshake("/nested")
+        other.handshake("/sets")
+        for text in (b"a", b"b"):
+            waiting.send_frame(TEXT, text)
+            assert waiting.read_frame() == Frame(TEXT, b"begins")
+            other.send_frame(TEXT, text)
+            assert other.read_frame() == Frame(TEXT, text)
+            assert waiting.read_frame() == Frame(TEXT, b"done")
+    assert "Cannot enter into task" not in "\n".join(server.log.lines)
 
 
 def test_other_threads_use_the_reactor_while_the_loop_waits(serve: Serve) -> None:

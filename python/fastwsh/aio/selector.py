@@ -73,6 +73,10 @@ class ReactorSelector(ReportingSelector):
         native = self._native
         if native is None:
             return self._select(timeout)
+        # only a loop that runs within a step of a task, as nest_asyncio makes it, has a task here
+        task = asyncio.current_task(self._loop)
+        if task is not None:
+            asyncio.tasks._leave_task(self._loop, task)
         try:
             if native.wait(0 if self._may_have_events else timeout):
                 self._may_have_events = True
@@ -83,6 +87,9 @@ class ReactorSelector(ReportingSelector):
         except BaseException:
             self._may_have_events = True
             raise
+        finally:
+            if task is not None:
+                asyncio.tasks._enter_task(self._loop, task)
         if not self._may_have_events:
             return []
         events = self._select(0)
