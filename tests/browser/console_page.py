@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from browser.page import Page
 from wire import DEADLINE_SECONDS
 
 _READ_ENTRIES = """
@@ -36,26 +35,8 @@ class Entry:
         return self.arrow, self.type, self.size, self.preview
 
 
-class ConsolePage:
+class ConsolePage(Page):
     """The page in the browser's current tab."""
-
-    def __init__(self, driver: Chrome) -> None:
-        self.driver = driver
-
-    def element(self, element_id: str) -> WebElement:
-        return self.driver.find_element(By.ID, element_id)
-
-    def text(self, element_id: str) -> str:
-        return self.element(element_id).text
-
-    def click(self, element_id: str) -> None:
-        self.element(element_id).click()
-
-    def write(self, element_id: str, text: str) -> None:
-        """Replace what a field holds."""
-        field = self.element(element_id)
-        field.clear()
-        field.send_keys(text)
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         """Wait until a condition holds; the failure says what did not happen, and what did."""

@@ -1,23 +1,24 @@
 """The page of `--inspect` as its user has it: views, tables and buttons."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 
 import fastwsh
-from fastwsh.testing import WsServer
+from browser.page import Page
+from fastwsh.testing import Connection, WsServer, running_server
 from wire import DEADLINE_SECONDS
 
 
-class InspectorPage:
+class InspectorPage(Page):
     """The page, opened in a browser."""
 
     def __init__(self, driver: Chrome, url: str | None) -> None:
-        self.driver = driver
+        super().__init__(driver)
         assert url is not None
         driver.get(url)
         self.wait_for(lambda: self.text("feed-state") == "live", "the feed")
@@ -31,15 +32,6 @@ class InspectorPage:
                 self.text("matching"),
             )
             time.sleep(0.02)
-
-    def element(self, element_id: str) -> WebElement:
-        return self.driver.find_element(By.ID, element_id)
-
-    def text(self, element_id: str) -> str:
-        return self.element(element_id).text
-
-    def click(self, element_id: str) -> None:
-        self.element(element_id).click()
 
     def go(self, view: str) -> None:
         self.driver.execute_script("location.hash = arguments[0]", view)
@@ -72,11 +64,19 @@ class InspectorPage:
         self.driver.find_element(By.CSS_SELECTOR, f"[data-do={action}]").click()
         self.wait_for(lambda: self.text("poke-result"), f"the result of {action}")
 
-    def write(self, element_id: str, text: str) -> None:
-        field = self.element(element_id)
-        field.clear()
-        field.send_keys(text)
-
 
 def connect(server: WsServer, path: str = "/echo", **options: Any) -> Any:
     return fastwsh.connect(server.url_for(path), compression=False, **options)
+
+
+@contextmanager
+def echoing() -> Iterator[WsServer]:
+    """A server with an inspector and the handler /echo."""
+    with running_server(inspect=0) as running:
+
+        @running.handler("/echo")
+        def echo(connection: Connection) -> None:
+            for message in connection:
+                connection.send(message)
+
+        yield running

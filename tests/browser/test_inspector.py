@@ -12,20 +12,14 @@ from selenium.webdriver.support.select import Select
 
 import fastwsh
 from browser import axe
-from browser.inspector_page import InspectorPage, connect
-from fastwsh.testing import Connection, WsServer, running_server
+from browser.inspector_page import InspectorPage, connect, echoing
+from fastwsh.testing import WsServer
 from wire import BINARY, CLOSE, PING, TEXT, Client, Frame
 
 
 @pytest.fixture
 def server() -> Iterator[WsServer]:
-    with running_server(inspect=0) as running:
-
-        @running.handler("/echo")
-        def echo(connection: Connection) -> None:
-            for message in connection:
-                connection.send(message)
-
+    with echoing() as running:
         yield running
 
 

@@ -9,21 +9,15 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 
 import fastwsh
-from browser.inspector_page import InspectorPage, connect
+from browser.inspector_page import InspectorPage, connect, echoing
 from fastwsh.inspector.site import Site
-from fastwsh.testing import Connection, WsServer, running_server
+from fastwsh.testing import WsServer, running_server
 from wire import CLOSE, CONTINUATION, TEXT, Client
 
 
 @pytest.fixture
 def server() -> Iterator[WsServer]:
-    with running_server(inspect=0) as running:
-
-        @running.handler("/echo")
-        def echo(connection: Connection) -> None:
-            for message in connection:
-                connection.send(message)
-
+    with echoing() as running:
         yield running
 
 
