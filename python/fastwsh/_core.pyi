@@ -624,8 +624,8 @@ class Connection:
         """Return the first value of a header."""
     def open(
         self,
-    ) -> tuple[list[str] | None, list[tuple[str, list[tuple[str, str | None]]]] | None]:
-        """Check the opening handshake; return the offered subprotocols and extensions.
+    ) -> tuple[list[str] | None, list[tuple[str, list[tuple[str, str | None]]]] | None, str | None]:
+        """Check the opening handshake; return the offered subprotocols and extensions, and Origin.
 
         Raises:
             HandshakeException: The request breaks a rule.
@@ -678,9 +678,10 @@ class Topics:
         """Return the topics of a connection's server; TypeError for a client's connection."""
     @staticmethod
     def begin(connection: Connection, stream: Any) -> bool:
-        """Make the subscriptions of the extra handshake; return whether there are any.
+        """Make the subscriptions of the extra handshake, just before it is answered.
 
-        If so, their messages wait for `release`.
+        A client that has the answer must not miss what is published from then on. Returns whether
+        there are any: then what is published waits for `release`, which must follow the answer.
         """
     @staticmethod
     def release(connection: Connection) -> None:

@@ -19,8 +19,9 @@ from typing import Any, Final, NoReturn, Protocol
 __all__ = [
     "close_in_children",
     "duplicate",
-    "end_if_child",
+    "end_child",
     "forget_in_children",
+    "is_child",
     "own_signals",
 ]
 
@@ -33,18 +34,20 @@ _servers: Final[weakref.WeakSet[_Forgetful]] = weakref.WeakSet()
 # Descriptors and the files that they referred to. Their owners may have closed them since.
 _listening: Final[dict[int, tuple[int, int]]] = {}
 _own_signals: Final[dict[signal.Signals, Any]] = {}
-# Whether a thread of a server has forked this process. Handlers look at it wherever they end, so it
-# costs less than to ask for the process's number.
-_is_child = False
+is_child = False
+"""Whether a thread of a server has forked this process.
+
+The dispatcher looks at it wherever a handler ends, so it must cost less than a call.
+"""
 # The signals that the forking thread had blocked before; a thread makes one fork at a time.
 _mask: Final = threading.local()
 
 
 def forget_in_children(server: _Forgetful) -> None:
     """Call `_forget` of `server` in every child, as long as the server exists."""
-    global _is_child  # noqa: PLW0603 (it is of the process)
+    global is_child  # noqa: PLW0603 (it is of the process)
     # its handlers begin in this process
-    _is_child = False
+    is_child = False
     _servers.add(server)
 
 
@@ -67,18 +70,14 @@ def own_signals(former: Mapping[signal.Signals, Any]) -> None:
     _own_signals.update(former)
 
 
-def end_if_child() -> None:
-    """End this process if a handler has forked it; called where its handler ends, in a `finally`.
+def end_child() -> NoReturn:
+    """End this process at once, as Python ends a program that raises an exception or returns.
 
-    What comes behind belongs to the server: the close frame, the connection's end, and other
-    handlers of the same thread. The child must do none of it, and the parent does all of it.
+    Called if `is_child` where a handler ends, in a `finally`. What comes behind belongs to the
+    server: the close frame, the connection's end, and other handlers of the same thread. The child
+    must do none of it, and the parent does all of it.
     """
-    if _is_child:
-        _end(sys.exception())
-
-
-def _end(error: BaseException | None) -> NoReturn:
-    """End this process at once, as Python ends a program that raises `error` or returns."""
+    error = sys.exception()
     status = 0
     if isinstance(error, SystemExit):
         if isinstance(error.code, int):
@@ -131,9 +130,9 @@ def _release_signals() -> None:
 
 
 def _begin_child() -> None:
-    global _is_child  # noqa: PLW0603 (it is of the process)
+    global is_child  # noqa: PLW0603 (it is of the process)
     # without a server here, no handler has forked
-    _is_child = len(_servers) > 0
+    is_child = len(_servers) > 0
     _make_main_thread()
     for number, handler in _own_signals.items():
         signal.signal(number, handler)

@@ -20,17 +20,11 @@ class _Kept(logging.Logger):
     any mistake of a handler. Setting `disabled` directly still works.
     """
 
-    # A name that `logging` will not have: 3.13.5 has a method `_is_disabled`.
-    _fastwsh_disabled = False
-
-    @property
-    def disabled(self) -> bool:
-        return self._fastwsh_disabled
-
-    @disabled.setter
-    def disabled(self, value: bool) -> None:
-        if sys._getframe(1).f_globals.get("__name__") != "logging.config":
-            self._fastwsh_disabled = value
+    def __setattr__(self, name: str, value: Any) -> None:
+        # not a property, as each line that is not logged reads the attribute
+        if name == "disabled" and sys._getframe(1).f_globals.get("__name__") == "logging.config":
+            return
+        super().__setattr__(name, value)
 
 
 def divert(
@@ -77,9 +71,7 @@ def get(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     is_ours = name.partition(".")[0] in _ROOTS and not name.startswith(_OTHERS)
     if type(logger) is logging.Logger and is_ours:
-        was_disabled = vars(logger).pop("disabled", False)
         logger.__class__ = _Kept
-        logger.disabled = was_disabled
     return logger
 
 

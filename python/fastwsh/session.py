@@ -150,7 +150,7 @@ def take_apart(held: list[Any]) -> None:
     # it.
     nobodys, *counts = map(sys.getrefcount, [object(), *held])
     # two more: each is in `held`, and one of the others refers to it
-    if all(count == nobodys + 2 for count in counts):
+    if counts.count(nobodys + 2) == len(counts):
         vars(held[0]).pop("ws_stream", None)
 
 
@@ -174,7 +174,8 @@ def note_aborted(error: Exception) -> None:
 
 def note_clean(request: Request, connection: _core.Connection) -> None:
     """Mark the connection as clean if close frames were exchanged in both directions."""
-    if vars(request).get("client_terminated") and vars(request).get("server_terminated"):
+    attributes = vars(request)
+    if attributes.get("client_terminated") and attributes.get("server_terminated"):
         connection.set_clean()
 
 
@@ -263,22 +264,31 @@ def _kind_and_place(error: BaseException) -> str:
 class Handshaker(hybi.Handshaker):
     """The opening handshake with its rules checked and its answer formatted natively."""
 
+    _logger = logging.getLogger("fastwsh.session.Handshaker")
+
+    def __init__(self, request: Request, dispatcher: Any) -> None:
+        # everything that the base class sets, without looking for the logger each time
+        self._request = request
+        self._dispatcher = dispatcher
+
     def begin(self) -> None:
         """Check the request and prepare it for the handler's extra handshake."""
         request = self._request
         connection = request.connection
         request.ws_close_code = None
         request.ws_close_reason = None
-        protocols, extensions = connection.open()
+        protocols, extensions, origin = connection.open()
         request.ws_resource = connection.resource
         request.ws_version = common.VERSION_HYBI_LATEST
-        request.ws_origin = connection.header(common.ORIGIN_HEADER)
+        request.ws_origin = origin
         request.ws_protocol = None
         request.ws_requested_protocols = protocols
-        request.ws_requested_extensions = (
-            None if extensions is None else [_to_parameter(*item) for item in extensions]
-        )
-        request.ws_extension_processors = self._get_extension_processors_requested()
+        if extensions is None:
+            request.ws_requested_extensions = None
+            request.ws_extension_processors = []
+        else:
+            request.ws_requested_extensions = [_to_parameter(*item) for item in extensions]
+            request.ws_extension_processors = self._get_extension_processors_requested()
         request.extra_headers = []
 
     def finish(self) -> bool:
@@ -286,16 +296,22 @@ class Handshaker(hybi.Handshaker):
         request = self._request
         connection = request.connection
         options = StreamOptions()
-        self._process_extensions(options)
+        # most clients offer nothing that is known
+        if request.ws_extension_processors == []:
+            request.ws_extensions = None
+        else:
+            self._process_extensions(options)
         if request.ws_extensions:
             self._set_up_compression(connection)
-        request.ws_stream = Stream(request, options)
-        self._check_protocol_choice()
-        has_subscribed = topics.begin(request)
+        stream = Stream(request, options)
+        request.ws_stream = stream
+        if request.ws_requested_protocols is not None or request.ws_protocol is not None:
+            self._check_protocol_choice()
+        has_subscribed = _core.Topics.begin(connection, stream)
         established = self._send_answer(connection)
         if established:
             if has_subscribed:
-                topics.release(request)
+                _core.Topics.release(connection)
             _HANDSHAKE_LOGGER.info("Established (%s protocol)", "RFC 6455")
         return established
 
@@ -312,12 +328,14 @@ class Handshaker(hybi.Handshaker):
 
     def _send_answer(self, connection: _core.Connection) -> bool:
         request = self._request
-        extra = [(str(name), str(value)) for name, value in request.extra_headers]
-        for name, value in extra:
-            _check_text(name, value)
-        if not connection.strict_compat:
+        extra = request.extra_headers
+        if extra != []:
+            extra = [(str(name), str(value)) for name, value in extra]
             for name, value in extra:
-                _check_header(name, value, request.uri)
+                _check_text(name, value)
+            if not connection.strict_compat:
+                for name, value in extra:
+                    _check_header(name, value, request.uri)
         extensions = request.ws_extensions
         return connection.send_answer(
             request.ws_protocol,
@@ -358,6 +376,6 @@ def _forget_thread() -> None:
     ever.
     """
     active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
-    thread = active.get(threading.get_ident())
-    if isinstance(thread, threading._DummyThread):
-        active.pop(threading.get_ident(), None)
+    number = threading.get_ident()
+    if number in active and isinstance(active[number], threading._DummyThread):
+        active.pop(number, None)

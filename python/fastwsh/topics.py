@@ -181,22 +181,6 @@ def enter(connection: _core.Connection) -> None:
     _HERE.set(_core.Topics.of(connection))
 
 
-def begin(request: Any) -> bool:
-    """Make the subscriptions of the extra handshake, just before it is answered.
-
-    A client that has the answer must not miss what is published from then on.
-
-    Returns:
-        Whether there are any: then `release` must follow the answer.
-    """
-    return _core.Topics.begin(request.connection, stream_of(request))
-
-
-def release(request: Any) -> None:
-    """Send what was published since `begin`, behind the answer."""
-    _core.Topics.release(request.connection)
-
-
 def note_running(server: _core.Server) -> None:
     """Have code outside of handlers reach a server's topics."""
     global _running  # noqa: PLW0603 (replaced, not changed: other threads go through it)

@@ -23,7 +23,7 @@ use self::{
 use super::{
     argument::memory_of,
     errors::connection_error,
-    topics::Early,
+    topics::{Early, Topics},
     waiting::{self, sending},
 };
 use crate::{
@@ -36,7 +36,6 @@ use crate::{
         uri::split_resource,
     },
     server::{AnswerSlot, Content, Level, Refusal, Registry, Server as Core, ALT_SVC, SERVER_LOG},
-    topics::Broker,
 };
 
 /// One connection of the server, or of a client.
@@ -53,7 +52,7 @@ pub(super) struct Connection {
     /// The value of `Alt-Svc` for the answer.
     alternative: Option<String>,
     /// The server's topics; `None` for a client.
-    pub(super) broker: Option<Arc<Broker>>,
+    pub(super) topics: Option<Py<Topics>>,
     /// Topics that the handler has subscribed to before the answer.
     pub(super) early_topics: Mutex<Early>,
     /// Accepts the answer, if it is not sent as bytes of the transport.
@@ -63,21 +62,24 @@ pub(super) struct Connection {
     server: Py<PyAny>,
 }
 
-/// The offers of the opening handshake: subprotocols, and extensions with their parameters.
-type Offers = (Option<Vec<String>>, Option<Vec<(String, Vec<(String, Option<String>)>)>>);
+/// What the opening handshake offers: subprotocols, and extensions with their parameters; and the
+/// value of Origin.
+type Offers =
+    (Option<Vec<String>>, Option<Vec<(String, Vec<(String, Option<String>)>)>>, Option<String>);
 
 impl Connection {
     pub(super) fn new(
         pending: crate::server::PendingConnection,
         settings: Arc<Settings>,
         core: &Core,
+        topics: Py<Topics>,
         server: Py<PyAny>,
     ) -> Self {
         Self {
             transport: pending.transport,
             settings,
             registered: Some((core.registry().clone(), pending.id)),
-            broker: Some(core.broker().clone()),
+            topics: Some(topics),
             early_topics: Mutex::new(Some(Vec::new())),
             head: Mutex::new(Head::Parsed(pending.head)),
             resource: pending.resource,
@@ -105,7 +107,7 @@ impl Connection {
             transport: Arc::new(Transport::new(socket, rest, flusher, peer)),
             settings: Arc::new(settings),
             registered: None,
-            broker: None,
+            topics: None,
             early_topics: Mutex::new(None),
             head: Mutex::new(Head::Packed(Box::default())),
             resource,
@@ -270,14 +272,16 @@ impl Connection {
     }
 
     fn open(&self, py: Python<'_>) -> PyResult<Offers> {
-        let Some(checked) = self.head(Opening::check) else { return Ok((None, None)) };
+        let check =
+            |head: &RequestHead| (Opening::check(head), head.header("Origin").map(str::to_owned));
+        let Some((checked, origin)) = self.head(check) else { return Ok((None, None, None)) };
         let opening = checked.map_err(|error| super::session_error(py, &error))?;
         // a second call would set the same value
         let _ = self.accept.set(opening.accept);
         let extensions = opening.extensions.map(|extensions| {
             extensions.into_iter().map(|item| (item.name, item.parameters)).collect()
         });
-        Ok((opening.protocols, extensions))
+        Ok((opening.protocols, extensions, origin))
     }
 
     #[pyo3(signature = (protocol, extensions, extra))]

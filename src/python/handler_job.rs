@@ -2,9 +2,12 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use pyo3::{prelude::*, types::PyWeakrefReference};
+use pyo3::{prelude::*, sync::PyOnceLock, types::PyWeakrefReference};
 
-use super::connection::{Connection, Settings};
+use super::{
+    connection::{Connection, Settings},
+    topics::Topics,
+};
 use crate::{
     connection::Transport,
     server::{
@@ -21,6 +24,8 @@ pub(super) struct Handlers {
     pub(super) run: Py<PyAny>,
     pub(super) owner: Py<PyWeakrefReference>,
     pub(super) events: Arc<EventSink>,
+    /// Made for the first connection.
+    pub(super) topics: PyOnceLock<Py<Topics>>,
 }
 
 impl Handlers {
@@ -45,7 +50,9 @@ impl Handlers {
         core: &Core,
     ) -> Option<Bound<'py, Connection>> {
         let owner = self.owner.bind(py).call0().ok().filter(|owner| !owner.is_none())?.unbind();
-        let connection = Connection::new(pending, self.settings.clone(), core, owner);
+        let make_topics = || Py::new(py, Topics(core.broker().clone()));
+        let topics = self.topics.get_or_try_init(py, make_topics).ok()?.clone_ref(py);
+        let connection = Connection::new(pending, self.settings.clone(), core, topics, owner);
         Bound::new(py, connection).ok()
     }
 

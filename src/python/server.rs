@@ -15,6 +15,7 @@ use std::{
 use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
     prelude::*,
+    sync::PyOnceLock,
     types::{PyTuple, PyWeakrefReference},
 };
 
@@ -184,6 +185,7 @@ impl Server {
                 run,
                 owner: PyWeakrefReference::new(owner)?.unbind(),
                 events: events.clone(),
+                topics: PyOnceLock::new(),
             }),
             hubs: (hubs > 0).then(|| hub::hubs(owner.py(), hubs)).transpose()?,
             event_loop: OnceLock::new(),

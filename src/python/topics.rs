@@ -40,8 +40,8 @@ enum Payload<'py> {
 #[pymethods]
 impl Topics {
     #[staticmethod]
-    fn of(connection: &Connection) -> PyResult<Self> {
-        Ok(Self(connection.broker_or_error()?.clone()))
+    fn of(py: Python<'_>, connection: &Connection) -> PyResult<Py<Self>> {
+        Ok(connection.topics_or_error()?.clone_ref(py))
     }
 
     #[staticmethod]
@@ -205,10 +205,14 @@ fn name_of<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
 pub(super) type Early = Option<Vec<String>>;
 
 impl Connection {
-    fn broker_or_error(&self) -> PyResult<&Arc<Broker>> {
-        self.broker.as_ref().ok_or_else(|| {
+    fn topics_or_error(&self) -> PyResult<&Py<Topics>> {
+        self.topics.as_ref().ok_or_else(|| {
             PyTypeError::new_err("only connections of a server can subscribe to topics")
         })
+    }
+
+    fn broker_or_error(&self) -> PyResult<&Arc<Broker>> {
+        Ok(&self.topics_or_error()?.get().0)
     }
 
     fn join(&self, topic: &str, compression: Option<Compression>) -> PyResult<()> {

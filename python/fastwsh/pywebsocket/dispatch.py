@@ -224,9 +224,11 @@ class Dispatcher:
                 self._run_coroutine(suite.do_extra_handshake(request))
             else:
                 try:
-                    coroutines.refuse(suite.do_extra_handshake(request))
+                    if (returned := suite.do_extra_handshake(request)) is not None:
+                        coroutines.refuse(returned)
                 finally:
-                    forks.end_if_child()
+                    if forks.is_child:
+                        forks.end_child()
         except Exception as error:
             raise judging.refusal(self._logger, request, error) from error
 
@@ -239,7 +241,8 @@ class Dispatcher:
             try:
                 await coroutines.call(suite.do_extra_handshake, request)
             finally:
-                forks.end_if_child()
+                if forks.is_child:
+                    forks.end_child()
         except Exception as error:
             raise judging.refusal(self._logger, request, error) from error
 
@@ -266,9 +269,11 @@ class Dispatcher:
             )
         try:
             try:
-                coroutines.refuse(suite.transfer_data(request))
+                if (returned := suite.transfer_data(request)) is not None:
+                    coroutines.refuse(returned)
             finally:
-                forks.end_if_child()
+                if forks.is_child:
+                    forks.end_child()
             if not request.server_terminated:
                 request.ws_stream.close_connection()
         except Exception as error:
@@ -285,7 +290,8 @@ class Dispatcher:
             try:
                 await self._handler(request).transfer_data(request)
             finally:
-                forks.end_if_child()
+                if forks.is_child:
+                    forks.end_child()
             if not request.server_terminated:
                 await request.ws_stream.close_connection()
         except Exception as error:
@@ -304,7 +310,8 @@ class Dispatcher:
         try:
             return suite.passive_closing_handshake(request)
         finally:
-            forks.end_if_child()
+            if forks.is_child:
+                forks.end_child()
 
     def _handler(self, request: Any) -> Any:
         suite = self._find(request)
