@@ -394,6 +394,8 @@ class EventLoop:
     def enter_thread(self) -> None:
         """Mark the calling thread as that of this event loop, for good: nothing may block it."""
     def run(self) -> None:
+        """Resume the coroutines that can go on; with nest_asyncio, the event loop does it soon."""
+    def run_now(self) -> None:
         """Resume the coroutines that can go on."""
     def watch(self, on_stall: Callable[[int, float], object], loop_says: bool) -> None:
         """Watch the calling thread until `end`.

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyo3::{intern, prelude::*};
+use pyo3::{intern, prelude::*, types::PyDict};
 
 pub(super) use self::{
     async_connection::AsyncConnection,
@@ -61,7 +61,10 @@ impl EventLoop {
         let py = event_loop.py();
         let done = event_loop.call_method0(intern!(py, "create_future"))?;
         done.call_method1(intern!(py, "set_result"), (py.None(),))?;
-        let state = LoopState::new(event_loop.clone().unbind(), start, done.unbind())
+        let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
+        let modules = modules.cast_into::<PyDict>()?.unbind();
+        let event_loop = event_loop.clone().unbind();
+        let state = LoopState::new(event_loop, start, done.unbind(), modules)
             .map_err(|error| os_error(&error))?;
         Ok(Self(Arc::new(state)))
     }
@@ -74,7 +77,18 @@ impl EventLoop {
         waiting::enter_event_loop(self.0.clone());
     }
 
-    fn run(&self, py: Python<'_>) -> PyResult<()> {
+    fn run(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, own) = (slf.py(), slf.get());
+        if own.0.may_nest(py)? {
+            // the caller has entered a context, which nobody else can enter before it returns
+            let Some(event_loop) = own.0.event_loop(py) else { return Ok(()) };
+            let run = slf.getattr(intern!(py, "run_now"))?;
+            return event_loop.call_method1(py, intern!(py, "call_soon"), (run,)).map(drop);
+        }
+        own.run_now(py)
+    }
+
+    fn run_now(&self, py: Python<'_>) -> PyResult<()> {
         if !self.0.says_when_it_waits.load(Ordering::Relaxed) {
             return self.run_all(py);
         }
@@ -96,6 +110,12 @@ impl EventLoop {
         });
         let agenda = self.0.agenda(py)?;
         let mut woken: Vec<CallerId> = Vec::new();
+        if self.0.has_woken() {
+            self.resume_woken(py, &mut woken)?;
+            if agenda.has_grown()? {
+                return Ok(false);
+            }
+        }
         loop {
             let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
             let is_last = left == Some(Duration::ZERO);
@@ -159,6 +179,7 @@ impl EventLoop {
         for _ in 0..LOOKS {
             let (polled, _) = self.0.poll(Some(Duration::ZERO), &mut woken);
             polled.map_err(|error| os_error(&error))?;
+            self.call_inner_loops(&woken);
             match self.resume_woken(py, &mut woken) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -174,21 +195,32 @@ impl EventLoop {
         outcome
     }
 
+    /// Makes the descriptor readable for an event loop that one of these callers runs in turn: there
+    /// [`Self::run`] must be called for the others, and for what other threads bring meanwhile.
+    fn call_inner_loops(&self, woken: &[CallerId]) {
+        let has_told = !woken.is_empty() && !self.0.reactor().prepare_to_sleep();
+        if has_told || woken.len() > 1 {
+            self.0.remote.call();
+        }
+    }
+
     /// Starts the jobs, and resumes the operations that wait for these connections. Returns whether
     /// there were any.
     fn resume_woken(&self, py: Python<'_>, woken: &mut Vec<CallerId>) -> PyResult<bool> {
         let has_started = self.start_jobs(py);
-        if woken.is_empty() {
-            return Ok(has_started);
-        }
+        // whoever is resumed may run the event loop in turn, which then resumes the rest of them
+        self.0.add_woken(woken);
+        let Some(first) = self.0.next_woken() else { return Ok(has_started) };
         let mut outcome = Ok(true);
+        let mut next = Some(first);
         let done = self.0.done(py);
         batch::gather(Gathering::Always);
-        for caller in woken.drain(..) {
+        while let Some(caller) = next {
             self.0.slices.begin();
             if let Err(error) = self.wake(py, caller, done.as_ref()) {
                 outcome = outcome.and(Err(error));
             }
+            next = self.0.next_woken();
         }
         batch::gather(Gathering::Never);
         batch::flush();

@@ -10,6 +10,7 @@ from fastwsh import _core, coroutines, groups, tracing
 from fastwsh.aio import stalls
 from fastwsh.aio.selector import ReportingSelector, new_selector
 from fastwsh.aio.session import Session
+from fastwsh.aio.shared_loop import SharedSelectorLoop, SharesExecutor, new_uvloop
 from fastwsh.pywebsocket.stream import ConnectionTerminatedException
 
 __all__ = ["CANCEL_SECONDS", "CallersLoop", "EventLoopThread", "HandlerLoop"]
@@ -106,6 +107,7 @@ class EventLoopThread(HandlerLoop):
         self, kind: str = coroutines.ASYNCIO, clock: Callable[[], float] | None = None
     ) -> None:
         loop, self._selector = _new_loop(kind)
+        self._shared_loop = loop
         if clock is not None and kind == coroutines.ASYNCIO:
             loop.time = clock  # type: ignore[method-assign]
         loop.set_exception_handler(_report)
@@ -141,6 +143,7 @@ class EventLoopThread(HandlerLoop):
                 _LOGGER.warning("%s in a task of a handler is ignored", type(error).__name__)
         try:
             self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
+            self._shared_loop.begin_to_end()
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             if self._selector is not None:
@@ -209,9 +212,8 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
         )
 
 
-def _new_loop(kind: str) -> tuple[asyncio.AbstractEventLoop, ReportingSelector | None]:
+def _new_loop(kind: str) -> tuple[SharesExecutor, ReportingSelector | None]:
     if kind == coroutines.ASYNCIO:
         selector = new_selector()
-        return asyncio.SelectorEventLoop(selector), selector
-    loop: asyncio.AbstractEventLoop = coroutines.import_uvloop().new_event_loop()
-    return loop, None
+        return SharedSelectorLoop(selector), selector
+    return new_uvloop(), None

@@ -1,12 +1,13 @@
 //! The state of one event loop, which its coroutines and the threads that submit jobs share.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{atomic::AtomicBool, Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use pyo3::{exceptions::PyRuntimeError, prelude::*};
+use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 
 use super::{agenda::Agenda, operation_future::OperationFuture};
 use crate::{
@@ -22,6 +23,8 @@ pub(in crate::python) struct LoopState {
     pub(super) remote: Arc<Remote>,
     /// Connections, by the number of their place in the reactor.
     watched: Mutex<Vec<Option<Watched>>>,
+    /// Connections that can go on, and have not yet had their turn.
+    woken: Mutex<VecDeque<CallerId>>,
     /// Closed when no job will run any more.
     pub(super) jobs: JobQueue<HandlerJob>,
     /// The slices of its thread, for the watchdog.
@@ -40,6 +43,8 @@ struct PythonObjects {
     start: Option<Py<PyAny>>,
     /// A future with the result `None`.
     done: Py<PyAny>,
+    /// `sys.modules`.
+    modules: Py<PyDict>,
 }
 
 /// A connection that coroutines use, and the operations that wait for it.
@@ -69,6 +74,7 @@ impl LoopState {
         event_loop: Py<PyAny>,
         start: Option<Py<PyAny>>,
         done: Py<PyAny>,
+        modules: Py<PyDict>,
     ) -> io::Result<Self> {
         let reactor = Reactor::new()?;
         let remote = reactor.remote().clone();
@@ -77,10 +83,11 @@ impl LoopState {
             reactor: Mutex::new(reactor),
             remote,
             watched: Mutex::default(),
+            woken: Mutex::default(),
             jobs: JobQueue::default(),
             slices: Arc::default(),
             says_when_it_waits: AtomicBool::new(false),
-            python: Mutex::new(Some(PythonObjects { event_loop, start, done })),
+            python: Mutex::new(Some(PythonObjects { event_loop, start, done, modules })),
         })
     }
 
@@ -119,6 +126,19 @@ impl LoopState {
         (reactor.poll(timeout, woken), reactor.take_outside_readable())
     }
 
+    /// Moves connections to the end of those that have not yet had their turn.
+    pub(super) fn add_woken(&self, woken: &mut Vec<CallerId>) {
+        lock(&self.woken).extend(woken.drain(..));
+    }
+
+    pub(super) fn next_woken(&self) -> Option<CallerId> {
+        lock(&self.woken).pop_front()
+    }
+
+    pub(super) fn has_woken(&self) -> bool {
+        !lock(&self.woken).is_empty()
+    }
+
     /// What the event loop has to do at this moment.
     ///
     /// # Errors
@@ -152,6 +172,15 @@ impl LoopState {
         drop(watched);
         drop(before);
         Ok(token)
+    }
+
+    /// Whether callbacks of the event loop may run it in turn.
+    pub(super) fn may_nest(&self, py: Python<'_>) -> PyResult<bool> {
+        let python = lock(&self.python);
+        let Some(modules) = python.as_ref().map(|python| python.modules.bind(py)) else {
+            return Ok(false);
+        };
+        modules.contains(intern!(py, "nest_asyncio"))
     }
 
     pub(super) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
