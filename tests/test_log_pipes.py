@@ -162,3 +162,28 @@ def test_a_log_whose_reader_has_gone_is_told_of_once(
         said = process.stderr.read()
     assert said.count(b"cannot write a log on standard output (Broken pipe)") == 1
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("option", ["log-file", "access-log"])
+def test_a_named_pipe_that_nobody_has_opened_keeps_no_server_from_serving(
+    tmp_path: Path, write_handler: WriteHandler, concurrency: str, option: str
+):
+    write_handler("chatty", CHATTY)
+    os.mkfifo(tmp_path / "pipe")
+    with unread(tmp_path, concurrency, f"--{option}=pipe", "--log-level=warning") as (
+        process,
+        port,
+    ):
+        with open_chatty(port) as client:
+            echo(client, 1)
+        # whoever opens the pipe later reads what was written before
+        descriptor = os.open(tmp_path / "pipe", os.O_RDONLY)
+        try:
+            read_until(descriptor, b"chatty")
+        finally:
+            os.close(descriptor)
+        # and may go away again
+        with open_chatty(port) as client:
+            echo(client, 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_SECONDS) == 0

@@ -3,7 +3,11 @@
 Only a server with such a file loads this module.
 """
 
+import contextlib
 import logging.handlers
+import os
+import stat
+from pathlib import Path
 from typing import Any
 
 from fastwsh import outlets
@@ -24,7 +28,13 @@ class LogFile(CountsLost, logging.handlers.RotatingFileHandler):
     _reason = "this file could not be written"
 
     def _open(self) -> Any:
-        stream = super()._open()
+        stream: Any = open(  # noqa: SIM115 (the handler closes it)
+            self.baseFilename,
+            self.mode,
+            encoding=self.encoding,
+            errors=self.errors,
+            opener=_open_without_waiting,
+        )
         outlet = outlets.of(stream)
         if isinstance(outlet, outlets.Outlet):
             outlet.when_failed(self._lose)
@@ -46,6 +56,14 @@ class LogFile(CountsLost, logging.handlers.RotatingFileHandler):
                 former.close()
         finally:
             self.release()
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file as `open` does, and a named pipe without a wait for somebody who reads it."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISFIFO(Path(path).stat().st_mode):
+            flags = flags & ~os.O_ACCMODE | os.O_RDWR
+    return os.open(path, flags, 0o666)
 
 
 def open_log_file(path: str, options: Any, option: str) -> LogFile:
