@@ -86,9 +86,10 @@ pub struct MessageReader {
     non_minimal: Option<FrameHeader>,
     /// Why the current frame is refused. The error is returned when the whole frame has been
     /// received, as in pywebsocket.
-    refusal: Option<ProtocolError>,
-    /// The frame that is being read for a caller who does not want messages.
-    single: FrameReader,
+    refusal: Option<Box<ProtocolError>>,
+    /// The frame that is being read for a caller that does not want messages. Few ask for one, and
+    /// there may be many readers.
+    single: Option<Box<FrameReader>>,
     /// The last single frame was refused, so that the next byte may be part of it.
     lost: bool,
 }
@@ -123,7 +124,7 @@ impl MessageReader {
             unknown: None,
             non_minimal: None,
             refusal: None,
-            single: FrameReader::default(),
+            single: None,
             lost: false,
         }
     }
@@ -197,10 +198,12 @@ impl MessageReader {
 
     /// How many bytes are needed at least, given what `poll` left of its input.
     pub fn wanted(&self, left: &[u8]) -> u64 {
-        match &self.frame {
-            Some(current) => current.remaining,
-            None => self.single.wanted(left, self.rules.expect_masked),
+        if let Some(current) = &self.frame {
+            return current.remaining;
         }
+        let idle = FrameReader::default();
+        let single = self.single.as_deref().unwrap_or(&idle);
+        single.wanted(left, self.rules.expect_masked)
     }
 
     fn begin(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
@@ -221,7 +224,7 @@ impl MessageReader {
         match verdict {
             Err(error) if error.close_code() == CloseCode::TOO_BIG => Err(error),
             verdict => {
-                self.refusal = verdict.err();
+                self.refusal = verdict.err().map(Box::new);
                 Ok(())
             }
         }
@@ -242,7 +245,7 @@ impl MessageReader {
                 // as in pywebsocket, the error comes after the frame, so that the next call reads
                 // the next frame
                 if let Some(refusal) = self.refusal.take() {
-                    return Err(refusal);
+                    return Err(*refusal);
                 }
                 if let Some(opcode) = self.unknown.take_if(|_| !self.discard) {
                     return Err(ProtocolError::ReservedOpcode(opcode.value()));

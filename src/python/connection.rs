@@ -81,7 +81,7 @@ impl Connection {
             registered: Some((core.registry().clone(), pending.id)),
             topics: Some(topics),
             early_topics: Mutex::new(Some(Vec::new())),
-            head: Mutex::new(Head::Parsed(pending.head)),
+            head: Mutex::new(Head::Parsed(Box::new(pending.head))),
             resource: pending.resource,
             tls: pending.tls,
             accept: std::sync::OnceLock::new(),

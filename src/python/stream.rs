@@ -39,7 +39,7 @@ pub(super) use self::{
     arguments::{CloseArgument, ReasonArgument},
     send_queue::Unsent,
 };
-use self::{assembly::Assembly, link::Link, python_input::PythonInput, send_queue::SendQueue};
+use self::{assembly::Assembly, link::Link, python_input::PythonInputSlot, send_queue::SendQueue};
 use super::{
     argument::{bytes_of, Truth},
     errors::Kind,
@@ -81,7 +81,7 @@ struct Inner {
     /// Locked while a message is inflated.
     inflating: Mutex<()>,
     /// A large message that a coroutine has begun to receive.
-    unfinished: Mutex<Option<Assembly>>,
+    unfinished: Mutex<Option<Box<Assembly>>>,
     is_unfinished: AtomicBool,
     /// Locked from compressing a piece of a message until it is sent, or for a step of it.
     compressing: Mutex<()>,
@@ -89,7 +89,7 @@ struct Inner {
     queue: SendQueue,
     /// What a connection in Python has sent. A native one has a receiving half of its own, but
     /// cannot be asked to put pushed frames together while another caller receives.
-    python_input: Mutex<PythonInput>,
+    python_input: PythonInputSlot,
     /// Bodies of pings that have not been answered.
     pings: Mutex<Vec<Vec<u8>>>,
     last_opcode: AtomicU8,
@@ -130,7 +130,7 @@ impl Stream {
             is_unfinished: AtomicBool::new(false),
             compressing: Mutex::default(),
             queue: SendQueue::default(),
-            python_input: Mutex::new(PythonInput::new(expect_masked)),
+            python_input: PythonInputSlot::new(expect_masked),
             pings: Mutex::default(),
             last_opcode: AtomicU8::new(NO_OPCODE),
         };
@@ -166,7 +166,7 @@ impl Stream {
         let inner = self.inner()?;
         let unfinished = lock(&inner.unfinished).take();
         inner.is_unfinished.store(false, Ordering::Relaxed);
-        lock(&inner.python_input).reader.forget();
+        inner.python_input.forget();
         if let Ok(Link::Native(connection)) = inner.link(py) {
             // a caller that still receives needs what it has received
             if let Some(mut half) = connection.get().transport.try_receive_half() {

@@ -17,14 +17,17 @@ impl MessageReader {
         if !self.skip(input) {
             return Ok(None);
         }
-        let polled = self.single.poll(input, self.rules.expect_masked, self.rules.limits);
+        let single = self.single.get_or_insert_default();
+        let polled = single.poll(input, self.rules.expect_masked, self.rules.limits);
         self.lost = polled.is_err();
         polled
     }
 
     /// Whether the next byte begins a frame, whoever has read the one before it.
     pub fn is_at_boundary(&self) -> bool {
-        self.is_between_frames() && !self.single.is_mid_frame() && !self.lost
+        self.is_between_frames()
+            && !self.single.as_ref().is_some_and(|single| single.is_mid_frame())
+            && !self.lost
     }
 
     /// Whether a fragmented message has begun and not ended.

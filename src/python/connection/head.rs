@@ -4,7 +4,7 @@ use crate::protocol::head::{HeadLimits, HeadReader, RequestHead};
 
 /// The request. Few handlers look at it after the handshake.
 pub(super) enum Head {
-    Parsed(RequestHead),
+    Parsed(Box<RequestHead>),
     /// The bytes as received, which need a fifth of the memory.
     Packed(Box<[u8]>),
 }

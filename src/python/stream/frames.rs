@@ -10,7 +10,7 @@ use pyo3::{
     types::{PyBytes, PyType},
 };
 
-use super::{lock, warnings::warn_non_minimal, FrameFields, Inner, Kind, Link};
+use super::{warnings::warn_non_minimal, FrameFields, Inner, Kind, Link};
 use crate::{
     connection::ReceiveError,
     protocol::{
@@ -55,13 +55,13 @@ impl Inner {
                 Ok(PyBytes::new(py, &bytes))
             }
             Link::Python(connection) => {
-                let mut bytes = Vec::new();
-                std::mem::swap(&mut bytes, &mut lock(&self.python_input).bytes);
+                let mut bytes = self.python_input.with(|input| std::mem::take(&mut input.bytes));
                 while bytes.len() < wanted {
                     let missing = (wanted - bytes.len()) as u64;
                     bytes.extend_from_slice(self.python_read(connection, missing)?.as_bytes());
                 }
-                lock(&self.python_input).bytes = bytes.split_off(wanted);
+                let rest = bytes.split_off(wanted);
+                self.python_input.with(|input| input.bytes = rest);
                 Ok(PyBytes::new(py, &bytes))
             }
         }
@@ -134,19 +134,19 @@ impl Inner {
             reader.set_limits(link.limits());
             reader.push_frame(opcode, fin, payload)
         };
-        let mut own = lock(&self.python_input);
-        let half = match &link {
-            Link::Native(connection) if !own.reader.is_mid_message() => {
-                connection.get().transport.try_receive_half()
+        let pushed = self.python_input.with(|own| {
+            let half = match &link {
+                Link::Native(connection) if !own.reader.is_mid_message() => {
+                    connection.get().transport.try_receive_half()
+                }
+                _ => None,
+            };
+            // another caller that receives meanwhile may hold the half until the peer sends more
+            match half {
+                Some(mut half) => push(half.reader()),
+                None => push(&mut own.reader),
             }
-            _ => None,
-        };
-        // another caller that receives meanwhile may hold the half until the peer sends more
-        let pushed = match half {
-            Some(mut half) => push(half.reader()),
-            None => push(&mut own.reader),
-        };
-        drop(own);
+        });
         match pushed {
             Ok(None) => Ok(None),
             Ok(Some((kind, message))) => {
@@ -179,14 +179,14 @@ impl Inner {
                 Ok(waited.map_err(|error| self.receive_error(py, link, error))?)
             }
             Link::Python(connection) => loop {
-                let looked = lock(&self.python_input).poll_frame(rules);
+                let looked = self.python_input.with(|input| input.poll_frame(rules));
                 if let Some(frame) =
                     looked.found.map_err(|error| link.protocol_error(py, &error))?
                 {
                     return Ok(frame);
                 }
                 let bytes = self.python_read(connection, looked.wanted)?;
-                lock(&self.python_input).bytes.extend_from_slice(bytes.as_bytes());
+                self.python_input.with(|input| input.bytes.extend_from_slice(bytes.as_bytes()));
             },
         }
     }

@@ -53,7 +53,7 @@ impl Inner {
             // by an earlier try of this call; not locked while it goes on
             let unfinished = lock(&self.unfinished).take();
             if let Some(assembly) = unfinished {
-                return self.assemble(py, link, scheduler, framer, assembly);
+                return self.assemble(py, link, scheduler, framer, *assembly);
             }
         }
         let Received { event, non_minimal } = match link {
@@ -146,7 +146,7 @@ impl Inner {
 
     /// Keeps an unfinished message for the next call.
     fn interrupted(&self, link: &Link<'_>, assembly: Assembly, stop: Stop) -> Stop {
-        *lock(&self.unfinished) = Some(assembly);
+        *lock(&self.unfinished) = Some(Box::new(assembly));
         self.is_unfinished.store(true, Ordering::Relaxed);
         if let Link::Native(connection) = link {
             // the next call must not wait for input first
@@ -238,12 +238,12 @@ impl Inner {
     ) -> PyResult<Received> {
         let py = connection.py();
         loop {
-            let looked = lock(&self.python_input).poll(rules);
+            let looked = self.python_input.with(|input| input.poll(rules));
             if let Some(event) = looked.found.map_err(|error| link.protocol_error(py, &error))? {
                 return Ok(Received { event, non_minimal: looked.non_minimal });
             }
             let bytes = self.python_read(connection, looked.wanted)?;
-            lock(&self.python_input).bytes.extend_from_slice(bytes.as_bytes());
+            self.python_input.with(|input| input.bytes.extend_from_slice(bytes.as_bytes()));
         }
     }
 }

@@ -1,10 +1,15 @@
 //! The receiving half of a stream over a connection in Python.
 
-use crate::protocol::{
-    frame::{Frame, FrameHeader},
-    limits::FrameLimits,
-    receive::{Event, MessageReader, Rules},
-    ProtocolError,
+use std::sync::Mutex;
+
+use crate::{
+    locks::lock,
+    protocol::{
+        frame::{Frame, FrameHeader},
+        limits::FrameLimits,
+        receive::{Event, MessageReader, Rules},
+        ProtocolError,
+    },
 };
 
 /// The reader, and bytes that do not belong to a frame yet.
@@ -22,8 +27,34 @@ pub(super) struct Looked<T> {
     pub(super) wanted: u64,
 }
 
-impl PythonInput {
+/// Makes a `PythonInput` when it is first needed. The streams of native connections need none, and
+/// there may be many of them.
+pub(super) struct PythonInputSlot {
+    expect_masked: bool,
+    input: Mutex<Option<Box<PythonInput>>>,
+}
+
+impl PythonInputSlot {
     pub(super) fn new(expect_masked: bool) -> Self {
+        Self { expect_masked, input: Mutex::default() }
+    }
+
+    /// Uses the input, which is locked meanwhile.
+    pub(super) fn with<T>(&self, action: impl FnOnce(&mut PythonInput) -> T) -> T {
+        let mut input = lock(&self.input);
+        action(input.get_or_insert_with(|| Box::new(PythonInput::new(self.expect_masked))))
+    }
+
+    /// Frees the received part of a message that will never be complete.
+    pub(super) fn forget(&self) {
+        if let Some(input) = lock(&self.input).as_mut() {
+            input.reader.forget();
+        }
+    }
+}
+
+impl PythonInput {
+    fn new(expect_masked: bool) -> Self {
         Self { reader: new_reader(expect_masked), bytes: Vec::new() }
     }
 
