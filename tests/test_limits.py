@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
-from contract_support import Serve, close_code, extra_handshake, make_serve, opened
+from conftest import ALL_WAYS, BOTH_WAYS, Server, StartServer, WriteHandler
+from contract_support import PATH, Serve, close_code, extra_handshake, make_serve, opened
 from fastwsh import limits
 from fastwsh.options import parse_args_and_config
 from hub_support import ECHO
@@ -331,3 +331,17 @@ class TestWrongProtocol:
         # the beginning of a ClientHello
         assert status_of(server, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03") == 400
         server.log.wait_for("This port does not speak TLS; use http: or ws:")
+
+
+@ALL_WAYS
+@pytest.mark.parametrize("length", [2**62, 2**63 - 1, 2**63, 2**64 - 1])
+def test_no_announced_length_is_waited_for(serve: Serve, length: int, concurrency: str) -> None:
+    """Whatever else is wrong with the frame: a handler that waits for its end waits for ever."""
+    server = serve(ECHO)
+    sent = (0x81, 0x01, 0xC1, 0xF2, 0x83, 0x03, 0x89, 0x8B, 0x88, 0x8F, 0x80)
+    for first_byte in sent:
+        with server.connect() as client:
+            client.handshake(PATH)
+            header = bytes([first_byte, 0xFF]) + length.to_bytes(8) + b"mask"
+            client.send(header + b"x" * 200)
+            assert client.read_frame().close_code in (1002, 1009), hex(first_byte)

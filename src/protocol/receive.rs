@@ -221,8 +221,10 @@ impl MessageReader {
             // skip the payload if only the frame is refused, not the whole message
             skip: verdict.is_err() && self.discard == discarding,
         });
+        // nor does anybody wait for the end of more than a message may have
+        let is_endless = self.rules.limits.check_frame(header.length).is_err();
         match verdict {
-            Err(error) if error.close_code() == CloseCode::TOO_BIG => Err(error),
+            Err(error) if is_endless || error.close_code() == CloseCode::TOO_BIG => Err(error),
             verdict => {
                 self.refusal = verdict.err().map(Box::new);
                 Ok(())

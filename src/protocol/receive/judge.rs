@@ -32,7 +32,7 @@ impl MessageReader {
         }
         self.compressed |= compressed;
         self.count_frame(opcode);
-        if !self.discard {
+        if !self.discard || self.unknown.is_some() {
             if let Err(error) = self.check_limits(header.length) {
                 self.give_up_message();
                 return Err(error);

@@ -337,3 +337,17 @@ proptest! {
         read(rules(), &[&bytes]);
     }
 }
+
+#[test]
+fn frames_that_announce_more_than_the_limit_are_refused_by_their_headers() {
+    for length in [(1 << 20) + 1, 1 << 62, (1 << 63) - 1] {
+        // a ping, reserved bits, a reserved opcode of either kind, no message to be continued
+        for first_byte in [0x89, 0xf2, 0x83, 0x03, 0x8f, 0x80, 0xc1] {
+            let mut header = vec![first_byte, 0xff];
+            header.extend_from_slice(&u64::to_be_bytes(length));
+            header.extend_from_slice(&KEY);
+            let outcomes = read(rules(), &[&header]);
+            assert!(matches!(outcomes[..], [Err(_)]), "{first_byte:#x} {length}: {outcomes:?}");
+        }
+    }
+}
