@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -320,6 +320,27 @@ def test_no_worker_outlives_a_parent_that_was_killed(started: Server):
             assert client.read_frame().close_code == 1001
     for pid in clients:
         wait_until(lambda pid=pid: not is_alive(pid), "a worker lives on")
+
+
+def test_nor_does_the_folder_of_a_parent_that_was_killed(start_server: StartServer):
+    server = start_server(*WORKERS, "--shutdown-timeout", "0.5")
+    own = Path(f"/proc/{server.process.pid}/fd")
+
+    def folders() -> set[Path]:
+        """Where the parent has its Unix sockets."""
+        inodes = set()
+        for link in own.iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                inodes.add(re.sub(r"\D", "", str(link.readlink())))
+        lines = Path("/proc/net/unix").read_text(encoding="ascii").splitlines()
+        found = {line.split()[-1] for line in lines if line.split()[6] in inodes}
+        return {Path(path).parent for path in found if path.endswith("/topics")}
+
+    wait_until(folders, "no socket for topics")
+    (folder,) = folders()
+    server.process.kill()
+    server.process.wait(DEADLINE_SECONDS)
+    wait_until(lambda: not list(folder.parent.glob(f"{folder.name}*")), "the folder stays")
 
 
 def test_nor_does_one_that_is_frozen_or_busy(

@@ -364,12 +364,13 @@ def real_time() -> float:
 def available_parallelism() -> int:
     """Return how many threads of this process can run at the same time."""
 
-def end_with_peer(descriptor: int, seconds: float) -> None:
+def end_with_peer(descriptor: int, seconds: float, folder: str) -> None:
     """Send SIGTERM to this process when the other end of a socket is closed, and SIGKILL later.
 
     Args:
         descriptor: The socket, which stays the caller's.
         seconds: The time from SIGTERM to SIGKILL.
+        folder: A folder to remove before, if it is still there.
     """
 
 # --- asyncio -------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def main() -> int:
     except (EOFError, OSError):
         return 1
     options = settings.options
-    channel.start(cli.stop_seconds(options))
+    channel.start(cli.stop_seconds(options), options.worker.private_folder)
     sys.path[:], sys.argv[:] = settings.path, settings.arguments
     options.worker.take_over()
     try:

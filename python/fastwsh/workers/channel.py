@@ -53,13 +53,14 @@ class Channel:
             raise EOFError
         return Settings.from_text(json.loads(line)["settings"])
 
-    def start(self, end_seconds: float) -> None:
+    def start(self, end_seconds: float, folder: str) -> None:
         """Answer questions from now on, in a thread of its own, and end with the parent.
 
         Args:
             end_seconds: How long this process may need to end when the parent has ended.
+            folder: The parent's private folder, for a parent that could not remove it.
         """
-        _core.end_with_peer(self._socket.fileno(), end_seconds)
+        _core.end_with_peer(self._socket.fileno(), end_seconds, folder)
         threading.Thread(target=self._answer, name="fastwsh-worker", daemon=True).start()
 
     def announce(self, server: "WebSocketServer", options: argparse.Namespace) -> None:

@@ -201,6 +201,7 @@ class _Parent:
             self._port.urls,
             log_descriptor,
             self._near,
+            self._folder,
             self._group,
             self._shares.of(number),
             self._inspector.settings(number),

@@ -25,6 +25,7 @@ class Place:
         metrics_urls: Where the parent answers for all.
         log_descriptor: The pipe for log lines, which the parent writes.
         near: The Unix socket for topics between the workers; "" if the backplane is all they need.
+        private_folder: The folder of the parent's own socket for topics.
         group: How the names of the workers begin among all servers.
         shared_counts: For the native server: where connections are counted together.
         inspect: For the native server: what it keeps for the inspector, see `_core.Server`.
@@ -38,6 +39,7 @@ class Place:
     metrics_urls: list[str]
     log_descriptor: int
     near: str
+    private_folder: str
     group: str
     shared_counts: tuple[int, int, int] | None = None
     inspect: tuple[int, int, int] | None = None
