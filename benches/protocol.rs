@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use fastwsh::protocol::{
-    deflate::{DeflateLevel, Ending, MessageDeflater, MessageInflater},
+    deflate::{DeflateLevel, MessageDeflater, MessageInflater, PieceEnd},
     frame::{FrameHeader, Opcode},
     handshake::Opening,
     head::HeadReader,
@@ -145,7 +145,7 @@ fn compression(criterion: &mut Criterion) {
             let (mut output, mut next, mut total) = (Vec::new(), messages.iter().cycle(), 0);
             for message in &messages {
                 output.clear();
-                deflater.deflate_into(message, Ending::Message, &mut output);
+                deflater.deflate_into(message, PieceEnd::Message, &mut output);
                 total += output.len();
             }
             let name = format!("level {}, to {} bytes", level.level(), total / count);
@@ -153,7 +153,7 @@ fn compression(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     output.clear();
                     let message = next.next().map_or(&[][..], Vec::as_slice);
-                    deflater.deflate_into(black_box(message), Ending::Message, &mut output);
+                    deflater.deflate_into(black_box(message), PieceEnd::Message, &mut output);
                 });
             });
         }

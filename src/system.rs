@@ -82,7 +82,7 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// The connection has ended already, or those of `setsockopt(2)`.
-    fn silence(_socket: BorrowedFd<'_>) -> io::Result<()> {
+    fn suppress_sigpipe(_socket: BorrowedFd<'_>) -> io::Result<()> {
         Ok(())
     }
 
@@ -102,7 +102,7 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
     }
 
     /// Whether a call on a socket failed only for this once, and is to be repeated.
-    fn is_passing(error: Errno) -> bool {
+    fn is_transient(error: Errno) -> bool {
         error == Errno::INTR
     }
 
@@ -115,9 +115,9 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
         let (socket, peer) = acceptfrom(listener)?;
         fcntl_setfd(&socket, fcntl_getfd(&socket)? | FdFlags::CLOEXEC)?;
         ioctl_fionbio(&socket, true)?;
-        Self::silence(socket.as_fd())?;
+        Self::suppress_sigpipe(socket.as_fd())?;
         let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-        // the server trusts a peer without an address as it trusts who may open a Unix socket
+        // a peer without an address would be trusted like a peer of a Unix socket
         if peer.is_none() && !is_unix(listener)? {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }

@@ -410,7 +410,7 @@ class EventLoop:
     @property
     def slice(self) -> int:
         """The number of the current slice of work."""
-    def watch_outside(self, descriptor: int) -> None:
+    def watch_extra(self, descriptor: int) -> None:
         """Let `wait` also end when this descriptor becomes readable."""
     def wait(self, timeout: float | None) -> bool:
         """Resume coroutines until the loop, which is one of asyncio's, has something else to do.
@@ -419,7 +419,7 @@ class EventLoop:
             timeout: The most seconds to wait; None: no limit.
 
         Returns:
-            Whether the descriptor of `watch_outside` has become readable. This is told once, until
+            Whether the descriptor of `watch_extra` has become readable. This is told once, until
             there is nothing to read any more.
 
         Raises:
@@ -481,7 +481,7 @@ class AsyncConnection:
     def __new__(cls, event_loop: EventLoop, connection: Connection) -> Self: ...
     def watch_end(self, on_end: Callable[[], object]) -> None:
         """Set a function to call when the peer goes away while no call waits for it."""
-    def is_end_told(self) -> bool:
+    def is_end_reported(self) -> bool:
         """Whether a call has told the handler of the end, or the handler closes the connection."""
     def watch_server_close(self) -> None:
         """Call the same function when the peer has answered a stopping server's close frame."""

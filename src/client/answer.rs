@@ -66,7 +66,7 @@ impl Answer {
         list(&self.headers, name)
     }
 
-    /// A hint what the user can do about the answer.
+    /// A hint about what the user can do.
     ///
     /// `is_plain`: the request was sent without TLS; `had_credentials`: it had an Authorization
     /// header.

@@ -29,7 +29,7 @@ use super::{
     head::HeadTap,
     request::{self, Options},
     tls,
-    url::{Place, Target},
+    url::{Endpoint, Target},
 };
 use crate::{
     connection::{ByteStream, PlainSocket, TlsSocket},
@@ -37,7 +37,7 @@ use crate::{
     protocol::{deflate::Agreement, handshake::compute_accept, negotiate},
 };
 
-/// How a server begins that has spoken TLS already.
+/// How a TLS record begins (an alert, or a handshake message): the server expects TLS.
 const TLS_RECORD: &[u8] = b"\x16\x03";
 
 const EXPECTS_TLS: &str = "it speaks TLS; use wss:// there";
@@ -59,7 +59,7 @@ pub struct Connected {
 
 /// Connects, speaks TLS if the URL says so, and does the opening handshake.
 ///
-/// Dropping the future gives everything up.
+/// Dropping the future closes whatever has been opened.
 ///
 /// # Errors
 /// A sentence for the user; nothing is left open.
@@ -70,21 +70,21 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
     let attempt = Attempt::new(target, options);
     let request = request::make(target, options)?;
     match &target.place {
-        Place::Unix(path) => {
+        Endpoint::Unix(path) => {
             let mut stream = attempt.reach_unix(path).await?;
             let opened = attempt.open(&mut stream, request).await?;
             let descriptor = stream.into_std().map(OwnedFd::from);
             let descriptor = descriptor.map_err(|error| attempt.unreachable(&error))?;
             Ok(opened.over(Arc::new(PlainSocket::new(descriptor, None))))
         }
-        Place::Tcp { host, port, tls: false } => {
-            let mut stream = attempt.lead(host, *port).await?;
+        Endpoint::Tcp { host, port, tls: false } => {
+            let mut stream = attempt.connect_tcp(host, *port).await?;
             let peer = stream.peer_addr().ok();
             let opened = attempt.open(&mut stream, request).await?;
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
             Ok(opened.over(Arc::new(PlainSocket::new(stream.into(), peer))))
         }
-        Place::Tcp { host, port, tls: true } => {
+        Endpoint::Tcp { host, port, tls: true } => {
             let (mut stream, peer) = attempt.encrypt(host, *port).await?;
             let opened = attempt.open(&mut stream, request).await?;
             let (stream, connection) = stream.into_inner();
@@ -155,7 +155,7 @@ impl Attempt<'_> {
             url: self.target.address(),
             reason: format!("no certificate can be for {name:?}"),
         })?;
-        let stream = self.lead(host, port).await?;
+        let stream = self.connect_tcp(host, port).await?;
         let peer = stream.peer_addr().ok();
         let stream = FirstBytes::of(stream);
         let encrypting = TlsConnector::from(config).connect(server, stream).into_fallible();
@@ -331,7 +331,7 @@ impl Attempt<'_> {
     }
 
     fn is_plain(&self) -> bool {
-        matches!(self.target.place, Place::Tcp { tls: false, .. })
+        matches!(self.target.place, Endpoint::Tcp { tls: false, .. })
     }
 
     fn answer(&self, reason: String) -> ConnectError {

@@ -4,8 +4,8 @@
 //! pair of sockets. The program has the other end of the pair: [`Http2Socket`].
 
 pub(super) mod background;
-mod carried;
+mod bridge;
 mod socket;
 
 pub use self::background::finish;
-pub(super) use self::carried::{Carried, Driver};
+pub(super) use self::bridge::{Driver, StreamBridge};

@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use super::{
     error::ConnectError,
-    url::{credentials, place_of, port_of, Credentials, Place, Target},
+    url::{authority, credentials, split_authority, Credentials, Endpoint, Target},
 };
 use crate::protocol::trust::Network;
 
@@ -53,7 +53,7 @@ impl Proxy {
         variables: &HashMap<String, String>,
         target: &Target,
     ) -> Result<Option<Self>, ConnectError> {
-        let Place::Tcp { host, port, tls } = &target.place else { return Ok(None) };
+        let Endpoint::Tcp { host, port, tls } = &target.place else { return Ok(None) };
         let variable = |name: &str| variables.get(name).map_or("", |value| value.trim());
         if is_exempt(host, *port, variable("no_proxy")) {
             return Ok(None);
@@ -104,13 +104,13 @@ impl Proxy {
                 _ => {}
             }
         }
-        let (host, port) = port_of(place, default).map_err(bad)?;
+        let (host, port) = split_authority(place, default).map_err(bad)?;
         Ok(Self { kind, host, port, credentials, variable })
     }
 
     /// The name of the proxy in messages.
     pub(super) fn name(&self) -> String {
-        let place = place_of(&self.host, self.port);
+        let place = authority(&self.host, self.port);
         match &self.variable {
             None => place,
             Some(variable) => format!("{place} (of {variable})"),

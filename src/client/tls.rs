@@ -47,15 +47,16 @@ pub enum Verification {
 /// The name of HTTP/2 over TLS (RFC 9113 3.2).
 pub(super) const HTTP2: &[u8] = b"h2";
 
-/// How long what was read counts. The system's certificates may be in hundreds of files, of which
-/// nobody looks at each again.
+/// How long a configuration is used before the system's certificates are read again. They may be in
+/// hundreds of files, so it is not checked whether one of them has changed.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// How many there are; a program that uses more reads some of them again.
+/// The most configurations to keep; a program that uses more reads some of them again.
 const KEPT: usize = 8;
 
-/// What was read, the last used first. Reading and parsing the system's certificates takes longer than
-/// the rest of a connection together, and sessions are resumed only within one configuration.
+/// The configurations, the last used first. Reading and parsing the system's certificates takes
+/// longer than the rest of a connection together, and sessions are resumed only within one
+/// configuration.
 static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
 
 struct Loaded {
@@ -64,7 +65,7 @@ struct Loaded {
     config: Arc<ClientConfig>,
 }
 
-/// All that a configuration depends on, but the content of the system's certificates.
+/// Everything that a configuration depends on, except the content of the system's certificates.
 #[derive(PartialEq, Eq)]
 struct Source {
     verification: Verification,
@@ -94,7 +95,8 @@ impl Source {
     }
 }
 
-/// Returns the configuration, read not long ago. `http2`: ask for HTTP/2 and nothing else.
+/// Returns a configuration that was read at most [`FRESH`] ago. `http2`: offer HTTP/2 and nothing
+/// else.
 ///
 /// # Errors
 /// A sentence that names the file and the remedy.

@@ -78,7 +78,7 @@ pub(super) async fn http(
 }
 
 /// The destination in a request to a SOCKS proxy.
-pub(super) enum Asked<'a> {
+pub(super) enum Destination<'a> {
     /// A name that the proxy looks up.
     Name(&'a str, u16),
     Address(SocketAddr),
@@ -88,12 +88,12 @@ pub(super) enum Asked<'a> {
 pub(super) async fn socks(
     stream: TcpStream,
     proxy: &Proxy,
-    asked: Asked<'_>,
+    asked: Destination<'_>,
     place: &str,
 ) -> Result<TcpStream, ConnectError> {
     let asked = match asked {
-        Asked::Name(name, port) => TargetAddr::Domain(name.into(), port),
-        Asked::Address(address) => TargetAddr::Ip(address),
+        Destination::Name(name, port) => TargetAddr::Domain(name.into(), port),
+        Destination::Address(address) => TargetAddr::Ip(address),
     };
     let opened = match &proxy.credentials {
         None => Socks5Stream::connect_with_socket(stream, asked).await,

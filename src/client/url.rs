@@ -11,7 +11,7 @@ use super::error::ConnectError;
 /// The parts of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    pub(super) place: Place,
+    pub(super) place: Endpoint,
     /// The request target: path and query.
     pub(super) resource: String,
     /// The value of the Host header.
@@ -43,7 +43,7 @@ impl fmt::Debug for Credentials {
 
 /// Where to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Endpoint {
     Tcp { host: String, port: u16, tls: bool },
     Unix(PathBuf),
 }
@@ -87,7 +87,7 @@ impl Target {
         let parsed: Uri = url.parse().map_err(|error| bad(&format!("{error}")))?;
         let authority = parsed.authority().map_or("", http::uri::Authority::as_str);
         let default = if tls { 443 } else { 80 };
-        let (host, port) = port_of(authority, default).map_err(bad)?;
+        let (host, port) = split_authority(authority, default).map_err(bad)?;
         let literal = parsed.host().unwrap_or_default();
         let host_header =
             if port == default { literal.to_owned() } else { format!("{literal}:{port}") };
@@ -99,7 +99,7 @@ impl Target {
             None => parsed.path().to_owned(),
             Some(query) => format!("{}?{query}", parsed.path()),
         };
-        Ok(Self { place: Place::Tcp { host, port, tls }, resource, host_header, credentials })
+        Ok(Self { place: Endpoint::Tcp { host, port, tls }, resource, host_header, credentials })
     }
 
     fn unix(rest: &str) -> Option<Self> {
@@ -108,7 +108,7 @@ impl Target {
             Some((path, resource)) => (path, format!("/{resource}")),
         };
         path.starts_with('/').then(|| Self {
-            place: Place::Unix(path.into()),
+            place: Endpoint::Unix(path.into()),
             resource,
             host_header: "localhost".to_owned(),
             credentials: None,
@@ -123,8 +123,8 @@ impl Target {
     /// Host and port, or path, for messages.
     pub(super) fn address(&self) -> String {
         match &self.place {
-            Place::Tcp { host, port, .. } => place_of(host, *port),
-            Place::Unix(path) => path.display().to_string(),
+            Endpoint::Tcp { host, port, .. } => authority(host, *port),
+            Endpoint::Unix(path) => path.display().to_string(),
         }
     }
 }
@@ -159,7 +159,7 @@ pub(super) fn credentials(userinfo: &str) -> Result<Option<Credentials>, &'stati
 }
 
 /// `host:port`, an IPv6 address in brackets.
-pub(super) fn place_of(host: &str, port: u16) -> String {
+pub(super) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
     } else {
@@ -168,7 +168,10 @@ pub(super) fn place_of(host: &str, port: u16) -> String {
 }
 
 /// Host, without brackets, and port of `host[:port]`.
-pub(super) fn port_of(authority: &str, default: u16) -> Result<(String, u16), &'static str> {
+pub(super) fn split_authority(
+    authority: &str,
+    default: u16,
+) -> Result<(String, u16), &'static str> {
     let end = match authority.strip_prefix('[') {
         Some(_) => authority.find(']').ok_or("its address has no ]")? + 1,
         None => authority.find(':').unwrap_or(authority.len()),
@@ -194,13 +197,13 @@ pub(super) fn port_of(authority: &str, default: u16) -> Result<(String, u16), &'
 mod tests {
     use super::*;
 
-    fn parsed(url: &str) -> (Place, String, String) {
+    fn parsed(url: &str) -> (Endpoint, String, String) {
         let target = Target::parse(url).expect(url);
         (target.place, target.resource, target.host_header)
     }
 
-    fn tcp(host: &str, port: u16, tls: bool) -> Place {
-        Place::Tcp { host: host.into(), port, tls }
+    fn tcp(host: &str, port: u16, tls: bool) -> Endpoint {
+        Endpoint::Tcp { host: host.into(), port, tls }
     }
 
     #[test]
@@ -214,7 +217,7 @@ mod tests {
         );
         assert_eq!(
             parsed("ws+unix:///run/a.sock:/b?c"),
-            (Place::Unix("/run/a.sock".into()), "/b?c".into(), "localhost".into())
+            (Endpoint::Unix("/run/a.sock".into()), "/b?c".into(), "localhost".into())
         );
         assert_eq!(parsed("ws+unix:///run/a.sock").1, "/");
     }

@@ -1,6 +1,6 @@
 //! Whether a handler waits for input. The keepalive thread, which reads ahead to answer pings, must
-//! not take that input then: the kernel tells a reactor of input once, and not if it has been read
-//! by then, so the handler would sleep beside its message.
+//! not take that input then. The kernel reports input to a reactor once, and not at all if another
+//! thread has read it before, so the handler would go on sleeping although its message has arrived.
 //!
 //! `tests/models` runs this file under many schedules, so it has no tests of its own.
 
@@ -12,7 +12,7 @@ pub struct AwaitedInput(AtomicBool);
 
 impl AwaitedInput {
     /// Notes that the caller is going to wait, if there is nothing to receive. `half` is the locked
-    /// receiving half, which is let go of; nobody waits without it.
+    /// receiving half, which this releases; without it, the caller does not wait.
     ///
     /// The note is made while the half is locked, so that no other thread takes the half before it
     /// can see the note.
@@ -25,7 +25,7 @@ impl AwaitedInput {
         waits
     }
 
-    /// Notes that the caller does not wait, or not any more.
+    /// Notes that the caller does not wait, or no longer waits.
     pub fn end(&self) {
         self.0.store(false, Ordering::SeqCst);
     }

@@ -1,5 +1,5 @@
-//! What the callers of one thread send over one carrier, such as a connection of HTTP/2, leaves
-//! together: in one system call for all of them, before the thread looks for more to do.
+//! Sends together what the callers of one thread send over one carrier, such as a connection of
+//! HTTP/2: in one system call for all of them, before the thread looks for more work.
 //!
 //! A caller that computes or sleeps after it has sent keeps the others' bytes waiting, so a carrier
 //! that has joined a batch must also be flushed soon in another way, see [`super::Flusher`].
@@ -51,7 +51,8 @@ pub fn gathers() -> bool {
     }
 }
 
-/// Leaves it to this thread to flush a carrier, which says by itself that it has joined already.
+/// Adds a carrier to the batch of this thread. The carrier must remember that it has joined, and
+/// join only once.
 pub fn join(carrier: Arc<dyn Carrier>) {
     CARRIERS.with_borrow_mut(|carriers| carriers.push(carrier));
 }

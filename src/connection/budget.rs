@@ -22,7 +22,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Makes the budget whole again, after others have had their turn.
+    /// Restores the full budget, after others have had their turn.
     pub fn renew(&self) {
         self.left.store(BUDGET, Ordering::Relaxed);
     }
@@ -30,7 +30,7 @@ impl Budget {
     /// Uses a part of the budget, and returns whether something was left. Most coroutines wait
     /// after a message or two, so the clock is read only from the third message on, and then for
     /// every second one.
-    pub fn spend(&self) -> bool {
+    pub fn charge(&self) -> bool {
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);
         match BUDGET - left {
@@ -53,9 +53,9 @@ mod tests {
         let budget = Budget::default();
         for _ in 0..3 {
             // the slice may end earlier, but is not looked at for the first messages
-            let spent = (0..1000).take_while(|_| budget.spend()).count();
+            let spent = (0..1000).take_while(|_| budget.charge()).count();
             assert!((3..=BUDGET).contains(&spent), "{spent}");
-            assert!(!budget.spend());
+            assert!(!budget.charge());
             budget.renew();
         }
     }

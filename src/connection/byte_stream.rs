@@ -26,7 +26,7 @@ pub enum Direction {
     Both,
 }
 
-/// Bytes that were sent before an error.
+/// The result of a send. An error comes with the number of bytes that were sent before it.
 pub type SendResult = Result<(), (usize, io::Error)>;
 
 /// What a caller waits for.
@@ -44,7 +44,7 @@ pub enum ReadinessSource<'a> {
     /// From the system, which watches this descriptor.
     Descriptor(BorrowedFd<'a>),
     /// From the stream itself.
-    Stream(&'a dyn TellsWhenReady),
+    Stream(&'a dyn ReadinessNotifier),
 }
 
 impl fmt::Debug for ReadinessSource<'_> {
@@ -69,14 +69,14 @@ pub struct Change {
     pub ended: bool,
 }
 
-/// Is told how a stream changes.
+/// Receives the changes of a stream without a descriptor.
 pub trait ReadinessListener: Send + Sync {
     /// Notes a change. The stream may be locked meanwhile, so it must not be called from here.
     fn changed(&self, change: Change);
 }
 
 /// A stream without a descriptor.
-pub trait TellsWhenReady {
+pub trait ReadinessNotifier {
     /// Registers a listener for as long as the stream exists.
     fn register(&self, listener: Arc<dyn ReadinessListener>);
 
@@ -135,8 +135,8 @@ pub trait ByteStream: fmt::Debug + Send + Sync {
     /// How to learn that the stream is ready.
     fn readiness(&self) -> ReadinessSource<'_>;
 
-    /// Waits while the stream gives nothing to readers, whatever has come; at most for this time.
-    /// Returns whether it still gives nothing.
+    /// Waits while the stream holds received bytes back from readers, as during a stall that the
+    /// inspector has caused; at most for this time. Returns whether it still holds them back.
     fn withholds(&self, _timeout: Duration) -> bool {
         false
     }

@@ -5,9 +5,9 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-/// A [`Closing`] that threads share. All accesses are sequentially consistent. So of two threads,
-/// one of which releases a lock and then reads this state while the other writes the state and then
-/// tries the lock, at least one notices the other.
+/// A [`Closing`] that threads share. All accesses are sequentially consistent. So if one thread
+/// releases a lock and then reads this state, while another writes the state and then tries the
+/// lock, at least one of them notices the other.
 #[derive(Debug, Default)]
 pub(super) struct AtomicClosing(AtomicU64);
 

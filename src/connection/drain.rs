@@ -17,14 +17,14 @@ const MAX_BYTES: usize = 4 << 20;
 /// Reads until the peer closes, the time is over or the peer has sent too much; then drops the
 /// socket.
 pub(crate) async fn drain(socket: Arc<dyn ByteStream>) {
-    // nobody needs to know of an error: the connection has ended already
+    // ignore an error: the connection has ended already
     let _ = timeout(DRAIN_TIME, read_to_end(socket)).await;
 }
 
 async fn read_to_end(socket: Arc<dyn ByteStream>) -> io::Result<()> {
     let descriptor = match socket.readiness() {
         ReadinessSource::Descriptor(descriptor) => descriptor.try_clone_to_owned()?,
-        // what has no descriptor has no bytes in the kernel either
+        // a stream without a descriptor has no unread bytes in the kernel
         ReadinessSource::Stream(_) => return Ok(()),
     };
     drop(socket);

@@ -1,9 +1,10 @@
 //! The queue of a connection for frames that others than its handler send: messages of topics. It is
 //! bounded in bytes, and says what happens to a peer that reads too slowly.
 //!
-//! Whoever makes an empty queue non-empty has it delivered. Until it is empty again, somebody is
-//! responsible: a thread that holds the sending half looks when it has released it, the handler ends
-//! its fragmented message, or the [`Courier`] delivers it.
+//! The caller that pushes the first frame has the queue delivered. Until the queue is empty again,
+//! one party is responsible for it: a thread that holds the sending half checks the queue after
+//! releasing the half, a handler with an open fragmented message sends the last fragment, or the
+//! [`Courier`] delivers.
 
 use std::{
     collections::VecDeque,
@@ -74,8 +75,8 @@ pub enum SlowPolicy {
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// It waits in the queue. `dropped` older ones do not any more. If `is_due`, the caller has the
-    /// queue delivered.
+    /// It waits in the queue, from which `dropped` older frames were removed. If `is_due`, the
+    /// caller has the queue delivered.
     Queued {
         /// The number of older frames that were dropped.
         dropped: u64,
@@ -161,8 +162,8 @@ impl Outbox {
         Self { queue: Mutex::default(), has_some, is_held, limit, policy, courier, transport }
     }
 
-    /// Sets whether nothing may be sent yet, as before the answer to the opening handshake. Whoever
-    /// ends that has the queue delivered.
+    /// Sets whether nothing may be sent yet, as before the answer to the opening handshake. The
+    /// caller that clears this has the queue delivered.
     pub(super) fn set_held(&self, is_held: bool) {
         self.is_held.store(is_held, Ordering::SeqCst);
     }
@@ -194,7 +195,7 @@ impl Outbox {
             }
         }
         if queue.bytes + queue.begun + frame.len() > self.limit {
-            // what has been begun must be ended, and leaves no room
+            // a frame that is partly sent cannot be dropped, and leaves too little room
             self.note(&queue);
             return Pushed::Dropped(dropped + 1);
         }
@@ -255,7 +256,7 @@ impl Outbox {
             queue.frames.pop_front();
         }
         if queue.frames.is_empty() {
-            // a burst is over: do not keep its room
+            // do not keep the memory of a burst that is over
             queue.frames.shrink_to(4);
         }
         self.note(&queue);
@@ -265,12 +266,12 @@ impl Outbox {
     /// Notes how many of the bytes that were taken could not be sent yet.
     pub(super) fn set_begun(&self, bytes: usize) {
         let mut queue = lock(&self.queue);
-        // what the handler sends as well may be more
+        // the sending half may also hold frames of the handler, so the number may exceed the limit
         queue.begun = bytes.min(self.limit);
         self.note(&queue);
     }
 
-    /// Has the courier deliver when there is room, unless it will deliver anyway.
+    /// Asks the courier to deliver when there is room, unless it was asked before.
     pub(super) fn await_room(&self) {
         let has_courier = std::mem::replace(&mut lock(&self.queue).has_courier, true);
         if let Some(transport) = self.transport.upgrade().filter(|_| !has_courier) {

@@ -38,8 +38,8 @@ pub type CallerId = u32;
 const EVENTS: usize = 1024;
 
 const WAKE: Token = Token(usize::MAX);
-/// The descriptor of somebody else, who uses it when it is readable.
-const OUTSIDE: Token = Token(usize::MAX - 1);
+/// A descriptor that is not a connection's, see [`Reactor::watch_extra`].
+const EXTRA: Token = Token(usize::MAX - 1);
 
 /// Waits for sockets, in one thread.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct Reactor {
     events: Events,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    is_outside_readable: bool,
+    is_extra_readable: bool,
     remote: Arc<Remote>,
 }
 
@@ -58,11 +58,11 @@ pub struct Remote {
     registry: mio::Registry,
     waker: mio::Waker,
     wake_up: WakeUp,
-    told: Mutex<Told>,
+    notifications: Mutex<Notifications>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct Notifications {
     woken: Vec<CallerId>,
     gone: Vec<ReactorToken>,
     /// Changes of streams without a descriptor.
@@ -84,8 +84,8 @@ impl Remote {
         Waker::from(Arc::new(CallerWaker { remote: self.clone(), caller }))
     }
 
-    fn tell(&self, what: impl FnOnce(&mut Told)) {
-        what(&mut lock(&self.told));
+    fn notify(&self, what: impl FnOnce(&mut Notifications)) {
+        what(&mut lock(&self.notifications));
         self.call();
     }
 }
@@ -97,7 +97,7 @@ struct CallerWaker {
 
 impl Wake for CallerWaker {
     fn wake(self: Arc<Self>) {
-        self.remote.tell(|told| told.woken.push(self.caller));
+        self.remote.notify(|notifications| notifications.woken.push(self.caller));
     }
 }
 
@@ -109,7 +109,7 @@ struct StreamListener {
 
 impl ReadinessListener for StreamListener {
     fn changed(&self, change: Change) {
-        self.remote.tell(|told| told.changes.push((self.token, change)));
+        self.remote.notify(|notifications| notifications.changes.push((self.token, change)));
     }
 }
 
@@ -124,14 +124,14 @@ impl Reactor {
             registry: poll.registry().try_clone()?,
             waker: mio::Waker::new(poll.registry(), WAKE)?,
             wake_up: WakeUp::default(),
-            told: Mutex::default(),
+            notifications: Mutex::default(),
         };
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
             slots: Vec::new(),
             free: Vec::new(),
-            is_outside_readable: false,
+            is_extra_readable: false,
             remote: Arc::new(remote),
         })
     }
@@ -196,7 +196,7 @@ impl Reactor {
         }
         let before = slot.reader.replace(caller).filter(|before| *before != caller);
         if let Some(before) = before {
-            self.remote.tell(|told| told.woken.push(before));
+            self.remote.notify(|notifications| notifications.woken.push(before));
         }
         true
     }
@@ -218,7 +218,7 @@ impl Reactor {
     pub fn watch_end(&mut self, token: ReactorToken, caller: CallerId) {
         let Some(slot) = self.slot_mut(token) else { return };
         if slot.has_ended() {
-            self.remote.tell(|told| told.woken.push(caller));
+            self.remote.notify(|notifications| notifications.woken.push(caller));
         } else {
             slot.watcher = Some(caller);
         }
@@ -239,13 +239,13 @@ impl Reactor {
     ///
     /// # Errors
     /// If the system cannot watch it.
-    pub fn watch_outside(&self, descriptor: RawFd) -> io::Result<()> {
-        self.poll.registry().register(&mut SourceFd(&descriptor), OUTSIDE, Interest::READABLE)
+    pub fn watch_extra(&self, descriptor: RawFd) -> io::Result<()> {
+        self.poll.registry().register(&mut SourceFd(&descriptor), EXTRA, Interest::READABLE)
     }
 
-    /// Whether the descriptor of [`Self::watch_outside`] has become readable since the last call.
-    pub fn take_outside_readable(&mut self) -> bool {
-        std::mem::take(&mut self.is_outside_readable)
+    /// Whether the descriptor of [`Self::watch_extra`] has become readable since the last call.
+    pub fn take_extra_readable(&mut self) -> bool {
+        std::mem::take(&mut self.is_extra_readable)
     }
 
     /// Prepares for waiting elsewhere until the descriptor of this reactor is readable: from now on
@@ -282,15 +282,15 @@ impl Reactor {
         for event in &self.events {
             match event.token() {
                 WAKE => continue,
-                OUTSIDE => {
-                    self.is_outside_readable = true;
+                EXTRA => {
+                    self.is_extra_readable = true;
                     continue;
                 }
                 _ => {}
             }
             let token = ReactorToken::of(event.token());
             let slot = self.slots.get_mut(token.index as usize);
-            // an event for a socket that has left its slot since
+            // the event is for an earlier socket of this slot
             let Some(slot) = slot.filter(|slot| slot.generation == token.generation) else {
                 continue;
             };
@@ -314,18 +314,18 @@ impl Reactor {
                 woken.extend(slot.writer.take());
             }
         }
-        self.take_told(woken);
+        self.take_notifications(woken);
         Ok(())
     }
 
     /// Adds to `woken` the callers that other threads have woken.
-    pub fn take_told(&mut self, woken: &mut impl Extend<CallerId>) {
+    pub fn take_notifications(&mut self, woken: &mut impl Extend<CallerId>) {
         if !self.remote.wake_up.take() {
             return;
         }
-        let told = std::mem::take(&mut *lock(&self.remote.told));
-        woken.extend(told.woken);
-        for (token, change) in told.changes {
+        let notifications = std::mem::take(&mut *lock(&self.remote.notifications));
+        woken.extend(notifications.woken);
+        for (token, change) in notifications.changes {
             let Some(slot) = self.slot_mut(token) else { continue };
             if change.ended {
                 slot.peer_end = slot.peer_end.max(PeerEnd::Ended);
@@ -340,7 +340,7 @@ impl Reactor {
                 woken.extend(slot.writer.take());
             }
         }
-        for token in told.gone {
+        for token in notifications.gone {
             let Some(slot) = self.slot_mut(token) else { continue };
             woken.extend(slot.reader.take());
             woken.extend(slot.writer.take());

@@ -1,4 +1,4 @@
-//! What callers who do not wait have to send while another caller is sending.
+//! Frames of callers that do not wait, queued while another caller is sending.
 
 use crate::{
     locks::lock,
@@ -14,7 +14,7 @@ pub(crate) struct Queued {
     pub(crate) is_mid_message: Option<bool>,
 }
 
-/// The queue. Whoever locks the sending half next takes it along.
+/// The queue. The next caller that locks the sending half sends it.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     /// Whether there is something, which can be read without the lock.

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::byte_stream::{
-    ByteStream, Change, Direction, Mode, Readiness, ReadinessListener, ReadinessSource, SendResult,
-    TellsWhenReady,
+    ByteStream, Change, Direction, Mode, Readiness, ReadinessListener, ReadinessNotifier,
+    ReadinessSource, SendResult,
 };
 use crate::locks::lock;
 
@@ -63,7 +63,7 @@ impl Simulated {
         Self(Mutex::new(state), Condvar::new())
     }
 
-    /// The peer sends something, which wakes whoever waits.
+    /// The peer sends something, which wakes waiting callers.
     pub(crate) fn arrive(&self, read: Read) {
         let mut state = lock(&self.0);
         state.reads.push_back(read);
@@ -88,7 +88,7 @@ impl Simulated {
         lock(&self.0).writes.clear();
     }
 
-    /// The peer has read, which wakes whoever waits for room.
+    /// The peer has read, which wakes callers that wait for room.
     pub(crate) fn make_room(&self) {
         for listener in &lock(&self.0).listeners {
             listener.changed(Change { writable: true, ..Change::default() });
@@ -196,7 +196,7 @@ impl ByteStream for Simulated {
     }
 }
 
-impl TellsWhenReady for Simulated {
+impl ReadinessNotifier for Simulated {
     fn register(&self, listener: Arc<dyn ReadinessListener>) {
         lock(&self.0).listeners.push(listener);
     }

@@ -108,7 +108,7 @@ impl Socket {
         let _ = rustix::net::connect_unspec(&self.descriptor);
         let address = rustix::net::getsockname(&self.descriptor);
         if address.is_ok_and(|address| address.address_family() == AddressFamily::UNIX) {
-            // which has no reset, and whose end is as abrupt
+            // a Unix socket has no reset; ending both directions is as abrupt
             self.shutdown(Direction::Both);
         }
     }

@@ -13,12 +13,12 @@ mod delivery;
 mod ending;
 mod half;
 mod insertion;
-mod keeping;
+mod keepalive;
 mod polling;
 mod queue;
 mod receiving;
 mod registrations;
-mod room;
+mod writability;
 
 use std::{
     io,
@@ -67,12 +67,12 @@ pub struct Transport {
     /// Another complete message is buffered, so a reply may be held back until the handler has
     /// answered that as well.
     more_buffered: AtomicBool,
-    /// Who closes this connection, and how far that has come.
+    /// How far closing has come: which side has sent what.
     closing: AtomicClosing,
-    /// What callers that do not wait have to send while another thread sends; that thread takes it
-    /// along.
+    /// Frames of callers that do not wait, queued while another thread sends; that thread sends
+    /// them next.
     queue: SendQueue,
-    /// What others than the handler have to send; boxed, because most connections have none.
+    /// Messages of topics; boxed, because most connections have none.
     outbox: OnceLock<Box<Outbox>>,
     /// The server's close frame, until a thread has sent it.
     server_close: Mutex<Option<Vec<u8>>>,
@@ -89,7 +89,7 @@ pub struct Transport {
     expiry: OnceLock<Expiry>,
     lock_waiters: LockWaiters,
     counters: Counters,
-    /// The connection's place in the first reactor that asked, and in others.
+    /// The registration in the first reactor that asked, and those in others.
     registration: OnceLock<Registration>,
     registrations: Mutex<Vec<Arc<Registration>>>,
 }
@@ -174,7 +174,8 @@ impl Transport {
     /// Those of `send(2)`, including an error of a frame that was held back earlier.
     pub fn send_frame(&self, header: &[u8], payload: &[u8], wait: Wait<'_>) -> io::Result<()> {
         let sent = self.sending(wait, |send_half| {
-            // now, as another thread may have closed since this one has looked
+            // check while the half is locked: another thread may have closed since the caller
+            // checked
             self.check_not_closed(header)?;
             send_half.send_frame(header, payload, wait)
         });

@@ -29,14 +29,14 @@ pub fn proxy_header(data: &[u8]) {
 /// If an invariant is broken.
 pub fn forwarded_for(data: &[u8]) {
     let value = latin1(data);
-    let is_believed = |address: IpAddr| matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
-    let find = |value: &str| forwarded::client(value, is_believed);
+    let is_trusted = |address: IpAddr| matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
+    let find = |value: &str| forwarded::client(value, is_trusted);
     let found = find(&value);
     let proxied = find(&format!("{value}, 10.0.0.1"));
     assert_eq!(proxied, found.or_else(|| find("10.0.0.1")), "a proxy more makes no difference");
     if let Some(address) = found {
         assert_eq!(find(&address.to_string()), found);
         let spoofed = find(&format!("203.0.113.7, {value}"));
-        assert!(spoofed == found || is_believed(address.ip()), "the left says nothing");
+        assert!(spoofed == found || is_trusted(address.ip()), "the left says nothing");
     }
 }

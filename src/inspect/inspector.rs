@@ -23,15 +23,15 @@ use crate::{
 };
 
 /// Connections that have ended and are still shown.
-const MOST_ENDED: usize = 1000;
+const MAX_ENDED: usize = 1000;
 
 /// The most decompressors; each takes about 50 KiB.
-const MOST_DECOMPRESSORS: usize = 512;
+const MAX_DECOMPRESSORS: usize = 512;
 
 /// What connections share.
 #[derive(Debug)]
-pub(super) struct Shared {
-    /// A moment, and the same in seconds since 1970.
+pub(super) struct InspectorState {
+    /// A moment on the monotonic clock, and the same moment in seconds since 1970.
     origin: (Instant, f64),
     subjects: Mutex<Subjects>,
     /// Bytes of all timelines, and the most of them.
@@ -54,7 +54,7 @@ struct Subjects {
     ended: VecDeque<u64>,
 }
 
-impl Shared {
+impl InspectorState {
     /// A moment in seconds since 1970.
     pub(super) fn time(&self, moment: Instant) -> f64 {
         self.origin.1 + moment.saturating_duration_since(self.origin.0).as_secs_f64()
@@ -86,7 +86,7 @@ impl Shared {
     pub(super) fn note_ended(&self, id: u64) {
         let mut subjects = lock(&self.subjects);
         subjects.ended.push_back(id);
-        if subjects.ended.len() <= MOST_ENDED {
+        if subjects.ended.len() <= MAX_ENDED {
             return;
         }
         let oldest = subjects.ended.pop_front();
@@ -99,7 +99,7 @@ impl Shared {
     }
 
     pub(super) fn take_decompressor(&self) -> bool {
-        let more = |count| (count < MOST_DECOMPRESSORS).then_some(count + 1);
+        let more = |count| (count < MAX_DECOMPRESSORS).then_some(count + 1);
         let (order, count) = (Ordering::Relaxed, &self.decompressors);
         count.fetch_update(order, order, more).is_ok()
     }
@@ -172,12 +172,12 @@ pub struct Page {
 /// Watches the connections of a server.
 #[derive(Debug)]
 pub struct Inspector {
-    shared: Arc<Shared>,
+    shared: Arc<InspectorState>,
 }
 
 impl Drop for Inspector {
     fn drop(&mut self) {
-        // they refer to each other
+        // subjects refer to this state, and the state to them
         let by_id = std::mem::take(&mut lock(&self.shared.subjects).by_id);
         drop(by_id);
     }
@@ -188,7 +188,7 @@ impl Inspector {
     /// `step` what to add for each other, so that those of several processes have numbers of their own.
     pub fn new(limit: usize, first: u64, step: u64) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let shared = Shared {
+        let shared = InspectorState {
             origin: (Instant::now(), now.as_secs_f64()),
             subjects: Mutex::new(Subjects {
                 next: first,
@@ -277,7 +277,7 @@ impl Inspector {
 
     /// Bytes of all timelines, the most of them, and how many records were dropped.
     pub fn memory(&self) -> (usize, usize, u64) {
-        let Shared { used, limit, dropped, .. } = &*self.shared;
+        let InspectorState { used, limit, dropped, .. } = &*self.shared;
         (used.load(Ordering::Relaxed), *limit, dropped.load(Ordering::Relaxed))
     }
 

@@ -18,28 +18,29 @@ use crate::{
 /// Senders that may block wait from here on, as they do for a peer that does not read.
 const FULL_BYTES: usize = 1 << 20;
 
-/// With so much for a peer that gets nothing, the connection is reset: senders that do not wait would
-/// fill the memory.
-const MOST_BYTES: usize = 16 << 20;
+/// With this many bytes queued, the connection is reset: senders that do not wait would fill the
+/// memory.
+const MAX_BYTES: usize = 16 << 20;
 
-/// Pieces per second of what trickles, so that a client sees it grow.
+/// Pieces per second on a slowed connection, so that a client sees the bytes arrive one after
+/// another.
 const PIECES_PER_SECOND: u32 = 20;
 
 /// How often to look whether a peer that reads slowly has made room.
-const LOOK: Duration = Duration::from_millis(10);
+const POLL_PERIOD: Duration = Duration::from_millis(10);
 
 /// The time for what is left when the handler has ended.
-const LAST: Duration = Duration::from_secs(5);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How fast a connection sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pace {
-    /// As it is told.
+    /// At full speed.
     #[default]
     Full,
     /// Not at all, and what the peer sends is not read.
     Stalled,
-    /// So many bytes per second.
+    /// This many bytes per second.
     Throttled(u32),
 }
 
@@ -61,7 +62,7 @@ struct State {
 }
 
 /// What a sender has to do.
-pub(super) enum Taken {
+pub(super) enum SendDecision {
     /// It sends by itself.
     No,
     /// The bytes are queued.
@@ -72,26 +73,26 @@ pub(super) enum Taken {
 
 impl Pacer {
     /// Takes what is to be sent if the connection is not at full speed.
-    pub(super) fn take(&self, pieces: [&[u8]; 2], mode: Mode) -> Taken {
+    pub(super) fn take(&self, pieces: [&[u8]; 2], mode: Mode) -> SendDecision {
         let mut state = lock(&self.state);
         if !state.has_thread {
-            return Taken::No;
+            return SendDecision::No;
         }
         while mode == Mode::Blocking && state.queue.len() >= FULL_BYTES && !state.is_over {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.is_over {
             // the stream says so to the sender
-            return Taken::No;
+            return SendDecision::No;
         }
         state.queue.extend(pieces.into_iter().flatten());
-        let is_too_much = state.queue.len() > MOST_BYTES;
+        let is_too_much = state.queue.len() > MAX_BYTES;
         drop(state);
         self.changed.notify_all();
         if is_too_much {
-            Taken::TooMuch
+            SendDecision::TooMuch
         } else {
-            Taken::Queued
+            SendDecision::Queued
         }
     }
 
@@ -101,7 +102,7 @@ impl Pacer {
         if !state.has_thread {
             return false;
         }
-        state.ends_by = Some(Instant::now() + LAST);
+        state.ends_by = Some(Instant::now() + FLUSH_TIMEOUT);
         drop(state);
         self.changed.notify_all();
         true
@@ -116,7 +117,7 @@ impl Pacer {
         self.changed.notify_all();
     }
 
-    /// Ends a stall: nothing more is read, and whoever waits for that is to find out.
+    /// Ends a stall because nothing more will be read, and wakes the readers that wait for its end.
     pub(super) fn release(&self) {
         let mut state = lock(&self.state);
         if state.pace == Pace::Stalled {
@@ -204,7 +205,7 @@ impl Pacer {
             let most = rate.map_or(64 * 1024, |rate| (rate / PIECES_PER_SECOND).max(1) as usize);
             let piece: Vec<u8> = state.queue.iter().take(most).copied().collect();
             drop(state);
-            let (sent, is_blocked) = match stream.depart(&piece, &[], Mode::NonBlocking) {
+            let (sent, is_blocked) = match stream.send_now(&piece, &[], Mode::NonBlocking) {
                 Ok(()) => (piece.len(), false),
                 Err((sent, error)) if error.kind() == io::ErrorKind::WouldBlock => (sent, true),
                 Err(_) => {
@@ -222,7 +223,7 @@ impl Pacer {
             state.queue.drain(..sent.min(length));
             self.changed.notify_all();
             if is_blocked {
-                state = wait(&self.changed, state, LOOK);
+                state = wait(&self.changed, state, POLL_PERIOD);
             }
         }
         state.has_thread = false;

@@ -54,7 +54,7 @@ enum Inflation {
     #[default]
     Unused,
     Ready(Inflater),
-    /// It could not be had, or has met bytes that it does not understand.
+    /// There was no memory for one, or it has met invalid data.
     Failed,
 }
 
@@ -67,8 +67,8 @@ struct Inflater {
     bytes: u64,
 }
 
-/// What a reader asks of its surroundings.
-pub(super) trait Surroundings {
+/// What a reader asks and tells the owner of the timeline.
+pub(super) trait FrameObserver {
     /// Whether messages may be compressed.
     fn inflates(&self) -> bool;
 
@@ -99,14 +99,14 @@ impl Reader {
     }
 
     /// Takes bytes that begin at a position among all that were sent.
-    pub(super) fn feed_at(&mut self, start: u64, bytes: &[u8], around: &impl Surroundings) {
+    pub(super) fn feed_at(&mut self, start: u64, bytes: &[u8], observer: &impl FrameObserver) {
         let mut rest = bytes;
         // one frame after the other, so that the position of each header is known
         while !rest.is_empty() && !self.is_lost {
             if self.header.is_empty() && self.current.is_none() {
                 self.header_at = start + (bytes.len() - rest.len()) as u64;
             }
-            rest = self.step(rest, around).0;
+            rest = self.step(rest, observer).0;
         }
     }
 
@@ -116,11 +116,11 @@ impl Reader {
         &mut self,
         bytes: &[u8],
         stop_at: u64,
-        around: &impl Surroundings,
+        observer: &impl FrameObserver,
     ) -> (Option<usize>, u64) {
         let (mut rest, mut messages) = (bytes, 0);
         while !rest.is_empty() && !self.is_lost {
-            let (behind, has_ended) = self.step(rest, around);
+            let (behind, has_ended) = self.step(rest, observer);
             rest = behind;
             messages += u64::from(has_ended);
             if has_ended && messages == stop_at {
@@ -132,42 +132,42 @@ impl Reader {
 
     /// Takes bytes of a header, and behind it those of its payload, at most to the end of the frame.
     /// Returns the others, and whether a data message has ended.
-    fn step<'a>(&mut self, bytes: &'a [u8], around: &impl Surroundings) -> (&'a [u8], bool) {
-        let rest = if self.current.is_some() { bytes } else { self.read_header(bytes, around) };
+    fn step<'a>(&mut self, bytes: &'a [u8], observer: &impl FrameObserver) -> (&'a [u8], bool) {
+        let rest = if self.current.is_some() { bytes } else { self.read_header(bytes, observer) };
         let Some(current) = &mut self.current else { return (rest, false) };
         let left = usize::try_from(current.header.length - current.seen).unwrap_or(usize::MAX);
         let (payload, behind) = rest.split_at(left.min(rest.len()));
         current.take(payload, &mut self.inflation);
-        (behind, self.finish(around))
+        (behind, self.finish(observer))
     }
 
-    fn read_header<'a>(&mut self, bytes: &'a [u8], around: &impl Surroundings) -> &'a [u8] {
+    fn read_header<'a>(&mut self, bytes: &'a [u8], observer: &impl FrameObserver) -> &'a [u8] {
         let before = self.header.len();
         self.header.extend_from_slice(&bytes[..bytes.len().min(MAX_HEADER - before)]);
         let is_masked = self.header.get(1).is_some_and(|second| second & 0x80 != 0);
         match FrameHeader::decode(&self.header, is_masked) {
             Ok(Decoded::Header(header, length)) => {
                 self.header.clear();
-                self.begin(header, around);
+                self.begin(header, observer);
                 &bytes[length - before..]
             }
             Ok(Decoded::Short(_)) => &[],
             Err(_) => {
                 self.is_lost = true;
-                around.lost(self.received);
+                observer.lost(self.received);
                 &[]
             }
         }
     }
 
-    fn begin(&mut self, header: FrameHeader, around: &impl Surroundings) {
+    fn begin(&mut self, header: FrameHeader, observer: &impl FrameObserver) {
         let is_data = !header.opcode.is_control();
-        let by_hand = !self.received && around.begins(self.header_at);
+        let by_hand = !self.received && observer.begins(self.header_at);
         let starts = is_data && header.opcode != Opcode::CONTINUATION;
         if starts {
-            let compressed = header.reserved & RSV1 != 0 && around.inflates();
+            let compressed = header.reserved & RSV1 != 0 && observer.inflates();
             if compressed && matches!(self.inflation, Inflation::Unused) {
-                self.inflation = if around.has_room() {
+                self.inflation = if observer.has_room() {
                     Inflation::Ready(Inflater::default())
                 } else {
                     Inflation::Failed
@@ -179,7 +179,7 @@ impl Reader {
         }
         let is_compressed = match &self.inflation {
             Inflation::Ready(inflater) => is_data && inflater.is_inside,
-            Inflation::Failed => is_data && header.reserved & RSV1 != 0 && around.inflates(),
+            Inflation::Failed => is_data && header.reserved & RSV1 != 0 && observer.inflates(),
             Inflation::Unused => false,
         };
         let first = (u8::from(header.fin) << 7) | (header.reserved << 4) | header.opcode.value();
@@ -198,7 +198,7 @@ impl Reader {
     }
 
     /// Passes the current frame on if it is complete. Returns whether it has ended a data message.
-    fn finish(&mut self, around: &impl Surroundings) -> bool {
+    fn finish(&mut self, observer: &impl FrameObserver) -> bool {
         let Some(mut current) = self.current.take_if(|it| it.seen == it.header.length) else {
             return false;
         };
@@ -215,7 +215,7 @@ impl Reader {
                 inflater.is_inside = false;
             }
         }
-        around.frame(Frame { data: current.data.into_boxed_slice(), ..current.frame });
+        observer.frame(Frame { data: current.data.into_boxed_slice(), ..current.frame });
         ends
     }
 }

@@ -12,9 +12,9 @@ use std::{
 
 use super::{
     heads::{parse_answer, Heads},
-    inspector::Shared,
+    inspector::InspectorState,
     pace::Pace,
-    reader::{Reader, Surroundings},
+    reader::{FrameObserver, Reader},
     tapped::Tapped,
     timeline::{Frame, Record, Slice, Timeline},
 };
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// Bytes that a client may send before the answer to its opening handshake and that are shown.
+/// The most bytes to show of those that a client sends before the answer to its opening handshake.
 const EARLY_BYTES: usize = 64 * 1024;
 
 /// The longest answer to an opening handshake that is understood.
@@ -60,11 +60,11 @@ pub struct Subject {
     pub id: u64,
     /// What is known of it from its beginning.
     pub heads: Heads,
-    shared: Arc<Shared>,
+    shared: Arc<InspectorState>,
     transport: OnceLock<Weak<Transport>>,
     stream: OnceLock<Weak<Tapped>>,
-    incoming: Mutex<Incoming>,
-    outgoing: Mutex<Outgoing>,
+    incoming: Mutex<ReceivedBytes>,
+    outgoing: Mutex<SentBytes>,
     timeline: Mutex<Timeline>,
     /// Whether messages may be compressed.
     inflates: AtomicBool,
@@ -88,7 +88,7 @@ impl fmt::Debug for OnReset {
 }
 
 #[derive(Debug)]
-struct Incoming {
+struct ReceivedBytes {
     reader: Reader,
     /// Whether the opening handshake is over, so that what comes is frames.
     is_open: bool,
@@ -96,7 +96,7 @@ struct Incoming {
 }
 
 #[derive(Debug)]
-struct Outgoing {
+struct SentBytes {
     reader: Reader,
     /// The answer to the opening handshake, until it is complete.
     answer: Option<Vec<u8>>,
@@ -108,19 +108,24 @@ struct Outgoing {
 
 impl Subject {
     /// `answer_is_bytes`: the answer to the opening handshake is sent by the stream, as in HTTP/1.1.
-    pub(super) fn new(id: u64, heads: Heads, answer_is_bytes: bool, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        id: u64,
+        heads: Heads,
+        answer_is_bytes: bool,
+        shared: Arc<InspectorState>,
+    ) -> Self {
         Self {
             id,
             heads,
             shared,
             transport: OnceLock::new(),
             stream: OnceLock::new(),
-            incoming: Mutex::new(Incoming {
+            incoming: Mutex::new(ReceivedBytes {
                 reader: Reader::new(true),
                 is_open: false,
                 early: Vec::new(),
             }),
-            outgoing: Mutex::new(Outgoing {
+            outgoing: Mutex::new(SentBytes {
                 reader: Reader::new(false),
                 answer: answer_is_bytes.then(Vec::new),
                 is_open: false,
@@ -136,7 +141,8 @@ impl Subject {
         }
     }
 
-    /// Sets what must be done when the stream has been reset: whoever carries it must look.
+    /// Sets a function to call after a reset from the inspector: the task of an HTTP/2 stream must
+    /// notice it.
     pub fn set_on_reset(&self, act: impl Fn() + Send + Sync + 'static) {
         let _ = self.on_reset.set(OnReset(Box::new(act)));
     }
@@ -151,7 +157,7 @@ impl Subject {
         let _ = self.stream.set(Arc::downgrade(stream));
     }
 
-    /// Says which connection it is.
+    /// Sets the transport of the connection.
     pub fn set_transport(&self, transport: &Arc<Transport>) {
         let _ = self.transport.set(Arc::downgrade(transport));
     }
@@ -199,13 +205,13 @@ impl Subject {
         let mut incoming = lock(&self.incoming);
         incoming.is_open = true;
         let early = std::mem::take(&mut incoming.early);
-        incoming.reader.feed(&early, 0, &Around { subject: self, now: Instant::now() });
+        incoming.reader.feed(&early, 0, &SubjectObserver { subject: self, now: Instant::now() });
     }
 
     /// Takes bytes from the client. Returns the end of the message at which the connection is to be
     /// reset, if that is among them.
     pub(super) fn note_received(&self, bytes: &[u8]) -> Option<usize> {
-        let around = Around { subject: self, now: Instant::now() };
+        let observer = SubjectObserver { subject: self, now: Instant::now() };
         let mut incoming = lock(&self.incoming);
         if !incoming.is_open {
             let room = EARLY_BYTES.saturating_sub(incoming.early.len());
@@ -213,7 +219,7 @@ impl Subject {
             return None;
         }
         let drop_at = self.drop_at.load(Ordering::SeqCst);
-        let (end, messages) = incoming.reader.feed(bytes, drop_at, &around);
+        let (end, messages) = incoming.reader.feed(bytes, drop_at, &observer);
         drop(incoming);
         if drop_at > 0 {
             let left = if end.is_some() { 0 } else { drop_at - messages };
@@ -232,7 +238,7 @@ impl Subject {
         if bytes.is_empty() {
             return;
         }
-        let around = Around { subject: self, now: Instant::now() };
+        let observer = SubjectObserver { subject: self, now: Instant::now() };
         let mut outgoing = lock(&self.outgoing);
         let mut frames = bytes;
         if let Some(answer) = &mut outgoing.answer {
@@ -242,7 +248,7 @@ impl Subject {
             let end = answer[from..].windows(END_OF_HEAD.len()).position(|it| it == END_OF_HEAD);
             let Some(end) = end.map(|end| from + end + END_OF_HEAD.len()) else {
                 if answer.len() > ANSWER_BYTES {
-                    // whatever the handler sends, it is no answer
+                    // too long for an answer: show nothing of what is sent
                     outgoing.answer = None;
                 }
                 return;
@@ -260,7 +266,7 @@ impl Subject {
         if outgoing.is_open {
             let start = outgoing.bytes;
             outgoing.bytes += frames.len() as u64;
-            outgoing.reader.feed_at(start, frames, &around);
+            outgoing.reader.feed_at(start, frames, &observer);
         }
     }
 
@@ -340,12 +346,12 @@ impl Subject {
     }
 }
 
-struct Around<'a> {
+struct SubjectObserver<'a> {
     subject: &'a Subject,
     now: Instant,
 }
 
-impl Surroundings for Around<'_> {
+impl FrameObserver for SubjectObserver<'_> {
     fn inflates(&self) -> bool {
         self.subject.inflates.load(Ordering::SeqCst)
     }

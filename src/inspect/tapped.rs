@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    pace::{Pace, Pacer, Taken},
+    pace::{Pace, Pacer, SendDecision},
     subject::Subject,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often a thread that waits for the end of a stall looks whether the peer has ended.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_PERIOD: Duration = Duration::from_millis(50);
 
 /// A stream that is watched.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Tapped {
     }
 
     /// Sends, and tells the subject of what was sent.
-    pub(super) fn depart(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
+    pub(super) fn send_now(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
         let result = self.inner.send(first, second, mode);
         let sent = match &result {
             Ok(()) => first.len() + second.len(),
@@ -71,13 +71,13 @@ impl Tapped {
         result
     }
 
-    /// Waits until something may be read. The end of what the peer sends ends a stall: whoever waits
-    /// for input is woken by it again and again until it is read.
+    /// Waits until something may be read. A stall ends when the peer ends its direction: until that
+    /// end is read, it would wake callers that wait for input again and again.
     fn may_read(&self, mode: Mode) -> io::Result<()> {
         if !self.is_paced.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let patience = if mode == Mode::Blocking { LOOK } else { Duration::ZERO };
+        let patience = if mode == Mode::Blocking { POLL_PERIOD } else { Duration::ZERO };
         while self.withholds(patience) {
             if mode == Mode::NonBlocking {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -94,7 +94,7 @@ impl Tapped {
     }
 
     /// Tells the subject of what was received, and returns how much of it the handler may have.
-    fn arrived(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn note_arrival(&self, bytes: &[u8]) -> io::Result<usize> {
         let Some(end) = self.subject.note_received(bytes) else { return Ok(bytes.len()) };
         self.reset();
         // without its last byte the message never comes; those before it do
@@ -117,7 +117,7 @@ impl ByteStream for Tapped {
             // a stall may have begun meanwhile
             self.may_read(mode)?;
         }
-        let arrived = self.arrived(&buffer[before..]);
+        let arrived = self.note_arrival(&buffer[before..]);
         buffer.truncate(before + arrived.as_ref().copied().unwrap_or_default());
         arrived
     }
@@ -131,22 +131,22 @@ impl ByteStream for Tapped {
         if mode == Mode::Blocking {
             self.may_read(mode)?;
         }
-        self.arrived(&target[..count])
+        self.note_arrival(&target[..count])
     }
 
     fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
         if self.is_paced.load(Ordering::Relaxed) && !(first.is_empty() && second.is_empty()) {
             match self.pacer.take([first, second], mode) {
-                Taken::No => {}
-                Taken::Queued => return Ok(()),
-                Taken::TooMuch => {
+                SendDecision::No => {}
+                SendDecision::Queued => return Ok(()),
+                SendDecision::TooMuch => {
                     self.subject.note("reset: more than 16 MiB waited for the slow connection");
                     self.reset();
                     return Err((0, io::ErrorKind::ConnectionReset.into()));
                 }
             }
         }
-        self.depart(first, second, mode)
+        self.send_now(first, second, mode)
     }
 
     fn has_unsent(&self) -> bool {

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 
 use super::{
-    reader::{Reader, Surroundings},
+    reader::{FrameObserver, Reader},
     timeline::{Frame, Record, Timeline},
 };
 use crate::{
@@ -21,7 +21,7 @@ struct Seen {
     losses: Mutex<usize>,
 }
 
-impl Surroundings for Seen {
+impl FrameObserver for Seen {
     fn inflates(&self) -> bool {
         true
     }

@@ -27,11 +27,11 @@
 //! And the stream below; when it ends, both directions end:
 //!
 //! ```text
-//!  ┌───────────┐   cut, reset  ┌───────┐ let_go ┌──────┐
-//!  │ connected ├──────────────►│ ended ├───────►│ gone │
-//!  └─────┬─────┘               └───────┘        └──────┘
-//!        │                     let_go               ▲
-//!        └──────────────────────────────────────────┘
+//!  ┌───────────┐ cut, reset ┌───────┐ release_stream ┌──────────┐
+//!  │ connected ├───────────►│ ended ├───────────────►│ released │
+//!  └─────┬─────┘            └───────┘                └──────────┘
+//!        │                 release_stream                 ▲
+//!        └────────────────────────────────────────────────┘
 //! ```
 //!
 //! No transition is undone, except for [`Closing::await_close`], and where a handler insists on sending
@@ -69,12 +69,12 @@ const ESTABLISHED: u64 = 1 << 34;
 const GOING_AWAY: u64 = 1 << 35;
 const SENDING_ENDED: u64 = 1 << 36;
 const CLOSE_RECEIVED: u64 = 1 << 37;
-const END_TOLD: u64 = 1 << 38;
+const END_REPORTED: u64 = 1 << 38;
 const AWAITS_CLOSE: u64 = 1 << 39;
 const CLEAN: u64 = 1 << 40;
 const CUT: u64 = 1 << 41;
 const RESET: u64 = 1 << 42;
-const GONE: u64 = 1 << 43;
+const RELEASED: u64 = 1 << 43;
 const HANDLER_CLOSED: u64 = 1 << 44;
 
 /// Transitions.
@@ -125,8 +125,8 @@ impl Closing {
     /// A call of the handler has raised an exception because the connection is lost or must be
     /// closed.
     #[must_use]
-    pub fn end_told(self) -> Self {
-        self.with(END_TOLD)
+    pub fn end_reported(self) -> Self {
+        self.with(END_REPORTED)
     }
 
     /// The handler waits for the peer's close frame, or no longer does.
@@ -159,8 +159,8 @@ impl Closing {
 
     /// The stream is released: a caller that still holds a half drops its socket.
     #[must_use]
-    pub fn let_go(self) -> Self {
-        self.with(GONE)
+    pub fn release_stream(self) -> Self {
+        self.with(RELEASED)
     }
 
     /// The handler has ended. If neither side has sent a close frame, the side that ended the
@@ -208,8 +208,8 @@ impl Closing {
 
     /// Whether the handler knows that the connection ends: a call has raised an exception, or the
     /// handler closes the connection itself.
-    pub fn is_end_told(self) -> bool {
-        self.has(END_TOLD | CLOSE_RECEIVED | SENDING_ENDED)
+    pub fn is_end_reported(self) -> bool {
+        self.has(END_REPORTED | CLOSE_RECEIVED | SENDING_ENDED)
     }
 
     /// Whether the handler waits for the peer's close frame, for which it has limited time.
@@ -228,8 +228,8 @@ impl Closing {
     }
 
     /// Whether a caller that holds a half of the stream must drop its socket.
-    pub fn is_gone(self) -> bool {
-        self.has(GONE)
+    pub fn is_released(self) -> bool {
+        self.has(RELEASED)
     }
 
     /// Whether close frames were exchanged in both directions, so that nothing more will come.

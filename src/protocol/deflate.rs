@@ -14,6 +14,6 @@ mod spares;
 mod stream;
 
 pub use level::DeflateLevel;
-pub use message::{Ending, Inflating, MessageDeflater, MessageInflater};
+pub use message::{Inflating, MessageDeflater, MessageInflater, PieceEnd};
 pub use offer::{Agreement, Offer, WindowBits};
 pub use stream::{Flush, RawDeflater, RawInflater};

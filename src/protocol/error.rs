@@ -1,4 +1,4 @@
-//! Errors, by who is to blame and what the peer sees.
+//! Errors, grouped by the side at fault and by what the peer sees.
 //!
 //! * [`ProtocolError`]: the peer broke a rule; knows its close code.
 //! * [`HandshakeError`]: the request is not an acceptable opening handshake; knows its status.

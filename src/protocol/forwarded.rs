@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 /// entry is not an address.
 ///
 /// The port is 0 if the entry has none, which is usual.
-pub fn client(value: &str, is_believed: impl Fn(IpAddr) -> bool) -> Option<SocketAddr> {
+pub fn client(value: &str, is_trusted: impl Fn(IpAddr) -> bool) -> Option<SocketAddr> {
     let mut found = None;
     for entry in value.rsplit(',') {
         let entry = entry.trim_matches([' ', '\t', '\r', '\n']);
@@ -22,7 +22,7 @@ pub fn client(value: &str, is_believed: impl Fn(IpAddr) -> bool) -> Option<Socke
         }
         let Some(address) = parse(entry) else { break };
         found = Some(address);
-        if !is_believed(address.ip()) {
+        if !is_trusted(address.ip()) {
             break;
         }
     }
@@ -52,8 +52,8 @@ mod tests {
 
     /// The client, if 10.0.0.0/8 is believed.
     fn found(value: &str) -> Option<String> {
-        let is_believed = |address| matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
-        client(value, is_believed).map(|address| address.to_string())
+        let is_trusted = |address| matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
+        client(value, is_trusted).map(|address| address.to_string())
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The PROXY protocol, by which a proxy reports the address of its client: a header in text
 //! (version 1) or in binary (version 2), before the first byte of the client.
 //!
-//! Sections are those of the specification that `HAProxy` publishes as `proxy-protocol.txt`. This
-//! module does not know who may send a header.
+//! Sections are those of the specification that `HAProxy` publishes as `proxy-protocol.txt`. Which
+//! peers may send a header is decided elsewhere, see [`super::trust`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

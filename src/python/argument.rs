@@ -56,7 +56,7 @@ impl Number {
         }
     }
 
-    /// The number as operators for bits take it.
+    /// The number as an operand of bitwise operators.
     ///
     /// # Errors
     /// `TypeError` if it is no integer.

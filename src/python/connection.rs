@@ -23,7 +23,7 @@ use self::{
 use super::{
     argument::memory_of,
     errors::connection_error,
-    topics::{Early, Topics},
+    topics::{PendingSubscriptions, Topics},
     waiting::{self, sending},
 };
 use crate::{
@@ -54,7 +54,7 @@ pub(super) struct Connection {
     /// The server's topics; `None` for a client.
     pub(super) topics: Option<Py<Topics>>,
     /// Topics that the handler has subscribed to before the answer.
-    pub(super) early_topics: Mutex<Early>,
+    pub(super) early_topics: Mutex<PendingSubscriptions>,
     /// Accepts the answer, if it is not sent as bytes of the transport.
     answer_slot: Option<Arc<AnswerSlot>>,
     /// The server's Python object; embedders find it through `_request_handler`.
@@ -168,7 +168,7 @@ impl Connection {
             return Ok(bytes.len());
         }
         write_all(py, &self.transport, bytes)?;
-        waiting::here().yield_if_over_budget(py)?;
+        waiting::current_scheduler().yield_if_over_budget(py)?;
         Ok(bytes.len())
     }
 
@@ -191,7 +191,7 @@ impl Connection {
         py.detach(|| self.transport.reset());
         if let Some(slot) = &self.answer_slot {
             slot.give_up();
-            slot.look();
+            slot.wake_task();
         }
     }
 

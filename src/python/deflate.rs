@@ -25,7 +25,9 @@ use super::errors::value_error;
 use crate::{
     locks::lock,
     protocol::{
-        deflate::{DeflateLevel, Ending, Inflating, MessageDeflater, MessageInflater, WindowBits},
+        deflate::{
+            DeflateLevel, Inflating, MessageDeflater, MessageInflater, PieceEnd, WindowBits,
+        },
         ProtocolError,
     },
     topics::Compression,
@@ -40,15 +42,15 @@ pub(super) const DEFLATE_AT_ONCE: usize = 64 * 1024;
 /// permessage-deflate on one stream.
 #[pyclass(frozen, module = "fastwsh._core")]
 pub(super) struct DeflateFramer {
-    outgoing: Mutex<Outgoing>,
-    incoming: Mutex<Incoming>,
+    outgoing: Mutex<CompressionState>,
+    incoming: Mutex<DecompressionState>,
 }
 
 #[expect(
     clippy::struct_excessive_bools,
     reason = "two switches of the handler, two facts of the message"
 )]
-struct Outgoing {
+struct CompressionState {
     deflater: MessageDeflater,
     window: Option<WindowBits>,
     no_context_takeover: bool,
@@ -63,7 +65,7 @@ struct Outgoing {
     mark_next: bool,
 }
 
-impl Outgoing {
+impl CompressionState {
     /// Begins with an empty window.
     fn renew(&mut self) {
         let Self { window, no_context_takeover, level, .. } = *self;
@@ -79,7 +81,7 @@ pub(super) struct Deflating {
     pub(super) output: Vec<u8>,
 }
 
-struct Incoming {
+struct DecompressionState {
     inflater: MessageInflater,
     /// The most bytes of an inflated message.
     max_bytes: u64,
@@ -98,7 +100,7 @@ impl DeflateFramer {
         let window =
             deflate_max_window_bits.map(WindowBits::new).transpose().map_err(value_error)?;
         Ok(Self {
-            outgoing: Mutex::new(Outgoing {
+            outgoing: Mutex::new(CompressionState {
                 deflater: MessageDeflater::new(window, deflate_no_context_takeover),
                 window,
                 no_context_takeover: deflate_no_context_takeover,
@@ -109,7 +111,7 @@ impl DeflateFramer {
                 ongoing: false,
                 mark_next: false,
             }),
-            incoming: Mutex::new(Incoming {
+            incoming: Mutex::new(DecompressionState {
                 inflater: MessageInflater::default(),
                 max_bytes: u64::MAX,
                 inflate_next: false,
@@ -190,7 +192,7 @@ impl DeflateFramer {
     /// How messages of topics are compressed: only if connections can share the result.
     pub(super) fn shared_compression(&self) -> Option<Compression> {
         let outgoing = lock(&self.outgoing);
-        let Outgoing { window, level, min_bytes, .. } = *outgoing;
+        let CompressionState { window, level, min_bytes, .. } = *outgoing;
         let can_share = outgoing.enabled && outgoing.no_context_takeover && !outgoing.bfinal;
         can_share.then_some(Compression { window, level, min_bytes })
     }
@@ -225,9 +227,9 @@ impl DeflateFramer {
         let mut work = || {
             let mut outgoing = lock(&self.outgoing);
             let ending = match (end, outgoing.bfinal) {
-                (_, true) => Ending::FinalBlock,
-                (true, false) => Ending::Message,
-                (false, false) => Ending::Piece,
+                (_, true) => PieceEnd::FinalBlock,
+                (true, false) => PieceEnd::Message,
+                (false, false) => PieceEnd::Piece,
             };
             outgoing.deflater.deflate_into(rest, ending, output);
             let is_first = !outgoing.ongoing;
@@ -264,7 +266,7 @@ impl DeflateFramer {
         message: &mut Inflating,
     ) -> Result<bool, ProtocolError> {
         py.detach(|| {
-            let Incoming { inflater, max_bytes, .. } = &mut *lock(&self.incoming);
+            let DecompressionState { inflater, max_bytes, .. } = &mut *lock(&self.incoming);
             inflater.step(message, *max_bytes)
         })
     }
@@ -272,7 +274,7 @@ impl DeflateFramer {
     /// Decompresses a whole message.
     pub(super) fn inflate(&self, py: Python<'_>, payload: &[u8]) -> Result<Vec<u8>, ProtocolError> {
         let work = || {
-            let Incoming { inflater, max_bytes, .. } = &mut *lock(&self.incoming);
+            let DecompressionState { inflater, max_bytes, .. } = &mut *lock(&self.incoming);
             inflater.inflate(payload, *max_bytes)
         };
         if payload.len() < DETACH_MIN / 8 {

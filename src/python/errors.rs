@@ -163,7 +163,7 @@ pub(super) fn invalid_utf8_piece(py: Python<'_>, piece: &[u8], offset: usize) ->
 
 /// Whether an exception means that the connection is lost, or that it must be closed because of
 /// what the peer has sent.
-pub(super) fn tells_of_the_end(py: Python<'_>, error: &PyErr) -> bool {
+pub(super) fn ends_connection(py: Python<'_>, error: &PyErr) -> bool {
     if error.is_instance_of::<PyOSError>(py) {
         // not the end: a call that will be repeated raises this
         return !error.is_instance_of::<PyBlockingIOError>(py);

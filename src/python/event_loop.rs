@@ -39,9 +39,9 @@ use crate::{
     server::Watchdog,
 };
 
-/// The most looks at the sockets in one call, as long as each finds something. A trip through the
+/// The most polls of the reactor in one call, as long as each finds something. A trip through the
 /// event loop costs as much as some messages, but other tasks of the loop must not wait for long.
-const LOOKS: usize = 8;
+const MAX_POLLS: usize = 8;
 
 /// The native half of an asyncio event loop.
 #[pyclass(frozen, module = "fastwsh._core")]
@@ -98,12 +98,12 @@ impl EventLoop {
         outcome
     }
 
-    fn watch_outside(&self, descriptor: i32) -> PyResult<()> {
-        self.0.reactor().watch_outside(descriptor).map_err(|error| os_error(&error))
+    fn watch_extra(&self, descriptor: i32) -> PyResult<()> {
+        self.0.reactor().watch_extra(descriptor).map_err(|error| os_error(&error))
     }
 
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        // a time that no clock can tell is for ever
+        // a timeout beyond the range of the clock means no limit
         let deadline = timeout.and_then(|seconds| {
             let wait = Duration::try_from_secs_f64(seconds.max(0.0)).ok()?;
             Instant::now().checked_add(wait)
@@ -119,7 +119,7 @@ impl EventLoop {
         loop {
             let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
             let is_last = left == Some(Duration::ZERO);
-            let (polled, is_outside_readable) = if is_last {
+            let (polled, is_extra_readable) = if is_last {
                 self.0.poll(left, &mut woken)
             } else {
                 self.0.slices.go_idle();
@@ -129,8 +129,8 @@ impl EventLoop {
             };
             polled.map_err(|error| os_error(&error))?;
             self.resume_woken(py, &mut woken)?;
-            if is_last || is_outside_readable || agenda.has_grown()? {
-                return Ok(is_outside_readable);
+            if is_last || is_extra_readable || agenda.has_grown()? {
+                return Ok(is_extra_readable);
             }
         }
     }
@@ -151,7 +151,7 @@ impl EventLoop {
     fn watch(&self, on_stall: Py<PyAny>, loop_says: bool) -> PyResult<()> {
         self.0.says_when_it_waits.store(!loop_says, Ordering::Relaxed);
         let slices = self.0.slices.clone();
-        let bark = move |taken: Duration| {
+        let on_stall = move |taken: Duration| {
             let number = slices.number();
             // an interpreter that is ending can run nothing
             Python::try_attach(|py| {
@@ -161,7 +161,7 @@ impl EventLoop {
             });
         };
         self.0.slices.go_idle();
-        Watchdog::start(self.0.slices.clone(), bark).map_err(|error| os_error(&error))
+        Watchdog::start(self.0.slices.clone(), on_stall).map_err(|error| os_error(&error))
     }
 
     fn end(&self, py: Python<'_>) {
@@ -176,7 +176,7 @@ impl EventLoop {
     fn run_all(&self, py: Python<'_>) -> PyResult<()> {
         let mut outcome = Ok(());
         let mut woken: Vec<CallerId> = Vec::new();
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_POLLS {
             let (polled, _) = self.0.poll(Some(Duration::ZERO), &mut woken);
             polled.map_err(|error| os_error(&error))?;
             self.call_inner_loops(&woken);
@@ -243,12 +243,12 @@ impl EventLoop {
         if has_woken {
             outcome
         } else {
-            outcome.and(self.look_after(py, token, &transport))
+            outcome.and(self.report_peer_end(py, token, &transport))
         }
     }
 
     /// Tells the handler if the peer has gone, as no operation waits that would notice it.
-    fn look_after(
+    fn report_peer_end(
         &self,
         py: Python<'_>,
         token: ReactorToken,
@@ -258,7 +258,7 @@ impl EventLoop {
             let reactor = self.0.reactor();
             (reactor.has_ended(token), reactor.is_broken(token))
         };
-        // nobody is left to answer what may be unread of a connection that is broken or was cut
+        // on a connection that is broken or was cut, unread messages need no answer
         if !is_broken && !transport.closing().is_cut() {
             let may_be_done = has_ended || transport.closing().is_going_away();
             if !may_be_done || !transport.is_peer_done(has_ended) {

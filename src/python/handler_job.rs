@@ -56,7 +56,8 @@ impl Handlers {
         Bound::new(py, connection).ok()
     }
 
-    /// Reports an exception that nobody catches, and returns the default value instead of a result.
+    /// Reports an exception that no code catches, and returns the default value instead of a
+    /// result.
     pub(super) fn report<T: Default>(&self, py: Python<'_>, error: &PyErr) -> T {
         error.clone_ref(py).write_unraisable(py, Some(self.owner.bind(py).as_any()));
         T::default()

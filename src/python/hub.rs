@@ -41,7 +41,7 @@ const BUDGET: u32 = 512;
 
 /// The most handlers that run between two looks at sockets and new connections, unless a slice ends
 /// earlier.
-const LOOK_EVERY: u32 = 64;
+const POLL_EVERY: u32 = 64;
 
 /// The most idle greenlets to keep, enough for a burst of short connections.
 const MAX_IDLE: usize = 64;
@@ -85,7 +85,7 @@ struct Task {
     connection: Py<PyAny>,
 }
 
-/// The caller that goes on.
+/// Which caller goes on.
 enum Next {
     /// The caller that has asked.
     Same,
@@ -147,7 +147,7 @@ impl HubThread {
             budget: Cell::new(BUDGET),
             slice: Slice::begin(),
             has_looked: Cell::new(false),
-            until_look: Cell::new(LOOK_EVERY),
+            until_look: Cell::new(POLL_EVERY),
             last_look: Slice::begin(),
             idle: RefCell::default(),
             new_greenlet: module.getattr("greenlet")?.unbind(),
@@ -163,7 +163,7 @@ impl HubThread {
         // the first connection may have arrived already, and its handler may block
         self.hub.slices.resume();
         loop {
-            for _ in 0..LOOK_EVERY {
+            for _ in 0..POLL_EVERY {
                 let Some(job) = self.hub.jobs.pop() else { break };
                 self.start(py, job);
             }
@@ -272,16 +272,16 @@ impl HubThread {
                 // turn
                 self.ready.borrow_mut().extend(ready);
                 // look in between, so that many new connections do not keep the old ones waiting
-                self.look(py, Some(Duration::ZERO));
+                self.poll_sockets(py, Some(Duration::ZERO));
                 return Next::Main;
             }
             let Some(id) = ready else {
-                self.look(py, None);
+                self.poll_sockets(py, None);
                 continue;
             };
             match self.until_look.get().checked_sub(1) {
                 Some(left) if !self.last_look.is_over() => self.until_look.set(left),
-                _ => self.look(py, Some(Duration::ZERO)),
+                _ => self.poll_sockets(py, Some(Duration::ZERO)),
             }
             if asking == Some(id) {
                 return Next::Same;
@@ -294,9 +294,9 @@ impl HubThread {
     }
 
     /// Looks for sockets that are ready.
-    fn look(&self, py: Python<'_>, timeout: Option<Duration>) {
+    fn poll_sockets(&self, py: Python<'_>, timeout: Option<Duration>) {
         batch::flush();
-        self.until_look.set(LOOK_EVERY);
+        self.until_look.set(POLL_EVERY);
         let mut reactor = self.reactor.borrow_mut();
         let mut ready = self.ready.borrow_mut();
         let (reactor, ready, hub) = (&mut *reactor, &mut *ready, &*self.hub);
@@ -349,7 +349,7 @@ impl HubThread {
 
     /// Counts a call of the handler, and returns whether it has used up its budget. The clock is
     /// read at every second call: an echo is two of them.
-    fn spend(&self) -> bool {
+    fn charge_call(&self) -> bool {
         let Some(left) = self.budget.get().checked_sub(1) else { return true };
         let has_looked = self.has_looked.replace(!self.has_looked.get());
         if !has_looked && self.slice.is_over() {
@@ -361,7 +361,7 @@ impl HubThread {
 
     /// Lets others run if the calling handler has used up its budget.
     fn yield_if_over_budget(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_in_handler() && self.spend() {
+        if self.is_in_handler() && self.charge_call() {
             return self.yield_now(py);
         }
         Ok(())

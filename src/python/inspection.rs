@@ -271,7 +271,7 @@ fn row<'py>(py: Python<'py>, subject: &Subject) -> PyResult<Bound<'py, PyDict>> 
         None if ended.is_some() => "ended",
         None => "opening",
         Some((_, _, closing)) if !closing.is_established() => "opening",
-        Some((_, _, closing)) if closing.is_gone() => "ended",
+        Some((_, _, closing)) if closing.is_released() => "ended",
         Some((_, _, closing)) => match (
             closing.code_sent().is_some() || closing.is_sending_ended(),
             closing.is_close_received(),

@@ -21,7 +21,7 @@ pub(super) struct Outgoing {
 }
 
 /// Kind, topic, payload, whether it is text, epoch and number.
-type Taken<'py> = (u8, String, Bound<'py, PyBytes>, bool, u64, u64);
+type ChangeFields<'py> = (u8, String, Bound<'py, PyBytes>, bool, u64, u64);
 
 #[pymethods]
 impl Outgoing {
@@ -38,7 +38,7 @@ impl Outgoing {
         self.queue.readable().as_raw_fd()
     }
 
-    fn take<'py>(&self, py: Python<'py>) -> Vec<Taken<'py>> {
+    fn take<'py>(&self, py: Python<'py>) -> Vec<ChangeFields<'py>> {
         let change = |change: Change| match change {
             Change::Joined(topic) => (0, topic, PyBytes::new(py, b""), false, 0, 0),
             Change::Left(topic) => (1, topic, PyBytes::new(py, b""), false, 0, 0),

@@ -69,7 +69,7 @@ fn to_files((private_key, certificate, client_ca, optional): TlsArguments) -> Tl
 }
 
 /// Asks an embedder's function whether a file is a program. An exception means no.
-fn asking(is_executable: Py<PyAny>) -> IsExecutable {
+fn executable_check(is_executable: Py<PyAny>) -> IsExecutable {
     Arc::new(move |path| {
         let answer = Python::try_attach(|py| {
             let is_executable = is_executable.bind(py);
@@ -84,7 +84,7 @@ fn asking(is_executable: Py<PyAny>) -> IsExecutable {
 }
 
 /// Asks Python for the content types of files. An exception means that none is known.
-fn finding(content_types: Option<Py<PyAny>>) -> FindContentTypes {
+fn content_type_finder(content_types: Option<Py<PyAny>>) -> FindContentTypes {
     FindContentTypes(Arc::new(move || {
         let Some(content_types) = &content_types else { return HashMap::new() };
         let types = Python::try_attach(|py| {
@@ -165,7 +165,7 @@ impl Server {
                 .map_err(super::errors::value_error)?,
             user: cgi_user,
             server_name: local_addr.0.clone(),
-            is_executable: cgi_is_executable.map(asking),
+            is_executable: cgi_is_executable.map(executable_check),
         };
         let (sink, receiver) = EventSink::channel();
         let (events, routes) = (Arc::new(sink), Arc::new(Routes::default()));
@@ -215,7 +215,7 @@ impl Server {
             http2,
             http3_port,
             tls,
-            content_types: finding(content_types),
+            content_types: content_type_finder(content_types),
             cgi,
             topics: limits.of_topics(slow_subscriber)?,
             inspector: inspector.clone(),

@@ -193,13 +193,14 @@ impl Stream {
     #[pyo3(text_signature = "(self, message, end=True, binary=False)")]
     fn send_message(&self, message: &Bound<'_, PyAny>, end: Truth, binary: Truth) -> PyResult<()> {
         let inner = self.inner()?;
-        let sent = inner.send_message(message, end.0, binary.0, None, &*waiting::here());
+        let sent =
+            inner.send_message(message, end.0, binary.0, None, &*waiting::current_scheduler());
         inner.note_end_of(message.py(), sent.map_err(Stop::into_exception))
     }
 
     #[pyo3(text_signature = "(self)")]
     fn receive_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let received = Self::receive(slf, ReceiveGoal::Message, &*waiting::here());
+        let received = Self::receive(slf, ReceiveGoal::Message, &*waiting::current_scheduler());
         received.map_err(Stop::into_exception)
     }
 
@@ -238,12 +239,12 @@ impl Stream {
     }
 
     fn _receive_frame<'py>(&self, py: Python<'py>) -> PyResult<FrameFields<'py>> {
-        let received = self.raw_inner(py)?.receive_frame(py, &*waiting::here());
+        let received = self.raw_inner(py)?.receive_frame(py, &*waiting::current_scheduler());
         received.map_err(Stop::into_exception)
     }
 
     fn _receive_frame_as_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let received = self.raw_inner(py)?.receive_frame_object(py, &*waiting::here());
+        let received = self.raw_inner(py)?.receive_frame_object(py, &*waiting::current_scheduler());
         received.map_err(Stop::into_exception)
     }
 

@@ -202,7 +202,7 @@ fn name_of<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
 }
 
 /// The subscriptions that a connection gets when its opening handshake is done; `None` from then on.
-pub(super) type Early = Option<Vec<String>>;
+pub(super) type PendingSubscriptions = Option<Vec<String>>;
 
 impl Connection {
     fn topics_or_error(&self) -> PyResult<&Py<Topics>> {

@@ -42,7 +42,7 @@ impl Stop {
     pub(super) fn into_exception(self) -> PyErr {
         match self {
             Self::Raised(error) => error,
-            Self::Retry(_) => would_hold_up(),
+            Self::Retry(_) => would_block_event_loop(),
         }
     }
 }
@@ -60,7 +60,7 @@ impl From<Retry> for Stop {
 }
 
 /// The exception for a call that an event loop would have to wait for.
-pub(super) fn would_hold_up() -> PyErr {
+pub(super) fn would_block_event_loop() -> PyErr {
     PyRuntimeError::new_err(
         "this call would hold up the event loop; await the method of the same name of \
          request.ws_stream in a coroutine, or run it in a thread: await asyncio.to_thread(...)",
@@ -195,13 +195,13 @@ impl Drop for InEventLoop {
 }
 
 /// The scheduler of the calling thread.
-pub(super) enum Here {
+pub(super) enum CurrentScheduler {
     EventLoop(Arc<dyn Scheduler>),
     Hub(&'static dyn Scheduler),
     OwnThread,
 }
 
-impl Deref for Here {
+impl Deref for CurrentScheduler {
     type Target = dyn Scheduler;
 
     fn deref(&self) -> &Self::Target {
@@ -214,14 +214,14 @@ impl Deref for Here {
 }
 
 /// The scheduler of the calling thread.
-pub(super) fn here() -> Here {
+pub(super) fn current_scheduler() -> CurrentScheduler {
     let (hub, has_event_loop) = MARKS.with(|marks| (marks.hub.get(), marks.has_event_loop.get()));
     if has_event_loop {
         if let Some(event_loop) = EVENT_LOOP.with_borrow(Clone::clone) {
-            return Here::EventLoop(event_loop);
+            return CurrentScheduler::EventLoop(event_loop);
         }
     }
-    hub.map_or(Here::OwnThread, Here::Hub)
+    hub.map_or(CurrentScheduler::OwnThread, CurrentScheduler::Hub)
 }
 
 impl dyn Scheduler + '_ {
@@ -288,7 +288,7 @@ pub(super) fn waiting<T: Send>(
     transport: &Transport,
     work: impl FnOnce(Wait<'_>) -> T + Send,
 ) -> PyResult<T> {
-    here().waiting(py, transport, work).map_err(Stop::into_exception)
+    current_scheduler().waiting(py, transport, work).map_err(Stop::into_exception)
 }
 
 /// Runs `work`, which may wait until the peer of `transport` reads.
@@ -300,7 +300,7 @@ pub(super) fn sending<T: Send>(
     transport: &Transport,
     work: impl FnOnce(Wait<'_>) -> T + Send,
 ) -> PyResult<T> {
-    here().sending(py, transport, work)
+    current_scheduler().sending(py, transport, work)
 }
 
 /// A thread with only one caller.

@@ -38,9 +38,9 @@ pub(super) use self::http_stream::{End, HttpRequest, Verdict};
 use self::{
     alternative::alternative,
     body::{Body, RequestBody},
-    cgi::{Client, Ran, Runner},
+    cgi::{CgiOutcome, Client, Runner},
     files::ContentTypes,
-    http_stream::{Asked, Busy, HttpStream, Judge},
+    http_stream::{Busy, FallbackRequest, HttpStream, Judge},
     locate::{Found, Locator},
     path::Resource,
     private::Private,
@@ -129,7 +129,7 @@ impl HttpServer {
         let stream = HttpStream::new(stream, head, http_request, rest, judge, &self.limits);
         {
             let service = service_fn(|request: Request<Incoming>| {
-                let asked = stream.take_asked();
+                let asked = stream.take_request();
                 let stream = &stream;
                 async move {
                     Ok::<_, Infallible>(match asked {
@@ -175,12 +175,13 @@ impl HttpServer {
     pub(super) async fn answer_page(&self, request: PageRequest) -> Response<Body> {
         let PageRequest { head, http_request, framing, body, local, tls } = request;
         let client = Client { peer: http_request.peer, local, tls };
-        self.answer(Asked { head, http_request, framing }, body, client, Busy::default).await
+        self.answer(FallbackRequest { head, http_request, framing }, body, client, Busy::default)
+            .await
     }
 
     async fn answer(
         &self,
-        asked: Asked,
+        asked: FallbackRequest,
         body: RequestBody,
         client: Client,
         busy: impl Fn() -> Busy,
@@ -225,12 +226,12 @@ impl HttpServer {
 
     async fn respond(
         &self,
-        asked: Asked,
+        asked: FallbackRequest,
         body: &mut Option<(Framing, RequestBody)>,
         client: Client,
         busy: impl Fn() -> Busy,
     ) -> Response<Body> {
-        let Asked { mut head, http_request, framing } = asked;
+        let FallbackRequest { mut head, http_request, framing } = asked;
         let mut target = http_request.resource;
         if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
             return answers::not_implemented(&format!("Unsupported method ('{}')", head.method));
@@ -274,8 +275,8 @@ impl HttpServer {
             let request =
                 cgi::Request { head: &head, script: &script, resource: &resource, client };
             match self.runner.run(request, body.take(), busy()).await {
-                Ran::Answer(response) => return response,
-                Ran::LocalRedirect(location) => target = location,
+                CgiOutcome::Answer(response) => return response,
+                CgiOutcome::LocalRedirect(location) => target = location,
             }
             // the program has consumed the body, so the next resource gets a GET
             if head.method == "POST" {

@@ -26,10 +26,10 @@ use crate::{
     protocol::{close::CloseCode, frame::Opcode, send::control_frame},
 };
 
-/// Looks within the shortest time limit.
-const LOOKS: u32 = 10;
+/// Checks of each connection within the shortest time limit.
+const CHECKS_PER_LIMIT: u32 = 10;
 
-/// The shortest and the longest time between two looks.
+/// The shortest and the longest time between two checks.
 const PERIODS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 /// Time between two looks for pings of peers: far shorter than any peer waits for a pong.
@@ -51,12 +51,12 @@ struct Round {
     events: Arc<EventSink>,
     close_time: Option<Duration>,
     keepalive: Keepalive,
-    watched: HashMap<u64, Watched>,
+    watched: HashMap<u64, Activity>,
     pings: u64,
 }
 
 /// The state of one connection.
-struct Watched {
+struct Activity {
     /// Bytes so far, at the last look.
     received: u64,
     sent: u64,
@@ -99,10 +99,10 @@ impl KeepaliveThread {
             keepalive.ping_interval,
             keepalive.ping_interval.and(keepalive.ping_timeout),
             keepalive.idle_timeout,
-            keepalive.answers_pings.then_some(PING_PERIOD * LOOKS),
+            keepalive.answers_pings.then_some(PING_PERIOD * CHECKS_PER_LIMIT),
         ];
         let Some(shortest) = times.into_iter().flatten().min() else { return Ok(keepalive_thread) };
-        let period = (shortest / LOOKS).clamp(PERIODS.0, PERIODS.1);
+        let period = (shortest / CHECKS_PER_LIMIT).clamp(PERIODS.0, PERIODS.1);
         let close_time = limits.close_time;
         let watched = HashMap::new();
         let mut round = Round { registry, events, close_time, keepalive, watched, pings: 0 };
@@ -110,7 +110,7 @@ impl KeepaliveThread {
         thread::Builder::new().name("fastwsh-keepalive".to_owned()).stack_size(128 * 1024).spawn(
             move || {
                 while own.pause(period) {
-                    round.look(Instant::now());
+                    round.check_all(Instant::now());
                 }
             },
         )?;
@@ -132,7 +132,7 @@ impl KeepaliveThread {
 }
 
 impl Round {
-    fn look(&mut self, now: Instant) {
+    fn check_all(&mut self, now: Instant) {
         let Keepalive { ping_interval, idle_timeout, answers_pings, .. } = self.keepalive;
         let looks_at_all = ping_interval.is_some() || idle_timeout.is_some();
         let wanted = |transport: &Transport| {
@@ -148,14 +148,14 @@ impl Round {
                 continue;
             }
             let traffic = transport.traffic();
-            let mut watched = before.remove(&id).unwrap_or_else(|| Watched::new(traffic, now));
+            let mut watched = before.remove(&id).unwrap_or_else(|| Activity::new(traffic, now));
             watched.note(traffic, now);
             self.judge(&transport, &mut watched, now);
             self.watched.insert(id, watched);
         }
     }
 
-    fn judge(&mut self, transport: &Arc<Transport>, watched: &mut Watched, now: Instant) {
+    fn judge(&mut self, transport: &Arc<Transport>, watched: &mut Activity, now: Instant) {
         if watched.last_moment.is_some_and(|moment| now >= moment) {
             transport.cut();
             return;
@@ -207,7 +207,7 @@ impl Round {
         }
     }
 
-    fn ping(&mut self, transport: &Arc<Transport>, watched: &mut Watched, now: Instant) {
+    fn ping(&mut self, transport: &Arc<Transport>, watched: &mut Activity, now: Instant) {
         self.pings = self.pings.wrapping_add(1);
         let body = [MARK, self.pings.to_string().as_bytes()].concat();
         let Ok(frame) = control_frame(Opcode::PING, &body) else { return };
@@ -235,7 +235,7 @@ impl Round {
     }
 }
 
-impl Watched {
+impl Activity {
     fn new((received, sent): (u64, u64), now: Instant) -> Self {
         Self {
             received,
@@ -280,7 +280,7 @@ mod tests {
     fn a_pong_alone_is_no_activity() {
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        let mut watched = Watched::new((100, 10), start);
+        let mut watched = Activity::new((100, 10), start);
         watched.pinged = Some(Pinged { at: start, pong: 26, is_sent: true });
         watched.note((126, 10), later);
         assert_eq!((watched.heard, watched.active), (later, start));
@@ -293,7 +293,7 @@ mod tests {
     fn a_peer_that_takes_what_it_is_sent_answers_a_ping_behind_that_later() {
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        let mut watched = Watched::new((0, 0), start);
+        let mut watched = Activity::new((0, 0), start);
         watched.pinged = Some(Pinged { at: start, pong: 26, is_sent: true });
         watched.note((0, 1000), later);
         assert!(watched.pinged.is_some());

@@ -84,7 +84,7 @@ impl Drop for HttpGuard {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.http_connections[self.1 as usize] -= 1;
-        self.0.tell(&state);
+        self.0.notify_waiters(&state);
     }
 }
 
@@ -147,7 +147,7 @@ impl Registry {
         if let Some(entry) = &gone {
             state.totals.add_ended(&entry.transport.account(), resource);
         }
-        self.tell(&state);
+        self.notify_waiters(&state);
         drop(state);
         if let Some(Entry { transport, subject: Some(subject), .. }) = &gone {
             subject.end(transport.account());
@@ -195,7 +195,7 @@ impl Registry {
 
     /// Wakes the threads that wait for the last connection. Nobody waits before the server closes,
     /// which saves a system call.
-    fn tell(&self, state: &State) {
+    fn notify_waiters(&self, state: &State) {
         if state.server_close.is_some() {
             self.changed.notify_all();
         }

@@ -133,7 +133,7 @@ impl ServerState {
     }
 
     /// Tells the operator of a connection beyond the limits.
-    pub(super) fn tell_refused(&self, peer: Option<SocketAddr>, full: LimitReached) {
+    pub(super) fn log_refused(&self, peer: Option<SocketAddr>, full: LimitReached) {
         self.arrivals.note_refused(full.option);
         if let Some(count) = self.refused.happened() {
             let LimitReached { option, limit } = full;

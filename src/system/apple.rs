@@ -16,7 +16,7 @@ use super::{look, HangUp, System};
 pub(crate) struct Apple;
 
 impl System for Apple {
-    fn silence(socket: BorrowedFd<'_>) -> io::Result<()> {
+    fn suppress_sigpipe(socket: BorrowedFd<'_>) -> io::Result<()> {
         // XNU refuses every option of a connection that has ended
         sockopt::set_socket_nosigpipe(socket, true).map_err(|error| match error {
             Errno::INVAL => io::ErrorKind::ConnectionAborted.into(),
@@ -26,7 +26,7 @@ impl System for Apple {
 
     /// A send may fail with `EPROTOTYPE` while the connection is coming to its end; the next one
     /// tells the true cause.
-    fn is_passing(error: Errno) -> bool {
+    fn is_transient(error: Errno) -> bool {
         matches!(error, Errno::INTR | Errno::PROTOTYPE)
     }
 

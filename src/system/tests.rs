@@ -27,7 +27,7 @@ impl System for Portable {
 struct PeerHasGone;
 
 impl System for PeerHasGone {
-    fn silence(_: BorrowedFd<'_>) -> io::Result<()> {
+    fn suppress_sigpipe(_: BorrowedFd<'_>) -> io::Result<()> {
         Err(io::ErrorKind::ConnectionAborted.into())
     }
 

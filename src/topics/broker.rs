@@ -1,4 +1,4 @@
-//! `Broker`: who has subscribed to which topic, and publishing.
+//! `Broker`: which connections have subscribed to which topic, and publishing.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -98,8 +98,8 @@ pub enum PublishError {
 /// The longest header of a frame that is not masked.
 const MAX_HEADER: usize = 10;
 
-/// Who is told of slow subscribers.
-type TellSlow = Box<dyn Fn(Slow) + Send + Sync>;
+/// Called for each message that a slow subscriber does not get.
+type OnSlow = Box<dyn Fn(Slow) + Send + Sync>;
 
 /// The topics of one server.
 pub struct Broker {
@@ -108,7 +108,7 @@ pub struct Broker {
     process: u32,
     state: Mutex<State>,
     delivery_thread: Arc<DeliveryThread>,
-    tell_slow: TellSlow,
+    on_slow: OnSlow,
     backplane: OnceLock<Arc<dyn Backplane>>,
     published: AtomicU64,
     delivered: AtomicU64,
@@ -130,9 +130,9 @@ impl std::fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// A broker without topics. `tell_slow` is called for each message that a slow subscriber does not
+    /// A broker without topics. `on_slow` is called for each message that a slow subscriber does not
     /// get, and must not block.
-    pub fn new(settings: Settings, tell_slow: impl Fn(Slow) + Send + Sync + 'static) -> Self {
+    pub fn new(settings: Settings, on_slow: impl Fn(Slow) + Send + Sync + 'static) -> Self {
         Self {
             settings,
             process: std::process::id(),
@@ -140,7 +140,7 @@ impl Broker {
             delivery_thread: Arc::new(DeliveryThread::new(
                 settings.close_time.unwrap_or(CLOSE_TIME),
             )),
-            tell_slow: Box::new(tell_slow),
+            on_slow: Box::new(on_slow),
             backplane: OnceLock::new(),
             published: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
@@ -175,8 +175,9 @@ impl Broker {
         check_name(topic).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         self.make_queue(transport)?;
         let mut state = lock(&self.state);
-        // while the lock is held: whoever ends the connection leaves the topics afterwards
-        if transport.closing().is_gone() {
+        // check while the lock is held: the thread that ends the connection unsubscribes it
+        // afterwards
+        if transport.closing().is_released() {
             return Ok(());
         }
         let own = state.subscriptions.entry(key(transport)).or_default();
@@ -225,7 +226,7 @@ impl Broker {
     }
 
     /// Ends all subscriptions of a connection that ends.
-    pub fn leave(&self, transport: &Arc<Transport>) {
+    pub fn unsubscribe_all(&self, transport: &Arc<Transport>) {
         if let Some(outbox) = transport.outbox().filter(|_| !self.is_copy()) {
             outbox.end();
             let mut state = lock(&self.state);
@@ -318,7 +319,7 @@ impl Broker {
                         (true, true) => due.push(transport.clone()),
                         (true, false) if transport.deliver() == Delivery::Ended => {
                             handed -= 1;
-                            self.leave(transport);
+                            self.unsubscribe_all(transport);
                         }
                         _ => {}
                     }
@@ -331,7 +332,7 @@ impl Broker {
                     dropped += 1;
                     self.close_slow(transport);
                 }
-                Pushed::Ended => self.leave(transport),
+                Pushed::Ended => self.unsubscribe_all(transport),
             }
         }
         if !due.is_empty() {
@@ -343,11 +344,11 @@ impl Broker {
     }
 
     fn note_slow(&self, transport: &Transport) {
-        (self.tell_slow)(Slow { peer: transport.peer(), policy: self.settings.policy });
+        (self.on_slow)(Slow { peer: transport.peer(), policy: self.settings.policy });
     }
 
     fn close_slow(&self, transport: &Arc<Transport>) {
-        self.leave(transport);
+        self.unsubscribe_all(transport);
         self.closed.fetch_add(1, Ordering::Relaxed);
         self.note_slow(transport);
         if let Ok(server_close) = ServerClose::new(CloseCode::POLICY_VIOLATION, SLOW_REASON) {
@@ -389,5 +390,5 @@ fn is_open(transport: &Transport) -> bool {
     !(closing.is_sending_ended()
         || closing.is_going_away()
         || closing.is_cut()
-        || closing.is_gone())
+        || closing.is_released())
 }

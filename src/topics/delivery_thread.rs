@@ -13,8 +13,8 @@ use crate::{
     locks::lock,
 };
 
-/// After so many deliveries the thread looks who has room again.
-const DELIVERIES_AT_A_LOOK: usize = 256;
+/// After so many deliveries the thread polls which connections have room again.
+const DELIVERIES_PER_POLL: usize = 256;
 
 /// The time between attempts for connections that the system cannot watch.
 const RETRY: Duration = Duration::from_millis(20);
@@ -133,7 +133,7 @@ impl Round {
         if inbox.has_stopped {
             return false;
         }
-        let count = inbox.due.len().min(DELIVERIES_AT_A_LOOK);
+        let count = inbox.due.len().min(DELIVERIES_PER_POLL);
         let due: Vec<_> = inbox.due.drain(..count).collect();
         let blocked = std::mem::take(&mut inbox.blocked);
         let has_more = !inbox.due.is_empty();
@@ -202,7 +202,7 @@ impl Round {
 
     /// Cuts a connection that was closed because it was slow and has not ended since.
     fn cut(&self, transport: &Transport) {
-        if !transport.closing().is_gone() && !transport.closing().is_close_received() {
+        if !transport.closing().is_released() && !transport.closing().is_close_received() {
             transport.expire(Expiry::Close(self.close_time));
             transport.cut();
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::{
     connection::SharedFrame,
     protocol::{
-        deflate::{DeflateLevel, Ending, MessageDeflater, WindowBits},
+        deflate::{DeflateLevel, MessageDeflater, PieceEnd, WindowBits},
         frame::Opcode,
     },
 };
 
-/// A message. What its publisher says of it beside its bytes belongs here.
+/// A message, as its publisher describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
     /// Text or binary.
@@ -31,7 +31,7 @@ pub struct Compression {
     pub min_bytes: usize,
 }
 
-/// What compressed messages differ by.
+/// The parameters that make compressed messages differ.
 type Kind = (Option<WindowBits>, DeflateLevel);
 
 /// The frames of one message, made when the first connection needs them.
@@ -63,7 +63,7 @@ impl<'a> Frames<'a> {
         let mut output = Vec::new();
         MessageDeflater::with_level(window, true, level).deflate_into(
             payload,
-            Ending::Message,
+            PieceEnd::Message,
             &mut output,
         );
         let frame = Arc::new(SharedFrame::new(opcode, &output, true, size));

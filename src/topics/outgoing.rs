@@ -1,4 +1,4 @@
-//! `Outgoing`: what other servers must get to know, until a thread of Python takes it.
+//! `Outgoing`: a queue of what other servers must learn, which a thread of Python empties.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ const MAX_BYTES: usize = 8 << 20;
 /// The most topics whose numbers are remembered. With one more, all begin anew, in another epoch.
 const MAX_SERIES: usize = 1 << 16;
 
-/// One thing that other servers must get to know, or have to be asked for.
+/// One thing that other servers must learn, or must be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A topic has its first subscriber here.
@@ -155,7 +155,7 @@ impl Backplane for Outgoing {
             state.numbers.clear();
             state.epoch += 1;
         }
-        // what is not sent has its number all the same, so that the others find out
+        // a dropped message keeps its number, so that the others notice the gap
         let number = if let Some(last) = state.numbers.get_mut(topic) {
             *last += 1;
             *last

@@ -136,7 +136,7 @@ fn who_leaves_or_is_excluded_gets_nothing() {
     broker.subscribe(&gone_transport, "b", None).expect("a thread");
     broker.unsubscribe(&left_transport, "a").expect("a name");
     broker.unsubscribe(&left_transport, "a").expect("a name");
-    broker.leave(&gone_transport);
+    broker.unsubscribe_all(&gone_transport);
     assert_eq!(broker.publish("a", &text("x"), &[excluded_transport]), Ok(1));
     assert_eq!(publish(&broker, "b", "x"), 0);
     assert_eq!([left, excluded, gone].map(|stream| stream.sent().len()), [0, 0, 0]);
@@ -293,7 +293,7 @@ fn a_backplane_learns_of_topics_and_messages_and_brings_others() {
     publish(&broker, "a", "ours");
     publish(&broker, "b", "without subscribers here");
     assert_eq!(broker.receive("a", &text("theirs")), 2);
-    broker.leave(&first);
+    broker.unsubscribe_all(&first);
     broker.unsubscribe(&second, "a").expect("a name");
     assert_eq!(broker.receive("a", &text("late")), 0);
     assert_eq!(texts(&stream), ["ours", "theirs"]);

@@ -40,7 +40,7 @@ impl Transport {
     /// As `Transport::finish` does.
     fn finish(&self) {
         let Some(_socket) = lock(&self.socket).take() else { return };
-        self.closing.update(Closing::let_go);
+        self.closing.update(Closing::release_stream);
         if let Some(registration) = self.registration.get() {
             registration.end(None);
         }
@@ -111,7 +111,8 @@ fn each_reactor_registers_a_connection_once() {
             thread.join().unwrap();
         }
         assert!(reactors.iter().all(|reactor| reactor.live() == 1));
-        let homes = reactors.iter().filter(|reactor| transport.is_at_home(reactor)).count();
+        let homes =
+            reactors.iter().filter(|reactor| transport.is_in_handlers_reactor(reactor)).count();
         assert_eq!(homes, 1);
     });
 }

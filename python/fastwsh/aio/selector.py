@@ -64,7 +64,7 @@ class ReactorSelector(ReportingSelector):
             self.select = super().select  # type: ignore[method-assign]
             super().enter(loop, native)
             return
-        native.watch_outside(self.fileno())
+        native.watch_extra(self.fileno())
         self._loop = loop
         self._native = native
 

@@ -118,7 +118,7 @@ class Session:
         return dispatcher
 
     def _cancel(self) -> None:
-        if self._async_connection.is_end_told():
+        if self._async_connection.is_end_reported():
             # the handler cleans up, so do not cancel it again
             return
         if not self._server_stops:

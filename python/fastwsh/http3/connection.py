@@ -155,7 +155,7 @@ class Connection(QuicConnectionProtocol):
             return
         inner = self._inside.open(event.headers, ends=event.stream_ended)
         stream = Stream(stream_id, inner)
-        stream.has_received_all = stream.is_end_told = event.stream_ended
+        stream.has_received_all = stream.has_reported_end = event.stream_ended
         self._streams[stream_id] = self._by_inner[inner] = stream
 
     def _receive(self, stream_id: int, data: bytes, *, ends: bool) -> None:
@@ -170,8 +170,8 @@ class Connection(QuicConnectionProtocol):
         """Give the native server what it has room for."""
         assert self._inside is not None  # noqa: S101 (there are streams)
         self._inside.send(stream.inner, stream.waiting)
-        if stream.has_received_all and not stream.waiting and not stream.is_end_told:
-            stream.is_end_told = True
+        if stream.has_received_all and not stream.waiting and not stream.has_reported_end:
+            stream.has_reported_end = True
             self._inside.end(stream.inner)
             self._forget_if_over(stream)
 
@@ -311,7 +311,7 @@ class Connection(QuicConnectionProtocol):
         self._reset(stream)
 
     def _forget_if_over(self, stream: Stream) -> None:
-        if stream.is_ended and stream.is_end_told:
+        if stream.is_ended and stream.has_reported_end:
             self._forget(stream, is_dead=False)
 
     def _forget(self, stream: Stream, *, is_dead: bool) -> None:

@@ -24,7 +24,7 @@ class Stream:
     waiting: bytearray = field(default_factory=bytearray)
     """What the native server has no room for yet."""
     has_received_all: bool = False
-    is_end_told: bool = False
+    has_reported_end: bool = False
     is_answered: bool = False
     is_ended: bool = False
     """Whether our direction has ended."""

@@ -31,10 +31,10 @@ use crate::{
         error::ConnectError,
         first_bytes::{FirstBytes, Received},
         head::Way,
-        http2::{background, Carried, Driver},
+        http2::{background, Driver, StreamBridge},
         request::{self, Options},
         tls,
-        url::{Place, Target},
+        url::{Endpoint, Target},
     },
     os_error::strerror,
 };
@@ -55,7 +55,7 @@ const LEFT_OUT: [HeaderName; 4] =
 type Requests = SendRequest<Bytes>;
 type Stream = (SendStream<Bytes>, RecvStream);
 
-/// Opens a connection in the background, where it stays.
+/// Opens a connection in the background thread, which keeps it.
 pub(super) async fn connect(target: &Target, options: &Options) -> Result<Connected, ConnectError> {
     let (target, options) = (target.clone(), options.clone());
     let address = target.address();
@@ -67,18 +67,18 @@ async fn open(target: &Target, options: &Options) -> Result<Connected, ConnectEr
     let attempt = Attempt::new(target, options);
     let request = request::make(target, options)?;
     match &target.place {
-        Place::Unix(path) => {
+        Endpoint::Unix(path) => {
             let request = to_http2(request, "http")?;
             let stream = attempt.reach_unix(path).await?;
             attempt.open_http2(Box::new(stream), request, None).await
         }
-        Place::Tcp { host, port, tls: false } => {
+        Endpoint::Tcp { host, port, tls: false } => {
             let request = to_http2(request, "http")?;
-            let stream = attempt.lead(host, *port).await?;
+            let stream = attempt.connect_tcp(host, *port).await?;
             let peer = stream.peer_addr().ok();
             attempt.open_http2(Box::new(stream), request, peer).await
         }
-        Place::Tcp { host, port, tls: true } => {
+        Endpoint::Tcp { host, port, tls: true } => {
             let request = to_http2(request, "https")?;
             let (stream, peer) = attempt.encrypt(host, *port).await?;
             if stream.get_ref().1.alpn_protocol() != Some(tls::HTTP2) {
@@ -130,7 +130,7 @@ impl Attempt<'_> {
         let (requests, connection, has_websockets) =
             begun.map_err(|error| self.no_settings(error.as_ref(), &first))?;
         if !has_websockets {
-            // say goodbye
+            // the driver sends GOAWAY (RFC 9113 6.8)
             drop((requests, Driver::start(connection)));
             return Err(
                 self.no_http2("its SETTINGS do not have ENABLE_CONNECT_PROTOCOL (RFC 8441)")
@@ -149,8 +149,8 @@ impl Attempt<'_> {
             return Err(self.refusal(answer, body));
         }
         let (subprotocol, deflate) = self.agreed(&answer.headers)?;
-        let tls = matches!(self.target.place, Place::Tcp { tls: true, .. });
-        let socket = Carried { send, receive, driver }.start(tls, peer);
+        let tls = matches!(self.target.place, Endpoint::Tcp { tls: true, .. });
+        let socket = StreamBridge { send, receive, driver }.start(tls, peer);
         Ok(Connected {
             socket: Arc::new(socket.map_err(|error| self.unreachable(&error))?),
             rest: Vec::new(),
@@ -230,7 +230,7 @@ where
         pings.send_ping(Ping::opaque()).map_err(Some)?;
     }
     let settled = poll_fn(|context| {
-        // which reads what the others look at
+        // this poll reads the frames that the two checks below look at
         if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
             return Poll::Ready(Err(ended.err()));
         }

@@ -16,15 +16,19 @@ use super::{unreachable, Attempt};
 use crate::client::{
     error::ConnectError,
     proxy::{Kind, Proxy},
-    tunnel::{self, Asked},
-    url::place_of,
+    tunnel::{self, Destination},
+    url::authority,
 };
 
 impl Attempt<'_> {
     /// Connects to the server, through the proxy if there is one.
-    pub(super) async fn lead(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    pub(super) async fn connect_tcp(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<TcpStream, ConnectError> {
         let Some(proxy) = &self.options.proxy else { return self.reach(host, port).await };
-        let place = place_of(host, port);
+        let place = authority(host, port);
         let trace = self.options.trace.as_ref();
         match proxy.kind {
             Kind::Http => {
@@ -33,14 +37,14 @@ impl Attempt<'_> {
             }
             Kind::Socks { resolves_here: false } if host.parse::<IpAddr>().is_err() => {
                 let stream = self.reach_proxy(proxy).await?;
-                let asked = Asked::Name(host, port);
+                let asked = Destination::Name(host, port);
                 self.within_proxy(proxy, tunnel::socks(stream, proxy, asked, &place)).await
             }
             Kind::Socks { .. } => {
                 let mut last = Err(no_address(host));
                 for address in self.resolve(host, port).await? {
                     let stream = self.reach_proxy(proxy).await?;
-                    let asked = Asked::Address(address);
+                    let asked = Destination::Address(address);
                     let opening = tunnel::socks(stream, proxy, asked, &place);
                     last = self.within_proxy(proxy, opening).await;
                     if last.is_ok() {
@@ -81,7 +85,7 @@ impl Attempt<'_> {
     async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         let found = self.resolve(host, port).await?;
         let mut last = no_address(host);
-        let place = || place_of(host, port);
+        let place = || authority(host, port);
         for (number, address) in found.iter().enumerate() {
             let connecting = TcpStream::connect(address);
             let share = self.deadline.map(|deadline| {

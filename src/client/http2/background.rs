@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::socket::Ending;
+use super::socket::EndSignal;
 use crate::locks::lock;
 
 /// The background of this process. It lives as long as the process, because open connections need
@@ -34,14 +34,14 @@ struct Background {
 #[derive(Default)]
 struct Open {
     connections: usize,
-    sockets: Vec<Weak<Ending>>,
+    sockets: Vec<Weak<EndSignal>>,
 }
 
 fn existing() -> Option<&'static Background> {
     lock(&BACKGROUND).filter(|background| background.owner == process::id())
 }
 
-/// Runs work in the background; dropping the result gives the work up.
+/// Runs work in the background; dropping the result cancels the work.
 pub(in crate::client) fn run<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> io::Result<Running<T>> {
@@ -70,7 +70,7 @@ pub fn finish(limit: Duration) {
     let Some(background) = existing() else { return };
     let open = lock(&background.open);
     for socket in open.sockets.iter().filter_map(Weak::upgrade) {
-        socket.leave();
+        socket.note_process_exit();
     }
     let is_open = |open: &mut Open| open.connections > 0;
     drop(
@@ -104,7 +104,7 @@ impl Drop for Counted {
 }
 
 /// Notes a socket for [`finish`].
-pub(super) fn note(ending: &Arc<Ending>) {
+pub(super) fn note(ending: &Arc<EndSignal>) {
     if let Some(background) = existing() {
         let mut open = lock(&background.open);
         open.sockets.retain(|socket| socket.strong_count() > 0);

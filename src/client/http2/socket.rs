@@ -19,40 +19,41 @@ use tokio::sync::Notify;
 
 use crate::connection::{ByteStream, Direction, Mode, PlainSocket, ReadinessSource, SendResult};
 
-/// Whether the program has ended the connection, which the bytes of a socket do not tell.
+/// Tells the stream's task how the program has ended the connection: the bytes of a socket do not
+/// show a reset, or that the process exits.
 #[derive(Debug, Default)]
-pub(super) struct Ending {
-    is_gone: AtomicBool,
+pub(super) struct EndSignal {
+    is_ended: AtomicBool,
     is_reset: AtomicBool,
     changed: Notify,
-    leaving: Notify,
+    process_exit: Notify,
 }
 
-impl Ending {
+impl EndSignal {
     pub(super) fn is_reset(&self) -> bool {
         self.is_reset.load(Ordering::SeqCst)
     }
 
     /// Waits until the program has ended both directions.
-    pub(super) async fn gone(&self) {
+    pub(super) async fn ended(&self) {
         // one task waits, and the permit of a notification is kept for it
-        while !self.is_gone.load(Ordering::SeqCst) {
+        while !self.is_ended.load(Ordering::SeqCst) {
             self.changed.notified().await;
         }
     }
 
-    /// Says that the process is about to end.
-    pub(super) fn leave(&self) {
-        self.leaving.notify_one();
+    /// Notes that the process is about to exit.
+    pub(super) fn note_process_exit(&self) {
+        self.process_exit.notify_one();
     }
 
-    /// Waits until the process is about to end.
-    pub(super) async fn leaving(&self) {
-        self.leaving.notified().await;
+    /// Waits until the process is about to exit.
+    pub(super) async fn process_exit(&self) {
+        self.process_exit.notified().await;
     }
 
     fn end(&self) {
-        self.is_gone.store(true, Ordering::SeqCst);
+        self.is_ended.store(true, Ordering::SeqCst);
         self.changed.notify_one();
     }
 }
@@ -62,11 +63,11 @@ impl Ending {
 pub(super) struct Http2Socket {
     socket: PlainSocket,
     is_tls: bool,
-    ending: Arc<Ending>,
+    ending: Arc<EndSignal>,
 }
 
 impl Http2Socket {
-    pub(super) fn new(socket: PlainSocket, is_tls: bool, ending: Arc<Ending>) -> Self {
+    pub(super) fn new(socket: PlainSocket, is_tls: bool, ending: Arc<EndSignal>) -> Self {
         Self { socket, is_tls, ending }
     }
 }

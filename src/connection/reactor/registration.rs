@@ -31,7 +31,7 @@ impl Registration {
     /// Has the reader try again: there may be something to read, though the system says nothing.
     pub(crate) fn wake_reader(&self) {
         let change = Change { readable: true, ..Change::default() };
-        self.remote.tell(|told| told.changes.push((self.token, change)));
+        self.remote.notify(|notifications| notifications.changes.push((self.token, change)));
     }
 
     /// Ends the registration with the connection. A socket that lives on must be passed, so that it
@@ -43,12 +43,12 @@ impl Registration {
             // if this fails, events of the socket are ignored when they arrive
             let _ = self.remote.registry.deregister(&mut SourceFd(&descriptor.as_raw_fd()));
         }
-        self.remote.tell(|told| told.gone.push(self.token));
+        self.remote.notify(|notifications| notifications.gone.push(self.token));
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.remote.tell(|told| told.gone.push(self.token));
+        self.remote.notify(|notifications| notifications.gone.push(self.token));
     }
 }

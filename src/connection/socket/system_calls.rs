@@ -38,7 +38,7 @@ impl Count {
     }
 }
 
-/// A connected socket, of which each call says whether it may block.
+/// A connected socket. Each call says whether it may block.
 #[derive(Debug)]
 pub(super) struct Descriptor<S> {
     socket: OwnedFd,
@@ -53,7 +53,7 @@ impl<S: System> Descriptor<S> {
     /// Takes over a socket in non-blocking mode.
     pub(super) fn new(socket: OwnedFd) -> Self {
         // it fails on a connection that has ended, which the first call will say as well
-        let _ = S::silence(socket.as_fd());
+        let _ = S::suppress_sigpipe(socket.as_fd());
         Self { socket, blocks: AtomicBool::new(false), system: PhantomData }
     }
 
@@ -133,7 +133,7 @@ impl<S: System> Descriptor<S> {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                Err(error) if S::is_passing(error) => {}
+                Err(error) if S::is_transient(error) => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -21,7 +21,7 @@ use crate::{
 /// 64 KiB and its header are sent at once.
 const ENCRYPT_AT_ONCE: usize = 80 * 1024;
 
-/// What is allocated for records stays so if it is at most this.
+/// Buffers for records up to this size are kept, larger ones are freed.
 const SMALL: usize = 4 * 1024;
 
 /// The TLS side of a connection.
@@ -71,7 +71,7 @@ impl Tls {
     /// Sends `close_notify` (RFC 8446 6.1).
     pub(super) fn end_sending(&self, socket: &Descriptor<Native>) {
         lock(&self.connection).send_close_notify();
-        // a peer that does not read does not get it
+        // a peer that does not read never receives it
         let _ = self.send(socket, (&[], &[]), Mode::NonBlocking, &Count::default());
     }
 

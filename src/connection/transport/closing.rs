@@ -61,8 +61,8 @@ impl Transport {
 
     /// Notes that a call of the handler has raised an exception because the connection is lost or
     /// must be closed.
-    pub fn note_end_told(&self) {
-        self.closing.update(Closing::end_told);
+    pub fn note_end_reported(&self) {
+        self.closing.update(Closing::end_reported);
     }
 
     /// Sets whether the handler waits for the peer's close frame.
@@ -80,7 +80,7 @@ impl Transport {
         if self.closing().first_close().is_some() {
             return;
         }
-        // outside of the transition, which may run several times: this is a system call
+        // ask before the transition, which may run several times: this is a system call
         let is_peer_gone = self.is_peer_gone();
         self.closing.update(|closing| closing.handler_ended(is_peer_gone));
     }

@@ -62,7 +62,8 @@ impl Transport {
     /// As [`Self::deliver`], for the courier.
     pub fn deliver_by_courier(&self) -> Delivery {
         if let Some(outbox) = self.outbox() {
-            // before the attempt: whoever finds the connection blocked from now on says so again
+            // before the attempt: a caller that finds the connection blocked from now on must ask
+            // again
             outbox.note_attempt();
         }
         self.deliver()
@@ -89,7 +90,7 @@ impl Transport {
                 return Delivery::Blocked;
             }
             let closing = self.closing();
-            if closing.is_sending_ended() || closing.is_going_away() || closing.is_gone() {
+            if closing.is_sending_ended() || closing.is_going_away() || closing.is_released() {
                 return Delivery::Ended;
             }
             if send_half.is_mid_message() {

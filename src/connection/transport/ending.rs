@@ -86,7 +86,7 @@ impl Transport {
             outbox.end();
         }
         let socket = self.take_socket()?;
-        let is_reset = self.closing.update(Closing::let_go).is_reset();
+        let is_reset = self.closing.update(Closing::release_stream).is_reset();
         if let Some(mut send_half) = try_lock(&self.send_half) {
             if !is_reset {
                 self.take_queued(&mut send_half);
@@ -115,7 +115,7 @@ impl Transport {
         for registration in &*lock(&self.registrations) {
             registration.end(watched);
         }
-        self.let_go();
+        self.release_stream();
         self.lock_waiters.released();
         lives_on.then_some(socket)
     }
@@ -129,7 +129,7 @@ impl Transport {
 
     /// Drops the socket in the halves that are not locked. A caller that has locked one drops it
     /// when it releases the lock.
-    pub(super) fn let_go(&self) {
+    pub(super) fn release_stream(&self) {
         if let Some(mut send_half) = try_lock(&self.send_half) {
             send_half.close();
         }
@@ -181,9 +181,9 @@ impl Transport {
             return;
         }
         self.take_socket();
-        self.closing.update(Closing::let_go);
+        self.closing.update(Closing::release_stream);
         socket.shutdown(Direction::Receiving);
-        self.let_go();
+        self.release_stream();
         self.lock_waiters.released();
         for _ in 0..SENDING_MS {
             if try_lock(&self.send_half).is_some() {

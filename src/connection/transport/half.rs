@@ -38,8 +38,8 @@ impl<T> DerefMut for Half<'_, T> {
 impl<T> Drop for Half<'_, T> {
     fn drop(&mut self) {
         drop(self.guard.take());
-        if self.transport.closing().is_gone() {
-            self.transport.let_go();
+        if self.transport.closing().is_released() {
+            self.transport.release_stream();
         }
         self.transport.lock_waiters.released();
     }

@@ -30,7 +30,7 @@ impl Transport {
         mark: impl FnOnce(),
     ) -> Insertion {
         let closing = self.closing();
-        if closing.is_sending_ended() || closing.is_going_away() || closing.is_gone() {
+        if closing.is_sending_ended() || closing.is_going_away() || closing.is_released() {
             return Insertion::Ended;
         }
         let Some(mut send_half) = self.try_send_half() else { return Insertion::Busy };

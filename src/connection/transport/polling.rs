@@ -34,7 +34,7 @@ impl Transport {
         }
     }
 
-    /// Has those that wait for input try again: the stream gives what it has withheld.
+    /// Wakes the callers that wait for input: the stream no longer holds received bytes back.
     pub fn wake_readers(&self) {
         if let Some(registration) = self.registration.get() {
             registration.wake_reader();

@@ -92,7 +92,7 @@ fn send_held(send_half: &mut SendHalf, wait: Wait<'_>) -> bool {
     !send_half.has_held()
 }
 
-/// Whether somebody else is sending, and the caller does not wait for that.
+/// Whether another caller is sending, and this one does not wait for it.
 fn must_queue(error: &io::Error, wait: Wait<'_>) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
         && matches!(wait, Wait::Park(parker) if !parker.waits())

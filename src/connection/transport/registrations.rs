@@ -1,4 +1,4 @@
-//! The places of a connection's socket in reactors.
+//! The registrations of a connection's socket in reactors.
 
 use std::{io, sync::Arc};
 
@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Transport {
-    /// The place of this connection's socket in a reactor. The first call for a reactor makes it by
-    /// `register`, if the socket still exists.
+    /// The token of this connection's socket in a reactor. The first call for a reactor registers
+    /// the socket by `register`, if it still exists.
     pub fn token(
         &self,
         reactor: &Arc<Remote>,
@@ -21,14 +21,14 @@ impl Transport {
     ) -> io::Result<ReactorToken> {
         match self.registration.get() {
             Some(registration) if registration.is_in(reactor) => return Ok(registration.token()),
-            Some(_) => return self.place_in_another(reactor, register),
+            Some(_) => return self.token_in_another(reactor, register),
             None => {}
         }
         match self.registration.set(register(&*self.live_socket()?)?) {
             Ok(()) => {}
             // another reactor was quicker, or another thread of this one
             Err(registration) => {
-                return self.place_in_another(reactor, |_| Ok(registration));
+                return self.token_in_another(reactor, |_| Ok(registration));
             }
         }
         self.registration.get().map_or_else(
@@ -39,7 +39,7 @@ impl Transport {
 
     /// For a caller in another reactor's thread than the handler's, for instance a task of another
     /// event loop.
-    pub(super) fn place_in_another(
+    pub(super) fn token_in_another(
         &self,
         reactor: &Arc<Remote>,
         register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
@@ -59,7 +59,7 @@ impl Transport {
     }
 
     fn unless_finished(&self, registration: &Registration) -> io::Result<ReactorToken> {
-        if self.closing().is_gone() {
+        if self.closing().is_released() {
             // the socket was closed in the meantime, perhaps before it was registered
             registration.end(None);
             return Err(io::ErrorKind::NotConnected.into());
@@ -69,7 +69,7 @@ impl Transport {
 
     /// Whether this reactor was the first to register the connection, which means that the handler
     /// runs in its thread.
-    pub fn is_at_home(&self, reactor: &Arc<Remote>) -> bool {
+    pub fn is_in_handlers_reactor(&self, reactor: &Arc<Remote>) -> bool {
         self.registration.get().is_some_and(|registration| registration.is_in(reactor))
     }
 }

@@ -18,7 +18,7 @@ fn the_first_close_frame_is_the_one_that_closed_the_connection() {
 #[test]
 fn a_close_frame_with_a_forbidden_code_is_received_but_closes_nothing() {
     let closing = OPEN.close_received(None);
-    assert!(closing.is_close_received() && closing.is_end_told());
+    assert!(closing.is_close_received() && closing.is_end_reported());
     let answered = closing.handler_closes(CloseCode::PROTOCOL_ERROR);
     assert_eq!(answered.first_close(), Some((CloseCode::PROTOCOL_ERROR, Side::Server)));
 }
@@ -26,7 +26,7 @@ fn a_close_frame_with_a_forbidden_code_is_received_but_closes_nothing() {
 #[test]
 fn a_server_that_goes_away_owes_a_close_frame_until_the_handler_closes() {
     let closing = OPEN.go_away(CloseCode::GOING_AWAY);
-    assert!(closing.owes_server_close() && !closing.is_end_told());
+    assert!(closing.owes_server_close() && !closing.is_end_reported());
     let closing = closing.handler_closes(CloseCode::NORMAL);
     assert!(closing.is_going_away() && !closing.owes_server_close());
     assert_eq!(closing.code_sent(), Some(CloseCode::NORMAL));
@@ -75,7 +75,7 @@ enum Transition {
     Done,
     Cut,
     Reset,
-    LetGo,
+    ReleaseStream,
     HandlerEnded(bool),
 }
 
@@ -92,7 +92,7 @@ fn transition() -> impl Strategy<Value = Transition> {
         Just(Done),
         Just(Cut),
         Just(Reset),
-        Just(LetGo),
+        Just(ReleaseStream),
         any::<bool>().prop_map(HandlerEnded),
     ]
 }
@@ -104,12 +104,12 @@ fn apply(closing: Closing, transition: Transition) -> Closing {
         Transition::HandlerCloses(code) => closing.handler_closes(CloseCode(code)),
         Transition::SendingEnds => closing.sending_ends(),
         Transition::Received(code) => closing.close_received(code.map(CloseCode)),
-        Transition::Told => closing.end_told(),
+        Transition::Told => closing.end_reported(),
         Transition::Await(awaits) => closing.await_close(awaits),
         Transition::Done => closing.handshake_done(),
         Transition::Cut => closing.cut(),
         Transition::Reset => closing.reset(),
-        Transition::LetGo => closing.let_go(),
+        Transition::ReleaseStream => closing.release_stream(),
         Transition::HandlerEnded(is_peer_gone) => closing.handler_ended(is_peer_gone),
     }
 }
@@ -125,10 +125,10 @@ fn check(history: &[Transition], closing: Closing) {
     assert_eq!(closing.is_close_received(), any(|t| matches!(t, Received(_))));
     assert_eq!(closing.is_cut(), any(|t| matches!(t, Cut)));
     assert_eq!(closing.is_reset(), any(|t| matches!(t, Reset)));
-    assert_eq!(closing.is_gone(), any(|t| matches!(t, LetGo)));
+    assert_eq!(closing.is_released(), any(|t| matches!(t, ReleaseStream)));
     assert_eq!(closing.is_clean(), any(|t| matches!(t, Done)));
     assert_eq!(
-        closing.is_end_told(),
+        closing.is_end_reported(),
         any(|t| matches!(t, Told | Received(_))) || history.iter().any(ended)
     );
     let awaits = history.iter().rev().find_map(|t| match t {

@@ -4,7 +4,7 @@ mod deflater;
 mod inflater;
 
 pub use self::{
-    deflater::{Ending, MessageDeflater},
+    deflater::{MessageDeflater, PieceEnd},
     inflater::{Inflating, MessageInflater},
 };
 
@@ -131,7 +131,7 @@ mod tests {
             let mut output = Vec::new();
             deflater.deflate_beginning(&data[..100_000], &mut output);
             deflater.deflate_beginning(&data[100_000..200_001], &mut output);
-            let ending = if bfinal { Ending::FinalBlock } else { Ending::Message };
+            let ending = if bfinal { PieceEnd::FinalBlock } else { PieceEnd::Message };
             deflater.deflate_into(&data[200_001..], ending, &mut output);
             assert!(inflate(&mut inflater, &output) == Ok(data.clone()), "{bfinal}");
             let at_once = MessageDeflater::new(None, false).deflate(&data, true, bfinal);

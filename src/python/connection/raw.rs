@@ -17,10 +17,10 @@ const READ_AT_ONCE: usize = 64 * 1024;
 
 /// Writes all of `bytes`.
 pub(super) fn write_all(py: Python<'_>, transport: &Transport, bytes: &[u8]) -> PyResult<()> {
-    let here = waiting::here();
-    here.charge_bytes(bytes.len());
-    here.sending(py, transport, |wait| transport.write(bytes, wait))?.map_err(|error| {
-        transport.note_end_told();
+    let scheduler = waiting::current_scheduler();
+    scheduler.charge_bytes(bytes.len());
+    scheduler.sending(py, transport, |wait| transport.write(bytes, wait))?.map_err(|error| {
+        transport.note_end_reported();
         connection_error(py, &error)
     })
 }
@@ -31,8 +31,8 @@ pub(super) fn read_some(
     transport: &Transport,
     most: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
-    let here = waiting::here();
-    here.yield_if_over_budget(py)?;
+    let scheduler = waiting::current_scheduler();
+    scheduler.yield_if_over_budget(py)?;
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
@@ -50,7 +50,7 @@ pub(super) fn read_some(
         }
         Ok(bytes)
     })?;
-    here.charge_bytes(bytes.as_ref().map_or(0, Vec::len));
+    scheduler.charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)
 }
 
@@ -60,8 +60,8 @@ pub(in crate::python) fn read_exactly(
     transport: &Transport,
     wanted: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
-    let here = waiting::here();
-    here.yield_if_over_budget(py)?;
+    let scheduler = waiting::current_scheduler();
+    scheduler.yield_if_over_budget(py)?;
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
@@ -85,7 +85,7 @@ pub(in crate::python) fn read_exactly(
             }
         }
     })?;
-    here.charge_bytes(bytes.as_ref().map_or(0, Vec::len));
+    scheduler.charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)
 }
 

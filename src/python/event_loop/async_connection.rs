@@ -9,7 +9,7 @@ use super::{
     loop_state::{has_ended, LoopState},
     operation_future::OperationFuture,
     parker::Attempt,
-    work::{Outgoing, Work},
+    work::{OutgoingMessage, Work},
     EventLoop,
 };
 use crate::{
@@ -59,8 +59,8 @@ impl AsyncConnection {
         self.state.reactor().watch_end(self.token, self.token.number());
     }
 
-    fn is_end_told(&self) -> bool {
-        self.transport.closing().is_end_told()
+    fn is_end_reported(&self) -> bool {
+        self.transport.closing().is_end_reported()
     }
 
     fn watch_server_close(&self) {
@@ -82,14 +82,14 @@ impl AsyncConnection {
         self.transport.set_awaits_close(awaits);
     }
 
-    /// Says that an operation goes on when others have had their turn.
-    pub(super) fn begin_turn(&self) {
-        self.state.begin_turn(self.token);
+    /// Notes that an operation has yielded and goes on after other tasks have run.
+    pub(super) fn note_yielded(&self) {
+        self.state.note_yielded(self.token);
     }
 
-    /// Says that it goes on now, or is given up.
-    pub(super) fn end_turn(&self) {
-        self.state.end_turn(self.token);
+    /// Notes that it goes on now, or is given up.
+    pub(super) fn note_resumed(&self) {
+        self.state.note_resumed(self.token);
     }
 
     /// Registers an operation to be woken when it should try again. Returns `false` if the
@@ -120,7 +120,7 @@ impl AsyncConnection {
     ) -> Result<Bound<'py, PyAny>, Stop> {
         // these may succeed at once for as long as the peer sends, so they count
         let takes_turns = matches!(work, Work::Receive(_) | Work::Next(_));
-        if takes_turns && !self.budget.spend() {
+        if takes_turns && !self.budget.charge() {
             self.budget.renew();
             return Err(Retry::AfterOthers.into());
         }
@@ -132,13 +132,13 @@ impl AsyncConnection {
                 Work::Receive(stream) | Work::Next(stream) => {
                     return self.receive(py, stream.bind(py), &attempt);
                 }
-                Work::Send(stream, Outgoing { message, end, binary }, unsent) => {
+                Work::Send(stream, OutgoingMessage { message, end, binary }, unsent) => {
                     let here = InEventLoop::enter(&self.state);
                     let (stream, message) = (stream.bind(py).get(), message.bind(py));
                     stream.send(message, *end, *binary, unsent, &attempt)?;
                     drop(here);
                     // after the call, which gives the message its place before later ones
-                    if !self.budget.spend() {
+                    if !self.budget.charge() {
                         self.budget.renew();
                         *work = Work::Drain;
                         return Err(Retry::AfterOthers.into());
@@ -180,7 +180,7 @@ impl AsyncConnection {
                 }
                 Work::Drain => {
                     let is_sent = self.flush(py, &attempt).map_err(|error| {
-                        self.transport.note_end_told();
+                        self.transport.note_end_reported();
                         connection_error(py, &error)
                     })?;
                     if is_sent {

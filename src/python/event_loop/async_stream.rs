@@ -5,7 +5,7 @@ use pyo3::{intern, prelude::*, types::PyString, PyTraverseError, PyVisit};
 use super::{
     async_connection::AsyncConnection,
     operation::Operation,
-    work::{Closing, Outgoing, Work},
+    work::{OutgoingClose, OutgoingMessage, Work},
 };
 use crate::python::{
     argument::{refuse_unless_bytes_like, Truth},
@@ -47,7 +47,7 @@ impl AsyncStream {
             (false, true) => refuse_unless_bytes_like(message)?,
             (false, false) => drop(message.getattr(intern!(message.py(), "encode"))?),
         }
-        let outgoing = Outgoing { message: message.clone().unbind(), end: end.0, binary };
+        let outgoing = OutgoingMessage { message: message.clone().unbind(), end: end.0, binary };
         let py = message.py();
         let work = Work::Send(self.blocking.clone_ref(py), outgoing, Unsent::default());
         self.operation(py, work)
@@ -57,7 +57,7 @@ impl AsyncStream {
     #[pyo3(text_signature = "(self, body, binary=False)")]
     fn send_ping(&self, body: &Bound<'_, PyAny>, binary: Truth) -> PyResult<Py<Operation>> {
         let binary = binary.0;
-        let outgoing = Outgoing { message: body.clone().unbind(), end: true, binary };
+        let outgoing = OutgoingMessage { message: body.clone().unbind(), end: true, binary };
         let py = body.py();
         self.operation(py, Work::Ping(self.blocking.clone_ref(py), outgoing))
     }
@@ -72,7 +72,7 @@ impl AsyncStream {
         wait_response: Truth,
     ) -> PyResult<Py<Operation>> {
         let reason = reason.or_empty(py);
-        let closing = Closing { code: code.0, reason, wait_response: wait_response.0 };
+        let closing = OutgoingClose { code: code.0, reason, wait_response: wait_response.0 };
         self.operation(py, Work::Close(self.blocking.clone_ref(py), closing))
     }
 

@@ -22,7 +22,7 @@ pub(in crate::python) struct LoopState {
     reactor: Mutex<Reactor>,
     pub(super) remote: Arc<Remote>,
     /// Connections, by the number of their place in the reactor.
-    watched: Mutex<Vec<Option<Watched>>>,
+    watched: Mutex<Vec<Option<WatchedConnection>>>,
     /// Connections that can go on, and have not yet had their turn.
     woken: Mutex<VecDeque<CallerId>>,
     /// Closed when no job will run any more.
@@ -48,11 +48,11 @@ struct PythonObjects {
 }
 
 /// A connection that coroutines use, and the operations that wait for it.
-pub(super) struct Watched {
+pub(super) struct WatchedConnection {
     token: ReactorToken,
     transport: Arc<Transport>,
     waiters: Vec<Py<OperationFuture>>,
-    /// Operations that let others have their turn. They will find out by themselves if the peer has
+    /// Operations that have yielded to other tasks. They will notice by themselves if the peer has
     /// gone.
     pub(super) turns: usize,
     /// The peer went meanwhile, and `on_end` was not called.
@@ -123,7 +123,7 @@ impl LoopState {
         woken: &mut Vec<CallerId>,
     ) -> (io::Result<()>, bool) {
         let mut reactor = self.reactor();
-        (reactor.poll(timeout, woken), reactor.take_outside_readable())
+        (reactor.poll(timeout, woken), reactor.take_extra_readable())
     }
 
     /// Moves connections to the end of those that have not yet had their turn.
@@ -160,7 +160,7 @@ impl LoopState {
         if watched.len() <= number {
             watched.resize_with(number + 1, || None);
         }
-        let entry = Watched {
+        let entry = WatchedConnection {
             token,
             transport: transport.clone(),
             waiters: Vec::new(),
@@ -234,7 +234,7 @@ impl LoopState {
     pub(super) fn with<T>(
         &self,
         token: ReactorToken,
-        change: impl FnOnce(&mut Watched) -> T,
+        change: impl FnOnce(&mut WatchedConnection) -> T,
     ) -> Option<T> {
         let mut watched = lock(&self.watched);
         let entry = watched.get_mut(token.number() as usize)?.as_mut();
@@ -248,13 +248,13 @@ impl LoopState {
         }
     }
 
-    /// Notes that an operation lets others have their turn.
-    pub(super) fn begin_turn(&self, token: ReactorToken) {
+    /// Notes that an operation yields to other tasks.
+    pub(super) fn note_yielded(&self, token: ReactorToken) {
         self.with(token, |entry| entry.turns += 1);
     }
 
     /// Notes that it goes on, or is given up.
-    pub(super) fn end_turn(&self, token: ReactorToken) {
+    pub(super) fn note_resumed(&self, token: ReactorToken) {
         let must_look = self.with(token, |entry| {
             entry.turns = entry.turns.saturating_sub(1);
             entry.turns == 0 && std::mem::take(&mut entry.has_missed)

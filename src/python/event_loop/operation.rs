@@ -54,7 +54,7 @@ impl Operation {
         let connection =
             connection.ok_or_else(|| PyRuntimeError::new_err("this has been closed"))?;
         if was_aside {
-            connection.get().end_turn();
+            connection.get().note_resumed();
         }
         Ok((connection, work))
     }
@@ -67,7 +67,7 @@ impl Operation {
             let connection = connection.get();
             connection.abandon(slf.py(), &mut kept.work);
             if was_aside {
-                connection.end_turn();
+                connection.note_resumed();
             }
         }
     }
@@ -115,8 +115,8 @@ impl Operation {
             // a bare yield makes the task run again after all others that are ready
             Err(Stop::Retry(Retry::AfterOthers)) => {
                 lock(&slf.get().0).work = work;
-                future.get().set_aside();
-                connection.begin_turn();
+                future.get().set_yielded();
+                connection.note_yielded();
                 Ok(Some(py.None()))
             }
             Err(Stop::Raised(error)) => {

@@ -58,8 +58,8 @@ mod phase {
     pub(super) const READY: u8 = 0;
     /// The work is being tried, or the operation waits to be woken.
     pub(super) const WAITING: u8 = 1;
-    /// The operation lets others have their turn.
-    pub(super) const ASIDE: u8 = 2;
+    /// The operation yields to other tasks.
+    pub(super) const YIELDED: u8 = 2;
     pub(super) const DONE: u8 = 3;
     pub(super) const CANCELLED: u8 = 4;
 }
@@ -104,10 +104,10 @@ impl OperationFuture {
     /// The operation was cancelled, or is done.
     pub(super) fn begin(&self, py: Python<'_>) -> PyResult<bool> {
         let begun = self.phase.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| {
-            (before <= phase::ASIDE).then_some(phase::WAITING)
+            (before <= phase::YIELDED).then_some(phase::WAITING)
         });
         match begun {
-            Ok(before) => Ok(before == phase::ASIDE),
+            Ok(before) => Ok(before == phase::YIELDED),
             Err(phase::CANCELLED) => Err(self.cancellation(py)),
             Err(_) => Err(PyRuntimeError::new_err("this has been awaited before")),
         }
@@ -132,9 +132,9 @@ impl OperationFuture {
         self.blocking.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the operation lets others have their turn.
-    pub(super) fn set_aside(&self) {
-        self.phase.store(phase::ASIDE, Ordering::SeqCst);
+    /// Notes that the operation yields to other tasks.
+    pub(super) fn set_yielded(&self) {
+        self.phase.store(phase::YIELDED, Ordering::SeqCst);
     }
 
     /// Ends the operation in whatever phase it is. Returns whether it was letting others have their
@@ -144,7 +144,7 @@ impl OperationFuture {
         if before == phase::CANCELLED || self.is_waited_for.load(Ordering::SeqCst) {
             self.forget();
         }
-        before == phase::ASIDE
+        before == phase::YIELDED
     }
 
     #[cold]

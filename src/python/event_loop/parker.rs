@@ -1,6 +1,6 @@
 //! How callers in the thread of an event loop wait. A call of a coroutine registers what it waits
-//! for, and returns [`Stop::Retry`]; the event loop then makes the call again. Everyone else may not
-//! wait there at all.
+//! for, and returns [`Stop::Retry`]; the event loop then makes the call again. Blocking calls may
+//! not wait there at all.
 
 use std::{
     cell::{Cell, OnceCell},
@@ -14,7 +14,7 @@ use super::loop_state::LoopState;
 use crate::{
     connection::{LockWaiters, Park, ReactorToken, Slice, Transport, Wait},
     locks::try_lock,
-    python::waiting::{would_hold_up, ParkedWork, Retry, Scheduler, Stop, WaitingWork},
+    python::waiting::{would_block_event_loop, ParkedWork, Retry, Scheduler, Stop, WaitingWork},
 };
 
 /// One try of a coroutine's call. Until it is done, nothing may be changed that the next try does
@@ -135,7 +135,7 @@ impl Scheduler for LoopState {
         _transport: &Transport,
         _work: &mut WaitingWork<'_>,
     ) -> Result<(), Stop> {
-        Err(would_hold_up().into())
+        Err(would_block_event_loop().into())
     }
 
     fn send(
@@ -144,8 +144,8 @@ impl Scheduler for LoopState {
         transport: &Transport,
         work: &mut WaitingWork<'_>,
     ) -> PyResult<()> {
-        if !transport.is_at_home(&self.remote) {
-            return Err(would_hold_up());
+        if !transport.is_in_handlers_reactor(&self.remote) {
+            return Err(would_block_event_loop());
         }
         work(Wait::Park(&Parker::new(py, self, transport)));
         Ok(())
@@ -161,11 +161,11 @@ impl Scheduler for LoopState {
         _transport: &Transport,
         mutex: &'a Mutex<()>,
     ) -> Result<MutexGuard<'a, ()>, Stop> {
-        try_lock(mutex).ok_or_else(|| would_hold_up().into())
+        try_lock(mutex).ok_or_else(|| would_block_event_loop().into())
     }
 
     fn await_input(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
-        Err(would_hold_up().into())
+        Err(would_block_event_loop().into())
     }
 
     fn has_own_thread(&self) -> bool {
@@ -199,7 +199,7 @@ impl<'a, 'py> Parker<'a, 'py> {
         self.retry.set(None);
     }
 
-    fn again(&self, retry: Retry) -> io::Result<()> {
+    fn retry(&self, retry: Retry) -> io::Result<()> {
         self.retry.set(Some(retry));
         Err(io::ErrorKind::WouldBlock.into())
     }
@@ -226,10 +226,10 @@ impl Park for Parker<'_, '_> {
             && !self.transport.drain_before_receiving(Wait::Park(self))
             && self.transport.is_backed_up()
         {
-            return self.again(Retry::WhenWoken);
+            return self.retry(Retry::WhenWoken);
         }
         if self.slice.is_some_and(is_over) {
-            return self.again(Retry::AfterOthers);
+            return self.retry(Retry::AfterOthers);
         }
         self.go_on();
         Ok(())
@@ -238,7 +238,7 @@ impl Park for Parker<'_, '_> {
     fn wait_readable(&self) -> io::Result<()> {
         let token = self.token()?;
         if self.state.reactor().wake_reader(token, token.number()) {
-            return self.again(Retry::WhenWoken);
+            return self.retry(Retry::WhenWoken);
         }
         self.go_on();
         Ok(())
@@ -247,7 +247,7 @@ impl Park for Parker<'_, '_> {
     fn wait_writable(&self) -> io::Result<()> {
         let token = self.token()?;
         if self.state.reactor().wake_writer(token, token.number()) {
-            return self.again(Retry::WhenWoken);
+            return self.retry(Retry::WhenWoken);
         }
         self.go_on();
         Ok(())
@@ -263,7 +263,7 @@ impl Park for Parker<'_, '_> {
             self.go_on();
             return Ok(());
         }
-        self.again(Retry::WhenWoken)
+        self.retry(Retry::WhenWoken)
     }
 
     fn detached(&self, work: &mut (dyn FnMut() + Send)) {

@@ -15,9 +15,9 @@ pub(super) enum Work {
     Receive(Py<Stream>),
     /// The next message of an iteration.
     Next(Py<Stream>),
-    Send(Py<Stream>, Outgoing, Unsent),
-    Ping(Py<Stream>, Outgoing),
-    Close(Py<Stream>, Closing),
+    Send(Py<Stream>, OutgoingMessage, Unsent),
+    Ping(Py<Stream>, OutgoingMessage),
+    Close(Py<Stream>, OutgoingClose),
     /// Waits for the peer's close frame.
     AwaitClose(Py<Stream>),
     /// Waits until the kernel has taken all that was sent.
@@ -25,14 +25,14 @@ pub(super) enum Work {
 }
 
 /// A message, or a ping's body.
-pub(super) struct Outgoing {
+pub(super) struct OutgoingMessage {
     pub(super) message: Py<PyAny>,
     pub(super) end: bool,
     pub(super) binary: bool,
 }
 
 /// A close frame.
-pub(super) struct Closing {
+pub(super) struct OutgoingClose {
     pub(super) code: Option<Number>,
     pub(super) reason: Py<PyAny>,
     pub(super) wait_response: bool,

@@ -95,7 +95,7 @@ impl Scheduler for HubThread {
     }
 
     fn is_over_budget(&self) -> bool {
-        self.is_in_handler() && self.spend()
+        self.is_in_handler() && self.charge_call()
     }
 
     fn yield_now(&self, py: Python<'_>) -> PyResult<()> {

@@ -6,7 +6,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{link::Awaiting, Inner, Kind, Link, ReceiveGoal, Stream};
+use super::{link::AwaitingClose, Inner, Kind, Link, ReceiveGoal, Stream};
 use crate::{
     connection::Transport,
     protocol::{close::CloseCode, frame::Opcode},
@@ -29,8 +29,8 @@ impl Inner {
         if !self.begin_close(py, code, reason, wait_response)? {
             return Ok(());
         }
-        let awaiting = Awaiting::begin(&self.link(py)?);
-        let answered = self.receive_close(stream, &*waiting::here());
+        let awaiting = AwaitingClose::begin(&self.link(py)?);
+        let answered = self.receive_close(stream, &*waiting::current_scheduler());
         drop(awaiting);
         answered.map_err(Stop::into_exception)
     }

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use super::{Inner, Link, ReceiveGoal, Stream};
 use crate::python::{
     argument::Number,
-    errors::tells_of_the_end,
+    errors::ends_connection,
     waiting::{Scheduler, Stop},
 };
 
@@ -60,9 +60,9 @@ impl Inner {
 
     #[cold]
     fn note_if_end(&self, py: Python<'_>, error: &PyErr) {
-        if tells_of_the_end(py, error) {
+        if ends_connection(py, error) {
             if let Ok(Link::Native(connection)) = self.link(py) {
-                connection.get().transport.note_end_told();
+                connection.get().transport.note_end_reported();
             }
         }
     }

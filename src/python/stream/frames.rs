@@ -98,8 +98,9 @@ impl Inner {
         &self,
         py: Python<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let frame =
-            self.receive_frame_object(py, &*waiting::here()).map_err(Stop::into_exception)?;
+        let frame = self
+            .receive_frame_object(py, &*waiting::current_scheduler())
+            .map_err(Stop::into_exception)?;
         let (fin, opcode, _) = frame_fields(&frame)?;
         if !fin {
             return Err(Kind::InvalidFrame

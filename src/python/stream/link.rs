@@ -87,10 +87,10 @@ pub(super) fn lock_codec<'a>(
     Ok(CodecGuard::new(guard, Some(transport.clone())))
 }
 
-/// While this exists, the time limit for the peer's close frame runs.
-pub(super) struct Awaiting(Option<Arc<Transport>>);
+/// Guards a wait for the peer's close frame: the time limit for it runs while this exists.
+pub(super) struct AwaitingClose(Option<Arc<Transport>>);
 
-impl Awaiting {
+impl AwaitingClose {
     pub(super) fn begin(link: &Link<'_>) -> Self {
         let Link::Native(connection) = link else { return Self(None) };
         let transport = connection.get().transport.clone();
@@ -99,7 +99,7 @@ impl Awaiting {
     }
 }
 
-impl Drop for Awaiting {
+impl Drop for AwaitingClose {
     fn drop(&mut self) {
         if let Some(transport) = &self.0 {
             transport.set_awaits_close(false);

@@ -18,8 +18,8 @@ pub(super) struct PythonInput {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What a look at the bytes has found.
-pub(super) struct Looked<T> {
+/// The result of polling the reader.
+pub(super) struct Polled<T> {
     pub(super) found: Result<Option<T>, ProtocolError>,
     /// The last header with a length in too many octets.
     pub(super) non_minimal: Option<FrameHeader>,
@@ -59,27 +59,27 @@ impl PythonInput {
     }
 
     /// Takes the next event.
-    pub(super) fn poll(&mut self, rules: Rules) -> Looked<Event> {
-        self.look(rules, MessageReader::poll)
+    pub(super) fn poll(&mut self, rules: Rules) -> Polled<Event> {
+        self.poll_with(rules, MessageReader::poll)
     }
 
     /// Takes the next frame, whatever it is.
-    pub(super) fn poll_frame(&mut self, rules: Rules) -> Looked<Frame> {
-        self.look(rules, MessageReader::poll_frame)
+    pub(super) fn poll_frame(&mut self, rules: Rules) -> Polled<Frame> {
+        self.poll_with(rules, MessageReader::poll_frame)
     }
 
-    fn look<T>(
+    fn poll_with<T>(
         &mut self,
         rules: Rules,
         poll: impl FnOnce(&mut MessageReader, &mut &[u8]) -> Result<Option<T>, ProtocolError>,
-    ) -> Looked<T> {
+    ) -> Polled<T> {
         self.reader.set_rules(rules);
         let mut input = &self.bytes[..];
         let found = poll(&mut self.reader, &mut input);
         let used = self.bytes.len() - input.len();
         self.bytes.drain(..used);
         let wanted = self.reader.wanted(&self.bytes);
-        Looked { found, non_minimal: self.reader.take_non_minimal(), wanted }
+        Polled { found, non_minimal: self.reader.take_non_minimal(), wanted }
     }
 }
 

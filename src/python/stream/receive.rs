@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How received messages are processed.
-enum Incoming<'py> {
+enum ReceivePath<'py> {
     /// No extension.
     Plain,
     /// permessage-deflate and nothing else.
@@ -90,12 +90,12 @@ impl Inner {
             }
             is_first = false;
             let (opcode, payload) = match self.incoming(py)? {
-                Incoming::Filters => match self.next_filtered(py, link, scheduler)? {
+                ReceivePath::Filters => match self.next_filtered(py, link, scheduler)? {
                     Some((opcode, message)) => (opcode, Payload::Bytes(message)),
                     None => continue,
                 },
-                Incoming::Plain => self.next(py, link, None, awaited, scheduler)?,
-                Incoming::Deflate(framer) => {
+                ReceivePath::Plain => self.next(py, link, None, awaited, scheduler)?,
+                ReceivePath::Deflate(framer) => {
                     self.next(py, link, Some(&framer), awaited, scheduler)?
                 }
             };
@@ -206,16 +206,16 @@ impl Inner {
         }
     }
 
-    fn incoming<'py>(&self, py: Python<'py>) -> PyResult<Incoming<'py>> {
+    fn incoming<'py>(&self, py: Python<'py>) -> PyResult<ReceivePath<'py>> {
         if self.is_plain(py, Direction::Incoming) {
-            return Ok(Incoming::Plain);
+            return Ok(ReceivePath::Plain);
         }
         let (frame_filters, message_filters) = self.incoming_filters(py)?;
         if frame_filters.is_empty() && message_filters.is_empty() {
-            return Ok(Incoming::Plain);
+            return Ok(ReceivePath::Plain);
         }
         Ok(incoming_framer(&frame_filters, &message_filters)
-            .map_or(Incoming::Filters, Incoming::Deflate))
+            .map_or(ReceivePath::Filters, ReceivePath::Deflate))
     }
 
     pub(super) fn incoming_filters<'py>(

@@ -343,11 +343,11 @@ pub(super) struct ControlFrame<'a, 'py> {
 impl ControlFrame<'_, '_> {
     pub(super) fn send(self, inner: &Inner) -> PyResult<()> {
         let py = self.body.py();
-        let here = waiting::here();
+        let scheduler = waiting::current_scheduler();
         if self.filtered {
-            return inner.send_filtered(py, &*here, &self.header, self.body.as_any());
+            return inner.send_filtered(py, &*scheduler, &self.header, self.body.as_any());
         }
-        inner.send_frame(py, &inner.link(py)?, &*here, &self.header, self.body.as_bytes())
+        inner.send_frame(py, &inner.link(py)?, &*scheduler, &self.header, self.body.as_bytes())
     }
 }
 

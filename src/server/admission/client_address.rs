@@ -51,7 +51,7 @@ impl ClientAddress {
     ///
     /// # Errors
     /// If the limit of connections from this address is reached.
-    pub(in crate::server) fn announce(
+    pub(in crate::server) fn set_reported(
         &mut self,
         source: Source,
         proxies: &Proxies,
@@ -82,8 +82,8 @@ impl ClientAddress {
             return self.address;
         }
         let told = head.list_header("X-Forwarded-For");
-        let is_believed = |address| proxies.trusted.contains(address);
-        told.and_then(|told| forwarded::client(&told, is_believed)).or(self.address)
+        let is_trusted = |address| proxies.trusted.contains(address);
+        told.and_then(|told| forwarded::client(&told, is_trusted)).or(self.address)
     }
 
     /// Counts the connection for the client of its current request instead of the one before: a
@@ -154,11 +154,11 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_believed_about_whom_to_believe() {
+    fn a_proxy_header_may_name_another_trusted_proxy() {
         let told = head("X-Forwarded-For: 203.0.113.7");
         let client = |source| {
             let mut client = ClientAddress::new(None, &proxies(), &admission(9)).expect("free");
-            client.announce(source, &proxies()).expect("free");
+            client.set_reported(source, &proxies()).expect("free");
             assert!(!client.owes_header);
             client.client(&told, &proxies())
         };
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn each_client_of_a_proxy_has_its_own_places() {
+    fn each_client_of_a_proxy_has_permits_of_its_own() {
         let admission = admission(1);
         let arrive =
             || ClientAddress::new(address("10.0.0.1:5"), &proxies(), &admission).expect("free");
@@ -186,7 +186,7 @@ mod tests {
         assert!(second.count_for(one).is_ok());
         drop(second);
         let mut third = arrive();
-        assert!(third.announce(Source::Client(one.expect("an address")), &proxies()).is_ok());
+        assert!(third.set_reported(Source::Client(one.expect("an address")), &proxies()).is_ok());
         assert!(ClientAddress::new(one, &proxies(), &admission).is_err());
     }
 }

@@ -41,11 +41,11 @@ pub(in crate::server) struct Admission {
     per_address: usize,
     /// The counts of all workers, if there are several.
     shared: Option<Arc<SharedCounts>>,
-    taken: Mutex<Taken>,
+    taken: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Counts {
     total: usize,
     by_address: HashMap<IpAddr, usize>,
 }
@@ -122,14 +122,14 @@ impl ConnectionPermit {
                 return Err(LimitReached { option: PER_ADDRESS, limit });
             }
         }
-        admission.leave_address(&mut taken, std::mem::replace(&mut *own, next));
+        admission.release_address(&mut taken, std::mem::replace(&mut *own, next));
         Ok(())
     }
 }
 
 impl Admission {
     /// Adds one connection of an address, if there is room.
-    fn take_address(&self, taken: &mut Taken, address: IpAddr) -> bool {
+    fn take_address(&self, taken: &mut Counts, address: IpAddr) -> bool {
         if let Some(shared) = &self.shared {
             return shared.take_address(address, self.per_address);
         }
@@ -140,10 +140,10 @@ impl Admission {
     }
 
     /// Removes one connection of an address.
-    fn leave_address(&self, taken: &mut Taken, address: Option<IpAddr>) {
+    fn release_address(&self, taken: &mut Counts, address: Option<IpAddr>) {
         let Some(address) = address else { return };
         if let Some(shared) = &self.shared {
-            shared.leave_address(address);
+            shared.release_address(address);
         } else if let Some(count) = taken.by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -159,9 +159,9 @@ impl Drop for Held {
         let mut taken = lock(&self.admission.taken);
         taken.total -= 1;
         if let Some(shared) = &self.admission.shared {
-            shared.leave();
+            shared.release();
         }
-        self.admission.leave_address(&mut taken, address);
+        self.admission.release_address(&mut taken, address);
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_free_again_when_its_connection_has_gone() {
+    fn a_permit_is_free_again_when_its_connection_has_ended() {
         let admission = admission(Some(2), None);
         let first = admission.take().expect("free");
         let _second = take(&admission, "127.0.0.1").expect("free");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_may_count_for_another_address_later() {
+    fn a_permit_may_count_for_another_address_later() {
         let admission = admission(None, Some(1));
         let (first, second) =
             (admission.take().expect("free"), take(&admission, "10.0.0.2").expect("free"));

@@ -42,7 +42,7 @@ pub(in crate::server) fn take(
         Ok(None) => Header::Incomplete,
         Ok(Some((source, length))) => {
             first.drain(..length);
-            match client.announce(source, &state.config.proxies) {
+            match client.set_reported(source, &state.config.proxies) {
                 Ok(()) => Header::Taken,
                 Err(full) => Header::Full(full),
             }

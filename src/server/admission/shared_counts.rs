@@ -1,8 +1,9 @@
 //! Counts of connections that several worker processes share, in memory that all of them map.
 //!
-//! Each worker has a slot, and only the worker itself adds to it. Who asks whether there is room adds
-//! one to its own count first and then looks at the sum: two that do so at the same time may both be
-//! refused, but never both pass the limit. The parent clears the slot of a worker that has died.
+//! Each worker has a slot, and only the worker itself adds to it. A worker that wants to admit a
+//! connection adds one to its own count first and then checks the sum: two workers that do so at
+//! the same time may both be refused, but never exceed the limit together. The parent clears the
+//! slot of a worker that has died.
 //!
 //! A slot has a count of all connections, and for each address an entry in a table of buckets. An
 //! entry stays where it is as long as it counts something, so others can read it at any time.
@@ -96,7 +97,7 @@ impl SharedCounts {
     }
 
     /// Counts one connection less.
-    pub(super) fn leave(&self) {
+    pub(super) fn release(&self) {
         self.own()[0].fetch_sub(1, SeqCst);
     }
 
@@ -123,7 +124,7 @@ impl SharedCounts {
     }
 
     /// Counts one connection of an address less.
-    pub(super) fn leave_address(&self, address: IpAddr) {
+    pub(super) fn release_address(&self, address: IpAddr) {
         let number = number(address);
         let Some(bucket) = self.bucket(number) else { return };
         if let Some(count) = find(&self.own()[bucket..][..ENTRIES * ENTRY], number) {
@@ -223,7 +224,7 @@ mod tests {
         let [one, two] = pair(0);
         assert!(one.take(3) && two.take(3) && one.take(3));
         assert!(!one.take(3) && !two.take(3));
-        two.leave();
+        two.release();
         assert!(one.take(3));
         assert!(!two.take(3));
     }
@@ -236,7 +237,7 @@ mod tests {
         assert!(!one.take_address(first, 2) && !two.take_address(first, 2));
         assert!(two.take_address(second, 1) && two.take_address(third, 1));
         assert!(!one.take_address(second, 1) && !one.take_address(third, 1));
-        one.leave_address(first);
+        one.release_address(first);
         assert!(two.take_address(first, 2));
     }
 
@@ -246,7 +247,7 @@ mod tests {
         for number in 0..1000_u32 {
             let address = IpAddr::V4(number.into());
             assert!(one.take_address(address, 1) && !two.take_address(address, 1));
-            one.leave_address(address);
+            one.release_address(address);
         }
         // more addresses at a time than a bucket has entries
         let taken = (0..100_u32).filter(|number| one.take_address(IpAddr::V4((*number).into()), 1));
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_passes_the_limit_in_a_crowd() {
+    fn concurrent_workers_never_exceed_the_limit() {
         let workers = pair(1);
         let (address, open) = (address("10.0.0.1"), AtomicUsize::new(0));
         thread::scope(|scope| {
@@ -266,8 +267,8 @@ mod tests {
                             assert!(worker.take_address(address, 1));
                             assert_eq!(open.fetch_add(1, SeqCst), 0);
                             open.fetch_sub(1, SeqCst);
-                            worker.leave_address(address);
-                            worker.leave();
+                            worker.release_address(address);
+                            worker.release();
                         }
                     }
                 });

@@ -36,7 +36,7 @@ use crate::server::{
 };
 
 /// The result of running a program.
-pub(super) enum Ran {
+pub(super) enum CgiOutcome {
     /// The program's answer, or an error page that says why there is none.
     Answer(Response<Body>),
     /// The program asks the server to answer with another resource (RFC 3875 6.2.2).
@@ -63,12 +63,15 @@ impl Runner {
         request: Request<'_>,
         body: Option<(Framing, RequestBody)>,
         busy: Busy,
-    ) -> Ran {
+    ) -> CgiOutcome {
         let body = match body {
             // the program must get the length before the body (RFC 3875 4.1.2), and of a chunked
             // body it is unknown
             Some((Framing::Chunked, _)) => {
-                return Ran::Answer(answers::page(StatusCode::LENGTH_REQUIRED, "Length Required"));
+                return CgiOutcome::Answer(answers::page(
+                    StatusCode::LENGTH_REQUIRED,
+                    "Length Required",
+                ));
             }
             Some((Framing::Length(length), body)) if length > 0 => Some(body),
             _ => None,
@@ -89,11 +92,11 @@ impl Runner {
         };
         match job.start().await {
             Ok((head, _)) if head.local_redirect.is_some() => {
-                Ran::LocalRedirect(head.local_redirect.unwrap_or_default())
+                CgiOutcome::LocalRedirect(head.local_redirect.unwrap_or_default())
             }
-            Ok((head, output)) => Ran::Answer(respond(head, output.boxed_unsync())),
+            Ok((head, output)) => CgiOutcome::Answer(respond(head, output.boxed_unsync())),
             // the log has a line already, from the end of the process
-            Err(Failure::TimedOut) => Ran::Answer(explain(&Failure::TimedOut)),
+            Err(Failure::TimedOut) => CgiOutcome::Answer(explain(&Failure::TimedOut)),
             Err(failure) => {
                 let fault =
                     failure.may_be_the_shebang().then(|| shebang::fault(&request.script.path));
@@ -101,7 +104,7 @@ impl Runner {
                 self.events.line(Level::Warning, HANDLER_LOG, || {
                     format!("CGI script {name:?}: {failure}{fault}")
                 });
-                Ran::Answer(explain(&failure))
+                CgiOutcome::Answer(explain(&failure))
             }
         }
     }

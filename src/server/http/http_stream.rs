@@ -44,7 +44,7 @@ const READ_AHEAD: usize = 64 * 1024;
 const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often to check whether the peer has gone, if it has sent more than is read ahead.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const PEER_CHECK_PERIOD: Duration = Duration::from_millis(500);
 
 /// The resource and the client of a request for the fallback.
 #[derive(Debug)]
@@ -56,9 +56,9 @@ pub(crate) struct HttpRequest {
     pub(crate) peer: Option<SocketAddr>,
 }
 
-/// A request for the fallback.
+/// A request for the fallback, as it goes to hyper's service.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct FallbackRequest {
     pub(super) head: RequestHead,
     pub(super) http_request: HttpRequest,
     pub(super) framing: Framing,
@@ -89,11 +89,11 @@ pub(super) type Judge<V> = Box<dyn Fn(&RequestHead) -> Verdict<V> + Send>;
 
 /// A stream for hyper; clones are the same stream.
 pub(super) struct HttpStream<V> {
-    shared: Arc<Mutex<ServerState<V>>>,
+    shared: Arc<Mutex<StreamState<V>>>,
     busy: Arc<AtomicBool>,
 }
 
-struct ServerState<V> {
+struct StreamState<V> {
     stream: Option<Stream>,
     judge: Judge<V>,
     /// Bytes from the peer that have not been passed on.
@@ -108,15 +108,15 @@ struct ServerState<V> {
     head: Vec<u8>,
     /// Bytes of the body that hyper may still read.
     body: u64,
-    asked: Option<Asked>,
-    leaving: Option<Leaving<V>>,
+    asked: Option<FallbackRequest>,
+    leaving: Option<HandOff<V>>,
     /// Time limit for receiving the rest of a request's body.
     sends: IdleTimeout,
     /// Time limit for sending an answer.
     takes: IdleTimeout,
 }
 
-enum Leaving<V> {
+enum HandOff<V> {
     Other(Box<RequestHead>, V),
     BadHead(HeadError),
 }
@@ -148,7 +148,7 @@ impl<V> HttpStream<V> {
         judge: Judge<V>,
         limits: &ConnectionLimits,
     ) -> Self {
-        let mut shared = ServerState {
+        let mut shared = StreamState {
             stream: Some(stream),
             judge,
             buffer: rest,
@@ -168,7 +168,7 @@ impl<V> HttpStream<V> {
     }
 
     /// The request that belongs to the head that hyper has just read.
-    pub(super) fn take_asked(&self) -> Option<Asked> {
+    pub(super) fn take_request(&self) -> Option<FallbackRequest> {
         self.lock().asked.take()
     }
 
@@ -200,21 +200,21 @@ impl<V> HttpStream<V> {
         let mut shared = self.lock();
         let (stream, leaving) = (shared.stream.take(), shared.leaving.take());
         match (stream, leaving) {
-            (Some(stream), Some(Leaving::Other(head, decision))) => {
+            (Some(stream), Some(HandOff::Other(head, decision))) => {
                 let rest = mem::take(&mut shared.buffer);
                 End::Other { stream, head: *head, decision, rest }
             }
-            (Some(stream), Some(Leaving::BadHead(error))) => End::BadHead { stream, error },
+            (Some(stream), Some(HandOff::BadHead(error))) => End::BadHead { stream, error },
             (stream, _) => End::Finished(stream),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, ServerState<V>> {
+    fn lock(&self) -> MutexGuard<'_, StreamState<V>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<V> ServerState<V> {
+impl<V> StreamState<V> {
     fn admit(&mut self, head: RequestHead, http_request: HttpRequest) {
         let framing = Framing::of(&head);
         self.head = head_for_hyper(&head, framing);
@@ -223,14 +223,14 @@ impl<V> ServerState<V> {
             Framing::Length(length) => length,
             Framing::Chunked => u64::MAX,
         };
-        self.asked = Some(Asked { head, http_request, framing });
+        self.asked = Some(FallbackRequest { head, http_request, framing });
     }
 
     fn judge(&mut self, head: RequestHead) {
         match (self.judge)(&head) {
             Verdict::Http(http_request) => self.admit(head, http_request),
             Verdict::Other(decision) => {
-                self.leaving = Some(Leaving::Other(Box::new(head), decision));
+                self.leaving = Some(HandOff::Other(Box::new(head), decision));
             }
         }
     }
@@ -291,7 +291,7 @@ impl<V> ServerState<V> {
                     self.buffer.drain(..length);
                     self.judge(head);
                 }
-                Err(error) => self.leaving = Some(Leaving::BadHead(error)),
+                Err(error) => self.leaving = Some(HandOff::BadHead(error)),
             }
             return Poll::Ready(Ok(true));
         }
@@ -327,7 +327,8 @@ impl<V> ServerState<V> {
                 Some(HangUp::Ended) => return Poll::Ready(Ok(())),
                 None => {}
             }
-            let next_look = self.next_look.get_or_insert_with(|| Box::pin(sleep(LOOK_EVERY)));
+            let next_look =
+                self.next_look.get_or_insert_with(|| Box::pin(sleep(PEER_CHECK_PERIOD)));
             ready!(next_look.as_mut().poll(context));
             self.next_look = None;
         }

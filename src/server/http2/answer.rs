@@ -88,14 +88,14 @@ impl AnswerSlot {
     }
 
     /// Makes the stream's task check the connection, because the handler has reset it.
-    pub fn look(&self) {
+    pub fn wake_task(&self) {
         self.stream.call_task();
     }
 
     /// Reports that the handler has ended.
     pub fn end(&self) {
         self.give_up();
-        self.look();
+        self.wake_task();
     }
 }
 

@@ -3,8 +3,8 @@
 //! What the peer has sent waits here until the handler reads it; only then does the window open for
 //! more. What the handler sends waits in `h2`, as in the buffer of a socket.
 //!
-//! Locks: whoever holds `state` calls nothing of `h2`, since `h2` drops pieces, and reports changes,
-//! while it is locked.
+//! Locks: a thread that holds `state` must not call `h2`, since `h2` drops pieces, and reports
+//! changes, while it is locked itself.
 
 mod calls;
 
@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use super::{
     driver::Driver,
-    incoming::Incoming,
+    incoming::ReceivedData,
     page,
     piece::{Owner, Piece, Untaken},
 };
@@ -72,13 +72,13 @@ enum End {
 
 #[derive(Default)]
 struct State {
-    incoming: Incoming,
+    incoming: ReceivedData,
     /// Read bytes that have not made room yet.
     unreleased: usize,
     end: Option<End>,
     is_receiving_over: bool,
     is_sending_over: bool,
-    /// Nobody will read what comes.
+    /// What comes is discarded.
     discards: bool,
     /// Threads that wait for a change.
     waiters: usize,
@@ -217,7 +217,7 @@ impl Http2ByteStream {
 
     /// Lets go of the stream. Unless both directions have ended in order, this resets it: behind its
     /// answer, and before data that waits.
-    pub(super) fn let_go(&self) {
+    pub(super) fn release_stream(&self) {
         self.pull();
         let receiving = lock(&self.receiving).take();
         let sending = std::mem::replace(&mut *lock(&self.sending), Sending::Ended);
@@ -225,7 +225,7 @@ impl Http2ByteStream {
         let mut state = lock(&self.state);
         state.end.get_or_insert(End::Gone);
         state.is_sending_over = true;
-        self.tell(state, Change { readable: true, writable: true, ended: true });
+        self.notify(state, Change { readable: true, writable: true, ended: true });
     }
 
     /// Takes what has come from the connection.
@@ -263,7 +263,7 @@ impl Http2ByteStream {
         drop(receiving);
         self.release(discarded);
         if change != Change::default() {
-            self.tell(lock(&self.state), change);
+            self.notify(lock(&self.state), change);
         }
         if change.ended {
             self.call_task();
@@ -286,7 +286,7 @@ impl Http2ByteStream {
     }
 
     /// Tells others of a change in `state`, which is unlocked before, as they will lock it at once.
-    fn tell(&self, state: MutexGuard<'_, State>, change: Change) {
+    fn notify(&self, state: MutexGuard<'_, State>, change: Change) {
         let (has_waiters, listeners) = (state.waiters > 0, state.listeners.clone());
         drop(state);
         if has_waiters {
@@ -310,7 +310,7 @@ impl Owner for Http2ByteStream {
     fn taken(&self, has_room: bool) {
         if has_room {
             let change = Change { writable: true, ..Change::default() };
-            self.tell(lock(&self.state), change);
+            self.notify(lock(&self.state), change);
         } else if lock(&self.state).is_sending_over {
             self.call_task();
         }

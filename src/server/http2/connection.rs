@@ -21,7 +21,7 @@ use super::{
     driver::Driver,
     piece::Piece,
     replayed::{Reading, Replayed},
-    stream::{self, Common, Ended},
+    stream::{self, Ended, StreamContext},
 };
 use crate::server::{
     admission::client_address::ClientAddress,
@@ -77,7 +77,7 @@ pub(in crate::server) async fn serve(
     stop: watch::Receiver<bool>,
 ) {
     let (local, tls) = (stream.local_addr(), stream.is_tls());
-    let common = Common { version: HttpVersion::Two, state, client, local, tls };
+    let common = StreamContext { version: HttpVersion::Two, state, client, local, tls };
     let limits = common.state.config.limits;
     serve_streams(first, stream, common, &limits, stop).await;
 }
@@ -98,14 +98,14 @@ pub(in crate::server) async fn serve_http3(
         ..limits
     };
     let version = HttpVersion::Three;
-    let common = Common { version, state, client, local: Some(local), tls: true };
+    let common = StreamContext { version, state, client, local: Some(local), tls: true };
     serve_streams(Vec::new(), stream, common, &limits, stop).await;
 }
 
 async fn serve_streams(
     first: Vec<u8>,
     stream: Stream,
-    common: Common,
+    common: StreamContext,
     limits: &ConnectionLimits,
     stop: watch::Receiver<bool>,
 ) {
@@ -119,7 +119,7 @@ async fn serve_streams(
     };
     let connection = match opened {
         Some(Ok(connection)) => connection,
-        Some(Err(error)) => return tell_fault(&error, &common),
+        Some(Err(error)) => return log_fault(&error, &common),
         None => return,
     };
     let driver = Arc::new(Driver::new(connection, reading, common.state.flusher.clone()));
@@ -162,7 +162,7 @@ fn to_u32(limit: Option<usize>) -> u32 {
 
 async fn run(
     driver: &Arc<Driver>,
-    common: &Arc<Common>,
+    common: &Arc<StreamContext>,
     limits: &ConnectionLimits,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -197,7 +197,7 @@ async fn run(
             accepted = poll_fn(|context| driver.poll_accept(context)) => {
                 let (request, respond) = match accepted {
                     Some(Ok(stream)) => stream,
-                    Some(Err(error)) => return tell_fault(&error, common),
+                    Some(Err(error)) => return log_fault(&error, common),
                     None => return,
                 };
                 streams.open.fetch_add(1, Ordering::SeqCst);
@@ -225,9 +225,9 @@ async fn run(
     }
 }
 
-/// Tells whoever tests a client which error ends its connection.
-fn tell_fault(error: &h2::Error, common: &Common) {
-    // not what the client has told us, nor that it has left
+/// Logs which error of the client ends its connection, for people who test a client.
+fn log_fault(error: &h2::Error, common: &StreamContext) {
+    // do not log GOAWAY of the client, or that it has disconnected
     let Some(reason) = error.reason().filter(|_| error.is_library()) else { return };
     common.state.events.line(Level::Info, SERVER_LOG, || {
         let peer = describe(common.client.address);

@@ -1,9 +1,9 @@
 //! Drives a connection: its task reads and writes, and threads of handlers write as well.
 //!
 //! A handler's thread that waited for the task would cost a wake-up for each message. So a thread
-//! that has handed bytes over writes them itself, unless the task or another thread is at it. That
-//! one then looks again: each stores `is_pending` and then tries the lock, and whoever releases the
-//! lock then reads `is_pending`.
+//! that has handed bytes over writes them itself, unless the task or another thread is writing,
+//! which then checks again: each thread stores `is_pending` and then tries the lock, and the thread
+//! that releases the lock then reads `is_pending`.
 //!
 //! Only the task reads, since only it accepts streams.
 
@@ -124,7 +124,7 @@ impl Driver {
         let polled = connection.poll_accept(&mut Context::from_waker(&self.waker()));
         drop(polling);
         drop(guard);
-        self.tell_streams();
+        self.notify_streams();
         if self.is_pending.load(Ordering::SeqCst) {
             // it was handed over meanwhile, perhaps too late to be seen
             task.wake_by_ref();
@@ -139,7 +139,7 @@ impl Driver {
     ) -> Option<T> {
         let _polling = Polling::begin(self);
         let done = lock(&self.connection).as_mut().map(work);
-        self.tell_streams();
+        self.notify_streams();
         done
     }
 
@@ -149,7 +149,7 @@ impl Driver {
         let polling = Polling::begin(self);
         drop(connection);
         drop(polling);
-        self.tell_streams();
+        self.notify_streams();
     }
 
     /// Does something with a stream that may give the connection something to write. Returns whether
@@ -193,7 +193,7 @@ impl Driver {
             drop(polling);
             self.reading.pause(false);
             drop(guard);
-            self.tell_streams();
+            self.notify_streams();
             if polled.is_ready() {
                 self.wake_task();
             }
@@ -208,8 +208,8 @@ impl Driver {
         }
     }
 
-    /// Lets streams find out what has changed, which they cannot do while the connection is polled.
-    fn tell_streams(&self) {
+    /// Lets streams poll what has changed, which they cannot do while the connection is polled.
+    fn notify_streams(&self) {
         loop {
             let streams = std::mem::take(&mut *lock(&self.changed));
             if streams.is_empty() {

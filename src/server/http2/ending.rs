@@ -32,7 +32,7 @@ impl End {
     fn of(closing: Closing) -> Self {
         if closing.is_reset() {
             Self::Reset
-        } else if closing.is_cut() || closing.is_gone() && !closing.is_clean() {
+        } else if closing.is_cut() || closing.is_released() && !closing.is_clean() {
             Self::Abrupt
         } else {
             Self::InOrder
@@ -61,7 +61,7 @@ pub(super) async fn end(
     let (mut is_end_sent, mut waits, mut deadline) = (false, WaitsFor::Handler, None);
     loop {
         let closing = transport.closing();
-        if closing.is_gone() {
+        if closing.is_released() {
             stream.discard();
         }
         if stream.is_lost() {
@@ -82,7 +82,7 @@ pub(super) async fn end(
         if is_all_sent && stream.has_peer_ended() {
             return;
         }
-        let now_waits = if !closing.is_gone() && !closing.is_cut() {
+        let now_waits = if !closing.is_released() && !closing.is_cut() {
             WaitsFor::Handler
         } else if is_all_sent {
             WaitsFor::Peer

@@ -9,7 +9,7 @@ const SMALL: usize = 4 * 1024;
 
 /// Bytes in the order in which they came. The stream's window bounds them.
 #[derive(Debug, Default)]
-pub(super) struct Incoming {
+pub(super) struct ReceivedData {
     chunks: VecDeque<Chunk>,
     /// Index of the first byte of the first chunk that was not taken.
     start: usize,
@@ -31,7 +31,7 @@ impl Chunk {
     }
 }
 
-impl Incoming {
+impl ReceivedData {
     pub(super) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
@@ -84,7 +84,7 @@ mod tests {
         fn what_comes_is_taken_in_order(
             steps in proptest::collection::vec((1..10_000_usize, 0..10_000_usize), 1..40),
         ) {
-            let (mut incoming, mut expected, mut taken) = (Incoming::default(), vec![], vec![]);
+            let (mut incoming, mut expected, mut taken) = (ReceivedData::default(), vec![], vec![]);
             for (number, (comes, goes)) in steps.into_iter().enumerate() {
                 let data = vec![u8::try_from(number).unwrap(); comes];
                 expected.extend_from_slice(&data);
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn small_data_is_kept_together() {
-        let mut incoming = Incoming::default();
+        let mut incoming = ReceivedData::default();
         for _ in 0..1000 {
             incoming.push(Bytes::from_static(b"x"));
         }

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{connection::drain, server::listen::stream::Stream};
 
-/// Whether bytes are read. Only whoever polls the connection changes it.
+/// Whether bytes are read. Only the thread that polls the connection changes it.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     is_paused: AtomicBool,

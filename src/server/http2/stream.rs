@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// The common state of the streams of a connection.
-pub(super) struct Common {
+pub(super) struct StreamContext {
     pub(super) version: HttpVersion,
     pub(super) state: Arc<ServerState>,
     pub(super) client: ClientAddress,
@@ -46,7 +46,7 @@ pub(super) struct Common {
     pub(super) tls: bool,
 }
 
-impl Common {
+impl StreamContext {
     /// The value of `Alt-Svc` for an answer.
     fn alternative(&self, version: &str) -> Option<String> {
         self.state.alternative(version, self.tls, || self.local)
@@ -66,9 +66,9 @@ pub(super) async fn serve(
     request: Request<RecvStream>,
     mut respond: SendResponse<Piece>,
     driver: &Arc<Driver>,
-    common: &Common,
+    common: &StreamContext,
 ) -> Ended {
-    let Common { state, client, .. } = common;
+    let StreamContext { state, client, .. } = common;
     if head::is_malformed(&request) {
         respond.send_reset(Reason::PROTOCOL_ERROR);
         return Ended::Unanswered;
@@ -94,7 +94,7 @@ pub(super) async fn serve(
             let permit = match take_permit(handler.peer, common) {
                 Ok(permit) => permit,
                 Err(full) => {
-                    state.tell_refused(handler.peer, full);
+                    state.log_refused(handler.peer, full);
                     let refusal = LimitReached::refusal();
                     note_refusal(&head, &refusal, client, state);
                     return answer(respond, &head, refusal, common).await;
@@ -146,7 +146,7 @@ async fn answer(
     respond: SendResponse<Piece>,
     head: &RequestHead,
     refusal: Refusal,
-    common: &Common,
+    common: &StreamContext,
 ) -> Ended {
     let alternative = common.alternative(&head.version);
     let response = page::refusal(&refusal.with_alternative(alternative));
@@ -158,7 +158,7 @@ async fn answer(
 /// Takes a permit for a WebSocket, in addition to that of its connection.
 fn take_permit(
     peer: Option<SocketAddr>,
-    common: &Common,
+    common: &StreamContext,
 ) -> Result<ConnectionPermit, LimitReached> {
     let permit = common.state.admission.take()?;
     permit.assign(peer)?;
@@ -166,19 +166,23 @@ fn take_permit(
 }
 
 /// Lets go of a stream when it is dropped, however its task ends.
-struct LetGo(Arc<Http2ByteStream>);
+struct ReleaseGuard(Arc<Http2ByteStream>);
 
-impl Drop for LetGo {
+impl Drop for ReleaseGuard {
     fn drop(&mut self) {
-        self.0.let_go();
+        self.0.release_stream();
     }
 }
 
 /// Gives a stream to its handler, and waits until it has ended.
-async fn open(wanted: HandlerRequest, stream: Arc<Http2ByteStream>, common: &Common) -> Ended {
+async fn open(
+    wanted: HandlerRequest,
+    stream: Arc<Http2ByteStream>,
+    common: &StreamContext,
+) -> Ended {
     let time_limit = common.state.config.limits.http_time;
     let wants_body = wanted.head.method != "HEAD";
-    let held = LetGo(stream.clone());
+    let held = ReleaseGuard(stream.clone());
     let Some((transport, answer)) = hand_to_handler(&stream, wanted, common) else {
         // the server is stopping
         stream.send_reset(Reason::REFUSED_STREAM);
@@ -206,14 +210,14 @@ async fn open(wanted: HandlerRequest, stream: Arc<Http2ByteStream>, common: &Com
     Ended::Answered
 }
 
-type Given = (Arc<Transport>, oneshot::Receiver<StreamAnswer>);
+type HandedOver = (Arc<Transport>, oneshot::Receiver<StreamAnswer>);
 
 /// Gives a stream to the place where the handler runs. Returns `None` if the server is stopping.
 fn hand_to_handler(
     stream: &Arc<Http2ByteStream>,
     wanted: HandlerRequest,
-    common: &Common,
-) -> Option<Given> {
+    common: &StreamContext,
+) -> Option<HandedOver> {
     let alternative = common.alternative(&wanted.head.version);
     let (slot, answer) = AnswerSlot::new(stream.clone());
     let request = HandlerRequest { alternative, answer_slot: Some(slot), ..wanted };

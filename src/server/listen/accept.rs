@@ -68,18 +68,18 @@ pub(super) fn admit(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::
     if !acceptor.asks_admission()
         || block_in_place(|| acceptor.admits(accepted.as_fd(), accepted.peer))
     {
-        take_in(accepted, state, stop);
+        start_serving(accepted, state, stop);
     }
 }
 
 /// Starts to serve a connection. Most requests have arrived already. If such a request is for a
 /// handler, the socket is not registered with tokio, only to be taken out again.
-fn take_in(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
+fn start_serving(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Receiver<bool>) {
     state.arrivals.note_accepted();
     let mut client =
         match ClientAddress::new(accepted.peer, &state.config.proxies, &state.admission) {
             Ok(client) => client,
-            Err(full) => return turn_away(&accepted, accepted.peer, full, state),
+            Err(full) => return refuse_overload(&accepted, accepted.peer, full, state),
         };
     let mut first = Vec::new();
     // with TLS, the first bytes are a ClientHello, which tokio-rustls must read
@@ -92,7 +92,9 @@ fn take_in(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Receiver<
             match proxy_header::take(&mut first, &mut client, state) {
                 Header::Taken | Header::Incomplete => {}
                 Header::Bad => return,
-                Header::Full(full) => return turn_away(&accepted, client.address, full, state),
+                Header::Full(full) => {
+                    return refuse_overload(&accepted, client.address, full, state)
+                }
             }
         }
     }
@@ -148,13 +150,13 @@ fn first_head(
 
 /// Tells a peer that there are too many connections, if that is possible without TLS and without
 /// waiting.
-fn turn_away(
+fn refuse_overload(
     accepted: &Accepted,
     peer: Option<SocketAddr>,
     full: LimitReached,
     state: &ServerState,
 ) {
-    state.tell_refused(peer, full);
+    state.log_refused(peer, full);
     if !state.uses_tls() {
         // read the request first: closing a socket with unread bytes resets the connection, and the
         // peer might not get the answer

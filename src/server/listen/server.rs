@@ -199,7 +199,7 @@ impl Server {
         let client = match ClientAddress::new(Some(peer), &state.config.proxies, &state.admission) {
             Ok(client) => client,
             Err(full) => {
-                state.tell_refused(Some(peer), full);
+                state.log_refused(Some(peer), full);
                 return Ok(false);
             }
         };
@@ -232,7 +232,7 @@ impl Server {
     /// Ends a connection's subscriptions and its socket after its handler: see
     /// [`Transport::finish`].
     pub fn finish(&self, transport: &Arc<Transport>, outcome: Outcome) {
-        self.state.broker.leave(transport);
+        self.state.broker.unsubscribe_all(transport);
         if let Some(socket) = transport.finish(outcome) {
             if let Some(handle) = self.handle() {
                 handle.spawn(drain(socket));

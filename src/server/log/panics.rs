@@ -1,5 +1,5 @@
-//! Reports panics, which are mistakes of the server itself, in the log and in the metrics. Whoever
-//! runs the task decides what becomes of it.
+//! Reports panics, which are mistakes of the server itself, in the log and in the metrics. The
+//! owner of the task decides how to go on.
 
 use std::{
     any::Any,
@@ -17,7 +17,7 @@ use super::event::{EventSink, Level, SERVER_LOG};
 use crate::locks::{lock, try_lock};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
-/// The logs of all servers of this process: a panic does not tell whose it is.
+/// The logs of all servers of this process: a panic does not tell which server it belongs to.
 static SINKS: Mutex<Vec<Weak<EventSink>>> = Mutex::new(Vec::new());
 
 /// How many panics there were in this process.

@@ -24,7 +24,7 @@ use crate::server::{
     state::ServerState,
 };
 
-/// The most connections at a time. This is far more than those who ask, so that silent peers do not
+/// The most connections at a time. This is far more than ask at a time, so that silent peers do not
 /// keep others waiting. Further connections wait in the kernel.
 const MAX_CONNECTIONS: usize = 256;
 

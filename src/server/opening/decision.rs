@@ -75,7 +75,7 @@ pub(in crate::server) fn decide(
     let events = &state.events;
     let peer = client.client(head, &state.config.proxies);
     if let Err(full) = client.count_for(peer) {
-        state.tell_refused(peer, full);
+        state.log_refused(peer, full);
         return refuse(LimitReached::refusal());
     }
     if !head.names_one_host() {

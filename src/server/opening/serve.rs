@@ -168,7 +168,7 @@ async fn open(
 ) -> Option<(Stream, Vec<u8>, FirstRead)> {
     if client.owes_header {
         let first = std::mem::take(&mut first);
-        stream = Box::pin(greet(stream, client, first, state)).await?;
+        stream = Box::pin(read_proxy_header(stream, client, first, state)).await?;
     }
     let config = state.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut stream = match (stream, config) {
@@ -234,7 +234,7 @@ fn poll_behind_empty_lines(
 }
 
 /// Reads the client's address from the PROXY header. Returns the connection unless it ends here.
-async fn greet(
+async fn read_proxy_header(
     mut stream: Stream,
     client: &mut ClientAddress,
     first: Vec<u8>,
@@ -244,7 +244,7 @@ async fn greet(
         Header::Taken => Some(stream),
         Header::Incomplete | Header::Bad => None,
         Header::Full(full) => {
-            state.tell_refused(client.address, full);
+            state.log_refused(client.address, full);
             // before the TLS handshake, the peer could not read an answer
             if !(state.uses_tls() && matches!(stream, Stream::Tcp(_))) {
                 send_and_drain(stream, &LimitReached::refusal().format(true)).await;

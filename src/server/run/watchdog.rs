@@ -19,7 +19,7 @@ use crate::{
     system::{Native, System, ThreadTimes},
 };
 
-type Watched = <Native as System>::Thread;
+type WatchedThread = <Native as System>::Thread;
 
 /// A slice of this length keeps people waiting noticeably.
 const STALL: Duration = Duration::from_millis(100);
@@ -101,14 +101,14 @@ impl Slices {
 pub struct Watchdog;
 
 impl Watchdog {
-    /// Watches the calling thread until [`Slices::end`]. When a slice takes too long, calls `bark`
+    /// Watches the calling thread until [`Slices::end`]. When a slice takes too long, calls `on_stall`
     /// once, with the time that it has taken so far.
     ///
     /// # Errors
     /// If the system has no thread for it.
     pub fn start(
         slices: Arc<Slices>,
-        mut bark: impl FnMut(Duration) + Send + 'static,
+        mut on_stall: impl FnMut(Duration) + Send + 'static,
     ) -> io::Result<()> {
         let watched = Native::this_thread();
         thread::Builder::new()
@@ -116,7 +116,7 @@ impl Watchdog {
             .stack_size(128 * 1024)
             .spawn(move || {
                 while slices.wait_for_work() {
-                    slices.watch(&watched, &mut bark);
+                    slices.watch(&watched, &mut on_stall);
                 }
             })
             .map(|_| ())
@@ -134,7 +134,7 @@ impl Slices {
         !has_ended()
     }
 
-    fn watch(&self, watched: &Watched, bark: &mut impl FnMut(Duration)) {
+    fn watch(&self, watched: &WatchedThread, on_stall: &mut impl FnMut(Duration)) {
         let mut slice = Slice::new(self.number.load(Ordering::Relaxed), watched);
         while !self.ended.load(Ordering::SeqCst) {
             thread::sleep(TICK);
@@ -158,7 +158,7 @@ impl Slices {
             let same = self.number.load(Ordering::Relaxed) == number;
             if taken >= STALL && same && !self.stalled.swap(true, Ordering::Relaxed) {
                 self.stalls.fetch_add(1, Ordering::Relaxed);
-                bark(taken);
+                on_stall(taken);
             }
         }
     }
@@ -174,13 +174,13 @@ struct Slice {
 }
 
 impl Slice {
-    fn new(number: u64, watched: &Watched) -> Self {
+    fn new(number: u64, watched: &WatchedThread) -> Self {
         let times = Native::thread_times(watched);
         Self { number, taken: Duration::ZERO, seen: Instant::now(), times }
     }
 
     /// Looks at the thread again. Returns how long the slice has taken.
-    fn taken(&mut self, watched: &Watched) -> Duration {
+    fn taken(&mut self, watched: &WatchedThread) -> Duration {
         let (seen, times) = (Instant::now(), Native::thread_times(watched));
         let elapsed = seen - self.seen;
         self.taken += match (&self.times, &times) {
@@ -208,20 +208,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn barks_once_at_a_long_slice_and_not_at_rest() {
+    fn reports_a_long_slice_once_and_an_idle_thread_never() {
         let slices = Arc::new(Slices::default());
         let (barks, heard) = mpsc::channel();
         Watchdog::start(slices.clone(), move |taken| barks.send(taken).expect("a listener"))
             .expect("a thread");
         slices.resume();
-        let taken = heard.recv_timeout(Duration::from_secs(30)).expect("a bark");
+        let taken = heard.recv_timeout(Duration::from_secs(30)).expect("a on_stall");
         assert!(taken >= STALL);
         assert!(slices.is_stalled());
         slices.go_idle();
         while slices.is_stalled() {
             thread::yield_now();
         }
-        assert!(heard.try_recv().is_err(), "barked twice, or at rest");
+        assert!(heard.try_recv().is_err(), "reported twice, or while idle");
         slices.resume();
         assert!(heard.recv_timeout(Duration::from_secs(30)).is_ok());
         slices.end();

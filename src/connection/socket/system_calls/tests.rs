@@ -37,11 +37,11 @@ impl System for Xnu {
         Native::send(socket, pieces, flags)
     }
 
-    fn is_passing(error: Errno) -> bool {
+    fn is_transient(error: Errno) -> bool {
         matches!(error, Errno::INTR | Errno::PROTOTYPE)
     }
 
-    fn silence(_: BorrowedFd<'_>) -> io::Result<()> {
+    fn suppress_sigpipe(_: BorrowedFd<'_>) -> io::Result<()> {
         // the connection has ended already
         Err(io::ErrorKind::ConnectionAborted.into())
     }

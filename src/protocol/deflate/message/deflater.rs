@@ -5,7 +5,7 @@ use crate::protocol::deflate::{spares, DeflateLevel, Flush, RawDeflater, WindowB
 
 /// What ends with a piece of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum PieceEnd {
     /// Nothing: the message goes on.
     Piece,
     /// The message.
@@ -45,9 +45,9 @@ impl MessageDeflater {
     pub fn deflate(&mut self, piece: &[u8], end: bool, bfinal: bool) -> Vec<u8> {
         let mut output = Vec::new();
         let ending = match (end, bfinal) {
-            (_, true) => Ending::FinalBlock,
-            (true, false) => Ending::Message,
-            (false, false) => Ending::Piece,
+            (_, true) => PieceEnd::FinalBlock,
+            (true, false) => PieceEnd::Message,
+            (false, false) => PieceEnd::Piece,
         };
         self.deflate_into(piece, ending, &mut output);
         output
@@ -62,23 +62,23 @@ impl MessageDeflater {
 
     /// Compresses a piece of a message to the end of `output`, which grows as
     /// [`RawDeflater::compress_into`] says.
-    pub fn deflate_into(&mut self, piece: &[u8], ending: Ending, output: &mut Vec<u8>) {
+    pub fn deflate_into(&mut self, piece: &[u8], ending: PieceEnd, output: &mut Vec<u8>) {
         let mut stream = self.stream.take().unwrap_or_else(|| self.begin());
         match ending {
-            Ending::Piece => stream.compress_into(piece, Flush::Sync, output),
-            Ending::Message => {
+            PieceEnd::Piece => stream.compress_into(piece, Flush::Sync, output),
+            PieceEnd::Message => {
                 stream.compress_into(piece, Flush::Sync, output);
                 output.truncate(output.len().saturating_sub(TAIL.len()));
             }
-            Ending::FinalBlock => {
+            PieceEnd::FinalBlock => {
                 stream.compress_into(piece, Flush::Finish, output);
                 output.push(0x00);
             }
         }
-        if self.no_context_takeover && ending != Ending::Piece {
+        if self.no_context_takeover && ending != PieceEnd::Piece {
             return spares::give_back(stream);
         }
-        if ending == Ending::FinalBlock {
+        if ending == PieceEnd::FinalBlock {
             stream.reset();
         }
         self.stream = Some(stream);

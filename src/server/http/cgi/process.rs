@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     messages::log_messages,
     output::{BadOutput, ScriptHead},
-    relay::{Ending, Output, Relay, MAX_OUTPUT_BYTES},
+    relay::{Output, OutputEnd, Relay, MAX_OUTPUT_BYTES},
     signals,
 };
 use crate::{
@@ -159,7 +159,7 @@ impl Process {
                     }
                 }
             };
-            let status = if ending == Ending::Complete {
+            let status = if ending == OutputEnd::Complete {
                 let ended = async {
                     // the output has ended, but the last messages may still be in the other pipe
                     if !logged {
@@ -171,7 +171,7 @@ impl Process {
                     ended = ended => Some(ended),
                     // the program has closed its output without an answer
                     () = relay.unwanted() => {
-                        ending = Ending::Unwanted;
+                        ending = OutputEnd::Unwanted;
                         None
                     }
                 }
@@ -208,16 +208,16 @@ impl Process {
             Err(error) => Some(error.to_string()),
         };
         match ending {
-            Ending::TooLong => {
+            OutputEnd::TooLong => {
                 self.log(|| format!("stopped: more than {MAX_OUTPUT_BYTES} bytes of output"));
             }
-            Ending::Complete => {
+            OutputEnd::Complete => {
                 if let Some(status) = &status {
                     self.log(|| status.clone());
                 }
                 relay.answer_nothing(status);
             }
-            Ending::Unwanted | Ending::Bad => {}
+            OutputEnd::Unwanted | OutputEnd::Bad => {}
         }
     }
 

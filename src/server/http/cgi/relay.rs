@@ -57,7 +57,7 @@ pub(super) type Answer = Result<ScriptHead, BadOutput>;
 
 /// How the output ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum OutputEnd {
     /// All of it was passed on.
     Complete,
     /// Nobody needs the rest.
@@ -94,7 +94,7 @@ impl Relay {
     }
 
     /// Reads the output to its end.
-    pub(super) async fn run(&mut self) -> Ending {
+    pub(super) async fn run(&mut self) -> OutputEnd {
         let mut output = Vec::with_capacity(PIECE);
         let (head, length) = loop {
             match ScriptHead::parse(&output) {
@@ -103,8 +103,8 @@ impl Relay {
                 Err(bad) => return self.give_up(bad),
             }
             match self.read(&mut output).await {
-                None => return Ending::Unwanted,
-                Some(0) if output.is_empty() => return Ending::Complete,
+                None => return OutputEnd::Unwanted,
+                Some(0) if output.is_empty() => return OutputEnd::Complete,
                 Some(0) => {
                     // some programs omit the blank line after the header if there is no body
                     output.extend_from_slice(b"\n\n");
@@ -126,28 +126,28 @@ impl Relay {
         self.pass_on(output).await
     }
 
-    async fn pass_on(&mut self, mut piece: Vec<u8>) -> Ending {
+    async fn pass_on(&mut self, mut piece: Vec<u8>) -> OutputEnd {
         let mut total = 0;
         loop {
             total += piece.len() as u64;
             if total > MAX_OUTPUT_BYTES {
-                return Ending::TooLong;
+                return OutputEnd::TooLong;
             }
             if let Some(sender) =
                 self.sender.as_ref().filter(|_| self.body_wanted && !piece.is_empty())
             {
                 if sender.send(piece.into()).await.is_err() {
-                    return Ending::Unwanted;
+                    return OutputEnd::Unwanted;
                 }
             }
             piece = Vec::with_capacity(PIECE);
             match self.read(&mut piece).await {
-                None => return Ending::Unwanted,
+                None => return OutputEnd::Unwanted,
                 Some(0) => {
                     self.complete.store(true, Ordering::Release);
                     // the program may work on; the client does not wait for that
                     self.sender = None;
-                    return Ending::Complete;
+                    return OutputEnd::Complete;
                 }
                 Some(_) => {}
             }
@@ -180,9 +180,9 @@ impl Relay {
         }
     }
 
-    fn give_up(&mut self, bad: BadOutput) -> Ending {
+    fn give_up(&mut self, bad: BadOutput) -> OutputEnd {
         self.answer(Err(bad));
-        Ending::Bad
+        OutputEnd::Bad
     }
 
     /// Waits until the request that waits for an answer has gone. Never ends if the answer was

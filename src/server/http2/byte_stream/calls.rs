@@ -10,8 +10,8 @@ use std::{
 use super::{End, Http2ByteStream, Piece, Sending, State};
 use crate::{
     connection::{
-        batch, ByteStream, Change, Direction, Mode, Readiness, ReadinessListener, ReadinessSource,
-        SendResult, TellsWhenReady,
+        batch, ByteStream, Change, Direction, Mode, Readiness, ReadinessListener,
+        ReadinessNotifier, ReadinessSource, SendResult,
     },
     locks::lock,
 };
@@ -175,7 +175,7 @@ impl ByteStream for Http2ByteStream {
             writable: state.is_sending_over,
             ended: state.is_receiving_over,
         };
-        self.tell(state, change);
+        self.notify(state, change);
         self.call_task();
     }
 
@@ -188,7 +188,7 @@ impl ByteStream for Http2ByteStream {
     }
 }
 
-impl TellsWhenReady for Http2ByteStream {
+impl ReadinessNotifier for Http2ByteStream {
     fn register(&self, listener: Arc<dyn ReadinessListener>) {
         let mut state = lock(&self.state);
         if state.end.is_some() {

@@ -1,4 +1,4 @@
-//! The place of a connection's socket in the reactor of the thread that waits for room.
+//! Registers a connection's socket with the reactor of a thread that waits until it is writable.
 
 use std::{io, sync::Arc};
 
@@ -22,11 +22,11 @@ impl Transport {
         reactor: &Arc<Remote>,
         register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
     ) -> io::Result<ReactorToken> {
-        self.place_in_another(reactor, register)
+        self.token_in_another(reactor, register)
     }
 
-    /// Gives the place up, so that what the peer sends wakes nobody. A stream without a descriptor
-    /// keeps it: it cannot forget a listener.
+    /// Ends the registration, so that input does not wake that thread. A stream without a
+    /// descriptor stays registered: it cannot forget a listener.
     pub(crate) fn end_wait_for_room(&self, reactor: &Arc<Remote>) {
         let Ok(socket) = self.live_socket() else { return };
         if !matches!(socket.readiness(), ReadinessSource::Descriptor(_)) {

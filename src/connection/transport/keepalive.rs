@@ -21,7 +21,7 @@ use crate::{
 
 /// The most control frames to handle at one look at a connection. Other connections must not wait
 /// for a peer that sends control frames without end.
-const FRAMES_AT_A_LOOK: usize = 256;
+const MAX_FRAMES_PER_CHECK: usize = 256;
 
 impl Transport {
     /// Whether the handler waits for the peer after it has released the receiving half.
@@ -41,7 +41,7 @@ impl Transport {
 
     /// Bytes received and sent so far.
     pub(crate) fn traffic(&self) -> (u64, u64) {
-        self.look(|stream| stream.traffic()).unwrap_or_else(|| self.counters.wire())
+        self.with_stream(|stream| stream.traffic()).unwrap_or_else(|| self.counters.wire())
     }
 
     /// The client's address; `None` on a Unix socket.
@@ -52,12 +52,12 @@ impl Transport {
     /// Whether the peer has ended or reset the connection, and everything that it sent has been
     /// read.
     pub fn is_peer_gone(&self) -> bool {
-        self.look(|stream| stream.is_peer_gone()).unwrap_or(true)
+        self.with_stream(|stream| stream.is_peer_gone()).unwrap_or(true)
     }
 
     /// Whether the peer has sent something that is unread.
     pub(crate) fn has_unread(&self) -> bool {
-        self.look(|stream| stream.has_unread()).unwrap_or(false)
+        self.with_stream(|stream| stream.has_unread()).unwrap_or(false)
     }
 
     /// Sets why the server ends the connection. Returns `false` if there is a reason already: the
@@ -94,7 +94,7 @@ impl Transport {
         }
     }
 
-    fn look<T>(&self, at: impl FnOnce(&dyn ByteStream) -> T) -> Option<T> {
+    fn with_stream<T>(&self, at: impl FnOnce(&dyn ByteStream) -> T) -> Option<T> {
         lock(&self.socket).as_deref().map(at)
     }
 
@@ -138,7 +138,7 @@ impl Transport {
             return;
         }
         let inbound = half.inbound();
-        for _ in 0..FRAMES_AT_A_LOOK {
+        for _ in 0..MAX_FRAMES_PER_CHECK {
             match Front::of(inbound.bytes()) {
                 Front::Control { opcode, body, length } if opcode == Opcode::PING => {
                     let Ok(pong) = control_frame(Opcode::PONG, &body) else { return };

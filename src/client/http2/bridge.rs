@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     background::{self, Counted},
-    socket::{Ending, Http2Socket},
+    socket::{EndSignal, Http2Socket},
 };
 use crate::connection::{ByteStream, PlainSocket};
 
@@ -65,13 +65,13 @@ impl Driver {
 
 /// An open stream and its connection.
 #[derive(Debug)]
-pub(in crate::client) struct Carried {
+pub(in crate::client) struct StreamBridge {
     pub(in crate::client) send: SendStream<Bytes>,
     pub(in crate::client) receive: RecvStream,
     pub(in crate::client) driver: Driver,
 }
 
-impl Carried {
+impl StreamBridge {
     /// Copies bytes in the background; returns the program's end.
     pub(in crate::client) fn start(
         self,
@@ -80,7 +80,7 @@ impl Carried {
     ) -> io::Result<impl ByteStream> {
         let (own, programs) = UnixStream::pair()?;
         let socket = PlainSocket::new(OwnedFd::from(programs.into_std()?), peer);
-        let ending = Arc::new(Ending::default());
+        let ending = Arc::new(EndSignal::default());
         background::note(&ending);
         tokio::spawn(self.run(own, ending.clone()));
         Ok(Http2Socket::new(socket, is_tls, ending))
@@ -88,7 +88,7 @@ impl Carried {
 
     /// Copies bytes until both directions have ended. If only one has, dropping the stream resets
     /// it with `CANCEL`.
-    async fn run(self, socket: UnixStream, ending: Arc<Ending>) {
+    async fn run(self, socket: UnixStream, ending: Arc<EndSignal>) {
         let Self { mut send, receive, driver } = self;
         let (reader, writer) = socket.into_split();
         let mut receiving = pin!(to_program(receive, writer));
@@ -96,7 +96,7 @@ impl Carried {
         let sent = {
             let mut sending = pin!(to_server(&mut send, reader, &ending));
             let mut overdue = pin!(async {
-                ending.gone().await;
+                ending.ended().await;
                 // what was sent waits for the server's window
                 sleep(WINDOW_TIMEOUT).await;
             });
@@ -124,7 +124,7 @@ impl Carried {
         if !is_received {
             tokio::select! {
                 _ = receiving => {}
-                () = async { ending.gone().await; sleep(PEER_TIMEOUT).await } => {}
+                () = async { ending.ended().await; sleep(PEER_TIMEOUT).await } => {}
             }
         }
         drop(driver);
@@ -146,13 +146,13 @@ enum Sent {
 async fn to_server(
     stream: &mut SendStream<Bytes>,
     mut reader: OwnedReadHalf,
-    ending: &Ending,
+    ending: &EndSignal,
 ) -> Sent {
     let mut buffer = vec![0; PIECE];
     loop {
         let is_readable = tokio::select! {
             readable = reader.readable() => readable.is_ok(),
-            () = ending.leaving() => {
+            () = ending.process_exit() => {
                 // what was sent can still be read, and then comes the end
                 let _ = rustix::net::shutdown(reader.as_ref(), rustix::net::Shutdown::Read);
                 continue;
