@@ -35,8 +35,8 @@ ELSEWHERE = {
 PROGRAM = """
 import sys
 before = set(sys.modules)
-from fastwsh import start
-start.pause_collection()
+from fastwsh import gc_pause
+gc_pause.pause_collection()
 import fastwsh.cli, os, socket, threading
 
 def meet(port):
@@ -89,8 +89,8 @@ def test_plain_server_loads_nothing_that_only_others_need(tmp_path: Path):
 def test_parent_of_workers_collects(tmp_path: Path):
     program = """
         import gc, sys
-        from fastwsh import start
-        start.pause_collection()
+        from fastwsh import gc_pause
+        gc_pause.pause_collection()
         from fastwsh import cli
         from fastwsh.workers import parent
         parent.run = lambda *_, **__: print("collects", gc.isenabled()) or 0
@@ -109,17 +109,17 @@ def test_names_of_the_list_exist():
 def test_option_without_a_start_leaves_the_collector_alone(tmp_path: Path):
     program = """
         import gc
-        from fastwsh import start
-        start.resume_collection()
+        from fastwsh import gc_pause
+        gc_pause.resume_collection()
         gc.disable()
-        start.pause_collection()
-        start.resume_collection()
+        gc_pause.pause_collection()
+        gc_pause.resume_collection()
         assert not gc.isenabled()
         gc.enable()
-        start.pause_collection()
-        start.pause_collection()
+        gc_pause.pause_collection()
+        gc_pause.pause_collection()
         assert not gc.isenabled()
-        start.resume_collection()
+        gc_pause.resume_collection()
         assert gc.isenabled()
     """
     run(program, cwd=tmp_path)

@@ -2,9 +2,9 @@
 
 import sys
 
-from fastwsh import start
+from fastwsh import gc_pause
 
-start.pause_collection()
+gc_pause.pause_collection()
 
 from fastwsh.cli import main  # noqa: E402 (after the pause has begun)
 

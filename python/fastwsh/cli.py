@@ -24,11 +24,11 @@ from fastwsh import (
     config,
     ending,
     forks,
+    gc_pause,
     handler_modules,
     listeners,
     logs,
     private_files,
-    start,
 )
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
@@ -139,7 +139,7 @@ def _start_workers(
     from fastwsh.workers import parent  # noqa: PLC0415 (imports asyncio)
 
     # the parent serves nothing, so nothing else ends the pause
-    start.resume_collection()
+    gc_pause.resume_collection()
     try:
         status = parent.run(
             options, number, folder=folder, log=log, stop_seconds=stop_seconds(options)
@@ -225,7 +225,7 @@ def serve(
         with _signals_put_into(events, renewable=_renewable(server) or notifier.is_active):
             _tell_of(server, notifier)
             _run_in_thread("serve", server.serve_forever, events)
-            start.resume_collection()
+            gc_pause.resume_collection()
             announce(server, options)
             while (event := _next_event(events, notifier)) is signal.SIGHUP:
                 notifier.reloading()

@@ -38,7 +38,7 @@ _NAMES: Final = (
     "service_actions",
     "_handle_request_noblock",
 )
-# the original methods, before a program has replaced any
+# the original methods, from before a program could replace them
 _OURS: Final = {
     name: getattr(SocketServer, name) for name in (*_NAMES, "verify_request", "handle_error")
 }

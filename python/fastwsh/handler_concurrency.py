@@ -1,7 +1,7 @@
 """What runs where: the handlers of one server, its hub, threads and event loop.
 
 Owns what the native half is told of the handlers, and the event loop, which the first handler that
-needs it starts. Who decides where a handler runs is `concurrency.executor`'s business.
+needs it starts. `concurrency.executor` decides where a handler runs.
 """
 
 import threading

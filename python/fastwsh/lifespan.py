@@ -1,8 +1,8 @@
 """What handlers set up before the first connection, and put back after the last.
 
 A handler file may define `web_socket_startup(app)` and `web_socket_shutdown(app)`, plain functions
-or coroutine functions. Owns their order and what becomes of their failures; who runs a coroutine
-function, and when a server starts and stops, is the server's business.
+or coroutine functions. Owns their order and the handling of their failures. The server decides when
+they run, and in which event loop a coroutine function runs.
 """
 
 import logging
@@ -23,7 +23,7 @@ Run = Callable[[Callable[[Any], Any], "App"], object]
 
 
 class State(SimpleNamespace):
-    """Whatever handlers share: attributes of any name."""
+    """What handlers share, as attributes of any name."""
 
     def __getattr__(self, name: str) -> Any:
         """Raise AttributeError; there are only attributes that were set."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastwsh import outlets
 from fastwsh.config import ConfigError
-from fastwsh.logs import CountsLost, complain
+from fastwsh.lost_lines import CountsLost, complain
 
 __all__ = ["LogFile", "open_log_file"]
 

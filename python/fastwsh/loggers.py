@@ -31,12 +31,12 @@ def divert(
     takes: Callable[[], bool] | None = None,
     call_handlers: Callable[[logging.Logger, logging.LogRecord], object] | None = None,
 ) -> None:
-    """Let somebody else have what the server logs, from INFO on, whatever the loggers' levels are.
+    """Pass what the server logs to another handler, from INFO on, whatever the loggers' levels are.
 
-    A server that runs without that pays nothing for it: the methods are there only meanwhile.
+    This costs a server nothing when it is off: the methods exist only while it is on.
 
     Args:
-        takes: Says whether what is logged in the calling context is for them; None: end it.
+        takes: Tells whether records of the calling context are to be passed; None: stop passing.
         call_handlers: Called with a record in such a context, in place of the logger's handlers.
     """
     changed = ("isEnabledFor", "getEffectiveLevel", "callHandlers")

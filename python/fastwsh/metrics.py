@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Collector", "Measured", "MetricsPort", "add_options"]
 
-# Metrics say something about clients, and everybody who can reach the port gets them.
+# Metrics say something about clients, and every program that can reach the port gets them.
 _DEFAULT_HOST: Final = "127.0.0.1"
 
 _BACKLOG: Final = 16

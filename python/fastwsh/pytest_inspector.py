@@ -34,7 +34,7 @@ def options(config: pytest.Config) -> dict[str, Any]:
 
 
 def wait(config: pytest.Config, server: WsServer) -> None:
-    """Show the URL, and wait for Enter; without anybody who could press it, go on."""
+    """Show the URL, and wait for Enter; go on if there is no terminal to press it at."""
     with _without_capture(config), contextlib.suppress(EOFError, OSError):
         sys.stdout.write(
             f"\nThe test has failed. Inspector of {server.url}: {server.inspector_url}\n"

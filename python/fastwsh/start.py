@@ -1,34 +1,13 @@
-"""The start of the program, without the garbage collector.
+"""The command `fastwsh`: pauses the garbage collector before everything else is loaded."""
 
-Loading makes tens of thousands of objects that stay, and looking through them for garbage takes a
-tenth of the time until the server listens.
-"""
+from fastwsh import gc_pause
 
-import gc
-
-__all__ = ["pause_collection", "resume_collection", "script"]
-
-_paused = False
-
-
-def pause_collection() -> None:
-    """Stop looking for garbage until `resume_collection` is called."""
-    global _paused  # noqa: PLW0603 (one for the process, as the collector is)
-    _paused = _paused or gc.isenabled()
-    gc.disable()
-
-
-def resume_collection() -> None:
-    """Look for garbage again; does nothing if `pause_collection` was not called."""
-    global _paused  # noqa: PLW0603
-    if _paused:
-        _paused = False
-        gc.enable()
+__all__ = ["script"]
 
 
 def script() -> int:
     """Run the command `fastwsh`."""
-    pause_collection()
+    gc_pause.pause_collection()
     from fastwsh.cli import script as run  # noqa: PLC0415 (after the pause has begun)
 
     return run()

@@ -11,11 +11,10 @@ use std::{
     fmt,
     sync::{
         atomic::{AtomicBool, Ordering},
-        Arc, Mutex, Weak,
+        Arc, Mutex,
     },
 };
 
-use super::transport::Transport;
 use crate::{
     locks::lock,
     protocol::{
@@ -102,10 +101,10 @@ pub enum Delivery {
     Ended,
 }
 
-/// Delivers what cannot be delivered at once, in a thread of its own.
+/// Delivers the queue of one connection when it cannot be delivered at once, in another thread.
 pub trait Courier: fmt::Debug + Send + Sync {
-    /// Has the queue of a connection delivered when the peer has read. Must not block.
-    fn await_room(&self, transport: Arc<Transport>);
+    /// Has the queue delivered when the peer has read. Must not block.
+    fn await_room(&self);
 }
 
 /// The queue of one connection.
@@ -118,8 +117,7 @@ pub struct Outbox {
     is_held: AtomicBool,
     limit: usize,
     policy: SlowPolicy,
-    courier: Arc<dyn Courier>,
-    transport: Weak<Transport>,
+    courier: Box<dyn Courier>,
 }
 
 #[derive(Debug, Default)]
@@ -152,14 +150,9 @@ impl Batch {
 
 impl Outbox {
     /// An empty queue of at most `limit` bytes for a connection.
-    pub fn new(
-        limit: usize,
-        policy: SlowPolicy,
-        courier: Arc<dyn Courier>,
-        transport: Weak<Transport>,
-    ) -> Self {
+    pub fn new(limit: usize, policy: SlowPolicy, courier: Box<dyn Courier>) -> Self {
         let (has_some, is_held) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { queue: Mutex::default(), has_some, is_held, limit, policy, courier, transport }
+        Self { queue: Mutex::default(), has_some, is_held, limit, policy, courier }
     }
 
     /// Sets whether nothing may be sent yet, as before the answer to the opening handshake. The
@@ -274,8 +267,8 @@ impl Outbox {
     /// Asks the courier to deliver when there is room, unless it was asked before.
     pub(super) fn await_room(&self) {
         let has_courier = std::mem::replace(&mut lock(&self.queue).has_courier, true);
-        if let Some(transport) = self.transport.upgrade().filter(|_| !has_courier) {
-            self.courier.await_room(transport);
+        if !has_courier {
+            self.courier.await_room();
         }
     }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -168,6 +168,7 @@ impl Pacer {
         Ok(())
     }
 
+    /// Sends what is queued, at the pace that is set, until nothing more is to be slowed down.
     fn run(&self, stream: &Arc<Tapped>) {
         let mut due = Instant::now();
         let mut state = lock(&self.state);
@@ -226,6 +227,11 @@ impl Pacer {
                 state = wait(&self.changed, state, POLL_PERIOD);
             }
         }
+        self.end_thread(state, stream);
+    }
+
+    /// Ends our direction if the handler has ended, and both if the peer did not read in time.
+    fn end_thread(&self, mut state: MutexGuard<'_, State>, stream: &Tapped) {
         state.has_thread = false;
         let (ends, was_cut) = (state.ends_by.is_some(), state.is_over);
         state.queue = VecDeque::new();
@@ -241,8 +247,8 @@ impl Pacer {
 
 fn wait<'a>(
     changed: &Condvar,
-    state: std::sync::MutexGuard<'a, State>,
+    state: MutexGuard<'a, State>,
     time: Duration,
-) -> std::sync::MutexGuard<'a, State> {
+) -> MutexGuard<'a, State> {
     changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
 }

@@ -87,8 +87,8 @@ pub struct MessageReader {
     /// Why the current frame is refused. The error is returned when the whole frame has been
     /// received, as in pywebsocket.
     refusal: Option<Box<ProtocolError>>,
-    /// The frame that is being read for a caller that wants frames, not messages. Few do, and
-    /// there may be many readers.
+    /// The frame that is being read for a caller that wants frames, not messages. Few
+    /// callers do, and there may be many readers.
     single: Option<Box<FrameReader>>,
     /// The last single frame was refused, so that the next byte may be part of it.
     lost: bool,

@@ -26,7 +26,7 @@ pub(super) struct Dispatch {
     pub(super) core: OnceLock<Weak<Core>>,
     pub(super) handlers: Arc<Handlers>,
     /// `None` where handlers cannot share a thread.
-    pub(super) hubs: Option<Hubs>,
+    hubs: Option<Hubs>,
     /// Set when the first handler needs it.
     pub(super) event_loop: OnceLock<Arc<EventLoop>>,
     /// Whether to ask Python which connections to serve.
@@ -35,6 +35,21 @@ pub(super) struct Dispatch {
     pub(super) asks_always: AtomicBool,
     /// Paths with handlers that accept requests with a body.
     pub(super) body_paths: Mutex<HashSet<String>>,
+}
+
+impl Dispatch {
+    /// Without an event loop and without questions to Python, which are set later.
+    pub(super) fn new(handlers: Handlers, hubs: Option<Hubs>) -> Self {
+        Self {
+            core: OnceLock::new(),
+            handlers: Arc::new(handlers),
+            hubs,
+            event_loop: OnceLock::new(),
+            asks_admission: AtomicBool::new(false),
+            asks_always: AtomicBool::new(false),
+            body_paths: Mutex::default(),
+        }
+    }
 }
 
 impl Acceptor for Dispatch {

@@ -11,7 +11,7 @@ use pyo3::{
 use super::{connection::to_python, errors::os_error};
 use crate::{
     connection::{Insertion, ServerClose, Transport},
-    inspect::{Inspector, Pace, Query, Record, SortKey, SortValue, Subject},
+    inspect::{Inspector, Pace, Page, Query, Record, SortKey, SortValue, Subject},
     protocol::{close::CloseCode, closing::Side},
 };
 
@@ -53,15 +53,10 @@ impl Inspection {
         offset: usize,
         count: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let key = sort_key(key)?;
-        let filter = filter.to_lowercase();
-        let query = Query { key, descending, filter, open, ended, offset, count };
+        let query = Query { offset, count, ..wanted(key, descending, filter, open, ended)? };
         let page = py.detach(|| self.0.page(&query));
         let rows = page.rows.iter().map(|(subject, _)| row(py, subject));
-        let result = PyDict::new(py);
-        result.set_item("open", page.open)?;
-        result.set_item("ended", page.ended)?;
-        result.set_item("matching", page.matching)?;
+        let result = counts(py, &page)?;
         result.set_item("rows", rows.collect::<PyResult<Vec<_>>>()?)?;
         Ok(result)
     }
@@ -79,13 +74,12 @@ impl Inspection {
         ended: bool,
         most: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let key = sort_key(key)?;
-        let filter = filter.to_lowercase();
-        let query = Query { key, descending, filter, open, ended, offset: 0, count: most };
+        let query = Query { count: most, ..wanted(key, descending, filter, open, ended)? };
         let (page, keys) = py.detach(|| {
             let page = self.0.page(&query);
             let keyed = page.rows.iter();
-            let keys: Vec<_> = keyed.map(|(it, account)| (key.value(it, account), it.id)).collect();
+            let keys: Vec<_> =
+                keyed.map(|(it, account)| (query.key.value(it, account), it.id)).collect();
             (page, keys)
         });
         let keys = keys.into_iter().map(|(value, id)| {
@@ -95,10 +89,7 @@ impl Inspection {
                 SortValue::Text(text) => (text, id).into_pyobject(py)?,
             })
         });
-        let result = PyDict::new(py);
-        result.set_item("open", page.open)?;
-        result.set_item("ended", page.ended)?;
-        result.set_item("matching", page.matching)?;
+        let result = counts(py, &page)?;
         result.set_item("keys", keys.collect::<PyResult<Vec<_>>>()?)?;
         Ok(result)
     }
@@ -222,6 +213,21 @@ impl Inspection {
     fn latency(&self) -> Vec<u64> {
         self.0.latency().to_vec()
     }
+}
+
+/// All connections that are wanted, in their order.
+fn wanted(key: &str, descending: bool, filter: &str, open: bool, ended: bool) -> PyResult<Query> {
+    let (key, filter) = (sort_key(key)?, filter.to_lowercase());
+    Ok(Query { key, descending, filter, open, ended, offset: 0, count: usize::MAX })
+}
+
+/// How many connections there are, and how many of them are wanted.
+fn counts<'py>(py: Python<'py>, page: &Page) -> PyResult<Bound<'py, PyDict>> {
+    let result = PyDict::new(py);
+    result.set_item("open", page.open)?;
+    result.set_item("ended", page.ended)?;
+    result.set_item("matching", page.matching)?;
+    Ok(result)
 }
 
 fn sort_key(key: &str) -> PyResult<SortKey> {

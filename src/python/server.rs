@@ -5,9 +5,9 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::{
-        atomic::{AtomicBool, Ordering},
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
     },
     time::Duration,
 };
@@ -66,6 +66,15 @@ fn to_files((private_key, certificate, client_ca, optional): TlsArguments) -> Tl
         Some(path) => ClientAuth::Required(path),
     };
     TlsFiles { private_key, certificate, client_auth }
+}
+
+/// Maps the counts that this worker shares with others: a descriptor, which stays the caller's, the
+/// number of this worker, and how many workers there are.
+fn map_counts((descriptor, own, workers): (i32, usize, usize)) -> PyResult<Arc<SharedCounts>> {
+    let counts = descriptor::duplicate(descriptor)
+        .and_then(|file| SharedCounts::open(file, own, workers))
+        .map_err(|error| os_error(&error))?;
+    Ok(Arc::new(counts))
 }
 
 /// Asks an embedder's function whether a file is a program. An exception means no.
@@ -157,12 +166,10 @@ impl Server {
         slow_subscriber: &str,
         inspect: Option<(usize, u64, u64)>,
     ) -> PyResult<Self> {
+        let cgi_timeout = cgi_timeout.map(Duration::try_from_secs_f64).transpose();
         let cgi = CgiConfig {
             directories: cgi_directories,
-            timeout: cgi_timeout
-                .map(Duration::try_from_secs_f64)
-                .transpose()
-                .map_err(super::errors::value_error)?,
+            timeout: cgi_timeout.map_err(super::errors::value_error)?,
             user: cgi_user,
             server_name: local_addr.0.clone(),
             is_executable: cgi_is_executable.map(executable_check),
@@ -177,29 +184,19 @@ impl Server {
             max_pings: limits.of_pings(),
             events: Some(events.clone()),
         };
-        let dispatch = Arc::new(Dispatch {
-            core: OnceLock::new(),
-            handlers: Arc::new(Handlers {
-                threads: Threads::new(stack_size),
-                settings: Arc::new(settings),
-                run,
-                owner: PyWeakrefReference::new(owner)?.unbind(),
-                events: events.clone(),
-                topics: PyOnceLock::new(),
-            }),
-            hubs: (hubs > 0).then(|| hub::hubs(owner.py(), hubs)).transpose()?,
-            event_loop: OnceLock::new(),
-            asks_admission: AtomicBool::new(false),
-            asks_always: AtomicBool::new(false),
-            body_paths: Mutex::default(),
-        });
+        let handlers = Handlers {
+            threads: Threads::new(stack_size),
+            settings: Arc::new(settings),
+            run,
+            owner: PyWeakrefReference::new(owner)?.unbind(),
+            events: events.clone(),
+            topics: PyOnceLock::new(),
+        };
+        let hubs = (hubs > 0).then(|| hub::hubs(owner.py(), hubs)).transpose()?;
+        let dispatch = Arc::new(Dispatch::new(handlers, hubs));
         let files = tls.map(to_files);
         let tls =
             files.as_ref().map(tls_files::load).transpose().map_err(super::errors::value_error)?;
-        let shared_counts = shared_counts.map(|(file, own, slots)| {
-            descriptor::duplicate(file).and_then(|file| SharedCounts::open(file, own, slots))
-        });
-        let shared_counts = shared_counts.transpose().map_err(|error| os_error(&error))?;
         let inspector =
             inspect.map(|(limit, first, step)| Arc::new(Inspector::new(limit, first, step)));
         let config = Config {
@@ -207,7 +204,7 @@ impl Server {
             private_files,
             serve_dot_files,
             limits: limits.of_connections()?,
-            shared_counts: shared_counts.map(Arc::new),
+            shared_counts: shared_counts.map(map_counts).transpose()?,
             keepalive: limits.keepalive()?,
             proxies: proxies.of_connections()?,
             validation_host,

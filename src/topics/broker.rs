@@ -204,7 +204,7 @@ impl Broker {
         self.delivery_thread.start()?;
         let Settings { queue_bytes, policy, .. } = self.settings;
         transport.set_outbox(|weak| {
-            Outbox::new(queue_bytes, policy, self.delivery_thread.clone(), weak)
+            Outbox::new(queue_bytes, policy, self.delivery_thread.courier(weak))
         });
         Ok(())
     }
@@ -308,6 +308,11 @@ impl Broker {
                 continue;
             }
             let Some(outbox) = transport.outbox() else { continue };
+            // another thread may still hold the sending half of one that has sent its close frame
+            if !is_open(transport) {
+                self.unsubscribe_all(transport);
+                continue;
+            }
             match outbox.push(&frames.of(*compression), by_courier) {
                 Pushed::Queued { dropped: older, is_due } => {
                     handed += 1;

@@ -79,6 +79,11 @@ impl DeliveryThread {
         spawned.map(drop)
     }
 
+    /// Has this thread deliver to a connection when its peer has read.
+    pub(super) fn courier(&self, transport: Weak<Transport>) -> Box<dyn Courier> {
+        Box::new(ConnectionCourier { inbox: self.inbox.clone(), transport })
+    }
+
     /// Delivers to many connections.
     pub(super) fn deliver(&self, due: Vec<Arc<Transport>>) {
         let mut inbox = lock(&self.inbox);
@@ -105,8 +110,16 @@ impl DeliveryThread {
     }
 }
 
-impl Courier for DeliveryThread {
-    fn await_room(&self, transport: Arc<Transport>) {
+/// Has the thread deliver to one connection.
+#[derive(Debug)]
+struct ConnectionCourier {
+    inbox: Arc<Mutex<Inbox>>,
+    transport: Weak<Transport>,
+}
+
+impl Courier for ConnectionCourier {
+    fn await_room(&self) {
+        let Some(transport) = self.transport.upgrade() else { return };
         let mut inbox = lock(&self.inbox);
         if !inbox.has_stopped {
             inbox.blocked.push(transport);

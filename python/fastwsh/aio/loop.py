@@ -157,7 +157,7 @@ class EventLoopThread(HandlerLoop):
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what asyncio reports, unless a task has ended because its client has gone.
 
-    That is nobody's mistake, no more than in the handler itself.
+    A client that leaves is no mistake of the handler, neither here nor in the handler itself.
     """
     error = context.get("exception")
     if isinstance(error, BaseException) and groups.all_are(

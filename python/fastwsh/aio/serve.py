@@ -218,7 +218,7 @@ class _ServerInLoop(WebSocketServer):
     def __init__(self, given: argparse.Namespace, dispatcher: SourcesDispatcher) -> None:
         self._dispatcher = dispatcher
         self._callers_loop: HandlerLoop | None = None
-        # files are served only if somebody wants them to be; there are none in a device
+        # files are served only if the caller names a folder; a device has none
         root = given.document_root
         self._root = os.devnull if root == "." else str(Path(root).resolve())
         super().__init__(given)

@@ -124,12 +124,12 @@ class Link:
         await asyncio.gather(*(way.stay_connected() for way in self._ways))
 
     async def _wait_for_transports(self) -> None:
-        """Wait for connections that are closing: TLS takes leave of the engine first."""
+        """Wait for connections that are closing: TLS sends its close_notify first."""
         deadline = self._loop.time() + _LAST_SECONDS
-        # the descriptor that wakes the loop stays
+        # one descriptor is that which wakes the loop
         while len(self._selector.get_map()) > 1 and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        # a transport lets go of its socket in the turn after
+        # a transport closes its socket in the loop's next turn
         await asyncio.sleep(0)
 
     def note_connected(self) -> None:
@@ -214,7 +214,8 @@ class _Way:
                 failures = 1 if time.monotonic() - started > _LASTING_SECONDS else failures + 1
                 pause = pause_after(failures)
                 self._tell_away(error, pause, failures)
-                # all nodes lose the engine at once, and must not come back at once
+                # all nodes lose the engine at the same time, and must not connect again at the same
+                # time
                 pause *= random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), pause)

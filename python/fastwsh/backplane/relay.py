@@ -1,7 +1,7 @@
 """A Unix socket that connects the servers and workers of one machine.
 
-Whoever comes first opens the socket and passes the messages of all on; when that one ends, another
-one does so. Of several that try, the one that holds the lock of the file `PATH.lock` may.
+The first process opens the socket and passes the messages of all on; when it ends, another one
+takes its place. If several try at once, the one that locks the file `PATH.lock` opens the socket.
 
 A frame is the number of its kind in one byte, the length of the topic in two, that of the envelope
 in four, and both. Numbers have the most significant byte first.

@@ -134,7 +134,7 @@ class Connection(QuicConnectionProtocol):
         inside.flush()
 
     def _judge_size(self, stream_id: int, size: int) -> None:
-        """Break off what keeps too many bytes of a frame that never ends."""
+        """Reset a stream that has sent too many bytes of an unfinished frame."""
         if not is_too_large(stream_id, size, self._endpoint.limits.header_bytes):
             return
         if is_control_stream(stream_id):
@@ -180,7 +180,7 @@ class Connection(QuicConnectionProtocol):
         return 0 if stream is None else len(stream.waiting)
 
     def _note_malformed(self, stream_id: int) -> None:
-        # not here: HTTP/3 is still handling the frame
+        # not in this call: HTTP/3 is still handling the frame
         self._loop.call_soon(self._refuse_and_send, stream_id)
         self._dead.add(stream_id)
 
@@ -371,7 +371,7 @@ class Connection(QuicConnectionProtocol):
         self.finish(ErrorCode.H3_REQUEST_INCOMPLETE, "the handshake took too long")
 
     def _end(self) -> None:
-        """Let go of everything, because QUIC has ended."""
+        """Release everything, because QUIC has ended."""
         self._is_over = True
         self._stop_timer()
         self._final_code = None

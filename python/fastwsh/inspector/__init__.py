@@ -1,8 +1,8 @@
 """The inspector: a page that shows the connections of a server while it runs, and acts on them.
 
-The native half watches, see `_core.Inspection`. Here are the page, the server that serves it on
-127.0.0.1 to whoever knows its token, and the feed that keeps it up to date. Importing this package
-costs next to nothing; without `--inspect` nothing else of it is imported.
+The native half watches, see `_core.Inspection`. This package has the page, the server that serves
+it on 127.0.0.1 to browsers that know its token, and the feed that keeps it up to date. Importing
+this package costs next to nothing; without `--inspect` nothing else of it is imported.
 """
 
 import argparse

@@ -33,7 +33,7 @@ class _Worker(Protocol):
 
 
 class _Metrics(Protocol):
-    """Who adds the metrics of workers up, see `fastwsh.workers.answers`."""
+    """Adds up the metrics of workers, see `fastwsh.workers.answers`."""
 
     async def texts(self) -> dict[int, str]:
         """Return those of all by 0, and those of each by its number."""
@@ -82,7 +82,7 @@ class Across:
 
     @property
     def inspection(self) -> "Across | None":
-        """This, once there is somebody to ask."""
+        """These workers, once one of them can be asked."""
         return None if self._loop is None else self
 
     def metrics(self) -> dict[int, str]:

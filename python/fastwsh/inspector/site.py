@@ -1,4 +1,4 @@
-"""The server of the inspector's page: who may see it, and what it consists of.
+"""The server of the inspector's page: which browsers may see it, and what it consists of.
 
 It listens on 127.0.0.1 only. A token, which the log names, opens the page once; from then on the
 browser has a cookie. Requests by another name of the machine (DNS rebinding), and connections from

@@ -233,7 +233,7 @@ class _LogHandler(logging.Handler):
         self._watcher = watcher
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note a record; one that cannot be formatted is no fault of whoever logs."""
+        """Note a record; an error in formatting it is logged, and not raised to the caller."""
         try:
             text = f"{record.name}: {record.getMessage()}"
             if _has_token(text):

@@ -142,7 +142,7 @@ def attach_hooks(request: Any, frames: ControlFrames) -> None:
 
 
 def tell_connection(request: Any) -> None:
-    """Say whether somebody here decides about pings."""
+    """Tell whether the test decides what happens to pings."""
     frames: ControlFrames = vars(request)["_control_frames"]
     hooked = frames.are_hooked or bool(vars(request).get(_ON_PING))
     request.connection.set_ping_hook(hooked)

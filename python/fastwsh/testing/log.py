@@ -77,7 +77,7 @@ def _collect(logger: logging.Logger, record: logging.LogRecord) -> None:
 
 
 def _asked_level(logger: logging.Logger) -> int:
-    """Return the level that somebody has set for a logger; 0 if only the root has one."""
+    """Return the level that was set for a logger itself or a parent; 0 if only the root has one."""
     asked: logging.Logger | None = logger
     while asked is not None and asked.parent is not None:
         if asked.level:

@@ -52,7 +52,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """What the one who takes it does."""
+        """What the side does whose step it is."""
         what = self.what
         if isinstance(what, End):
             return "end the connection" + (" by a reset" if what.was_reset else "")

@@ -82,7 +82,7 @@ class RecordedServer(WebSocketServer):
         self.proxy: Proxy | None = None
         self._is_serving = threading.Event()
         self._error: BaseException | None = None
-        # files are served only if somebody wants them to be; there are none in a device
+        # files are served only if the test names a folder; a device has none
         root = options.document_root
         self._root = os.devnull if root == "." else str(Path(root).resolve())
         self._thread = threading.Thread(target=self._serve, name="fastwsh-test-server", daemon=True)

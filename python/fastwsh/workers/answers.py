@@ -11,7 +11,7 @@ from fastwsh.workers.sums import Sums
 
 __all__ = ["MetricsServer"]
 
-# As the native port: far more than those who ask, and little time for those who do not.
+# As the native port: far more connections than ask at a time, and little time for silent ones.
 _MAX_CONNECTIONS: Final = 256
 _HEAD_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 5.0

@@ -20,7 +20,7 @@ from fastwsh.workers.place import Settings
 
 __all__ = ["Owner", "Worker"]
 
-# After so many short lives in a row, nobody is to wait for the next one.
+# After so many short lives in a row, requests no longer wait for the next process.
 _MOST_DEATHS: Final = 4
 # A worker that has lived for this long has not ended because it cannot work.
 _LONG_LIFE: Final = 10.0

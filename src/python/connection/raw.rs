@@ -31,13 +31,7 @@ pub(super) fn read_some(
     transport: &Transport,
     most: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
-    let scheduler = waiting::current_scheduler();
-    scheduler.yield_if_over_budget(py)?;
-    transport.note_raw();
-    let bytes = waiting(py, transport, |wait| {
-        transport.flush_before_wait(wait);
-        let mut half = transport.receive_half(wait)?;
-        let inbound = half.inbound();
+    read(py, transport, |inbound, wait| {
         let buffered = inbound.bytes();
         let mut bytes = buffered[..buffered.len().min(most)].to_vec();
         inbound.consume(bytes.len());
@@ -49,9 +43,7 @@ pub(super) fn read_some(
             }
         }
         Ok(bytes)
-    })?;
-    scheduler.charge_bytes(bytes.as_ref().map_or(0, Vec::len));
-    Ok(bytes)
+    })
 }
 
 /// Reads until it has `wanted` bytes or the stream ends.
@@ -60,13 +52,7 @@ pub(in crate::python) fn read_exactly(
     transport: &Transport,
     wanted: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
-    let scheduler = waiting::current_scheduler();
-    scheduler.yield_if_over_budget(py)?;
-    transport.note_raw();
-    let bytes = waiting(py, transport, |wait| {
-        transport.flush_before_wait(wait);
-        let mut half = transport.receive_half(wait)?;
-        let inbound = half.inbound();
+    read(py, transport, |inbound, wait| {
         let mut bytes = Vec::new();
         loop {
             let buffered = inbound.bytes();
@@ -84,6 +70,22 @@ pub(in crate::python) fn read_exactly(
                 return Ok(bytes);
             }
         }
+    })
+}
+
+/// Calls `take` with the buffer, after sending what is held back, and charges the caller for the
+/// bytes.
+fn read(
+    py: Python<'_>,
+    transport: &Transport,
+    take: impl FnOnce(&mut Inbound, Wait<'_>) -> io::Result<Vec<u8>> + Send,
+) -> PyResult<io::Result<Vec<u8>>> {
+    let scheduler = waiting::current_scheduler();
+    scheduler.yield_if_over_budget(py)?;
+    transport.note_raw();
+    let bytes = waiting(py, transport, |wait| {
+        transport.flush_before_wait(wait);
+        take(transport.receive_half(wait)?.inbound(), wait)
     })?;
     scheduler.charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)

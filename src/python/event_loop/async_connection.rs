@@ -9,7 +9,7 @@ use super::{
     loop_state::{has_ended, LoopState},
     operation_future::OperationFuture,
     parker::Attempt,
-    work::{OutgoingMessage, Work},
+    work::{OutgoingClose, OutgoingMessage, Work},
     EventLoop,
 };
 use crate::{
@@ -154,16 +154,12 @@ impl AsyncConnection {
                 }
                 Work::Close(stream, closing) => {
                     let _here = InEventLoop::enter(&self.state);
-                    // a message that another task has begun to send comes before the close frame
-                    stream.bind(py).get().send_earlier(py, &attempt)?;
-                    let reason = closing.reason.bind(py);
                     let stream = stream.bind(py);
-                    if Stream::begin_close(
-                        stream,
-                        closing.code.as_ref(),
-                        reason,
-                        closing.wait_response,
-                    )? {
+                    // a message that another task has begun to send comes before the close frame
+                    stream.get().send_earlier(py, &attempt)?;
+                    let OutgoingClose { code, reason, wait_response } = closing;
+                    let reason = reason.bind(py);
+                    if Stream::begin_close(stream, code.as_ref(), reason, *wait_response)? {
                         self.set_awaits_close(true);
                         Work::AwaitClose(stream.clone().unbind())
                     } else {

@@ -121,25 +121,29 @@ pub(super) async fn serve(
             let has_body = !request.body().is_end_stream();
             let framing = head::framing(&head, &request, has_body);
             let time_limit = state.config.limits.http_time;
-            let wants_body = head.method != "HEAD";
             let body = StreamBody::new(request.into_body(), time_limit).boxed_unsync();
-            let page_request = PageRequest {
-                head,
-                http_request,
-                framing,
-                body,
-                local: common.local,
-                tls: common.tls,
-            };
-            let response = tokio::select! {
-                response = state.http.answer_page(page_request) => response,
-                // a peer that breaks off needs no answer
-                _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Unanswered,
-            };
-            page::send(respond, response, wants_body, time_limit).await;
-            Ended::Answered
+            let (local, tls) = (common.local, common.tls);
+            let page_request = PageRequest { head, http_request, framing, body, local, tls };
+            serve_page(page_request, respond, common).await
         }
     }
+}
+
+/// Answers a request for the fallback, unless the peer resets the stream before.
+async fn serve_page(
+    request: PageRequest,
+    mut respond: SendResponse<Piece>,
+    common: &StreamContext,
+) -> Ended {
+    let state = &common.state;
+    let wants_body = request.head.method != "HEAD";
+    let response = tokio::select! {
+        response = state.http.answer_page(request) => response,
+        // a peer that breaks off needs no answer
+        _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Unanswered,
+    };
+    page::send(respond, response, wants_body, state.config.limits.http_time).await;
+    Ended::Answered
 }
 
 async fn answer(

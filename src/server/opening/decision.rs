@@ -86,14 +86,12 @@ pub(in crate::server) fn decide(
         events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
         Verdict::Http(HttpRequest { resource: resource.to_owned(), peer })
     };
-    let credential = state.credential.read().unwrap_or_else(PoisonError::into_inner);
-    if credential.as_deref().is_some_and(|wanted| !is_same(wanted, head.header("Authorization"))) {
+    if lacks_credential(head, state) {
         events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
         let mut refusal = Refusal::without_page(401);
         refusal.headers.push(("WWW-Authenticate".into(), "Basic realm=\"Pywebsocket\"".to_owned()));
         return refuse(refusal);
     }
-    drop(credential);
     let resource = match route.target {
         Target::Relative => head.target.clone(),
         Target::BadIpv6 => return refuse(Refusal::new(400)),
@@ -102,22 +100,10 @@ pub(in crate::server) fn decide(
             events.line(Level::Info, HANDLER_LOG, || format!("Invalid URI: '{}'", head.target));
             return to_http(&head.target);
         }
-        Target::Absolute { host, port, resource } => {
-            let config = &state.config;
-            if let Some(expected) = config.validation_host.as_ref().filter(|name| **name != host) {
-                events.line(Level::Info, HANDLER_LOG, || {
-                    format!("Invalid host: '{host}' (expected: '{expected}')")
-                });
-                return to_http(&head.target);
-            }
-            if let Some(expected) = config.validation_port.filter(|number| *number != port) {
-                events.line(Level::Info, HANDLER_LOG, || {
-                    format!("Invalid port: {port} (expected: {expected})")
-                });
-                return to_http(&head.target);
-            }
-            resource
+        Target::Absolute { host, port, .. } if !names_this_server(&host, port, state) => {
+            return to_http(&head.target);
         }
+        Target::Absolute { resource, .. } => resource,
     };
     let (path, fragment) = uri::split_resource(&resource);
     let found = route.concurrency.or_else(|| {
@@ -149,6 +135,30 @@ pub(in crate::server) fn decide(
             to_http(&resource)
         }
     }
+}
+
+/// Whether an absolute target names the host and the port that the operator requires.
+fn names_this_server(host: &str, port: u16, state: &ServerState) -> bool {
+    let (config, events) = (&state.config, &state.events);
+    if let Some(expected) = config.validation_host.as_ref().filter(|name| *name != host) {
+        events.line(Level::Info, HANDLER_LOG, || {
+            format!("Invalid host: '{host}' (expected: '{expected}')")
+        });
+        return false;
+    }
+    if let Some(expected) = config.validation_port.filter(|number| *number != port) {
+        events.line(Level::Info, HANDLER_LOG, || {
+            format!("Invalid port: {port} (expected: {expected})")
+        });
+        return false;
+    }
+    true
+}
+
+/// Whether the operator requires an Authorization header and the request has another one, or none.
+fn lacks_credential(head: &RequestHead, state: &ServerState) -> bool {
+    let credential = state.credential.read().unwrap_or_else(PoisonError::into_inner);
+    credential.as_deref().is_some_and(|wanted| !is_same(wanted, head.header("Authorization")))
 }
 
 /// Tells the operator of a refused request for a WebSocket connection.
