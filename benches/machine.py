@@ -32,9 +32,9 @@ class Clock:
         return max(time.monotonic() - self._started, 0.01)
 
 
-def wait_until_quiet(patience_seconds: float) -> None:
+def wait_until_quiet(longest_seconds: float) -> None:
     """Wait until next to nothing runs, or for so long."""
-    end = time.monotonic() + patience_seconds
+    end = time.monotonic() + longest_seconds
     while time.monotonic() < end:
         clock = Clock()
         time.sleep(0.2)

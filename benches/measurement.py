@@ -22,7 +22,7 @@ from scenarios import Scenario
 Report = dict[str, Any]
 
 _WARMUP_SECONDS: Final = 0.7
-_PATIENCE_SECONDS: Final = 10.0
+_QUIET_SECONDS: Final = 10.0
 _START_SECONDS: Final = 20.0
 # A server that has just begun to listen may still be busy with its start.
 _SETTLE_SECONDS: Final = 0.3
@@ -46,9 +46,7 @@ def measure(peer: Peer, scenario: Scenario, seconds: float) -> Report:
     """
     if scenario.kind == "topics":
         load = topics.Load(scenario.subscribers, scenario.topics, seconds)
-        return _run(
-            peer, scenario.kind, lambda server: _tell(server, load, peer), _PATIENCE_SECONDS
-        )
+        return _run(peer, scenario.kind, lambda server: _tell(server, load, peer), _QUIET_SECONDS)
     arguments = [*scenario.arguments]
     if scenario.idle:
         arguments += ["--connections", str(min(scenario.idle, peer.most_connections))]
@@ -57,8 +55,8 @@ def measure(peer: Peer, scenario: Scenario, seconds: float) -> Report:
     if arguments[0] == "echo":
         arguments += ["--warmup", str(_WARMUP_SECONDS)]
     # Memory is the same on a busy machine.
-    patience = 0.0 if scenario.idle else _PATIENCE_SECONDS
-    return _run(peer, scenario.kind, lambda server: _load(server, arguments), patience)
+    longest_wait = 0.0 if scenario.idle else _QUIET_SECONDS
+    return _run(peer, scenario.kind, lambda server: _load(server, arguments), longest_wait)
 
 
 def check(peer: Peer, kind: str) -> str:

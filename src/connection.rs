@@ -10,10 +10,10 @@ mod closing;
 pub(crate) mod drain;
 mod expiry;
 mod flusher;
-mod inbound;
 mod lock_waiters;
 mod outbox;
 mod reactor;
+mod read_buffer;
 mod receive_half;
 mod send_half;
 mod send_queue;
@@ -35,10 +35,10 @@ pub use self::{
     },
     expiry::{is_own_pong, Expiry},
     flusher::Flusher,
-    inbound::Inbound,
     lock_waiters::LockWaiters,
     outbox::{Courier, Delivery, Outbox, Pushed, SharedFrame, SlowPolicy},
     reactor::{CallerId, Reactor, ReactorToken, Registration, Remote},
+    read_buffer::ReadBuffer,
     receive_half::{Buffered, ReceiveError, ReceiveHalf, Received},
     send_half::AfterServerClose,
     slice::Slice,

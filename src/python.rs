@@ -1,6 +1,7 @@
 //! `fastwsh._core`: the extension module. It is thin: it has no protocol rule and no socket code.
 
 mod argument;
+mod backplane_queue;
 mod client;
 mod clock;
 mod connection;
@@ -16,7 +17,6 @@ mod hub;
 mod inspection;
 mod limits;
 mod options;
-mod outgoing;
 mod proxies;
 mod server;
 mod stream;
@@ -40,6 +40,7 @@ mod _core {
     use super::hub::Hub;
     #[pymodule_export]
     use super::{
+        backplane_queue::BackplaneQueue,
         client::{connect, connect_async},
         clock::{real_monotonic, real_time},
         connection::Connection,
@@ -60,7 +61,6 @@ mod _core {
         header::HeaderDecoder,
         inspection::Inspection,
         options::StreamOptions,
-        outgoing::Outgoing,
         server::Server,
         stream::Stream,
         thread_wait::call_within,

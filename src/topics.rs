@@ -7,19 +7,19 @@
 //! The promise: at most once; messages of one publisher to one topic arrive in their order.
 
 mod backplane;
+mod backplane_queue;
 mod broker;
 mod delivery_thread;
 mod members;
 mod message;
 mod name;
-mod outgoing;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     backplane::{Backplane, BackplaneStatistics},
-    broker::{Broker, PublishError, Settings, Slow, Statistics},
+    backplane_queue::{BackplaneQueue, Change},
+    broker::{Broker, PublishError, QueueSettings, Slow, Statistics},
     message::{Compression, Message},
     name::{check_name, NameError, MAX_NAME_BYTES},
-    outgoing::{Change, Outgoing},
 };

@@ -11,6 +11,7 @@ __all__ = [
     "AsyncConnection",
     "AsyncConnectionGuard",
     "AsyncStream",
+    "BackplaneQueue",
     "Connection",
     "DeflateFramer",
     "DeflateOffer",
@@ -21,7 +22,6 @@ __all__ = [
     "Inspection",
     "Operation",
     "OperationFuture",
-    "Outgoing",
     "OutgoingFrameFilter",
     "OutgoingMessageFilter",
     "RawDeflater",
@@ -404,8 +404,8 @@ class EventLoop:
         Args:
             on_stall: Called in the watchdog's thread when a slice of the thread's work has taken
                 100 ms, with the number of the slice and its seconds so far.
-            loop_says: Whether the event loop calls `rest` and `resume`. Otherwise only the work in
-                `run` is watched.
+            loop_says: Whether the event loop calls `go_idle` and `resume`. Otherwise only the work
+                in `run` is watched.
         """
     @property
     def slice(self) -> int:
@@ -426,7 +426,7 @@ class EventLoop:
             RuntimeError: `end` was called.
             BaseException: What a task must not keep, such as KeyboardInterrupt.
         """
-    def rest(self) -> None:
+    def go_idle(self) -> None:
         """Note that the event loop is about to wait."""
     def resume(self) -> None:
         """Note that the event loop goes on, with a new slice of its work."""
@@ -718,7 +718,7 @@ def check_topic(topic: str) -> None:
     """Raise ValueError unless there can be a topic of this name."""
 
 @final
-class Outgoing:
+class BackplaneQueue:
     """What the topics of a server have for other servers: the native end of a backplane.
 
     Args:

@@ -272,7 +272,7 @@ class WebSocketServer(
                     self._http3.go_away()
                 core.close()
                 if self._event_loop is not None:
-                    self._event_loop.say_goodbye()
+                    self._event_loop.note_server_close()
                 finished = core.wait_closed(timeout) or (
                     cleanup_timeout > 0 and core.wait_closed(cleanup_timeout)
                 )

@@ -75,7 +75,7 @@ class ServerTopics:
 
             worker = getattr(self.websocket_server_options, "worker", None)
             near, group = (worker.near, worker.group) if worker else ("", "")
-            outgoing = _core.Outgoing(core.topics, group + secrets.token_hex(8))
+            outgoing = _core.BackplaneQueue(core.topics, group + secrets.token_hex(8))
             self._link = Link(url, outgoing, topics.tell_gap, near=near, group=group)
 
     def _end_topics(self, core: Server) -> None:

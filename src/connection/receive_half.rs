@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 
 use super::{
     byte_stream::ByteStream,
-    inbound::Inbound,
+    read_buffer::ReadBuffer,
     wait::{Park, Wait},
 };
 use crate::protocol::{
@@ -66,7 +66,7 @@ pub enum Buffered {
 /// The stream with its buffer, and the reader of messages and frames.
 #[derive(Debug)]
 pub struct ReceiveHalf {
-    inbound: Inbound,
+    read_buffer: ReadBuffer,
     reader: MessageReader,
 }
 
@@ -76,12 +76,12 @@ impl ReceiveHalf {
         // each call sets what it accepts
         let limits = FrameLimits::NONE;
         let rules = Rules { expect_masked: true, deflate: false, late_rsv1: false, limits };
-        Self { inbound: Inbound::new(stream, first), reader: MessageReader::new(rules) }
+        Self { read_buffer: ReadBuffer::new(stream, first), reader: MessageReader::new(rules) }
     }
 
     /// The stream and its buffer, for callers that read bytes.
-    pub fn inbound(&mut self) -> &mut Inbound {
-        &mut self.inbound
+    pub fn read_buffer(&mut self) -> &mut ReadBuffer {
+        &mut self.read_buffer
     }
 
     /// The reader, for callers that have read a frame themselves.
@@ -92,23 +92,23 @@ impl ReceiveHalf {
     /// Gives a large buffer back and returns whether the buffer is empty, so that only the stream
     /// can have more.
     pub fn is_drained(&mut self) -> bool {
-        self.inbound.is_drained()
+        self.read_buffer.is_drained()
     }
 
     /// Whether a complete message is buffered.
     pub fn has_message(&self) -> bool {
-        self.reader.has_message(self.inbound.bytes())
+        self.reader.has_message(self.read_buffer.bytes())
     }
 
     /// Whether nothing of the next frame has been received.
     pub(super) fn awaits_frame(&self) -> bool {
-        self.inbound.bytes().is_empty() && self.reader.is_between_frames()
+        self.read_buffer.bytes().is_empty() && self.reader.is_between_frames()
     }
 
     /// Reads more bytes into the buffer, and waits until there are some.
     pub(super) fn fill(&mut self, wait: Wait<'_>) -> Result<(), ReceiveError> {
-        let wanted = self.reader.wanted(self.inbound.bytes());
-        match self.inbound.fill(wait) {
+        let wanted = self.reader.wanted(self.read_buffer.bytes());
+        match self.read_buffer.fill(wait) {
             Ok(0) => Err(ReceiveError::End(wanted)),
             Ok(_) => Ok(()),
             Err(error) => Err(ReceiveError::Io(wanted, error)),
@@ -117,27 +117,27 @@ impl ReceiveHalf {
 
     /// Takes the next event from the buffer.
     pub(super) fn poll(&mut self) -> Result<Option<Event>, ReceiveError> {
-        let mut input = self.inbound.bytes();
+        let mut input = self.read_buffer.bytes();
         let before = input.len();
         let polled = self.reader.poll(&mut input);
         let used = before - input.len();
-        self.inbound.consume(used);
+        self.read_buffer.consume(used);
         polled.map_err(ReceiveError::Protocol)
     }
 
     /// Takes the next frame from the buffer, whatever it is.
     pub(super) fn poll_frame(&mut self) -> Result<Option<Frame>, ReceiveError> {
-        let mut input = self.inbound.bytes();
+        let mut input = self.read_buffer.bytes();
         let before = input.len();
         let polled = self.reader.poll_frame(&mut input);
         let used = before - input.len();
-        self.inbound.consume(used);
+        self.read_buffer.consume(used);
         polled.map_err(ReceiveError::Protocol)
     }
 
     /// Adds to an event what belongs to it.
     pub(super) fn complete(&mut self, event: Event) -> Received {
-        self.inbound.expect_direct(false);
+        self.read_buffer.expect_direct(false);
         Received { event, non_minimal: self.reader.take_non_minimal() }
     }
 
@@ -151,10 +151,10 @@ impl ReceiveHalf {
         parker: Option<&dyn Park>,
         make: impl FnOnce(Opcode, &[u8]),
     ) -> Result<Buffered, ReceiveError> {
-        let Self { inbound, reader } = self;
-        if let Some(parker) = parker.filter(|_| inbound.bytes().is_empty()) {
+        let Self { read_buffer, reader } = self;
+        if let Some(parker) = parker.filter(|_| read_buffer.bytes().is_empty()) {
             let wanted = reader.wanted(&[]);
-            match inbound.try_fill(parker) {
+            match read_buffer.try_fill(parker) {
                 Ok(None) => return Ok(Buffered::Other),
                 Ok(Some(0)) => return Err(ReceiveError::End(wanted)),
                 Ok(Some(_)) => {}
@@ -162,19 +162,19 @@ impl ReceiveHalf {
             }
         }
         reader.set_rules(rules);
-        let Some(whole) = reader.take_whole(inbound.bytes_mut()) else {
+        let Some(whole) = reader.take_whole(read_buffer.bytes_mut()) else {
             return Ok(Buffered::Other);
         };
         let Whole { opcode, compressed, payload } = whole;
         let end = payload.end;
         let buffered = if compressed {
-            Buffered::Compressed(opcode, inbound.bytes()[payload].to_vec())
+            Buffered::Compressed(opcode, read_buffer.bytes()[payload].to_vec())
         } else {
-            make(opcode, &inbound.bytes()[payload]);
+            make(opcode, &read_buffer.bytes()[payload]);
             Buffered::Whole(opcode)
         };
-        inbound.consume(end);
-        inbound.expect_direct(false);
+        read_buffer.consume(end);
+        read_buffer.expect_direct(false);
         Ok(buffered)
     }
 
@@ -182,14 +182,14 @@ impl ReceiveHalf {
     /// they complete the message.
     pub(super) fn fill_payload(&mut self, wait: Wait<'_>) -> Result<Option<Event>, ReceiveError> {
         loop {
-            let wanted = self.reader.wanted(self.inbound.bytes());
+            let wanted = self.reader.wanted(self.read_buffer.bytes());
             let target = self.reader.payload_target();
             let Some((payload, missing)) = target.filter(|(_, missing)| *missing >= DIRECT_MIN)
             else {
                 self.fill(wait)?;
                 return Ok(None);
             };
-            match self.inbound.fill_target(payload, missing, wait) {
+            match self.read_buffer.fill_target(payload, missing, wait) {
                 Ok(0) => return Err(ReceiveError::End(wanted)),
                 Ok(count) => {
                     return self.reader.payload_added(count).map_err(ReceiveError::Protocol);
@@ -201,7 +201,7 @@ impl ReceiveHalf {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let failed = |error| ReceiveError::Io(wanted, error);
-                    self.inbound.wait_readable(wait).map_err(failed)?;
+                    self.read_buffer.wait_readable(wait).map_err(failed)?;
                 }
                 Err(error) => return Err(ReceiveError::Io(wanted, error)),
             }
@@ -234,7 +234,7 @@ impl ReceiveHalf {
         target[..before].copy_from_slice(&prefix);
         let mut filled = before;
         let result = self.fill_direct(target, &mut filled, wait);
-        self.inbound.expect_direct(true);
+        self.read_buffer.expect_direct(true);
         self.reader.end_direct(&mut target[before..filled]);
         if result.is_err() {
             self.reader.take_back(&target[..filled]);
@@ -254,11 +254,11 @@ impl ReceiveHalf {
             }
             let missing = (target.len() - *filled) as u64;
             let failed = |error| ReceiveError::Io(missing, error);
-            match self.inbound.fill_direct(&mut target[*filled..], wait) {
+            match self.read_buffer.fill_direct(&mut target[*filled..], wait) {
                 Ok(0) => return Err(ReceiveError::End(missing)),
                 Ok(count) => *filled += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.inbound.wait_readable(wait).map_err(failed)?;
+                    self.read_buffer.wait_readable(wait).map_err(failed)?;
                 }
                 Err(error) => return Err(failed(error)),
             }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{
     simulated::{Read, Simulated, Write},
-    Buffered, ByteStream, Flusher, Inbound, ReadOutcome, Readiness, ReceiveError, ReceiveGoal,
+    Buffered, ByteStream, Flusher, ReadBuffer, ReadOutcome, Readiness, ReceiveError, ReceiveGoal,
     Transport, Wait,
 };
 use crate::protocol::{
@@ -76,13 +76,13 @@ fn receive_all(transport: &Transport) -> (Vec<Event>, ReceiveError) {
 }
 
 /// Reads until the stream ends; what came, and what ended it.
-fn read_all(inbound: &mut Inbound) -> (Vec<u8>, Option<io::ErrorKind>) {
+fn read_all(read_buffer: &mut ReadBuffer) -> (Vec<u8>, Option<io::ErrorKind>) {
     let mut seen = Vec::new();
     loop {
-        let filled = inbound.fill(Wait::Never);
-        seen.extend_from_slice(inbound.bytes());
-        let count = inbound.bytes().len();
-        inbound.consume(count);
+        let filled = read_buffer.fill(Wait::Never);
+        seen.extend_from_slice(read_buffer.bytes());
+        let count = read_buffer.bytes().len();
+        read_buffer.consume(count);
         match filled {
             Ok(0) => return (seen, None),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -109,9 +109,9 @@ fn a_stream_that_breaks_after_any_byte_gives_what_came_before() {
         let script =
             script.into_iter().filter(|read| !matches!(read, Read::Bytes(b) if b.is_empty()));
         let stream: Arc<dyn ByteStream> = Arc::new(Simulated::new(script, []));
-        let mut inbound = Inbound::new(stream, Vec::new());
+        let mut read_buffer = ReadBuffer::new(stream, Vec::new());
         let expected = (bytes[..end].to_vec(), Some(io::ErrorKind::ConnectionReset));
-        assert_eq!(read_all(&mut inbound), expected, "after {end} bytes");
+        assert_eq!(read_all(&mut read_buffer), expected, "after {end} bytes");
     }
 }
 
@@ -121,7 +121,7 @@ fn a_thread_waits_for_a_stream_without_a_descriptor() {
     let transport = transport(&stream);
     assert!(transport.poll(Readiness::Writable, LONG).expect("no signal"));
     let mut half = transport.try_receive_half().expect("free");
-    assert!(half.inbound().fill(Wait::Never).is_err(), "nothing has come");
+    assert!(half.read_buffer().fill(Wait::Never).is_err(), "nothing has come");
     drop(half);
     stream.arrive(Read::Nothing);
     let peer = thread::spawn({
@@ -130,7 +130,7 @@ fn a_thread_waits_for_a_stream_without_a_descriptor() {
     });
     peer.join().expect("no panic");
     let mut half = transport.try_receive_half().expect("free");
-    assert!(half.inbound().fill(Wait::Never).is_err());
+    assert!(half.read_buffer().fill(Wait::Never).is_err());
     drop(half);
     assert!(transport.poll(Readiness::Readable, LONG).expect("no signal"));
 }
@@ -158,9 +158,9 @@ proptest! {
             })
             .collect();
         let stream: Arc<dyn ByteStream> = Arc::new(Simulated::new(script, []));
-        let mut inbound = Inbound::new(stream, b"first".to_vec());
+        let mut read_buffer = ReadBuffer::new(stream, b"first".to_vec());
         let expected = [b"first", &expected[..]].concat();
-        prop_assert_eq!(read_all(&mut inbound), (expected, None));
+        prop_assert_eq!(read_all(&mut read_buffer), (expected, None));
     }
 
     #[test]

@@ -77,8 +77,8 @@ impl Tapped {
         if !self.is_paced.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let patience = if mode == Mode::Blocking { POLL_PERIOD } else { Duration::ZERO };
-        while self.withholds(patience) {
+        let timeout = if mode == Mode::Blocking { POLL_PERIOD } else { Duration::ZERO };
+        while self.withholds(timeout) {
             if mode == Mode::NonBlocking {
                 return Err(io::ErrorKind::WouldBlock.into());
             }

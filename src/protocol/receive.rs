@@ -6,7 +6,7 @@
 
 mod direct;
 mod front;
-mod judge;
+mod header_rules;
 mod single;
 mod whole;
 
@@ -211,7 +211,7 @@ impl MessageReader {
             self.non_minimal = Some(*header);
         }
         let discarding = self.discard;
-        let verdict = self.judge(header);
+        let verdict = self.check_header(header);
         self.frame = Some(Current {
             opcode: header.opcode,
             fin: header.fin,

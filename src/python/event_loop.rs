@@ -135,7 +135,7 @@ impl EventLoop {
         }
     }
 
-    fn rest(&self) {
+    fn go_idle(&self) {
         self.0.slices.go_idle();
     }
 

@@ -6,8 +6,8 @@
 //!
 //! While a greenlet waits, its stack is copied elsewhere, so nothing outside may point into it.
 
+mod hubs;
 mod parker;
-mod shared;
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,7 +20,7 @@ use std::{
 
 use pyo3::{intern, prelude::*};
 
-pub(super) use self::shared::{Hub, Hubs};
+pub(super) use self::hubs::{Hub, Hubs};
 use super::{
     errors::os_error,
     handler_job::{ConnectionGuard, HandlerJob},

@@ -79,7 +79,7 @@ impl Limits {
     }
 
     /// For subscribers of topics.
-    pub(super) fn of_topics(&self, slow_subscriber: &str) -> PyResult<topics::Settings> {
+    pub(super) fn of_topics(&self, slow_subscriber: &str) -> PyResult<topics::QueueSettings> {
         let policy = match slow_subscriber {
             "close" => SlowPolicy::Close,
             "drop-newest" => SlowPolicy::DropNewest,
@@ -90,7 +90,7 @@ impl Limits {
                 )));
             }
         };
-        Ok(topics::Settings {
+        Ok(topics::QueueSettings {
             queue_bytes: count(self.topic_queue_bytes).unwrap_or(usize::MAX),
             policy,
             close_time: time(self.close_timeout)?,

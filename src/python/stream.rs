@@ -10,7 +10,7 @@ mod arguments;
 mod assembly;
 mod attributes;
 mod closing;
-mod end_noted;
+mod end_reporting;
 mod frames;
 mod link;
 mod message;

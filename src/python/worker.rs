@@ -1,6 +1,11 @@
 //! What a worker process needs of the system: the number of processors, and to end with its parent.
 
-use std::{fs, path::{Path, PathBuf}, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use pyo3::prelude::*;
 use rustix::{

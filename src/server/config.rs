@@ -48,7 +48,7 @@ pub struct Config {
     /// Programs that answer requests.
     pub cgi: CgiConfig,
     /// How much waits for slow subscribers of topics.
-    pub topics: topics::Settings,
+    pub topics: topics::QueueSettings,
     /// Watches the connections with a handler, if somebody wants to look at them.
     pub inspector: Option<Arc<Inspector>>,
 }

@@ -41,7 +41,7 @@ const SLOW_REASON: &str = "too slow for the topics";
 
 /// What the operator may set.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct QueueSettings {
     /// The most bytes that wait for one connection.
     pub queue_bytes: usize,
     /// What happens then.
@@ -103,7 +103,7 @@ type OnSlow = Box<dyn Fn(Slow) + Send + Sync>;
 
 /// The topics of one server.
 pub struct Broker {
-    settings: Settings,
+    settings: QueueSettings,
     /// The process that has the connections; a child that it forks has only copies.
     process: u32,
     state: Mutex<State>,
@@ -132,7 +132,7 @@ impl std::fmt::Debug for Broker {
 impl Broker {
     /// A broker without topics. `on_slow` is called for each message that a slow subscriber does not
     /// get, and must not block.
-    pub fn new(settings: Settings, on_slow: impl Fn(Slow) + Send + Sync + 'static) -> Self {
+    pub fn new(settings: QueueSettings, on_slow: impl Fn(Slow) + Send + Sync + 'static) -> Self {
         Self {
             settings,
             process: std::process::id(),
@@ -202,7 +202,7 @@ impl Broker {
     /// If the system has no thread to deliver messages.
     pub fn make_queue(&self, transport: &Arc<Transport>) -> io::Result<()> {
         self.delivery_thread.start()?;
-        let Settings { queue_bytes, policy, .. } = self.settings;
+        let QueueSettings { queue_bytes, policy, .. } = self.settings;
         transport.set_outbox(|weak| {
             Outbox::new(queue_bytes, policy, self.delivery_thread.courier(weak))
         });

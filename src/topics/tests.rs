@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const FULL: Write = Write::Fails(io::ErrorKind::WouldBlock);
 
 fn broker(queue_bytes: usize, policy: SlowPolicy) -> Broker {
-    Broker::new(Settings { queue_bytes, policy, close_time: None }, |_| {})
+    Broker::new(QueueSettings { queue_bytes, policy, close_time: None }, |_| {})
 }
 
 fn connect(stream: &Arc<Simulated>) -> Arc<Transport> {
@@ -241,7 +241,7 @@ fn each_policy_bounds_what_waits() {
 
 #[test]
 fn a_slow_subscriber_that_answers_no_close_frame_is_cut() {
-    let settings = Settings {
+    let settings = QueueSettings {
         queue_bytes: 12,
         policy: SlowPolicy::Close,
         close_time: Some(Duration::from_millis(1)),

@@ -62,9 +62,9 @@ class HandlerLoop:
             task.add_done_callback(self._sessions.pop)
         await session.transfer(request, dispatcher)
 
-    def say_goodbye(self) -> None:
+    def note_server_close(self) -> None:
         """Tell the handlers that the server has sent its close frames, without waiting for them."""
-        self._call(self._say_goodbye)
+        self._call(self._note_server_close)
 
     def stop(self) -> None:
         """Cancel the handlers, and wait for them to clean up."""
@@ -74,9 +74,9 @@ class HandlerLoop:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function)
 
-    def _say_goodbye(self) -> None:
+    def _note_server_close(self) -> None:
         for session in list(self._sessions.values()):
-            session.say_goodbye()
+            session.note_server_close()
 
     def _start(self, connection: _core.Connection, leave: Callable[..., None]) -> None:
         # the functions may have been set after the thread began

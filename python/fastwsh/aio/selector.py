@@ -39,7 +39,7 @@ class ReportingSelector(selectors.DefaultSelector):
         native = self._native
         if native is None:
             return self._select(timeout)
-        native.rest()
+        native.go_idle()
         try:
             return self._select(timeout)
         finally:

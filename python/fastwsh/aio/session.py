@@ -93,7 +93,7 @@ class Session:
             await self._drain()
             vars(request)["ws_stream"] = stream
 
-    def say_goodbye(self) -> None:
+    def note_server_close(self) -> None:
         """Cancel the handler when the client has answered the close frame of a stopping server."""
         self._server_stops = True
         self._async_connection.watch_server_close()

@@ -15,7 +15,7 @@ from fastwsh.backplane import engines
 from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
 from fastwsh.pauses import pause_after
 
-__all__ = ["Link", "Outgoing"]
+__all__ = ["BackplaneQueue", "Link"]
 
 _LOGGER: Final = logging.getLogger("fastwsh.backplane")
 
@@ -35,8 +35,8 @@ LEFT: Final = 1
 PUBLISHED: Final = 2
 
 
-class Outgoing(Protocol):
-    """What the native server has for the others: `_core.Outgoing`."""
+class BackplaneQueue(Protocol):
+    """What the native server has for the others: `_core.BackplaneQueue`."""
 
     @property
     def node(self) -> str:
@@ -66,7 +66,7 @@ class Link:
 
     Args:
         url: The engine.
-        outgoing: The native end.
+        queue: The native end.
         on_gap: Called with a topic and how many of its messages were missed, in the link's
             thread. It must not raise anything.
         near: Another engine, for the servers whose names begin with `group`: they go on together
@@ -80,14 +80,14 @@ class Link:
     def __init__(
         self,
         url: str,
-        outgoing: Outgoing,
+        queue: BackplaneQueue,
         on_gap: Callable[[str, int], None],
         *,
         near: str = "",
         group: str = "",
     ) -> None:
         self.is_connected = False
-        self._outgoing = outgoing
+        self._outgoing = queue
         self._on_gap = on_gap
         self._sequences = Sequences()
         self._next_warning = 0.0

@@ -173,7 +173,7 @@ class AsyncClientConnection(OpenConnection):
         try:
             await self._send_close(code, reason)
         except (OSError, TimeoutError):
-            await self._hear_last_words()
+            await self._receive_rest()
             raise self._again() from None
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -244,7 +244,7 @@ class AsyncClientConnection(OpenConnection):
         except stream_exceptions.BadOperationException as error:
             raise self._refused(error) from None
         except OSError:
-            await self._hear_last_words()
+            await self._receive_rest()
             raise self._again() from None
 
     async def _send_close(self, code: int, reason: str) -> None:
@@ -257,7 +257,7 @@ class AsyncClientConnection(OpenConnection):
             raise ValueError(f"cannot close with {code} and {reason!r}: {error}") from None
         self._sent_close = code, reason
 
-    async def _hear_last_words(self) -> None:
+    async def _receive_rest(self) -> None:
         """Read what the peer has sent before it went away, for its close frame and for `recv`."""
         with suppress(FastwshError, TimeoutError, PongArrived):
             async with asyncio.timeout(0):

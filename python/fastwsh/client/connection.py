@@ -166,7 +166,7 @@ class ClientConnection(OpenConnection):
         try:
             self._send_close(code, reason, self._deadline())
         except OSError:
-            self._hear_last_words()
+            self._receive_rest()
             raise self._again() from None
 
     def __enter__(self) -> Self:
@@ -224,7 +224,7 @@ class ClientConnection(OpenConnection):
         except stream_exceptions.BadOperationException as error:
             raise self._refused(error) from None
         except OSError:
-            self._hear_last_words()
+            self._receive_rest()
             raise self._again() from None
         except BaseException:
             self._end()
@@ -240,7 +240,7 @@ class ClientConnection(OpenConnection):
             raise ValueError(f"cannot close with {code} and {reason!r}: {error}") from None
         self._sent_close = code, reason
 
-    def _hear_last_words(self) -> None:
+    def _receive_rest(self) -> None:
         """Read what the peer has sent before it went away, for its close frame and for `recv`."""
         with suppress(FastwshError):
             while (message := self._receive(0)) is not None:

@@ -18,7 +18,7 @@ from fastwsh.testing.expectation import show
 from fastwsh.testing.har import CLOSE, PING, PONG, TEXT, Conversation, End, Message
 from fastwsh.testing.matching import Mismatch
 
-__all__ = ["Manner", "Player", "Step", "StepFailed", "farewell_of", "steps_of"]
+__all__ = ["Manner", "Player", "Step", "StepFailed", "close_frame_of", "steps_of"]
 
 _NO_STATUS: Final = 1005
 
@@ -108,7 +108,7 @@ def steps_of(conversation: Conversation) -> list[Step]:
     return steps
 
 
-def farewell_of(conversation: Conversation) -> Message | None:
+def close_frame_of(conversation: Conversation) -> Message | None:
     """Return the close frame with which the server answered the client's, if it did."""
     closes = [one for one in conversation.messages if one.opcode == CLOSE]
     if len(closes) > 1 and closes[0].from_client and not closes[1].from_client:

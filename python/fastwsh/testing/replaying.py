@@ -11,7 +11,7 @@ from fastwsh.testing.connection import Connection
 from fastwsh.testing.errors import ScriptError
 from fastwsh.testing.har import REDACTED, Conversation, HarError
 from fastwsh.testing.recording import Recorder
-from fastwsh.testing.replay_steps import Manner, Player, Step, StepFailed, farewell_of, steps_of
+from fastwsh.testing.replay_steps import Manner, Player, Step, StepFailed, close_frame_of, steps_of
 
 __all__ = ["Replay"]
 
@@ -152,7 +152,7 @@ class Replay:
     def passive_close(self, request: Any) -> tuple[int | None, str]:
         """Return code and reason of the answer to the client's close frame."""
         turn: _Turn = request._replay_turn
-        answer = farewell_of(turn.conversation)
+        answer = close_frame_of(turn.conversation)
         if answer is not None:
             return answer.close_code, answer.close_reason
         code: int | None = request.ws_close_code

@@ -74,7 +74,7 @@ fn pings_are_answered_only_between_frames() {
         } else if cut < text.len() {
             // the handler's try to receive leaves the reader in the middle of the frame
             let mut half = transport.try_receive_half().expect("free");
-            half.inbound().fill(Wait::Never).expect("bytes");
+            half.read_buffer().fill(Wait::Never).expect("bytes");
             assert_eq!(half.poll().expect("no error"), None);
             drop(half);
             transport.answer_pings();

@@ -100,7 +100,7 @@ impl Transport {
             socket.shutdown(Direction::Sending);
         }
         if let Some(mut receive_half) = try_lock(&self.receive_half) {
-            receive_half.inbound().close();
+            receive_half.read_buffer().close();
         } else {
             // another thread of the handler waits for a message, which cannot come any more; this
             // wakes it
@@ -134,7 +134,7 @@ impl Transport {
             send_half.close();
         }
         if let Some(mut receive_half) = try_lock(&self.receive_half) {
-            receive_half.inbound().close();
+            receive_half.read_buffer().close();
         }
     }
 

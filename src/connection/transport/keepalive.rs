@@ -76,14 +76,15 @@ impl Transport {
     /// reads.
     pub fn is_peer_done(&self, has_ended: bool) -> bool {
         let Some(mut half) = self.try_receive_half() else { return false };
-        let inbound = half.inbound();
+        let read_buffer = half.read_buffer();
         // A peer that has ended can have no more on the way than the kernel holds: see whether the
         // rest of a message is there. At the end, and after an error, there is nothing to read, which
         // needs no handling.
         let ahead = loop {
-            let ahead = Ahead::of(inbound.bytes());
-            let may_be_more = ahead == Ahead::Nothing && (has_ended || inbound.bytes().is_empty());
-            if !may_be_more || !inbound.fill(Wait::Never).is_ok_and(|count| count > 0) {
+            let ahead = Ahead::of(read_buffer.bytes());
+            let may_be_more =
+                ahead == Ahead::Nothing && (has_ended || read_buffer.bytes().is_empty());
+            if !may_be_more || !read_buffer.fill(Wait::Never).is_ok_and(|count| count > 0) {
                 break ahead;
             }
         };
@@ -137,22 +138,22 @@ impl Transport {
         if !half.reader().is_at_boundary() {
             return;
         }
-        let inbound = half.inbound();
+        let read_buffer = half.read_buffer();
         for _ in 0..MAX_FRAMES_PER_CHECK {
-            match Front::of(inbound.bytes()) {
+            match Front::of(read_buffer.bytes()) {
                 Front::Control { opcode, body, length } if opcode == Opcode::PING => {
                     let Ok(pong) = control_frame(Opcode::PONG, &body) else { return };
                     if !self.send_between(&pong) {
                         return;
                     }
-                    inbound.consume(length);
+                    read_buffer.consume(length);
                 }
                 Front::Control { body, length, .. } if is_own_pong(&body) => {
-                    inbound.consume(length);
+                    read_buffer.consume(length);
                 }
                 // an error is left for the handler's next read
                 Front::Unfinished if self.has_unread() => {
-                    if !matches!(inbound.fill(Wait::Never), Ok(1..)) {
+                    if !matches!(read_buffer.fill(Wait::Never), Ok(1..)) {
                         return;
                     }
                 }

@@ -126,7 +126,7 @@ impl Transport {
     pub fn read_direct(&self, target: &mut [u8], wait: Wait<'_>) -> Result<bool, ReceiveError> {
         let mut half = self.receive_half(wait).map_err(|error| ReceiveError::Io(1, error))?;
         let is_next = half.direct_length() == Some(target.len() as u64);
-        if !is_next || !half.inbound().bytes().is_empty() {
+        if !is_next || !half.read_buffer().bytes().is_empty() {
             return Ok(false);
         }
         let read = half.read_direct(target, wait);

@@ -5,7 +5,7 @@ use std::io;
 use pyo3::prelude::*;
 
 use crate::{
-    connection::{Inbound, Transport, Wait},
+    connection::{ReadBuffer, Transport, Wait},
     python::{
         errors::connection_error,
         waiting::{self, waiting},
@@ -31,12 +31,12 @@ pub(super) fn read_some(
     transport: &Transport,
     most: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
-    read(py, transport, |inbound, wait| {
-        let buffered = inbound.bytes();
+    read(py, transport, |read_buffer, wait| {
+        let buffered = read_buffer.bytes();
         let mut bytes = buffered[..buffered.len().min(most)].to_vec();
-        inbound.consume(bytes.len());
+        read_buffer.consume(bytes.len());
         while bytes.is_empty() && most > 0 {
-            match fill_or_wait(inbound, &mut bytes, most.min(READ_AT_ONCE), wait)? {
+            match fill_or_wait(read_buffer, &mut bytes, most.min(READ_AT_ONCE), wait)? {
                 Some(0) => break,
                 Some(_) => bytes.shrink_to_fit(),
                 None => {}
@@ -52,13 +52,13 @@ pub(in crate::python) fn read_exactly(
     transport: &Transport,
     wanted: usize,
 ) -> PyResult<io::Result<Vec<u8>>> {
-    read(py, transport, |inbound, wait| {
+    read(py, transport, |read_buffer, wait| {
         let mut bytes = Vec::new();
         loop {
-            let buffered = inbound.bytes();
+            let buffered = read_buffer.bytes();
             let count = buffered.len().min(wanted - bytes.len());
             bytes.extend_from_slice(&buffered[..count]);
-            inbound.consume(count);
+            read_buffer.consume(count);
             if bytes.len() == wanted {
                 return Ok(bytes);
             }
@@ -66,7 +66,7 @@ pub(in crate::python) fn read_exactly(
             if let Wait::Park(parker) = wait {
                 parker.pause()?;
             }
-            if fill_or_wait(inbound, &mut bytes, missing, wait)? == Some(0) {
+            if fill_or_wait(read_buffer, &mut bytes, missing, wait)? == Some(0) {
                 return Ok(bytes);
             }
         }
@@ -78,14 +78,14 @@ pub(in crate::python) fn read_exactly(
 fn read(
     py: Python<'_>,
     transport: &Transport,
-    take: impl FnOnce(&mut Inbound, Wait<'_>) -> io::Result<Vec<u8>> + Send,
+    take: impl FnOnce(&mut ReadBuffer, Wait<'_>) -> io::Result<Vec<u8>> + Send,
 ) -> PyResult<io::Result<Vec<u8>>> {
     let scheduler = waiting::current_scheduler();
     scheduler.yield_if_over_budget(py)?;
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
-        take(transport.receive_half(wait)?.inbound(), wait)
+        take(transport.receive_half(wait)?.read_buffer(), wait)
     })?;
     scheduler.charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)
@@ -94,14 +94,14 @@ fn read(
 /// Reads at most `most` bytes to the end of `bytes`, and returns their number, which is 0 at the end
 /// of the stream. If nothing has come, waits until the socket is readable, and returns `None`.
 fn fill_or_wait(
-    inbound: &mut Inbound,
+    read_buffer: &mut ReadBuffer,
     bytes: &mut Vec<u8>,
     most: usize,
     wait: Wait<'_>,
 ) -> io::Result<Option<usize>> {
-    match inbound.fill_target(bytes, most as u64, wait) {
+    match read_buffer.fill_target(bytes, most as u64, wait) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            inbound.wait_readable(wait)?;
+            read_buffer.wait_readable(wait)?;
             Ok(None)
         }
         filled => filled.map(Some),

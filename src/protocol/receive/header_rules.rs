@@ -7,7 +7,7 @@ use crate::protocol::{
 };
 
 impl MessageReader {
-    pub(super) fn judge(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
+    pub(super) fn check_header(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
         let opcode = header.opcode;
         if opcode.is_control() && header.length > MAX_CONTROL_PAYLOAD {
             return Err(ProtocolError::ControlFrameTooLong);

@@ -1,4 +1,4 @@
-//! `Outgoing`: what the topics of a server have for other servers, for Python.
+//! `BackplaneQueue`: what the topics of a server have for other servers, for Python.
 
 use std::{os::fd::AsRawFd, sync::Arc};
 
@@ -12,8 +12,8 @@ use crate::{
 
 /// The native end of a backplane.
 #[pyclass(frozen, module = "fastwsh._core")]
-pub(super) struct Outgoing {
-    queue: Arc<topics::Outgoing>,
+pub(super) struct BackplaneQueue {
+    queue: Arc<topics::BackplaneQueue>,
     broker: Arc<Broker>,
     /// The server's name among the others.
     #[pyo3(get)]
@@ -24,10 +24,10 @@ pub(super) struct Outgoing {
 type ChangeFields<'py> = (u8, String, Bound<'py, PyBytes>, bool, u64, u64);
 
 #[pymethods]
-impl Outgoing {
+impl BackplaneQueue {
     #[new]
     fn new(topics: &Topics, node: String) -> PyResult<Self> {
-        let queue = Arc::new(topics::Outgoing::new().map_err(|error| os_error(&error))?);
+        let queue = Arc::new(topics::BackplaneQueue::new().map_err(|error| os_error(&error))?);
         if !topics.0.set_backplane(queue.clone()) {
             return Err(PyRuntimeError::new_err("the server has a backplane already"));
         }

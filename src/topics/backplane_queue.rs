@@ -1,4 +1,4 @@
-//! `Outgoing`: a queue of what other servers must learn, which a thread of Python empties.
+//! `BackplaneQueue`: a queue of what other servers must learn, which a thread of Python empties.
 
 use std::{
     collections::HashMap,
@@ -50,7 +50,7 @@ pub enum Change {
 
 /// A queue of changes, with a descriptor that is readable while there are some.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct BackplaneQueue {
     state: Mutex<State>,
     readable: UnixStream,
     wake: UnixStream,
@@ -70,7 +70,7 @@ struct State {
     numbers: HashMap<String, u64>,
 }
 
-impl Outgoing {
+impl BackplaneQueue {
     /// # Errors
     /// If the system has no descriptor.
     pub fn new() -> io::Result<Self> {
@@ -140,7 +140,7 @@ impl Outgoing {
     }
 }
 
-impl Backplane for Outgoing {
+impl Backplane for BackplaneQueue {
     fn first_joined(&self, topic: &str) {
         self.push(&mut lock(&self.state), Change::Joined(topic.to_owned()));
     }
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn changes_keep_their_order_and_wake_once() {
-        let outgoing = Outgoing::new().unwrap();
+        let outgoing = BackplaneQueue::new().unwrap();
         outgoing.first_joined("a");
         outgoing.published("a", &text(b"x"));
         outgoing.published("b", &text(b"y"));
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_has_its_number() {
-        let outgoing = Outgoing::new().unwrap();
+        let outgoing = BackplaneQueue::new().unwrap();
         let large = vec![0; MAX_BYTES - 1];
         for payload in [&large[..], b"no", b"1"] {
             outgoing.published("a", &text(payload));
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn too_many_topics_begin_anew() {
-        let outgoing = Outgoing::new().unwrap();
+        let outgoing = BackplaneQueue::new().unwrap();
         for topic in 0..=MAX_SERIES {
             outgoing.published(&topic.to_string(), &text(b""));
         }
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_after_the_end() {
-        let outgoing = Outgoing::new().unwrap();
+        let outgoing = BackplaneQueue::new().unwrap();
         outgoing.first_joined("a");
         outgoing.close();
         outgoing.published("a", &text(b"x"));

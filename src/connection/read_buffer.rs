@@ -29,7 +29,7 @@ thread_local! {
 
 /// Received bytes that no reader has taken yet.
 #[derive(Debug)]
-pub struct Inbound {
+pub struct ReadBuffer {
     /// `None` once the connection is closed.
     socket: Option<Arc<dyn ByteStream>>,
     buffer: Vec<u8>,
@@ -43,7 +43,7 @@ pub struct Inbound {
     last_read: usize,
 }
 
-impl Inbound {
+impl ReadBuffer {
     /// A buffer that begins with the bytes that were received together with the request head.
     pub fn new(socket: Arc<dyn ByteStream>, first: Vec<u8>) -> Self {
         Self { socket: Some(socket), buffer: first, start: 0, expects_direct: false, last_read: 0 }
