@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+import pytest
+
+import fastwsh
 from wire import DEADLINE_SECONDS, Client, Response
 
 __all__ = ["Peer", "accept_value", "run_until_closed", "serving", "serving_socket"]
@@ -118,3 +121,20 @@ def serving(script: Callable[[Peer], None]) -> Iterator[str]:
 
     with serving_socket(run) as url:
         yield url
+
+
+def refused_with(script: object, **options: object) -> fastwsh.ConnectError:
+    with serving(script) as url, pytest.raises(fastwsh.ConnectError) as caught:  # type: ignore[arg-type]
+        fastwsh.connect(url, **options)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert url.split("/")[2] in text
+    return caught.value
+
+
+def refused(url: str, **options: object) -> fastwsh.ConnectError:
+    """The error of connecting, which has one sentence."""
+    with pytest.raises(fastwsh.ConnectError) as caught:
+        fastwsh.connect(url, http_version=2, **options)
+    assert "\n" not in str(caught.value)
+    return caught.value

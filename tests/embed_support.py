@@ -9,11 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fastwsh
 from conftest import Server, clean_environment
+from fastwsh import options
+from fastwsh.pywebsocket import dispatch
+from fastwsh.server import WebSocketServer
 from wire import DEADLINE_SECONDS, TEXT, Client, Frame
 
 DROPIN = Path(fastwsh.__file__).resolve().parent / "dropin"
@@ -100,3 +104,69 @@ def http_get(port: int, target: str) -> tuple[int, bytes]:
     with Client(port) as client:
         client.send(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         return client.read_response().status, client.read_to_end()
+
+
+ECHO = """
+def web_socket_do_extra_handshake(request):
+    pass
+
+def web_socket_transfer_data(request):
+    while True:
+        message = request.ws_stream.receive_message()
+        if message is None:
+            return
+        request.ws_stream.send_message(message)
+"""
+
+
+FAILING = """
+def web_socket_do_extra_handshake(request):
+    pass
+
+def web_socket_transfer_data(request):
+    raise LookupError
+"""
+
+
+ASYNC_ECHO = """
+async def web_socket_do_extra_handshake(request):
+    pass
+
+async def web_socket_transfer_data(request):
+    async for message in request.ws_stream:
+        await request.ws_stream.send_message(message)
+"""
+
+
+class Rooms(dispatch.Dispatcher):
+    """Any path below /room/ is the echo handler's."""
+
+    def get_handler_suite(self, resource: str) -> Any:
+        if resource.startswith("/room/"):
+            resource = "/echo"
+        return super().get_handler_suite(resource)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "echo_wsh.py").write_text(ECHO)
+    return tmp_path
+
+
+def parse(folder: Path, *more: str) -> Any:
+    places = ["-p", "0", "-H", "127.0.0.1", "-w", str(folder)]
+    parsed, _ = options.parse_args_and_config([*places, *more])
+    return parsed
+
+
+@contextmanager
+def serving(server: WebSocketServer) -> Iterator[int]:
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.stop(DEADLINE_SECONDS)
+        server.server_close()
+        thread.join(DEADLINE_SECONDS)
+    assert not thread.is_alive()

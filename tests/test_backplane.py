@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import json
 import re
-import socket
-import threading
 import time
 import urllib.parse
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +14,15 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backplane_support import nats_server, redis_server
+from backplane_support import linked, nats_server, redis_server, url
 from fastwsh.backplane import engines
 from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
-from fastwsh.backplane.link import JOINED, LEFT, PUBLISHED, Link
 from fastwsh.backplane.nats import subject_of
 from fastwsh.config import ConfigError
 from fastwsh.publish import main as publish
 from wire import DEADLINE_SECONDS
+
+__all__ = ["url"]
 
 TOPICS = ["room/1", "a b", "*.>", "\u4e16\u754c", "%2E", "x" * 255, "a\nb", ":"]
 
@@ -200,18 +199,6 @@ def test_subjects_are_one_word():
         assert not set(subject.removeprefix("fastwsh.")) & set(" .*>\t\r\n")
 
 
-@pytest.fixture(params=["unix", "redis", "nats"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "unix":
-        yield f"unix:{tmp_path}/bus"
-    elif request.param == "redis":
-        with redis_server(tmp_path) as engine:
-            yield engine.url
-    else:
-        with nats_server() as engine:
-            yield engine.url
-
-
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[engines.Engine]:
     engine = engines.make(url)
@@ -257,83 +244,6 @@ async def until(received, count: int):
         if message[1] != b"?":
             count -= 1
             yield message
-
-
-class FakeOutgoing:
-    """What a server has for the others, as `_core.Outgoing`."""
-
-    def __init__(self, node: str) -> None:
-        self.node = node
-        self.received: list[tuple[str, bytes]] = []
-        self.is_connected = False
-        self.missed = self.lost = 0
-        self.changed = threading.Condition()
-        self._numbers: dict[str, int] = {}
-        self._changes: list[tuple[int, str, bytes, bool, int, int]] = []
-        self._readable, self._wake = socket.socketpair()
-
-    def fileno(self) -> int:
-        return self._readable.fileno()
-
-    def take(self) -> list[tuple[int, str, bytes, bool, int, int]]:
-        self._readable.recv(4096, socket.MSG_DONTWAIT) if self._changes else None
-        changes, self._changes = self._changes, []
-        return changes
-
-    def receive(self, topic: str, payload: bytes, is_text: bool) -> int:
-        with self.changed:
-            self.received.append((topic, payload))
-            self.changed.notify_all()
-        return 1
-
-    def note(self, is_connected: bool, missed: int, lost: int) -> None:
-        with self.changed:
-            self.is_connected = is_connected
-            self.missed += missed
-            self.lost += lost
-            self.changed.notify_all()
-
-    def close(self) -> None:
-        self._readable.close()
-        self._wake.close()
-
-    def join(self, topic: str) -> None:
-        self._push((JOINED, topic, b"", False, 0, 0))
-
-    def leave(self, topic: str) -> None:
-        self._push((LEFT, topic, b"", False, 0, 0))
-
-    def publish(self, topic: str, payload: bytes, *, is_sent: bool = True) -> None:
-        number = self._numbers[topic] = self._numbers.get(topic, 0) + 1
-        if is_sent:
-            self._push((PUBLISHED, topic, payload, True, 1, number))
-
-    def _push(self, change: tuple[int, str, bytes, bool, int, int]) -> None:
-        self._changes.append(change)
-        self._wake.send(b"x")
-
-    def wait_for(self, holds) -> None:
-        with self.changed:
-            assert self.changed.wait_for(lambda: holds(self), DEADLINE_SECONDS), vars(self)
-
-    def wait_until_heard_by(self, other: "FakeOutgoing", topic: str) -> None:
-        """Publish until the other one hears it."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not other.received:
-            assert time.monotonic() < deadline
-            self.publish(topic, b"?")
-            with other.changed:
-                other.changed.wait_for(lambda: other.received, 0.05)
-
-
-@contextlib.contextmanager
-def linked(url: str, node: str) -> Iterator[tuple[FakeOutgoing, list[tuple[str, int]]]]:
-    outgoing, gaps = FakeOutgoing(node), []
-    link = Link(url, outgoing, lambda topic, missed: gaps.append((topic, missed)))
-    try:
-        yield outgoing, gaps
-    finally:
-        link.stop()
 
 
 def test_links_carry_messages_and_count_gaps(url: str):

@@ -14,18 +14,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from backplane_support import free_port, nats_server, redis_server
-from test_backplane import linked
+from backplane_support import ask_often, free_port, linked, nats_server, redis_server
 from wire import DEADLINE_SECONDS
-
-
-def ask_often() -> dict[str, float]:
-    """How often engines are asked whether they are there, for tests that would wait for that."""
-    return {
-        "fastwsh.backplane.redis._CONNECT_SECONDS": 1.0,
-        "fastwsh.backplane.redis._HEALTH_SECONDS": 0.5,
-        "fastwsh.backplane.nats._PING_SECONDS": 1,
-    }
 
 
 @pytest.mark.parametrize("kind", ["redis", "nats"])
@@ -114,8 +104,8 @@ import subprocess, sys
 from pathlib import Path
 from backplane_support import nats_server, redis_server
 from pytest import MonkeyPatch
-from test_backplane import linked
-from test_backplane_faults import ask_often
+from backplane_support import linked
+from backplane_support import ask_often
 
 for name, seconds in ask_often().items():
     MonkeyPatch().setattr(name, seconds)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cgi_support import TEXT, Programs, programs
 from conftest import run_fastwsh
 from http_support import fetch
-from test_cgi import TEXT, Programs, programs
 
 __all__ = ["programs"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cgi_support import TEXT, Programs, programs
 from conftest import Server
 from http_support import fetch, request_head
-from test_cgi import TEXT, Programs, programs
 from wire import DEADLINE_SECONDS, Client
 
 __all__ = ["programs"]

@@ -9,18 +9,9 @@ from pathlib import Path
 import pytest
 
 import fastwsh
-from client_support import Peer, accept_value, serving
+from client_support import Peer, accept_value, refused_with, serving
 from conftest import StartServer
 from wire import DEADLINE_SECONDS
-
-
-def refused_with(script: object, **options: object) -> fastwsh.ConnectError:
-    with serving(script) as url, pytest.raises(fastwsh.ConnectError) as caught:  # type: ignore[arg-type]
-        fastwsh.connect(url, **options)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert url.split("/")[2] in text
-    return caught.value
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 import fastwsh
-from client_support import Peer, serving
-from test_client_errors import refused_with
+from client_support import Peer, refused_with, serving
 from wire import CLOSE, TEXT, encode_frame
 
 # The example of RFC 7617 2.

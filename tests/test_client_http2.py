@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 import fastwsh
+from client_support import refused
 from conftest import (
     DEFAULT_CONCURRENCY,
     Server,
@@ -23,8 +24,8 @@ from conftest import (
 )
 from fastwsh.testing import running_server
 from forward_proxy import connect_proxy, socks_proxy
-from test_client_oneshot import ends_with, run
-from test_client_tls import certificate
+from oneshot_support import ends_with, run
+from tls_support import certificate
 from wire import DEADLINE_SECONDS
 
 HANDLER = """\
@@ -64,14 +65,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "handlers/echo_wsh.py").write_text(HANDLER)
     with starting_servers(folder, DEFAULT_CONCURRENCY) as start:
         yield start("-w", "handlers", "--http2")
-
-
-def refused(url: str, **options: object) -> fastwsh.ConnectError:
-    """The error of connecting, which has one sentence."""
-    with pytest.raises(fastwsh.ConnectError) as caught:
-        fastwsh.connect(url, http_version=2, **options)
-    assert "\n" not in str(caught.value)
-    return caught.value
 
 
 def echoes(url: str, **options: object) -> dict[str, str]:

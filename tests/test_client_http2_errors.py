@@ -12,9 +12,8 @@ import h2.errors
 import pytest
 
 import fastwsh
-from client_support import Peer, serving
+from client_support import Peer, refused, serving
 from http2_peer import Http2Peer, serving_http2
-from test_client_http2 import refused
 from wire import CLOSE, DEADLINE_SECONDS, TEXT, Frame, encode_frame
 
 CANCEL = h2.errors.ErrorCodes.CANCEL

@@ -9,39 +9,9 @@ from pathlib import Path
 import pytest
 
 from client_support import Peer, serving
-from conftest import Server, StartServer, WriteHandler, clean_environment
+from conftest import Server, StartServer, WriteHandler
+from oneshot_support import ECHO, ends_with, run
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, TEXT, encode_frame
-
-ECHO = """\
-while True:
-    message = request.ws_stream.receive_message()
-    if message is None:
-        return
-    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
-"""
-
-
-def run(
-    *args: str, stdin: bytes | None = None, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    """Run the client to its end; without `stdin`, its standard input is empty."""
-    return subprocess.run(
-        [sys.executable, "-m", "fastwsh.client", *args],
-        input=stdin or b"",
-        capture_output=True,
-        timeout=DEADLINE_SECONDS,
-        env=clean_environment(**(env or {})),
-        check=False,
-    )
-
-
-def ends_with(done: subprocess.CompletedProcess[bytes], status: int, says: str) -> None:
-    """Check the status, and that there is one sentence and no traceback."""
-    text = done.stderr.decode()
-    assert done.returncode == status, text
-    assert says in text
-    assert "Traceback" not in text
-    assert all(line.startswith("fastwsh.client: ") for line in text.splitlines())
 
 
 @pytest.fixture

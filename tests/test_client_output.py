@@ -11,7 +11,7 @@ import pytest
 
 from client_support import Peer, serving
 from conftest import clean_environment
-from test_client_oneshot import ends_with
+from oneshot_support import ends_with
 from wire import CLOSE, DEADLINE_SECONDS, PING, TEXT, encode_frame
 
 FULL = "cannot write to standard output: No space left on device"

@@ -12,7 +12,7 @@ import trustme
 import fastwsh
 from conftest import Server, StartServer, WriteHandler
 from forward_proxy import ForwardProxy, connect_proxy, socks_proxy
-from test_client_tls import certificate
+from tls_support import certificate
 from wire import DEADLINE_SECONDS
 
 ECHO = """\

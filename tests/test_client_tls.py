@@ -18,7 +18,10 @@ import trustme
 import fastwsh
 from client_support import accept_value
 from conftest import Server, StartServer, WriteHandler, clean_environment
+from tls_support import authority, certificate
 from wire import DEADLINE_SECONDS
+
+__all__ = ["authority"]
 
 ECHO = """\
 while True:
@@ -28,11 +31,6 @@ while True:
     request.ws_stream.send_message(message, binary=isinstance(message, bytes))
 """
 LARGE = bytes(range(256)) * 20_000
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
 
 
 @pytest.fixture
@@ -49,15 +47,6 @@ def server(
     """`wss://` with an echo at /echo and a certificate for 127.0.0.1."""
     write_handler("echo", ECHO)
     return start_server("-w", "handlers", *certificate(authority, tmp_path, "127.0.0.1"))
-
-
-def certificate(authority: trustme.CA, folder: Path, name: str) -> list[str]:
-    """Write a certificate for a name; give the server's options for it."""
-    leaf = authority.issue_cert(name)
-    leaf.private_key_pem.write_to_path(str(folder / f"{name}-key.pem"))
-    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
-    (folder / f"{name}.pem").write_bytes(chain)
-    return ["-t", "-k", f"{name}-key.pem", "-c", f"{name}.pem"]
 
 
 def test_messages_of_all_sizes_over_tls(server: Server, ca_file: Path):

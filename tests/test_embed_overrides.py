@@ -6,80 +6,19 @@ import socketserver
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from embed_support import assert_echoes
-from fastwsh import options
+from embed_support import ASYNC_ECHO, ECHO, FAILING, Rooms, assert_echoes, folder, parse, serving
 from fastwsh.config import ConfigError
 from fastwsh.pywebsocket import dispatch
 from fastwsh.server import WebSocketServer
 from wire import DEADLINE_SECONDS, Client
 
-ECHO = """
-def web_socket_do_extra_handshake(request):
-    pass
-
-def web_socket_transfer_data(request):
-    while True:
-        message = request.ws_stream.receive_message()
-        if message is None:
-            return
-        request.ws_stream.send_message(message)
-"""
-FAILING = """
-def web_socket_do_extra_handshake(request):
-    pass
-
-def web_socket_transfer_data(request):
-    raise LookupError
-"""
-ASYNC_ECHO = """
-async def web_socket_do_extra_handshake(request):
-    pass
-
-async def web_socket_transfer_data(request):
-    async for message in request.ws_stream:
-        await request.ws_stream.send_message(message)
-"""
-
-
-class Rooms(dispatch.Dispatcher):
-    """Any path below /room/ is the echo handler's."""
-
-    def get_handler_suite(self, resource: str) -> Any:
-        if resource.startswith("/room/"):
-            resource = "/echo"
-        return super().get_handler_suite(resource)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "echo_wsh.py").write_text(ECHO)
-    return tmp_path
-
-
-def parse(folder: Path, *more: str) -> Any:
-    places = ["-p", "0", "-H", "127.0.0.1", "-w", str(folder)]
-    parsed, _ = options.parse_args_and_config([*places, *more])
-    return parsed
-
-
-@contextmanager
-def serving(server: WebSocketServer) -> Iterator[int]:
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.stop(DEADLINE_SECONDS)
-        server.server_close()
-        thread.join(DEADLINE_SECONDS)
-    assert not thread.is_alive()
+__all__ = ["folder"]
 
 
 def status_of(port: int, resource: str) -> int:

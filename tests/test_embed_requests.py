@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from conftest import clean_environment
-from embed_support import assert_echoes
+from embed_support import ASYNC_ECHO, ECHO, FAILING, Rooms, assert_echoes, folder, parse, serving
 from fastwsh import options
 from fastwsh.server import WebSocketServer
 from fastwsh.testing import make_tls_files
-from test_embed_overrides import ASYNC_ECHO, ECHO, FAILING, Rooms, folder, parse, serving
 from wire import DEADLINE_SECONDS, TEXT, Client
 
 __all__ = ["folder"]

@@ -3,9 +3,9 @@
 import time
 from pathlib import Path
 
+from cgi_support import TEXT, Programs, programs
 from conftest import StartServer
 from http_support import request_head
-from test_cgi import TEXT, Programs, programs
 from usage import Usage, wait_for_usage
 
 __all__ = ["programs"]

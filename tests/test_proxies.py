@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cgi_support import Programs, environment, programs
 from conftest import ALL_WAYS, StartServer, WriteHandler, run_fastwsh
 from contract_support import PATH, Serve, make_serve, opened
 from fastwsh.options import parse_args_and_config
@@ -29,7 +30,6 @@ from proxies_support import (
     own_address,
     told,
 )
-from test_cgi import Programs, environment, programs
 from wire import CLOSE, Client
 
 __all__ = ["programs"]

@@ -36,7 +36,7 @@ from proxies_support import (
     own_address,
     told,
 )
-from test_tls import trusting
+from tls_support import trusting
 from wire import DEADLINE_SECONDS, Client
 
 

@@ -14,7 +14,10 @@ import trustme
 from websockets.asyncio.client import connect
 
 from conftest import Server, StartServer, WriteHandler, run_fastwsh
+from tls_support import authority, trusting
 from wire import DEADLINE_SECONDS, TEXT, Client, Frame
+
+__all__ = ["authority"]
 
 HANDLERS = "-w", "handlers"
 HOST = "127.0.0.1"
@@ -27,12 +30,6 @@ while True:
         return
     request.ws_stream.send_message(message, binary=isinstance(message, bytes))
 """
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    """An authority that the clients of this module trust."""
-    return trustme.CA()
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +49,6 @@ def issue(authority: trustme.CA, folder: Path) -> None:
 
 
 KEY_AND_CERTIFICATE = "-t", "-k", "key.pem", "-c", "cert.pem"
-
-
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    """What a client needs to trust our servers."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from backplane_support import FakeBackplaneQueue, linked
 from conftest import Server, StartServer, WriteHandler
-from test_backplane import FakeOutgoing, linked
 from wire import CLOSE, DEADLINE_SECONDS, TEXT, Client
 from workers_support import freeze, kill, next_pid, pids, wait_until
 
@@ -99,7 +99,7 @@ class Listener:
 class Publisher:
     """Publishes numbers from another process of the backplane, until told to stop."""
 
-    def __init__(self, outgoing: FakeOutgoing) -> None:
+    def __init__(self, outgoing: FakeBackplaneQueue) -> None:
         self.published = 0
         self._outgoing = outgoing
         self._ends = threading.Event()

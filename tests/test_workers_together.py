@@ -17,7 +17,7 @@ import trustme
 
 from conftest import Server, StartServer, WriteHandler, clean_environment
 from metrics_support import Metrics, ask
-from test_notify import Manager
+from notify_support import Manager
 from wire import DEADLINE_SECONDS, TEXT, Client
 from workers_support import (
     ECHO,
