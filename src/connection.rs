@@ -30,8 +30,8 @@ pub use self::{
     awaited_input::AwaitedInput,
     budget::Budget,
     byte_stream::{
-        ByteStream, Change, Direction, Mode, Readiness, ReadinessListener, ReadinessNotifier,
-        ReadinessSource, SendResult,
+        ByteStream, Change, Direction, Mode, PeerEnd, Readiness, ReadinessListener,
+        ReadinessNotifier, ReadinessSource, SendResult,
     },
     expiry::{is_own_pong, Expiry},
     flusher::Flusher,

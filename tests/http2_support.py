@@ -7,6 +7,7 @@ import contextlib
 import select
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable
 from typing import Self
@@ -83,6 +84,11 @@ class Http2Client(Asks[HttpStream]):
         self.close()
 
     def close(self) -> None:
+        self.socket.close()
+
+    def break_off(self) -> None:
+        """Reset the TCP connection."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
     def flush(self) -> None:

@@ -65,8 +65,20 @@ pub struct Change {
     pub readable: bool,
     /// There is room for bytes again, or there will be none.
     pub writable: bool,
-    /// The peer has ended its direction, or the stream is broken.
-    pub ended: bool,
+    /// How much of the stream the peer has ended by now.
+    pub end: PeerEnd,
+}
+
+/// Whether the peer has ended the connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeerEnd {
+    /// No.
+    #[default]
+    Open,
+    /// There will be no further news of input, so the caller must read to the end.
+    Ended,
+    /// The same, and not in an orderly way: nobody will read what is sent.
+    Broken,
 }
 
 /// Receives the changes of a stream without a descriptor.

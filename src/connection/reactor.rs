@@ -23,11 +23,8 @@ use std::{
 use mio::{unix::SourceFd, Events, Interest, Poll, Token};
 
 pub use self::{registration::Registration, token::ReactorToken};
-use self::{
-    slot::{PeerEnd, Slot},
-    wake_up::WakeUp,
-};
-use super::byte_stream::{ByteStream, Change, ReadinessListener, ReadinessSource};
+use self::{slot::Slot, wake_up::WakeUp};
+use super::byte_stream::{ByteStream, Change, PeerEnd, ReadinessListener, ReadinessSource};
 use crate::locks::lock;
 
 /// A caller that may wait. Numbers are reused, so a caller that wakes up must check whether the
@@ -213,14 +210,13 @@ impl Reactor {
         false
     }
 
-    /// Registers `caller` to be woken once, when the peer closes its direction or the connection
-    /// breaks.
+    /// Registers `caller` to be woken when the peer closes its direction, and when the connection
+    /// breaks, perhaps later.
     pub fn watch_end(&mut self, token: ReactorToken, caller: CallerId) {
         let Some(slot) = self.slot_mut(token) else { return };
+        slot.watcher = Some(caller);
         if slot.has_ended() {
             self.remote.notify(|notifications| notifications.woken.push(caller));
-        } else {
-            slot.watcher = Some(caller);
         }
     }
 
@@ -298,12 +294,9 @@ impl Reactor {
             // both
             let ended = event.is_error() || event.is_write_closed();
             if event.is_error() {
-                slot.peer_end = PeerEnd::Broken;
+                woken.extend(slot.note_end(PeerEnd::Broken));
             } else if ended || event.is_read_closed() {
-                slot.peer_end = slot.peer_end.max(PeerEnd::Ended);
-            }
-            if slot.has_ended() {
-                woken.extend(slot.watcher.take());
+                woken.extend(slot.note_end(PeerEnd::Ended));
             }
             if event.is_readable() || slot.has_ended() {
                 slot.readable = true;
@@ -327,11 +320,8 @@ impl Reactor {
         woken.extend(notifications.woken);
         for (token, change) in notifications.changes {
             let Some(slot) = self.slot_mut(token) else { continue };
-            if change.ended {
-                slot.peer_end = slot.peer_end.max(PeerEnd::Ended);
-                woken.extend(slot.watcher.take());
-            }
-            if change.readable || change.ended {
+            woken.extend(slot.note_end(change.end));
+            if change.readable || change.end > PeerEnd::Open {
                 slot.readable = true;
                 woken.extend(slot.reader.take());
             }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::byte_stream::{
-    ByteStream, Change, Direction, Mode, Readiness, ReadinessListener, ReadinessNotifier,
+    ByteStream, Change, Direction, Mode, PeerEnd, Readiness, ReadinessListener, ReadinessNotifier,
     ReadinessSource, SendResult,
 };
 use crate::locks::lock;
@@ -79,7 +79,7 @@ impl Simulated {
         state.reads.clear();
         self.1.notify_all();
         for listener in &state.listeners {
-            listener.changed(Change { readable: true, writable: true, ended: true });
+            listener.changed(Change { readable: true, writable: true, end: PeerEnd::Ended });
         }
     }
 

@@ -1,17 +1,6 @@
 //! What a reactor knows of one socket.
 
-use super::CallerId;
-
-/// Whether the peer has ended the connection.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum PeerEnd {
-    #[default]
-    Open,
-    /// The kernel will send no further event, so the caller must read to the end.
-    Ended,
-    /// The same, and not in an orderly way: nobody will read what is sent.
-    Broken,
-}
+use super::{CallerId, PeerEnd};
 
 /// The state of one socket.
 #[derive(Debug, Default)]
@@ -24,11 +13,20 @@ pub(super) struct Slot {
     pub(super) peer_end: PeerEnd,
     pub(super) reader: Option<CallerId>,
     pub(super) writer: Option<CallerId>,
-    /// The caller to wake when the peer has gone.
+    /// The caller to wake when the peer has gone, and again if the connection breaks afterwards.
     pub(super) watcher: Option<CallerId>,
 }
 
 impl Slot {
+    /// Notes an end. Returns the caller to wake if this is news.
+    pub(super) fn note_end(&mut self, end: PeerEnd) -> Option<CallerId> {
+        if end <= self.peer_end {
+            return None;
+        }
+        self.peer_end = end;
+        self.watcher
+    }
+
     /// Whether the peer has closed its direction, or the connection is broken.
     pub(super) fn has_ended(&self) -> bool {
         self.peer_end >= PeerEnd::Ended

@@ -115,6 +115,28 @@ fn only_a_reset_breaks_a_connection() {
 }
 
 #[test]
+fn a_reset_behind_the_end_is_told_as_well() {
+    let mut reactor = Reactor::new().expect("descriptors");
+    let registration = reactor.register(&silent()).expect("registered");
+    let (token, remote) = (registration.token(), reactor.remote().clone());
+    reactor.mark_drained(token);
+    reactor.watch_end(token, 5);
+    let ended = Change { readable: true, end: PeerEnd::Ended, ..Change::default() };
+    let broken = Change { end: PeerEnd::Broken, ..ended };
+    for (change, woken) in [
+        (Change { readable: true, ..Change::default() }, &[][..]),
+        (ended, &[5]),
+        (ended, &[]),
+        (broken, &[5]),
+        (broken, &[]),
+    ] {
+        remote.notify(|notifications| notifications.changes.push((token, change)));
+        assert_eq!(poll(&mut reactor, NO_TIME), woken);
+        assert_eq!(reactor.is_broken(token), change.end == PeerEnd::Broken);
+    }
+}
+
+#[test]
 fn a_second_reader_sends_the_first_one_away() {
     let mut reactor = Reactor::new().expect("descriptors");
     let registration = reactor.register(&silent()).expect("registered");

@@ -9,13 +9,13 @@
 mod calls;
 
 use std::{
-    fmt,
+    fmt, io,
     net::SocketAddr,
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         Arc, Condvar, Mutex, MutexGuard, Weak,
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{ready, Context, Poll, Wake, Waker},
 };
 
 use h2::{server::SendResponse, Reason, RecvStream, SendStream};
@@ -30,7 +30,7 @@ use super::{
     piece::{Owner, Piece, Untaken},
 };
 use crate::{
-    connection::{Change, ReadinessListener},
+    connection::{Change, PeerEnd, ReadinessListener},
     locks::lock,
 };
 
@@ -70,12 +70,27 @@ enum End {
     Reset,
 }
 
+impl End {
+    /// What an error means. When the connection ends in order, this is no worse than over TCP: what
+    /// came before is still there to be read.
+    fn of(error: &h2::Error) -> (Self, PeerEnd) {
+        match error.get_io().map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionReset) => (Self::Reset, PeerEnd::Broken),
+            Some(io::ErrorKind::BrokenPipe) => (Self::Gone, PeerEnd::Ended),
+            _ if error.is_reset() => (Self::Reset, PeerEnd::Broken),
+            _ => (Self::Gone, PeerEnd::Broken),
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     incoming: ReceivedData,
     /// Read bytes that have not made room yet.
     unreleased: usize,
     end: Option<End>,
+    /// What others are told of it. The stream may break after the peer's end.
+    peer_end: PeerEnd,
     is_receiving_over: bool,
     is_sending_over: bool,
     /// What comes is discarded.
@@ -156,11 +171,16 @@ impl Http2ByteStream {
 
     /// Is ready when the peer has reset the stream, or has gone.
     pub(super) fn poll_reset(&self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut *lock(&self.sending) {
-            Sending::Unanswered(respond) => respond.poll_reset(context).map(drop),
-            Sending::Open(stream) => stream.poll_reset(context).map(drop),
-            Sending::Ended => Poll::Ready(()),
+        let reset = match &mut *lock(&self.sending) {
+            Sending::Unanswered(respond) => ready!(respond.poll_reset(context)),
+            Sending::Open(stream) => ready!(stream.poll_reset(context)),
+            Sending::Ended => return Poll::Ready(()),
+        };
+        // the peer may have ended its direction before, and then `pull` finds no reset
+        if reset.is_ok() {
+            lock(&self.state).peer_end = PeerEnd::Broken;
         }
+        Poll::Ready(())
     }
 
     /// Whether the request has been answered with 200.
@@ -223,9 +243,13 @@ impl Http2ByteStream {
         let sending = std::mem::replace(&mut *lock(&self.sending), Sending::Ended);
         drop((receiving, sending));
         let mut state = lock(&self.state);
-        state.end.get_or_insert(End::Gone);
+        if state.end.is_none() {
+            state.end = Some(End::Gone);
+            state.peer_end = PeerEnd::Broken;
+        }
         state.is_sending_over = true;
-        self.notify(state, Change { readable: true, writable: true, ended: true });
+        let end = state.peer_end;
+        self.notify(state, Change { readable: true, writable: true, end });
     }
 
     /// Takes what has come from the connection.
@@ -238,7 +262,7 @@ impl Http2ByteStream {
         let Some(stream) = &mut *receiving else { return };
         let (mut change, mut discarded) = (Change::default(), 0);
         loop {
-            let end = match stream.poll_data(&mut context) {
+            let (end, peer_end) = match stream.poll_data(&mut context) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(data))) => {
                     let mut state = lock(&self.state);
@@ -250,14 +274,14 @@ impl Http2ByteStream {
                     }
                     continue;
                 }
-                Poll::Ready(None) => End::InOrder,
-                Poll::Ready(Some(Err(error))) if error.is_reset() => End::Reset,
-                Poll::Ready(Some(Err(_))) => End::Gone,
+                Poll::Ready(None) => (End::InOrder, PeerEnd::Ended),
+                Poll::Ready(Some(Err(error))) => End::of(&error),
             };
             let mut state = lock(&self.state);
             state.end.get_or_insert(end);
+            state.peer_end = state.peer_end.max(peer_end);
             state.is_sending_over |= end != End::InOrder;
-            change = Change { readable: true, writable: end != End::InOrder, ended: true };
+            change = Change { readable: true, writable: end != End::InOrder, end: state.peer_end };
             break;
         }
         drop(receiving);
@@ -265,7 +289,7 @@ impl Http2ByteStream {
         if change != Change::default() {
             self.notify(lock(&self.state), change);
         }
-        if change.ended {
+        if change.end > PeerEnd::Open {
             self.call_task();
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use super::{End, Http2ByteStream, Piece, Sending, State};
 use crate::{
     connection::{
-        batch, ByteStream, Change, Direction, Mode, Readiness, ReadinessListener,
+        batch, ByteStream, Change, Direction, Mode, PeerEnd, Readiness, ReadinessListener,
         ReadinessNotifier, ReadinessSource, SendResult,
     },
     locks::lock,
@@ -173,7 +173,7 @@ impl ByteStream for Http2ByteStream {
         let change = Change {
             readable: state.is_receiving_over,
             writable: state.is_sending_over,
-            ended: state.is_receiving_over,
+            end: if state.is_receiving_over { PeerEnd::Ended } else { PeerEnd::Open },
         };
         self.notify(state, change);
         self.call_task();
@@ -192,7 +192,7 @@ impl ReadinessNotifier for Http2ByteStream {
     fn register(&self, listener: Arc<dyn ReadinessListener>) {
         let mut state = lock(&self.state);
         if state.end.is_some() {
-            listener.changed(Change { readable: true, writable: true, ended: true });
+            listener.changed(Change { readable: true, writable: true, end: state.peer_end });
         }
         state.listeners = state.listeners.iter().cloned().chain([listener]).collect();
     }
