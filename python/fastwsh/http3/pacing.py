@@ -6,6 +6,7 @@ that aioquic does not publish, and is the only one that does: `check` finds out 
 they are there.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -29,6 +30,9 @@ _CONTROL_STREAM: Final = 3
 
 _SETTING_MAX_FIELD_SECTION_SIZE: Final = 0x6
 
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
 
 def check() -> None:
     """Refuse a version of aioquic that this module does not know.
@@ -44,6 +48,8 @@ def check() -> None:
             hasattr(h3.H3Connection, "_init_connection"),
             hasattr(h3.H3Connection, "_get_local_settings"),
             hasattr(h3.H3Connection, "_handle_request_or_push_frame"),
+            hasattr(h3.H3Connection, "_handle_request_or_push_end"),
+            hasattr(h3.H3Connection, "_decode_headers"),
         )
     )
     if not known:
@@ -150,6 +156,7 @@ class Fields(h3.H3Connection):
     ) -> None:
         self._header_bytes = header_bytes
         self._malformed = malformed
+        self._refused: set[int] = set()
         super().__init__(connection)
 
     def buffered(self, stream_id: int) -> int:
@@ -160,6 +167,7 @@ class Fields(h3.H3Connection):
     def forget(self, stream_id: int) -> None:
         """Forget a stream that has been reset."""
         self._stream.pop(stream_id, None)
+        self._refused.discard(stream_id)
 
     def send_goaway(self, stream_id: int) -> None:
         """Tell the client that requests from this stream on will not be answered."""
@@ -180,15 +188,49 @@ class Fields(h3.H3Connection):
         return settings
 
     def _handle_request_or_push_frame(self, *args: Any, **kwargs: Any) -> list[Any]:
+        stream_id: int = kwargs["stream"].stream_id
+        if stream_id in self._refused:
+            # behind the malformed request, perhaps in the same packet
+            return []
         try:
             return super()._handle_request_or_push_frame(*args, **kwargs)
         except h3.MessageError:
-            self._malformed(kwargs["stream"].stream_id)
-            return []
+            return self._refuse(stream_id)
 
     def _handle_request_or_push_end(self, stream: Any) -> list[Any]:
+        if stream.stream_id in self._refused:
+            return []
         try:
             return super()._handle_request_or_push_end(stream)
         except h3.MessageError:
-            self._malformed(stream.stream_id)
-            return []
+            return self._refuse(stream.stream_id)
+
+    def _refuse(self, stream_id: int) -> list[Any]:
+        self._refused.add(stream_id)
+        self._malformed(stream_id)
+        return []
+
+    def _decode_headers(self, *args: Any) -> Any:
+        fields = super()._decode_headers(*args)
+        for name, value in fields:
+            _check_field(name, value)
+        return fields
+
+
+def _check_field(name: bytes, value: bytes) -> None:
+    """Refuse a field that aioquic lets pass, and that no request may have (RFC 9114 4.2).
+
+    The native server would end the inner connection, and with it all streams of the client.
+
+    Raises:
+        MessageError: The request is malformed.
+    """
+    if not _TOKEN.fullmatch(name.removeprefix(b":")) or _CONTROL.search(value):
+        raise h3.MessageError("a field has characters that are not allowed")
+    if name == b":method" and not _TOKEN.fullmatch(value):
+        raise h3.MessageError("the method is not a token")
+    if name.startswith(b":"):
+        try:
+            value.decode()
+        except UnicodeDecodeError as error:
+            raise h3.MessageError("a pseudo-header is not UTF-8") from error

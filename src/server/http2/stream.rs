@@ -115,7 +115,9 @@ pub(super) async fn serve(
                 format!("no handler for {}", printable(&resource))
             });
             state.events.refused(http_request.peer, &resource, 404, &head.version);
-            answer(respond, &head, Refusal::new(404), common).await
+            // the page of HTTP/1.1, where the request might be for a file
+            let reason = Some("File not found".to_owned());
+            answer(respond, &head, Refusal { reason, ..Refusal::new(404) }, common).await
         }
         Verdict::Http(http_request) => {
             let has_body = !request.body().is_end_stream();
