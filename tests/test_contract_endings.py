@@ -42,7 +42,7 @@ class Served:
         """The log has neither an error nor a warning, whatever the handlers have done."""
         self.server.process.terminate()
         self.server.wait()
-        assert not MISTAKES.search(self.server.log.text())
+        assert not [line for line in self.server.log.text().splitlines() if MISTAKES.search(line)]
 
 
 EVERY_TRANSPORT = pytest.mark.parametrize("transport", ["plain", "tls", "unix"])

@@ -147,6 +147,33 @@ def test_a_flood_holds_nobody_up(start_server: StartServer, write_handler: Write
     assert "stalls" not in server.log.text()
 
 
+@pytest.mark.parametrize("receives", [True, False])
+def test_a_flood_behind_which_its_client_leaves_holds_nobody_up(
+    start_server: StartServer, write_handler: WriteHandler, concurrency: str, receives: bool
+):
+    write_handler("echo", ECHO)
+    waits = "await asyncio.Event().wait()" if concurrency == "loop" else "time.sleep(3)"
+    write_handler(
+        "flooded",
+        "import asyncio, time\n"
+        "def web_socket_do_extra_handshake(request):\n    pass\n"
+        "def web_socket_transfer_data(request):\n"
+        "    request.ws_stream.send_message('ready')\n"
+        f"    {'request.ws_stream.receive_message()' if receives else waits}\n",
+    )
+    server = start_server("-w", "handlers")
+    for _ in range(3):
+        with server.connect() as client:
+            client.handshake("/flooded")
+            client.read_frame()
+            client.socket.setblocking(False)
+            # as much as the kernel takes before its end
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    client.socket.send(pieces_of(encode_frame(PONG)))
+    assert longest_echo(server) < 1.0
+
+
 def test_deflate_bombs_hold_nobody_up(start_server: StartServer, write_handler: WriteHandler):
     write_handler("echo", ECHO)
     write_handler("sink", "while request.ws_stream.receive_message() is not None: pass")

@@ -245,8 +245,13 @@ impl ReadBuffer {
         }
         let capacity = self.buffer.capacity();
         if self.buffer.len() == capacity {
-            let more = if capacity < LEAST { LEAST } else { capacity * 4 };
-            self.buffer.reserve_exact(more.min(READ_AHEAD).max(capacity + 1) - capacity);
+            let more = match capacity {
+                0..LEAST => LEAST,
+                LEAST..READ_AHEAD => (capacity * 4).min(READ_AHEAD),
+                // for who looks at all that a peer has sent before its end
+                _ => capacity * 2,
+            };
+            self.buffer.reserve_exact(more - capacity);
         }
     }
 

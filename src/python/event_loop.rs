@@ -254,6 +254,14 @@ impl EventLoop {
         token: ReactorToken,
         transport: &Transport,
     ) -> PyResult<()> {
+        let has_turn = self.0.with(token, |entry| {
+            entry.has_missed |= entry.turns > 0;
+            entry.turns > 0
+        });
+        if has_turn == Some(true) {
+            // an operation goes on when others have had their turn, and looks then
+            return Ok(());
+        }
         let (has_ended, is_broken) = {
             let reactor = self.0.reactor();
             (reactor.has_ended(token), reactor.is_broken(token))
@@ -265,15 +273,7 @@ impl EventLoop {
                 return Ok(());
             }
         }
-        let on_end = self.0.with(token, |entry| {
-            entry.has_missed = entry.turns > 0;
-            if entry.has_missed {
-                None
-            } else {
-                entry.on_end.take()
-            }
-        });
-        match on_end.flatten() {
+        match self.0.with(token, |entry| entry.on_end.take()).flatten() {
             Some(on_end) => on_end.call0(py).map(drop),
             None => Ok(()),
         }

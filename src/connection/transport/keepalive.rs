@@ -80,8 +80,9 @@ impl Transport {
         // A peer that has ended can have no more on the way than the kernel holds: see whether the
         // rest of a message is there. At the end, and after an error, there is nothing to read, which
         // needs no handling.
+        let mut at = 0;
         let ahead = loop {
-            let ahead = Ahead::of(read_buffer.bytes());
+            let ahead = Ahead::of(read_buffer.bytes(), &mut at);
             let may_be_more =
                 ahead == Ahead::Nothing && (has_ended || read_buffer.bytes().is_empty());
             if !may_be_more || !read_buffer.fill(Wait::Never).is_ok_and(|count| count > 0) {

@@ -27,28 +27,35 @@ pub enum Front {
 impl Front {
     /// Looks at bytes of a peer that masks its frames.
     pub fn of(input: &[u8]) -> Self {
-        let Some((first, _)) = input.split_first() else { return Self::Unfinished };
-        // the final bit, no reserved ones, and the opcode
-        if !matches!(first, 0x89 | 0x8a) {
-            return Self::Other;
-        }
-        let (header, used) = match FrameHeader::decode(input, true) {
-            Ok(Decoded::Header(header, used)) => (header, used),
-            Ok(Decoded::Short(_)) => return Self::Unfinished,
-            Err(_) => return Self::Other,
-        };
-        if header.length > MAX_CONTROL_PAYLOAD || !header.is_minimal() {
-            return Self::Other;
-        }
-        let Some(payload) = input[used..].get(..usize::try_from(header.length).unwrap_or(0)) else {
-            return Self::Unfinished;
+        let (header, payload, length) = match Self::control(input) {
+            Ok(found) => found,
+            Err(other) => return other,
         };
         let mut body = payload.to_vec();
         if let Some(key) = header.masking_key {
             mask::apply(&mut body, key, 0);
         }
-        let length = used + body.len();
         Self::Control { opcode: header.opcode, body, length }
+    }
+
+    /// A whole ping or pong: its header, its masked payload and its length.
+    fn control(input: &[u8]) -> Result<(FrameHeader, &[u8], usize), Self> {
+        let Some((first, _)) = input.split_first() else { return Err(Self::Unfinished) };
+        // the final bit, no reserved ones, and the opcode
+        if !matches!(first, 0x89 | 0x8a) {
+            return Err(Self::Other);
+        }
+        let (header, used) = match FrameHeader::decode(input, true) {
+            Ok(Decoded::Header(header, used)) => (header, used),
+            Ok(Decoded::Short(_)) => return Err(Self::Unfinished),
+            Err(_) => return Err(Self::Other),
+        };
+        if header.length > MAX_CONTROL_PAYLOAD || !header.is_minimal() {
+            return Err(Self::Other);
+        }
+        let length = usize::try_from(header.length).unwrap_or(0);
+        let payload = input[used..].get(..length).ok_or(Self::Unfinished)?;
+        Ok((header, payload, used + length))
     }
 }
 
@@ -64,21 +71,26 @@ pub enum Ahead {
 }
 
 impl Ahead {
-    /// Looks at bytes of a peer that masks its frames, at the beginning of a frame.
-    pub fn of(mut input: &[u8]) -> Self {
+    /// Looks at bytes of a peer that masks its frames. `at` is where a frame begins, and becomes
+    /// where the last one begins that was looked at: with more bytes, the next call goes on from
+    /// there.
+    pub fn of(input: &[u8], at: &mut usize) -> Self {
         loop {
-            match Front::of(input) {
-                Front::Control { length, .. } => input = &input[length..],
-                Front::Unfinished => return Self::Nothing,
-                Front::Other if input.first() == Some(&0x88) => return Self::Close,
-                Front::Other => match FrameHeader::decode(input, true) {
+            let Some(input) = input.get(*at..) else { return Self::Nothing };
+            match Front::control(input) {
+                Ok((_, _, length)) => *at += length,
+                Err(Front::Unfinished) => return Self::Nothing,
+                Err(_) if input.first() == Some(&0x88) => return Self::Close,
+                Err(_) => match FrameHeader::decode(input, true) {
                     Ok(Decoded::Header(header, used)) if !header.opcode.is_control() => {
                         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-                        let Some(rest) = input[used..].get(length..) else { return Self::Nothing };
+                        if input[used..].len() < length {
+                            return Self::Nothing;
+                        }
                         if header.fin {
                             return Self::Message;
                         }
-                        input = rest;
+                        *at += used + length;
                     }
                     Ok(Decoded::Short(_)) => return Self::Nothing,
                     _ => return Self::Message,
@@ -124,23 +136,32 @@ mod tests {
 
     #[test]
     fn what_is_ahead_is_behind_pings_and_pongs() {
+        let ahead = |input: &[u8]| Ahead::of(input, &mut 0);
         let ping = frame(0x89, b"x");
-        assert_eq!(Ahead::of(&ping), Ahead::Nothing);
-        assert_eq!(Ahead::of(&[&ping[..], &frame(0x88, b"")].concat()), Ahead::Close);
-        assert_eq!(Ahead::of(&[&ping[..], &frame(0x81, b"x")].concat()), Ahead::Message);
+        assert_eq!(ahead(&ping), Ahead::Nothing);
+        assert_eq!(ahead(&[&ping[..], &frame(0x88, b"")].concat()), Ahead::Close);
+        assert_eq!(ahead(&[&ping[..], &frame(0x81, b"x")].concat()), Ahead::Message);
         // a reserved opcode
-        assert_eq!(Ahead::of(&frame(0x83, b"")), Ahead::Message);
-        assert_eq!(Ahead::of(b"\x81\x01x"), Ahead::Message, "not masked");
+        assert_eq!(ahead(&frame(0x83, b"")), Ahead::Message);
+        assert_eq!(ahead(b"\x81\x01x"), Ahead::Message, "not masked");
     }
 
     #[test]
     fn half_a_message_is_nothing() {
+        let ahead = |input: &[u8]| Ahead::of(input, &mut 0);
         let fragments = [frame(0x01, b"a"), frame(0x89, b"p"), frame(0x80, b"bc")].concat();
         for end in 0..fragments.len() {
-            assert_eq!(Ahead::of(&fragments[..end]), Ahead::Nothing, "{end} bytes");
+            assert_eq!(ahead(&fragments[..end]), Ahead::Nothing, "{end} bytes");
         }
-        assert_eq!(Ahead::of(&fragments), Ahead::Message);
-        assert_eq!(Ahead::of(b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x"), Ahead::Message);
-        assert_eq!(Ahead::of(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x"), Ahead::Nothing);
+        assert_eq!(ahead(&fragments), Ahead::Message);
+        // however the bytes come, each frame is looked at once
+        let mut at = 0;
+        for end in 0..fragments.len() {
+            assert_eq!(Ahead::of(&fragments[..end], &mut at), Ahead::Nothing, "{end} bytes");
+        }
+        assert_eq!(at, fragments.len() - frame(0x80, b"bc").len());
+        assert_eq!(Ahead::of(&fragments, &mut at), Ahead::Message);
+        assert_eq!(ahead(b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x"), Ahead::Message);
+        assert_eq!(ahead(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x"), Ahead::Nothing);
     }
 }
