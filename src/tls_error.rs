@@ -22,7 +22,7 @@ const MAX_NAMES: usize = 8;
 /// Year 10000, from which on `httpdate` panics.
 const END_OF_DATES: u64 = 253_402_300_800;
 
-/// Who is at the other end.
+/// The side at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// This side is the server.

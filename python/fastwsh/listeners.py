@@ -115,7 +115,7 @@ class Unix(NamedTuple):
         return f"unix:{self.path}"
 
     def open(self, backlog: int) -> Iterator[_Listener]:
-        """Yield the listening socket. It replaces one on which nobody listens any more."""
+        """Yield the listening socket. It replaces one on which no process listens any more."""
         _remove_stale(self.path)
         listener = UnixListener(self.path)
         try:

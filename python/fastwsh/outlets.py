@@ -19,7 +19,7 @@ __all__ = ["Outlet", "drain", "may_block", "of"]
 
 # Enough for minutes of a busy log, and little compared with what a server needs.
 _MAX_KEPT_BYTES: Final = 1 << 20
-# How long the process may wait at its end for text that nobody reads.
+# How long the process may wait at its end for a reader that does not read.
 _LAST_SECONDS: Final = 1.0
 
 _open: Final[dict[TextIO, "Outlet"]] = {}
@@ -150,7 +150,7 @@ class Outlet:
             has_failed = False
             try:
                 self._write_out(data, None)
-            except (OSError, ValueError) as error:  # nobody reads any more, or it is closed
+            except (OSError, ValueError) as error:  # the reader has gone, or it is closed
                 has_failed = True
                 if not self._has_failed and isinstance(error, OSError):
                     for tell in self._when_failed:

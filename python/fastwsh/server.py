@@ -54,7 +54,7 @@ __all__ = ["WebSocketServer", "load_handlers"]
 # and assumes the system's usual 8 MiB; later versions measure the stack.
 _STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
 
-# The time for the last log lines at the end; a log may go to a pipe that nobody reads.
+# The time for the last log lines at the end; a log may go to a pipe without a reader.
 _LOG_SECONDS: Final = 2.0
 
 _PLACES: Final = {HUB: "the hub", THREADS: "threads", LOOP: "the event loop"}

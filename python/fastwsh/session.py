@@ -101,7 +101,7 @@ def report(connection: _core.Connection, error: BaseException) -> None:
         _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
         return
     if groups.all_are(error, lambda leaf: isinstance(leaf, ConnectionTerminatedException)):
-        # the client left while the server spoke to it: nobody's mistake
+        # the client left while the server sent to it, which is no mistake of the handler
         _SERVER_LOGGER.debug("%s", error)
         return
     _note_failure(connection, error)

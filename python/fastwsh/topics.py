@@ -104,8 +104,8 @@ def publish(
 def subscribers(topic: str) -> int:
     """Return the number of connections that get what is published to a topic now.
 
-    A number, because whom a message reaches may change before the caller reads a longer answer; a
-    handler that must know names keeps its own list. Servers are chosen as by `publish`.
+    This is a number, because a list of subscribers might be out of date before the caller reads it;
+    a handler that must know names keeps its own list. Servers are chosen as by `publish`.
 
     Raises:
         TypeError: `topic` is no str.
@@ -117,8 +117,9 @@ def subscribers(topic: str) -> int:
 def on_gap(function: Callable[[str, int], object]) -> Callable[[], None]:
     """Have a function called when messages of another server have not arrived here.
 
-    That happens when the backplane was away, or could not keep up (`--backplane`). Nobody knows of
-    a message that is the last one of its publisher; the next one tells.
+    That happens when the backplane was away, or could not keep up (`--backplane`). A missing
+    message is noticed when the next one of its publisher arrives, so the loss of the last one is
+    not noticed.
 
     Args:
         function: Called with the topic and the number of messages, in a thread of its own for all

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::tls_files::TlsError;
 
-/// Who has to do something about an error.
+/// The side that can do something about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The caller: an argument cannot be used.
@@ -177,7 +177,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Who has to do something about it.
+    /// The side that can do something about it.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Url { .. }

@@ -40,7 +40,7 @@ pub enum Verification {
     /// By the CA certificates in this file, or without a file by those of the system, which
     /// `SSL_CERT_FILE` and `SSL_CERT_DIR` may replace.
     Authorities(Option<PathBuf>),
-    /// Not at all. Anybody between client and server can read and change everything.
+    /// Not at all: any machine between client and server can read and change everything.
     Off,
 }
 

@@ -77,7 +77,7 @@ pub enum PeerEnd {
     Open,
     /// There will be no further news of input, so the caller must read to the end.
     Ended,
-    /// The same, and not in an orderly way: nobody will read what is sent.
+    /// The same, after an error: the peer will not read what is sent.
     Broken,
 }
 

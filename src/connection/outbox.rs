@@ -79,7 +79,7 @@ pub enum Pushed {
     Queued {
         /// The number of older frames that were dropped.
         dropped: u64,
-        /// Whether nobody else is responsible for the queue.
+        /// Whether no other party is responsible for the queue yet.
         is_due: bool,
     },
     /// It was dropped, because the queue is full, and so were older ones; the number includes all.
@@ -93,7 +93,7 @@ pub enum Pushed {
 /// How far a delivery has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// Nothing is left to do for the caller: all is sent, or somebody else is responsible.
+    /// Nothing is left to do for the caller: all is sent, or another party is responsible.
     Done,
     /// The peer must read first.
     Blocked,

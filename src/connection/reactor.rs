@@ -225,7 +225,7 @@ impl Reactor {
         self.slot(token).is_none_or(Slot::has_ended)
     }
 
-    /// Whether the connection is known to be broken, so that nobody will read what is sent.
+    /// Whether the connection is known to be broken: the peer will not read what is sent.
     pub fn is_broken(&self, token: ReactorToken) -> bool {
         self.slot(token).is_none_or(|slot| slot.peer_end == PeerEnd::Broken)
     }

@@ -221,7 +221,7 @@ impl MessageReader {
             // skip the payload if only the frame is refused, not the whole message
             skip: verdict.is_err() && self.discard == discarding,
         });
-        // nor does anybody wait for the end of more than a message may have
+        // refuse at once a frame that is longer than a message may be: its end may never come
         let is_endless = self.rules.limits.check_frame(header.length).is_err();
         match verdict {
             Err(error) if is_endless || error.close_code() == CloseCode::TOO_BIG => Err(error),

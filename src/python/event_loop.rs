@@ -208,7 +208,8 @@ impl EventLoop {
     /// there were any.
     fn resume_woken(&self, py: Python<'_>, woken: &mut Vec<CallerId>) -> PyResult<bool> {
         let has_started = self.start_jobs(py);
-        // whoever is resumed may run the event loop in turn, which then resumes the rest of them
+        // a coroutine that is resumed may run the event loop itself, which then resumes the rest of
+        // them
         self.0.add_woken(woken);
         let Some(first) = self.0.next_woken() else { return Ok(has_started) };
         let mut outcome = Ok(true);

@@ -21,8 +21,8 @@ use crate::locks::{lock, try_lock};
 #[pyclass(frozen, subclass, module = "fastwsh._core")]
 pub(super) struct StreamOptions {
     attributes: Mutex<Attributes>,
-    /// Whether anybody has asked for a list of filters or set one, so that one may have filters. It
-    /// is read for each message, and saves the lock.
+    /// Whether a list of filters was read or set, so that it may have filters. It is read for each
+    /// message, and saves the lock.
     may_have_filters: AtomicBool,
 }
 

@@ -51,11 +51,11 @@ pub(super) fn end_with_peer(descriptor: i32, seconds: f64, folder: PathBuf) -> P
 
 /// Removes a folder that other processes may be about to use, or to remove.
 fn remove(folder: &Path) {
-    // nobody makes a file in it any more, and one process alone removes it
+    // under the new name no process makes a file in it, and only this one removes it
     let mut renamed = folder.as_os_str().to_owned();
     renamed.push("-removed");
     if fs::rename(folder, &renamed).is_ok() {
-        // what cannot be removed stays, since nobody is left who could be told
+        // what cannot be removed stays: the parent that could log it has ended
         let _ = fs::remove_dir_all(&renamed);
     }
 }

@@ -49,7 +49,7 @@ pub struct Config {
     pub cgi: CgiConfig,
     /// How much waits for slow subscribers of topics.
     pub topics: topics::QueueSettings,
-    /// Watches the connections with a handler, if somebody wants to look at them.
+    /// Watches the connections with a handler, with `--inspect`.
     pub inspector: Option<Arc<Inspector>>,
 }
 

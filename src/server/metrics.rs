@@ -1,8 +1,8 @@
 //! Metrics for the operator, in Prometheus' text format, on a port of their own.
 //!
-//! Sending and receiving only increment counters of their connection. When somebody asks, the
-//! server adds up the counters of all open connections, and the sums that ended connections have
-//! left in the registry.
+//! Sending and receiving only increment counters of their connection. For a request of the metrics,
+//! the server adds up the counters of all open connections, and the sums that ended connections
+//! have left in the registry.
 
 mod http;
 mod process;

@@ -36,7 +36,7 @@ class HandlerLoop:
         self.native = _core.EventLoop(loop, self._start)
         self._sessions: dict[asyncio.Task[None], Session] = {}
         self._thread_id: int | None = None
-        # Tasks that nobody waits for, which would be collected otherwise.
+        # Tasks that no other task awaits; without this reference they would be garbage-collected.
         self._begun: set[asyncio.Task[Any]] = set()
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:

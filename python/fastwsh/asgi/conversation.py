@@ -73,7 +73,7 @@ class Conversation:
             self._run(application, scope), name=f"ASGI {request.ws_resource}"
         )
         self._task.add_done_callback(self._wake)
-        # if the answer cannot be sent, nobody else would tell the application
+        # if the answer cannot be sent, no other code would tell the application
         session = asyncio.current_task()
         if session is not None and session.get_name().startswith(TASK_PREFIX):
             session.add_done_callback(lambda _: self._hang_up(common.STATUS_ABNORMAL_CLOSURE))

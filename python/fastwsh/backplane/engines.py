@@ -130,8 +130,8 @@ def has_password(url: str) -> bool:
 def without_password(url: str) -> str:
     """Return a URL for people, with `***` in the place of its secrets.
 
-    Also of one that is no URL, because nobody has escaped the signs of the password: what may be a
-    part of it is not shown.
+    This also works for a text that is no URL because the password is not escaped: what may be a
+    part of the password is not shown.
     """
     scheme, colon, rest = url.partition(":")
     if scheme == "unix":

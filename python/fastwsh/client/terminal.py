@@ -119,7 +119,7 @@ class Terminal:
 
         Raises:
             EOFError: There is no more.
-            KeyboardInterrupt: Somebody interrupted it.
+            KeyboardInterrupt: The user pressed Ctrl-C.
         """
         with self._lock:
             self._is_prompting = True

@@ -146,7 +146,7 @@ class Connection(QuicConnectionProtocol):
         stream_id = event.stream_id
         assert self._inside is not None  # noqa: S101 (there are streams)
         if stream_id in self._streams:
-            # trailers, which nobody asks for
+            # trailers, which no handler reads
             self._receive(stream_id, b"", ends=event.stream_ended)
             return
         self._next_stream = max(self._next_stream, stream_id + 4)

@@ -27,7 +27,7 @@ _LOGGER: Final = logging.getLogger("fastwsh.server")
 _IDLE_SECONDS: Final = 30.0
 
 # Handshakes that may be under way. Each costs some 100 KB until its time is over, and without
-# --http3-retry anybody can begin one in the name of others.
+# --http3-retry a client can begin one with the address of another.
 _MAX_HANDSHAKES: Final = 1000
 
 # Seconds for the last packets, and for the thread.

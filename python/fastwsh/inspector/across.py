@@ -69,7 +69,7 @@ class Across:
         self._loop = asyncio.get_running_loop()
 
     def detach(self) -> None:
-        """Ask nobody any more."""
+        """Ask no worker any more."""
         self._loop = None
 
     def settings(self, worker: int) -> tuple[int, int, int]:

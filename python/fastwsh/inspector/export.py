@@ -191,7 +191,7 @@ def test(inspection: _core.Inspection, number: int) -> dict[str, Any]:
         *[f"        {line}" for line in client or ["pass"]],
     ]
     if len(server) == 1:
-        # nobody said anything
+        # neither side has sent a message
         lines.insert(lines.index(server[0]) + 1, "    script.expect_close()")
     return {"text": "\n".join(lines) + "\n", "missing": missing, "name": f"test_{name}.py"}
 

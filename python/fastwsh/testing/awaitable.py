@@ -85,7 +85,7 @@ def _on_its_loop(method: _MethodT) -> _MethodT:
 
 
 def _note_exception(task: "asyncio.Task[Message]") -> None:
-    """Take note of a task's exception: nobody has to ask for it."""
+    """Retrieve a task's exception, so that asyncio does not report it as never retrieved."""
     if not task.cancelled():
         task.exception()
 

@@ -52,7 +52,7 @@ class ControlFrames:
 
     @property
     def are_hooked(self) -> bool:
-        """Whether nobody may answer pings in the stream's place."""
+        """Whether pings must be left to the stream, and not be answered in its place."""
         return self.pong_after != 0
 
     def note_ping(self, body: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Addresses that are kept while nobody listens on them, so that clients are refused there."""
+"""Addresses that are kept while no server listens on them, so that clients are refused there."""
 
 import contextlib
 import os

@@ -34,7 +34,7 @@ class TlsFiles:
         return str(self.authority or self.certificate)
 
     def client_context(self) -> ssl.SSLContext:
-        """Make a context for clients that trusts this server, and nobody else."""
+        """Make a context for clients that trusts this server, and no other."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(self.ca_file)
         return context

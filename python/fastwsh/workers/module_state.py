@@ -19,7 +19,7 @@ _KEEPING: Final = frozenset(
 )
 # What of a connection stands for it.
 _PARTS: Final = frozenset({"connection", "ws_stream"})
-# Parameters with these names are connections, whoever calls the function.
+# Parameters with these names are taken for connections.
 _NAMES: Final = frozenset({"request", "ws_stream", "websocket"})
 # The functions of a handler whose first parameter is the request.
 _HANDLERS: Final = frozenset(

@@ -50,7 +50,7 @@ class Owner(Protocol):
         """Note that the process of a worker has ended."""
 
     def give_up(self, worker: "Worker") -> None:
-        """Let nobody wait for a worker that ends again and again."""
+        """Let no request wait for a worker that ends again and again."""
 
     def fail(self, status: int, sentence: str) -> None:
         """Note that a worker cannot start, when no server has been up yet."""

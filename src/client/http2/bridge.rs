@@ -194,7 +194,7 @@ async fn to_program(mut stream: RecvStream, mut writer: OwnedWriteHalf) -> bool 
             }
             Some(Err(_)) => return false,
             None => {
-                // if the program has ended, nobody needs the end
+                // if this fails, the program has ended, and needs no end of the stream
                 let _ = writer.shutdown().await;
                 return true;
             }

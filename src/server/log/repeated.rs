@@ -17,8 +17,8 @@ pub(in crate::server) struct Repeated(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    told: Option<Instant>,
-    untold: u64,
+    logged: Option<Instant>,
+    skipped: u64,
     /// There was a line about the event, and none since about its end.
     is_open: bool,
 }
@@ -29,13 +29,13 @@ impl Repeated {
     pub(in crate::server) fn happened(&self) -> Option<u64> {
         let now = Instant::now();
         let mut state = lock(&self.0);
-        if state.told.is_some_and(|told| now.duration_since(told) < PAUSE) {
-            state.untold += 1;
+        if state.logged.is_some_and(|logged| now.duration_since(logged) < PAUSE) {
+            state.skipped += 1;
             return None;
         }
-        state.told = Some(now);
+        state.logged = Some(now);
         state.is_open = true;
-        Some(std::mem::take(&mut state.untold))
+        Some(std::mem::take(&mut state.skipped))
     }
 
     /// Notes that the event no longer happens. Returns whether there was a line about it. If it
@@ -65,14 +65,14 @@ mod tests {
         assert_eq!(repeated.happened(), Some(0));
         assert_eq!(repeated.happened(), None);
         assert_eq!(repeated.happened(), None);
-        lock(&repeated.0).told = Instant::now().checked_sub(PAUSE);
+        lock(&repeated.0).logged = Instant::now().checked_sub(PAUSE);
         assert_eq!(repeated.happened(), Some(2));
         assert!(repeated.ended());
         assert!(!repeated.ended());
     }
 
     #[test]
-    fn what_comes_and_goes_is_told_no_more_often() {
+    fn what_comes_and_goes_is_logged_no_more_often() {
         let repeated = Repeated::default();
         assert_eq!(repeated.happened(), Some(0));
         assert!(repeated.ended());
@@ -80,7 +80,7 @@ mod tests {
             assert_eq!(repeated.happened(), None);
             assert!(!repeated.ended());
         }
-        lock(&repeated.0).told = Instant::now().checked_sub(PAUSE);
+        lock(&repeated.0).logged = Instant::now().checked_sub(PAUSE);
         assert_eq!(repeated.happened(), Some(5));
         assert!(repeated.ended());
     }

@@ -210,8 +210,8 @@ mod tests {
     #[test]
     fn reports_a_long_slice_once_and_an_idle_thread_never() {
         let slices = Arc::new(Slices::default());
-        let (barks, heard) = mpsc::channel();
-        Watchdog::start(slices.clone(), move |taken| barks.send(taken).expect("a listener"))
+        let (stalls, heard) = mpsc::channel();
+        Watchdog::start(slices.clone(), move |taken| stalls.send(taken).expect("a listener"))
             .expect("a thread");
         slices.resume();
         let taken = heard.recv_timeout(Duration::from_secs(30)).expect("a on_stall");

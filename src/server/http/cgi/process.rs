@@ -71,7 +71,7 @@ pub(super) struct CgiJob {
     pub(super) timeout: Option<Duration>,
     /// The request's body.
     pub(super) body: Option<RequestBody>,
-    /// Whether anybody needs the body of the response.
+    /// Whether the body of the response is sent to the client.
     pub(super) body_wanted: bool,
     /// The program's name for log lines.
     pub(super) name: String,

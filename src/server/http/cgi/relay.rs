@@ -60,7 +60,7 @@ pub(super) type Answer = Result<ScriptHead, BadOutput>;
 pub(super) enum OutputEnd {
     /// All of it was passed on.
     Complete,
-    /// Nobody needs the rest.
+    /// The client has gone, or the body is not wanted.
     Unwanted,
     /// The output was too long.
     TooLong,
@@ -154,7 +154,7 @@ impl Relay {
         }
     }
 
-    /// Reads more output. Returns 0 at the end, and `None` if nobody waits for it any more.
+    /// Reads more output. Returns 0 at the end, and `None` if the client has gone.
     async fn read(&mut self, output: &mut Vec<u8>) -> Option<usize> {
         output.reserve(PIECE);
         // the program may finish its work although its body is not needed, as for HEAD and
