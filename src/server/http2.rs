@@ -22,8 +22,8 @@ mod head;
 mod incoming;
 mod page;
 mod piece;
-mod replayed;
 mod stream;
+mod wire;
 
 use std::sync::Arc;
 

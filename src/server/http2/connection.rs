@@ -20,8 +20,8 @@ use tokio::{
 use super::{
     driver::Driver,
     piece::Piece,
-    replayed::{Reading, Replayed},
     stream::{self, Ended, StreamContext},
+    wire::Wire,
 };
 use crate::server::{
     admission::client_address::ClientAddress,
@@ -110,9 +110,8 @@ async fn serve_streams(
     stop: watch::Receiver<bool>,
 ) {
     let _counted = common.state.registry.count_http(common.version);
-    let reading = Arc::<Reading>::default();
-    let replayed = Replayed::new(first, stream, reading.clone());
-    let handshake = builder(limits).handshake::<_, Piece>(replayed);
+    let (wire, stream) = Wire::new(first, stream);
+    let handshake = builder(limits).handshake::<_, Piece>(stream);
     let opened = match limits.head_time {
         Some(limit) => timeout(limit, handshake).await.ok(),
         None => Some(handshake.await),
@@ -122,7 +121,7 @@ async fn serve_streams(
         Some(Err(error)) => return log_fault(&error, &common),
         None => return,
     };
-    let driver = Arc::new(Driver::new(connection, reading, common.state.flusher.clone()));
+    let driver = Arc::new(Driver::new(connection, wire, common.state.flusher.clone()));
     let _open = Open(driver.clone());
     run(&driver, &Arc::new(common), limits, stop).await;
 }

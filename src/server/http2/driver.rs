@@ -26,7 +26,7 @@ use http::Request;
 use super::{
     byte_stream::Http2ByteStream,
     piece::Piece,
-    replayed::{Reading, Replayed},
+    wire::{Wire, WireStream},
 };
 use crate::{
     connection::{
@@ -52,8 +52,8 @@ thread_local! {
 /// A connection that several threads drive.
 pub(super) struct Driver {
     /// `None` after the end.
-    connection: Mutex<Option<Connection<Replayed, Piece>>>,
-    reading: Arc<Reading>,
+    connection: Mutex<Option<Connection<WireStream, Piece>>>,
+    wire: Arc<Wire>,
     /// The connection's task.
     task: Mutex<Option<Waker>>,
     /// Something was handed over that nobody has written yet.
@@ -92,13 +92,14 @@ impl Drop for Polling {
 
 impl Driver {
     pub(super) fn new(
-        connection: Connection<Replayed, Piece>,
-        reading: Arc<Reading>,
+        connection: Connection<WireStream, Piece>,
+        wire: Arc<Wire>,
         flusher: Arc<Flusher>,
     ) -> Self {
+        wire.gather();
         Self {
             connection: Mutex::new(Some(connection)),
-            reading,
+            wire,
             task: Mutex::default(),
             is_pending: AtomicBool::new(false),
             has_joined: AtomicBool::new(false),
@@ -121,7 +122,10 @@ impl Driver {
         self.is_pending.store(false, Ordering::SeqCst);
         let Some(connection) = &mut *guard else { return Poll::Ready(None) };
         let polling = Polling::begin(self);
-        let polled = connection.poll_accept(&mut Context::from_waker(&self.waker()));
+        let waker = self.waker();
+        let mut handed = Context::from_waker(&waker);
+        let polled = connection.poll_accept(&mut handed);
+        self.wire.write_out(&mut handed);
         drop(polling);
         drop(guard);
         self.notify_streams();
@@ -135,7 +139,7 @@ impl Driver {
     /// Does something else with the connection, for its task.
     pub(super) fn with<T>(
         &self,
-        work: impl FnOnce(&mut Connection<Replayed, Piece>) -> T,
+        work: impl FnOnce(&mut Connection<WireStream, Piece>) -> T,
     ) -> Option<T> {
         let _polling = Polling::begin(self);
         let done = lock(&self.connection).as_mut().map(work);
@@ -182,16 +186,19 @@ impl Driver {
             let Some(mut guard) = try_lock(&self.connection) else { return };
             self.is_pending.store(false, Ordering::SeqCst);
             let Some(connection) = &mut *guard else { return };
-            if !self.reading.is_drained() {
+            if !self.wire.is_drained() {
                 // polling might find frames that were read already, which are for the task
                 drop(guard);
                 return self.wake_task();
             }
-            self.reading.pause(true);
+            self.wire.pause(true);
             let polling = Polling::begin(self);
-            let polled = connection.poll_closed(&mut Context::from_waker(&self.waker()));
+            let waker = self.waker();
+            let mut context = Context::from_waker(&waker);
+            let polled = connection.poll_closed(&mut context);
+            self.wire.write_out(&mut context);
             drop(polling);
-            self.reading.pause(false);
+            self.wire.pause(false);
             drop(guard);
             self.notify_streams();
             if polled.is_ready() {
