@@ -9,7 +9,7 @@ import pytest
 
 from conftest import ALL_WAYS, BOTH_WAYS, StartServer, WriteHandler
 from fastwsh.pywebsocket import stream
-from wire import BINARY, CLOSE, TEXT, Frame
+from wire import BINARY, CLOSE, PING, TEXT, Frame
 
 HANDLER = """
 import collections, re
@@ -195,3 +195,59 @@ def test_a_status_that_is_no_refusal_is_a_403(
         client.send_request("/h")
         assert client.read_response().status == 403
     server.log.wait_for("has a status that cannot be sent")
+
+
+class TestArrays:
+    """Bodies whose items are no bytes: the length of a frame is that of the memory."""
+
+    pytestmark = ALL_WAYS
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "array.array('i', [1, 2])",
+            "memoryview(array.array('i', [1, 2]))",
+            "memoryview(array.array('i', [1, 9, 2, 9]))[::2]",
+            "(ctypes.c_int * 2)(1, 2)",
+            "memoryview(b'\\1\\0\\0\\0\\2\\0\\0\\0').cast('B', (2, 4))",
+        ],
+    )
+    def test_whose_items_are_larger(self, opened, body: str):
+        with opened(
+            f"import array, ctypes; body = {body}\n"
+            "    request.ws_stream.send_message(body, True, True); "
+            "request.ws_stream.send_ping(body, True)"
+        ) as client:
+            assert client.read_frame() == Frame(BINARY, b"\1\0\0\0\2\0\0\0")
+            assert client.read_frame() == Frame(PING, b"\1\0\0\0\2\0\0\0")
+            assert client.read_frame().close_code == 1000
+
+    @pytest.mark.parametrize("call", ["send_ping(body, True)", "send_message(body, True, True)"])
+    def test_of_addresses_are_refused(self, opened, call: str):
+        with opened(
+            "import ctypes; body = (ctypes.py_object * 1)(None)\n    try:\n"
+            f"        request.ws_stream.{call}\n"
+            "    except TypeError as error:\n"
+            "        request.ws_stream.send_message(str(error))"
+        ) as client:
+            assert b"a bytes-like object is required" in client.read_frame().payload
+
+    def test_that_are_too_long(self, opened):
+        with opened(
+            "import array; body = array.array('i', range(40))\n    try:\n"
+            "        request.ws_stream.send_ping(body, True)\n"
+            "    except Exception as error:\n"
+            "        request.ws_stream.send_message(str(error))"
+        ) as client:
+            assert b"125 bytes or less" in client.read_frame().payload
+
+
+@ALL_WAYS
+def test_whether_a_message_ends_is_asked_while_its_frame_is_built(opened):
+    with opened(
+        "\n    class Odd:\n        def __bool__(self): raise ValueError('ambiguous')\n    try:\n"
+        "        request.ws_stream.send_message('x', Odd())\n"
+        "    except Exception as error:\n"
+        "        request.ws_stream.send_message(f'{type(error).__name__}: {error}')"
+    ) as client:
+        assert client.read_frame() == Frame(TEXT, b"BadOperationException: ambiguous")

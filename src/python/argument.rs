@@ -129,6 +129,11 @@ pub(super) fn memory_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
         return Ok(bytes.clone());
     }
     let memory = PyMemoryView::from(object).map_err(|_| not_bytes_like(object))?;
+    // the addresses of objects are nobody's business
+    let format = memory.getattr(intern!(object.py(), "format"))?;
+    if format.contains(intern!(object.py(), "O"))? {
+        return Err(not_bytes_like(object));
+    }
     let bytes = memory.call_method0(intern!(object.py(), "tobytes"))?;
     bytes.cast_into::<PyBytes>().map_err(Into::into)
 }

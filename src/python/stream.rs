@@ -36,7 +36,7 @@ use pyo3::{
 };
 
 pub(super) use self::{
-    arguments::{CloseArgument, ReasonArgument},
+    arguments::{CloseArgument, EndArgument, ReasonArgument},
     send_queue::Unsent,
 };
 use self::{assembly::Assembly, link::Link, python_input::PythonInputSlot, send_queue::SendQueue};
@@ -189,9 +189,14 @@ impl Stream {
         Ok((opcode != NO_OPCODE).then_some(opcode))
     }
 
-    #[pyo3(signature = (message, end=Truth(true), binary=Truth(false)))]
+    #[pyo3(signature = (message, end=EndArgument(true), binary=Truth(false)))]
     #[pyo3(text_signature = "(self, message, end=True, binary=False)")]
-    fn send_message(&self, message: &Bound<'_, PyAny>, end: Truth, binary: Truth) -> PyResult<()> {
+    fn send_message(
+        &self,
+        message: &Bound<'_, PyAny>,
+        end: EndArgument,
+        binary: Truth,
+    ) -> PyResult<()> {
         let inner = self.inner()?;
         let sent =
             inner.send_message(message, end.0, binary.0, None, &*waiting::current_scheduler());

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::python::{
     argument::{refuse_unless_bytes_like, Truth},
-    stream::{CloseArgument, ReasonArgument, Stream, Unsent},
+    stream::{CloseArgument, EndArgument, ReasonArgument, Stream, Unsent},
 };
 
 /// An awaitable stream over a blocking one.
@@ -31,12 +31,12 @@ impl AsyncStream {
         self.operation(py, Work::Receive(self.blocking.clone_ref(py)))
     }
 
-    #[pyo3(signature = (message, end=Truth(true), binary=None))]
+    #[pyo3(signature = (message, end=EndArgument(true), binary=None))]
     #[pyo3(text_signature = "(self, message, end=True, binary=None)")]
     fn send_message(
         &self,
         message: &Bound<'_, PyAny>,
-        end: Truth,
+        end: EndArgument,
         binary: Option<Truth>,
     ) -> PyResult<Py<Operation>> {
         let is_text = message.is_instance_of::<PyString>();

@@ -1,8 +1,21 @@
-//! The arguments of `close_connection`.
+//! The arguments of `send_message` and `close_connection`.
 
 use pyo3::{intern, prelude::*};
 
+use super::send::bad_operation;
 use crate::python::argument::Number;
+
+/// Whether a frame ends its message, by any object's truth. pywebsocket asks for it while it builds
+/// the frame.
+pub(in crate::python) struct EndArgument(pub(in crate::python) bool);
+
+impl<'py> FromPyObject<'_, 'py> for EndArgument {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        object.is_truthy().map(Self).map_err(|error| bad_operation(object.py(), error))
+    }
+}
 
 /// A close code, which may be `None` explicitly.
 pub(in crate::python) struct CloseArgument(pub(in crate::python) Option<Number>);

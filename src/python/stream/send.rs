@@ -178,8 +178,14 @@ impl Inner {
         let length = body.len()?;
         if self.leaves_control_frames(py)? {
             let header = control(opcode, length, self.masking_key()?);
-            let header = header.map_err(|error| send_error(py, &error))?;
+            let mut header = header.map_err(|error| send_error(py, &error))?;
             let body = bytes_of(body)?;
+            let size = body.as_bytes().len();
+            if size != length {
+                // an array of larger items than bytes
+                let larger = control(opcode, size, header.masking_key);
+                header = larger.map_err(|error| send_error(py, &error))?;
+            }
             return send(ControlFrame { header, body: &body, filtered: false });
         }
         // the filters may change the length, so it is checked after them
@@ -365,7 +371,7 @@ pub(super) fn encoded<'py>(
 }
 
 /// Like pywebsocket, turns a `ValueError` in building a frame into a `BadOperationException`.
-fn bad_operation(py: Python<'_>, error: PyErr) -> PyErr {
+pub(super) fn bad_operation(py: Python<'_>, error: PyErr) -> PyErr {
     if error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyUnicodeEncodeError>(py)
     {
         return Kind::BadOperation.with(py, error.into_value(py));
