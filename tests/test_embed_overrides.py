@@ -15,6 +15,7 @@ import pytest
 from embed_support import ASYNC_ECHO, ECHO, FAILING, Rooms, assert_echoes, folder, parse, serving
 from fastwsh.config import ConfigError
 from fastwsh.pywebsocket import dispatch
+from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.server import WebSocketServer
 from wire import DEADLINE_SECONDS, Client
 
@@ -352,3 +353,34 @@ def test_dispatcher_that_is_put_in_place_is_reloaded(folder: Path):
         assert status_of(port, "/late") == 404
         (other / "late_wsh.py").write_text(ECHO)
         wait_until(lambda: status_of(port, "/late") == 101)
+
+
+@pytest.mark.parametrize(
+    "name", ["do_GET", "do_POST", "parse_request", "log_message", "translate_path", "timeout"]
+)
+def test_request_handler_that_is_changed_ends_the_start(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def change() -> None:
+        monkeypatch.setattr(WebSocketRequestHandler, name, lambda *_: None, raising=False)
+
+    with serving(WebSocketServer(parse(folder))) as port:
+        assert_echoes(port)
+        change()
+        wait_until(lambda: f"{name} of WebSocketRequestHandler has been replaced" in caplog.text)
+    with pytest.raises(ConfigError, match=f"{name} of WebSocketRequestHandler has been replaced"):
+        WebSocketServer(parse(folder))
+
+
+def test_credential_that_is_set_while_serving_counts(folder: Path):
+    server = WebSocketServer(parse(folder))
+    given = server.websocket_server_options
+    with serving(server) as port:
+        assert status_of(port, "/echo") == 101
+        given.use_basic_auth = True
+        given.basic_auth_credential = "Basic dGVzdDp0ZXN0"
+        wait_until(lambda: status_of(port, "/echo") == 401)
+        with Client(port) as client:
+            client.handshake("/echo", [("Authorization", "Basic dGVzdDp0ZXN0")])
+        given.use_basic_auth = False
+        wait_until(lambda: status_of(port, "/echo") == 101)

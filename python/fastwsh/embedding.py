@@ -7,7 +7,9 @@ that overrides one of them relies on it, and must get an error.
 import logging
 import os
 import socket
+import sys
 import types
+from collections.abc import Iterator
 from typing import Any, Final
 
 from fastwsh.config import ConfigError
@@ -18,6 +20,7 @@ __all__ = [
     "RequestHandlerClass",
     "admits",
     "calls_itself",
+    "credential",
     "decides_itself",
     "is_overridden",
     "refuse_overridden",
@@ -118,9 +121,8 @@ def admits_http3(server: Any, inner: socket.socket, client_address: Any) -> bool
 
 def refuse_overridden(server: Any) -> None:
     """Raise ConfigError for an overridden method or class that would never be used."""
-    for name in _NAMES:
-        if is_overridden(server, name):
-            raise ConfigError(_never_called(server, name))
+    for _, sentence in _never_called(server):
+        raise ConfigError(sentence)
     if not _has_our_request_handler(server):
         raise ConfigError(
             f"RequestHandlerClass is {server.RequestHandlerClass.__name__}, which the server does "
@@ -145,14 +147,36 @@ def warn_of_overridden(server: Any, told: set[str]) -> None:
         server: The server.
         told: What was logged before; gets what is logged now.
     """
-    for name in _NAMES:
-        if name not in told and is_overridden(server, name):
+    for name, sentence in _never_called(server):
+        if name not in told:
             told.add(name)
-            _LOGGER.warning("%s", _never_called(server, name))
+            _LOGGER.warning("%s", sentence)
 
 
-def _never_called(server: Any, name: str) -> str:
-    return (
-        f"{type(server).__name__} overrides {name}, which the server does not call; "
-        "override verify_request, handle_error or the dispatcher instead"
-    )
+def _never_called(server: Any) -> Iterator[tuple[str, str]]:
+    """Give the name of everything that a program has replaced in vain, and a sentence about it."""
+    instead = "override verify_request, handle_error or the dispatcher instead"
+    for name in _NAMES:
+        if is_overridden(server, name):
+            kind = type(server).__name__
+            yield name, f"{kind} overrides {name}, which the server does not call; {instead}"
+    module: Any = sys.modules.get("fastwsh.pywebsocket.request_handler")
+    original = getattr(module, "_ORIGINAL", {})
+    # not of a module that another thread is importing
+    changed = dict(vars(module.WebSocketRequestHandler)) if original else {}
+    for name, value in changed.items():
+        if original.get(name) is not value and (name == "__init__" or name[:2] != "__"):
+            sentence = (
+                f"{name} of WebSocketRequestHandler has been replaced, which the server does not "
+                f"use; {instead}, or serve the class with a server of the standard library's "
+                "socketserver"
+            )
+            yield f"WebSocketRequestHandler.{name}", sentence
+
+
+def credential(options: Any) -> str | None:
+    """Return what the header Authorization must be, or None if anybody may connect."""
+    if not getattr(options, "use_basic_auth", False):
+        return None
+    required: str = options.basic_auth_credential
+    return required

@@ -4,6 +4,7 @@ Owns what the native half is told of the handlers, and the event loop, which the
 needs it starts. `concurrency.executor` decides where a handler runs.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -97,6 +98,8 @@ class HandlerConcurrency:
         """Check what an embedding program has replaced: on an object, or on a class."""
         self._know_dispatcher(core)
         core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
+        with contextlib.suppress(AttributeError):  # the program is about to set the credential
+            core.set_credential(embedding.credential(self.websocket_server_options))
         embedding.warn_of_overridden(self, self._told_of)
         dispatcher = self.websocket_server_options.dispatcher
         overrides = embedding.decides_itself(dispatcher), embedding.calls_itself(dispatcher)

@@ -372,8 +372,7 @@ class WebSocketServer(
             _LOGGER.debug("Handler of %s runs in %s: %s", path, _PLACES[where], reason)
         if self.access_log is not None:
             core.report_refusals()
-        if getattr(options, "use_basic_auth", False):
-            core.set_credential(options.basic_auth_credential)
+        core.set_credential(embedding.credential(options))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; an own `verify_request` is called from the next connection on."""

@@ -9,7 +9,7 @@ import http.client
 import http.server
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastwsh.pywebsocket import common, dispatch, handshake, http_header_util, memorizingfile, util
 from fastwsh.pywebsocket._signatures import hide_annotations
@@ -217,3 +217,6 @@ class WebSocketRequestHandler(_HTTPRequestHandler):  # type: ignore[misc]
 
 
 hide_annotations(globals())
+
+# to find out what a program has replaced
+_ORIGINAL: Final = dict(vars(WebSocketRequestHandler))

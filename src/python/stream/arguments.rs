@@ -7,6 +7,7 @@ use crate::python::argument::Number;
 
 /// Whether a frame ends its message, by any object's truth. pywebsocket asks for it while it builds
 /// the frame.
+#[derive(Clone, Copy)]
 pub(in crate::python) struct EndArgument(pub(in crate::python) bool);
 
 impl<'py> FromPyObject<'_, 'py> for EndArgument {
