@@ -351,3 +351,16 @@ def test_headers_too_large_for_a_program(programs: Programs):
     programs.add("cgi-bin/hello", TEXT)
     headers = tuple(f"X-{number}: {'v' * 60_000}" for number in range(60))
     assert fetch(programs.serve(), "/cgi-bin/hello", headers=headers).status == 431
+
+
+@pytest.mark.parametrize("header", ["", "Status: 404 Gone\\n"])
+def test_program_that_writes_less_than_it_announces(programs: Programs, header: str):
+    """What it has written arrives; the client finds out that something is missing."""
+    script = f"printf 'Content-Type: text/plain\\n{header}Content-Length: 5\\n\\nabc'"
+    programs.add("cgi-bin/short", script)
+    server = programs.serve()
+    for _ in range(20):
+        with server.connect() as client:
+            client.send(request_head("/cgi-bin/short"))
+            assert client.read_response().status in {200, 404}
+            assert client.read_to_end() == b"abc"

@@ -31,13 +31,15 @@ def test_keys_logs_and_configuration_are_not_served(
     (tmp_path / "plain.txt").write_text("x", encoding="ascii")
     (tmp_path / "link.txt").symlink_to("key.pem")
     (tmp_path / "hard.txt").hardlink_to(tmp_path / "key.pem")
-    (tmp_path / "own.log.1").write_text("old", encoding="ascii")
+    rotated = [f"own.log.{number}" for number in range(1, 9)]
+    for name in rotated:
+        (tmp_path / name).write_text("old", encoding="ascii")
     options = ["--config", "fastwsh.ini", "-m", "map.txt", "--access-log", "own.log"]
     # without --tls the files are named all the same
     server = start_server(*tls, *options)
     server.log.wait_for("WARNING.*Not served.*key.pem.*fastwsh.ini")
     names = ["key.pem", "cert.pem", "link.txt", "hard.txt", "fastwsh.ini", "map.txt"]
-    names += ["own.log", "own.log.1", "./key.pem", "%6bey.pem", "x/../key.pem"]
+    names += ["own.log", *rotated, "./key.pem", "%6bey.pem", "x/../key.pem"]
     for name in names:
         assert fetch(server, f"/{name}").status in {400, 404}, name
         assert fetch(server, f"/{name}", method="HEAD").status in {400, 404}, name

@@ -78,7 +78,11 @@ def read_arguments(path: str, parser: argparse.ArgumentParser) -> tuple[list[str
             f"the configuration file {path!r} has no section [{_SECTION}]; "
             "put the options under that heading"
         ) from error
-    except (configparser.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"cannot understand the configuration file {path!r} ({error}); save it as UTF-8"
+        ) from error
+    except configparser.Error as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"cannot understand the configuration file {path!r} ({reason}); "

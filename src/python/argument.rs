@@ -7,7 +7,7 @@ use pyo3::{
     exceptions::PyTypeError,
     intern,
     prelude::*,
-    types::{PyBytes, PyInt, PyMemoryView},
+    types::{PyBytes, PyInt, PyMemoryView, PyString},
     PyTraverseError, PyVisit,
 };
 
@@ -118,6 +118,10 @@ pub(super) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, P
         return Ok(bytes.clone());
     }
     object.len()?;
+    // text of numpy has a buffer
+    if object.is_instance_of::<PyString>() {
+        return Err(not_bytes_like(object));
+    }
     memory_of(object)
 }
 

@@ -33,16 +33,20 @@ impl Private {
 
     /// The server's own files at this moment, since logs are rotated and keys are renewed. Blocks.
     pub(super) fn own_files(&self) -> HashSet<FileId> {
-        let versions = |path: &PathBuf| {
-            let rotated = (1..=ROTATED).map(|number| {
+        let mut files = HashSet::new();
+        for path in &self.own {
+            files.extend(fs::metadata(path).ok().map(|file| FileId::of(&file)));
+            for number in 1.. {
                 let mut name = path.as_os_str().to_owned();
                 name.push(format!(".{number}"));
-                PathBuf::from(name)
-            });
-            std::iter::once(path.clone()).chain(rotated).collect::<Vec<_>>()
-        };
-        let files = self.own.iter().flat_map(versions);
-        files.filter_map(|path| fs::metadata(path).ok()).map(|file| FileId::of(&file)).collect()
+                match fs::metadata(PathBuf::from(name)) {
+                    Ok(file) => drop(files.insert(FileId::of(&file))),
+                    Err(_) if number < ROTATED => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        files
     }
 
     /// Whether a name in a path belongs to a dot file, which is not served.
@@ -58,7 +62,8 @@ impl Private {
     }
 }
 
-/// Older versions of a log file, by pywebsocket's number of them (`--log-file` keeps five).
+/// Older versions of a log file of which some may be missing, by pywebsocket's number of them
+/// (`--log-file` keeps five unless told otherwise).
 const ROTATED: u32 = 5;
 
 #[cfg(test)]

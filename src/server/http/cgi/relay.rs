@@ -32,6 +32,7 @@ const PIECE: usize = 16 * 1024;
 pub(super) struct Output {
     receiver: mpsc::Receiver<Bytes>,
     complete: Arc<AtomicBool>,
+    has_paused: bool,
     _busy: Busy,
 }
 
@@ -45,6 +46,12 @@ impl Body for Output {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         Poll::Ready(match ready!(self.receiver.poll_recv(context)) {
             Some(piece) => Some(Ok(Frame::data(piece))),
+            // hyper sends what it has, which a program that wrote less than it announced loses
+            // otherwise, together with its header
+            None if !std::mem::replace(&mut self.has_paused, true) => {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             None if self.complete.load(Ordering::Acquire) => None,
             // fail, so that the client does not take a part for the whole body
             None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
@@ -88,7 +95,8 @@ impl Relay {
         let (sender, receiver) = mpsc::channel(2);
         let (answer, answered) = oneshot::channel();
         let complete = Arc::new(AtomicBool::new(false));
-        let output = Output { receiver, complete: complete.clone(), _busy: busy };
+        let output =
+            Output { receiver, complete: complete.clone(), has_paused: false, _busy: busy };
         let answer = Some(answer);
         (Self { stdout, sender: Some(sender), answer, complete, body_wanted }, answered, output)
     }
