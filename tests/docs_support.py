@@ -206,7 +206,7 @@ class Story:
             check=False,
             cwd=self._folder,
             env=clean_environment(PATH=path, PYTEST_ADDOPTS=_PYTEST_OPTIONS),
-            timeout=2 * DEADLINE_SECONDS,
+            timeout=10 * DEADLINE_SECONDS,
         )
         if done.returncode == _NOT_FOUND and os.environ.get("CI") != "true":
             pytest.skip(done.stdout)

@@ -111,7 +111,7 @@ class TestBlockingNames:
         server = serve(echo=coroutine(lines, "import threading"))
         with server.connect() as client:
             client.handshake("/echo")
-            for number in range(100):
+            for number in range(20):
                 message = Frame(TEXT, b"%d" % number)
                 client.send_frame(TEXT, message.payload)
                 while client.read_frame() != message:

@@ -119,7 +119,6 @@ def test_floods_that_nobody_reads_the_answers_of_take_no_memory(server: Server) 
 
 
 # thousands of connections take their time beside load
-@pytest.mark.timeout(300)
 def test_many_short_connections_leave_nothing(server: Server) -> None:
     with nothing_stays(server):
         for number in range(SHORT_CONNECTIONS):

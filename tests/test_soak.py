@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import pytest
-
 from conftest import ALL_WAYS
 from soak import SCENARIOS, fill, soak
 
 
 @ALL_WAYS
-@pytest.mark.timeout(120)
 def test_a_server_under_mixed_load_serves_everybody_and_ends_well(
     tmp_path: Path, concurrency: str
 ) -> None:

@@ -49,17 +49,17 @@ import json
 from urllib.parse import unquote
 from fastwsh import topics
 
+kept = []
+
 def web_socket_do_extra_handshake(request):
+    kept.append(request)
     query = unquote(request.ws_resource.partition("?")[2])
     if query:
         topics.subscribe(request, query)
         topics.subscribe(request, "left")
         topics.unsubscribe(request, "left")
 
-kept = []
-
 def web_socket_transfer_data(request):
-    kept.append(request)
     while True:
         text = request.ws_stream.receive_message()
         if text is None:
@@ -520,10 +520,13 @@ def test_an_embedder_uses_the_topics_of_one_server(handler_root: Path, write_han
             while not kept and time.monotonic() < deadline:
                 time.sleep(0.01)
             server.subscribe(kept[0], "a")
-            with pytest.raises(ValueError, match="another server"):
-                other.subscribe(kept[0], "a")
-            with pytest.raises(ValueError, match="another server"):
-                other.unsubscribe(kept[0], "a")
+            idle = WebSocketServer(server.websocket_server_options)
+            for stranger in (other, idle):
+                with pytest.raises(ValueError, match="another server"):
+                    stranger.subscribe(kept[0], "a")
+                with pytest.raises(ValueError, match="another server"):
+                    stranger.unsubscribe(kept[0], "a")
+            idle.server_close()
             assert (server.subscribers("a"), other.subscribers("a")) == (1, 0)
             assert (other.publish("a", "x"), server.publish("a", b"y")) == (0, 1)
             assert client.read_frame() == Frame(BINARY, b"y")

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from fastwsh import _core, topics
-from fastwsh._core import Server, Topics
+from fastwsh._core import Connection, Server, Topics
 
 if TYPE_CHECKING:
     from fastwsh.backplane.link import Link
@@ -33,8 +33,7 @@ class ServerTopics:
             ValueError: Also if the connection is one of another server.
         """
         connection = topics.connection_of(request)
-        own = self._own_topics() or Topics.of(connection)
-        own.subscribe(connection, topic, topics.stream_of(request))
+        self._topics_for(connection).subscribe(connection, topic, topics.stream_of(request))
 
     def unsubscribe(self, request: Any, topic: str) -> None:
         """End a subscription, as `topics.unsubscribe`.
@@ -43,8 +42,7 @@ class ServerTopics:
             ValueError: Also if the connection is one of another server.
         """
         connection = topics.connection_of(request)
-        own = self._own_topics() or Topics.of(connection)
-        own.unsubscribe(connection, topic)
+        self._topics_for(connection).unsubscribe(connection, topic)
 
     def publish(
         self,
@@ -94,6 +92,13 @@ class ServerTopics:
             self._left_topics = self._core.topics
             topics.leave_behind(self._core)
         self._link = None
+
+    def _topics_for(self, connection: Connection) -> Topics:
+        known = Topics.of(connection)
+        # a server that does not run has no topics that could tell
+        if connection.server is not self:
+            raise ValueError("the request belongs to a connection of another server")
+        return self._own_topics() or known
 
     def _own_topics(self) -> Topics | None:
         return self._left_topics if self._core is None else self._core.topics

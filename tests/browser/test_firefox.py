@@ -102,7 +102,6 @@ def firefox(tmp_path: Path) -> Iterator[Firefox]:
             process.kill()
 
 
-@pytest.mark.timeout(180)
 def test_page_and_websocket_share_a_connection(page: str, firefox: Firefox):
     firefox.open(page)
     deadline = time.monotonic() + DEADLINE_SECONDS

@@ -59,7 +59,6 @@ def open_browser(tmp_path: Path) -> Iterator[OpenBrowser]:
         driver.quit()
 
 
-@pytest.mark.timeout(180)
 def test_page_and_websocket_come_over_http_3(
     tmp_path: Path,
     start_server: StartServer,
