@@ -30,6 +30,15 @@ def test_map_file_that_is_not_utf8_is_named(tmp_path: Path, is_checked: bool):
     assert line.endswith("save it as UTF-8")
 
 
+@pytest.mark.parametrize("is_checked", [False, True])
+def test_configuration_that_is_not_utf8_is_named(tmp_path: Path, is_checked: bool):
+    text = "[pywebsocket]\n# café\nlog_level = info\n"
+    (tmp_path / "server.ini").write_bytes(text.encode("latin-1"))
+    line = failure(tmp_path, "--config", "server.ini", *(["--check"] if is_checked else []))
+    assert "cannot understand the configuration file 'server.ini'" in line
+    assert line.endswith("save it as UTF-8")
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_map_file_is_read_as_utf8_whatever_the_locale(
     start_server: StartServer, write_handler: WriteHandler, tmp_path: Path, mark: bytes
