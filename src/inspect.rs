@@ -10,17 +10,17 @@ mod inspector;
 mod latency;
 mod pace;
 mod reader;
-mod subject;
-mod tapped;
+mod tapped_stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod watched_connection;
 
 pub use self::{
     heads::Heads,
     inspector::{Inspector, Page, Query, SortKey, SortValue},
     latency::BUCKETS,
     pace::Pace,
-    subject::{Ended, Subject, Watched},
     timeline::{Frame, Record, Slice},
+    watched_connection::{Ended, NewlyWatched, WatchedConnection},
 };

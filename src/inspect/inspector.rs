@@ -13,8 +13,8 @@ use std::{
 use super::{
     heads::Heads,
     latency::{Latency, BUCKETS},
-    subject::{Subject, Watched},
-    tapped::Tapped,
+    tapped_stream::TappedStream,
+    watched_connection::{NewlyWatched, WatchedConnection},
 };
 use crate::{
     connection::{Account, ByteStream},
@@ -50,7 +50,7 @@ struct Subjects {
     /// The number of the next connection, and what to add for the one behind it.
     next: u64,
     step: u64,
-    by_id: BTreeMap<u64, Arc<Subject>>,
+    by_id: BTreeMap<u64, Arc<WatchedConnection>>,
     ended: VecDeque<u64>,
 }
 
@@ -68,11 +68,11 @@ impl InspectorState {
         }
         let Some(_guard) = try_lock(&self.making_room) else { return };
         let subjects: Vec<_> = lock(&self.subjects).by_id.values().cloned().collect();
-        let filled = subjects.iter().filter(|subject| subject.timeline_bytes() > 0).count();
+        let filled = subjects.iter().filter(|watched| watched.timeline_bytes() > 0).count();
         // a quarter is free afterwards, so that this is seldom done
         let share = self.limit / 4 * 3 / filled.max(1);
-        for subject in subjects {
-            self.forget(subject.shrink(share));
+        for watched in subjects {
+            self.forget(watched.shrink(share));
         }
     }
 
@@ -166,7 +166,7 @@ pub struct Page {
     /// How many are as wanted.
     pub matching: usize,
     /// Those on this page, with their accounts.
-    pub rows: Vec<(Arc<Subject>, Account)>,
+    pub rows: Vec<(Arc<WatchedConnection>, Account)>,
 }
 
 /// Watches the connections of a server.
@@ -219,24 +219,24 @@ impl Inspector {
         tls: bool,
         peer: Option<SocketAddr>,
         answer_is_bytes: bool,
-    ) -> Watched {
+    ) -> NewlyWatched {
         let started = self.shared.time(Instant::now());
         let heads = Heads::new(head, resource, concurrency, tls, peer, started);
         let mut subjects = lock(&self.shared.subjects);
         let id = subjects.next;
         subjects.next += subjects.step;
         let shared = self.shared.clone();
-        let subject = Arc::new(Subject::new(id, heads, answer_is_bytes, shared));
-        subjects.by_id.insert(id, subject.clone());
+        let watched = Arc::new(WatchedConnection::new(id, heads, answer_is_bytes, shared));
+        subjects.by_id.insert(id, watched.clone());
         drop(subjects);
-        let stream = Tapped::new(socket, subject.clone());
-        subject.set_stream(&stream);
-        subject.note_received(first);
-        Watched { subject, stream }
+        let stream = TappedStream::new(socket, watched.clone());
+        watched.set_stream(&stream);
+        watched.note_received(first);
+        NewlyWatched { watched, stream }
     }
 
     /// A connection by its number.
-    pub fn find(&self, id: u64) -> Option<Arc<Subject>> {
+    pub fn find(&self, id: u64) -> Option<Arc<WatchedConnection>> {
         lock(&self.shared.subjects).by_id.get(&id).cloned()
     }
 
@@ -251,21 +251,21 @@ impl Inspector {
         let (total, ended) = (subjects.by_id.len(), subjects.ended.len());
         let all: Vec<_> = subjects.by_id.values().cloned().collect();
         drop(subjects);
-        let wanted = all.into_iter().filter(|subject| query.wants(subject));
+        let wanted = all.into_iter().filter(|watched| query.wants(watched));
         let mut rows: Vec<_> = wanted
-            .map(|subject| {
-                let account = account(&subject);
-                (subject, account)
+            .map(|watched| {
+                let account = account(&watched);
+                (watched, account)
             })
             .collect();
         match query.key {
             // they are in this order
             SortKey::Id => {}
             SortKey::Path => rows.sort_by(|(a, _), (b, _)| a.heads.resource.cmp(&b.heads.resource)),
-            SortKey::Peer => rows.sort_by_key(|(subject, _)| subject.heads.peer),
+            SortKey::Peer => rows.sort_by_key(|(watched, _)| watched.heads.peer),
             SortKey::Messages => rows.sort_by_key(|(_, account)| messages(account)),
             SortKey::Bytes => rows.sort_by_key(|(_, account)| bytes(account)),
-            SortKey::Waiting => rows.sort_by_cached_key(|(subject, _)| waiting(subject)),
+            SortKey::Waiting => rows.sort_by_cached_key(|(watched, _)| waiting(watched)),
         }
         if query.descending {
             rows.reverse();
@@ -288,27 +288,27 @@ impl Inspector {
 }
 
 impl Query {
-    fn wants(&self, subject: &Subject) -> bool {
-        let is_ended = subject.ended().is_some();
+    fn wants(&self, watched: &WatchedConnection) -> bool {
+        let is_ended = watched.ended().is_some();
         if !(if is_ended { self.ended } else { self.open }) {
             return false;
         }
         if self.filter.is_empty() {
             return true;
         }
-        let heads = &subject.heads;
+        let heads = &watched.heads;
         let contains = |text: &str| text.to_lowercase().contains(&self.filter);
         contains(&heads.resource)
             || heads.peer.is_some_and(|peer| contains(&peer.to_string()))
             || contains(heads.answered("Sec-WebSocket-Protocol"))
-            || contains(&format!("#{}", subject.id))
+            || contains(&format!("#{}", watched.id))
     }
 }
 
 impl SortKey {
     /// What a row is sorted by.
-    pub fn value(self, subject: &Subject, account: &Account) -> SortValue {
-        let heads = &subject.heads;
+    pub fn value(self, watched: &WatchedConnection, account: &Account) -> SortValue {
+        let heads = &watched.heads;
         match self {
             Self::Id => SortValue::Time(heads.started),
             Self::Path => SortValue::Text(heads.resource.clone()),
@@ -323,7 +323,7 @@ impl SortKey {
             }),
             Self::Messages => SortValue::Count(messages(account)),
             Self::Bytes => SortValue::Count(bytes(account)),
-            Self::Waiting => SortValue::Count(waiting(subject) as u64),
+            Self::Waiting => SortValue::Count(waiting(watched) as u64),
         }
     }
 }
@@ -336,13 +336,13 @@ fn bytes(account: &Account) -> u64 {
     account.received.wire + account.sent.wire
 }
 
-fn account(subject: &Subject) -> Account {
-    let live = subject.transport().map(|transport| transport.account());
-    live.or_else(|| subject.ended().map(|ended| ended.account)).unwrap_or_default()
+fn account(watched: &WatchedConnection) -> Account {
+    let live = watched.transport().map(|transport| transport.account());
+    live.or_else(|| watched.ended().map(|ended| ended.account)).unwrap_or_default()
 }
 
 /// Bytes that wait to be sent to the client.
-pub(super) fn waiting(subject: &Subject) -> usize {
-    let held = subject.transport().map_or(0, |transport| transport.waiting_bytes());
-    held + subject.slowed_bytes()
+pub(super) fn waiting(watched: &WatchedConnection) -> usize {
+    let held = watched.transport().map_or(0, |transport| transport.waiting_bytes());
+    held + watched.slowed_bytes()
 }

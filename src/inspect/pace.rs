@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::tapped::Tapped;
+use super::tapped_stream::TappedStream;
 use crate::{
     connection::{Direction, Mode},
     locks::lock,
@@ -150,7 +150,7 @@ impl Pacer {
     }
 
     /// Sets the pace, and starts the thread that it needs.
-    pub(super) fn set(&self, pace: Pace, stream: Weak<Tapped>) -> io::Result<()> {
+    pub(super) fn set(&self, pace: Pace, stream: Weak<TappedStream>) -> io::Result<()> {
         let mut state = lock(&self.state);
         if !state.has_thread && pace != Pace::Full && !state.is_over {
             let builder = thread::Builder::new().name("fastwsh-pace".to_owned());
@@ -169,7 +169,7 @@ impl Pacer {
     }
 
     /// Sends what is queued, at the pace that is set, until nothing more is to be slowed down.
-    fn run(&self, stream: &Arc<Tapped>) {
+    fn run(&self, stream: &Arc<TappedStream>) {
         let mut due = Instant::now();
         let mut state = lock(&self.state);
         loop {
@@ -231,7 +231,7 @@ impl Pacer {
     }
 
     /// Ends our direction if the handler has ended, and both if the peer did not read in time.
-    fn end_thread(&self, mut state: MutexGuard<'_, State>, stream: &Tapped) {
+    fn end_thread(&self, mut state: MutexGuard<'_, State>, stream: &TappedStream) {
         state.has_thread = false;
         let (ends, was_cut) = (state.ends_by.is_some(), state.is_over);
         state.queue = VecDeque::new();

@@ -11,7 +11,7 @@ use pyo3::{
 use super::{connection::to_python, errors::os_error};
 use crate::{
     connection::{Insertion, ServerClose, Transport},
-    inspect::{Inspector, Pace, Page, Query, Record, SortKey, SortValue, Subject},
+    inspect::{Inspector, Pace, Page, Query, Record, SortKey, SortValue, WatchedConnection},
     protocol::{close::CloseCode, closing::Side},
 };
 
@@ -22,14 +22,14 @@ pub(super) struct Inspection(pub(super) Arc<Inspector>);
 type Headers = Vec<(String, String)>;
 
 impl Inspection {
-    fn with<T>(&self, id: u64, act: impl FnOnce(&Subject) -> T) -> Option<T> {
-        self.0.find(id).map(|subject| act(&subject))
+    fn with<T>(&self, id: u64, act: impl FnOnce(&WatchedConnection) -> T) -> Option<T> {
+        self.0.find(id).map(|watched| act(&watched))
     }
 
-    fn on_transport(&self, id: u64, act: impl FnOnce(&Subject, &Arc<Transport>)) -> bool {
-        let Some(subject) = self.0.find(id) else { return false };
-        let Some(transport) = subject.transport() else { return false };
-        act(&subject, &transport);
+    fn on_transport(&self, id: u64, act: impl FnOnce(&WatchedConnection, &Arc<Transport>)) -> bool {
+        let Some(watched) = self.0.find(id) else { return false };
+        let Some(transport) = watched.transport() else { return false };
+        act(&watched, &transport);
         true
     }
 }
@@ -55,7 +55,7 @@ impl Inspection {
     ) -> PyResult<Bound<'py, PyDict>> {
         let query = Query { offset, count, ..wanted(key, descending, filter, open, ended)? };
         let page = py.detach(|| self.0.page(&query));
-        let rows = page.rows.iter().map(|(subject, _)| row(py, subject));
+        let rows = page.rows.iter().map(|(watched, _)| row(py, watched));
         let result = counts(py, &page)?;
         result.set_item("rows", rows.collect::<PyResult<Vec<_>>>()?)?;
         Ok(result)
@@ -98,13 +98,13 @@ impl Inspection {
     #[expect(clippy::needless_pass_by_value, reason = "PyO3 extracts it")]
     fn rows<'py>(&self, py: Python<'py>, ids: Vec<u64>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let known = ids.iter().filter_map(|id| self.0.find(*id));
-        known.map(|subject| row(py, &subject)).collect()
+        known.map(|watched| row(py, &watched)).collect()
     }
 
     fn connection<'py>(&self, py: Python<'py>, id: u64) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let Some(subject) = self.0.find(id) else { return Ok(None) };
-        let result = row(py, &subject)?;
-        let heads = &subject.heads;
+        let Some(watched) = self.0.find(id) else { return Ok(None) };
+        let result = row(py, &watched)?;
+        let heads = &watched.heads;
         result.set_item("method", &heads.method)?;
         result.set_item("request_headers", heads.request.clone())?;
         let answer: Option<(u16, Headers)> =
@@ -154,14 +154,14 @@ impl Inspection {
     }
 
     fn note(&self, py: Python<'_>, id: u64, text: &str) -> bool {
-        py.detach(|| self.with(id, |subject| subject.note(text))).is_some()
+        py.detach(|| self.with(id, |watched| watched.note(text))).is_some()
     }
 
     fn insert(&self, py: Python<'_>, id: u64, data: &[u8], is_message: bool) -> &'static str {
         py.detach(|| {
             let mut insertion = Insertion::Ended;
-            self.on_transport(id, |subject, transport| {
-                insertion = transport.insert(data, is_message, || subject.mark_by_hand());
+            self.on_transport(id, |watched, transport| {
+                insertion = transport.insert(data, is_message, || watched.mark_by_hand());
             });
             match insertion {
                 Insertion::Done => "done",
@@ -198,12 +198,12 @@ impl Inspection {
             Some(0) => Pace::Stalled,
             Some(rate) => Pace::Throttled(rate),
         };
-        let set = py.detach(|| self.with(id, |subject| subject.set_pace(pace)));
+        let set = py.detach(|| self.with(id, |watched| watched.set_pace(pace)));
         set.unwrap_or(Ok(false)).map_err(|error| os_error(&error))
     }
 
     fn drop_at(&self, py: Python<'_>, id: u64, count: u64) -> bool {
-        py.detach(|| self.on_transport(id, |subject, _| subject.drop_at(count)))
+        py.detach(|| self.on_transport(id, |watched, _| watched.drop_at(count)))
     }
 
     fn memory(&self) -> (usize, usize, u64) {
@@ -243,17 +243,17 @@ fn sort_key(key: &str) -> PyResult<SortKey> {
 }
 
 /// What is shown of every connection.
-fn row<'py>(py: Python<'py>, subject: &Subject) -> PyResult<Bound<'py, PyDict>> {
-    let heads = &subject.heads;
-    let ended = subject.ended();
-    let transport = subject.transport();
+fn row<'py>(py: Python<'py>, watched: &WatchedConnection) -> PyResult<Bound<'py, PyDict>> {
+    let heads = &watched.heads;
+    let ended = watched.ended();
+    let transport = watched.transport();
     let live = transport.as_ref().map(|transport| {
         py.detach(|| (transport.account(), transport.waiting_bytes(), transport.closing()))
     });
     let account = live.as_ref().map(|live| live.0).or_else(|| ended.map(|ended| ended.account));
     let account = account.unwrap_or_default();
     let row = PyDict::new(py);
-    row.set_item("id", subject.id)?;
+    row.set_item("id", watched.id)?;
     row.set_item("peer", to_python(py, heads.peer)?)?;
     row.set_item("resource", &heads.resource)?;
     row.set_item("version", &heads.version)?;
@@ -271,7 +271,7 @@ fn row<'py>(py: Python<'py>, subject: &Subject) -> PyResult<Bound<'py, PyDict>> 
         .closed
         .map(|(code, side)| (code, if side == Side::Client { "client" } else { "server" }));
     row.set_item("closed", closed)?;
-    let slowed = subject.slowed_bytes();
+    let slowed = watched.slowed_bytes();
     row.set_item("waiting", slowed + live.as_ref().map_or(0, |live| live.1))?;
     let state = match &live {
         None if ended.is_some() => "ended",
@@ -289,7 +289,7 @@ fn row<'py>(py: Python<'py>, subject: &Subject) -> PyResult<Bound<'py, PyDict>> 
         },
     };
     row.set_item("state", state)?;
-    let pace = match subject.pace() {
+    let pace = match watched.pace() {
         Pace::Full => None,
         Pace::Stalled => Some(0),
         Pace::Throttled(rate) => Some(rate),

@@ -46,7 +46,7 @@ pub(super) struct KeepaliveThread {
 }
 
 /// The state of the thread.
-struct Round {
+struct Worker {
     registry: Arc<Registry>,
     events: Arc<EventSink>,
     close_time: Option<Duration>,
@@ -105,12 +105,12 @@ impl KeepaliveThread {
         let period = (shortest / CHECKS_PER_LIMIT).clamp(PERIODS.0, PERIODS.1);
         let close_time = limits.close_time;
         let watched = HashMap::new();
-        let mut round = Round { registry, events, close_time, keepalive, watched, pings: 0 };
+        let mut worker = Worker { registry, events, close_time, keepalive, watched, pings: 0 };
         let own = keepalive_thread.clone();
         thread::Builder::new().name("fastwsh-keepalive".to_owned()).stack_size(128 * 1024).spawn(
             move || {
                 while own.pause(period) {
-                    round.check_all(Instant::now());
+                    worker.check_all(Instant::now());
                 }
             },
         )?;
@@ -131,7 +131,7 @@ impl KeepaliveThread {
     }
 }
 
-impl Round {
+impl Worker {
     fn check_all(&mut self, now: Instant) {
         let Keepalive { ping_interval, idle_timeout, answers_pings, .. } = self.keepalive;
         let looks_at_all = ping_interval.is_some() || idle_timeout.is_some();

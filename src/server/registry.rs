@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     connection::{ServerClose, Transport},
-    inspect::Subject,
+    inspect::WatchedConnection,
 };
 
 /// Open connections by number.
@@ -43,9 +43,9 @@ struct Entry {
     concurrency: Concurrency,
     /// The answer 101 is being sent, so that a close frame must wait.
     is_answering: bool,
-    _seat: ConnectionPermit,
+    _permit: ConnectionPermit,
     /// What an inspector keeps of it.
-    subject: Option<Arc<Subject>>,
+    watched: Option<Arc<WatchedConnection>>,
 }
 
 impl Entry {
@@ -96,19 +96,19 @@ impl Registry {
         transport: Arc<Transport>,
         concurrency: Concurrency,
         permit: ConnectionPermit,
-        subject: Option<Arc<Subject>>,
+        watched: Option<Arc<WatchedConnection>>,
     ) -> Option<u64> {
         let mut state = self.lock();
         if state.server_close.is_some() {
             drop(state);
-            if let Some(subject) = subject {
-                subject.end(transport.account());
+            if let Some(watched) = watched {
+                watched.end(transport.account());
             }
             return None;
         }
         let id = state.next;
         state.next += 1;
-        let entry = Entry { transport, concurrency, is_answering: false, _seat: permit, subject };
+        let entry = Entry { transport, concurrency, is_answering: false, _permit: permit, watched };
         state.live.insert(id, entry);
         Some(id)
     }
@@ -149,8 +149,8 @@ impl Registry {
         }
         self.notify_waiters(&state);
         drop(state);
-        if let Some(Entry { transport, subject: Some(subject), .. }) = &gone {
-            subject.end(transport.account());
+        if let Some(Entry { transport, watched: Some(watched), .. }) = &gone {
+            watched.end(transport.account());
         }
         drop(gone);
     }
@@ -213,8 +213,8 @@ impl Registry {
         let mut state = self.lock();
         state.server_close = Some(server_close.clone());
         for entry in state.live.values() {
-            if let Some(subject) = &entry.subject {
-                subject.end_stall();
+            if let Some(watched) = &entry.watched {
+                watched.end_stall();
             }
             if entry.is_established() {
                 entry.transport.go_away(server_close);

@@ -62,7 +62,7 @@ impl DeliveryThread {
         }
         let reactor = Reactor::new()?;
         inbox.remote = Some(reactor.remote().clone());
-        let mut round = Round {
+        let mut worker = Worker {
             inbox: self.inbox.clone(),
             reactor,
             watched: HashMap::new(),
@@ -72,7 +72,7 @@ impl DeliveryThread {
         let spawned = thread::Builder::new()
             .name("fastwsh-topics".to_owned())
             .stack_size(128 * 1024)
-            .spawn(move || while round.run() {});
+            .spawn(move || while worker.run() {});
         if spawned.is_err() {
             inbox.remote = None;
         }
@@ -129,7 +129,7 @@ impl Courier for ConnectionCourier {
 }
 
 /// The state of the thread.
-struct Round {
+struct Worker {
     inbox: Arc<Mutex<Inbox>>,
     reactor: Reactor,
     /// Connections that wait for room, by their place in the reactor.
@@ -139,7 +139,7 @@ struct Round {
     close_time: Duration,
 }
 
-impl Round {
+impl Worker {
     /// Delivers what is due, and waits until there is more; `false` at the end.
     fn run(&mut self) -> bool {
         let mut inbox = lock(&self.inbox);

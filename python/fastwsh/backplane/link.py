@@ -95,9 +95,9 @@ class Link:
         self._loop = asyncio.SelectorEventLoop(self._selector)
         self.topics: set[str] = set()
         self.stopping = asyncio.Event()
-        self._ways = [_Way(self, url, but=group if near else "")]
+        self._links = [_EngineLink(self, url, but=group if near else "")]
         if near:
-            self._ways.append(_Way(self, near, of=group))
+            self._links.append(_EngineLink(self, near, of=group))
         self._thread = threading.Thread(target=self._run, name="fastwsh-backplane", daemon=True)
         self._thread.start()
 
@@ -121,7 +121,7 @@ class Link:
             self._loop.close()
 
     async def _stay_connected(self) -> None:
-        await asyncio.gather(*(way.stay_connected() for way in self._ways))
+        await asyncio.gather(*(link.stay_connected() for link in self._links))
 
     async def _wait_for_transports(self) -> None:
         """Wait for connections that are closing: TLS sends its close_notify first."""
@@ -133,8 +133,8 @@ class Link:
         await asyncio.sleep(0)
 
     def note_connected(self) -> None:
-        """Tell how many of the ways are open."""
-        self.is_connected = all(way.is_connected for way in self._ways)
+        """Tell how many of the links are open."""
+        self.is_connected = all(link.is_connected for link in self._links)
         self._outgoing.note(self.is_connected, 0, 0)
 
     def note_lost(self, lost: int, text: str) -> None:
@@ -143,21 +143,21 @@ class Link:
         self.warn(text, lost)
 
     def take(self) -> None:
-        """Take what the core has, for all ways."""
+        """Take what the core has, for all links."""
         for kind, topic, payload, is_text, epoch, seq in self._outgoing.take():
             if kind != PUBLISHED:
                 (self.topics.add if kind == JOINED else self.topics.discard)(topic)
                 if kind == LEFT:
                     self._sequences.forget(topic)
-                for way in self._ways:
-                    way.note_change(kind, topic)
+                for link in self._links:
+                    link.note_change(kind, topic)
                 continue
             node = self._outgoing.node
             data = encode(payload, is_text=is_text, node=node, epoch=epoch, seq=seq)
-            for way in self._ways:
-                way.append(topic, data)
-        for way in self._ways:
-            way.begin_to_send()
+            for link in self._links:
+                link.append(topic, data)
+        for link in self._links:
+            link.begin_to_send()
 
     def receive(self, topic: str, envelope: Envelope) -> None:
         """Hand a message of another server to the subscribers here."""
@@ -178,14 +178,14 @@ class Link:
         _LOGGER.log(logging.WARNING if is_due else logging.DEBUG, text, *values)
 
 
-class _Way:
-    """The way by one engine: connects, and connects again when that has failed.
+class _EngineLink:
+    """The link to one engine: connects, and connects again when that has failed.
 
     Args:
         link: What has the topics.
         url: The engine.
-        of: How the names of the servers begin whose messages come by this way.
-        but: How the names of those begin whose messages come by another way; "" if all come here.
+        of: How the names of the servers begin whose messages come by this link.
+        but: How the names of those begin whose messages come by another link; "" if all come here.
     """
 
     def __init__(self, link: Link, url: str, *, of: str = "", but: str = "") -> None:

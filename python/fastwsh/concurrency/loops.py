@@ -54,7 +54,7 @@ class _Outcome(enum.Enum):
     SKIPS = enum.auto()  # perhaps without that, past the next statements
 
 
-class _Way(NamedTuple):
+class _Exits(NamedTuple):
     """What counts like a wait: leaving the loop or function, or a step towards that."""
 
     by_return: bool
@@ -96,83 +96,83 @@ class Loops:
         else:
             accepted = not _is_endless(loop.iter) or self._waits_to_iterate(loop.iter)
             accepted = accepted or not changes.isdisjoint(_targets(loop.target))
-        way = _Way(by_return=True, by_break=True, by_value=values, by_change=changes)
-        return not accepted and self._run(loop.body, way) is not _Outcome.WAITS
+        exits = _Exits(by_return=True, by_break=True, by_value=values, by_change=changes)
+        return not accepted and self._run(loop.body, exits) is not _Outcome.WAITS
 
-    def _run(self, body: _Body, way: _Way) -> _Outcome:
+    def _run(self, body: _Body, exits: _Exits) -> _Outcome:
         for statement in body:
-            outcome = self._step(statement, way)
+            outcome = self._step(statement, exits)
             if outcome is not _Outcome.GOES_ON:
                 return outcome
         return _Outcome.GOES_ON
 
-    def _step(self, statement: ast.stmt, way: _Way) -> _Outcome:
+    def _step(self, statement: ast.stmt, exits: _Exits) -> _Outcome:
         match statement:
             case ast.FunctionDef() | ast.ClassDef():
                 return _Outcome.GOES_ON
             case ast.If(test=test, body=body, orelse=orelse):
-                branches = [self._run(body, way), self._run(orelse, way)]
-                return self._any_of(branches, [test], way)
+                branches = [self._run(body, exits), self._run(orelse, exits)]
+                return self._any_of(branches, [test], exits)
             case ast.While() | ast.For():
-                return self._step_loop(statement, way)
+                return self._step_loop(statement, exits)
             case ast.With(items=items, body=body):
-                outcomes = [self._run(body, way)]
+                outcomes = [self._run(body, exits)]
                 managers = [item.context_expr for item in items]
                 if any(_called(manager) == "suppress" for manager in managers):
                     outcomes.append(_Outcome.GOES_ON)
-                return self._any_of(outcomes, managers, way)
+                return self._any_of(outcomes, managers, exits)
             case ast.Try() | ast.TryStar():
-                return self._step_try(statement, way)
+                return self._step_try(statement, exits)
             case ast.Match(subject=subject, cases=cases):
                 # Perhaps no case matches.
-                outcomes = [_Outcome.GOES_ON, *(self._run(case.body, way) for case in cases)]
-                return self._any_of(outcomes, [subject], way)
+                outcomes = [_Outcome.GOES_ON, *(self._run(case.body, exits) for case in cases)]
+                return self._any_of(outcomes, [subject], exits)
             case ast.Raise() | ast.Return() | ast.Break() | ast.Continue():
-                leaves = _leaves(statement, way) or self._waits(statement)
+                leaves = _leaves(statement, exits) or self._waits(statement)
                 return _Outcome.WAITS if leaves else _Outcome.SKIPS
             case ast.Assign([ast.Name(name)], ast.Constant(value)):
-                leaves = (name, bool(value)) in way.by_value
+                leaves = (name, bool(value)) in exits.by_value
                 return _Outcome.WAITS if leaves else _Outcome.GOES_ON
             case _:
-                return self._any_of([_Outcome.GOES_ON], [statement], way)
+                return self._any_of([_Outcome.GOES_ON], [statement], exits)
 
     def _any_of(
-        self, outcomes: Collection[_Outcome], before: Iterable[ast.AST], way: _Way
+        self, outcomes: Collection[_Outcome], before: Iterable[ast.AST], exits: _Exits
     ) -> _Outcome:
         """Combine the outcomes of alternatives, which follow what is evaluated before."""
-        if any(self._waits(node, way.by_change) for node in before):
+        if any(self._waits(node, exits.by_change) for node in before):
             return _Outcome.WAITS
         if all(outcome is _Outcome.WAITS for outcome in outcomes):
             return _Outcome.WAITS
         return _Outcome.SKIPS if _Outcome.SKIPS in outcomes else _Outcome.GOES_ON
 
-    def _step_loop(self, loop: _Loop, way: _Way) -> _Outcome:
+    def _step_loop(self, loop: _Loop, exits: _Exits) -> _Outcome:
         if isinstance(loop, ast.While):
-            waits = self._waits(loop.test, way.by_change)
+            waits = self._waits(loop.test, exits.by_change)
             runs = isinstance(loop.test, ast.Constant) and bool(loop.test.value)
         else:
             waits = self._waits(loop.iter) or self._waits_to_iterate(loop.iter)
             runs = _called(loop.iter) == "range" or _is_endless(loop.iter)
-        inside = _Way(way.by_return, by_change=way.by_change)
+        inside = _Exits(exits.by_return, by_change=exits.by_change)
         if waits or (runs and self._run(loop.body, inside) is _Outcome.WAITS):
             return _Outcome.WAITS
         returns = any(isinstance(node, ast.Return) for node in walk(loop))
-        return _Outcome.SKIPS if returns and not way.by_return else _Outcome.GOES_ON
+        return _Outcome.SKIPS if returns and not exits.by_return else _Outcome.GOES_ON
 
-    def _step_try(self, statement: ast.Try | ast.TryStar, way: _Way) -> _Outcome:
-        in_the_end = self._run(statement.finalbody, way)
+    def _step_try(self, statement: ast.Try | ast.TryStar, exits: _Exits) -> _Outcome:
+        in_the_end = self._run(statement.finalbody, exits)
         if in_the_end is not _Outcome.GOES_ON:
             return in_the_end
         # Code that catches the end of the connection and goes on will not wait any more. Other
         # exceptions come after the wait, if the wait is the first statement.
-        waits_first = self._step(statement.body[0], way) is _Outcome.WAITS
+        waits_first = self._step(statement.body[0], exits) is _Outcome.WAITS
         outcomes = [
-            self._run(handler.body, way)
+            self._run(handler.body, exits)
             for handler in statement.handlers
             if not (waits_first and _is_harmless(handler.type))
         ]
-        outcomes.append(self._run([*statement.body, *statement.orelse], way))
-        return self._any_of(outcomes, [], way)
+        outcomes.append(self._run([*statement.body, *statement.orelse], exits))
+        return self._any_of(outcomes, [], exits)
 
     def _waits(self, node: ast.AST | None, changes: Collection[str] = ()) -> bool:
         """Tell whether evaluating an expression always includes a wait, or one of the changes."""
@@ -204,7 +204,7 @@ class Loops:
             # A function that calls itself proves nothing by that.
             self._waiting_functions[name] = False
             self._waiting_functions[name] = all(
-                self._run(function.body, _Way(by_return=False)) is _Outcome.WAITS
+                self._run(function.body, _Exits(by_return=False)) is _Outcome.WAITS
                 and not any(isinstance(n, ast.Yield | ast.YieldFrom) for n in walk(function))
                 for function in self._functions[name]
             )
@@ -218,14 +218,14 @@ class Loops:
         return False
 
 
-def _leaves(statement: _Leave, way: _Way) -> bool:
+def _leaves(statement: _Leave, exits: _Exits) -> bool:
     match statement:
         case ast.Raise():
             return True
         case ast.Return():
-            return way.by_return
+            return exits.by_return
         case ast.Break():
-            return way.by_break
+            return exits.by_break
     return False
 
 

@@ -224,10 +224,10 @@ class _Tunnel:
             self._client.write(piece)
 
     def _pass_both_ways(self, answer: Answer) -> None:
-        forth = _Way(
+        forth = _Direction(
             self._client, self._upstream, self._noting(True, answer), self._noting_end(True)
         )
-        back = _Way(
+        back = _Direction(
             self._upstream, self._client, self._noting(False, answer), self._noting_end(False)
         )
         thread = threading.Thread(
@@ -261,7 +261,7 @@ class _Tunnel:
         return note_end
 
 
-class _Way:
+class _Direction:
     """One direction of a connection.
 
     Args:

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::byte_stream::Http2ByteStream;
 use crate::{
-    inspect::Subject,
+    inspect::WatchedConnection,
     locks::lock,
     protocol::handshake::{Answer, OPENED},
     server::http::refusal::Refusal,
@@ -31,7 +31,7 @@ pub struct AnswerSlot {
     stream: Arc<Http2ByteStream>,
     sender: Mutex<Option<oneshot::Sender<StreamAnswer>>>,
     /// What an inspector keeps of the connection.
-    subject: OnceLock<Arc<Subject>>,
+    watched: OnceLock<Arc<WatchedConnection>>,
 }
 
 impl AnswerSlot {
@@ -40,13 +40,13 @@ impl AnswerSlot {
         stream: Arc<Http2ByteStream>,
     ) -> (Arc<Self>, oneshot::Receiver<StreamAnswer>) {
         let (sender, answer) = oneshot::channel();
-        let (sender, subject) = (Mutex::new(Some(sender)), OnceLock::new());
-        (Arc::new(Self { stream, sender, subject }), answer)
+        let (sender, watched) = (Mutex::new(Some(sender)), OnceLock::new());
+        (Arc::new(Self { stream, sender, watched }), answer)
     }
 
     /// Has an inspector know of the answer.
-    pub(in crate::server) fn set_subject(&self, subject: Arc<Subject>) {
-        let _ = self.subject.set(subject);
+    pub(in crate::server) fn set_watched(&self, watched: Arc<WatchedConnection>) {
+        let _ = self.watched.set(watched);
     }
 
     /// Whether an answer has not been given yet and is still possible.
@@ -62,8 +62,8 @@ impl AnswerSlot {
     pub fn open(&self, answer: &Answer<'_>) -> Result<bool, String> {
         let Some(sender) = lock(&self.sender).take() else { return Ok(false) };
         let headers = to_headers(answer)?;
-        if let Some(subject) = self.subject.get() {
-            subject.note_answer(OPENED, to_pairs(&headers));
+        if let Some(watched) = self.watched.get() {
+            watched.note_answer(OPENED, to_pairs(&headers));
         }
         let is_open = self.stream.open(headers);
         if is_open {
@@ -76,8 +76,8 @@ impl AnswerSlot {
     /// Refuses the connection. Returns `false` if the stream has ended.
     pub fn refuse(&self, refusal: Refusal) -> bool {
         let sender = lock(&self.sender).take();
-        if let Some(subject) = self.subject.get() {
-            subject.note_answer(refusal.status, Vec::new());
+        if let Some(watched) = self.watched.get() {
+            watched.note_answer(refusal.status, Vec::new());
         }
         sender.is_some_and(|sender| sender.send(StreamAnswer::Refuse(refusal)).is_ok())
     }
@@ -89,7 +89,7 @@ impl AnswerSlot {
 
     /// Makes the stream's task check the connection, because the handler has reset it.
     pub fn wake_task(&self) {
-        self.stream.call_task();
+        self.stream.notify_task();
     }
 
     /// Reports that the handler has ended.

@@ -27,7 +27,7 @@ use super::{
     driver::Driver,
     incoming::ReceivedData,
     page,
-    piece::{Owner, Piece, Untaken},
+    piece::{Owner, Piece, UnsentBytes},
 };
 use crate::{
     connection::{Change, PeerEnd, ReadinessListener},
@@ -42,7 +42,7 @@ pub(super) struct Http2ByteStream {
     /// `None` after the end.
     receiving: Mutex<Option<RecvStream>>,
     sending: Mutex<Sending>,
-    untaken: Untaken,
+    unsent: UnsentBytes,
     state: Mutex<State>,
     /// Notified when `state` has changed while a thread waits.
     condvar: Condvar,
@@ -121,7 +121,7 @@ impl Http2ByteStream {
             peer,
             receiving: Mutex::new(Some(receiving)),
             sending: Mutex::new(Sending::Unanswered(respond)),
-            untaken: Untaken::default(),
+            unsent: UnsentBytes::default(),
             state: Mutex::default(),
             condvar: Condvar::new(),
             for_task: Notify::new(),
@@ -197,12 +197,12 @@ impl Http2ByteStream {
     }
 
     /// Has the stream's task look.
-    pub(super) fn call_task(&self) {
+    pub(super) fn notify_task(&self) {
         self.for_task.notify_one();
     }
 
     /// Waits for something that the stream's task should look at.
-    pub(super) async fn called(&self) {
+    pub(super) async fn notified(&self) {
         self.for_task.notified().await;
     }
 
@@ -213,7 +213,7 @@ impl Http2ByteStream {
 
     /// Whether the connection has taken everything.
     pub(super) fn is_all_taken(&self) -> bool {
-        self.untaken.is_none()
+        self.unsent.is_none()
     }
 
     /// Whether the peer has ended its direction in order.
@@ -290,7 +290,7 @@ impl Http2ByteStream {
             self.notify(lock(&self.state), change);
         }
         if change.end > PeerEnd::Open {
-            self.call_task();
+            self.notify_task();
         }
     }
 
@@ -327,8 +327,8 @@ impl Http2ByteStream {
 }
 
 impl Owner for Http2ByteStream {
-    fn untaken(&self) -> &Untaken {
-        &self.untaken
+    fn unsent(&self) -> &UnsentBytes {
+        &self.unsent
     }
 
     fn taken(&self, has_room: bool) {
@@ -336,7 +336,7 @@ impl Owner for Http2ByteStream {
             let change = Change { writable: true, ..Change::default() };
             self.notify(lock(&self.state), change);
         } else if lock(&self.state).is_sending_over {
-            self.call_task();
+            self.notify_task();
         }
     }
 }

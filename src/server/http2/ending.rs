@@ -100,7 +100,7 @@ pub(super) async fn end(
         }
         tokio::select! {
             () = poll_fn(|context| stream.poll_reset(context)) => return,
-            () = stream.called() => {}
+            () = stream.notified() => {}
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 if waits == WaitsFor::Room {
                     stream.send_reset(Reason::CANCEL);

@@ -19,7 +19,7 @@ pub(super) struct Piece {
 
 /// A stream that counts its pieces.
 pub(super) trait Owner: std::fmt::Debug + Send + Sync {
-    fn untaken(&self) -> &Untaken;
+    fn unsent(&self) -> &UnsentBytes;
 
     /// Is told when there is room again, and when the last piece was taken. The connection may be
     /// locked meanwhile.
@@ -28,13 +28,13 @@ pub(super) trait Owner: std::fmt::Debug + Send + Sync {
 
 /// What the connection has not taken.
 #[derive(Debug, Default)]
-pub(super) struct Untaken {
+pub(super) struct UnsentBytes {
     pieces: AtomicUsize,
     bytes: AtomicUsize,
     wants_room: AtomicBool,
 }
 
-impl Untaken {
+impl UnsentBytes {
     /// The most bytes that wait for the connection, as in the buffer of a socket.
     pub(super) const MAX: usize = 64 * 1024;
 
@@ -68,9 +68,9 @@ impl Untaken {
 impl Piece {
     /// Makes a piece and counts it.
     pub(super) fn of(owner: Arc<dyn Owner>, bytes: Bytes) -> Self {
-        let untaken = owner.untaken();
-        untaken.pieces.fetch_add(1, Ordering::SeqCst);
-        untaken.bytes.fetch_add(bytes.len(), Ordering::SeqCst);
+        let unsent = owner.unsent();
+        unsent.pieces.fetch_add(1, Ordering::SeqCst);
+        unsent.bytes.fetch_add(bytes.len(), Ordering::SeqCst);
         Self { bytes, owner: Some(owner) }
     }
 }
@@ -84,9 +84,9 @@ impl From<Bytes> for Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         if let Some(owner) = &self.owner {
-            let untaken = owner.untaken();
-            untaken.take(self.bytes.len(), &**owner);
-            if untaken.pieces.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let unsent = owner.unsent();
+            unsent.take(self.bytes.len(), &**owner);
+            if unsent.pieces.fetch_sub(1, Ordering::SeqCst) == 1 {
                 owner.taken(false);
             }
         }
@@ -105,7 +105,7 @@ impl Buf for Piece {
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         if let Some(owner) = &self.owner {
-            owner.untaken().take(count, &**owner);
+            owner.unsent().take(count, &**owner);
         }
     }
 }
@@ -118,13 +118,13 @@ mod tests {
 
     #[derive(Debug, Default)]
     struct Told {
-        untaken: Untaken,
+        unsent: UnsentBytes,
         calls: Mutex<Vec<bool>>,
     }
 
     impl Owner for Told {
-        fn untaken(&self) -> &Untaken {
-            &self.untaken
+        fn unsent(&self) -> &UnsentBytes {
+            &self.unsent
         }
 
         fn taken(&self, has_room: bool) {
@@ -135,21 +135,21 @@ mod tests {
     #[test]
     fn the_owner_is_told_of_room_and_of_the_last_piece() {
         let told = Arc::new(Told::default());
-        let mut first = Piece::of(told.clone(), Bytes::from(vec![0; Untaken::MAX]));
+        let mut first = Piece::of(told.clone(), Bytes::from(vec![0; UnsentBytes::MAX]));
         let second = Piece::of(told.clone(), Bytes::new());
-        assert_eq!(told.untaken.room(), 0);
-        assert_eq!(told.untaken.want_room(), 0);
-        first.advance(Untaken::MAX / 2 - 1);
+        assert_eq!(told.unsent.room(), 0);
+        assert_eq!(told.unsent.want_room(), 0);
+        first.advance(UnsentBytes::MAX / 2 - 1);
         assert!(told.calls.lock().unwrap().is_empty());
         first.advance(1);
         assert_eq!(*told.calls.lock().unwrap(), [true]);
         // which is not wanted any more
         first.advance(1);
         drop(first);
-        assert_eq!(told.untaken.room(), Untaken::MAX);
-        assert!(!told.untaken.is_none());
+        assert_eq!(told.unsent.room(), UnsentBytes::MAX);
+        assert!(!told.unsent.is_none());
         drop(second);
-        assert!(told.untaken.is_none());
+        assert!(told.unsent.is_none());
         assert_eq!(*told.calls.lock().unwrap(), [true, false]);
     }
 }

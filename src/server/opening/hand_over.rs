@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::decision::HandlerMatch;
 use crate::{
     connection::{ByteStream, Transport},
-    inspect::Watched,
+    inspect::NewlyWatched,
     protocol::head::RequestHead,
     server::{
         admission::permit::ConnectionPermit,
@@ -56,24 +56,24 @@ pub(in crate::server) fn hand_over(
         let (concurrency, by_bytes) = (concurrency.name(), answer_slot.is_none());
         inspector.watch(socket.clone(), &rest, &head, &resource, concurrency, tls, peer, by_bytes)
     });
-    let (socket, subject) = match watched {
-        Some(Watched { subject, stream }) => (stream, Some(subject)),
+    let (socket, watched) = match watched {
+        Some(NewlyWatched { watched, stream }) => (stream, Some(watched)),
         None => (socket, None),
     };
     let transport = Arc::new(Transport::new(socket, rest, state.flusher.clone(), peer));
-    if let Some(subject) = &subject {
-        subject.set_transport(&transport);
+    if let Some(watched) = &watched {
+        watched.set_transport(&transport);
         if let Some(slot) = &answer_slot {
-            slot.set_subject(subject.clone());
+            slot.set_watched(watched.clone());
             let slot = Arc::downgrade(slot);
-            subject.set_on_reset(move || {
+            watched.set_on_reset(move || {
                 if let Some(slot) = slot.upgrade() {
                     slot.end();
                 }
             });
         }
     }
-    let id = state.registry.add(transport.clone(), concurrency, permit, subject)?;
+    let id = state.registry.add(transport.clone(), concurrency, permit, watched)?;
     let pending = PendingConnection {
         transport: transport.clone(),
         id,

@@ -63,7 +63,7 @@ impl Http2ByteStream {
     /// Returns how many bytes can be sent, which is at least one.
     fn room(&self, mode: Mode) -> io::Result<usize> {
         loop {
-            let room = self.untaken.room();
+            let room = self.unsent.room();
             if room > 0 {
                 return Ok(room);
             }
@@ -71,7 +71,7 @@ impl Http2ByteStream {
             if state.is_sending_over {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            if self.untaken.want_room() > 0 {
+            if self.unsent.want_room() > 0 {
                 continue;
             }
             if mode == Mode::NonBlocking {
@@ -176,7 +176,7 @@ impl ByteStream for Http2ByteStream {
             end: if state.is_receiving_over { PeerEnd::Ended } else { PeerEnd::Open },
         };
         self.notify(state, change);
-        self.call_task();
+        self.notify_task();
     }
 
     fn reset(&self) {
@@ -203,7 +203,7 @@ impl ReadinessNotifier for Http2ByteStream {
             Readiness::Readable => {
                 state.incoming.is_empty() && state.end.is_none() && !state.is_receiving_over
             }
-            Readiness::Writable => self.untaken.want_room() == 0 && !state.is_sending_over,
+            Readiness::Writable => self.unsent.want_room() == 0 && !state.is_sending_over,
         };
         let mut state = lock(&self.state);
         state.waiters += 1;

@@ -15,7 +15,7 @@ use super::{
     inspector::InspectorState,
     pace::Pace,
     reader::{FrameObserver, Reader},
-    tapped::Tapped,
+    tapped_stream::TappedStream,
     timeline::{Frame, Record, Slice, Timeline},
 };
 use crate::{
@@ -46,23 +46,23 @@ pub struct Ended {
 
 /// A connection that is watched from now on.
 #[derive(Debug)]
-pub struct Watched {
+pub struct NewlyWatched {
     /// What is known of it.
-    pub subject: Arc<Subject>,
+    pub watched: Arc<WatchedConnection>,
     /// The stream to use in place of the socket.
     pub stream: Arc<dyn ByteStream>,
 }
 
 /// A connection.
 #[derive(Debug)]
-pub struct Subject {
+pub struct WatchedConnection {
     /// Its number, from 1.
     pub id: u64,
     /// What is known of it from its beginning.
     pub heads: Heads,
     shared: Arc<InspectorState>,
     transport: OnceLock<Weak<Transport>>,
-    stream: OnceLock<Weak<Tapped>>,
+    stream: OnceLock<Weak<TappedStream>>,
     incoming: Mutex<ReceivedBytes>,
     outgoing: Mutex<SentBytes>,
     timeline: Mutex<Timeline>,
@@ -106,7 +106,7 @@ struct SentBytes {
     bytes: u64,
 }
 
-impl Subject {
+impl WatchedConnection {
     /// `answer_is_bytes`: the answer to the opening handshake is sent by the stream, as in HTTP/1.1.
     pub(super) fn new(
         id: u64,
@@ -153,7 +153,7 @@ impl Subject {
         }
     }
 
-    pub(super) fn set_stream(&self, stream: &Arc<Tapped>) {
+    pub(super) fn set_stream(&self, stream: &Arc<TappedStream>) {
         let _ = self.stream.set(Arc::downgrade(stream));
     }
 
@@ -205,13 +205,13 @@ impl Subject {
         let mut incoming = lock(&self.incoming);
         incoming.is_open = true;
         let early = std::mem::take(&mut incoming.early);
-        incoming.reader.feed(&early, 0, &SubjectObserver { subject: self, now: Instant::now() });
+        incoming.reader.feed(&early, 0, &SubjectObserver { watched: self, now: Instant::now() });
     }
 
     /// Takes bytes from the client. Returns the end of the message at which the connection is to be
     /// reset, if that is among them.
     pub(super) fn note_received(&self, bytes: &[u8]) -> Option<usize> {
-        let observer = SubjectObserver { subject: self, now: Instant::now() };
+        let observer = SubjectObserver { watched: self, now: Instant::now() };
         let mut incoming = lock(&self.incoming);
         if !incoming.is_open {
             let room = EARLY_BYTES.saturating_sub(incoming.early.len());
@@ -238,7 +238,7 @@ impl Subject {
         if bytes.is_empty() {
             return;
         }
-        let observer = SubjectObserver { subject: self, now: Instant::now() };
+        let observer = SubjectObserver { watched: self, now: Instant::now() };
         let mut outgoing = lock(&self.outgoing);
         let mut frames = bytes;
         if let Some(answer) = &mut outgoing.answer {
@@ -341,27 +341,27 @@ impl Subject {
         self.drop_at.store(count, Ordering::SeqCst);
     }
 
-    fn live_stream(&self) -> Option<Arc<Tapped>> {
+    fn live_stream(&self) -> Option<Arc<TappedStream>> {
         self.stream.get().and_then(Weak::upgrade).filter(|_| self.ended().is_none())
     }
 }
 
 struct SubjectObserver<'a> {
-    subject: &'a Subject,
+    watched: &'a WatchedConnection,
     now: Instant,
 }
 
 impl FrameObserver for SubjectObserver<'_> {
     fn inflates(&self) -> bool {
-        self.subject.inflates.load(Ordering::SeqCst)
+        self.watched.inflates.load(Ordering::SeqCst)
     }
 
     fn has_room(&self) -> bool {
-        self.subject.ended().is_none() && self.subject.shared.take_decompressor()
+        self.watched.ended().is_none() && self.watched.shared.take_decompressor()
     }
 
     fn begins(&self, position: u64) -> bool {
-        let mut by_hand = lock(&self.subject.by_hand);
+        let mut by_hand = lock(&self.watched.by_hand);
         let mut is_by_hand = false;
         while by_hand.front().is_some_and(|start| *start <= position) {
             is_by_hand = by_hand.pop_front() == Some(position);
@@ -373,19 +373,19 @@ impl FrameObserver for SubjectObserver<'_> {
         let is_control = frame.first & 0x08 != 0;
         if !is_control && frame.received {
             if frame.first & 0x80 != 0 {
-                lock(&self.subject.unanswered).get_or_insert(self.now);
+                lock(&self.watched.unanswered).get_or_insert(self.now);
             }
         } else if !is_control && !frame.by_hand {
-            if let Some(arrival) = lock(&self.subject.unanswered).take() {
-                self.subject.shared.latency.note(self.now.saturating_duration_since(arrival));
+            if let Some(arrival) = lock(&self.watched.unanswered).take() {
+                self.watched.shared.latency.note(self.now.saturating_duration_since(arrival));
             }
         }
-        self.subject.push(self.now, Record::Frame(frame));
+        self.watched.push(self.now, Record::Frame(frame));
     }
 
     fn lost(&self, received: bool) {
         let who = if received { "the client" } else { "the server" };
-        self.subject.note(&format!(
+        self.watched.note(&format!(
             "what {who} sends from here on cannot be shown: it begins with no frame header"
         ));
     }

@@ -1,4 +1,4 @@
-//! The stream around a watched connection's socket: it passes bytes on, and tells its [`Subject`] of
+//! The stream around a watched connection's socket: it passes bytes on, and tells its [`WatchedConnection`] of
 //! them.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     pace::{Pace, Pacer, SendDecision},
-    subject::Subject,
+    watched_connection::WatchedConnection,
 };
 use crate::{
     connection::{ByteStream, Direction, Mode, ReadinessSource, SendResult},
@@ -25,20 +25,20 @@ const POLL_PERIOD: Duration = Duration::from_millis(50);
 
 /// A stream that is watched.
 #[derive(Debug)]
-pub(super) struct Tapped {
+pub(super) struct TappedStream {
     inner: Arc<dyn ByteStream>,
-    subject: Arc<Subject>,
+    watched: Arc<WatchedConnection>,
     pacer: Pacer,
     /// Whether the pacer has been used, so that most sends need no lock.
     is_paced: AtomicBool,
     this: Weak<Self>,
 }
 
-impl Tapped {
-    pub(super) fn new(inner: Arc<dyn ByteStream>, subject: Arc<Subject>) -> Arc<Self> {
+impl TappedStream {
+    pub(super) fn new(inner: Arc<dyn ByteStream>, watched: Arc<WatchedConnection>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             inner,
-            subject,
+            watched,
             pacer: Pacer::default(),
             is_paced: AtomicBool::new(false),
             this: this.clone(),
@@ -58,7 +58,7 @@ impl Tapped {
         self.pacer.set(pace, self.this.clone())
     }
 
-    /// Sends, and tells the subject of what was sent.
+    /// Sends, and tells the watched of what was sent.
     pub(super) fn send_now(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
         let result = self.inner.send(first, second, mode);
         let sent = match &result {
@@ -66,8 +66,8 @@ impl Tapped {
             Err((sent, _)) => *sent,
         };
         let of_first = sent.min(first.len());
-        self.subject.note_sent(&first[..of_first]);
-        self.subject.note_sent(&second[..(sent - of_first).min(second.len())]);
+        self.watched.note_sent(&first[..of_first]);
+        self.watched.note_sent(&second[..(sent - of_first).min(second.len())]);
         result
     }
 
@@ -93,9 +93,9 @@ impl Tapped {
         }
     }
 
-    /// Tells the subject of what was received, and returns how much of it the handler may have.
+    /// Tells the watched of what was received, and returns how much of it the handler may have.
     fn note_arrival(&self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(end) = self.subject.note_received(bytes) else { return Ok(bytes.len()) };
+        let Some(end) = self.watched.note_received(bytes) else { return Ok(bytes.len()) };
         self.reset();
         // without its last byte the message never comes; those before it do
         match end.saturating_sub(1) {
@@ -105,7 +105,7 @@ impl Tapped {
     }
 }
 
-impl ByteStream for Tapped {
+impl ByteStream for TappedStream {
     fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
         self.may_read(mode)?;
         let before = buffer.len();
@@ -140,7 +140,7 @@ impl ByteStream for Tapped {
                 SendDecision::No => {}
                 SendDecision::Queued => return Ok(()),
                 SendDecision::TooMuch => {
-                    self.subject.note("reset: more than 16 MiB waited for the slow connection");
+                    self.watched.note("reset: more than 16 MiB waited for the slow connection");
                     self.reset();
                     return Err((0, io::ErrorKind::ConnectionReset.into()));
                 }
@@ -195,7 +195,7 @@ impl ByteStream for Tapped {
     fn reset(&self) {
         self.pacer.give_up();
         self.inner.reset();
-        self.subject.was_reset();
+        self.watched.was_reset();
     }
 
     fn readiness(&self) -> ReadinessSource<'_> {
