@@ -32,7 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 def run_nested(loop, coroutine):
     '''As nest_asyncio does it.'''
-    outer = asyncio.current_task()
+    outer, ready = asyncio.current_task(), len(loop._ready)
     asyncio.tasks._leave_task(loop, outer)
     try:
         task = loop.create_task(coroutine)
@@ -40,6 +40,9 @@ def run_nested(loop, coroutine):
             loop._run_once()
     finally:
         asyncio.tasks._enter_task(loop, outer)
+        # the loop around this takes as many as it has found
+        while len(loop._ready) < ready:
+            loop.call_soon(int)
     return task.result()
 """
 IN_THREAD = coroutine(

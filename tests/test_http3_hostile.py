@@ -145,7 +145,7 @@ HEADS: dict[str, tuple[dict[str, str | None], int]] = {
     "list of protocols": ({":protocol": "websocket, x"}, 501),
     "other host": ({"host": "g"}, 400),
     "content-length": ({"content-length": "5"}, 400),
-    ":path *": ({":path": "*"}, 404),
+    ":path * without OPTIONS": ({":path": "*"}, MESSAGE),
     "no :authority": ({":authority": None}, MESSAGE),
     "no :path": ({":path": None}, MESSAGE),
     ":protocol without CONNECT": ({":method": "POST"}, MESSAGE),

@@ -1,6 +1,7 @@
 """`--workers`: processes that share the sockets, and what the parent does when one of them ends."""
 
 import argparse
+import asyncio
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -21,6 +23,7 @@ from fastwsh.pauses import pause_after
 from fastwsh.server import WebSocketServer
 from fastwsh.testing import running_server
 from fastwsh.workers import count
+from fastwsh.workers.process import Owner, Worker
 from wire import DEADLINE_SECONDS, Client
 from workers_support import (
     ECHO,
@@ -242,6 +245,20 @@ class TestStart:
         client, pid = open_echo(server)
         client.close()
         assert pid == server.process.pid
+
+
+def test_a_signal_leaves_the_status_of_a_process_to_asyncio(monkeypatch: pytest.MonkeyPatch):
+    async def end_one() -> int:
+        worker = Worker(1, ".", cast("Owner", None))
+        command = sys.executable, "-c", "import time; time.sleep(60)"
+        process = worker._process = await asyncio.create_subprocess_exec(*command)
+        with monkeypatch.context() as patched:
+            # which asks for the status
+            patched.setattr(subprocess.Popen, "poll", lambda _: pytest.fail("poll was called"))
+            worker.send_signal(signal.SIGTERM)
+        return await process.wait()
+
+    assert asyncio.run(end_one()) == -signal.SIGTERM
 
 
 class TestCount:

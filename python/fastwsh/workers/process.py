@@ -102,7 +102,9 @@ class Worker:
         """Send a signal to the process, if there is one."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                # Not the process's own `send_signal`: that may take the status of a process that
+                # has just ended, and asyncio then finds none.
+                os.kill(self._process.pid, number)
 
     @property
     def pid(self) -> int | None:
