@@ -2,7 +2,6 @@
 
 import json
 import signal
-import ssl
 import subprocess
 from pathlib import Path
 
@@ -11,18 +10,10 @@ import trustme
 
 from conftest import Server, StartServer, WriteHandler, find_program
 from http2_support import Http2Client
+from tls_support import authority, trusting
 from wire import DEADLINE_SECONDS, TEXT, Client, Frame
 
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
+__all__ = ["authority"]
 
 
 @pytest.fixture

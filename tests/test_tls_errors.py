@@ -14,7 +14,10 @@ import trustme
 
 import fastwsh
 from conftest import Server, StartServer, run_fastwsh
+from tls_support import authority, trusting
 from wire import DEADLINE_SECONDS
+
+__all__ = ["authority"]
 
 HOST = "127.0.0.1"
 NOW = dt.datetime.now(dt.UTC)
@@ -24,11 +27,6 @@ DATE = r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
 CORRUPT = b"\x16\x03\x01\x00\x10" + b"\xff" * 16
 # handshake_failure
 ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
 
 
 @pytest.fixture(autouse=True)
@@ -77,12 +75,6 @@ def fail(server: Server, context: ssl.SSLContext, name: str = HOST) -> None:
 
     with pytest.raises((ssl.SSLError, ConnectionError)):
         ask()
-
-
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 class TestServerLog:
