@@ -1,7 +1,10 @@
 """Faults that a client can have, and what must be as before when it is over."""
 
+import itertools
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from conftest import Server
 from usage import Usage, wait_for_usage
@@ -70,3 +73,31 @@ def nothing_stays(
         ),
     )
     assert not [line for line in server.log.lines if "panicked" in line]
+
+
+@contextmanager
+def flooding(client: socket.socket, pieces: Iterator[bytes], *, reads: bool) -> Iterator[None]:
+    """Send pieces as fast as they are taken, and read what comes if `reads`; then shut down."""
+    stop = threading.Event()
+
+    def send() -> None:
+        with suppress(OSError):
+            for piece in itertools.takewhile(lambda _: not stop.is_set(), pieces):
+                client.sendall(piece)
+
+    def read() -> None:
+        with suppress(OSError):
+            while client.recv(1 << 20):
+                pass
+
+    threads = [threading.Thread(target=work) for work in ((send, read) if reads else (send,))]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        # wakes the thread that sends
+        client.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()

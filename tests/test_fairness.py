@@ -5,7 +5,6 @@ on for as long as its peer sent: seconds, or for good.
 """
 
 import contextlib
-import itertools
 import signal
 import socket
 import threading
@@ -18,6 +17,7 @@ from itertools import repeat
 import pytest
 
 from conftest import Server, StartServer, WriteHandler
+from faults_support import flooding
 from wire import BINARY, CONTINUATION, PING, PONG, TEXT, encode_frame
 
 pytestmark = pytest.mark.parametrize("concurrency", ["hub", "loop"])
@@ -43,31 +43,8 @@ def flood(server: Server, path: str, pieces: Iterator[bytes], *, reads: bool) ->
     """Send pieces as fast as they are taken, and read what comes if `reads`."""
     with server.connect() as client:
         client.handshake(path)
-        stop = threading.Event()
-
-        def send() -> None:
-            with contextlib.suppress(OSError):
-                for piece in itertools.takewhile(lambda _: not stop.is_set(), pieces):
-                    client.socket.sendall(piece)
-
-        def read() -> None:
-            with contextlib.suppress(OSError):
-                while client.socket.recv(1 << 20):
-                    pass
-
-        threads = [threading.Thread(target=send)]
-        if reads:
-            threads.append(threading.Thread(target=read))
-        for thread in threads:
-            thread.start()
-        try:
+        with flooding(client.socket, pieces, reads=reads):
             yield
-        finally:
-            stop.set()
-            # wakes who sends
-            client.socket.shutdown(socket.SHUT_RDWR)
-            for thread in threads:
-                thread.join()
 
 
 def longest_echo(server: Server, rounds: int = ROUNDS) -> float:

@@ -4,12 +4,9 @@ As in `test_fairness.py` the bounds are far above what is seen, milliseconds.
 """
 
 import contextlib
-import socket
-import threading
+import itertools
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from hyperframe.frame import (
@@ -23,7 +20,7 @@ from hyperframe.frame import (
 )
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler
-from faults_support import ECHO
+from faults_support import ECHO, flooding
 from http2_support import Http2Client
 from stream_tunnel import Tunnel
 from wire import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, encode_frame
@@ -92,33 +89,6 @@ def longest(websocket: Tunnel | None, server: Server) -> float:
     return slowest
 
 
-@contextmanager
-def repeated(client: Http2Client, data: bytes) -> Iterator[None]:
-    """Send bytes from another thread as often as they are taken."""
-    stop = threading.Event()
-
-    def send() -> None:
-        with contextlib.suppress(OSError):
-            while not stop.is_set():
-                client.socket.sendall(data)
-
-    def read() -> None:
-        with contextlib.suppress(OSError):
-            while client.socket.recv(1 << 16):
-                pass
-
-    threads = [threading.Thread(target=work) for work in (send, read)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        client.socket.shutdown(socket.SHUT_RDWR)
-        for thread in threads:
-            thread.join()
-
-
 @ALL_WAYS
 @pytest.mark.parametrize("name", ON_A_STREAM)
 def test_a_flood_on_a_stream_holds_up_no_other(server: Server, name: str):
@@ -153,6 +123,6 @@ def test_a_flood_beside_the_streams_holds_up_nobody(server: Server, name: str):
     with Http2Client(server) as client, Http2Client(server) as other:
         client.websocket("/sink")
         websocket = other.websocket("/echo")
-        with repeated(client, data):
+        with flooding(client.socket, itertools.repeat(data), reads=True):
             assert longest(websocket, server) < BOUND
             assert longest(None, server) < BOUND
