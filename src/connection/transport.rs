@@ -62,6 +62,8 @@ pub struct Transport {
     socket: Mutex<Option<Arc<dyn ByteStream>>>,
     receive_half: Mutex<ReceiveHalf>,
     send_half: Mutex<SendHalf>,
+    /// Locked while a thread of the server's own has the sending half, which is never for long.
+    server_sends: Mutex<()>,
     /// The peer reads so slowly that nothing should be added to what is held back.
     backed_up: Arc<AtomicBool>,
     /// Another complete message is buffered, so a reply may be held back until the handler has
@@ -109,6 +111,7 @@ impl Transport {
             backed_up: send_half.backed_up().clone(),
             receive_half: Mutex::new(ReceiveHalf::new(socket.clone(), first)),
             send_half: Mutex::new(send_half),
+            server_sends: Mutex::default(),
             socket: Mutex::new(Some(socket)),
             more_buffered: AtomicBool::new(false),
             closing: AtomicClosing::default(),
@@ -244,7 +247,7 @@ impl Transport {
 
 impl HoldsFrames for Transport {
     fn tick(self: Arc<Self>) -> NextLook {
-        let Some(mut send_half) = self.try_send_half() else { return NextLook::Soon };
+        let Some(mut send_half) = self.try_server_send_half() else { return NextLook::Soon };
         let next = send_half.tick();
         // while `send_half` is locked, so that the next thread that holds a frame back sees this and
         // asks to be watched again

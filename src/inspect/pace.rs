@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -150,15 +150,13 @@ impl Pacer {
     }
 
     /// Sets the pace, and starts the thread that it needs.
-    pub(super) fn set(&self, pace: Pace, stream: Weak<TappedStream>) -> io::Result<()> {
+    pub(super) fn set(&self, pace: Pace, stream: Arc<TappedStream>) -> io::Result<()> {
         let mut state = lock(&self.state);
         if !state.has_thread && pace != Pace::Full && !state.is_over {
             let builder = thread::Builder::new().name("fastwsh-pace".to_owned());
-            let run = move || {
-                if let Some(stream) = stream.upgrade() {
-                    stream.pacer().run(&stream);
-                }
-            };
+            // the thread holds the stream, so that what is queued leaves even if the connection ends
+            // before the thread has started
+            let run = move || stream.pacer().run(&stream);
             builder.stack_size(128 * 1024).spawn(run)?;
             state.has_thread = true;
         }

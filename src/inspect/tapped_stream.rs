@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         atomic::{AtomicBool, Ordering},
-        Arc, Weak,
+        Arc,
     },
     time::Duration,
 };
@@ -31,18 +31,11 @@ pub(super) struct TappedStream {
     pacer: Pacer,
     /// Whether the pacer has been used, so that most sends need no lock.
     is_paced: AtomicBool,
-    this: Weak<Self>,
 }
 
 impl TappedStream {
     pub(super) fn new(inner: Arc<dyn ByteStream>, watched: Arc<WatchedConnection>) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
-            inner,
-            watched,
-            pacer: Pacer::default(),
-            is_paced: AtomicBool::new(false),
-            this: this.clone(),
-        })
+        Arc::new(Self { inner, watched, pacer: Pacer::default(), is_paced: AtomicBool::new(false) })
     }
 
     pub(super) fn inner(&self) -> &dyn ByteStream {
@@ -53,9 +46,9 @@ impl TappedStream {
         &self.pacer
     }
 
-    pub(super) fn set_pace(&self, pace: Pace) -> io::Result<()> {
+    pub(super) fn set_pace(self: &Arc<Self>, pace: Pace) -> io::Result<()> {
         self.is_paced.store(true, Ordering::SeqCst);
-        self.pacer.set(pace, self.this.clone())
+        self.pacer.set(pace, self.clone())
     }
 
     /// Sends, and tells the watched of what was sent.

@@ -1,12 +1,12 @@
 //! Closing, over a stream that takes or gives only so much.
 
-use std::{error::Error, io, sync::Arc};
+use std::{error::Error, io, sync::Arc, thread, time::Duration};
 
 use super::{masked, receive, receive_all, transport};
 use crate::{
     connection::{
         simulated::{Read, Simulated, Write},
-        AfterServerClose, Outcome, ReceiveError, ServerClose, Wait,
+        AfterServerClose, Insertion, Outcome, ReceiveError, ServerClose, Wait,
     },
     protocol::{close::CloseCode, frame::Opcode, receive::Event},
 };
@@ -67,6 +67,43 @@ fn a_thread_that_comes_after_the_handlers_close_frame_sends_no_message_and_no_se
     transport.send_frame(b"\x8a\x00", b"", Wait::Never).expect("an answer to a ping");
     assert_eq!(stream.sent(), b"\x01\x01a\x88\x02\x03\xe8\x8a\x00");
     assert_eq!(transport.closing().code_sent(), Some(CloseCode::NORMAL));
+}
+
+#[test]
+fn a_handler_that_ends_while_the_server_goes_away_loses_no_close_frame() {
+    let server_close = ServerClose::new(CloseCode::GOING_AWAY, "").expect("valid");
+    for round in 0..2000 {
+        let stream = Arc::new(Simulated::new([Read::Nothing], []));
+        let transport = transport(&stream);
+        thread::scope(|scope| {
+            scope.spawn(|| transport.go_away(&server_close));
+            // a handler looks at this before it sends, and may return at once
+            while !transport.closing().is_going_away() {
+                std::hint::spin_loop();
+            }
+            transport.note_end();
+            transport.finish(Outcome::Abrupt);
+        });
+        assert_eq!(stream.sent(), b"\x88\x02\x03\xe9", "round {round}");
+        assert!(stream.is_sending_ended());
+    }
+}
+
+#[test]
+fn an_end_waits_for_a_frame_that_the_server_is_sending() {
+    let stream = Arc::new(Simulated::new([Read::Nothing], []));
+    let transport = transport(&stream);
+    thread::scope(|scope| {
+        let is_sending = || {
+            let handler = scope.spawn(|| transport.finish(Outcome::Abrupt));
+            // time for an end that does not wait
+            thread::sleep(Duration::from_millis(20));
+            assert!(!handler.is_finished());
+        };
+        assert_eq!(transport.insert(b"\x89\x00", false, is_sending), Insertion::Done);
+    });
+    assert_eq!(stream.sent(), b"\x89\x00");
+    assert!(stream.is_sending_ended());
 }
 
 /// A message, the server's close frame behind it, and nothing more.

@@ -43,7 +43,7 @@ impl Transport {
         }
         loop {
             // its holder calls `deliver_rest` after it has released it
-            let Some(mut send_half) = self.try_send_half() else { return Delivery::Done };
+            let Some(mut send_half) = self.try_server_send_half() else { return Delivery::Done };
             let delivery = self.deliver_by(outbox, &mut send_half);
             let is_mid_message = send_half.is_mid_message();
             drop(send_half);

@@ -85,8 +85,13 @@ impl Transport {
         if let Some(outbox) = self.outbox() {
             outbox.end();
         }
+        // a handler may see that the server goes away, and end, before the thread that closes the
+        // server has sent the close frame
+        self.send_server_close();
         let socket = self.take_socket()?;
         let is_reset = self.closing.update(Closing::release_stream).is_reset();
+        // frames that the handler has queued must leave before our direction ends
+        let server_sends = lock(&self.server_sends);
         if let Some(mut send_half) = try_lock(&self.send_half) {
             if !is_reset {
                 self.take_queued(&mut send_half);
@@ -99,6 +104,7 @@ impl Transport {
             // another thread of the handler is sending to a peer that does not read; this wakes it
             socket.shutdown(Direction::Sending);
         }
+        drop(server_sends);
         if let Some(mut receive_half) = try_lock(&self.receive_half) {
             receive_half.read_buffer().close();
         } else {
@@ -144,7 +150,7 @@ impl Transport {
         if !self.closing().is_going_away() {
             return;
         }
-        if let Some(mut send_half) = self.try_send_half() {
+        if let Some(mut send_half) = self.try_server_send_half() {
             let server_close = lock(&self.server_close).take();
             let is_owed = self.closing().owes_server_close();
             if let Some(frame) = server_close.filter(|_| is_owed) {

@@ -19,6 +19,27 @@ pub struct Half<'a, T> {
     transport: &'a Transport,
 }
 
+/// The sending half, locked by a thread of the server's own: [`Transport::finish`] waits for it.
+pub(super) struct ServerSendHalf<'a> {
+    // released first
+    half: Half<'a, SendHalf>,
+    _server_sends: MutexGuard<'a, ()>,
+}
+
+impl Deref for ServerSendHalf<'_> {
+    type Target = SendHalf;
+
+    fn deref(&self) -> &SendHalf {
+        &self.half
+    }
+}
+
+impl DerefMut for ServerSendHalf<'_> {
+    fn deref_mut(&mut self) -> &mut SendHalf {
+        &mut self.half
+    }
+}
+
 impl<T> Deref for Half<'_, T> {
     type Target = T;
 
@@ -85,5 +106,13 @@ impl Transport {
         let mut send_half = try_lock(&self.send_half).map(|guard| self.half(guard))?;
         self.take_queued(&mut send_half);
         Some(send_half)
+    }
+
+    /// The same, for a caller that is not the handler. It must not wait for anything while it has
+    /// the half.
+    pub(super) fn try_server_send_half(&self) -> Option<ServerSendHalf<'_>> {
+        let server_sends = lock(&self.server_sends);
+        let half = self.try_send_half()?;
+        Some(ServerSendHalf { half, _server_sends: server_sends })
     }
 }

@@ -106,7 +106,7 @@ impl Transport {
         if self.is_raw.load(Ordering::SeqCst) || self.closing().is_sending_ended() {
             return false;
         }
-        let Some(mut send_half) = self.try_send_half() else { return false };
+        let Some(mut send_half) = self.try_server_send_half() else { return false };
         send_half.flush_and_keep_error(Wait::Never);
         if send_half.has_held() {
             // do not queue more frames for a peer that is not reading
