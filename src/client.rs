@@ -19,8 +19,8 @@ mod url;
 
 pub use self::{
     connect::{connect, Connected},
-    error::{ConnectError, Kind},
-    head::{Trace, Way},
+    error::{ConnectError, ConnectErrorKind},
+    head::{HeadDirection, Trace},
     http2::finish,
     proxy::Proxy,
     request::Options,

@@ -21,6 +21,6 @@ pub use self::{
     inspector::{Inspector, Page, Query, SortKey, SortValue},
     latency::BUCKETS,
     pace::Pace,
-    timeline::{Frame, Record, Slice},
-    watched_connection::{Ended, NewlyWatched, WatchedConnection},
+    timeline::{Frame, Record, TimelineSlice},
+    watched_connection::{Ended, WatchedConnection},
 };

@@ -9,7 +9,7 @@ use crate::tls_files::TlsError;
 
 /// The side that can do something about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ConnectErrorKind {
     /// The caller: an argument cannot be used.
     Argument,
     /// Nothing answered in time.
@@ -178,19 +178,21 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// The side that can do something about it.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ConnectErrorKind {
         match self {
             Self::Url { .. }
             | Self::ProxyUrl { .. }
             | Self::Header { .. }
             | Self::Subprotocol(_)
             | Self::File(_)
-            | Self::ClientCertificate(_) => Kind::Argument,
-            Self::TimedOut { .. } => Kind::Timeout,
-            Self::Status { .. } => Kind::Status,
-            Self::ToProxy(_, error) if error.kind() == Kind::Timeout => Kind::Timeout,
-            Self::ToProxy(..) | Self::Proxy { .. } => Kind::Proxy,
-            _ => Kind::Connection,
+            | Self::ClientCertificate(_) => ConnectErrorKind::Argument,
+            Self::TimedOut { .. } => ConnectErrorKind::Timeout,
+            Self::Status { .. } => ConnectErrorKind::Status,
+            Self::ToProxy(_, error) if error.kind() == ConnectErrorKind::Timeout => {
+                ConnectErrorKind::Timeout
+            }
+            Self::ToProxy(..) | Self::Proxy { .. } => ConnectErrorKind::Proxy,
+            _ => ConnectErrorKind::Connection,
         }
     }
 }

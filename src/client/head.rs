@@ -20,7 +20,7 @@ const CHUNK: usize = 4096;
 
 /// The direction of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum HeadDirection {
     /// To the server or the proxy.
     Sent,
     /// From the server or the proxy.
@@ -32,16 +32,16 @@ pub enum Way {
 #[derive(Clone)]
 pub struct Trace(Arc<Show>);
 
-type Show = dyn Fn(Way, &[u8]) + Send + Sync;
+type Show = dyn Fn(HeadDirection, &[u8]) + Send + Sync;
 
 impl Trace {
     /// Calls `show` with the bytes of each head.
-    pub fn new(show: impl Fn(Way, &[u8]) + Send + Sync + 'static) -> Self {
+    pub fn new(show: impl Fn(HeadDirection, &[u8]) + Send + Sync + 'static) -> Self {
         Self(Arc::new(show))
     }
 
-    pub(super) fn show(&self, way: Way, head: &[u8]) {
-        (self.0)(way, head);
+    pub(super) fn show(&self, direction: HeadDirection, head: &[u8]) {
+        (self.0)(direction, head);
     }
 }
 
@@ -111,7 +111,7 @@ impl<'a, S> HeadTap<'a, S> {
     /// Looks for the end of the final head from the given position.
     fn look(&mut self, mut from: usize) {
         while let Some(end) = self.end_of_head(from) {
-            self.show(Way::Received, &self.buffer[..end]);
+            self.show(HeadDirection::Received, &self.buffer[..end]);
             if !is_interim(&self.buffer[..end]) {
                 self.end = Some(end);
                 return;
@@ -136,9 +136,9 @@ impl<'a, S> HeadTap<'a, S> {
         None
     }
 
-    fn show(&self, way: Way, bytes: &[u8]) {
+    fn show(&self, direction: HeadDirection, bytes: &[u8]) {
         if let Some(trace) = self.trace {
-            trace.show(way, bytes);
+            trace.show(direction, bytes);
         }
     }
 }
@@ -175,7 +175,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadTap<'_, S> {
             if read.filled().is_empty() {
                 // the head is too long or has no end, or the bytes are not a head
                 if !tap.buffer.is_empty() {
-                    tap.show(Way::Received, &tap.buffer);
+                    tap.show(HeadDirection::Received, &tap.buffer);
                 }
                 return Poll::Ready(Ok(()));
             }
@@ -210,7 +210,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadTap<'_, S> {
         let tap = self.get_mut();
         if !tap.written.is_empty() {
             let written = std::mem::take(&mut tap.written);
-            tap.show(Way::Sent, &written);
+            tap.show(HeadDirection::Sent, &written);
         }
         Pin::new(&mut tap.stream).poll_flush(context)
     }
@@ -297,8 +297,10 @@ mod tests {
     fn every_head_is_shown() {
         let shown = Arc::new(std::sync::Mutex::new(Vec::new()));
         let show = shown.clone();
-        let trace = Trace::new(move |way, head| {
-            show.lock().expect("whole").push((way, String::from_utf8_lossy(head).into_owned()));
+        let trace = Trace::new(move |direction, head| {
+            show.lock()
+                .expect("whole")
+                .push((direction, String::from_utf8_lossy(head).into_owned()));
         });
         Builder::new_current_thread().build().expect("runtime").block_on(async {
             let (mut server, client) = duplex(1000);
@@ -313,13 +315,14 @@ mod tests {
             tap.read_to_end(&mut Vec::new()).await.expect("read");
         });
         let shown = shown.lock().expect("whole");
-        let shown: Vec<_> = shown.iter().map(|(way, head)| (*way, head.trim_end())).collect();
+        let shown: Vec<_> =
+            shown.iter().map(|(direction, head)| (*direction, head.trim_end())).collect();
         assert_eq!(
             shown[..],
             [
-                (Way::Sent, "GET / HTTP/1.1"),
-                (Way::Received, "HTTP/1.1 100 x"),
-                (Way::Received, "HTTP/1.1 101 y"),
+                (HeadDirection::Sent, "GET / HTTP/1.1"),
+                (HeadDirection::Received, "HTTP/1.1 100 x"),
+                (HeadDirection::Received, "HTTP/1.1 101 y"),
             ]
         );
     }

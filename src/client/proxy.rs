@@ -11,7 +11,7 @@ use crate::protocol::trust::Network;
 /// A proxy through which a server is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
-    pub(super) kind: Kind,
+    pub(super) kind: ProxyKind,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) credentials: Option<Credentials>,
@@ -21,7 +21,7 @@ pub struct Proxy {
 
 /// The protocol of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ProxyKind {
     /// CONNECT (RFC 9110 9.3.6).
     Http,
     /// SOCKS 5 (RFC 1928).
@@ -75,9 +75,9 @@ impl Proxy {
         };
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let (kind, default) = match scheme.to_ascii_lowercase().as_str() {
-            "http" => (Kind::Http, 80),
-            "socks" | "socks5" => (Kind::Socks { resolves_here: true }, 1080),
-            "socks5h" => (Kind::Socks { resolves_here: false }, 1080),
+            "http" => (ProxyKind::Http, 80),
+            "socks" | "socks5" => (ProxyKind::Socks { resolves_here: true }, 1080),
+            "socks5h" => (ProxyKind::Socks { resolves_here: false }, 1080),
             "https" => {
                 return Err(bad("a proxy that is spoken to in TLS cannot be used; if it speaks \
                                 plain HTTP, as most do, write http://"));
@@ -92,11 +92,11 @@ impl Proxy {
         let credentials = user.map(credentials).transpose().map_err(bad)?.flatten();
         if let Some(Credentials { user, password }) = &credentials {
             match kind {
-                Kind::Http if user.contains(':') => {
+                ProxyKind::Http if user.contains(':') => {
                     return Err(bad("a user name with a colon cannot be sent; use another one"));
                 }
                 // RFC 1929 2
-                Kind::Socks { .. }
+                ProxyKind::Socks { .. }
                     if [user, password].iter().any(|text| !(1..=255).contains(&text.len())) =>
                 {
                     return Err(bad("user name and password must have 1 to 255 bytes each"));
@@ -174,16 +174,16 @@ mod tests {
 
     #[test]
     fn takes_urls_apart() {
-        let socks = |resolves_here| Kind::Socks { resolves_here };
+        let socks = |resolves_here| ProxyKind::Socks { resolves_here };
         for (url, kind, host, port, user) in [
-            ("http://h", Kind::Http, "h", 80, None),
-            ("h:3128", Kind::Http, "h", 3128, None),
-            ("HTTP://u:p@h:1/", Kind::Http, "h", 1, Some(("u", "p"))),
+            ("http://h", ProxyKind::Http, "h", 80, None),
+            ("h:3128", ProxyKind::Http, "h", 3128, None),
+            ("HTTP://u:p@h:1/", ProxyKind::Http, "h", 1, Some(("u", "p"))),
             ("socks5://h", socks(true), "h", 1080, None),
             ("socks://h", socks(true), "h", 1080, None),
             ("socks5h://u%40x:p%3a@h", socks(false), "h", 1080, Some(("u@x", "p:"))),
-            ("http://u:p@ss@[::1]:8", Kind::Http, "::1", 8, Some(("u", "p@ss"))),
-            ("http://u@h", Kind::Http, "h", 80, Some(("u", ""))),
+            ("http://u:p@ss@[::1]:8", ProxyKind::Http, "::1", 8, Some(("u", "p@ss"))),
+            ("http://u@h", ProxyKind::Http, "h", 80, Some(("u", ""))),
         ] {
             let proxy = Proxy::parse(url).expect(url);
             assert_eq!((proxy.kind, proxy.host.as_str(), proxy.port), (kind, host, port), "{url}");

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::slice::Slice;
+use super::slice::TimeSlice;
 
 /// The most messages that a coroutine receives or sends without waiting before others have their
 /// turn, unless its slice ends earlier.
@@ -12,12 +12,12 @@ const BUDGET: usize = 64;
 #[derive(Debug)]
 pub struct Budget {
     left: AtomicUsize,
-    slice: Slice,
+    slice: TimeSlice,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: AtomicUsize::new(BUDGET), slice: Slice::begin() }
+        Self { left: AtomicUsize::new(BUDGET), slice: TimeSlice::begin() }
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! The caller that pushes the first frame has the queue delivered. Until the queue is empty again,
 //! one party is responsible for it: a thread that holds the sending half checks the queue after
-//! releasing the half, a handler with an open fragmented message sends the last fragment, or the
-//! [`Courier`] delivers.
+//! releasing the half, a handler with an open fragmented message sends the last fragment, or a
+//! thread of its own delivers, see [`LaterDelivery`].
 
 use std::{
     collections::VecDeque,
@@ -101,10 +101,10 @@ pub enum Delivery {
     Ended,
 }
 
-/// Delivers the queue of one connection when it cannot be delivered at once, in another thread.
-pub trait Courier: fmt::Debug + Send + Sync {
-    /// Has the queue delivered when the peer has read. Must not block.
-    fn await_room(&self);
+/// Has another thread deliver the queue of one connection that cannot be delivered at once.
+pub trait LaterDelivery: fmt::Debug + Send + Sync {
+    /// Has the queue delivered when the socket can be written to again. Must not block.
+    fn deliver_when_writable(&self);
 }
 
 /// The queue of one connection.
@@ -117,7 +117,7 @@ pub struct Outbox {
     is_held: AtomicBool,
     limit: usize,
     policy: SlowPolicy,
-    courier: Box<dyn Courier>,
+    later_delivery: Box<dyn LaterDelivery>,
 }
 
 #[derive(Debug, Default)]
@@ -128,8 +128,8 @@ struct Queue {
     /// Bytes that have left the queue and wait in the sending half.
     begun: usize,
     has_ended: bool,
-    /// Whether the courier will deliver.
-    has_courier: bool,
+    /// Whether the thread of [`LaterDelivery`] is to deliver.
+    is_with_thread: bool,
 }
 
 /// Frames to be sent together.
@@ -150,9 +150,9 @@ impl Batch {
 
 impl Outbox {
     /// An empty queue of at most `limit` bytes for a connection.
-    pub fn new(limit: usize, policy: SlowPolicy, courier: Box<dyn Courier>) -> Self {
+    pub fn new(limit: usize, policy: SlowPolicy, later_delivery: Box<dyn LaterDelivery>) -> Self {
         let (has_some, is_held) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { queue: Mutex::default(), has_some, is_held, limit, policy, courier }
+        Self { queue: Mutex::default(), has_some, is_held, limit, policy, later_delivery }
     }
 
     /// Sets whether nothing may be sent yet, as before the answer to the opening handshake. The
@@ -165,14 +165,14 @@ impl Outbox {
         self.is_held.load(Ordering::SeqCst)
     }
 
-    /// Appends a frame, if there is room. With `by_courier`, the caller gives the connection to the
-    /// courier if the queue is due.
-    pub fn push(&self, frame: &Arc<SharedFrame>, by_courier: bool) -> Pushed {
+    /// Appends a frame, unless the queue is full. With `by_thread`, the caller has the thread deliver
+    /// if the queue is due.
+    pub fn push(&self, frame: &Arc<SharedFrame>, by_thread: bool) -> Pushed {
         let mut queue = lock(&self.queue);
         if queue.has_ended {
             return Pushed::Ended;
         }
-        let (is_due, mut dropped) = (queue.frames.is_empty() && !queue.has_courier, 0);
+        let (is_due, mut dropped) = (queue.frames.is_empty() && !queue.is_with_thread, 0);
         while queue.bytes + queue.begun + frame.len() > self.limit {
             match self.policy {
                 SlowPolicy::Close => {
@@ -188,13 +188,13 @@ impl Outbox {
             }
         }
         if queue.bytes + queue.begun + frame.len() > self.limit {
-            // a frame that is partly sent cannot be dropped, and leaves too little room
+            // a frame that is partly sent cannot be dropped, and what is left of the limit is too little
             self.note(&queue);
             return Pushed::Dropped(dropped + 1);
         }
         queue.bytes += frame.len();
         queue.frames.push_back(frame.clone());
-        queue.has_courier |= is_due && by_courier;
+        queue.is_with_thread |= is_due && by_thread;
         self.note(&queue);
         Pushed::Queued { dropped, is_due }
     }
@@ -264,17 +264,17 @@ impl Outbox {
         self.note(&queue);
     }
 
-    /// Asks the courier to deliver when there is room, unless it was asked before.
-    pub(super) fn await_room(&self) {
-        let has_courier = std::mem::replace(&mut lock(&self.queue).has_courier, true);
-        if !has_courier {
-            self.courier.await_room();
+    /// Has the thread deliver when the socket can be written to, unless it was asked before.
+    pub(super) fn deliver_when_writable(&self) {
+        let is_with_thread = std::mem::replace(&mut lock(&self.queue).is_with_thread, true);
+        if !is_with_thread {
+            self.later_delivery.deliver_when_writable();
         }
     }
 
-    /// Notes that the courier begins its attempt.
+    /// Notes that the thread begins its attempt.
     pub(super) fn note_attempt(&self) {
-        lock(&self.queue).has_courier = false;
+        lock(&self.queue).is_with_thread = false;
     }
 
     /// Bytes that wait.

@@ -76,7 +76,7 @@ impl ReadBuffer {
         if let Wait::Park(parker) = wait {
             return self.fill_parked(parker);
         }
-        self.make_room();
+        self.reserve();
         let mode = match wait {
             Wait::Never => Mode::NonBlocking,
             Wait::Long | Wait::Park(_) => {
@@ -115,11 +115,11 @@ impl ReadBuffer {
             self.buffer = spare;
             self.start = 0;
         }
-        self.make_room();
+        self.reserve();
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
-        let room = self.buffer.capacity() - self.buffer.len();
+        let asked = self.buffer.capacity() - self.buffer.len();
         let result = socket.receive(&mut self.buffer, Mode::NonBlocking);
-        note_drained(&result, room, &**socket, parker);
+        note_drained(&result, asked, &**socket, parker);
         match result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             result => result.map(Some),
@@ -197,14 +197,14 @@ impl ReadBuffer {
         if !parker.is_readable() && !socket.buffers_input() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let room = target.len();
+        let asked = target.len();
         let mut result = Ok(0);
-        if room < DETACH_MIN {
+        if asked < DETACH_MIN {
             result = socket.receive_slice(target, Mode::NonBlocking);
         } else {
             parker.detached(&mut || result = socket.receive_slice(target, Mode::NonBlocking));
         }
-        note_drained(&result, room, &**socket, parker);
+        note_drained(&result, asked, &**socket, parker);
         result
     }
 
@@ -238,7 +238,7 @@ impl ReadBuffer {
         self.socket.as_ref().is_some_and(|socket| socket.buffers_input())
     }
 
-    fn make_room(&mut self) {
+    fn reserve(&mut self) {
         if self.start > 0 {
             self.buffer.drain(..self.start);
             self.start = 0;
@@ -281,16 +281,16 @@ impl ReadBuffer {
     }
 }
 
-/// Tells the parker if a read has emptied the socket: it found less than there was room for. With
+/// Tells the parker if a read has emptied the socket: it found less than was asked for. With
 /// TLS that alone does not prove it.
 fn note_drained(
     result: &io::Result<usize>,
-    room: usize,
+    asked: usize,
     socket: &dyn ByteStream,
     parker: &dyn Park,
 ) {
     let is_drained = match result {
-        Ok(count) => *count < room && !socket.buffers_input(),
+        Ok(count) => *count < asked && !socket.buffers_input(),
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     };
     if is_drained {

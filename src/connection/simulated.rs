@@ -22,7 +22,7 @@ pub(crate) enum Read {
     Fails(io::ErrorKind),
 }
 
-/// What a write finds: room for so many bytes, or an error.
+/// What a write finds: how many bytes it takes, or an error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Write {
     Takes(usize),
@@ -40,7 +40,7 @@ struct State {
     listeners: Vec<Arc<dyn ReadinessListener>>,
 }
 
-/// The end of the script of reads is the end of the stream; behind the script of writes is room for all.
+/// The end of the script of reads is the end of the stream; behind the script of writes, every write is taken whole.
 #[derive(Default)]
 pub(crate) struct Simulated(Mutex<State>, Condvar);
 
@@ -83,13 +83,13 @@ impl Simulated {
         }
     }
 
-    /// There is room for all from now on.
+    /// Every write is taken whole from now on.
     pub(crate) fn forget_writes(&self) {
         lock(&self.0).writes.clear();
     }
 
-    /// The peer has read, which wakes callers that wait for room.
-    pub(crate) fn make_room(&self) {
+    /// The peer has read, which wakes callers that wait to send.
+    pub(crate) fn peer_reads(&self) {
         for listener in &lock(&self.0).listeners {
             listener.changed(Change { writable: true, ..Change::default() });
         }
@@ -107,7 +107,7 @@ impl Simulated {
         lock(&self.0).is_reset
     }
 
-    fn read(&self, room: usize) -> io::Result<Vec<u8>> {
+    fn read(&self, most: usize) -> io::Result<Vec<u8>> {
         let mut state = lock(&self.0);
         let mut bytes = match state.reads.pop_front() {
             None => return Ok(Vec::new()),
@@ -115,7 +115,7 @@ impl Simulated {
             Some(Read::Fails(kind)) => return Err(kind.into()),
             Some(Read::Bytes(bytes)) => bytes,
         };
-        let rest = bytes.split_off(bytes.len().min(room));
+        let rest = bytes.split_off(bytes.len().min(most));
         if !rest.is_empty() {
             state.reads.push_front(Read::Bytes(rest));
         }
@@ -140,14 +140,14 @@ impl ByteStream for Simulated {
     fn send(&self, first: &[u8], second: &[u8], _mode: Mode) -> SendResult {
         let mut state = lock(&self.0);
         let bytes = [first, second].concat();
-        let room = match state.writes.pop_front() {
+        let taken = match state.writes.pop_front() {
             None => bytes.len(),
-            Some(Write::Takes(room)) => room.min(bytes.len()),
+            Some(Write::Takes(count)) => count.min(bytes.len()),
             Some(Write::Fails(kind)) => return Err((0, kind.into())),
         };
-        state.sent.extend_from_slice(&bytes[..room]);
-        if room < bytes.len() {
-            return Err((room, io::ErrorKind::WouldBlock.into()));
+        state.sent.extend_from_slice(&bytes[..taken]);
+        if taken < bytes.len() {
+            return Err((taken, io::ErrorKind::WouldBlock.into()));
         }
         Ok(())
     }

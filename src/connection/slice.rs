@@ -12,9 +12,9 @@ const SLICE_NS: u64 = 3_000_000;
 
 /// The time when the slice of a caller began.
 #[derive(Debug)]
-pub struct Slice(AtomicU64);
+pub struct TimeSlice(AtomicU64);
 
-impl Slice {
+impl TimeSlice {
     /// Begins a slice.
     pub fn begin() -> Self {
         Self(AtomicU64::new(Native::cheap_clock()))
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn ends_after_its_time() {
-        let slice = Slice::begin();
+        let slice = TimeSlice::begin();
         assert!(!slice.is_over());
         std::thread::sleep(std::time::Duration::from_nanos(SLICE_NS * 10));
         assert!(slice.is_over());

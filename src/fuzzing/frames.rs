@@ -6,7 +6,7 @@ use crate::protocol::{
     frame::{Decoded, Frame, FrameHeader, FrameReader, Opcode, MAX_CONTROL_PAYLOAD},
     limits::FrameLimits,
     mask,
-    receive::{Event, Front, MessageReader, Rules},
+    receive::{Event, FirstFrame, MessageReader, Rules},
 };
 
 /// Decodes a frame header, whole and cut short, and encodes it again.
@@ -76,22 +76,26 @@ pub fn control_front(data: &[u8]) {
     let mut left = data;
     let read = reader.poll(&mut left);
     let used = data.len() - left.len();
-    match Front::of(data) {
-        Front::Control { opcode, body, length } => {
+    match FirstFrame::of(data) {
+        FirstFrame::Control { opcode, body, length } => {
             assert_eq!(length, used);
             assert!(body.len() as u64 <= MAX_CONTROL_PAYLOAD);
             for end in 0..length {
-                assert_eq!(Front::of(&data[..end]), Front::Unfinished, "{end} of {length}");
+                assert_eq!(
+                    FirstFrame::of(&data[..end]),
+                    FirstFrame::Unfinished,
+                    "{end} of {length}"
+                );
             }
             let event = if opcode == Opcode::PING { Event::Ping(body) } else { Event::Pong(body) };
             assert_eq!(read, Ok(Some(event)));
             assert_eq!(reader.take_non_minimal(), None);
         }
-        Front::Unfinished => {
+        FirstFrame::Unfinished => {
             assert_eq!(read, Ok(None));
             assert!(reader.wanted(left) > 0);
         }
-        Front::Other => {
+        FirstFrame::Other => {
             let is_pingpong = data.first().is_some_and(|first| matches!(first, 0x89 | 0x8a));
             if is_pingpong && reader.take_non_minimal().is_none() {
                 // the mask bit, or the length of which not all has come

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        Arc, Mutex,
+        Arc, Mutex, Weak,
     },
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -14,7 +14,7 @@ use super::{
     heads::Heads,
     latency::{Latency, BUCKETS},
     tapped_stream::TappedStream,
-    watched_connection::{NewlyWatched, WatchedConnection},
+    watched_connection::WatchedConnection,
 };
 use crate::{
     connection::{Account, ByteStream},
@@ -33,20 +33,20 @@ const MAX_DECOMPRESSORS: usize = 512;
 pub(super) struct InspectorState {
     /// A moment on the monotonic clock, and the same moment in seconds since 1970.
     origin: (Instant, f64),
-    subjects: Mutex<Subjects>,
+    connections: Mutex<Connections>,
     /// Bytes of all timelines, and the most of them.
     used: AtomicUsize,
     limit: usize,
-    /// Records that were dropped because there was no room.
+    /// Records that were dropped when timelines were shrunk.
     dropped: AtomicU64,
-    /// Held by the thread that makes room.
-    making_room: Mutex<()>,
+    /// Held by the thread that shrinks timelines.
+    shrinking: Mutex<()>,
     decompressors: AtomicUsize,
     pub(super) latency: Latency,
 }
 
 #[derive(Debug)]
-struct Subjects {
+struct Connections {
     /// The number of the next connection, and what to add for the one behind it.
     next: u64,
     step: u64,
@@ -60,18 +60,18 @@ impl InspectorState {
         self.origin.1 + moment.saturating_duration_since(self.origin.0).as_secs_f64()
     }
 
-    /// Notes that a timeline has grown, and makes room if they are too large together.
-    pub(super) fn took(&self, bytes: usize) {
+    /// Notes that a timeline has grown, and shrinks all of them if they are too large together.
+    pub(super) fn note_growth(&self, bytes: usize) {
         let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used <= self.limit {
             return;
         }
-        let Some(_guard) = try_lock(&self.making_room) else { return };
-        let subjects: Vec<_> = lock(&self.subjects).by_id.values().cloned().collect();
-        let filled = subjects.iter().filter(|watched| watched.timeline_bytes() > 0).count();
+        let Some(_guard) = try_lock(&self.shrinking) else { return };
+        let connections: Vec<_> = lock(&self.connections).by_id.values().cloned().collect();
+        let filled = connections.iter().filter(|watched| watched.timeline_bytes() > 0).count();
         // a quarter is free afterwards, so that this is seldom done
         let share = self.limit / 4 * 3 / filled.max(1);
-        for watched in subjects {
+        for watched in connections {
             self.forget(watched.shrink(share));
         }
     }
@@ -84,14 +84,14 @@ impl InspectorState {
     /// Notes that a connection has ended, and forgets the one that has ended first if there are too
     /// many.
     pub(super) fn note_ended(&self, id: u64) {
-        let mut subjects = lock(&self.subjects);
-        subjects.ended.push_back(id);
-        if subjects.ended.len() <= MAX_ENDED {
+        let mut connections = lock(&self.connections);
+        connections.ended.push_back(id);
+        if connections.ended.len() <= MAX_ENDED {
             return;
         }
-        let oldest = subjects.ended.pop_front();
-        let gone = oldest.and_then(|oldest| subjects.by_id.remove(&oldest));
-        drop(subjects);
+        let oldest = connections.ended.pop_front();
+        let gone = oldest.and_then(|oldest| connections.by_id.remove(&oldest));
+        drop(connections);
         if let Some(gone) = gone {
             let (bytes, _) = gone.shrink(0);
             self.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -177,8 +177,8 @@ pub struct Inspector {
 
 impl Drop for Inspector {
     fn drop(&mut self) {
-        // subjects refer to this state, and the state to them
-        let by_id = std::mem::take(&mut lock(&self.shared.subjects).by_id);
+        // connections refer to this state, and the state to them
+        let by_id = std::mem::take(&mut lock(&self.shared.connections).by_id);
         drop(by_id);
     }
 }
@@ -190,7 +190,7 @@ impl Inspector {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let shared = InspectorState {
             origin: (Instant::now(), now.as_secs_f64()),
-            subjects: Mutex::new(Subjects {
+            connections: Mutex::new(Connections {
                 next: first,
                 step,
                 by_id: BTreeMap::new(),
@@ -199,7 +199,7 @@ impl Inspector {
             used: AtomicUsize::new(0),
             limit,
             dropped: AtomicU64::new(0),
-            making_room: Mutex::new(()),
+            shrinking: Mutex::new(()),
             decompressors: AtomicUsize::new(0),
             latency: Latency::default(),
         };
@@ -208,6 +208,7 @@ impl Inspector {
 
     /// Watches a connection. `first` are bytes that came behind the request's head;
     /// `answer_is_bytes`: the answer is sent by the socket, as in HTTP/1.1.
+    /// Returns also the stream to use in place of the socket.
     #[expect(clippy::too_many_arguments, reason = "all that is known of a request")]
     pub fn watch(
         &self,
@@ -219,38 +220,39 @@ impl Inspector {
         tls: bool,
         peer: Option<SocketAddr>,
         answer_is_bytes: bool,
-    ) -> NewlyWatched {
+    ) -> (Arc<WatchedConnection>, Arc<dyn ByteStream>) {
         let started = self.shared.time(Instant::now());
         let heads = Heads::new(head, resource, concurrency, tls, peer, started);
-        let mut subjects = lock(&self.shared.subjects);
-        let id = subjects.next;
-        subjects.next += subjects.step;
+        let mut connections = lock(&self.shared.connections);
+        let id = connections.next;
+        connections.next += connections.step;
         let shared = self.shared.clone();
         let watched = Arc::new(WatchedConnection::new(id, heads, answer_is_bytes, shared));
-        subjects.by_id.insert(id, watched.clone());
-        drop(subjects);
+        connections.by_id.insert(id, watched.clone());
+        drop(connections);
         let stream = TappedStream::new(socket, watched.clone());
-        watched.set_stream(&stream);
+        let tapped: Weak<TappedStream> = Arc::downgrade(&stream);
+        watched.set_stream(tapped);
         watched.note_received(first);
-        NewlyWatched { watched, stream }
+        (watched, stream)
     }
 
     /// A connection by its number.
     pub fn find(&self, id: u64) -> Option<Arc<WatchedConnection>> {
-        lock(&self.shared.subjects).by_id.get(&id).cloned()
+        lock(&self.shared.connections).by_id.get(&id).cloned()
     }
 
     /// The numbers of all known connections.
     pub fn ids(&self) -> Vec<u64> {
-        lock(&self.shared.subjects).by_id.keys().copied().collect()
+        lock(&self.shared.connections).by_id.keys().copied().collect()
     }
 
     /// Some of the connections.
     pub fn page(&self, query: &Query) -> Page {
-        let subjects = lock(&self.shared.subjects);
-        let (total, ended) = (subjects.by_id.len(), subjects.ended.len());
-        let all: Vec<_> = subjects.by_id.values().cloned().collect();
-        drop(subjects);
+        let connections = lock(&self.shared.connections);
+        let (total, ended) = (connections.by_id.len(), connections.ended.len());
+        let all: Vec<_> = connections.by_id.values().cloned().collect();
+        drop(connections);
         let wanted = all.into_iter().filter(|watched| query.wants(watched));
         let mut rows: Vec<_> = wanted
             .map(|watched| {

@@ -3,15 +3,14 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    fmt, io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use super::tapped_stream::TappedStream;
 use crate::{
-    connection::{Direction, Mode},
+    connection::{ByteStream, Direction, Mode, SendResult},
     locks::lock,
 };
 
@@ -44,6 +43,25 @@ pub enum Pace {
     Throttled(u32),
 }
 
+/// A stream that sends at the pace of its [`Pacer`].
+pub(super) trait PacedStream: fmt::Debug + Send + Sync {
+    /// What holds back what is sent.
+    fn pacer(&self) -> &Pacer;
+
+    /// Sets the pace.
+    ///
+    /// # Errors
+    /// If the system has no thread for it.
+    fn set_pace(self: Arc<Self>, pace: Pace) -> io::Result<()>;
+
+    /// Sends without holding anything back.
+    fn send_now(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult;
+
+    /// The stream below, whose directions can be ended.
+    fn inner(&self) -> &dyn ByteStream;
+}
+
+/// Holds back what a stream sends, until its pace lets it pass.
 #[derive(Debug, Default)]
 pub(super) struct Pacer {
     state: Mutex<State>,
@@ -150,13 +168,13 @@ impl Pacer {
     }
 
     /// Sets the pace, and starts the thread that it needs.
-    pub(super) fn set(&self, pace: Pace, stream: Arc<TappedStream>) -> io::Result<()> {
+    pub(super) fn set(&self, pace: Pace, stream: Arc<dyn PacedStream>) -> io::Result<()> {
         let mut state = lock(&self.state);
         if !state.has_thread && pace != Pace::Full && !state.is_over {
             let builder = thread::Builder::new().name("fastwsh-pace".to_owned());
             // the thread holds the stream, so that what is queued leaves even if the connection ends
             // before the thread has started
-            let run = move || stream.pacer().run(&stream);
+            let run = move || stream.pacer().run(&*stream);
             builder.stack_size(128 * 1024).spawn(run)?;
             state.has_thread = true;
         }
@@ -167,7 +185,7 @@ impl Pacer {
     }
 
     /// Sends what is queued, at the pace that is set, until nothing more is to be slowed down.
-    fn run(&self, stream: &Arc<TappedStream>) {
+    fn run(&self, stream: &dyn PacedStream) {
         let mut due = Instant::now();
         let mut state = lock(&self.state);
         loop {
@@ -229,7 +247,7 @@ impl Pacer {
     }
 
     /// Ends our direction if the handler has ended, and both if the peer did not read in time.
-    fn end_thread(&self, mut state: MutexGuard<'_, State>, stream: &TappedStream) {
+    fn end_thread(&self, mut state: MutexGuard<'_, State>, stream: &dyn PacedStream) {
         state.has_thread = false;
         let (ends, was_cut) = (state.ends_by.is_some(), state.is_over);
         state.queue = VecDeque::new();

@@ -72,8 +72,8 @@ pub(super) trait FrameObserver {
     /// Whether messages may be compressed.
     fn inflates(&self) -> bool;
 
-    /// Whether there is memory for one more decompressor.
-    fn has_room(&self) -> bool;
+    /// Takes the memory for one more decompressor; `false` if there is none.
+    fn take_decompressor(&self) -> bool;
 
     /// A frame is complete.
     fn frame(&self, frame: Frame);
@@ -167,7 +167,7 @@ impl Reader {
         if starts {
             let compressed = header.reserved & RSV1 != 0 && observer.inflates();
             if compressed && matches!(self.inflation, Inflation::Unused) {
-                self.inflation = if observer.has_room() {
+                self.inflation = if observer.take_decompressor() {
                     Inflation::Ready(Inflater::default())
                 } else {
                     Inflation::Failed
@@ -224,10 +224,10 @@ impl Current {
     fn take(&mut self, payload: &[u8], inflation: &mut Inflation) {
         let offset = self.seen;
         self.seen += payload.len() as u64;
-        let room = KEPT_BYTES.saturating_sub(self.data.len());
+        let most = KEPT_BYTES.saturating_sub(self.data.len());
         let is_inflated = self.is_compressed && !self.frame.opaque;
         // what is not kept need not be unmasked, unless it must be decompressed
-        let used = if is_inflated { payload } else { &payload[..payload.len().min(room)] };
+        let used = if is_inflated { payload } else { &payload[..payload.len().min(most)] };
         let mut plain = used.to_vec();
         if let Some(key) = self.header.masking_key {
             mask::apply(&mut plain, key, usize::try_from(offset % 4).unwrap_or_default());
@@ -243,8 +243,8 @@ impl Current {
     }
 
     fn keep(&mut self, plain: &[u8]) {
-        let room = KEPT_BYTES.saturating_sub(self.data.len());
-        self.data.extend_from_slice(&plain[..plain.len().min(room)]);
+        let most = KEPT_BYTES.saturating_sub(self.data.len());
+        self.data.extend_from_slice(&plain[..plain.len().min(most)]);
     }
 
     /// Decompresses a piece. Returns `false` if that is not possible.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    pace::{Pace, Pacer, SendDecision},
+    pace::{Pace, PacedStream, Pacer, SendDecision},
     watched_connection::WatchedConnection,
 };
 use crate::{
@@ -38,32 +38,6 @@ impl TappedStream {
         Arc::new(Self { inner, watched, pacer: Pacer::default(), is_paced: AtomicBool::new(false) })
     }
 
-    pub(super) fn inner(&self) -> &dyn ByteStream {
-        &*self.inner
-    }
-
-    pub(super) fn pacer(&self) -> &Pacer {
-        &self.pacer
-    }
-
-    pub(super) fn set_pace(self: &Arc<Self>, pace: Pace) -> io::Result<()> {
-        self.is_paced.store(true, Ordering::SeqCst);
-        self.pacer.set(pace, self.clone())
-    }
-
-    /// Sends, and tells the watched of what was sent.
-    pub(super) fn send_now(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
-        let result = self.inner.send(first, second, mode);
-        let sent = match &result {
-            Ok(()) => first.len() + second.len(),
-            Err((sent, _)) => *sent,
-        };
-        let of_first = sent.min(first.len());
-        self.watched.note_sent(&first[..of_first]);
-        self.watched.note_sent(&second[..(sent - of_first).min(second.len())]);
-        result
-    }
-
     /// Waits until something may be read. A stall ends when the peer ends its direction: until that
     /// end is read, it would wake callers that wait for input again and again.
     fn may_read(&self, mode: Mode) -> io::Result<()> {
@@ -86,7 +60,8 @@ impl TappedStream {
         }
     }
 
-    /// Tells the watched of what was received, and returns how much of it the handler may have.
+    /// Tells the watched connection of what was received, and returns how much of it the handler
+    /// may have.
     fn note_arrival(&self, bytes: &[u8]) -> io::Result<usize> {
         let Some(end) = self.watched.note_received(bytes) else { return Ok(bytes.len()) };
         self.reset();
@@ -95,6 +70,34 @@ impl TappedStream {
             0 => Err(io::ErrorKind::ConnectionReset.into()),
             count => Ok(count),
         }
+    }
+}
+
+impl PacedStream for TappedStream {
+    fn inner(&self) -> &dyn ByteStream {
+        &*self.inner
+    }
+
+    fn pacer(&self) -> &Pacer {
+        &self.pacer
+    }
+
+    fn set_pace(self: Arc<Self>, pace: Pace) -> io::Result<()> {
+        self.is_paced.store(true, Ordering::SeqCst);
+        self.pacer.set(pace, self.clone())
+    }
+
+    /// Also tells the watched connection of what was sent.
+    fn send_now(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
+        let result = self.inner.send(first, second, mode);
+        let sent = match &result {
+            Ok(()) => first.len() + second.len(),
+            Err((sent, _)) => *sent,
+        };
+        let of_first = sent.min(first.len());
+        self.watched.note_sent(&first[..of_first]);
+        self.watched.note_sent(&second[..(sent - of_first).min(second.len())]);
+        result
     }
 }
 

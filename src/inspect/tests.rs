@@ -26,7 +26,7 @@ impl FrameObserver for Seen {
         true
     }
 
-    fn has_room(&self) -> bool {
+    fn take_decompressor(&self) -> bool {
         true
     }
 

@@ -1,4 +1,4 @@
-//! The frames of one connection, the oldest of which are dropped when there is no room.
+//! The frames of one connection, the oldest of which are dropped when all timelines together are too large.
 
 use std::collections::VecDeque;
 
@@ -50,7 +50,7 @@ impl Record {
 
 /// Consecutive records.
 #[derive(Debug, Default)]
-pub struct Slice {
+pub struct TimelineSlice {
     /// Number, time in seconds since 1970, and the record.
     pub records: Vec<(u64, f64, Record)>,
     /// The number of the last record of the timeline.
@@ -94,7 +94,7 @@ impl Timeline {
 
     /// At most `most` records behind the one with the number `after`, with at most `data_bytes` of
     /// each payload.
-    pub(super) fn slice(&self, after: u64, most: usize, data_bytes: usize) -> Slice {
+    pub(super) fn slice(&self, after: u64, most: usize, data_bytes: usize) -> TimelineSlice {
         let skipped = usize::try_from(after.saturating_sub(self.dropped)).unwrap_or(usize::MAX);
         let first = self.dropped + skipped.min(self.records.len()) as u64 + 1;
         let shown = self.records.iter().skip(skipped).take(most);
@@ -107,7 +107,7 @@ impl Timeline {
             };
             (number, *time, record)
         });
-        Slice {
+        TimelineSlice {
             records: records.collect(),
             last: self.dropped + self.records.len() as u64,
             dropped: self.dropped,

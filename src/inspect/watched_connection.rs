@@ -13,13 +13,12 @@ use std::{
 use super::{
     heads::{parse_answer, Heads},
     inspector::InspectorState,
-    pace::Pace,
+    pace::{Pace, PacedStream},
     reader::{FrameObserver, Reader},
-    tapped_stream::TappedStream,
-    timeline::{Frame, Record, Slice, Timeline},
+    timeline::{Frame, Record, Timeline, TimelineSlice},
 };
 use crate::{
-    connection::{Account, ByteStream, Transport},
+    connection::{Account, Transport},
     locks::lock,
     protocol::{
         handshake::{opens, SWITCHING_PROTOCOLS},
@@ -44,15 +43,6 @@ pub struct Ended {
     pub account: Account,
 }
 
-/// A connection that is watched from now on.
-#[derive(Debug)]
-pub struct NewlyWatched {
-    /// What is known of it.
-    pub watched: Arc<WatchedConnection>,
-    /// The stream to use in place of the socket.
-    pub stream: Arc<dyn ByteStream>,
-}
-
 /// A connection.
 #[derive(Debug)]
 pub struct WatchedConnection {
@@ -62,7 +52,7 @@ pub struct WatchedConnection {
     pub heads: Heads,
     shared: Arc<InspectorState>,
     transport: OnceLock<Weak<Transport>>,
-    stream: OnceLock<Weak<TappedStream>>,
+    stream: OnceLock<Weak<dyn PacedStream>>,
     incoming: Mutex<ReceivedBytes>,
     outgoing: Mutex<SentBytes>,
     timeline: Mutex<Timeline>,
@@ -153,8 +143,8 @@ impl WatchedConnection {
         }
     }
 
-    pub(super) fn set_stream(&self, stream: &Arc<TappedStream>) {
-        let _ = self.stream.set(Arc::downgrade(stream));
+    pub(super) fn set_stream(&self, stream: Weak<dyn PacedStream>) {
+        let _ = self.stream.set(stream);
     }
 
     /// Sets the transport of the connection.
@@ -205,17 +195,17 @@ impl WatchedConnection {
         let mut incoming = lock(&self.incoming);
         incoming.is_open = true;
         let early = std::mem::take(&mut incoming.early);
-        incoming.reader.feed(&early, 0, &SubjectObserver { watched: self, now: Instant::now() });
+        incoming.reader.feed(&early, 0, &TimelineObserver { watched: self, now: Instant::now() });
     }
 
     /// Takes bytes from the client. Returns the end of the message at which the connection is to be
     /// reset, if that is among them.
     pub(super) fn note_received(&self, bytes: &[u8]) -> Option<usize> {
-        let observer = SubjectObserver { watched: self, now: Instant::now() };
+        let observer = TimelineObserver { watched: self, now: Instant::now() };
         let mut incoming = lock(&self.incoming);
         if !incoming.is_open {
-            let room = EARLY_BYTES.saturating_sub(incoming.early.len());
-            incoming.early.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            let most = EARLY_BYTES.saturating_sub(incoming.early.len());
+            incoming.early.extend_from_slice(&bytes[..bytes.len().min(most)]);
             return None;
         }
         let drop_at = self.drop_at.load(Ordering::SeqCst);
@@ -238,7 +228,7 @@ impl WatchedConnection {
         if bytes.is_empty() {
             return;
         }
-        let observer = SubjectObserver { watched: self, now: Instant::now() };
+        let observer = TimelineObserver { watched: self, now: Instant::now() };
         let mut outgoing = lock(&self.outgoing);
         let mut frames = bytes;
         if let Some(answer) = &mut outgoing.answer {
@@ -286,11 +276,11 @@ impl WatchedConnection {
 
     fn push(&self, now: Instant, record: Record) {
         let bytes = lock(&self.timeline).push(self.shared.time(now), record);
-        self.shared.took(bytes);
+        self.shared.note_growth(bytes);
     }
 
     /// Records of its timeline, see [`Timeline::slice`].
-    pub fn records(&self, after: u64, most: usize, data_bytes: usize) -> Slice {
+    pub fn records(&self, after: u64, most: usize, data_bytes: usize) -> TimelineSlice {
         lock(&self.timeline).slice(after, most, data_bytes)
     }
 
@@ -341,22 +331,22 @@ impl WatchedConnection {
         self.drop_at.store(count, Ordering::SeqCst);
     }
 
-    fn live_stream(&self) -> Option<Arc<TappedStream>> {
+    fn live_stream(&self) -> Option<Arc<dyn PacedStream>> {
         self.stream.get().and_then(Weak::upgrade).filter(|_| self.ended().is_none())
     }
 }
 
-struct SubjectObserver<'a> {
+struct TimelineObserver<'a> {
     watched: &'a WatchedConnection,
     now: Instant,
 }
 
-impl FrameObserver for SubjectObserver<'_> {
+impl FrameObserver for TimelineObserver<'_> {
     fn inflates(&self) -> bool {
         self.watched.inflates.load(Ordering::SeqCst)
     }
 
-    fn has_room(&self) -> bool {
+    fn take_decompressor(&self) -> bool {
         self.watched.ended().is_none() && self.watched.shared.take_decompressor()
     }
 

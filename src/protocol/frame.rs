@@ -149,7 +149,7 @@ impl FrameHeader {
     /// The header as bytes, with its masking key if it has one.
     pub fn encoded(&self) -> EncodedHeader {
         let mut encoded = EncodedHeader { bytes: [0; MAX_HEADER], length: 0 };
-        let mut room = &mut encoded.bytes[..];
+        let mut unwritten = &mut encoded.bytes[..];
         let formatter = Formatter {
             is_final: self.fin,
             rsv1: self.reserved & RSV1 != 0,
@@ -159,8 +159,8 @@ impl FrameHeader {
             mask: self.masking_key,
         };
         // this does not fail: there is room for the longest header
-        let _ = formatter.format(self.length, &mut room);
-        let left = room.len();
+        let _ = formatter.format(self.length, &mut unwritten);
+        let left = unwritten.len();
         encoded.length = MAX_HEADER - left;
         encoded
     }

@@ -5,13 +5,13 @@
 //! then skips the offending frame, or the rest of the offending message.
 
 mod direct;
-mod front;
+mod first_frame;
 mod header_rules;
 mod single;
 mod whole;
 
 pub use self::{
-    front::{Ahead, Front},
+    first_frame::{FirstFrame, NextReceived},
     whole::Whole,
 };
 

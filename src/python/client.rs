@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     client::{
-        self, ConnectError, Connected, Kind, Proxy, Target, TlsOptions, Trace, Verification, Way,
+        self, ConnectError, ConnectErrorKind, Connected, HeadDirection, Proxy, Target, TlsOptions,
+        Trace, Verification,
     },
     protocol::{
         deflate::WindowBits,
@@ -195,7 +196,7 @@ fn finish_connections(py: Python<'_>) {
 /// Calls `show(mark, head)`: `>` for what is sent, `<` for what is received.
 fn trace(show: Py<PyAny>) -> Trace {
     Trace::new(move |way, head| {
-        let mark = if way == Way::Sent { ">" } else { "<" };
+        let mark = if way == HeadDirection::Sent { ">" } else { "<" };
         Python::attach(|py| {
             if let Err(error) = show.call1(py, (mark, PyBytes::new(py, head))) {
                 error.write_unraisable(py, Some(show.bind(py)));
@@ -208,11 +209,11 @@ fn trace(show: Py<PyAny>) -> Trace {
 fn raised(py: Python<'_>, error: ConnectError) -> PyErr {
     static CLASSES: [PyOnceLock<Py<PyType>>; 5] = [const { PyOnceLock::new() }; 5];
     let (number, name) = match error.kind() {
-        Kind::Argument => (0, "ConnectArgumentError"),
-        Kind::Timeout => (1, "ConnectTimeoutError"),
-        Kind::Status => (2, "ConnectRefusedError"),
-        Kind::Connection => (3, "ConnectError"),
-        Kind::Proxy => (4, "ConnectProxyError"),
+        ConnectErrorKind::Argument => (0, "ConnectArgumentError"),
+        ConnectErrorKind::Timeout => (1, "ConnectTimeoutError"),
+        ConnectErrorKind::Status => (2, "ConnectRefusedError"),
+        ConnectErrorKind::Connection => (3, "ConnectError"),
+        ConnectErrorKind::Proxy => (4, "ConnectProxyError"),
     };
     let class = match CLASSES[number].import(py, "fastwsh.errors", name) {
         Ok(class) => class.clone(),

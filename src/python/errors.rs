@@ -23,7 +23,7 @@ const STREAM_EXCEPTIONS: &str = "fastwsh.pywebsocket._stream_exceptions";
 
 /// An exception class of `fastwsh.pywebsocket._stream_exceptions`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum StreamException {
     BadOperation,
     ConnectionTerminated,
     ConnectionLost,
@@ -33,7 +33,7 @@ pub(super) enum Kind {
     UnsupportedFrame,
 }
 
-impl Kind {
+impl StreamException {
     fn class(self, py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
         static CLASSES: [PyOnceLock<Py<PyType>>; 7] = [const { PyOnceLock::new() }; 7];
         let name = match self {
@@ -80,14 +80,14 @@ pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compa
             return mark_mid_frame(py, raised, error);
         }
         ProtocolError::ReservedBits(_) | ProtocolError::ReservedOpcode(_) if strict_compat => {
-            (Kind::UnsupportedFrame, None)
+            (StreamException::UnsupportedFrame, None)
         }
         ProtocolError::ReservedBits(_) | ProtocolError::ReservedOpcode(_) => {
-            (Kind::UnsupportedFrame, Some(error.close_code()))
+            (StreamException::UnsupportedFrame, Some(error.close_code()))
         }
         _ => {
             let code = error.close_code();
-            (Kind::InvalidFrame, (code != CloseCode::PROTOCOL_ERROR).then_some(code))
+            (StreamException::InvalidFrame, (code != CloseCode::PROTOCOL_ERROR).then_some(code))
         }
     };
     let text = match limit_option(error) {
@@ -134,8 +134,8 @@ fn mark_mid_frame(py: Python<'_>, raised: PyErr, error: &ProtocolError) -> PyErr
 pub(super) fn invalid_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
     let decoded = PyBytes::new(py, text).call_method1(intern!(py, "decode"), ("utf-8",));
     match decoded {
-        Err(cause) => Kind::InvalidUtf8.with(py, cause.into_value(py)),
-        Ok(_) => Kind::InvalidUtf8.with(py, "text is not valid UTF-8"),
+        Err(cause) => StreamException::InvalidUtf8.with(py, cause.into_value(py)),
+        Ok(_) => StreamException::InvalidUtf8.with(py, "text is not valid UTF-8"),
     }
 }
 
@@ -156,7 +156,7 @@ pub(super) fn invalid_utf8_piece(py: Python<'_>, piece: &[u8], offset: usize) ->
         })
     };
     match worded() {
-        Ok(text) => Kind::InvalidUtf8.with(py, text),
+        Ok(text) => StreamException::InvalidUtf8.with(py, text),
         Err(_) => error,
     }
 }
@@ -168,14 +168,19 @@ pub(super) fn ends_connection(py: Python<'_>, error: &PyErr) -> bool {
         // not the end: a call that will be repeated raises this
         return !error.is_instance_of::<PyBlockingIOError>(py);
     }
-    [Kind::ConnectionTerminated, Kind::InvalidFrame, Kind::InvalidUtf8, Kind::UnsupportedFrame]
-        .iter()
-        .any(|kind| kind.class(py).is_ok_and(|class| error.matches(py, class).unwrap_or(false)))
+    [
+        StreamException::ConnectionTerminated,
+        StreamException::InvalidFrame,
+        StreamException::InvalidUtf8,
+        StreamException::UnsupportedFrame,
+    ]
+    .iter()
+    .any(|kind| kind.class(py).is_ok_and(|class| error.matches(py, class).unwrap_or(false)))
 }
 
 /// The exception for a mistake of our own user in sending.
 pub(super) fn send_error(py: Python<'_>, error: &SendError) -> PyErr {
-    Kind::BadOperation.with(py, error.to_string())
+    StreamException::BadOperation.with(py, error.to_string())
 }
 
 /// The exception for a value that a function cannot accept.
@@ -202,8 +207,8 @@ pub(super) fn connection_error(py: Python<'_>, error: &io::Error) -> PyErr {
         | io::ErrorKind::NotConnected
         | io::ErrorKind::HostUnreachable
         | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::NetworkDown => Kind::ConnectionLost,
-        io::ErrorKind::TimedOut => Kind::ConnectionTimedOut,
+        | io::ErrorKind::NetworkDown => StreamException::ConnectionLost,
+        io::ErrorKind::TimedOut => StreamException::ConnectionTimedOut,
         _ => return os_error(error),
     };
     let Some(arguments) = number_and_text(error) else { return os_error(error) };
@@ -215,14 +220,14 @@ pub(super) fn connection_error(py: Python<'_>, error: &io::Error) -> PyErr {
 
 /// The same for what a connection in Python raises.
 pub(super) fn as_connection_error(py: Python<'_>, error: PyErr) -> PyErr {
-    let is_told = Kind::ConnectionTerminated
+    let is_told = StreamException::ConnectionTerminated
         .class(py)
         .is_ok_and(|class| error.matches(py, class).unwrap_or(false));
     if is_told || !error.is_instance_of::<PyConnectionError>(py) {
         return error;
     }
     let told = || -> PyResult<PyErr> {
-        let class = Kind::ConnectionLost.class(py)?;
+        let class = StreamException::ConnectionLost.class(py)?;
         let arguments = error.value(py).getattr(intern!(py, "args"))?;
         let told = class.call1(arguments.cast_into::<PyTuple>()?)?;
         Ok(PyErr::from_value(told))

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     connection::{
         batch::{self, Gathering, HasNext},
-        CallerId, Reactor, Slice,
+        CallerId, Reactor, TimeSlice,
     },
     locks::lock,
     server::Watchdog,
@@ -59,11 +59,11 @@ pub(super) struct HubThread {
     /// has ended.
     handed_over: Cell<bool>,
     budget: Cell<u32>,
-    slice: Slice,
+    slice: TimeSlice,
     /// Whether the last call of a handler has read the clock.
     has_looked: Cell<bool>,
     until_look: Cell<u32>,
-    last_look: Slice,
+    last_look: TimeSlice,
     /// Greenlets of handlers that have ended, to be reused. Making one costs more than everything
     /// else that Python does for a connection, because of the memory for its frames.
     idle: RefCell<Vec<Worker>>,
@@ -145,10 +145,10 @@ impl HubThread {
             current: Cell::new(None),
             handed_over: Cell::new(false),
             budget: Cell::new(BUDGET),
-            slice: Slice::begin(),
+            slice: TimeSlice::begin(),
             has_looked: Cell::new(false),
             until_look: Cell::new(POLL_EVERY),
-            last_look: Slice::begin(),
+            last_look: TimeSlice::begin(),
             idle: RefCell::default(),
             new_greenlet: module.getattr("greenlet")?.unbind(),
             work: py

@@ -47,7 +47,7 @@ pub(super) enum Direction {
 
 /// What an attribute is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum AttributeType {
     /// A list, to which its readers may append.
     Filters,
     Truth,
@@ -55,8 +55,8 @@ enum Kind {
 
 impl StreamOptions {
     /// Notes that an attribute is read or set.
-    fn note_use(&self, kind: Kind) {
-        if kind == Kind::Filters {
+    fn note_use(&self, kind: AttributeType) {
+        if kind == AttributeType::Filters {
             self.may_have_filters.store(true, Ordering::Release);
         }
     }
@@ -110,7 +110,7 @@ macro_rules! attributes {
             $(
                 #[getter]
                 fn $name(&self, py: Python<'_>) -> Py<PyAny> {
-                    self.note_use(Kind::$kind);
+                    self.note_use(AttributeType::$kind);
                     if let Some(value) = &lock(&self.attributes).$name {
                         return value.clone_ref(py);
                     }
@@ -121,7 +121,7 @@ macro_rules! attributes {
 
                 #[setter]
                 fn $set(&self, value: Py<PyAny>) {
-                    self.note_use(Kind::$kind);
+                    self.note_use(AttributeType::$kind);
                     let old = lock(&self.attributes).$name.replace(value);
                     // dropping the old value may run Python code
                     drop(old);

@@ -42,7 +42,7 @@ pub(super) use self::{
 use self::{assembly::Assembly, link::Link, python_input::PythonInputSlot, send_queue::SendQueue};
 use super::{
     argument::{bytes_of, Truth},
-    errors::Kind,
+    errors::StreamException,
     options::{Direction, StreamOptions},
     waiting::{self, Stop},
 };

@@ -33,14 +33,14 @@ use tokio::{
 };
 
 pub(super) use self::framing::Framing;
-pub(super) use self::http_stream::{End, HttpRequest, Verdict};
+pub(super) use self::http_stream::{AnsweredBy, End, HttpRequest};
 
 use self::{
     alternative::alternative,
     body::{Body, RequestBody},
     cgi::{CgiOutcome, Client, Runner},
     files::ContentTypes,
-    http_stream::{Busy, FallbackRequest, HttpStream, Judge},
+    http_stream::{Busy, Decide, FallbackRequest, HttpStream},
     locate::{Found, Locator},
     path::Resource,
     private::Private,
@@ -116,17 +116,17 @@ impl HttpServer {
         }
     }
 
-    /// Answers requests until the connection ends, or until `judge` says that a request is not for
+    /// Answers requests until the connection ends, or until `decide` says that a request is not for
     /// the fallback.
     pub(super) async fn serve<V: Send>(
         &self,
         connection: HttpConnection,
-        judge: Judge<V>,
+        decide: Decide<V>,
         mut stop: watch::Receiver<bool>,
     ) -> End<V> {
         let HttpConnection { stream, head, http_request, rest } = connection;
         let (local, tls) = (stream.local_addr(), stream.is_tls());
-        let stream = HttpStream::new(stream, head, http_request, rest, judge, &self.limits);
+        let stream = HttpStream::new(stream, head, http_request, rest, decide, &self.limits);
         {
             let service = service_fn(|request: Request<Incoming>| {
                 let asked = stream.take_request();

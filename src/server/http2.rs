@@ -19,6 +19,7 @@ mod ending;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod head;
+mod headers;
 mod incoming;
 mod page;
 mod piece;

@@ -150,12 +150,12 @@ impl Worker {
             let traffic = transport.traffic();
             let mut watched = before.remove(&id).unwrap_or_else(|| Activity::new(traffic, now));
             watched.note(traffic, now);
-            self.judge(&transport, &mut watched, now);
+            self.check_limits(&transport, &mut watched, now);
             self.watched.insert(id, watched);
         }
     }
 
-    fn judge(&mut self, transport: &Arc<Transport>, watched: &mut Activity, now: Instant) {
+    fn check_limits(&mut self, transport: &Arc<Transport>, watched: &mut Activity, now: Instant) {
         if watched.last_moment.is_some_and(|moment| now >= moment) {
             transport.cut();
             return;

@@ -204,7 +204,7 @@ impl Broker {
         self.delivery_thread.start()?;
         let QueueSettings { queue_bytes, policy, .. } = self.settings;
         transport.set_outbox(|weak| {
-            Outbox::new(queue_bytes, policy, self.delivery_thread.courier(weak))
+            Outbox::new(queue_bytes, policy, self.delivery_thread.later_delivery(weak))
         });
         Ok(())
     }
@@ -301,7 +301,7 @@ impl Broker {
         let excluded: HashSet<usize> = exclude.iter().map(key).collect();
         let mut frames = Frames::new(*message);
         let bytes = message.payload.len().saturating_mul(members.len());
-        let by_courier = members.len() > AT_ONCE_MAX || bytes > AT_ONCE_BYTES;
+        let by_thread = members.len() > AT_ONCE_MAX || bytes > AT_ONCE_BYTES;
         let (mut due, mut handed, mut dropped) = (Vec::new(), 0, 0);
         for Member { transport, compression } in members.iter() {
             if !excluded.is_empty() && excluded.contains(&key(transport)) {
@@ -313,14 +313,14 @@ impl Broker {
                 self.unsubscribe_all(transport);
                 continue;
             }
-            match outbox.push(&frames.of(*compression), by_courier) {
+            match outbox.push(&frames.of(*compression), by_thread) {
                 Pushed::Queued { dropped: older, is_due } => {
                     handed += 1;
                     if older > 0 {
                         dropped += older;
                         self.note_slow(transport);
                     }
-                    match (is_due, by_courier) {
+                    match (is_due, by_thread) {
                         (true, true) => due.push(transport.clone()),
                         (true, false) if transport.deliver() == Delivery::Ended => {
                             handed -= 1;

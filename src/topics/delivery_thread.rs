@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    connection::{CallerId, Courier, Delivery, Expiry, Reactor, Remote, Transport},
+    connection::{CallerId, Delivery, Expiry, LaterDelivery, Reactor, Remote, Transport},
     locks::lock,
 };
 
@@ -80,8 +80,8 @@ impl DeliveryThread {
     }
 
     /// Has this thread deliver to a connection when its peer has read.
-    pub(super) fn courier(&self, transport: Weak<Transport>) -> Box<dyn Courier> {
-        Box::new(ConnectionCourier { inbox: self.inbox.clone(), transport })
+    pub(super) fn later_delivery(&self, transport: Weak<Transport>) -> Box<dyn LaterDelivery> {
+        Box::new(ConnectionDelivery { inbox: self.inbox.clone(), transport })
     }
 
     /// Delivers to many connections.
@@ -112,13 +112,13 @@ impl DeliveryThread {
 
 /// Has the thread deliver to one connection.
 #[derive(Debug)]
-struct ConnectionCourier {
+struct ConnectionDelivery {
     inbox: Arc<Mutex<Inbox>>,
     transport: Weak<Transport>,
 }
 
-impl Courier for ConnectionCourier {
-    fn await_room(&self) {
+impl LaterDelivery for ConnectionDelivery {
+    fn deliver_when_writable(&self) {
         let Some(transport) = self.transport.upgrade() else { return };
         let mut inbox = lock(&self.inbox);
         if !inbox.has_stopped {
@@ -161,7 +161,7 @@ impl Worker {
             self.cut(&transport);
         }
         for transport in &due {
-            transport.deliver_by_courier();
+            transport.deliver_in_thread();
         }
         for transport in &blocked {
             self.watch(transport);
@@ -183,23 +183,23 @@ impl Worker {
         }
         for transport in std::mem::take(&mut self.unwatched) {
             if let Some(transport) = transport.upgrade() {
-                transport.deliver_by_courier();
+                transport.deliver_in_thread();
             }
         }
         true
     }
 
     /// Delivers when there is room. If the connection is blocked again, it comes back by
-    /// [`Courier::await_room`].
+    /// [`LaterDelivery::deliver_when_writable`].
     fn try_again(&self, transport: &Arc<Transport>) {
-        if transport.deliver_by_courier() != Delivery::Blocked {
-            transport.end_wait_for_room(self.reactor.remote());
+        if transport.deliver_in_thread() != Delivery::Blocked {
+            transport.unwatch_writability(self.reactor.remote());
         }
     }
 
     fn watch(&mut self, transport: &Arc<Transport>) {
         let remote = self.reactor.remote().clone();
-        let token = transport.wait_for_room(&remote, |stream| self.reactor.register(stream));
+        let token = transport.watch_writability(&remote, |stream| self.reactor.register(stream));
         match token {
             Ok(token) => {
                 self.watched.insert(token.number(), Arc::downgrade(transport));

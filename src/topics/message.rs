@@ -32,13 +32,13 @@ pub struct Compression {
 }
 
 /// The parameters that make compressed messages differ.
-type Kind = (Option<WindowBits>, DeflateLevel);
+type CompressedAs = (Option<WindowBits>, DeflateLevel);
 
 /// The frames of one message, made when the first connection needs them.
 pub(super) struct Frames<'a> {
     message: Message<'a>,
     plain: Option<Arc<SharedFrame>>,
-    compressed: Vec<(Kind, Arc<SharedFrame>)>,
+    compressed: Vec<(CompressedAs, Arc<SharedFrame>)>,
 }
 
 impl<'a> Frames<'a> {
@@ -56,8 +56,9 @@ impl<'a> Frames<'a> {
             let plain = || Arc::new(SharedFrame::new(opcode, payload, false, size));
             return self.plain.get_or_insert_with(plain).clone();
         };
-        let kind = (window, level);
-        if let Some((_, frame)) = self.compressed.iter().find(|(known, _)| *known == kind) {
+        let compressed_as = (window, level);
+        if let Some((_, frame)) = self.compressed.iter().find(|(known, _)| *known == compressed_as)
+        {
             return frame.clone();
         }
         let mut output = Vec::new();
@@ -67,7 +68,7 @@ impl<'a> Frames<'a> {
             &mut output,
         );
         let frame = Arc::new(SharedFrame::new(opcode, &output, true, size));
-        self.compressed.push((kind, frame.clone()));
+        self.compressed.push((compressed_as, frame.clone()));
         frame
     }
 }

@@ -193,7 +193,7 @@ fn the_delivery_thread_goes_on_when_the_peer_has_read() {
     assert_eq!(publish(&broker, "a", "second"), 1);
     wait_until("some was sent", || !stream.sent().is_empty());
     wait_until("all was sent", || {
-        stream.make_room();
+        stream.peer_reads();
         texts(&stream) == ["first", "second"]
     });
 }
@@ -205,7 +205,7 @@ fn each_policy_bounds_what_waits() {
         (SlowPolicy::DropNewest, vec!["0", "1", "2", "3"]),
         (SlowPolicy::DropOldest, vec!["0", "7", "8", "9"]),
     ] {
-        // the first message is sent in part, and the courier finds no room
+        // the first message is sent in part, and the delivery thread finds no room in the socket
         let broker = broker(12, policy);
         let writes = std::iter::once(Write::Takes(2)).chain(std::iter::repeat_n(FULL, 10_000));
         let (stream, transport) = subscriber(&broker, "a", writes);
@@ -221,7 +221,7 @@ fn each_policy_bounds_what_waits() {
         assert!(statistics.dropped > 0);
         stream.forget_writes();
         wait_until("all was sent", || {
-            stream.make_room();
+            stream.peer_reads();
             transport.deliver();
             transport.flush_before_wait(Wait::Never);
             frames(&stream.sent()).len() >= expected.len() + usize::from(closes)

@@ -30,7 +30,7 @@ use crate::{
         answer::{Answer, BODY_TIMEOUT},
         error::ConnectError,
         first_bytes::{FirstBytes, Received},
-        head::Way,
+        head::HeadDirection,
         http2::{background, Driver, StreamBridge},
         request::{self, Options},
         tls,
@@ -137,9 +137,9 @@ impl Attempt<'_> {
             );
         }
         let driver = Driver::start(connection);
-        let asking = ask(requests, request, |way, head| {
+        let asking = ask(requests, request, |direction, head| {
             if let Some(trace) = &self.options.trace {
-                trace.show(way, head);
+                trace.show(direction, head);
             }
         });
         let asked = self.within("answer the opening handshake", asking).await?;
@@ -250,17 +250,17 @@ where
 async fn ask(
     requests: Requests,
     request: Request<()>,
-    show: impl Fn(Way, &[u8]),
+    show: impl Fn(HeadDirection, &[u8]),
 ) -> Result<(Answer, Stream), h2::Error> {
     let mut requests = requests.ready().await?;
     let head = describe(&request);
     let (response, send) = requests.send_request(request, false)?;
-    show(Way::Sent, &head);
+    show(HeadDirection::Sent, &head);
     let response = response.await?;
     let answer = Answer::of_http2(&response);
     let mut head = format!(":status: {}\r\n", answer.status).into_bytes();
     push_fields(&mut head, response.headers());
-    show(Way::Received, &head);
+    show(HeadDirection::Received, &head);
     Ok((answer, (send, response.into_body())))
 }
 

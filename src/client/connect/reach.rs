@@ -15,7 +15,7 @@ use tokio::{
 use super::{unreachable, Attempt};
 use crate::client::{
     error::ConnectError,
-    proxy::{Kind, Proxy},
+    proxy::{Proxy, ProxyKind},
     tunnel::{self, Destination},
     url::authority,
 };
@@ -31,16 +31,16 @@ impl Attempt<'_> {
         let place = authority(host, port);
         let trace = self.options.trace.as_ref();
         match proxy.kind {
-            Kind::Http => {
+            ProxyKind::Http => {
                 let stream = self.reach_proxy(proxy).await?;
                 self.within_proxy(proxy, tunnel::http(stream, proxy, &place, trace)).await
             }
-            Kind::Socks { resolves_here: false } if host.parse::<IpAddr>().is_err() => {
+            ProxyKind::Socks { resolves_here: false } if host.parse::<IpAddr>().is_err() => {
                 let stream = self.reach_proxy(proxy).await?;
                 let asked = Destination::Name(host, port);
                 self.within_proxy(proxy, tunnel::socks(stream, proxy, asked, &place)).await
             }
-            Kind::Socks { .. } => {
+            ProxyKind::Socks { .. } => {
                 let mut last = Err(no_address(host));
                 for address in self.resolve(host, port).await? {
                     let stream = self.reach_proxy(proxy).await?;

@@ -1,7 +1,7 @@
 //! Copies the bytes of a WebSocket between its stream and the program's socket.
 //!
 //! It buffers nothing: the stream's window opens when the program's socket accepts bytes, and that
-//! socket is read only when the server's window has room.
+//! socket is read only when the server's window lets bytes pass (RFC 9113 5.2.1).
 
 use std::{
     future::poll_fn, io, net::SocketAddr, os::fd::OwnedFd, pin::pin, sync::Arc, time::Duration,
@@ -164,12 +164,12 @@ async fn to_server(
         }
         // ask for room only now: an idle stream needs none
         stream.reserve_capacity(PIECE);
-        let room = match poll_fn(|context| stream.poll_capacity(context)).await {
-            Some(Ok(room)) => room.min(PIECE),
+        let capacity = match poll_fn(|context| stream.poll_capacity(context)).await {
+            Some(Ok(capacity)) => capacity.min(PIECE),
             _ => return Sent::StreamEnded,
         };
         // an error is the end as well
-        let count = reader.read(&mut buffer[..room]).await.unwrap_or_default();
+        let count = reader.read(&mut buffer[..capacity]).await.unwrap_or_default();
         if count == 0 {
             return Sent::All;
         }

@@ -113,14 +113,14 @@ impl Tls {
                 }
             }
             records.reserve_exact(17 * 1024);
-            let room = records.capacity() - records.len();
+            let asked = records.capacity() - records.len();
             let received = socket.receive(&mut records, mode);
             if !matches!(received, Ok(1..)) {
                 *records = Vec::new();
             }
             match received {
                 Ok(0) => return Ok(0),
-                Ok(count) => is_socket_empty = count < room,
+                Ok(count) => is_socket_empty = count < asked,
                 Err(error) => {
                     let is_drained = error.kind() == io::ErrorKind::WouldBlock;
                     self.is_drained.store(is_drained, Ordering::Relaxed);

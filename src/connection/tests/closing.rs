@@ -111,19 +111,19 @@ const GOODBYE: &[u8] = b"\x81\x02hi\x88\x02\x03\xe9";
 
 #[test]
 fn the_servers_close_frame_leaves_whole_wherever_the_stream_is_full() {
-    for room in 0..=GOODBYE.len() {
+    for taken in 0..=GOODBYE.len() {
         for next in 0..=GOODBYE.len() {
-            let script = [Write::Takes(room), Write::Takes(next), Write::Takes(0)];
+            let script = [Write::Takes(taken), Write::Takes(next), Write::Takes(0)];
             let stream = Arc::new(Simulated::new([Read::Nothing], script));
             let transport = transport(&stream);
             transport.send_frame(b"\x81\x02", b"hi", Wait::Never).expect("kept");
             let server_close = ServerClose::new(CloseCode::GOING_AWAY, "").expect("valid");
             transport.go_away(&server_close);
             for _ in 0..4 {
-                assert!(GOODBYE.starts_with(&stream.sent()), "{room}, then {next}");
+                assert!(GOODBYE.starts_with(&stream.sent()), "{taken}, then {next}");
                 transport.flush_before_wait(Wait::Never);
             }
-            assert_eq!(stream.sent(), GOODBYE, "{room}, then {next}");
+            assert_eq!(stream.sent(), GOODBYE, "{taken}, then {next}");
             assert!(!transport.has_held());
             transport.finish(Outcome::Clean);
             assert!(stream.is_sending_ended());
@@ -133,20 +133,20 @@ fn the_servers_close_frame_leaves_whole_wherever_the_stream_is_full() {
 
 #[test]
 fn a_close_over_a_stream_that_breaks_anywhere_sends_nothing_twice_and_is_told() {
-    for room in 0..GOODBYE.len() {
+    for taken in 0..GOODBYE.len() {
         let fails = Write::Fails(io::ErrorKind::BrokenPipe);
-        let stream = Arc::new(Simulated::new([Read::Nothing], [Write::Takes(room), fails, fails]));
+        let stream = Arc::new(Simulated::new([Read::Nothing], [Write::Takes(taken), fails, fails]));
         let transport = transport(&stream);
         let sent = transport.send_frame(b"\x81\x02", b"hi", Wait::Never);
         sent.expect("the stream has broken later");
         transport.go_away(&ServerClose::new(CloseCode::GOING_AWAY, "").expect("valid"));
         // a handler that sends now learns that the stream is broken, or that it is too late
-        assert!(transport.send_frame(b"\x81\x01", b"x", Wait::Never).is_err(), "after {room}");
-        assert!(GOODBYE.starts_with(&stream.sent()), "after {room}");
+        assert!(transport.send_frame(b"\x81\x01", b"x", Wait::Never).is_err(), "after {taken}");
+        assert!(GOODBYE.starts_with(&stream.sent()), "after {taken}");
         assert!(transport.finish(Outcome::Abrupt).is_some(), "the peer may still send");
         assert!(transport.finish(Outcome::Abrupt).is_none());
         assert!(transport.send_frame(b"\x81\x01", b"x", Wait::Never).is_err());
-        assert!(GOODBYE.starts_with(&stream.sent()), "after {room}");
+        assert!(GOODBYE.starts_with(&stream.sent()), "after {taken}");
     }
 }
 
@@ -181,15 +181,15 @@ fn the_peers_close_frame_counts_when_all_of_it_is_there() {
 
 #[test]
 fn an_end_of_our_direction_follows_what_the_stream_takes_later() {
-    for room in 0..4 {
-        let stream = Arc::new(Simulated::new([Read::Nothing], [Write::Takes(room)]));
+    for taken in 0..4 {
+        let stream = Arc::new(Simulated::new([Read::Nothing], [Write::Takes(taken)]));
         let transport = transport(&stream);
         transport.send_frame(b"\x81\x02", b"hi", Wait::Never).expect("kept");
         assert!(!stream.is_sending_ended());
         transport.end_sending(Wait::Never).expect("kept");
         transport.flush_before_wait(Wait::Never);
-        assert_eq!(stream.sent(), b"\x81\x02hi", "room for {room}");
-        assert!(stream.is_sending_ended(), "room for {room}");
+        assert_eq!(stream.sent(), b"\x81\x02hi", "takes {taken}");
+        assert!(stream.is_sending_ended(), "takes {taken}");
         let late = transport.send_frame(b"\x81\x01", b"x", Wait::Never);
         assert_eq!(late.expect_err("too late").kind(), io::ErrorKind::BrokenPipe);
     }

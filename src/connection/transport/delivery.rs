@@ -34,7 +34,7 @@ impl Transport {
         }
     }
 
-    /// Sends what the queue has, without waiting. What the peer does not take is left to the courier;
+    /// Sends what the queue has, without waiting. What the socket does not take is left to the delivery thread;
     /// if the handler is sending or has a fragmented message open, it is left to the handler.
     pub fn deliver(&self) -> Delivery {
         let Some(outbox) = self.outbox() else { return Delivery::Done };
@@ -49,7 +49,7 @@ impl Transport {
             drop(send_half);
             self.send_server_close();
             match delivery {
-                Delivery::Blocked => outbox.await_room(),
+                Delivery::Blocked => outbox.deliver_when_writable(),
                 Delivery::Ended => outbox.end(),
                 // more has come while the half was locked
                 Delivery::Done if outbox.has_some() && !is_mid_message => continue,
@@ -59,8 +59,8 @@ impl Transport {
         }
     }
 
-    /// As [`Self::deliver`], for the courier.
-    pub fn deliver_by_courier(&self) -> Delivery {
+    /// As [`Self::deliver`], for the thread of [`LaterDelivery`](crate::connection::LaterDelivery).
+    pub fn deliver_in_thread(&self) -> Delivery {
         if let Some(outbox) = self.outbox() {
             // before the attempt: a caller that finds the connection blocked from now on must ask
             // again

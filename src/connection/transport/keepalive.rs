@@ -14,7 +14,7 @@ use crate::{
     locks::lock,
     protocol::{
         frame::Opcode,
-        receive::{Ahead, Front},
+        receive::{FirstFrame, NextReceived},
         send::control_frame,
     },
 };
@@ -82,17 +82,17 @@ impl Transport {
         // needs no handling.
         let mut at = 0;
         let ahead = loop {
-            let ahead = Ahead::of(read_buffer.bytes(), &mut at);
+            let ahead = NextReceived::of(read_buffer.bytes(), &mut at);
             let may_be_more =
-                ahead == Ahead::Nothing && (has_ended || read_buffer.bytes().is_empty());
+                ahead == NextReceived::Nothing && (has_ended || read_buffer.bytes().is_empty());
             if !may_be_more || !read_buffer.fill(Wait::Never).is_ok_and(|count| count > 0) {
                 break ahead;
             }
         };
         match ahead {
-            Ahead::Message => false,
-            Ahead::Close => has_ended || self.closing().is_going_away(),
-            Ahead::Nothing => has_ended,
+            NextReceived::Message => false,
+            NextReceived::Close => has_ended || self.closing().is_going_away(),
+            NextReceived::Nothing => has_ended,
         }
     }
 
@@ -141,19 +141,19 @@ impl Transport {
         }
         let read_buffer = half.read_buffer();
         for _ in 0..MAX_FRAMES_PER_CHECK {
-            match Front::of(read_buffer.bytes()) {
-                Front::Control { opcode, body, length } if opcode == Opcode::PING => {
+            match FirstFrame::of(read_buffer.bytes()) {
+                FirstFrame::Control { opcode, body, length } if opcode == Opcode::PING => {
                     let Ok(pong) = control_frame(Opcode::PONG, &body) else { return };
                     if !self.send_between(&pong) {
                         return;
                     }
                     read_buffer.consume(length);
                 }
-                Front::Control { body, length, .. } if is_own_pong(&body) => {
+                FirstFrame::Control { body, length, .. } if is_own_pong(&body) => {
                     read_buffer.consume(length);
                 }
                 // an error is left for the handler's next read
-                Front::Unfinished if self.has_unread() => {
+                FirstFrame::Unfinished if self.has_unread() => {
                     if !matches!(read_buffer.fill(Wait::Never), Ok(1..)) {
                         return;
                     }

@@ -13,11 +13,11 @@ use crate::{
 
 impl Transport {
     /// A place for a caller that does not run the handler and waits for room, until
-    /// [`Self::end_wait_for_room`].
+    /// [`Self::unwatch_writability`].
     ///
     /// # Errors
     /// If the connection has ended, or the system cannot watch it.
-    pub(crate) fn wait_for_room(
+    pub(crate) fn watch_writability(
         &self,
         reactor: &Arc<Remote>,
         register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
@@ -27,7 +27,7 @@ impl Transport {
 
     /// Ends the registration, so that input does not wake that thread. A stream without a
     /// descriptor stays registered: it cannot forget a listener.
-    pub(crate) fn end_wait_for_room(&self, reactor: &Arc<Remote>) {
+    pub(crate) fn unwatch_writability(&self, reactor: &Arc<Remote>) {
         let Ok(socket) = self.live_socket() else { return };
         if !matches!(socket.readiness(), ReadinessSource::Descriptor(_)) {
             return;

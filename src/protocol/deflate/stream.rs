@@ -156,8 +156,8 @@ impl RawInflater {
             }
             if output.len() == output.capacity() {
                 let length = output.len() as u64;
-                let room = output.try_reserve_exact(growth.min(limit - produced));
-                room.map_err(|_| ProtocolError::NoMemory { length })?;
+                let reserved = output.try_reserve_exact(growth.min(limit - produced));
+                reserved.map_err(|_| ProtocolError::NoMemory { length })?;
                 growth = growth.max(output.len() / 2);
             }
             let (before_in, before_out) = (self.stream.total_in(), output.len());

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use super::loop_state::LoopState;
 use crate::{
-    connection::{LockWaiters, Park, ReactorToken, Slice, Transport, Wait},
+    connection::{LockWaiters, Park, ReactorToken, TimeSlice, Transport, Wait},
     locks::try_lock,
     python::waiting::{would_block_event_loop, ParkedWork, Retry, Scheduler, Stop, WaitingWork},
 };
@@ -22,7 +22,7 @@ use crate::{
 pub(super) struct Attempt<'a> {
     state: &'a LoopState,
     /// How long the try lasts.
-    slice: OnceCell<Slice>,
+    slice: OnceCell<TimeSlice>,
 }
 
 impl<'a> Attempt<'a> {
@@ -121,9 +121,9 @@ impl Scheduler for Attempt<'_> {
 
 /// Whether the slice of a try is over, so that others must have their turn. It begins with the first
 /// call of this, since most tries end before.
-fn is_over(slice: &OnceCell<Slice>) -> bool {
-    let is_over = slice.get().is_some_and(Slice::is_over);
-    slice.get_or_init(Slice::begin);
+fn is_over(slice: &OnceCell<TimeSlice>) -> bool {
+    let is_over = slice.get().is_some_and(TimeSlice::is_over);
+    slice.get_or_init(TimeSlice::begin);
     is_over
 }
 
@@ -178,7 +178,7 @@ pub(super) struct Parker<'a, 'py> {
     py: Python<'py>,
     state: &'a LoopState,
     transport: &'a Transport,
-    slice: Option<&'a OnceCell<Slice>>,
+    slice: Option<&'a OnceCell<TimeSlice>>,
     /// Set if the caller must make the call again.
     retry: Cell<Option<Retry>>,
 }

@@ -6,7 +6,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{link::AwaitingClose, Inner, Kind, Link, ReceiveGoal, Stream};
+use super::{link::AwaitingClose, Inner, Link, ReceiveGoal, Stream, StreamException};
 use crate::{
     connection::Transport,
     protocol::{close::CloseCode, frame::Opcode},
@@ -49,13 +49,12 @@ impl Inner {
         }
         if code.is_none() {
             if !reason.is_none() && reason.len()? > 0 {
-                return Err(Kind::BadOperation
+                return Err(StreamException::BadOperation
                     .with(py, "close reason must not be specified if code is None"));
             }
         } else if !reason.is_instance_of::<PyBytes>() && !reason.is_instance_of::<PyString>() {
-            return Err(
-                Kind::BadOperation.with(py, "close reason must be an instance of bytes or unicode")
-            );
+            return Err(StreamException::BadOperation
+                .with(py, "close reason must be an instance of bytes or unicode"));
         }
         let sent = self.send_only_close(code, reason)?;
         Ok(wait_response && sent.is_some_and(CloseCode::expects_answer))
@@ -70,7 +69,7 @@ impl Inner {
         let py = stream.py();
         let answer = match self.receive_message(stream, ReceiveGoal::CloseAnswer, scheduler) {
             Ok(answer) => answer,
-            Err(Stop::Raised(error)) if Kind::ConnectionTerminated.is(py, &error) => {
+            Err(Stop::Raised(error)) if StreamException::ConnectionTerminated.is(py, &error) => {
                 // another thread, or task, of the handler received the peer's close frame
                 return if self.link(py)?.is_close_received() { Ok(()) } else { Err(error.into()) };
             }
@@ -80,7 +79,7 @@ impl Inner {
             return Ok(());
         }
         let text = "Didn't receive valid ack for closing handshake";
-        Err(Kind::ConnectionTerminated.with(py, text).into())
+        Err(StreamException::ConnectionTerminated.with(py, text).into())
     }
 
     /// Sends a close frame, unless another thread has done so since the caller has looked. Returns its

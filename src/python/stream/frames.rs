@@ -10,7 +10,7 @@ use pyo3::{
     types::{PyBytes, PyType},
 };
 
-use super::{warnings::warn_non_minimal, FrameFields, Inner, Kind, Link};
+use super::{warnings::warn_non_minimal, FrameFields, Inner, Link, StreamException};
 use crate::{
     connection::ReceiveError,
     protocol::{
@@ -103,11 +103,11 @@ impl Inner {
             .map_err(Stop::into_exception)?;
         let (fin, opcode, _) = frame_fields(&frame)?;
         if !fin {
-            return Err(Kind::InvalidFrame
+            return Err(StreamException::InvalidFrame
                 .with(py, "Segmented frames must not be received via receive_filtered_frame()"));
         }
         if opcode != Opcode::TEXT && opcode != Opcode::BINARY {
-            return Err(Kind::InvalidFrame
+            return Err(StreamException::InvalidFrame
                 .with(py, "Control frames must not be received via receive_filtered_frame()"));
         }
         let (frame_filters, message_filters) = self.incoming_filters(py)?;

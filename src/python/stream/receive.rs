@@ -13,7 +13,7 @@ use super::{
     lock,
     payload::{to_text, Payload},
     warnings::warn,
-    Direction, Inner, Kind, Link, ReceiveGoal, Stream,
+    Direction, Inner, Link, ReceiveGoal, Stream, StreamException,
 };
 use crate::{
     connection::{is_own_pong, ReceiveError},
@@ -66,7 +66,7 @@ impl Inner {
     ) -> PyResult<Link<'py>> {
         scheduler.yield_if_over_budget(py)?;
         if self.client_terminated(py)? {
-            return Err(Kind::BadOperation
+            return Err(StreamException::BadOperation
                 .with(py, "Requested receive_message after receiving a closing handshake"));
         }
         self.link(py)
@@ -285,13 +285,13 @@ impl Inner {
         };
         let what = what.map_or_else(|| "closed connection".to_owned(), |expiry| expiry.to_string());
         let text = format!("Receiving {wanted} byte failed. Peer (({address},)) {what}");
-        Kind::ConnectionTerminated.with(py, text)
+        StreamException::ConnectionTerminated.with(py, text)
     }
 }
 
 fn io_failure(py: Python<'_>, wanted: u64, text: &str) -> PyErr {
     let text = format!("Receiving {wanted} byte failed. IOError ({text}) occurred");
-    Kind::ConnectionTerminated.with(py, text)
+    StreamException::ConnectionTerminated.with(py, text)
 }
 
 /// Unpacks two values from an iterable, as an assignment does (Python reference 7.2).

@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{lock, send_queue::Unsent, Direction, Inner, Kind, Link};
+use super::{lock, send_queue::Unsent, Direction, Inner, Link, StreamException};
 use crate::{
     connection::AfterServerClose,
     protocol::{
@@ -59,7 +59,7 @@ impl Inner {
         }
         if binary && message.is_instance_of::<PyString>() {
             let text = "Message for binary frame must not be instance of Unicode";
-            return Err(Kind::BadOperation.with(py, text).into());
+            return Err(StreamException::BadOperation.with(py, text).into());
         }
         let piece = Piece {
             kind: if binary { Opcode::BINARY } else { Opcode::TEXT },
@@ -336,7 +336,8 @@ fn note_sent(link: &Link<'_>, piece: Piece, bytes: usize) {
 
 /// The exception for a message after our own close frame (RFC 6455 5.5.1).
 fn after_close(py: Python<'_>) -> PyErr {
-    Kind::BadOperation.with(py, "Requested send_message after sending out a closing handshake")
+    StreamException::BadOperation
+        .with(py, "Requested send_message after sending out a closing handshake")
 }
 
 /// A control frame before a handler's own filters, if there are any.
@@ -374,7 +375,7 @@ pub(super) fn encoded<'py>(
 pub(super) fn bad_operation(py: Python<'_>, error: PyErr) -> PyErr {
     if error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyUnicodeEncodeError>(py)
     {
-        return Kind::BadOperation.with(py, error.into_value(py));
+        return StreamException::BadOperation.with(py, error.into_value(py));
     }
     error
 }

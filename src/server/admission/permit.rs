@@ -84,11 +84,11 @@ impl Admission {
             return Ok(ConnectionPermit(None));
         }
         let mut taken = lock(&self.taken);
-        let has_room = match &self.shared {
+        let is_below_limit = match &self.shared {
             Some(shared) => shared.take(self.total),
             None => taken.total < self.total,
         };
-        if !has_room {
+        if !is_below_limit {
             return Err(LimitReached { option: TOTAL, limit: self.total });
         }
         taken.total += 1;
@@ -128,15 +128,15 @@ impl ConnectionPermit {
 }
 
 impl Admission {
-    /// Adds one connection of an address, if there is room.
+    /// Adds one connection of an address, if it has fewer than its limit.
     fn take_address(&self, taken: &mut Counts, address: IpAddr) -> bool {
         if let Some(shared) = &self.shared {
             return shared.take_address(address, self.per_address);
         }
         let count = taken.by_address.entry(address).or_default();
-        let has_room = *count < self.per_address;
-        *count += usize::from(has_room);
-        has_room
+        let is_below_limit = *count < self.per_address;
+        *count += usize::from(is_below_limit);
+        is_below_limit
     }
 
     /// Removes one connection of an address.

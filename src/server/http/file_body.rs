@@ -36,8 +36,8 @@ impl Body for FileBody {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let room = usize::try_from(self.left).unwrap_or(CHUNK).min(CHUNK);
-        let mut chunk = vec![0; room];
+        let length = usize::try_from(self.left).unwrap_or(CHUNK).min(CHUNK);
+        let mut chunk = vec![0; length];
         let mut buffer = ReadBuf::new(&mut chunk);
         match Pin::new(&mut self.file).poll_read(context, &mut buffer) {
             Poll::Pending => return Poll::Pending,

@@ -1,7 +1,7 @@
 //! The stream that hyper gets for a connection: it shows one request at a time, and only requests
 //! for the fallback.
 //!
-//! The stream reads request heads itself, each as leniently as the first, and calls the judge for
+//! The stream reads request heads itself, each as leniently as the first, and asks `decide` for
 //! each. A request for a handler, or a refused one, looks to hyper like the end of the stream, so
 //! hyper finishes in order. Then the caller gets the connection and the request back.
 
@@ -75,17 +75,17 @@ pub(crate) enum End<V> {
     BadHead { stream: Stream, error: HeadError },
 }
 
-/// The judge's verdict: what answers a request.
+/// What answers a request.
 #[derive(Debug)]
-pub(crate) enum Verdict<V> {
+pub(crate) enum AnsweredBy<V> {
     /// The HTTP server.
     Http(HttpRequest),
     /// Something else, as `V` says.
     Other(V),
 }
 
-/// Judges a request.
-pub(super) type Judge<V> = Box<dyn Fn(&RequestHead) -> Verdict<V> + Send>;
+/// Decides what answers a request.
+pub(super) type Decide<V> = Box<dyn Fn(&RequestHead) -> AnsweredBy<V> + Send>;
 
 /// A stream for hyper; clones are the same stream.
 pub(super) struct HttpStream<V> {
@@ -95,7 +95,7 @@ pub(super) struct HttpStream<V> {
 
 struct StreamState<V> {
     stream: Option<Stream>,
-    judge: Judge<V>,
+    decide: Decide<V>,
     /// Bytes from the peer that have not been passed on.
     buffer: Vec<u8>,
     /// The peer has ended its direction.
@@ -138,19 +138,19 @@ impl<V> Clone for HttpStream<V> {
 }
 
 impl<V> HttpStream<V> {
-    /// A stream that begins with a request that was read and judged already; `rest` was read after
+    /// A stream that begins with a request that was read, and is for the HTTP server; `rest` was read after
     /// its head.
     pub(super) fn new(
         stream: Stream,
         head: RequestHead,
         http_request: HttpRequest,
         rest: Vec<u8>,
-        judge: Judge<V>,
+        decide: Decide<V>,
         limits: &ConnectionLimits,
     ) -> Self {
         let mut shared = StreamState {
             stream: Some(stream),
-            judge,
+            decide,
             buffer: rest,
             ended: false,
             next_look: None,
@@ -226,10 +226,10 @@ impl<V> StreamState<V> {
         self.asked = Some(FallbackRequest { head, http_request, framing });
     }
 
-    fn judge(&mut self, head: RequestHead) {
-        match (self.judge)(&head) {
-            Verdict::Http(http_request) => self.admit(head, http_request),
-            Verdict::Other(decision) => {
+    fn take_head(&mut self, head: RequestHead) {
+        match (self.decide)(&head) {
+            AnsweredBy::Http(http_request) => self.admit(head, http_request),
+            AnsweredBy::Other(decision) => {
                 self.leaving = Some(HandOff::Other(Box::new(head), decision));
             }
         }
@@ -250,7 +250,7 @@ impl<V> StreamState<V> {
             if self.body > 0 {
                 if self.buffer.is_empty() && !self.ended {
                     let polled = self.poll_fill(context);
-                    ready!(self.sends.judge(polled, context))?;
+                    ready!(self.sends.check(polled, context))?;
                     continue;
                 }
                 let allowed = usize::try_from(self.body).unwrap_or(usize::MAX);
@@ -289,7 +289,7 @@ impl<V> StreamState<V> {
             match read {
                 Ok((head, length)) => {
                     self.buffer.drain(..length);
-                    self.judge(head);
+                    self.take_head(head);
                 }
                 Err(error) => self.leaving = Some(HandOff::BadHead(error)),
             }
@@ -341,7 +341,7 @@ impl<V> StreamState<V> {
         send: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let polled = send(self.stream()?, context);
-        self.takes.judge(polled, context)
+        self.takes.check(polled, context)
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {

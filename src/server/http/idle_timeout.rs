@@ -23,7 +23,7 @@ impl IdleTimeout {
     }
 
     /// Passes the result of a poll on, or an error if polls have been pending for too long.
-    pub(in crate::server) fn judge<T>(
+    pub(in crate::server) fn check<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
         context: &mut Context<'_>,

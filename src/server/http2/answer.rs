@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::oneshot;
 
-use super::byte_stream::Http2ByteStream;
+use super::{byte_stream::Http2ByteStream, headers::CONNECTION_HEADERS};
 use crate::{
     inspect::WatchedConnection,
     locks::lock,
@@ -99,10 +99,6 @@ impl AnswerSlot {
     }
 }
 
-/// Headers for a connection of HTTP/1.1, which a stream must not have (RFC 9113 8.2.2).
-pub(super) const OF_HTTP_1: [&str; 5] =
-    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
-
 fn to_pairs(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
@@ -111,7 +107,7 @@ fn to_pairs(headers: &HeaderMap) -> Vec<(String, String)> {
 fn to_headers(answer: &Answer<'_>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     let mut add = |name: &str, value: &str| -> Result<(), String> {
-        if OF_HTTP_1.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        if CONNECTION_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
             return Ok(());
         }
         let fault = || format!("header {name:?} with the value {value:?} cannot be sent");

@@ -24,9 +24,9 @@ use hyper::body::Bytes;
 use tokio::sync::Notify;
 
 use super::{
-    driver::Driver,
+    driver::{DrivenStream, Driver},
+    headers::add_date,
     incoming::ReceivedData,
-    page,
     piece::{Owner, Piece, UnsentBytes},
 };
 use crate::{
@@ -86,7 +86,7 @@ impl End {
 #[derive(Default)]
 struct State {
     incoming: ReceivedData,
-    /// Read bytes that have not made room yet.
+    /// Read bytes that have not made capacity yet.
     unreleased: usize,
     end: Option<End>,
     /// What others are told of it. The stream may break after the peer's end.
@@ -139,7 +139,7 @@ impl Http2ByteStream {
         let Sending::Unanswered(respond) = &mut *sending else { return false };
         let mut response = Response::new(());
         *response.headers_mut() = headers;
-        page::add_date(response.headers_mut());
+        add_date(response.headers_mut());
         let (opened, _) = self.driver.handing(|| respond.send_response(response, false));
         let Ok(stream) = opened else {
             // the peer has gone, or a header must not be sent
@@ -252,8 +252,41 @@ impl Http2ByteStream {
         self.notify(state, Change { readable: true, writable: true, end });
     }
 
+    /// Makes capacity for as many bytes from the peer.
+    fn release(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let mut receiving = lock(&self.receiving);
+        let Some(stream) = &mut *receiving else { return };
+        // this fails if the stream has ended
+        let (_, has_woken) = self.driver.handing(|| stream.flow_control().release_capacity(count));
+        drop(receiving);
+        if has_woken {
+            self.driver.hand_over(true);
+        }
+    }
+
+    /// Tells others of a change in `state`, which is unlocked before, as they will lock it at once.
+    fn notify(&self, state: MutexGuard<'_, State>, change: Change) {
+        let (has_waiters, listeners) = (state.waiters > 0, state.listeners.clone());
+        drop(state);
+        if has_waiters {
+            self.condvar.notify_all();
+        }
+        for listener in &*listeners {
+            listener.changed(change);
+        }
+    }
+
+    fn owner(&self) -> Option<Arc<dyn Owner>> {
+        Some(self.this.upgrade()?)
+    }
+}
+
+impl DrivenStream for Http2ByteStream {
     /// Takes what has come from the connection.
-    pub(super) fn pull(&self) {
+    fn pull(&self) {
         self.has_changed.store(false, Ordering::SeqCst);
         let Some(this) = self.this.upgrade() else { return };
         let waker = Waker::from(this);
@@ -293,37 +326,6 @@ impl Http2ByteStream {
             self.notify_task();
         }
     }
-
-    /// Makes room for as many bytes from the peer.
-    fn release(&self, count: usize) {
-        if count == 0 {
-            return;
-        }
-        let mut receiving = lock(&self.receiving);
-        let Some(stream) = &mut *receiving else { return };
-        // this fails if the stream has ended
-        let (_, has_woken) = self.driver.handing(|| stream.flow_control().release_capacity(count));
-        drop(receiving);
-        if has_woken {
-            self.driver.hand_over(true);
-        }
-    }
-
-    /// Tells others of a change in `state`, which is unlocked before, as they will lock it at once.
-    fn notify(&self, state: MutexGuard<'_, State>, change: Change) {
-        let (has_waiters, listeners) = (state.waiters > 0, state.listeners.clone());
-        drop(state);
-        if has_waiters {
-            self.condvar.notify_all();
-        }
-        for listener in &*listeners {
-            listener.changed(change);
-        }
-    }
-
-    fn owner(&self) -> Option<Arc<dyn Owner>> {
-        Some(self.this.upgrade()?)
-    }
 }
 
 impl Owner for Http2ByteStream {
@@ -331,8 +333,8 @@ impl Owner for Http2ByteStream {
         &self.unsent
     }
 
-    fn taken(&self, has_room: bool) {
-        if has_room {
+    fn taken(&self, has_capacity: bool) {
+        if has_capacity {
             let change = Change { writable: true, ..Change::default() };
             self.notify(lock(&self.state), change);
         } else if lock(&self.state).is_sending_over {

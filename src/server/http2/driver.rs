@@ -24,7 +24,6 @@ use h2::{
 use http::Request;
 
 use super::{
-    byte_stream::Http2ByteStream,
     piece::Piece,
     wire::{Wire, WireStream},
 };
@@ -49,6 +48,12 @@ thread_local! {
     static HANDED: Cell<(*const Driver, bool)> = const { Cell::new((std::ptr::null(), false)) };
 }
 
+/// A stream of the connection, on which something can change while the connection is polled.
+pub(super) trait DrivenStream: Send + Sync {
+    /// Polls what has changed. The connection is not locked.
+    fn pull(&self);
+}
+
 /// A connection that several threads drive.
 pub(super) struct Driver {
     /// `None` after the end.
@@ -61,7 +66,7 @@ pub(super) struct Driver {
     /// Whether a thread that gathers what its callers send is going to write it.
     has_joined: AtomicBool,
     /// Streams on which something has changed.
-    changed: Mutex<Vec<Arc<Http2ByteStream>>>,
+    changed: Mutex<Vec<Arc<dyn DrivenStream>>>,
     flusher: Arc<Flusher>,
     /// Whether the flusher knows this connection.
     is_watched: AtomicBool,
@@ -208,7 +213,7 @@ impl Driver {
     }
 
     /// Notes that something has changed on a stream.
-    pub(super) fn note_change(&self, stream: Arc<Http2ByteStream>) {
+    pub(super) fn note_change(&self, stream: Arc<dyn DrivenStream>) {
         lock(&self.changed).push(stream);
         if !std::ptr::eq(POLLED.get(), self) {
             self.wake_task();

@@ -6,16 +6,19 @@ use std::{
     io,
     pin::Pin,
     task::{ready, Context, Poll},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use h2::{server::SendResponse, Reason, RecvStream, SendStream};
-use http::{header, HeaderMap, HeaderName, HeaderValue, Response};
+use http::{header, HeaderName, HeaderValue, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
 use tokio::time::timeout;
 
-use super::{answer::OF_HTTP_1, piece::Piece};
+use super::{
+    headers::{add_date, CONNECTION_HEADERS},
+    piece::Piece,
+};
 use crate::server::http::{body::Body, idle_timeout::IdleTimeout, refusal::Refusal};
 
 /// The most bytes to pass to the stream at a time.
@@ -45,7 +48,7 @@ impl hyper::body::Body for StreamBody {
             .stream
             .poll_data(context)
             .map(|data| data.map(|data| data.map_err(io::Error::other)).transpose());
-        let Some(data) = ready!(self.sends.judge(polled, context))? else {
+        let Some(data) = ready!(self.sends.check(polled, context))? else {
             return Poll::Ready(None);
         };
         // this fails if the stream has ended, and then nothing is left to do
@@ -89,7 +92,7 @@ pub(super) async fn send(
     time_limit: Option<Duration>,
 ) {
     let (mut parts, body) = response.into_parts();
-    for name in OF_HTTP_1 {
+    for name in CONNECTION_HEADERS {
         parts.headers.remove(name);
     }
     add_date(&mut parts.headers);
@@ -108,13 +111,6 @@ pub(super) async fn send(
     }
 }
 
-/// Adds the date, which every answer must have (RFC 9110 6.6.1).
-pub(super) fn add_date(headers: &mut HeaderMap) {
-    if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())) {
-        headers.entry(header::DATE).or_insert(date);
-    }
-}
-
 async fn send_body(
     stream: &mut SendStream<Piece>,
     mut body: Body,
@@ -130,24 +126,27 @@ async fn send_body(
         let Some(frame) = frame.await else { break };
         let Ok(mut data) = frame?.into_data() else { continue };
         while !data.is_empty() {
-            let room = room(stream, data.len().min(PIECE));
-            let room = match time_limit {
-                Some(limit) => timeout(limit, room).await.map_err(io::Error::from)?,
-                None => room.await,
+            let capacity = send_capacity(stream, data.len().min(PIECE));
+            let capacity = match time_limit {
+                Some(limit) => timeout(limit, capacity).await.map_err(io::Error::from)?,
+                None => capacity.await,
             };
-            let piece = data.split_to(room?.min(data.len()));
+            let piece = data.split_to(capacity?.min(data.len()));
             stream.send_data(piece.into(), false).map_err(io::Error::other)?;
         }
     }
     stream.send_data(Bytes::new().into(), true).map_err(io::Error::other)
 }
 
-/// Asks for room for `wanted` bytes, and waits until there is room for at least one. Returns how
-/// much there is.
+/// Asks to send `wanted` bytes, and waits until the windows let at least one pass (RFC 9113 5.2.1).
+/// Returns how many may be sent.
 ///
 /// # Errors
 /// If the peer has reset the stream, or has gone.
-pub(super) async fn room(stream: &mut SendStream<Piece>, wanted: usize) -> io::Result<usize> {
+pub(super) async fn send_capacity(
+    stream: &mut SendStream<Piece>,
+    wanted: usize,
+) -> io::Result<usize> {
     stream.reserve_capacity(wanted);
     while stream.capacity() == 0 {
         match poll_fn(|context| stream.poll_capacity(context)).await {

@@ -21,9 +21,9 @@ pub(super) struct Piece {
 pub(super) trait Owner: std::fmt::Debug + Send + Sync {
     fn unsent(&self) -> &UnsentBytes;
 
-    /// Is told when there is room again, and when the last piece was taken. The connection may be
+    /// Is told when more can be sent (`has_capacity`), and when the last piece was taken. The connection may be
     /// locked meanwhile.
-    fn taken(&self, has_room: bool);
+    fn taken(&self, has_capacity: bool);
 }
 
 /// What the connection has not taken.
@@ -31,22 +31,22 @@ pub(super) trait Owner: std::fmt::Debug + Send + Sync {
 pub(super) struct UnsentBytes {
     pieces: AtomicUsize,
     bytes: AtomicUsize,
-    wants_room: AtomicBool,
+    wants_capacity: AtomicBool,
 }
 
 impl UnsentBytes {
     /// The most bytes that wait for the connection, as in the buffer of a socket.
     pub(super) const MAX: usize = 64 * 1024;
 
-    /// Room for so many bytes.
-    pub(super) fn room(&self) -> usize {
+    /// How many bytes the owner may send now.
+    pub(super) fn send_capacity(&self) -> usize {
         Self::MAX.saturating_sub(self.bytes.load(Ordering::SeqCst))
     }
 
-    /// Has the owner told when there is room. Returns how much there is already.
-    pub(super) fn want_room(&self) -> usize {
-        self.wants_room.store(true, Ordering::SeqCst);
-        self.room()
+    /// Has the owner told when more can be sent. Returns how much can be already.
+    pub(super) fn want_capacity(&self) -> usize {
+        self.wants_capacity.store(true, Ordering::SeqCst);
+        self.send_capacity()
     }
 
     pub(super) fn is_none(&self) -> bool {
@@ -57,8 +57,8 @@ impl UnsentBytes {
         let before = self.bytes.fetch_sub(count, Ordering::SeqCst);
         // not for each byte: the owner should be able to send much at a time
         if before - count <= Self::MAX / 2
-            && self.wants_room.load(Ordering::SeqCst)
-            && self.wants_room.swap(false, Ordering::SeqCst)
+            && self.wants_capacity.load(Ordering::SeqCst)
+            && self.wants_capacity.swap(false, Ordering::SeqCst)
         {
             owner.taken(true);
         }
@@ -127,18 +127,18 @@ mod tests {
             &self.unsent
         }
 
-        fn taken(&self, has_room: bool) {
-            self.calls.lock().unwrap().push(has_room);
+        fn taken(&self, has_capacity: bool) {
+            self.calls.lock().unwrap().push(has_capacity);
         }
     }
 
     #[test]
-    fn the_owner_is_told_of_room_and_of_the_last_piece() {
+    fn the_owner_is_told_of_capacity_and_of_the_last_piece() {
         let told = Arc::new(Told::default());
         let mut first = Piece::of(told.clone(), Bytes::from(vec![0; UnsentBytes::MAX]));
         let second = Piece::of(told.clone(), Bytes::new());
-        assert_eq!(told.unsent.room(), 0);
-        assert_eq!(told.unsent.want_room(), 0);
+        assert_eq!(told.unsent.send_capacity(), 0);
+        assert_eq!(told.unsent.want_capacity(), 0);
         first.advance(UnsentBytes::MAX / 2 - 1);
         assert!(told.calls.lock().unwrap().is_empty());
         first.advance(1);
@@ -146,7 +146,7 @@ mod tests {
         // which is not wanted any more
         first.advance(1);
         drop(first);
-        assert_eq!(told.unsent.room(), UnsentBytes::MAX);
+        assert_eq!(told.unsent.send_capacity(), UnsentBytes::MAX);
         assert!(!told.unsent.is_none());
         drop(second);
         assert!(told.unsent.is_none());

@@ -26,7 +26,7 @@ use crate::{
             client_address::ClientAddress,
             permit::{ConnectionPermit, LimitReached},
         },
-        http::{refusal::Refusal, PageRequest, Verdict},
+        http::{refusal::Refusal, AnsweredBy, PageRequest},
         log::escape::printable,
         opening::{
             decision::{decide, note_refusal, Decision, Route},
@@ -90,7 +90,7 @@ pub(super) async fn serve(
         return answer(respond, &head, Refusal::new(501), common).await;
     }
     match decide(&head, Route::find(&head, state), client, state) {
-        Verdict::Other(Decision::Handler(handler)) => {
+        AnsweredBy::Other(Decision::Handler(handler)) => {
             let permit = match take_permit(handler.peer, common) {
                 Ok(permit) => permit,
                 Err(full) => {
@@ -105,11 +105,11 @@ pub(super) async fn serve(
             let stream = Http2ByteStream::new(driver.clone(), peer, request.into_body(), respond);
             open(wanted, stream, common).await
         }
-        Verdict::Other(Decision::Refuse(refusal)) => {
+        AnsweredBy::Other(Decision::Refuse(refusal)) => {
             note_refusal(&head, &refusal, client, state);
             answer(respond, &head, refusal, common).await
         }
-        Verdict::Http(http_request) if Opening::is_meant(&head) => {
+        AnsweredBy::Http(http_request) if Opening::is_meant(&head) => {
             let resource = http_request.resource;
             state.events.warn_refused(http_request.peer, 404, "", || {
                 format!("no handler for {}", printable(&resource))
@@ -119,7 +119,7 @@ pub(super) async fn serve(
             let reason = Some("File not found".to_owned());
             answer(respond, &head, Refusal { reason, ..Refusal::new(404) }, common).await
         }
-        Verdict::Http(http_request) => {
+        AnsweredBy::Http(http_request) => {
             let has_body = !request.body().is_end_stream();
             let framing = head::framing(&head, &request, has_body);
             let time_limit = state.config.limits.http_time;

@@ -123,10 +123,10 @@ impl Buffered {
     ) -> Poll<io::Result<()>> {
         if self.may_have_more && buffer.remaining() < READ_AHEAD {
             self.ahead.reserve(READ_AHEAD);
-            let room = self.ahead.capacity();
+            let capacity = self.ahead.capacity();
             let mut stream = open(&mut self.stream)?;
             let polled = pin!(stream.read_buf(&mut self.ahead)).poll(context);
-            self.may_have_more = self.ahead.len() == room;
+            self.may_have_more = self.ahead.len() == capacity;
             self.take_ahead(buffer);
             return polled.map_ok(drop);
         }

@@ -14,7 +14,7 @@ use crate::{
             permit::LimitReached,
             proxy_header::{self, Header},
         },
-        http::Verdict,
+        http::AnsweredBy,
         log::{
             event::{Level, SERVER_LOG},
             repeated::and_more,
@@ -107,7 +107,7 @@ fn start_serving(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Rec
             // accepting
             let progress = if route.has_handler() {
                 match decide(&head, route, &client, state) {
-                    Verdict::Other(Decision::Handler(handler)) => {
+                    AnsweredBy::Other(Decision::Handler(handler)) => {
                         let address = accepted.peer;
                         let socket = accepted.into_socket();
                         let socket = Arc::new(PlainSocket::new(socket, address));
@@ -116,7 +116,7 @@ fn start_serving(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Rec
                         hand_over(socket, rest, request, state);
                         return;
                     }
-                    verdict => Progress::Decided(verdict),
+                    answered_by => Progress::Decided(answered_by),
                 }
             } else {
                 Progress::Routed(route)

@@ -14,7 +14,7 @@ use crate::{
     server::{
         admission::{client_address::ClientAddress, permit::LimitReached},
         config::Concurrency,
-        http::{refusal::Refusal, Framing, HttpRequest, Verdict},
+        http::{refusal::Refusal, AnsweredBy, Framing, HttpRequest},
         log::{
             escape::printable,
             event::{Level, HANDLER_LOG},
@@ -70,8 +70,8 @@ pub(in crate::server) fn decide(
     route: Route,
     client: &ClientAddress,
     state: &ServerState,
-) -> Verdict<Decision> {
-    let refuse = |refusal| Verdict::Other(Decision::Refuse(refusal));
+) -> AnsweredBy<Decision> {
+    let refuse = |refusal| AnsweredBy::Other(Decision::Refuse(refusal));
     let events = &state.events;
     let peer = client.client(head, &state.config.proxies);
     if let Err(full) = client.count_for(peer) {
@@ -84,7 +84,7 @@ pub(in crate::server) fn decide(
     // the log lines in this function are pywebsocket's
     let to_http = |resource: &str| {
         events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
-        Verdict::Http(HttpRequest { resource: resource.to_owned(), peer })
+        AnsweredBy::Http(HttpRequest { resource: resource.to_owned(), peer })
     };
     if lacks_credential(head, state) {
         events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
@@ -123,7 +123,7 @@ pub(in crate::server) fn decide(
             refuse(Refusal::new(400))
         }
         Some(concurrency) => {
-            Verdict::Other(Decision::Handler(HandlerMatch { resource, concurrency, peer }))
+            AnsweredBy::Other(Decision::Handler(HandlerMatch { resource, concurrency, peer }))
         }
         // the log line for a missing handler depends on whether a WebSocket connection was wanted
         None => {

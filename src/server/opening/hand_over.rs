@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc};
 use super::decision::HandlerMatch;
 use crate::{
     connection::{ByteStream, Transport},
-    inspect::NewlyWatched,
     protocol::head::RequestHead,
     server::{
         admission::permit::ConnectionPermit,
@@ -57,7 +56,7 @@ pub(in crate::server) fn hand_over(
         inspector.watch(socket.clone(), &rest, &head, &resource, concurrency, tls, peer, by_bytes)
     });
     let (socket, watched) = match watched {
-        Some(NewlyWatched { watched, stream }) => (stream, Some(watched)),
+        Some((watched, stream)) => (stream, Some(watched)),
         None => (socket, None),
     };
     let transport = Arc::new(Transport::new(socket, rest, state.flusher.clone(), peer));

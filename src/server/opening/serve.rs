@@ -28,7 +28,7 @@ use crate::{
             permit::LimitReached,
             proxy_header::{self, Header},
         },
-        http::{refusal::Refusal, End, HttpConnection, Verdict},
+        http::{refusal::Refusal, AnsweredBy, End, HttpConnection},
         http2,
         listen::stream::Stream,
         log::event::{describe, Level, SERVER_LOG},
@@ -56,7 +56,7 @@ pub(in crate::server) enum Beginning {
 /// How far the server has processed a request.
 pub(in crate::server) enum Progress {
     Routed(Route),
-    Decided(Verdict<Decision>),
+    Decided(AnsweredBy<Decision>),
 }
 
 /// Serves a connection until it is handed over to a handler, or has ended.
@@ -91,24 +91,24 @@ pub(in crate::server) async fn serve(
             (stream, head, rest, Progress::Routed(route))
         }
     };
-    let verdict = match progress {
+    let answered_by = match progress {
         Progress::Routed(route) => decide(&head, route, &client, &state),
-        Progress::Decided(verdict) => verdict,
+        Progress::Decided(answered_by) => answered_by,
     };
-    let (stream, head, decision) = match verdict {
-        Verdict::Other(decision) => (stream, head, decision),
-        Verdict::Http(http_request) => {
+    let (stream, head, decision) = match answered_by {
+        AnsweredBy::Other(decision) => (stream, head, decision),
+        AnsweredBy::Http(http_request) => {
             let connection = HttpConnection { stream, head, http_request, rest };
-            let judge = (client.clone(), state.clone());
-            // each further request of this connection is judged anew: it may be for a handler, and
+            let (sender, shared) = (client.clone(), state.clone());
+            // each further request of this connection is decided on anew: it may be for a handler, and
             // a proxy may send it for another client
-            let judge = Box::new(move |head: &RequestHead| {
-                decide(head, Route::find(head, &judge.1), &judge.0, &judge.1)
+            let decide_again = Box::new(move |head: &RequestHead| {
+                decide(head, Route::find(head, &shared), &sender, &shared)
             });
             let http_guard = state.registry.count_http(HttpVersion::One);
             // boxed, because only few connections need it: every task is as large as its largest
             // state
-            let end = Box::pin(state.http.serve(connection, judge, stop)).await;
+            let end = Box::pin(state.http.serve(connection, decide_again, stop)).await;
             drop(http_guard);
             match end {
                 // a later request is for a handler, so the connection leaves hyper

@@ -89,7 +89,7 @@ proptest! {
         }
         stream.forget_writes();
         wait_until("all was sent", || {
-            stream.make_room();
+            stream.peer_reads();
             transport.flush_before_wait(Wait::Never);
             transport.deliver();
             !transport.has_held() && transport.outbox().expect("subscribed").waiting() == 0

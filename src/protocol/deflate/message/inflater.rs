@@ -6,9 +6,9 @@ use crate::protocol::{deflate::RawInflater, error::ProtocolError};
 /// Memory for a message is reserved in advance up to this size, and beyond it only as bytes come.
 const EXPECTED_MAX: usize = 64 * 1024;
 
-/// Extra room after a message. With less than 260 bytes of room, zlib-rs leaves its fast loop, and
+/// Spare bytes behind a message. With fewer than 260 of them, zlib-rs leaves its fast loop, and
 /// a text of 1 KiB takes a tenth longer.
-const QUICK_ROOM: usize = 320;
+const FAST_LOOP_BYTES: usize = 320;
 
 /// The most of a payload that is inflated at once. DEFLATE makes at most 1,032 bytes of one, so this
 /// takes some milliseconds at worst.
@@ -90,8 +90,8 @@ impl MessageInflater {
         let start = output.len();
         let limit = limit(max_bytes);
         self.reserve(payload.len(), limit, output);
-        let room = Room { limit, taken: 0, start };
-        let inflated = self.piece(payload, &room, output).and_then(|()| self.tail(&room, output));
+        let bound = OutputLimit { limit, taken: 0, start };
+        let inflated = self.piece(payload, &bound, output).and_then(|()| self.tail(&bound, output));
         if inflated.is_err() {
             output.truncate(start);
         }
@@ -111,9 +111,9 @@ impl MessageInflater {
     /// As [`Self::inflate_into`]; the message is lost.
     pub fn step(&mut self, message: &mut Inflating, max_bytes: u64) -> Result<bool, ProtocolError> {
         let Inflating { payload, used, output, taken } = message;
-        let room = Room { limit: limit(max_bytes), taken: *taken, start: 0 };
+        let bound = OutputLimit { limit: limit(max_bytes), taken: *taken, start: 0 };
         if *used == 0 {
-            self.reserve(payload.len(), room.limit, output);
+            self.reserve(payload.len(), bound.limit, output);
         }
         let (first_in, first_out) = (*used, output.len());
         let mut is_last = false;
@@ -123,12 +123,12 @@ impl MessageInflater {
                 return Ok(false);
             }
             let end = payload.len().min(*used + PIECE);
-            inflated = self.piece(&payload[*used..end], &room, output);
+            inflated = self.piece(&payload[*used..end], &bound, output);
             *used = end;
             is_last = end == payload.len();
         }
         if inflated.is_ok() && !payload.is_empty() {
-            inflated = self.tail(&room, output);
+            inflated = self.tail(&bound, output);
         }
         self.end(*taken + output.len());
         inflated.map(|()| true)
@@ -136,7 +136,7 @@ impl MessageInflater {
 
     fn reserve(&self, payload_bytes: usize, limit: usize, output: &mut Vec<u8>) {
         let expected = payload_bytes.saturating_mul(4).max(self.last_bytes);
-        output.reserve(expected.min(EXPECTED_MAX).min(limit) + QUICK_ROOM);
+        output.reserve(expected.min(EXPECTED_MAX).min(limit) + FAST_LOOP_BYTES);
     }
 
     fn end(&mut self, bytes: usize) {
@@ -149,15 +149,15 @@ impl MessageInflater {
     fn piece(
         &mut self,
         data: &[u8],
-        room: &Room,
+        bound: &OutputLimit,
         output: &mut Vec<u8>,
     ) -> Result<(), ProtocolError> {
         let stream = self.stream.get_or_insert_default();
         // inflate one byte more than allowed, to notice that there is more
-        let missing = room.limit.saturating_add(1) - room.used(output);
+        let missing = bound.limit.saturating_add(1) - bound.used(output);
         let left = stream.inflate(data, output, missing)?;
-        if room.used(output) > room.limit {
-            return Err(ProtocolError::InflatedTooBig { limit: room.limit as u64 });
+        if bound.used(output) > bound.limit {
+            return Err(ProtocolError::InflatedTooBig { limit: bound.limit as u64 });
         }
         if !left.is_empty() {
             return Err(ProtocolError::BadDeflate);
@@ -166,19 +166,19 @@ impl MessageInflater {
     }
 
     /// Inflates the empty block that the sender removed (RFC 7692 7.2.2).
-    fn tail(&mut self, room: &Room, output: &mut Vec<u8>) -> Result<(), ProtocolError> {
+    fn tail(&mut self, bound: &OutputLimit, output: &mut Vec<u8>) -> Result<(), ProtocolError> {
         if self.stream.as_ref().is_some_and(RawInflater::is_fresh) {
             // the message has ended with a final block and nothing after it (RFC 7692 7.2.3.4). So
             // the sender has removed no empty block, and the tail must not become the beginning of
             // the next message.
             return Ok(());
         }
-        self.piece(&TAIL, room, output)
+        self.piece(&TAIL, bound, output)
     }
 }
 
 /// How much a message may inflate to.
-struct Room {
+struct OutputLimit {
     limit: usize,
     /// The bytes of the message that are not in the output any more.
     taken: usize,
@@ -186,7 +186,7 @@ struct Room {
     start: usize,
 }
 
-impl Room {
+impl OutputLimit {
     fn used(&self, output: &[u8]) -> usize {
         self.taken + output.len() - self.start
     }

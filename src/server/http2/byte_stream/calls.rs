@@ -16,7 +16,7 @@ use crate::{
     locks::lock,
 };
 
-/// Read bytes make room for more when they are this many.
+/// Read bytes make capacity for more when they are this many.
 const RELEASE_MIN: usize = 16 * 1024;
 
 /// What is larger is written at once, and does not wait for other streams.
@@ -61,17 +61,17 @@ impl Http2ByteStream {
     }
 
     /// Returns how many bytes can be sent, which is at least one.
-    fn room(&self, mode: Mode) -> io::Result<usize> {
+    fn send_capacity(&self, mode: Mode) -> io::Result<usize> {
         loop {
-            let room = self.unsent.room();
-            if room > 0 {
-                return Ok(room);
+            let capacity = self.unsent.send_capacity();
+            if capacity > 0 {
+                return Ok(capacity);
             }
             let state = lock(&self.state);
             if state.is_sending_over {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            if self.unsent.want_room() > 0 {
+            if self.unsent.want_capacity() > 0 {
                 continue;
             }
             if mode == Mode::NonBlocking {
@@ -100,13 +100,13 @@ impl Http2ByteStream {
 
 impl ByteStream for Http2ByteStream {
     fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize> {
-        let room = buffer.capacity() - buffer.len();
-        self.take(room, mode, |bytes| buffer.extend_from_slice(bytes))
+        let capacity = buffer.capacity() - buffer.len();
+        self.take(capacity, mode, |bytes| buffer.extend_from_slice(bytes))
     }
 
     fn receive_slice(&self, target: &mut [u8], mode: Mode) -> io::Result<usize> {
-        let (room, mut start) = (target.len(), 0);
-        self.take(room, mode, |bytes| {
+        let (capacity, mut start) = (target.len(), 0);
+        self.take(capacity, mode, |bytes| {
             target[start..start + bytes.len()].copy_from_slice(bytes);
             start += bytes.len();
         })
@@ -116,13 +116,13 @@ impl ByteStream for Http2ByteStream {
         let total = first.len() + second.len();
         let mut sent = 0;
         while sent < total {
-            let room = self.room(mode).map_err(|error| (sent, error))?;
+            let capacity = self.send_capacity(mode).map_err(|error| (sent, error))?;
             let (first, second) = if sent < first.len() {
                 (&first[sent..], second)
             } else {
                 (&[][..], &second[sent - first.len()..])
             };
-            let count = room.min(first.len() + second.len());
+            let count = capacity.min(first.len() + second.len());
             let mut bytes = Vec::with_capacity(count);
             bytes.extend_from_slice(&first[..count.min(first.len())]);
             bytes.extend_from_slice(&second[..count - bytes.len()]);
@@ -203,7 +203,7 @@ impl ReadinessNotifier for Http2ByteStream {
             Readiness::Readable => {
                 state.incoming.is_empty() && state.end.is_none() && !state.is_receiving_over
             }
-            Readiness::Writable => self.unsent.want_room() == 0 && !state.is_sending_over,
+            Readiness::Writable => self.unsent.want_capacity() == 0 && !state.is_sending_over,
         };
         let mut state = lock(&self.state);
         state.waiters += 1;

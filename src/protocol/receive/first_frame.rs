@@ -8,7 +8,7 @@ use crate::protocol::{
 
 /// What is at the front of received bytes, which begin with a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Front {
+pub enum FirstFrame {
     /// A whole ping or pong.
     Control {
         /// Ping or pong.
@@ -24,7 +24,7 @@ pub enum Front {
     Other,
 }
 
-impl Front {
+impl FirstFrame {
     /// Looks at bytes of a peer that masks its frames.
     pub fn of(input: &[u8]) -> Self {
         let (header, payload, length) = match Self::control(input) {
@@ -61,7 +61,7 @@ impl Front {
 
 /// What a receiver will receive first, ignoring pings and pongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ahead {
+pub enum NextReceived {
     /// Nothing yet, or the beginning of a message.
     Nothing,
     /// A close frame (RFC 6455 5.5.1).
@@ -70,16 +70,16 @@ pub enum Ahead {
     Message,
 }
 
-impl Ahead {
+impl NextReceived {
     /// Looks at bytes of a peer that masks its frames. `at` is where a frame begins, and becomes
     /// where the last one begins that was looked at: with more bytes, the next call goes on from
     /// there.
     pub fn of(input: &[u8], at: &mut usize) -> Self {
         loop {
             let Some(input) = input.get(*at..) else { return Self::Nothing };
-            match Front::control(input) {
+            match FirstFrame::control(input) {
                 Ok((_, _, length)) => *at += length,
-                Err(Front::Unfinished) => return Self::Nothing,
+                Err(FirstFrame::Unfinished) => return Self::Nothing,
                 Err(_) if input.first() == Some(&0x88) => return Self::Close,
                 Err(_) => match FrameHeader::decode(input, true) {
                     Ok(Decoded::Header(header, used)) if !header.opcode.is_control() => {
@@ -108,60 +108,70 @@ mod tests {
     #[test]
     fn finds_a_ping_and_where_it_ends() {
         let bytes = [frame(0x89, b"a"), frame(0x8a, b"bc"), frame(0x81, b"text")].concat();
-        let ping = Front::Control { opcode: Opcode::PING, body: b"a".to_vec(), length: 7 };
-        assert_eq!(Front::of(&bytes), ping);
-        let answer = Front::Control { opcode: Opcode::PONG, body: b"bc".to_vec(), length: 8 };
-        assert_eq!(Front::of(&bytes[7..]), answer);
-        assert_eq!(Front::of(&bytes[15..]), Front::Other);
+        let ping = FirstFrame::Control { opcode: Opcode::PING, body: b"a".to_vec(), length: 7 };
+        assert_eq!(FirstFrame::of(&bytes), ping);
+        let answer = FirstFrame::Control { opcode: Opcode::PONG, body: b"bc".to_vec(), length: 8 };
+        assert_eq!(FirstFrame::of(&bytes[7..]), answer);
+        assert_eq!(FirstFrame::of(&bytes[15..]), FirstFrame::Other);
     }
 
     #[test]
     fn waits_for_the_whole_ping() {
         let bytes = frame(0x89, b"abc");
         for end in 0..bytes.len() {
-            assert_eq!(Front::of(&bytes[..end]), Front::Unfinished, "{end} bytes");
+            assert_eq!(FirstFrame::of(&bytes[..end]), FirstFrame::Unfinished, "{end} bytes");
         }
     }
 
     #[test]
     fn leaves_what_a_receiver_has_to_judge() {
         for first in [0x81, 0x02, 0x80, 0x88, 0x83, 0x09, 0xc9, 0x8b] {
-            assert_eq!(Front::of(&frame(first, b"x")), Front::Other, "{first:#x}");
+            assert_eq!(FirstFrame::of(&frame(first, b"x")), FirstFrame::Other, "{first:#x}");
         }
         // too long for a control frame; a length in too many octets; not masked
-        assert_eq!(Front::of(&frame(0x89, &[0; 126])), Front::Other);
-        assert_eq!(Front::of(b"\x89\xfe\x00\x01\0\0\0\0x"), Front::Other);
-        assert_eq!(Front::of(b"\x89\x01x"), Front::Other);
+        assert_eq!(FirstFrame::of(&frame(0x89, &[0; 126])), FirstFrame::Other);
+        assert_eq!(FirstFrame::of(b"\x89\xfe\x00\x01\0\0\0\0x"), FirstFrame::Other);
+        assert_eq!(FirstFrame::of(b"\x89\x01x"), FirstFrame::Other);
     }
 
     #[test]
     fn what_is_ahead_is_behind_pings_and_pongs() {
-        let ahead = |input: &[u8]| Ahead::of(input, &mut 0);
+        let ahead = |input: &[u8]| NextReceived::of(input, &mut 0);
         let ping = frame(0x89, b"x");
-        assert_eq!(ahead(&ping), Ahead::Nothing);
-        assert_eq!(ahead(&[&ping[..], &frame(0x88, b"")].concat()), Ahead::Close);
-        assert_eq!(ahead(&[&ping[..], &frame(0x81, b"x")].concat()), Ahead::Message);
+        assert_eq!(ahead(&ping), NextReceived::Nothing);
+        assert_eq!(ahead(&[&ping[..], &frame(0x88, b"")].concat()), NextReceived::Close);
+        assert_eq!(ahead(&[&ping[..], &frame(0x81, b"x")].concat()), NextReceived::Message);
         // a reserved opcode
-        assert_eq!(ahead(&frame(0x83, b"")), Ahead::Message);
-        assert_eq!(ahead(b"\x81\x01x"), Ahead::Message, "not masked");
+        assert_eq!(ahead(&frame(0x83, b"")), NextReceived::Message);
+        assert_eq!(ahead(b"\x81\x01x"), NextReceived::Message, "not masked");
     }
 
     #[test]
     fn half_a_message_is_nothing() {
-        let ahead = |input: &[u8]| Ahead::of(input, &mut 0);
+        let ahead = |input: &[u8]| NextReceived::of(input, &mut 0);
         let fragments = [frame(0x01, b"a"), frame(0x89, b"p"), frame(0x80, b"bc")].concat();
         for end in 0..fragments.len() {
-            assert_eq!(ahead(&fragments[..end]), Ahead::Nothing, "{end} bytes");
+            assert_eq!(ahead(&fragments[..end]), NextReceived::Nothing, "{end} bytes");
         }
-        assert_eq!(ahead(&fragments), Ahead::Message);
+        assert_eq!(ahead(&fragments), NextReceived::Message);
         // however the bytes come, each frame is looked at once
         let mut at = 0;
         for end in 0..fragments.len() {
-            assert_eq!(Ahead::of(&fragments[..end], &mut at), Ahead::Nothing, "{end} bytes");
+            assert_eq!(
+                NextReceived::of(&fragments[..end], &mut at),
+                NextReceived::Nothing,
+                "{end} bytes"
+            );
         }
         assert_eq!(at, fragments.len() - frame(0x80, b"bc").len());
-        assert_eq!(Ahead::of(&fragments, &mut at), Ahead::Message);
-        assert_eq!(ahead(b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x"), Ahead::Message);
-        assert_eq!(ahead(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x"), Ahead::Nothing);
+        assert_eq!(NextReceived::of(&fragments, &mut at), NextReceived::Message);
+        assert_eq!(
+            ahead(b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x"),
+            NextReceived::Message
+        );
+        assert_eq!(
+            ahead(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x"),
+            NextReceived::Nothing
+        );
     }
 }
