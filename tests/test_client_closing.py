@@ -9,7 +9,7 @@ import pytest
 import fastwsh
 from client_support import Peer, serving
 from fastwsh.client import ClientConnection
-from wire import BINARY, CLOSE, DEADLINE_SECONDS, TEXT, encode_frame
+from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, TEXT, encode_frame
 
 
 def connect(url: str, **options: object) -> ClientConnection:
@@ -134,6 +134,34 @@ def test_close_gives_up_after_its_timeout():
         client.close()
         assert time.monotonic() - began < DEADLINE_SECONDS
         assert client.close_code == 1006
+        released.set()
+
+
+def test_close_gives_up_on_a_peer_that_pings_and_does_not_read():
+    released = threading.Event()
+    full = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.answer()
+        pings = encode_frame(PING, b"a" * 125, mask=None) * 100
+        peer.socket.setblocking(False)
+        # until nothing more is taken: the client cannot send its pongs either
+        while not released.is_set():
+            try:
+                peer.socket.send(pings)
+            except BlockingIOError:
+                full.set()
+                released.wait(0.01)
+            except OSError:
+                return
+
+    with serving(script) as url:
+        client = connect(url, close_timeout=0.5)
+        assert full.wait(DEADLINE_SECONDS)
+        began = time.monotonic()
+        client.close()
+        # The time in which a pong may go out that `recv` has begun is ten seconds.
+        assert time.monotonic() - began < 8
         released.set()
 
 

@@ -143,8 +143,10 @@ class ClientConnection(OpenConnection):
             # The peer has gone, or does not read.
             self._end()
             return
+        receive = self._stream.receive_message
         with suppress(OSError, *STREAM_ERRORS):
-            while _core.call_within(_left(deadline), self._stream.receive_message) is not None:
+            # A pong that the peer does not take may be cut: nothing follows it.
+            while _core.call_within(_left(deadline), receive, cuts_sends=True) is not None:
                 pass
         self._end(deadline)
 
