@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import fastwsh
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.testing import CheckError, WsServer, running_server
 from wire import DEADLINE_SECONDS, TEXT, Client
 

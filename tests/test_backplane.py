@@ -18,7 +18,7 @@ from backplane_support import linked, nats_server, redis_server, url
 from fastwsh.backplane import engines
 from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
 from fastwsh.backplane.nats import subject_of
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.publish import main as publish
 from wire import DEADLINE_SECONDS
 

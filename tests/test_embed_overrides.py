@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from embed_support import ASYNC_ECHO, ECHO, FAILING, Rooms, assert_echoes, folder, parse, serving
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.pywebsocket import dispatch
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.server import WebSocketServer

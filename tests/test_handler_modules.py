@@ -16,7 +16,7 @@ import pytest
 import fastwsh
 from conftest import ALL_WAYS, clean_environment, run_fastwsh
 from fastwsh import handler_modules, loader
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.pywebsocket import dispatch
 from fastwsh.testing import running_server
 from wire import CLOSE, DEADLINE_SECONDS

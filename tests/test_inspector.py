@@ -26,7 +26,7 @@ from conftest import (
     starting_servers,
     to_coroutine_function,
 )
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.testing import Connection, running_server
 from hub_support import ECHO, handler
 from inspector_support import LINE, Page, ask, cookie_of, inspector_url

@@ -8,7 +8,7 @@ import pytest
 
 import fastwsh
 from conftest import ALL_WAYS, run_fastwsh
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.pywebsocket import standalone
 from fastwsh.pywebsocket.websocket_server import WebSocketServer
 from fastwsh.testing import running_server

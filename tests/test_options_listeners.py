@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastwsh import listeners
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.listeners import Tcp, Unix, open_all, parse_bind, take_inherited
 
 

@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 import fastwsh
-from fastwsh.record.passage import FrameFinder
+from fastwsh.record.frame_finder import FrameFinder
 from fastwsh.testing import har, running_server
 from record_support import entries_of, recording
 from wire import (

@@ -12,7 +12,7 @@ import pytest
 import fastwsh
 from conftest import ALL_WAYS
 from fastwsh.client import connect_async
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from wire import DEADLINE_SECONDS
 
 FUNCTIONS = """

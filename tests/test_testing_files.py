@@ -4,7 +4,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.testing import CheckError, WsServer, running_server
 from wire import DEADLINE_SECONDS, Client
 

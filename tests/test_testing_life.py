@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
 import fastwsh
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.testing import CheckError, WsServer, running_server
 from usage import own_descriptors, wait_for_own_descriptors
 from wire import DEADLINE_SECONDS

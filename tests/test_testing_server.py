@@ -7,7 +7,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.testing import (
     CheckError,
     Disconnected,

@@ -13,6 +13,7 @@ import socket
 import threading
 
 from fastwsh import paths
+from fastwsh.config_error import ConfigError
 
 __all__ = [
     "ConfigError",
@@ -36,10 +37,6 @@ _MOST_HUBS = 1024
 _COMMAND_LINE_ONLY = frozenset(
     {"--config", "--check", "--help", "--print-dropin-path", "--version"}
 )
-
-
-class ConfigError(Exception):
-    """A setting that cannot be used; `str()` is one sentence that names it and the remedy."""
 
 
 def read_arguments(path: str, parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from types import CodeType, CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 
 if TYPE_CHECKING:
     import contextvars

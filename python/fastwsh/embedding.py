@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterator
 from typing import Any, Final
 
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.pywebsocket import dispatch
 from fastwsh.sockets import SocketServer
 

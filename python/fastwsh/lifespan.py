@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from fastwsh import loader
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 
 __all__ = ["App", "Lifespan", "State"]
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from fastwsh.config import ConfigError, port_number
+from fastwsh.config import port_number
+from fastwsh.config_error import ConfigError
 
 __all__ = [
     "AddressInfo",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastwsh import outlets
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.lost_lines import CountsLost, complain
 
 __all__ = ["LogFile", "open_log_file"]

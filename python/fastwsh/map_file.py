@@ -4,7 +4,7 @@ import logging
 import re
 from typing import Any, Final
 
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
 

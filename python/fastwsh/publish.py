@@ -13,7 +13,7 @@ from typing import Final
 
 from fastwsh import _core
 from fastwsh.backplane import engines, envelope
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 
 __all__ = ["main", "publish"]
 

@@ -238,7 +238,7 @@ def _fixture(
     __tracebackhide__ = True
     handlers, options = _marked(request.node)
     replayed = pytest_recordings.take(request.node, options)
-    from fastwsh.config import ConfigError  # noqa: PLC0415 (only when it is used)
+    from fastwsh.config_error import ConfigError  # noqa: PLC0415 (only when it is used)
 
     with contextlib.ExitStack() as stack:
         try:

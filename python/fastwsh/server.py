@@ -31,12 +31,12 @@ from fastwsh import (
     tls,
 )
 from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPolicy
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
+from fastwsh.defaults import DEFAULT_SLOW_SUBSCRIBER
 from fastwsh.handler_concurrency import HandlerConcurrency
 from fastwsh.lifespan import Lifespan
 from fastwsh.map_file import load_handlers
 from fastwsh.metrics import Measured, MetricsPort
-from fastwsh.options import DEFAULT_SLOW_SUBSCRIBER
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher
 from fastwsh.server_topics import ServerTopics

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from fastwsh import _core, embedding, groups, topics, tracing
-from fastwsh.options import DEFAULT_DEFLATE_LEVEL
+from fastwsh.defaults import DEFAULT_DEFLATE_LEVEL
 from fastwsh.paths import HANDLER_SUFFIX
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.dispatch import DispatchException

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from fastwsh import loader, pywebsocket
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.handler_modules import HandlerPackage, importable
 from fastwsh.pywebsocket.dispatch import Dispatcher
 

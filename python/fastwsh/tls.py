@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 
 __all__ = ["files"]
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastwsh import groups
 from fastwsh.aio.stalls import TASK_PREFIX
 from fastwsh.asgi.events import Application, Event, header_pairs, make_scope
-from fastwsh.pywebsocket import _judging as judging
+from fastwsh.pywebsocket import _handler_exceptions as handler_exceptions
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.handshake import HandshakeException
 from fastwsh.pywebsocket.msgutil import BadOperationException, ConnectionTerminatedException
@@ -170,7 +170,7 @@ class Conversation:
                 message = await self._stream.receive_message()
             except _FAULTS as error:
                 # the close frame is that of other handlers
-                if closing := judging.judge(_LOGGER, request, error):
+                if closing := handler_exceptions.close_arguments(_LOGGER, request, error):
                     await self._close(*closing[:2])
                     self._hang_up(*closing[:2])
                 return

@@ -6,7 +6,7 @@ import urllib.parse
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final, Protocol
 
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 
 __all__ = ["Engine", "check", "has_password", "make", "without_password"]
 

@@ -13,9 +13,9 @@ from fastwsh.client import connect_sync, stdout
 from fastwsh.client.arguments import DEFAULT_TIMEOUT, connect_options, parse_args
 from fastwsh.client.connection import ClientConnection
 from fastwsh.client.console import Console
+from fastwsh.client.frame_script import FrameScript
 from fastwsh.client.oneshot import OneShot
 from fastwsh.client.output import Output
-from fastwsh.client.rawshot import RawShot
 from fastwsh.client.recorded import recording
 from fastwsh.client.sending import InputError, StdinLines, messages_of
 from fastwsh.client.status import Status
@@ -98,7 +98,7 @@ def _speak(
     interval = options.ping_interval
     if options.raw and not has_terminal:
         timeout = options.timeout or DEFAULT_TIMEOUT
-        shot = RawShot(connection, _tell, Output(), timeout=timeout, ping_interval=interval)
+        shot = FrameScript(connection, _tell, Output(), timeout=timeout, ping_interval=interval)
         return shot.run()
     expects = bool(options.expect or options.exit_on_close)
     if has_terminal and not (messages or expects or options.json_lines):

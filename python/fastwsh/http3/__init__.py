@@ -14,8 +14,8 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastwsh.config import ConfigError
-from fastwsh.http3.places import bind_beside
+from fastwsh.config_error import ConfigError
+from fastwsh.http3.udp_sockets import bind_beside
 
 if TYPE_CHECKING:
     from fastwsh.http3.endpoint import Endpoint

@@ -8,7 +8,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 
 __all__ = ["load"]
 

@@ -21,7 +21,7 @@ from aioquic.quic.events import (
 from h2.errors import ErrorCodes
 
 from fastwsh.http3.codes import to_http3
-from fastwsh.http3.inside import Inside
+from fastwsh.http3.inner_connection import InnerConnection
 from fastwsh.http3.pacing import Fields, Pacing
 from fastwsh.http3.stream import Stream, is_control_stream, is_too_large
 
@@ -63,7 +63,7 @@ class Connection(QuicConnectionProtocol):
         self._endpoint = endpoint
         self._pacing = Pacing(quic, endpoint.limits.streams, self._count_waiting)
         self._http: Fields | None = None
-        self._inside: Inside | None = None
+        self._inner: InnerConnection | None = None
         self._opening: asyncio.Task[object] | None = None
         self._streams: dict[int, Stream] = {}
         self._by_inner: dict[int, Stream] = {}
@@ -109,16 +109,16 @@ class Connection(QuicConnectionProtocol):
             return
         header_bytes = self._endpoint.limits.header_bytes
         self._http = Fields(self._quic, header_bytes, self._note_malformed)
-        self._inside = inside = Inside(self)
+        self._inner = inner = InnerConnection(self)
         self._opening = self._loop.create_task(
-            self._loop.create_unix_connection(lambda: inside, sock=ours)
+            self._loop.create_unix_connection(lambda: inner, sock=ours)
         )
         self._endpoint.note_open(self)
         self._keep_alive()
 
     def _handle(self, event: Any) -> None:
-        http, inside, stream_id = self._http, self._inside, event.stream_id
-        if http is None or inside is None or stream_id in self._dead:
+        http, inner, stream_id = self._http, self._inner, event.stream_id
+        if http is None or inner is None or stream_id in self._dead:
             return
         for found in http.handle_event(event):
             match found:
@@ -128,12 +128,12 @@ class Connection(QuicConnectionProtocol):
                     self._receive(found.stream_id, found.data or b"", ends=found.stream_ended)
                 case _:
                     pass
-        self._judge_size(stream_id, http.buffered(stream_id))
+        self._check_size(stream_id, http.buffered(stream_id))
         if isinstance(event, StreamReset | StopSendingReceived):
             self._give_up(stream_id, ErrorCodes.CANCEL, ErrorCode.H3_REQUEST_CANCELLED)
-        inside.flush()
+        inner.flush()
 
-    def _judge_size(self, stream_id: int, size: int) -> None:
+    def _check_size(self, stream_id: int, size: int) -> None:
         """Reset a stream that has sent too many bytes of an unfinished frame."""
         if not is_too_large(stream_id, size, self._endpoint.limits.header_bytes):
             return
@@ -144,7 +144,7 @@ class Connection(QuicConnectionProtocol):
 
     def _receive_head(self, event: HeadersReceived) -> None:
         stream_id = event.stream_id
-        assert self._inside is not None  # noqa: S101 (there are streams)
+        assert self._inner is not None  # noqa: S101 (there are streams)
         if stream_id in self._streams:
             # trailers, which no handler reads
             self._receive(stream_id, b"", ends=event.stream_ended)
@@ -153,7 +153,7 @@ class Connection(QuicConnectionProtocol):
         if self._is_leaving:
             self._refuse(stream_id, ErrorCode.H3_REQUEST_REJECTED)
             return
-        inner = self._inside.open(event.headers, ends=event.stream_ended)
+        inner = self._inner.open(event.headers, ends=event.stream_ended)
         stream = Stream(stream_id, inner)
         stream.has_received_all = stream.has_reported_end = event.stream_ended
         self._streams[stream_id] = self._by_inner[inner] = stream
@@ -168,11 +168,11 @@ class Connection(QuicConnectionProtocol):
 
     def _pass_on(self, stream: Stream) -> None:
         """Give the native server what it has room for."""
-        assert self._inside is not None  # noqa: S101 (there are streams)
-        self._inside.send(stream.inner, stream.waiting)
+        assert self._inner is not None  # noqa: S101 (there are streams)
+        self._inner.send(stream.inner, stream.waiting)
         if stream.has_received_all and not stream.waiting and not stream.has_reported_end:
             stream.has_reported_end = True
-            self._inside.end(stream.inner)
+            self._inner.end(stream.inner)
             self._forget_if_over(stream)
 
     def _count_waiting(self, stream_id: int) -> int:
@@ -232,7 +232,7 @@ class Connection(QuicConnectionProtocol):
         stream.timer = self._loop.call_later(_PATIENCE, self._reset_and_send, stream)
         self._paced.add(stream)
 
-    def has_room(self, stream_id: int | None) -> None:
+    def can_send(self, stream_id: int | None) -> None:
         """Send on."""
         if stream_id is None:
             for stream in list(self._streams.values()):
@@ -261,12 +261,12 @@ class Connection(QuicConnectionProtocol):
     # --- the end of streams ---
 
     def _go_on(self) -> None:
-        """Make room inside, and reset what was to be reset, for streams whose bytes have left."""
-        inside, has_reset = self._inside, False
+        """Let more come, and reset what was to be reset, for streams whose bytes have left."""
+        inner, has_reset = self._inner, False
         for stream in list(self._paced):
             has_left = self._pacing.unsent(stream.outer) < _SEND_BYTES
-            if stream.owed and has_left and inside is not None:
-                inside.take(stream.inner, stream.owed)
+            if stream.owed and has_left and inner is not None:
+                inner.take(stream.inner, stream.owed)
                 stream.owed = 0
             if stream.code is not None:
                 if self._pacing.is_delivered(stream.outer):
@@ -274,8 +274,8 @@ class Connection(QuicConnectionProtocol):
                     has_reset = True
             elif not stream.owed:
                 self._paced.discard(stream)
-        if inside is not None:
-            inside.flush()
+        if inner is not None:
+            inner.flush()
         if has_reset:
             super().transmit()
 
@@ -305,8 +305,8 @@ class Connection(QuicConnectionProtocol):
         stream = self._streams.get(stream_id)
         if stream is None:
             return
-        if self._inside is not None:
-            self._inside.reset(stream.inner, inner_code)
+        if self._inner is not None:
+            self._inner.reset(stream.inner, inner_code)
         stream.code = code
         self._reset(stream)
 
@@ -347,13 +347,13 @@ class Connection(QuicConnectionProtocol):
         self._final_code = None
         self._endpoint.note_closed(self)
         self.close(code, reason)
-        if self._inside is not None:
-            self._inside.close()
+        if self._inner is not None:
+            self._inner.close()
 
     def flush(self) -> None:
         """Send what waits on either side."""
-        if self._inside is not None:
-            self._inside.flush()
+        if self._inner is not None:
+            self._inner.flush()
         self.transmit()
 
     def _close_if_delivered(self) -> None:
@@ -378,8 +378,8 @@ class Connection(QuicConnectionProtocol):
         for stream in list(self._streams.values()):
             self._forget(stream, is_dead=False)
         self._endpoint.note_closed(self)
-        if self._inside is not None:
-            self._inside.close()
+        if self._inner is not None:
+            self._inner.close()
 
     def _keep_alive(self) -> None:
         if self._streams:

@@ -18,7 +18,7 @@ from aioquic.quic import connection as quic
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicFrameType
 
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 
 __all__ = ["WINDOW", "Fields", "Pacing", "check"]
 

@@ -17,7 +17,7 @@ _MAX_CONTROL_BYTES: Final = 16 * 1024
 
 @dataclass(eq=False)
 class Stream:
-    """A stream, with its numbers outside and inside."""
+    """A stream, with its numbers in QUIC and in the inner connection."""
 
     outer: int
     inner: int

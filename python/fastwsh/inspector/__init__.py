@@ -84,17 +84,17 @@ def open_site(server: Any, options: Any) -> "Site | None":
 
 
 def open_site_of_workers(options: Any, count: int) -> "Site | None":
-    """Listen likewise, in the parent of workers; `across` of the site is what looks at them.
+    """Listen likewise, in the parent of workers; `source` of the site is what asks them.
 
     Raises:
         ConfigError: The port cannot be used.
     """
     if not is_wanted(options):
         return None
-    from fastwsh.inspector.across import Across  # noqa: PLC0415 (few need it)
+    from fastwsh.inspector.all_workers import AllWorkers  # noqa: PLC0415 (few need it)
     from fastwsh.inspector.site import Site  # noqa: PLC0415
 
-    return Site(Across(count, KEPT_BYTES), options.inspect)
+    return Site(AllWorkers(count, KEPT_BYTES), options.inspect)
 
 
 class Inspected:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from fastwsh import _core, loader, options, session
 from fastwsh.concurrency.executor import THREADS
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.inspector.feed import Feed
 from fastwsh.inspector.watching import Watcher
 from fastwsh.pywebsocket.dispatch import Dispatcher

@@ -1,6 +1,6 @@
 """The handlers of a server, by resource, and the calls of their functions.
 
-`_judging` decides what an exception in a handler does to its connection.
+`_handler_exceptions` decides what an exception in a handler does to its connection.
 """
 
 import logging
@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import coroutines, forks, loader
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.loader import HandlerSuite as _HandlerSuite
 from fastwsh.paths import is_inside, named_resource
-from fastwsh.pywebsocket import _judging as judging
+from fastwsh.pywebsocket import _handler_exceptions as handler_exceptions
 from fastwsh.pywebsocket import common, util
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.table import HandlerTable, find_above
@@ -230,7 +230,7 @@ class Dispatcher:
                     if forks.is_child:
                         forks.end_child()
         except Exception as error:
-            raise judging.refusal(self._logger, request, error) from error
+            raise handler_exceptions.refusal(self._logger, request, error) from error
 
     async def do_extra_handshake_async(self, request: Any) -> None:
         """Do the same for a handler that runs in an event loop."""
@@ -244,7 +244,7 @@ class Dispatcher:
                 if forks.is_child:
                     forks.end_child()
         except Exception as error:
-            raise judging.refusal(self._logger, request, error) from error
+            raise handler_exceptions.refusal(self._logger, request, error) from error
 
     def transfer_data(self, request: Any) -> None:
         """Let the handler use the connection; then close it, depending on what has happened.
@@ -277,11 +277,11 @@ class Dispatcher:
             if not request.server_terminated:
                 request.ws_stream.close_connection()
         except Exception as error:
-            closing = judging.judge(self._logger, request, error)
+            closing = handler_exceptions.close_arguments(self._logger, request, error)
             if closing is None:
                 raise
             if closing:
-                with judging.closing(self._logger):
+                with handler_exceptions.closing(self._logger):
                     request.ws_stream.close_connection(*closing)
 
     async def transfer_data_async(self, request: Any) -> None:
@@ -295,11 +295,11 @@ class Dispatcher:
             if not request.server_terminated:
                 await request.ws_stream.close_connection()
         except Exception as error:
-            closing = judging.judge(self._logger, request, error)
+            closing = handler_exceptions.close_arguments(self._logger, request, error)
             if closing is None:
                 raise
             if closing:
-                with judging.closing(self._logger):
+                with handler_exceptions.closing(self._logger):
                     await request.ws_stream.close_connection(*closing)
 
     def passive_closing_handshake(self, request: Any) -> Any:

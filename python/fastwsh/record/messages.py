@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Final
 
 from fastwsh import _core
-from fastwsh.record.passage import Frame
+from fastwsh.record.frame_finder import Frame
 from fastwsh.testing import clock
 from fastwsh.testing.har import BINARY, CLOSE, TEXT, Message
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from fastwsh import __version__
 from fastwsh.client.arguments import add_tls, parse_header
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.errors import ConnectArgumentError
 from fastwsh.program import catch_interrupts, listen_options, show, tls_files, wait_for
 from fastwsh.record.redaction import Hook, load_hook

@@ -15,10 +15,10 @@ from typing import Final
 from fastwsh import _core
 from fastwsh.client.options import Options
 from fastwsh.errors import ConnectArgumentError, ConnectError, FastwshError
+from fastwsh.record.frame_finder import Frame, FrameFinder
 from fastwsh.record.messages import Assembler
-from fastwsh.record.passage import Frame, FrameFinder
 from fastwsh.record.redaction import Redaction
-from fastwsh.record.upstream import Answer, Place, open_upstream, read_answer, read_body
+from fastwsh.record.upstream import Answer, UpstreamUrl, open_upstream, read_answer, read_body
 from fastwsh.record.writer import HarWriter
 from fastwsh.testing import clock
 from fastwsh.testing.har import CLOSE, Conversation, End, Headers, Message
@@ -41,7 +41,7 @@ class Proxy:
     """Passes connections on, and records them.
 
     Args:
-        place: The real server.
+        upstream: The real server.
         writer: Gets everything that passes.
         redaction: Removes secrets from that.
         options: How to connect to the real server.
@@ -50,13 +50,13 @@ class Proxy:
 
     def __init__(
         self,
-        place: Place,
+        upstream: UpstreamUrl,
         writer: HarWriter,
         redaction: Redaction,
         options: Options,
         note_failure: Callable[[str, FastwshError], object],
     ) -> None:
-        self._place = place
+        self._upstream = upstream
         self._writer = writer
         self._redaction = redaction
         self._options = options
@@ -72,9 +72,9 @@ class Proxy:
         if "websocket" not in (connection.header("Upgrade") or "").lower():
             connection.send_refusal(426, "only WebSocket connections are recorded")
             return
-        head, headers = self._place.head_for(connection)
+        head, headers = self._upstream.head_for(connection)
         started = clock.time()
-        url = self._place.url_of(connection.resource)
+        url = self._upstream.url_of(connection.resource)
         begun = Conversation(url, started, request_headers=headers)
         try:
             upstream = open_upstream(url, head, self._options)

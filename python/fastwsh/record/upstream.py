@@ -17,7 +17,7 @@ from fastwsh.client.options import Options
 from fastwsh.errors import ConnectArgumentError
 from fastwsh.testing.har import Headers
 
-__all__ = ["Answer", "Place", "open_upstream", "read_answer", "read_body"]
+__all__ = ["Answer", "UpstreamUrl", "open_upstream", "read_answer", "read_body"]
 
 _PIECE_BYTES: Final = 64 * 1024
 _MAX_HEAD_BYTES: Final = 64 * 1024
@@ -25,7 +25,7 @@ _MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 _SWITCHING_PROTOCOLS: Final = 101
 
 
-class Place:
+class UpstreamUrl:
     """A URL, and the mapping of our paths to paths there.
 
     Args:
@@ -65,7 +65,7 @@ class Place:
                 raise ConnectArgumentError(f"cannot send the header {name!r}: {error}") from None
 
     def url_of(self, resource: str) -> str:
-        """Return the URL for a path of ours; `/` stands for the URL of the place."""
+        """Return the URL for a path of ours; `/` stands for this URL itself."""
         return self._base + self.resource_of(resource)
 
     def resource_of(self, resource: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastwsh import __version__
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.program import catch_interrupts, listen_options, show, tls_files, wait_for
 from fastwsh.testing.har import HarError
 from fastwsh.testing.replaying import Replay

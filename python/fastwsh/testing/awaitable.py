@@ -31,24 +31,24 @@ __all__ = ["AsyncConnection", "AsyncRecordingStream", "in_loop", "make_transfer"
 # The type of a method is what callers see of it.
 _MethodT = TypeVar("_MethodT", bound=Callable[..., Coroutine[Any, Any, Any]])
 
-_Judging = Callable[[RecordedConnection, Recorder], AbstractContextManager[None]]
+_NotingFailures = Callable[[RecordedConnection, Recorder], AbstractContextManager[None]]
 
 
 def make_transfer(
-    call: Callable[[Any], Awaitable[Any]], recorder: Recorder, judging: _Judging
+    call: Callable[[Any], Awaitable[Any]], recorder: Recorder, noting_failures: _NotingFailures
 ) -> Callable[[Any], Awaitable[None]]:
     """Make the coroutine function that serves an open connection.
 
     Args:
         call: The handler; it gets the connection.
         recorder: What is done and met goes there.
-        judging: Decides what of that is an error.
+        noting_failures: Notes in the recorder what of that is an error of the handler.
     """
 
     async def transfer(request: Any) -> None:
         connection = AsyncConnection(request, recorder)
         request.ws_stream = AsyncRecordingStream(request.ws_stream, connection)
-        with recorder.handling(connection), judging(connection, recorder):
+        with recorder.handling(connection), noting_failures(connection, recorder):
             await call(connection)
 
     return transfer

@@ -148,7 +148,7 @@ class RecordingDispatcher(SourcesDispatcher):
         if suite.is_async:
             from fastwsh.testing import awaitable  # noqa: PLC0415 (imports asyncio, which few tests need)
 
-            suite.transfer_data = awaitable.make_transfer(call, self._recorder, _judging)
+            suite.transfer_data = awaitable.make_transfer(call, self._recorder, _noting_failures)
         else:
             suite.transfer_data = functools.partial(self._transfer, call)
 
@@ -181,12 +181,12 @@ class RecordingDispatcher(SourcesDispatcher):
         connection = Connection(request, self._recorder)
         # nothing has been read or written yet: the one that it takes the place of was not used
         request.ws_stream = RecordingStream(request, request.ws_stream._options, connection)
-        with self._recorder.handling(connection), _judging(connection, self._recorder):
+        with self._recorder.handling(connection), _noting_failures(connection, self._recorder):
             call(connection)
 
 
 @contextlib.contextmanager
-def _judging(connection: RecordedConnection, recorder: Recorder) -> Iterator[None]:
+def _noting_failures(connection: RecordedConnection, recorder: Recorder) -> Iterator[None]:
     """Keep what a handler raises if it is an error; end quietly if the connection was reset."""
     try:
         yield

@@ -50,7 +50,7 @@ def make_mismatch(match: Match, ignore: Iterable[str]) -> Mismatch:
     if isinstance(match, re.Pattern):
         return lambda expected, got: _masked(match, expected, got)
     if callable(match):
-        return lambda expected, got: _judged(match, expected, got)
+        return lambda expected, got: _checked(match, expected, got)
     raise TypeError(f'match={match!r}; it is "exact", "json", a pattern or a function')
 
 
@@ -85,13 +85,13 @@ def _blank(pattern: re.Pattern[Any]) -> Callable[[re.Match[Any]], Any]:
     return lambda _: blank
 
 
-def _judged(judge: Callable[[Any, Any], object], expected: Message, got: Message) -> str | None:
+def _checked(accepts: Callable[[Any, Any], object], expected: Message, got: Message) -> str | None:
     try:
-        if judge(expected, got):
+        if accepts(expected, got):
             return None
-        why = f"{getattr(judge, '__qualname__', repr(judge))} does not accept it"
+        why = f"{getattr(accepts, '__qualname__', repr(accepts))} does not accept it"
     except AssertionError as error:
-        why = str(error) or f"{getattr(judge, '__qualname__', repr(judge))} does not accept it"
+        why = str(error) or f"{getattr(accepts, '__qualname__', repr(accepts))} does not accept it"
     return f"{_said(expected, got)}\n{why}"
 
 

@@ -9,7 +9,7 @@ from fastwsh.testing import har
 from fastwsh.testing.dispatcher import ANY_PATH, RecordingDispatcher
 from fastwsh.testing.matching import Match, make_mismatch
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
-from fastwsh.testing.replay_steps import Manner
+from fastwsh.testing.replay_steps import ReplayOptions
 from fastwsh.testing.replaying import Replay
 from fastwsh.testing.serving import RecordedServer
 
@@ -78,7 +78,7 @@ class Recordings:
         """
         if not 0 <= speed < float("inf"):
             raise ValueError(f"speed is {speed}; 0 is without pauses, 1.0 as it was recorded")
-        manner = Manner(make_mismatch(match, ignore), strict, speed, timeout)
+        manner = ReplayOptions(make_mismatch(match, ignore), strict, speed, timeout)
         conversations = har.read(file)
         name = os.fspath(file)
         if path is not None:
@@ -130,11 +130,11 @@ class Recordings:
         """
         from fastwsh.record.proxy import Proxy  # noqa: PLC0415 (only recording needs it)
         from fastwsh.record.redaction import Redaction  # noqa: PLC0415
-        from fastwsh.record.upstream import Place  # noqa: PLC0415
+        from fastwsh.record.upstream import UpstreamUrl  # noqa: PLC0415
         from fastwsh.record.writer import HarWriter  # noqa: PLC0415
 
         headers = options.pop("headers", None) or ()
-        place = Place(url, headers.items() if isinstance(headers, Mapping) else headers)
+        upstream = UpstreamUrl(url, headers.items() if isinstance(headers, Mapping) else headers)
         redaction = Redaction(redact_headers, redact_query, redact)
         settings = Options(**options)
         settings.to_core()
@@ -145,7 +145,7 @@ class Recordings:
             path = resource.partition("?")[0]
             self._recorder.note_error(path, error, f"{url} cannot be recorded: {error}")
 
-        self._server.proxy = Proxy(place, self._writer, redaction, settings, note_failure)
+        self._server.proxy = Proxy(upstream, self._writer, redaction, settings, note_failure)
         self._dispatcher.add_function(ANY_PATH, _not_called)
         self._added.add(ANY_PATH)
 

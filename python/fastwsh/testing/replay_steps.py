@@ -18,7 +18,7 @@ from fastwsh.testing.expectation import show
 from fastwsh.testing.har import CLOSE, PING, PONG, TEXT, Conversation, End, Message
 from fastwsh.testing.matching import Mismatch
 
-__all__ = ["Manner", "Player", "Step", "StepFailed", "close_frame_of", "steps_of"]
+__all__ = ["Player", "ReplayOptions", "Step", "StepFailed", "close_frame_of", "steps_of"]
 
 _NO_STATUS: Final = 1005
 
@@ -67,7 +67,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Manner:
+class ReplayOptions:
     """How recordings are replayed.
 
     Attributes:
@@ -132,7 +132,7 @@ class Player:
         connection: Connection,
         steps: Sequence[Step],
         begun: float,
-        manner: Manner,
+        manner: ReplayOptions,
         note_step: Callable[[int], object],
     ) -> None:
         self._connection = connection

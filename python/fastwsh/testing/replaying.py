@@ -11,7 +11,14 @@ from fastwsh.testing.connection import Connection
 from fastwsh.testing.errors import ScriptError
 from fastwsh.testing.har import REDACTED, Conversation, HarError
 from fastwsh.testing.recording import Recorder
-from fastwsh.testing.replay_steps import Manner, Player, Step, StepFailed, close_frame_of, steps_of
+from fastwsh.testing.replay_steps import (
+    Player,
+    ReplayOptions,
+    Step,
+    StepFailed,
+    close_frame_of,
+    steps_of,
+)
 
 __all__ = ["Replay"]
 
@@ -65,7 +72,7 @@ class Replay:
         name: str,
         conversations: Sequence[Conversation],
         recorder: Recorder,
-        manner: Manner,
+        manner: ReplayOptions,
         *,
         repeats: bool,
     ) -> None:

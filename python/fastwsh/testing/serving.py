@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import _core, forks, listeners, session
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.server import WebSocketServer
 from fastwsh.testing.clock import monotonic
 from fastwsh.testing.dispatcher import RecordingDispatcher

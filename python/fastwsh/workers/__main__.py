@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import fastwsh.pywebsocket
 from fastwsh import cli, handler_modules, logs
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.workers.channel import Channel
 
 _ARGUMENTS = 2
@@ -21,15 +21,15 @@ def main() -> int:
         return 2
     channel = Channel(int(sys.argv[-1]))
     try:
-        settings = channel.receive_settings()
+        message = channel.receive_start_message()
     except (EOFError, OSError):
         return 1
-    options = settings.options
+    options = message.options
     channel.start(cli.stop_seconds(options), options.worker.private_folder)
-    sys.path[:], sys.argv[:] = settings.path, settings.arguments
+    sys.path[:], sys.argv[:] = message.path, message.arguments
     options.worker.take_over()
     try:
-        os.chdir(settings.folder)
+        os.chdir(message.folder)
         logs.configure(options)
         fastwsh.pywebsocket.install()
         with handler_modules.importable([os.path.realpath(options.websock_handlers)]):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import _core, banner
 from fastwsh.workers import module_state
-from fastwsh.workers.place import Settings
+from fastwsh.workers.start_message import StartMessage
 
 if TYPE_CHECKING:
     from fastwsh.server import WebSocketServer
@@ -42,7 +42,7 @@ class Channel:
         self._lock = threading.Lock()
         self._server: WebSocketServer | None = None
 
-    def receive_settings(self) -> Settings:
+    def receive_start_message(self) -> StartMessage:
         """Wait for the settings, which come first.
 
         Raises:
@@ -51,7 +51,7 @@ class Channel:
         line = self._lines.readline()
         if not line:
             raise EOFError
-        return Settings.from_text(json.loads(line)["settings"])
+        return StartMessage.from_text(json.loads(line)["settings"])
 
     def start(self, end_seconds: float, folder: str) -> None:
         """Answer questions from now on, in a thread of its own, and end with the parent.

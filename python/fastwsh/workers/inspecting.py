@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from fastwsh import inspector
 
 if TYPE_CHECKING:
-    from fastwsh.workers.answers import MetricsServer
+    from fastwsh.workers.metrics_server import MetricsServer
     from fastwsh.workers.process import Worker
 
 __all__ = ["WorkersInspector"]

@@ -8,9 +8,8 @@ import os
 import secrets
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,14 +17,15 @@ from fastwsh import banner, listeners, logs
 from fastwsh.access import AccessLog
 from fastwsh.backplane import engines
 from fastwsh.backplane.relay import Relay
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.log_file import LogFile
 from fastwsh.notify import Notifier
-from fastwsh.workers.answers import MetricsServer
-from fastwsh.workers.holdings import Holdings, opened
+from fastwsh.workers import signal_handlers
+from fastwsh.workers.metrics_server import MetricsServer
 from fastwsh.workers.mixed_lines import MixedFormatter
-from fastwsh.workers.place import Place, Settings
+from fastwsh.workers.parent_resources import ParentResources, opened
 from fastwsh.workers.process import Worker
+from fastwsh.workers.start_message import StartMessage, WorkerSettings
 
 __all__ = ["WorkerError", "run"]
 
@@ -60,11 +60,11 @@ class _Failure:
 
 
 @dataclass(frozen=True)
-class _Up:
+class _AllReady:
     """All workers have been ready."""
 
 
-_Event = signal.Signals | _Failure | _Up
+_Event = signal.Signals | _Failure | _AllReady
 
 
 def run(
@@ -95,9 +95,9 @@ def run(
         )
     options.fd = [*(options.fd or ()), *listeners.take_inherited(os.environ)]
     notifier = Notifier.take_from(os.environ)
-    with contextlib.closing(notifier), opened(options, count) as holdings:
+    with contextlib.closing(notifier), opened(options, count) as resources:
         access_log = AccessLog(options.access_log, options) if options.access_log else None
-        parent = _Parent(options, holdings, notifier, log, access_log)
+        parent = _Parent(options, resources, notifier, log, access_log)
         return asyncio.run(parent.run(count, folder, stop_seconds))
 
 
@@ -107,17 +107,17 @@ class _Parent:
     def __init__(
         self,
         options: argparse.Namespace,
-        holdings: Holdings,
+        resources: ParentResources,
         notifier: Notifier,
         log: logging.Handler,
         access_log: AccessLog | None,
     ) -> None:
         self._options = options
-        self._sockets = holdings.sockets
-        self._shares = holdings.shares
-        self._port = holdings.metrics_port
-        self._inspector = holdings.inspector
-        self._folder = holdings.private_folder
+        self._sockets = resources.sockets
+        self._shared_counts = resources.shared_counts
+        self._port = resources.metrics_port
+        self._inspector = resources.inspector
+        self._folder = resources.private_folder
         self._notifier = notifier
         self._log = log
         self._access_log = access_log
@@ -185,16 +185,16 @@ class _Parent:
                     self.is_starting = False
                     await self._stop_workers(tasks, _END_SECONDS)
                     raise WorkerError(sentence, status)
-                case _Up():
-                    await self._tell_up()
+                case _AllReady():
+                    await self._tell_ready()
 
     # --- what workers report ---------------------------------------------------------------------
 
-    def settings(self, number: int, log_descriptor: int) -> Settings:
+    def start_message(self, number: int, log_descriptor: int) -> StartMessage:
         options = argparse.Namespace(**vars(self._options))
         entries = self._sockets.of(number)
         options.start_warnings = ()
-        options.worker = Place(
+        options.worker = WorkerSettings(
             number,
             len(self._workers),
             [(listener.fileno(), info) for listener, info in entries],
@@ -203,11 +203,11 @@ class _Parent:
             self._near,
             self._folder,
             self._group,
-            self._shares.of(number),
+            self._shared_counts.of(number),
             self._inspector.settings(number),
         )
         folder = os.getcwd()  # noqa: PTH109 (a string)
-        return Settings(options, folder, sys.path, sys.argv)
+        return StartMessage(options, folder, sys.path, sys.argv)
 
     def changed(self, worker: Worker) -> None:
         if worker.state != "reloading" and worker.number in self._renewing:
@@ -216,7 +216,7 @@ class _Parent:
         if self.is_starting:
             if all(other.state == "ready" and other.banner for other in self._workers):
                 self.is_starting = False
-                self._events.put_nowait(_Up())
+                self._events.put_nowait(_AllReady())
         elif not self.is_stopping:
             self._tell_status()
 
@@ -229,7 +229,7 @@ class _Parent:
         self._log.handle(logging.makeLogRecord(values))
 
     def ended(self, worker: Worker) -> None:
-        self._shares.release(worker.number)
+        self._shared_counts.release(worker.number)
         self._answering.ended(worker)
 
     def give_up(self, worker: Worker) -> None:
@@ -253,7 +253,7 @@ class _Parent:
 
     # --- what the parent tells -------------------------------------------------------------------
 
-    async def _tell_up(self) -> None:
+    async def _tell_ready(self) -> None:
         for address in self._sockets.addresses:
             _LOGGER.info("Listening on %s", address)
         for url in self._port.urls:
@@ -293,32 +293,13 @@ class _Parent:
 
     # --- signals ---------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Take the signals that have Python's default, if this is the main thread."""
-        loop = asyncio.get_running_loop()
-        taken = []
-        if threading.current_thread() is threading.main_thread():
-            numbers = [signal.SIGINT, signal.SIGTERM]
-            if self._options.use_tls or self._log_files() or self._notifier.is_active:
-                numbers.append(signal.SIGHUP)
-            for number in numbers:
-                handler = signal.getsignal(number)
-                # asyncio has put its own in the place of Python's
-                is_asyncios = getattr(handler, "__module__", "") == "functools"
-                if handler in {signal.default_int_handler, signal.SIG_DFL} or is_asyncios:
-                    loop.add_signal_handler(number, self._events.put_nowait, number)
-                    taken.append(number)
-            if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
-                loop.add_signal_handler(signal.SIGTSTP, self._rest)
-                taken.append(signal.SIGTSTP)
-        try:
-            yield
-        finally:
-            for number in taken:
-                loop.remove_signal_handler(number)
+    def _signals(self) -> AbstractContextManager[None]:
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if self._options.use_tls or self._log_files() or self._notifier.is_active:
+            numbers.append(signal.SIGHUP)
+        return signal_handlers.handled(numbers, self._events.put_nowait, self._suspend)
 
-    def _rest(self) -> None:
+    def _suspend(self) -> None:
         """Stop with all workers until SIGCONT: a terminal's Ctrl-Z does not reach them."""
         for worker in self._workers:
             worker.send_signal(signal.SIGSTOP)

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from fastwsh.banner import clean
 from fastwsh.pauses import pause_after
-from fastwsh.workers.place import Settings
+from fastwsh.workers.start_message import StartMessage
 
 __all__ = ["Owner", "Worker"]
 
@@ -37,7 +37,7 @@ class Owner(Protocol):
 
     is_starting: bool
 
-    def settings(self, number: int, log_descriptor: int) -> Settings:
+    def start_message(self, number: int, log_descriptor: int) -> StartMessage:
         """Return what a worker is told."""
 
     def changed(self, worker: "Worker") -> None:
@@ -166,9 +166,9 @@ class Worker:
         ours, theirs = socket.socketpair()
         log, log_end = os.pipe()
         with theirs, os.fdopen(log_end, "wb"):
-            settings = self._owner.settings(self.number, log_end)
+            message = self._owner.start_message(self.number, log_end)
             try:
-                self._process = await self._spawn(theirs.fileno(), log_end, settings)
+                self._process = await self._spawn(theirs.fileno(), log_end, message)
             except BaseException:
                 ours.close()
                 os.close(log)
@@ -181,7 +181,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: relay, os.fdopen(log, "rb"))
         reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=_LONGEST_MESSAGE)
-        self._writer.write(json.dumps({"settings": settings.to_text()}).encode() + b"\n")
+        self._writer.write(json.dumps({"settings": message.to_text()}).encode() + b"\n")
         listening = asyncio.create_task(self._listen(reader))
         status = await self._process.wait()
         await asyncio.wait({listening, relay.ended}, timeout=_LAST_SECONDS)
@@ -194,17 +194,17 @@ class Worker:
         return status
 
     async def _spawn(
-        self, channel: int, log: int, settings: Settings
+        self, channel: int, log: int, message: StartMessage
     ) -> asyncio.subprocess.Process:
-        place = settings.options.worker
-        inherited = {channel, log, *(number for number, _ in place.descriptors)}
-        if place.shared_counts is not None:
-            inherited.add(place.shared_counts[0])
+        own = message.options.worker
+        inherited = {channel, log, *(number for number, _ in own.descriptors)}
+        if own.shared_counts is not None:
+            inherited.add(own.shared_counts[0])
         # in a group of its own, so that a terminal's Ctrl-C reaches the parent alone
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
-            *("-m", "fastwsh.workers", f"{self.number}/{place.count}", str(channel)),
+            *("-m", "fastwsh.workers", f"{self.number}/{own.count}", str(channel)),
             stdin=subprocess.DEVNULL,
             cwd=self._folder,
             pass_fds=tuple(inherited),

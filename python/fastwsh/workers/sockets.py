@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final
 
 from fastwsh import config, listeners
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 from fastwsh.sockets import SocketServer
 
 __all__ = ["SocketSets"]

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any, Final
 
-from fastwsh.config import ConfigError
+from fastwsh.config_error import ConfigError
 
 __all__ = ["bind_beside"]
 
@@ -33,10 +33,10 @@ def bind_beside(listeners: Iterable[socket.socket], port: int | None) -> list[so
             address = listener.getsockname()
             # all addresses share a port that the system has chosen
             number = address[1] if port is None else port or _port_of(bound)
-            place = (address[0], number, *address[2:])
-            if place in seen:
+            address = (address[0], number, *address[2:])
+            if address in seen:
                 continue
-            bound.append(_bind(listener, place))
+            bound.append(_bind(listener, address))
             seen.add(bound[-1].getsockname())
     except BaseException:
         for one in bound:
@@ -52,7 +52,7 @@ def _port_of(bound: list[socket.socket]) -> int:
     return port
 
 
-def _bind(listener: socket.socket, place: tuple[Any, ...]) -> socket.socket:
+def _bind(listener: socket.socket, address: tuple[Any, ...]) -> socket.socket:
     bound = socket.socket(listener.family, socket.SOCK_DGRAM)
     try:
         if listener.family == socket.AF_INET6:
@@ -61,11 +61,11 @@ def _bind(listener: socket.socket, place: tuple[Any, ...]) -> socket.socket:
         with contextlib.suppress(OSError):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
         bound.setblocking(False)
-        bound.bind(place)
+        bound.bind(address)
     except OSError as error:
         bound.close()
         raise ConfigError(
-            f"cannot use UDP port {place[1]} of {place[0]} for HTTP/3 ({error.strerror}); name "
+            f"cannot use UDP port {address[1]} of {address[0]} for HTTP/3 ({error.strerror}); name "
             "another one with --http3-port, or 0 for any free one"
         ) from error
     return bound

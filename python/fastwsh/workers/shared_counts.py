@@ -8,7 +8,7 @@ from typing import IO, Any, Final
 
 from fastwsh import limits
 
-__all__ = ["Shares"]
+__all__ = ["SharedCounts"]
 
 # As in src/server/admission/shared_counts.rs.
 _PAGE: Final = 4096
@@ -18,7 +18,7 @@ _BUCKET: Final = _ENTRIES * 16
 _MOST: Final = 1 << 20
 
 
-class Shares:
+class SharedCounts:
     """The memory: a page with a secret key, then a slot for each worker.
 
     A slot has a table for the addresses of clients if their connections are limited. It has room

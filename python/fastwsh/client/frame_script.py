@@ -13,10 +13,10 @@ from fastwsh.client.status import Status, of_close
 from fastwsh.client.stdout import OutputError
 from fastwsh.errors import ConnectionClosed
 
-__all__ = ["RawShot"]
+__all__ = ["FrameScript"]
 
 
-class RawShot:
+class FrameScript:
     """Executes lines of standard input as frames, and shows the received frames.
 
     Args:

@@ -16,7 +16,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-__all__ = ["Inside", "Outside"]
+__all__ = ["InnerConnection", "InnerEvents"]
 
 # No stream's unsent answer may take room from the others.
 _CONNECTION_WINDOW: Final = (1 << 31) - 1 - 65535
@@ -24,14 +24,14 @@ _CONNECTION_WINDOW: Final = (1 << 31) - 1 - 65535
 _Fields = list[tuple[bytes, bytes]]
 
 
-class Outside(Protocol):
+class InnerEvents(Protocol):
     """Gets what the native server sends."""
 
     def answered(self, stream_id: int, fields: _Fields) -> None:
         """Take the head of an answer."""
 
     def sent(self, stream_id: int, data: bytes, length: int) -> None:
-        """Take data; `length` bytes of the window are `Inside.take`'s."""
+        """Take data; `length` bytes of the window are `InnerConnection.take`'s."""
 
     def ended(self, stream_id: int) -> None:
         """Take the end of the answer."""
@@ -39,7 +39,7 @@ class Outside(Protocol):
     def was_reset(self, stream_id: int, code: int) -> None:
         """Take a reset, with HTTP/2's code."""
 
-    def has_room(self, stream_id: int | None) -> None:
+    def can_send(self, stream_id: int | None) -> None:
         """Send on; None is all streams."""
 
     def all_taken(self) -> None:
@@ -64,15 +64,15 @@ class _Connection(h2.connection.H2Connection):
         return [], []
 
 
-class Inside(asyncio.Protocol):
+class InnerConnection(asyncio.Protocol):
     """The client of the native server.
 
     Args:
-        outside: Gets what comes.
+        events: Gets what comes.
     """
 
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
+    def __init__(self, events: InnerEvents) -> None:
+        self._events = events
         self._transport: asyncio.Transport | None = None
         self._h2 = _Connection(
             h2.config.H2Configuration(
@@ -97,18 +97,18 @@ class Inside(asyncio.Protocol):
         return stream_id
 
     def send(self, stream_id: int, data: bytearray) -> None:
-        """Send as much of `data` as there is room for, and remove it there.
+        """Send as much of `data` as the window lets pass, and remove it there.
 
         If the native server has reset the stream, which is told in a moment, all is removed.
         """
         try:
             while data:
-                room = self._h2.local_flow_control_window(stream_id)
-                room = min(room, self._h2.max_outbound_frame_size)
-                if room <= 0:
+                window = self._h2.local_flow_control_window(stream_id)
+                window = min(window, self._h2.max_outbound_frame_size)
+                if window <= 0:
                     return
-                self._h2.send_data(stream_id, bytes(data[:room]))
-                del data[:room]
+                self._h2.send_data(stream_id, bytes(data[:window]))
+                del data[:window]
         except h2.exceptions.ProtocolError:
             data.clear()
 
@@ -123,7 +123,7 @@ class Inside(asyncio.Protocol):
             self._h2.reset_stream(stream_id, code)
 
     def take(self, stream_id: int, length: int) -> None:
-        """Make room for so many bytes."""
+        """Let so many bytes more come."""
         with contextlib.suppress(h2.exceptions.ProtocolError):
             self._h2.acknowledge_received_data(length, stream_id)
 
@@ -159,27 +159,27 @@ class Inside(asyncio.Protocol):
         for event in events:
             self._tell(event)
         self.flush()
-        self._outside.all_taken()
+        self._events.all_taken()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (the end in any case)
         """Tell the end."""
         self._transport = None
-        self._outside.left(self._h2.final_code)
+        self._events.left(self._h2.final_code)
 
     def _tell(self, event: Any) -> None:
-        outside = self._outside
+        events = self._events
         match event:
             case h2.events.DataReceived():
-                outside.sent(event.stream_id, event.data, event.flow_controlled_length)
+                events.sent(event.stream_id, event.data, event.flow_controlled_length)
             case h2.events.ResponseReceived():
-                outside.answered(event.stream_id, event.headers)
+                events.answered(event.stream_id, event.headers)
             case h2.events.StreamEnded():
-                outside.ended(event.stream_id)
+                events.ended(event.stream_id)
             case h2.events.StreamReset():
-                outside.was_reset(event.stream_id, int(event.error_code))
+                events.was_reset(event.stream_id, int(event.error_code))
             case h2.events.WindowUpdated():
-                outside.has_room(event.stream_id or None)
+                events.can_send(event.stream_id or None)
             case h2.events.RemoteSettingsChanged():
-                outside.has_room(None)
+                events.can_send(None)
             case _:
                 pass

@@ -11,12 +11,12 @@ from typing import Any, TextIO
 
 from fastwsh.listeners import AddressInfo
 
-__all__ = ["Place", "Settings"]
+__all__ = ["StartMessage", "WorkerSettings"]
 
 
 @dataclass
-class Place:
-    """The place of a worker among the others: `options.worker`.
+class WorkerSettings:
+    """What concerns one worker only: `options.worker`.
 
     Attributes:
         number: From 1.
@@ -63,8 +63,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """All of it.
+class StartMessage:
+    """Everything that a worker is told.
 
     They are passed by the channel and not by the command line: options contain passwords, and a
     successor must not depend on files that have changed since the start.
@@ -86,7 +86,7 @@ class Settings:
         return base64.b64encode(pickle.dumps(self)).decode("ascii")
 
     @staticmethod
-    def from_text(text: str) -> "Settings":
+    def from_text(text: str) -> "StartMessage":
         """Return what `to_text` was called on; only for what the parent has sent."""
-        settings: Settings = pickle.loads(base64.b64decode(text))  # noqa: S301 (the parent's)
-        return settings
+        message: StartMessage = pickle.loads(base64.b64decode(text))  # noqa: S301 (the parent's)
+        return message

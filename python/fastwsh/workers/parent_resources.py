@@ -8,33 +8,33 @@ from dataclasses import dataclass
 
 from fastwsh import metrics
 from fastwsh.workers.inspecting import WorkersInspector
-from fastwsh.workers.shares import Shares
+from fastwsh.workers.shared_counts import SharedCounts
 from fastwsh.workers.sockets import SocketSets
 
-__all__ = ["Holdings", "opened"]
+__all__ = ["ParentResources", "opened"]
 
 
 @dataclass(frozen=True)
-class Holdings:
-    """All of it.
+class ParentResources:
+    """Sockets, ports, memory and a folder, which outlive each worker.
 
     Attributes:
         sockets: The listening sockets of the workers.
         metrics_port: The port of the metrics.
         inspector: The port of the inspector, or nothing.
-        shares: The memory in which workers count connections together.
+        shared_counts: The memory in which workers count connections together.
         private_folder: A folder that only this user can read.
     """
 
     sockets: SocketSets
     metrics_port: metrics.MetricsPort
     inspector: WorkersInspector
-    shares: Shares
+    shared_counts: SharedCounts
     private_folder: str
 
 
 @contextlib.contextmanager
-def opened(options: argparse.Namespace, count: int) -> Iterator[Holdings]:
+def opened(options: argparse.Namespace, count: int) -> Iterator[ParentResources]:
     """Open everything, and close it at the end.
 
     Args:
@@ -52,8 +52,8 @@ def opened(options: argparse.Namespace, count: int) -> Iterator[Holdings]:
         port.open(options)
         inspector = WorkersInspector(options, count)
         stack.callback(inspector.close)
-        shares = Shares(options, count)
-        stack.callback(shares.close)
+        shared_counts = SharedCounts(options, count)
+        stack.callback(shared_counts.close)
         # not below TMPDIR, whose path may be too long for a socket
         private = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastwsh-", dir="/tmp"))
-        yield Holdings(sockets, port, inspector, shares, private)
+        yield ParentResources(sockets, port, inspector, shared_counts, private)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from fastwsh import groups
 from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
 
-__all__ = ["closing", "judge", "refusal"]
+__all__ = ["close_arguments", "closing", "refusal"]
 
 # The exceptions of a stream, and the code to close with; None if the connection has ended. In a
 # group, the first one in this order counts.
@@ -58,7 +58,7 @@ def refusal(logger: logging.Logger, request: Any, error: Exception) -> handshake
     return refused
 
 
-def judge(
+def close_arguments(
     logger: logging.Logger, request: Any, error: Exception
 ) -> tuple[int, str, bool] | tuple[()] | None:
     """Decide what an exception in `web_socket_transfer_data` does to the connection.

@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, Final, Protocol, TypeVar
 
-__all__ = ["Across"]
+__all__ = ["AllWorkers"]
 
 # A worker that has not answered by then is shown as one that does not answer.
 _ASK_SECONDS: Final = 2.0
@@ -33,13 +33,13 @@ class _Worker(Protocol):
 
 
 class _Metrics(Protocol):
-    """Adds up the metrics of workers, see `fastwsh.workers.answers`."""
+    """Adds up the metrics of workers, see `fastwsh.workers.metrics_server`."""
 
     async def texts(self) -> dict[int, str]:
         """Return those of all by 0, and those of each by its number."""
 
 
-class Across:
+class AllWorkers:
     """All workers. Its methods are called from threads, and ask in the parent's event loop.
 
     Connections have the numbers n, n + count, n + 2 * count and so on in worker n, so that a number
@@ -81,7 +81,7 @@ class Across:
     # --- what the watcher asks ---
 
     @property
-    def inspection(self) -> "Across | None":
+    def inspection(self) -> "AllWorkers | None":
         """These workers, once one of them can be asked."""
         return None if self._loop is None else self
 
