@@ -101,14 +101,14 @@ def in_a_loop(connect: Callable[[str], Awaitable[Any]], *, uvloop: bool = False)
 def _fastwsh() -> Measure:
     from fastwsh.client import connect_sync
 
-    return in_threads(connect_sync, "send", "recv")
+    return in_threads(lambda url: connect_sync(url, compression=False), "send", "recv")
 
 
 def _fastwsh_asyncio() -> Measure:
     from fastwsh.client import connect_async
 
     async def connect(url: str) -> Any:
-        return await connect_async(url)
+        return await connect_async(url, compression=False)
 
     return in_a_loop(connect)
 

@@ -6,7 +6,7 @@ Connecting and the awaitable stream are native. This module owns how a connectio
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Generator
+from collections.abc import AsyncIterator, Generator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
@@ -34,6 +34,9 @@ _REMEDY: Final = (
     "'await fastwsh.connect(url)' or 'async with fastwsh.connect(url) as connection'; or call "
     "fastwsh.client.connect_sync(url), which blocks the loop"
 )
+
+
+_SEND_ERRORS: Final = (stream_exceptions.BadOperationException, OSError)
 
 
 class AsyncConnecting:
@@ -108,24 +111,33 @@ class AsyncClientConnection(OpenConnection):
     async def send(self, message: Data) -> None:
         """Send a message; see `ClientConnection.send`."""
         self._check(message)
-        await self._send(self._awaitable.send_message(message))
+        try:
+            await self._awaitable.send_message(message)
+        except _SEND_ERRORS as error:
+            await self._fail_send(error)
 
     async def recv(self, timeout: float | None = None) -> str | bytes:  # noqa: ASYNC109 (as in threads)
         """Wait for the next message; see `ClientConnection.recv`."""
-        if timeout is None:
-            return await self._recv()
+        if timeout is not None:
+            return await self._recv_within(timeout)
+        # Every message passes here: `async with` and `suppress` would take as long as the rest.
+        await self._receivers.acquire()
+        try:
+            while not self._kept:
+                try:
+                    return await self._receive()
+                except PongArrived:
+                    pass
+            return self._kept.popleft()
+        finally:
+            self._receivers.release()
+
+    async def _recv_within(self, timeout: float) -> str | bytes:  # noqa: ASYNC109 (as in threads)
         try:
             async with asyncio.timeout(timeout):
-                return await self._recv()
+                return await self.recv()
         except TimeoutError:
             raise TimeoutError(f"no message came within {timeout:g} s") from None
-
-    async def _recv(self) -> str | bytes:
-        async with self._receivers:
-            while not self._kept:
-                with suppress(PongArrived):
-                    return await self._receive()
-            return self._kept.popleft()
 
     async def ping(self, data: bytes | str | None = None) -> Pong:
         """Send a ping; see `ClientConnection.ping`."""
@@ -137,7 +149,10 @@ class AsyncClientConnection(OpenConnection):
 
         pong = self._expect_pong(data, on_pong)
         self._arrived[pong] = arrived
-        await self._send(self._awaitable.send_ping(pong.data, True))
+        try:
+            await self._awaitable.send_ping(pong.data, True)
+        except _SEND_ERRORS as error:
+            await self._fail_send(error)
         return pong
 
     async def wait_pong(self, pong: Pong, timeout: float | None = None) -> float:  # noqa: ASYNC109
@@ -211,7 +226,7 @@ class AsyncClientConnection(OpenConnection):
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
         while True:
             try:
-                message = await self._recv()
+                message = await self.recv()
             except ConnectionClosed as closed:
                 if closed.is_normal:
                     return
@@ -238,14 +253,12 @@ class AsyncClientConnection(OpenConnection):
             await self._end_behind()
         raise self._again()
 
-    async def _send(self, sending: Awaitable[None]) -> None:
-        try:
-            await sending
-        except stream_exceptions.BadOperationException as error:
+    async def _fail_send(self, error: Exception) -> NoReturn:
+        """Raise what a call that sends raises after this error of the stream."""
+        if isinstance(error, stream_exceptions.BadOperationException):
             raise self._refused(error) from None
-        except OSError:
-            await self._receive_rest()
-            raise self._again() from None
+        await self._receive_rest()
+        raise self._again() from None
 
     async def _send_close(self, code: int, reason: str) -> None:
         if self._session.server_terminated:
