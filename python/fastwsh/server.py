@@ -142,17 +142,7 @@ class WebSocketServer(
             from fastwsh import access  # noqa: PLC0415 (few need it)
 
             self.access_log = access.AccessLog(options.access_log, options)
-        worker = getattr(options, "worker", None)
-        if worker is not None:
-            self._sockets = worker.sockets
-            self.server_port = listeners.first_port(self._sockets) or options.port
-        elif listeners.are_named(options):
-            self._sockets = listeners.open_all(options)
-            self.server_port = listeners.first_port(self._sockets) or options.port
-        else:
-            self._create_sockets()
-            self.server_bind()
-            self.server_activate()
+        self._open_sockets(options)
         try:
             self._metrics_port.open(options)
             self._http3 = http3.open_endpoint(options, [listener for listener, _ in self._sockets])
@@ -163,6 +153,17 @@ class WebSocketServer(
         except (ConfigError, ValueError) as error:
             self.server_close()
             raise ConfigError(str(error)) from error
+
+    def _open_sockets(self, options: Any) -> None:
+        """Listen where the options say; a worker takes the sockets that its parent has opened."""
+        worker = getattr(options, "worker", None)
+        if worker is None and not listeners.are_named(options):
+            self._create_sockets()
+            self.server_bind()
+            self.server_activate()
+            return
+        self._sockets = listeners.open_all(options) if worker is None else worker.sockets
+        self.server_port = listeners.first_port(self._sockets) or options.port
 
     def start_up(self) -> None:
         """Run what handlers do before the first connection, `web_socket_startup`, once.

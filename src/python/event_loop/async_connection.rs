@@ -17,7 +17,7 @@ use crate::{
     python::{
         connection::Connection,
         errors::{connection_error, os_error},
-        stream::{ReceiveGoal, Stream},
+        stream::{ReceiveGoal, Stream, Unsent},
         waiting::{InEventLoop, Retry, Stop},
     },
 };
@@ -132,11 +132,8 @@ impl AsyncConnection {
                 Work::Receive(stream) | Work::Next(stream) => {
                     return self.receive(py, stream.bind(py), &attempt);
                 }
-                Work::Send(stream, OutgoingMessage { message, end, binary }, unsent) => {
-                    let here = InEventLoop::enter(&self.state);
-                    let (stream, message) = (stream.bind(py).get(), message.bind(py));
-                    stream.send(message, *end, *binary, unsent, &attempt)?;
-                    drop(here);
+                Work::Send(stream, outgoing, unsent) => {
+                    self.send(py, stream.bind(py).get(), outgoing, unsent, &attempt)?;
                     // after the call, which gives the message its place before later ones
                     if !self.budget.charge() {
                         self.budget.renew();
@@ -153,18 +150,7 @@ impl AsyncConnection {
                     Work::Drain
                 }
                 Work::Close(stream, closing) => {
-                    let _here = InEventLoop::enter(&self.state);
-                    let stream = stream.bind(py);
-                    // a message that another task has begun to send comes before the close frame
-                    stream.get().send_earlier(py, &attempt)?;
-                    let OutgoingClose { code, reason, wait_response } = closing;
-                    let reason = reason.bind(py);
-                    if Stream::begin_close(stream, code.as_ref(), reason, *wait_response)? {
-                        self.set_awaits_close(true);
-                        Work::AwaitClose(stream.clone().unbind())
-                    } else {
-                        Work::Drain
-                    }
+                    self.begin_close(stream.bind(py), closing, &attempt)?
                 }
                 Work::AwaitClose(stream) => {
                     self.awaiting_input(|| {
@@ -187,6 +173,37 @@ impl AsyncConnection {
             };
             *work = next;
         }
+    }
+
+    fn send(
+        &self,
+        py: Python<'_>,
+        stream: &Stream,
+        outgoing: &OutgoingMessage,
+        unsent: &mut Unsent,
+        attempt: &Attempt<'_>,
+    ) -> Result<(), Stop> {
+        let _here = InEventLoop::enter(&self.state);
+        stream.send(outgoing.message.bind(py), outgoing.end, outgoing.binary, unsent, attempt)
+    }
+
+    /// Sends a close frame, and names the step that is next.
+    fn begin_close(
+        &self,
+        stream: &Bound<'_, Stream>,
+        closing: &OutgoingClose,
+        attempt: &Attempt<'_>,
+    ) -> Result<Work, Stop> {
+        let _here = InEventLoop::enter(&self.state);
+        let py = stream.py();
+        // a message that another task has begun to send comes before the close frame
+        stream.get().send_earlier(py, attempt)?;
+        let OutgoingClose { code, reason, wait_response } = closing;
+        if !Stream::begin_close(stream, code.as_ref(), reason.bind(py), *wait_response)? {
+            return Ok(Work::Drain);
+        }
+        self.set_awaits_close(true);
+        Ok(Work::AwaitClose(stream.clone().unbind()))
     }
 
     fn receive<'py>(

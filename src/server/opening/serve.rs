@@ -99,29 +99,12 @@ pub(in crate::server) async fn serve(
         AnsweredBy::Other(decision) => (stream, head, decision),
         AnsweredBy::Http(http_request) => {
             let connection = HttpConnection { stream, head, http_request, rest };
-            let (sender, shared) = (client.clone(), state.clone());
-            // each further request of this connection is decided on anew: it may be for a handler, and
-            // a proxy may send it for another client
-            let decide_again = Box::new(move |head: &RequestHead| {
-                decide(head, Route::find(head, &shared), &sender, &shared)
-            });
-            let http_guard = state.registry.count_http(HttpVersion::One);
             // boxed, because only few connections need it: every task is as large as its largest
             // state
-            let end = Box::pin(state.http.serve(connection, decide_again, stop)).await;
-            drop(http_guard);
-            match end {
-                // a later request is for a handler, so the connection leaves hyper
-                End::Other { stream, head, decision, rest: behind } => {
-                    rest = behind;
-                    (stream, head, decision)
-                }
-                End::BadHead { stream, error } => {
-                    return Box::pin(refuse_head(stream, client.address, &state, &error)).await;
-                }
-                End::Finished(Some(stream)) => return Box::pin(send_and_drain(stream, &[])).await,
-                End::Finished(None) => return,
-            }
+            let other = Box::pin(answer_pages(connection, &client, &state, stop)).await;
+            let Some(OtherRequest { stream, head, decision, rest: behind }) = other else { return };
+            rest = behind;
+            (stream, head, decision)
         }
     };
     match decision {
@@ -136,6 +119,45 @@ pub(in crate::server) async fn serve(
             Box::pin(refuse(stream, &head, refusal, &client, &state)).await;
         }
     }
+}
+
+/// A request that plain HTTP does not answer.
+struct OtherRequest {
+    stream: Stream,
+    head: RequestHead,
+    decision: Decision,
+    /// What was read after the head.
+    rest: Vec<u8>,
+}
+
+/// Answers the requests of a connection by plain HTTP, until one is for a handler, so that the
+/// connection leaves hyper; `None` if the connection has ended.
+async fn answer_pages(
+    connection: HttpConnection,
+    client: &ClientAddress,
+    state: &Arc<ServerState>,
+    stop: watch::Receiver<bool>,
+) -> Option<OtherRequest> {
+    let (sender, shared) = (client.clone(), state.clone());
+    // each further request of this connection is decided on anew: it may be for a handler, and a
+    // proxy may send it for another client
+    let decide_again = Box::new(move |head: &RequestHead| {
+        decide(head, Route::find(head, &shared), &sender, &shared)
+    });
+    let http_guard = state.registry.count_http(HttpVersion::One);
+    let end = state.http.serve(connection, decide_again, stop).await;
+    drop(http_guard);
+    match end {
+        End::Other { stream, head, decision, rest } => {
+            return Some(OtherRequest { stream, head, decision, rest });
+        }
+        End::BadHead { stream, error } => {
+            Box::pin(refuse_head(stream, client.address, state, &error)).await;
+        }
+        End::Finished(Some(stream)) => Box::pin(send_and_drain(stream, &[])).await,
+        End::Finished(None) => {}
+    }
+    None
 }
 
 /// What a connection begins with.

@@ -6,7 +6,13 @@
 //! number cannot belong to another process yet.
 
 use std::{
-    ffi::OsString, future::pending, io, path::PathBuf, pin::pin, process::Stdio, sync::Arc,
+    ffi::OsString,
+    future::pending,
+    io,
+    path::PathBuf,
+    pin::pin,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -145,51 +151,11 @@ impl Process {
                 None => pending().await,
             }
         };
-        let stderr = self.stderr.take();
-        let work = async {
-            // read both pipes at once: a program that fills one of them would wait for ever
-            let mut logging = pin!(log_messages(stderr, &self.name, &self.events));
-            let mut logged = false;
-            let mut ending = {
-                let mut relaying = pin!(relay.run());
-                loop {
-                    tokio::select! {
-                        ending = relaying.as_mut() => break ending,
-                        () = logging.as_mut(), if !logged => logged = true,
-                    }
-                }
-            };
-            let status = if ending == OutputEnd::Complete {
-                let ended = async {
-                    // the output has ended, but the last messages may still be in the other pipe
-                    if !logged {
-                        logging.await;
-                    }
-                    self.child.wait().await
-                };
-                tokio::select! {
-                    ended = ended => Some(ended),
-                    // the program has closed its output without an answer
-                    () = relay.unwanted() => {
-                        ending = OutputEnd::Unwanted;
-                        None
-                    }
-                }
-            } else {
-                None
-            };
-            let status = if let Some(status) = status {
-                status
-            } else {
-                self.group.kill();
-                self.child.wait().await
-            };
-            (ending, status)
-        };
+        let (stdin, body) = (self.stdin.take(), self.body.take());
         let done = tokio::select! {
-            done = work => Some(done),
+            done = self.pass_output(&mut relay) => Some(done),
             // `feed` never returns, so this branch only runs beside the others
-            () = feed(self.stdin.take(), self.body.take()) => None,
+            () = feed(stdin, body) => None,
             () = deadline => None,
         };
         let Some((ending, status)) = done else {
@@ -202,7 +168,47 @@ impl Process {
             return;
         };
         self.group.reaped();
-        let status = match status {
+        self.report(ending, status, relay);
+    }
+
+    /// Passes the output on until it ends, and waits until the program has ended as well.
+    async fn pass_output(&mut self, relay: &mut Relay) -> (OutputEnd, io::Result<ExitStatus>) {
+        // read both pipes at once: a program that fills one of them would wait for ever
+        let mut logging = pin!(log_messages(self.stderr.take(), &self.name, &self.events));
+        let mut logged = false;
+        let ending = {
+            let mut relaying = pin!(relay.run());
+            loop {
+                tokio::select! {
+                    ending = relaying.as_mut() => break ending,
+                    () = logging.as_mut(), if !logged => logged = true,
+                }
+            }
+        };
+        if ending != OutputEnd::Complete {
+            self.group.kill();
+            return (ending, self.child.wait().await);
+        }
+        let ended = async {
+            // the output has ended, but the last messages may still be in the other pipe
+            if !logged {
+                logging.await;
+            }
+            self.child.wait().await
+        };
+        tokio::select! {
+            status = ended => (ending, status),
+            // the program has closed its output without an answer
+            () = relay.unwanted() => {
+                self.group.kill();
+                (OutputEnd::Unwanted, self.child.wait().await)
+            }
+        }
+    }
+
+    /// Logs what was wrong, and answers a request that has got no answer.
+    fn report(&self, ending: OutputEnd, status: io::Result<ExitStatus>, mut relay: Relay) {
+        let failure = match status {
             Ok(status) if status.success() => None,
             Ok(status) => Some(status.to_string()),
             Err(error) => Some(error.to_string()),
@@ -212,10 +218,10 @@ impl Process {
                 self.log(|| format!("stopped: more than {MAX_OUTPUT_BYTES} bytes of output"));
             }
             OutputEnd::Complete => {
-                if let Some(status) = &status {
-                    self.log(|| status.clone());
+                if let Some(failure) = &failure {
+                    self.log(|| failure.clone());
                 }
-                relay.answer_nothing(status);
+                relay.answer_nothing(failure);
             }
             OutputEnd::Unwanted | OutputEnd::Bad => {}
         }

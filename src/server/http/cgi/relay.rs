@@ -63,7 +63,7 @@ impl Body for Output {
 pub(super) type Answer = Result<ScriptHead, BadOutput>;
 
 /// How the output ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OutputEnd {
     /// All of it was passed on.
     Complete,
