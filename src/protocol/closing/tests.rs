@@ -68,6 +68,7 @@ enum Transition {
     Answer,
     GoAway(u16),
     HandlerCloses(u16),
+    HandlerReopens,
     SendingEnds,
     Received(Option<u16>),
     Told,
@@ -85,6 +86,7 @@ fn transition() -> impl Strategy<Value = Transition> {
         Just(Answer),
         (1..=u16::MAX).prop_map(GoAway),
         (1..=u16::MAX).prop_map(HandlerCloses),
+        Just(HandlerReopens),
         Just(SendingEnds),
         any::<Option<u16>>().prop_map(Received),
         Just(Told),
@@ -102,6 +104,7 @@ fn apply(closing: Closing, transition: Transition) -> Closing {
         Transition::Answer => closing.established(),
         Transition::GoAway(code) => closing.go_away(CloseCode(code)),
         Transition::HandlerCloses(code) => closing.handler_closes(CloseCode(code)),
+        Transition::HandlerReopens => closing.handler_reopens(),
         Transition::SendingEnds => closing.sending_ends(),
         Transition::Received(code) => closing.close_received(code.map(CloseCode)),
         Transition::Told => closing.end_reported(),
@@ -131,6 +134,12 @@ fn check(history: &[Transition], closing: Closing) {
         closing.is_end_reported(),
         any(|t| matches!(t, Told | Received(_))) || history.iter().any(ended)
     );
+    let closed = history.iter().rev().find_map(|t| match t {
+        HandlerCloses(_) => Some(true),
+        HandlerReopens => Some(false),
+        _ => None,
+    });
+    assert_eq!(closing.has_handler_closed(), closed == Some(true));
     let awaits = history.iter().rev().find_map(|t| match t {
         Await(awaits) => Some(*awaits),
         _ => None,
