@@ -15,6 +15,8 @@ mod locks;
 mod os_error;
 pub mod protocol;
 #[cfg(feature = "server")]
+mod runtime;
+#[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
 mod sync;

@@ -16,6 +16,7 @@ mod header;
 mod hub;
 mod inspection;
 mod limits;
+mod opener;
 mod options;
 mod proxies;
 mod server;

@@ -24,7 +24,7 @@ use tokio_tungstenite::{
 
 use super::{
     answer::{list, read_body, Answer},
-    error::ConnectError,
+    error::{has_no_descriptors, ConnectError},
     first_bytes::FirstBytes,
     head::HeadTap,
     request::{self, Options},
@@ -340,6 +340,9 @@ impl Attempt<'_> {
 }
 
 fn unreachable(error: &io::Error, address: String) -> ConnectError {
+    if has_no_descriptors(error) {
+        return ConnectError::of_system(error);
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ConnectError::Refused { address },
         _ => ConnectError::Unreachable { address, reason: strerror(error) },

@@ -1,11 +1,12 @@
 //! The errors of opening a connection. The text of each is a sentence with the remedy, which the
 //! user sees.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
+use rustix::io::Errno;
 use thiserror::Error;
 
-use crate::tls_files::TlsError;
+use crate::{os_error::strerror, tls_files::TlsError};
 
 /// The side that can do something about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,14 @@ pub enum ConnectError {
         host: String,
         /// The system's words.
         reason: String,
+    },
+    /// The system lets this process open nothing more.
+    #[error("cannot connect: {reason}{remedy}")]
+    System {
+        /// The system's words.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// No program listens on the address.
     #[error("{address} refused the connection; is the server running, and on this port?")]
@@ -177,6 +186,16 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// The system refuses what each connection needs.
+    pub fn of_system(error: &io::Error) -> Self {
+        let remedy = if has_no_descriptors(error) {
+            "; close connections or files, or raise the limit (ulimit -n)"
+        } else {
+            ""
+        };
+        Self::System { reason: strerror(error), remedy }
+    }
+
     /// The side that can do something about it.
     pub fn kind(&self) -> ConnectErrorKind {
         match self {
@@ -195,4 +214,9 @@ impl ConnectError {
             _ => ConnectErrorKind::Connection,
         }
     }
+}
+
+/// Whether this process, or the system, may not open more files.
+pub(super) fn has_no_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }

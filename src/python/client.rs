@@ -1,6 +1,6 @@
 //! `connect` and `connect_async`: the client's opening, for `fastwsh.client`.
 
-use std::{collections::HashMap, path::PathBuf, pin::pin, sync::Once, time::Duration};
+use std::{collections::HashMap, io, path::PathBuf, pin::pin, time::Duration};
 
 use pyo3::{
     intern,
@@ -12,7 +12,8 @@ use tokio::{runtime::Builder, time::timeout};
 
 use super::{
     connection::{Connection, Settings},
-    errors::{os_error, value_error},
+    errors::value_error,
+    opener::{self, Opener},
 };
 use crate::{
     client::{
@@ -23,6 +24,7 @@ use crate::{
         deflate::WindowBits,
         limits::{self, FrameLimits},
     },
+    runtime,
 };
 
 /// How long a signal may go unnoticed while connecting.
@@ -132,8 +134,8 @@ impl Attempt {
 pub(super) fn connect<'py>(py: Python<'py>, url: &str, options: Options) -> PyResult<Opened<'py>> {
     let attempt = Attempt::new(py, url, options)?;
     // a runtime for this call only, so that a program without asyncio has no thread of ours
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| os_error(&error))?;
+    let runtime = runtime::start(Builder::new_current_thread().enable_all());
+    let runtime = runtime.map_err(|error| not_started(py, &error))?;
     let outcome = {
         let mut connecting = pin!(client::connect(&attempt.target, &attempt.options));
         loop {
@@ -159,15 +161,9 @@ pub(super) fn connect_async<'py>(
     url: &str,
     options: Options,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static RUNTIME: Once = Once::new();
-    RUNTIME.call_once(|| {
-        // it only opens connections
-        let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(1).thread_name("fastwsh-connect").enable_all();
-        pyo3_async_runtimes::tokio::init(builder);
-    });
     let attempt = Attempt::new(py, url, options)?;
-    pyo3_async_runtimes::tokio::future_into_py(py, async move {
+    opener::start().map_err(|error| not_started(py, &error))?;
+    pyo3_async_runtimes::generic::future_into_py::<Opener, _, _>(py, async move {
         let connected = client::connect(&attempt.target, &attempt.options).await;
         Python::attach(|py| {
             let connected = connected.map_err(|error| raised(py, error))?;
@@ -203,6 +199,10 @@ fn trace(show: Py<PyAny>) -> Trace {
             }
         });
     })
+}
+
+fn not_started(py: Python<'_>, error: &io::Error) -> PyErr {
+    raised(py, ConnectError::of_system(error))
 }
 
 /// The exception of `fastwsh.errors`.

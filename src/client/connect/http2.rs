@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Attempt, Connected, Duplex, EXPECTS_TLS, TLS_RECORD};
+use super::{unreachable, Attempt, Connected, Duplex, EXPECTS_TLS, TLS_RECORD};
 use crate::{
     client::{
         answer::{Answer, BODY_TIMEOUT},
@@ -60,7 +60,7 @@ pub(super) async fn connect(target: &Target, options: &Options) -> Result<Connec
     let (target, options) = (target.clone(), options.clone());
     let address = target.address();
     let opening = background::run(async move { open(&target, &options).await });
-    opening.map_err(|error| ConnectError::Unreachable { address, reason: strerror(&error) })?.await
+    opening.map_err(|error| unreachable(&error, address))?.await
 }
 
 async fn open(target: &Target, options: &Options) -> Result<Connected, ConnectError> {

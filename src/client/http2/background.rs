@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::socket::EndSignal;
-use crate::locks::lock;
+use crate::{locks::lock, runtime::start as start_runtime};
 
 /// The background of this process. It lives as long as the process, because open connections need
 /// it.
@@ -53,7 +53,7 @@ pub(in crate::client) fn run<T: Send + 'static>(
             builder.worker_threads(1).thread_name("fastwsh-http2").enable_all();
             let background: &'static Background = Box::leak(Box::new(Background {
                 owner: process::id(),
-                runtime: builder.build()?,
+                runtime: start_runtime(&mut builder)?,
                 open: Mutex::default(),
                 ended: Condvar::new(),
             }));

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     connection::{drain, Flusher, Outcome, ServerClose, Transport},
     locks::lock,
+    runtime::start as start_runtime,
     server::{
         admission::{arrivals::Arrivals, client_address::ClientAddress, permit::Admission},
         config::{Config, Routes},
@@ -72,11 +73,9 @@ impl Server {
         acceptor: Arc<dyn Acceptor>,
         events: Arc<EventSink>,
     ) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("fastwsh-io")
-            .enable_all()
-            .build()?;
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("fastwsh-io").enable_all();
+        let runtime = start_runtime(&mut builder)?;
         panics::report_to(&events);
         let (stop, _) = watch::channel(false);
         let registry = Arc::new(Registry::default());

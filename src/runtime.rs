@@ -1,0 +1,28 @@
+//! Starts tokio's runtimes.
+
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use tokio::runtime::{Builder, Runtime};
+
+/// Half of the descriptors that the first runtime of a process needs, and what connects needs then.
+const PAIRS: usize = 4;
+
+/// Starts a runtime.
+///
+/// # Errors
+/// If the system has no descriptors or threads for it.
+pub(crate) fn start(builder: &mut Builder) -> io::Result<Runtime> {
+    static HAS_STARTED: AtomicBool = AtomicBool::new(false);
+    // with the first runtime tokio opens a pipe for signals, and panics if it cannot
+    if !HAS_STARTED.load(Ordering::Relaxed) {
+        let reserve: Vec<_> = (0..PAIRS).map(|_| UnixStream::pair()).collect::<io::Result<_>>()?;
+        drop(reserve);
+    }
+    let runtime = builder.build()?;
+    HAS_STARTED.store(true, Ordering::Relaxed);
+    Ok(runtime)
+}
