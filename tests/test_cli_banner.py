@@ -207,10 +207,11 @@ def test_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr() == ("", "")
 
 
-def test_name_beyond_the_encoding_of_the_terminal_is_escaped():
+def test_name_beyond_the_encoding_of_the_terminal_is_escaped(monkeypatch: pytest.MonkeyPatch):
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="ascii", write_through=True) as terminal:
-        banner.write(terminal, "é\udcff")
+        monkeypatch.setattr(sys, "stdout", terminal)
+        banner.write(["é\udcff"])
         assert raw.getvalue() == b"\\xe9\\udcff\n"
 
 

@@ -13,10 +13,20 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TextIO
 
-from fastwsh import __version__, listeners, outlets
+from fastwsh import __version__, listeners, outlets, stdout
 from fastwsh.paths import escape_resource, named_resource
 
-__all__ = ["clean", "handler_file", "lines", "listing", "nearest", "say", "show", "write"]
+__all__ = [
+    "clean",
+    "handler_file",
+    "lines",
+    "listing",
+    "nearest",
+    "say",
+    "show",
+    "write",
+    "write_error",
+]
 
 _BOLD: Final = "\x1b[1m"
 _RED: Final = "\x1b[31m"
@@ -34,10 +44,37 @@ def clean(text: str) -> str:
     return re.sub(_UNPRINTABLE, "", text)
 
 
-def write(stream: TextIO, text: str) -> None:
-    """Write a line, with escapes for characters that the stream's encoding lacks."""
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+def write(lines: Iterable[str], status: int = 0) -> int:
+    """Write lines to standard output, with escapes for characters that its encoding lacks.
+
+    Args:
+        lines: The lines; control characters are removed.
+        status: What to return.
+
+    Returns:
+        The exit status: `status`, or another one if the reader has gone.
+
+    Raises:
+        stdout.OutputError: Standard output cannot be written.
+    """
+    text = "\n".join(map(clean, lines))
+    try:
+        stdout.write(sys.stdout, _encodable(sys.stdout, text))
+    except BrokenPipeError:
+        return stdout.GONE
+    return status
+
+
+def write_error(text: str) -> None:
+    """Write a line to standard error in the same way; lose it if that cannot be written."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            sys.stderr.write(_encodable(sys.stderr, text))
+
+
+def _encodable(stream: TextIO | None, text: str) -> str:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding) + "\n"
 
 
 def nearest(resource: str, resources: Iterable[str]) -> list[str]:

@@ -29,6 +29,7 @@ from fastwsh import (
     listeners,
     logs,
     private_files,
+    stdout,
 )
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
@@ -96,11 +97,18 @@ def main(args: Sequence[str] | None = None) -> int:
             configuration file, 0 after `--help` and `--version`.
     """
     options, _ = parse_args_and_config(args)
-    if options.print_dropin_path:
-        banner.write(sys.stdout, _DROPIN_PATH)
-        return 0
-    folder = os.getcwd()  # noqa: PTH109 (a string)
     try:
+        return _run(options)
+    except stdout.OutputError as error:
+        banner.write_error(f"fastwsh: {error}")
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.print_dropin_path:
+        return banner.write([_DROPIN_PATH])
+    try:
+        folder = config.started_in(options)
         workers = count.find(options, os.environ)
         options.start_warnings += tuple(private_files.find_tls_files(options))
         config.enter_document_root(options)
@@ -114,7 +122,7 @@ def main(args: Sequence[str] | None = None) -> int:
         with handler_modules.importable([os.path.realpath(options.websock_handlers)]):
             return _check(options, workers) if options.check else _listen(options)
     except count.CountError as error:
-        banner.write(sys.stderr, f"fastwsh: {banner.clean(str(error))}")
+        banner.write_error(f"fastwsh: {banner.clean(str(error))}")
         return 2
     except config.ConfigError as error:
         return _fail(str(error), options)
@@ -126,9 +134,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def script() -> int:
     """Run the command `fastwsh`; handlers import from the current folder, as for `python -m`."""
-    folder = os.getcwd()  # noqa: PTH109 (a string, as in sys.path)
-    if not sys.flags.safe_path and folder not in sys.path:
-        sys.path.insert(0, folder)
+    with suppress(FileNotFoundError):
+        folder = os.getcwd()  # noqa: PTH109 (a string, as in sys.path)
+        if not sys.flags.safe_path and folder not in sys.path:
+            sys.path.insert(0, folder)
     return main()
 
 
@@ -173,8 +182,10 @@ def _start(options: argparse.Namespace) -> WebSocketServer:
         raise config.ConfigError(reasons[0] if reasons else "no address to listen on")
     try:
         server.start_up()
-    except BaseException:
+    except BaseException as error:
         server.server_close()
+        if isinstance(error, OSError):
+            raise config.ConfigError(config.explain(error, options)) from error
         raise
     return server
 
@@ -187,19 +198,18 @@ def _check(options: argparse.Namespace, workers: int) -> int:
         raise config.ConfigError(config.explain(error, options)) from error
     found = banner.listing(dispatcher._handler_suite_map)
     failed = dispatcher.source_warnings()
-    for resource, file in found:
-        banner.write(sys.stdout, banner.clean(f"{resource} -> {file}"))
+    shown = [f"{resource} -> {file}" for resource, file in found]
     for warning in failed:
-        for number, line in enumerate(warning.strip().splitlines()):
-            banner.write(sys.stdout, ("    " if number else "failed: ") + banner.clean(line))
+        lines = warning.strip().splitlines()
+        shown += [("    " if number else "failed: ") + line for number, line in enumerate(lines)]
     if workers > 1:
         from fastwsh.workers import module_state  # noqa: PLC0415 (few need it)
 
         files = [file for _, file in found]
         for sentence in module_state.warnings(files, options.handler_encoding, workers):
-            banner.write(sys.stdout, f"warning: {banner.clean(sentence)}")
-    banner.write(sys.stdout, f"{len(found)} loaded, {len(failed)} failed")
-    return 1 if failed else 0
+            shown.append(f"warning: {sentence}")
+    shown.append(f"{len(found)} loaded, {len(failed)} failed")
+    return banner.write(shown, 1 if failed else 0)
 
 
 def serve(
@@ -382,5 +392,5 @@ def _fail(sentence: str, options: argparse.Namespace) -> int:
     """Report why the server does not start: on stderr, and in the log file if there is one."""
     if options.log_file and logging.getLogger().handlers:
         _logger.critical("%s", sentence)
-    banner.write(sys.stderr, f"fastwsh: {banner.clean(sentence)}")
+    banner.write_error(f"fastwsh: {banner.clean(sentence)}")
     return 1

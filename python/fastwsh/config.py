@@ -11,6 +11,7 @@ import math
 import os
 import socket
 import threading
+from contextlib import suppress
 
 from fastwsh import paths
 from fastwsh.config_error import ConfigError
@@ -141,6 +142,18 @@ def deflate_level(text: str) -> int:
     return int(text)
 
 
+def started_in(options: argparse.Namespace) -> str:
+    """Return the current folder; where it was removed, the document root, which is entered then.
+
+    Raises:
+        ConfigError: It was removed, and the document root is not named from `/` on.
+    """
+    with suppress(FileNotFoundError):
+        return os.getcwd()  # noqa: PTH109 (a string)
+    enter_document_root(options)
+    return os.getcwd()  # noqa: PTH109
+
+
 def enter_document_root(options: argparse.Namespace) -> None:
     """Change to the document root. All other relative paths are relative to it.
 
@@ -149,6 +162,8 @@ def enter_document_root(options: argparse.Namespace) -> None:
     """
     try:
         os.chdir(options.document_root)
+        # fails in a folder that was removed
+        os.getcwd()  # noqa: PTH109
     except OSError as error:
         raise ConfigError(
             f"cannot use the document root {options.document_root!r} ({error.strerror}); "
@@ -280,6 +295,8 @@ def explain(error: BaseException, options: argparse.Namespace) -> str:
                 f"cannot look up the host {options.server_host!r} ({reason}); name an address with "
                 "--server-host, or leave it out to listen on all of them"
             )
+        case OSError(errno=errno.EMFILE | errno.ENFILE, strerror=reason):
+            return f"the server cannot start ({reason}); raise the limit of open files (ulimit -n)"
         case OSError(filename=name, strerror=reason) if name is not None:
             name = os.fsdecode(name) if isinstance(name, str | bytes) else name
             return f"cannot use {name!r} ({reason})"

@@ -19,6 +19,7 @@ from fastwsh import (
     limits,
     metrics,
     proxies,
+    stdout,
 )
 from fastwsh.arguments import (
     CheckingFormatter,
@@ -54,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     Use `parse_args_and_config` to parse: it also reads the configuration file and fills in the
     defaults that depend on other options.
     """
-    parser = argparse.ArgumentParser(
+    parser = stdout.Parser(
         prog="fastwsh",
         usage="%(prog)s [-p PORT] [-w HANDLERS] [-d DOCUMENT_ROOT] [option ...]",
         description="Serve WebSocket handlers (*_wsh.py) and the files beside them.",

@@ -3,13 +3,11 @@
 import argparse
 import base64
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fastwsh import __version__
-from fastwsh.client import stdout
+from fastwsh import __version__, stdout
 from fastwsh.client.options import ConnectOptions
 from fastwsh.client.sending import File
 
@@ -36,16 +34,6 @@ exit status:
   2  the command line or the input is wrong
   3  the peer closed with another code than 1000 and 1001
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports an error if its help cannot be written."""
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        if file is sys.stderr:
-            super()._print_message(message, file)
-        else:
-            stdout.write(file, message)
 
 
 class _Sending(argparse.Action):
@@ -96,7 +84,7 @@ _count.__name__ = "number"
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; its help is the manual."""
-    parser = _Parser(
+    parser = stdout.Parser(
         prog="python -m fastwsh.client",
         description="Talk to a WebSocket server.",
         epilog=_EPILOG,

@@ -12,9 +12,9 @@ from fastwsh.client.connection import ClientConnection
 from fastwsh.client.keepalive import Keepalive
 from fastwsh.client.speakers import FrameSpeaker, MessageSpeaker, Speaker
 from fastwsh.client.status import Status, of_close
-from fastwsh.client.stdout import OutputError
 from fastwsh.client.terminal import Terminal, escape
 from fastwsh.errors import ConnectionClosed, FastwshError
+from fastwsh.stdout import OutputError
 
 __all__ = ["Console"]
 

@@ -10,8 +10,8 @@ from fastwsh.client.output import Output
 from fastwsh.client.sending import InputError, StdinLines
 from fastwsh.client.speakers import FrameSpeaker
 from fastwsh.client.status import Status, of_close
-from fastwsh.client.stdout import OutputError
 from fastwsh.errors import ConnectionClosed
+from fastwsh.stdout import OutputError
 
 __all__ = ["FrameScript"]
 

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from fastwsh.client import stdout
+from fastwsh import stdout
 from fastwsh.client.terminal import escape
 
 __all__ = ["Output"]

@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from fastwsh.client import connect_sync, stdout
+from fastwsh import stdout
+from fastwsh.client import connect_sync
 from fastwsh.client.arguments import DEFAULT_TIMEOUT, connect_options, parse_args
 from fastwsh.client.connection import ClientConnection
 from fastwsh.client.console import Console
@@ -30,7 +31,6 @@ from fastwsh.errors import (
 __all__ = ["main"]
 
 _INTERRUPTED: Final = 128 + signal.SIGINT
-_OUTPUT_GONE: Final = 128 + signal.SIGPIPE
 _GOING_AWAY: Final = 1001
 
 
@@ -54,7 +54,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        return _OUTPUT_GONE
+        return stdout.GONE
     except InputError as error:
         _tell(str(error))
         return Status.USAGE

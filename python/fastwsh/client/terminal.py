@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TextIO
 
-from fastwsh.client import stdout
+from fastwsh import stdout
 from fastwsh.client.typed import TypedLine, above
 
 __all__ = ["Terminal", "elide", "escape", "hex_of"]

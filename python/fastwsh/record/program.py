@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fastwsh import __version__
+from fastwsh import __version__, stdout
 from fastwsh.client.arguments import add_tls, parse_header
 from fastwsh.config_error import ConfigError
 from fastwsh.errors import ConnectArgumentError
@@ -43,7 +43,7 @@ def _hook(text: str) -> Hook:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; its help is the manual."""
-    parser = argparse.ArgumentParser(
+    parser = stdout.Parser(
         prog="python -m fastwsh.record",
         description="Record what clients and a WebSocket server say to each other.",
         epilog=_EPILOG,

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from fastwsh import __version__
+from fastwsh import __version__, stdout
 from fastwsh.config_error import ConfigError
 from fastwsh.program import catch_interrupts, listen_options, show, tls_files, wait_for
 from fastwsh.testing.har import HarError
@@ -58,7 +58,7 @@ _seconds.__name__ = "number of seconds"
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; its help is the manual."""
-    parser = argparse.ArgumentParser(
+    parser = stdout.Parser(
         prog="python -m fastwsh.replay",
         description="Be the WebSocket server that was recorded in a HAR file.",
         epilog=_EPILOG,

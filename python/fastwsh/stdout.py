@@ -1,12 +1,32 @@
 """Writes to standard output: each failure is one sentence, and none is printed at exit."""
 
+import argparse
 import os
+import sys
 from contextlib import suppress
 from typing import Any, Final
 
-__all__ = ["OutputError", "reserve_descriptors", "write"]
+__all__ = ["GONE", "OutputError", "Parser", "reserve_descriptors", "write"]
+
+# What a shell has for a process that SIGPIPE ended, as it ends other programs.
+GONE: Final = 141
 
 _STDERR: Final = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends the process with status 1 and a sentence if its help cannot be written."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stderr:
+            super()._print_message(message, file)
+            return
+        try:
+            write(file, message)
+        except BrokenPipeError:
+            self.exit(GONE)
+        except OutputError as error:
+            self.exit(1, f"{self.prog.removeprefix('python -m ')}: {error}\n")
 
 
 class OutputError(Exception):
