@@ -29,6 +29,48 @@ def test_a_coroutine_function_serves_a_path():
         assert server.wait_for_connection().sent == ["text", b"binary"]
 
 
+def run_in_asyncio(test):
+    asyncio.run(test())
+
+
+def run_in_trio(test):
+    pytest.importorskip("trio").run(test)
+
+
+BOTH_LOOPS = pytest.mark.parametrize("run", [run_in_asyncio, run_in_trio])
+
+
+@BOTH_LOOPS
+def test_running_server_is_a_context_of_coroutines(run):
+    async def right():
+        async with running_server() as server:
+            server.reply("hello")
+            with Client(server.port) as client:
+                client.handshake("/")
+                await server.aio.wait_for_connection()
+                assert client.read_frame().payload == b"hello"
+
+    async def wrong():
+        async with running_server() as server:
+            server.expect("never")
+            with Client(server.port) as client:
+                client.handshake("/")
+
+    run(right)
+    with pytest.raises(CheckError, match="expected 'never'"):
+        run(wrong)
+
+
+@BOTH_LOOPS
+def test_running_server_says_how_coroutines_use_it(run):
+    async def test():
+        with running_server():
+            pass
+
+    with pytest.raises(RuntimeError, match=r"write `async with running_server\(\)` there"):
+        run(test)
+
+
 def test_receiving_has_a_timeout_and_loses_nothing():
     with running_server() as server:
 

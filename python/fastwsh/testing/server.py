@@ -1,7 +1,7 @@
 """`WsServer`: a real server in this process, whose handlers, scripts and faults a test chooses."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -221,7 +221,6 @@ class WsServer(
         self._recorder.is_closing = self._state == "stopped"
 
 
-@contextlib.contextmanager
 def running_server(
     handlers: Handlers | None = None,
     *,
@@ -230,8 +229,11 @@ def running_server(
     uds: str | PathLike[str] | None = None,
     tls: TlsFiles | None = None,
     **options: Any,
-) -> Iterator[WsServer]:
+) -> "_Running":
     """Run a server while the context lasts, and `check` it at the end unless that is an exception.
+
+    `with running_server() as server` is for functions, `async with` for coroutines of asyncio and
+    trio.
 
     Args:
         handlers: As for `WsServer`, and so are the others.
@@ -241,10 +243,39 @@ def running_server(
         tls: The certificate, for wss:// URLs.
         options: Options of the server by name.
     """
-    server = WsServer(handlers, host=host, port=port, uds=uds, tls=tls, **options)
-    with server:
-        yield server
-    server.check()
+    return _Running(lambda: WsServer(handlers, host=host, port=port, uds=uds, tls=tls, **options))
+
+
+class _Running(
+    contextlib.AbstractContextManager[WsServer], contextlib.AbstractAsyncContextManager[WsServer]
+):
+    """The context of `running_server`."""
+
+    _server: WsServer
+
+    def __init__(self, make: Callable[[], WsServer]) -> None:
+        self._make = make
+
+    def __enter__(self) -> WsServer:
+        self._server = self._make()
+        return self._server.__enter__()
+
+    def __exit__(self, *raised: object) -> None:
+        self._server.__exit__(*raised)
+        if raised[0] is None:
+            refuse_in_event_loop(
+                "the end of `with running_server()`", "write `async with running_server()` there"
+            )
+            self._server.check()
+
+    async def __aenter__(self) -> WsServer:
+        self._server = self._make()
+        return await self._server.__aenter__()
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._server.__aexit__(*raised)
+        if raised[0] is None:
+            await self._server.aio.check()
 
 
 def _running_loop() -> Any:
