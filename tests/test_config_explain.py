@@ -87,7 +87,7 @@ def test_credential_is_the_bytes_that_were_typed(start_server: StartServer):
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "cannot use '/x' (Permission"),
         (PermissionError(errno.EACCES, "Permission denied", b"/x"), "cannot use '/x' (Permission"),
         (OSError(errno.EADDRINUSE, "Address already in use"), "[Errno 98]"),
-        (OSError(errno.EMFILE, "Too many open files"), "[Errno 24] Too many open files"),
+        (OSError(errno.EMFILE, "Too many open files"), "the server cannot start (Too many open"),
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "unknown host 'h'"),
         (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "cannot look up the host 'h' (T"),
         (RuntimeError("can't start new\nthread"), "can't start new thread"),
@@ -105,7 +105,12 @@ def test_error_of_the_start_is_not_taken_for_another(error: Exception, text: str
         (errno.EACCES, 80, "port 80 of h may not be opened by this user"),
         (errno.EACCES, 9998, "cannot listen on port 9998 of h (Permission denied)"),
         (errno.EADDRNOTAVAIL, 80, "'h' is no address of this machine"),
-        (errno.EMFILE, 80, "cannot listen on port 80 of h (Too many open files)"),
+        (errno.EMFILE, 80, "the server cannot start (Too many open files); raise the limit"),
+        (
+            errno.ENOMEM,
+            80,
+            "cannot listen on port 80 of h (Cannot allocate memory); choose another",
+        ),
     ],
 )
 def test_error_of_a_port_is_explained(number: int, port: int, text: str):

@@ -314,6 +314,8 @@ def explain_bind(error: OSError, options: argparse.Namespace) -> str:
     host, port = options.server_host, options.port
     place = f"port {port} of {host}" if host else f"port {port}"
     match error.errno:
+        case errno.EMFILE | errno.ENFILE:
+            return explain(error, options)
         case errno.EADDRINUSE:
             return f"{place} is already in use; choose another with --port, or 0 for any free one"
         case errno.EACCES if 0 < port < _FIRST_UNPRIVILEGED:
