@@ -49,6 +49,7 @@ mod _core {
             DeflateFramer, DeflateOffer, IncomingFrameFilter, IncomingMessageFilter,
             OutgoingFrameFilter, OutgoingMessageFilter, RawDeflater, RawInflater,
         },
+        descriptor::duplicate_socket,
         event_loop::{
             drain_sends, AsyncConnection, AsyncConnectionGuard, AsyncStream, EventLoop, Operation,
             OperationFuture,

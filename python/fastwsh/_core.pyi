@@ -44,6 +44,7 @@ __all__ = [
     "create_length_header",
     "decode_key",
     "drain_sends",
+    "duplicate_socket",
     "end_with_peer",
     "parse_extensions",
     "parse_token_list",
@@ -360,6 +361,13 @@ def real_time() -> float:
     """Return seconds since 1970, even if `time.time` was replaced."""
 
 # --- workers --------------------------------------------------------------------------------------
+
+def duplicate_socket(connection: Connection) -> int:
+    """Return a duplicate of a connection's descriptor, which the caller closes.
+
+    Raises:
+        OSError: The connection is closed, or a stream of HTTP/2; or there are no descriptors.
+    """
 
 def available_parallelism() -> int:
     """Return how many threads of this process can run at the same time."""

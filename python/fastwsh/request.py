@@ -5,10 +5,12 @@ handlers read, replace and add to them, and look at `vars(request)`.
 """
 
 import io
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from fastwsh._core import Connection
+from fastwsh.connection_socket import ConnectionSocket
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage
@@ -82,6 +84,8 @@ class Request:
         connection: The native connection.
     """
 
+    # handlers log by it, as by the logger that pywebsocket's own class has
+    _logger = logging.getLogger("pywebsocket3.request_handler._StandaloneRequest")
     app = _AppOfServer()
     headers_in = _HeadersIn()
     on_ping_handler = _PingHook()
@@ -145,8 +149,12 @@ class RequestHandler:
         connection: The native connection.
     """
 
+    # pywebsocket serves one request on each connection.
+    close_connection = True
+
     def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+        self._connection = connection
+        self.connection = self.request = ConnectionSocket(connection)
         # unbuffered, as in pywebsocket: `read(n)` returns what is there
         self.rfile = _ReadStream(connection)
         self.wfile = _WriteStream(connection)
@@ -154,37 +162,46 @@ class RequestHandler:
     @property
     def headers(self) -> "HTTPMessage":
         """The request's headers."""
-        return make_headers(self.connection.headers)
+        return make_headers(self._connection.headers)
 
     @property
     def path(self) -> str:
         """The resource with its query."""
-        return self.connection.resource
+        return self._connection.resource
 
     @property
     def command(self) -> str:
         """The request's method."""
-        return self.connection.method
+        return self._connection.method
 
     @property
     def requestline(self) -> str:
         """The request line as received, without its line end."""
-        return self.connection.request_line
+        return self._connection.request_line
+
+    @property
+    def raw_requestline(self) -> bytes:
+        """The request line with its line end."""
+        return self._connection.get_memorized_lines()[0]
 
     @property
     def request_version(self) -> str:
         """The request's HTTP version."""
-        return self.connection.protocol
+        return self._connection.protocol
 
     @property
     def client_address(self) -> Any:
         """The peer's address."""
-        return self.connection.remote_addr
+        return self._connection.remote_addr
+
+    def address_string(self) -> str:
+        """Return the host of the peer's address."""
+        return str(self.client_address[0])
 
     @property
     def server(self) -> Any:
         """The server."""
-        return self.connection.server
+        return self._connection.server
 
 
 class _ReadStream(io.RawIOBase):

@@ -1,13 +1,22 @@
-//! Takes over sockets that Python has bound. The code is unsafe: Python can pass nothing but the
-//! number of a descriptor.
+//! Takes over sockets that Python has bound, and gives it those of connections. The code is unsafe:
+//! Python can pass nothing but the number of a descriptor.
 #![allow(unsafe_code)]
 
 use std::{
     io,
-    os::fd::{BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
 };
 
+use pyo3::prelude::*;
 use rustix::{io::Errno, net::sockopt};
+
+use super::{connection::Connection, errors::os_error};
+
+#[pyfunction]
+pub(super) fn duplicate_socket(connection: &Bound<'_, Connection>) -> PyResult<i32> {
+    let descriptor = connection.get().transport.duplicate_descriptor();
+    descriptor.map(OwnedFd::into_raw_fd).map_err(|error| os_error(&error))
+}
 
 /// Takes over a descriptor that the caller has duplicated for this purpose and forgets.
 ///

@@ -280,4 +280,7 @@ def _format(frame: Frame, mask: object) -> bytes:
     return frame_bytes
 
 
+# handlers log by it, as by the logger that pywebsocket's own class has
+setattr(Stream, "_logger", logging.getLogger("pywebsocket3.stream.Stream"))  # noqa: B010 (not in the stub)
+
 hide_annotations(globals())

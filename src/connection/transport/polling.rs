@@ -1,6 +1,10 @@
 //! Waits for a connection's stream with a deadline, in the caller's own thread.
 
-use std::{io, os::fd::BorrowedFd, time::Duration};
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     event::{poll, PollFd, PollFlags, Timespec},
@@ -31,6 +35,18 @@ impl Transport {
                 poll_descriptor(descriptor, readiness, timeout)
             }
             ReadinessSource::Stream(stream) => Ok(stream.wait(readiness, timeout)),
+        }
+    }
+
+    /// A duplicate of the stream's descriptor.
+    ///
+    /// # Errors
+    /// The connection is closed, its stream has no descriptor, or the system has none left.
+    pub fn duplicate_descriptor(&self) -> io::Result<OwnedFd> {
+        let Some(socket) = lock(&self.socket).clone() else { return Err(Errno::NOTCONN.into()) };
+        match socket.readiness() {
+            ReadinessSource::Descriptor(descriptor) => descriptor.try_clone_to_owned(),
+            ReadinessSource::Stream(_) => Err(Errno::NOTSOCK.into()),
         }
     }
 

@@ -1,0 +1,108 @@
+"""What handlers find behind `request._request_handler`, and the loggers of request and stream."""
+
+import pytest
+
+from conftest import StartServer, WriteHandler
+from wire import DEADLINE_SECONDS, TEXT, Client, encode_frame
+
+SEND = "send = request.ws_stream.send_message\n"
+
+
+@pytest.fixture
+def run(start_server: StartServer, write_handler: WriteHandler):
+    """Serve a handler with this body, and return a client of it."""
+    clients = []
+
+    def serve(body: str) -> Client:
+        write_handler("socket", SEND + body)
+        client = start_server("-w", "handlers", "-H", "127.0.0.1").connect()
+        clients.append(client)
+        client.handshake("/socket?a=b")
+        return client
+
+    yield serve
+    for client in clients:
+        client.close()
+
+
+def test_options_and_addresses_are_those_of_the_socket(run):
+    client = run(
+        "import socket\n"
+        "handler = request.connection._request_handler\n"
+        "for own in handler.connection, handler.request:\n"
+        "    own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n"
+        "    send(repr(own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)))\n"
+        "    own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n"
+        "    send(repr(own.getpeername()))\n"
+        "    send(repr(own.getsockname()[1]))\n"
+        "    send(repr(own.family == socket.AF_INET))\n"
+        "    own.close()\n"
+        "send(request.ws_stream.receive_message())\n"
+    )
+    ours, theirs = client.socket.getsockname(), client.socket.getpeername()
+    for _ in range(2):
+        for told in ("1", repr(ours), repr(theirs[1]), "True"):
+            assert client.read_frame().payload.decode() == told
+    client.send(encode_frame(TEXT, b"goes on"))
+    assert client.read_frame().payload == b"goes on"
+
+
+def test_bytes_go_the_way_of_the_connection(run):
+    client = run(
+        "own = request._request_handler.connection\n"
+        "send('one')\n"
+        "assert own.send(b'\\x81\\x03two') == 5\n"
+        "own.sendall(b'\\x81\\x05three')\n"
+        "send(repr(own.recv(100)))\n"
+    )
+    assert [client.read_frame().payload for _ in range(3)] == [b"one", b"two", b"three"]
+    client.send(b"raw")
+    assert client.read_frame().payload == b"b'raw'"
+
+
+def test_select_tells_of_messages(run):
+    client = run(
+        "import select\n"
+        "own = request.connection._request_handler.connection\n"
+        "send(repr(select.select([own], [], [], 0)[0]))\n"
+        f"assert select.select([own], [], [], {DEADLINE_SECONDS})[0] == [own]\n"
+        "send(request.ws_stream.receive_message())\n"
+    )
+    assert client.read_frame().payload == b"[]"
+    client.send(encode_frame(TEXT, b"hello"))
+    assert client.read_frame().payload == b"hello"
+
+
+def test_a_default_timeout_of_the_process_does_no_harm(run):
+    client = run(
+        "import socket\n"
+        "socket.setdefaulttimeout(0.01)\n"
+        "try:\n"
+        "    request._request_handler.connection.getpeername()\n"
+        "finally:\n"
+        "    socket.setdefaulttimeout(None)\n"
+        "send('ready')\n"
+        "send(request.ws_stream.receive_message())\n"
+    )
+    assert client.read_frame().payload == b"ready"
+    client.socket.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        client.socket.recv(1)
+    client.socket.settimeout(DEADLINE_SECONDS)
+    client.send(encode_frame(TEXT, b"hello"))
+    assert client.read_frame().payload == b"hello"
+
+
+def test_the_rest_of_the_handler(run):
+    client = run(
+        "handler = request._request_handler\n"
+        "send(repr((handler.address_string(), handler.close_connection)))\n"
+        "send(repr(handler.raw_requestline))\n"
+        "request._logger.info('of the request')\n"
+        "request.ws_stream._logger.info('of the stream')\n"
+        "send(request._logger.name + ' ' + request.ws_stream._logger.name)\n"
+    )
+    assert client.read_frame().payload == b"('127.0.0.1', True)"
+    assert client.read_frame().payload == repr(b"GET /socket?a=b HTTP/1.1\r\n").encode()
+    names = b"pywebsocket3.request_handler._StandaloneRequest pywebsocket3.stream.Stream"
+    assert client.read_frame().payload == names
