@@ -200,6 +200,9 @@ mod tests {
     fn quoted_strings_are_unquoted() {
         assert_eq!(scan("\"a \\\" b\"x", |s| s.quoted_string()), (Some("a \" b".into()), 8));
         assert_eq!(scan("\"a\r\n\tb\"", |s| s.quoted_string()), (Some("a b".into()), 7));
+        for text in ["\"a", "\"a\\", "\"a\x00b\"", "\"a\x7fb\"", "\"a\\é\"", "a"] {
+            assert_eq!(scan(text, |s| s.quoted_string()), (None, 0), "{text:?}");
+        }
     }
 
     #[test]
