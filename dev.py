@@ -21,29 +21,13 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import dev_programs
 
 MINIMUM_PYTHON = (3, 11)
 ROOT = Path(__file__).resolve().parent
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
-
-# What the tests drive, by the package of Debian that has it.
-BROWSERS = {
-    "chromium": "chromium",
-    "chromium-driver": "chromedriver",
-    "firefox-esr": "firefox-esr",
-}
-TOOLS = {"curl": "curl", "nodejs": "node", "npm": "npm", "valgrind": "valgrind"}
-WEB_SERVERS = {name: name for name in ("apache2", "caddy", "haproxy", "nginx")}
-MESSAGE_SERVERS = {name: name for name in ("nats-server", "redis-server")}
-
-# Debian's packages ask it whether they may start what they install: 101 is no.
-_SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 
 # Where cargo's subcommands come from, by rustup's name and by Debian's.
 REMEDIES = {
@@ -294,61 +278,22 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
 
 def ensure_programs() -> None:
     """Install Chromium and servers if that is possible; some tests need them."""
-    missing = missing_packages()
+    missing = dev_programs.missing_packages()
     apt = shutil.which("apt-get")
     if missing and apt is not None and os.geteuid() == 0:
         wanted = missing
         if not CI and Path("/run/systemd/system").exists():
             # A machine that boots would start them from then on.
-            services = {**WEB_SERVERS, **MESSAGE_SERVERS}
-            wanted = [package for package in missing if package not in services]
-        install_packages(apt, wanted)
-        missing = missing_packages()
+            wanted = [package for package in missing if package not in dev_programs.SERVERS]
+        if wanted:
+            note(f"installing {' '.join(wanted)}")
+            dev_programs.install_packages(apt, wanted)
+        missing = dev_programs.missing_packages()
     if missing:
         remedy = f"on Debian, apt-get install {' '.join(missing)}"
         if CI:
             raise SetupError(f"programs that the tests need are missing: {remedy}")
         note(f"programs are missing, the tests that need them are skipped: {remedy}")
-
-
-def missing_packages() -> list[str]:
-    """Return the packages of Debian whose programs cannot be found."""
-    # Servers are where the path of an ordinary user does not lead.
-    path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
-    programs = {**BROWSERS, **TOOLS, **WEB_SERVERS, **MESSAGE_SERVERS}
-    return [name for name, program in programs.items() if not shutil.which(program, path=path)]
-
-
-def install_packages(apt: str, packages: list[str]) -> None:
-    """Install packages of Debian, and start none of their services."""
-    if not packages:
-        return
-    note(f"installing {' '.join(packages)}")
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with services_stay_off():
-        for command in (
-            [apt, "update"],
-            [apt, "install", "-y", "--no-install-recommends", *packages],
-        ):
-            subprocess.run(
-                command, check=False, env=quiet, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-            )
-
-
-@contextmanager
-def services_stay_off() -> Iterator[None]:
-    """Let no package start a service; a policy that the machine has stays as it is."""
-    try:
-        with _SERVICE_POLICY.open("x", encoding="ascii") as policy:
-            policy.write("#!/bin/sh\nexit 101\n")
-    except OSError:
-        yield
-        return
-    try:
-        _SERVICE_POLICY.chmod(0o755)
-        yield
-    finally:
-        _SERVICE_POLICY.unlink()
 
 
 def note(text: str) -> None:

@@ -51,6 +51,6 @@ pub use self::{
 };
 pub(crate) use self::{
     drain::drain,
-    expiry::MARK,
+    expiry::KEEPALIVE_MARK,
     flusher::{HoldsFrames, NextLook},
 };

@@ -10,16 +10,16 @@ mod backplane;
 mod backplane_queue;
 mod broker;
 mod delivery_thread;
-mod members;
 mod message;
 mod name;
+mod subscribers;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     backplane::{Backplane, BackplaneStatistics},
     backplane_queue::{BackplaneQueue, Change},
-    broker::{Broker, PublishError, QueueSettings, Slow, Statistics},
-    message::{Compression, Message},
+    broker::{Broker, QueueSettings, SlowSubscriber, Statistics},
+    message::{Compression, Message, PublishError},
     name::{check_name, NameError, MAX_NAME_BYTES},
 };

@@ -15,6 +15,7 @@ import pytest
 
 import fastwsh
 from conftest import Server, clean_environment
+from echo_handlers import ECHO_MODULE
 from fastwsh import options
 from fastwsh.pywebsocket import dispatch
 from fastwsh.server import WebSocketServer
@@ -106,35 +107,12 @@ def http_get(port: int, target: str) -> tuple[int, bytes]:
         return client.read_response().status, client.read_to_end()
 
 
-ECHO = """
-def web_socket_do_extra_handshake(request):
-    pass
-
-def web_socket_transfer_data(request):
-    while True:
-        message = request.ws_stream.receive_message()
-        if message is None:
-            return
-        request.ws_stream.send_message(message)
-"""
-
-
 FAILING = """
 def web_socket_do_extra_handshake(request):
     pass
 
 def web_socket_transfer_data(request):
     raise LookupError
-"""
-
-
-ASYNC_ECHO = """
-async def web_socket_do_extra_handshake(request):
-    pass
-
-async def web_socket_transfer_data(request):
-    async for message in request.ws_stream:
-        await request.ws_stream.send_message(message)
 """
 
 
@@ -149,7 +127,7 @@ class Rooms(dispatch.Dispatcher):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "echo_wsh.py").write_text(ECHO)
+    (tmp_path / "echo_wsh.py").write_text(ECHO_MODULE)
     return tmp_path
 
 

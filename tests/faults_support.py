@@ -13,15 +13,6 @@ from wire import TEXT, Frame
 # What allocators keep of what was needed at the same time: it does not grow with repetition.
 MEMORY_KEPT_KIB = 16 * 1024
 
-ECHO = """\
-while True:
-    message = request.ws_stream.receive_message()
-    if message is None:
-        return
-    request.ws_stream.send_message(message)
-"""
-"""A handler for `/echo`, which is a coroutine function as well if `write_handler` makes it one."""
-
 COLLECT = """\
 import gc
 gc.collect()

@@ -6,11 +6,6 @@ from pathlib import Path
 from conftest import Server
 from wire import Client
 
-ECHO = """\
-while (message := request.ws_stream.receive_message()) is not None:
-    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
-"""
-
 # Handlers of two files meet in a module that both import.
 STREAMS = (
     "from mod_pywebsocket import common\nstreams = common.__dict__.setdefault('streams', {})\n"

@@ -6,14 +6,6 @@ import sys
 from conftest import clean_environment
 from wire import DEADLINE_SECONDS
 
-ECHO = """\
-while True:
-    message = request.ws_stream.receive_message()
-    if message is None:
-        return
-    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
-"""
-
 
 def run(
     *args: str, stdin: bytes | None = None, env: dict[str, str] | None = None

@@ -314,12 +314,12 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def connected(proxy: Proxy, trusting: ssl.SSLContext) -> Iterator[Client]:
+def connected(proxy: Proxy, context: ssl.SSLContext) -> Iterator[Client]:
     """A TLS connection to the site, from `CLIENT_ADDRESS`."""
     address = "127.0.0.1", proxy.port
     with (
         socket.create_connection(address, DEADLINE_SECONDS, (CLIENT_ADDRESS, 0)) as plain,
-        trusting.wrap_socket(plain, server_hostname=HOST) as wrapped,
+        context.wrap_socket(plain, server_hostname=HOST) as wrapped,
         Client.over(wrapped, proxy.port) as client,
     ):
         yield client

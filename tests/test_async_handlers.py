@@ -13,8 +13,9 @@ import trustme
 
 from async_support import ECHO_ASYNC, Serve, ask, coroutine, make_serve, plain
 from conftest import StartServer, WriteHandler, clean_environment
+from echo_handlers import ECHO
 from fastwsh.client import connect_sync
-from hub_support import ECHO, drain
+from hub_support import drain
 from wire import BINARY, DEADLINE_SECONDS, PING, PONG, TEXT, Frame, encode_frame
 
 

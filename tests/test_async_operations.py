@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import StartServer, WriteHandler
+from echo_handlers import ECHO
 from fastwsh import _core
 from fastwsh.client import connect_async
-from hub_support import ECHO
 from wire import DEADLINE_SECONDS
 
 Use = Callable[[_core.AsyncStream], Awaitable[object]]

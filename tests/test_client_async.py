@@ -13,9 +13,9 @@ from websockets.sync.server import ServerConnection, serve
 import fastwsh
 from client_support import Peer, serving
 from conftest import StartServer, WriteHandler, clean_environment
+from echo_handlers import ECHO
 from fastwsh.aio import lease
 from fastwsh.client import AsyncClientConnection, ClientConnection, connect_async
-from hub_support import ECHO
 from usage import own_descriptors, wait_for_own_descriptors
 from wire import CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
 

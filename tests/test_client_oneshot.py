@@ -10,7 +10,8 @@ import pytest
 
 from client_support import Peer, serving
 from conftest import Server, StartServer, WriteHandler
-from oneshot_support import ECHO, ends_with, run
+from echo_handlers import ECHO
+from oneshot_support import ends_with, run
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, TEXT, encode_frame
 
 

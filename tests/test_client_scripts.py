@@ -14,8 +14,9 @@ import pytest
 
 from client_support import Peer, serving
 from conftest import Server, StartServer, WriteHandler, clean_environment
+from echo_handlers import ECHO
 from forward_proxy import connect_proxy, socks_proxy
-from oneshot_support import ECHO, ends_with, run
+from oneshot_support import ends_with, run
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, Frame, encode_frame
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from conftest import ALL_WAYS, BOTH_WAYS, StartServer, WriteHandler
-from hub_support import ECHO
+from echo_handlers import ECHO
 from wire import CLOSE
 
 PROGRAM = """

@@ -22,6 +22,7 @@ from conftest import DEFAULT_CONCURRENCY, Server, starting_servers
 from fastwsh.options import parse_args_and_config
 from metrics_support import metrics_port
 from proxy_support import CLIENT_ADDRESS, HOST, SITES, THAT_CUT, Proxy, Site, connected, request
+from tls_support import trusting
 from wire import BINARY, CLOSE, PING, PONG, TEXT, Client, Frame
 
 # A path that a proxy could write otherwise: %61 is an "a".
@@ -87,17 +88,9 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    """The authority of the certificate."""
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
+def context(authority: trustme.CA) -> ssl.SSLContext:
     """What a client needs to trust the site."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
+    return trusting(authority)
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +132,9 @@ def proxy(
 
 
 @pytest.fixture
-def client(proxy: Proxy, trusting: ssl.SSLContext) -> Iterator[Client]:
+def client(proxy: Proxy, context: ssl.SSLContext) -> Iterator[Client]:
     """A TLS connection to the site."""
-    with connected(proxy, trusting) as client:
+    with connected(proxy, context) as client:
         yield client
 
 
@@ -223,7 +216,7 @@ class TestSite:
 
 @pytest.mark.parametrize("site", THAT_CUT, ids=lambda site: site.name)
 def test_silence_is_cut_and_pings_are_not_silence(
-    site: Site, folder: Path, certificate: trustme.LeafCert, trusting: ssl.SSLContext
+    site: Site, folder: Path, certificate: trustme.LeafCert, context: ssl.SSLContext
 ):
     with ExitStack() as stack:
         start = stack.enter_context(starting_servers(folder, DEFAULT_CONCURRENCY))
@@ -233,7 +226,7 @@ def test_silence_is_cut_and_pings_are_not_silence(
             changes = {site.timeout: site.short}
             proxy = Proxy(site, open_folder(folder), server.port, certificate, changes=changes)
             stack.enter_context(support.running(proxy))
-            return opened(stack.enter_context(connected(proxy, trusting)))
+            return opened(stack.enter_context(connected(proxy, context)))
 
         pinged = opened_behind("0.1")
         silent = opened_behind("")
@@ -257,17 +250,17 @@ def test_server_that_was_away_is_found_again_at_once(
     site: Site,
     folder: Path,
     certificate: trustme.LeafCert,
-    trusting: ssl.SSLContext,
+    context: ssl.SSLContext,
 ):
     support.behind(site.server)
     port = support.free_port()
     proxy = Proxy(site, open_folder(folder), port, certificate)
     with support.running(proxy), starting_servers(folder, DEFAULT_CONCURRENCY) as start:
         # A proxy that knows nothing of HTTP has no answer.
-        with connected(proxy, trusting) as early, suppress(EOFError, ConnectionError):
+        with connected(proxy, context) as early, suppress(EOFError, ConnectionError):
             assert request(early, "/echo").status in {502, 503}
         support.start_behind(start, site.server, folder, port=port)
-        with connected(proxy, trusting) as client:
+        with connected(proxy, context) as client:
             opened(client)
 
 
@@ -277,23 +270,23 @@ def test_server_that_was_away_is_found_again_at_once(
     ids=lambda site: site.name,
 )
 def test_several_processes_share_the_connections(
-    site: Site, folder: Path, certificate: trustme.LeafCert, trusting: ssl.SSLContext
+    site: Site, folder: Path, certificate: trustme.LeafCert, context: ssl.SSLContext
 ):
     place, added = support.table_by_file(support.SEVERAL_PROCESSES)[site.file]
     with starting_servers(folder, DEFAULT_CONCURRENCY) as start:
         first, second = (support.start_behind(start, site.server, folder) for _ in range(2))
         more = {place: f"{place}\n{support.replace(added, {'9999': str(second.port)})}"}
         proxy = Proxy(site, open_folder(folder), first.port, certificate, changes=more)
-        with support.running(proxy), connected(proxy, trusting) as one:
+        with support.running(proxy), connected(proxy, context) as one:
             opened(one, FACTS)
-            with connected(proxy, trusting) as other:
+            with connected(proxy, context) as other:
                 opened(other, FACTS)
                 processes = {json.loads(c.read_frame().payload)["process"] for c in (one, other)}
         assert processes == {server.process.pid for server in (first, second)}
 
 
 def test_a_balancer_turns_away_from_a_server_that_stops(
-    folder: Path, certificate: trustme.LeafCert, trusting: ssl.SSLContext
+    folder: Path, certificate: trustme.LeafCert, context: ssl.SSLContext
 ):
     (site,) = (site for site in BY_TCP if site.file == "haproxy/fastwsh.cfg")
     with starting_servers(folder, DEFAULT_CONCURRENCY) as start:
@@ -305,7 +298,7 @@ def test_a_balancer_turns_away_from_a_server_that_stops(
         }
         proxy = Proxy(site, open_folder(folder), server.port, certificate, changes=changes)
         proxy.check()
-        with support.running(proxy), connected(proxy, trusting) as client:
+        with support.running(proxy), connected(proxy, context) as client:
             opened(client)
             server.send_signal(signal.SIGTERM)
             # it does not answer, so that the server goes on waiting for it
@@ -314,7 +307,7 @@ def test_a_balancer_turns_away_from_a_server_that_stops(
 
 
 def test_dev_installs_the_programs():
-    installed = runpy.run_path(str(support.ROOT / "dev.py"))["WEB_SERVERS"]
+    installed = runpy.run_path(str(support.ROOT / "dev_programs.py"))["WEB_SERVERS"]
     assert {site.program.name for site in SITES} == set(installed)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from embed_support import ASYNC_ECHO, ECHO, FAILING, Rooms, assert_echoes, folder, parse, serving
+from echo_handlers import ASYNC_ECHO_MODULE, ECHO_MODULE
+from embed_support import FAILING, Rooms, assert_echoes, folder, parse, serving
 from fastwsh.config_error import ConfigError
 from fastwsh.pywebsocket import dispatch
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
@@ -126,12 +127,12 @@ def add_entry(server: WebSocketServer, folder: Path) -> None:
 
 def replace_with_a_plain_one(server: WebSocketServer, folder: Path) -> None:
     (folder / "room").mkdir()
-    (folder / "room" / "1_wsh.py").write_text(ECHO)
+    (folder / "room" / "1_wsh.py").write_text(ECHO_MODULE)
     server.websocket_server_options.dispatcher = dispatch.Dispatcher(str(folder))
 
 
 def replace_with_coroutines(server: WebSocketServer, folder: Path) -> None:
-    (folder / "echo_wsh.py").write_text(ASYNC_ECHO)
+    (folder / "echo_wsh.py").write_text(ASYNC_ECHO_MODULE)
     replace(server, folder)
 
 
@@ -240,7 +241,7 @@ class Counting(dispatch.Dispatcher):
             self.calls.append("end")
 
 
-@pytest.mark.parametrize("source", [ECHO, ASYNC_ECHO])
+@pytest.mark.parametrize("source", [ECHO_MODULE, ASYNC_ECHO_MODULE])
 @pytest.mark.parametrize("change", ["subclass", "instance", "class"])
 def test_overridden_calls_are_made_for_every_kind_of_handler(
     folder: Path, source: str, change: str, monkeypatch: pytest.MonkeyPatch
@@ -296,7 +297,7 @@ def test_coroutine_behind_an_overridden_call_ends_with_its_client(folder: Path):
 
 
 def test_coroutine_behind_an_overridden_call_ends_with_the_server(folder: Path):
-    (folder / "echo_wsh.py").write_text(ASYNC_ECHO)
+    (folder / "echo_wsh.py").write_text(ASYNC_ECHO_MODULE)
     server = WebSocketServer(parse(folder))
     server.websocket_server_options.dispatcher = Counting(str(folder))
     with serving(server) as port, Client(port) as client:
@@ -345,13 +346,13 @@ def test_dispatcher_that_is_put_in_place_is_reloaded(folder: Path):
     options.reload = True
     other = folder.parent / "other"
     other.mkdir()
-    (other / "echo_wsh.py").write_text(ECHO)
+    (other / "echo_wsh.py").write_text(ECHO_MODULE)
     server = WebSocketServer(options)
     with serving(server) as port:
         assert_echoes(port)
         server.websocket_server_options.dispatcher = dispatch.Dispatcher(str(other))
         assert status_of(port, "/late") == 404
-        (other / "late_wsh.py").write_text(ECHO)
+        (other / "late_wsh.py").write_text(ECHO_MODULE)
         wait_until(lambda: status_of(port, "/late") == 101)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from conftest import clean_environment
-from embed_support import ASYNC_ECHO, ECHO, FAILING, Rooms, assert_echoes, folder, parse, serving
+from echo_handlers import ASYNC_ECHO_MODULE, ECHO_MODULE
+from embed_support import FAILING, Rooms, assert_echoes, folder, parse, serving
 from fastwsh import options
 from fastwsh.server import WebSocketServer
 from fastwsh.testing import make_tls_files
@@ -44,7 +45,7 @@ class TestHandleRequest:
             assert not stopping.is_alive()
         server.server_close()
 
-    @pytest.mark.parametrize("source", [ECHO, ASYNC_ECHO])
+    @pytest.mark.parametrize("source", [ECHO_MODULE, ASYNC_ECHO_MODULE])
     def test_connections_are_served_side_by_side(self, folder: Path, source: str):
         (folder / "echo_wsh.py").write_text(source)
         (folder / "page.html").write_text("page")
@@ -147,7 +148,7 @@ class TestHandleRequest:
 @pytest.mark.parametrize("listen", ["tls", "unix"])
 def test_overrides_over_tls_and_unix_sockets(folder: Path, listen: str, concurrency: str):
     is_loop = concurrency == "loop"
-    (folder / "echo_wsh.py").write_text(ASYNC_ECHO if is_loop else ECHO)
+    (folder / "echo_wsh.py").write_text(ASYNC_ECHO_MODULE if is_loop else ECHO_MODULE)
     (folder / "bad_wsh.py").write_text(
         FAILING.replace("\ndef ", "\nasync def " if is_loop else "\ndef ")
     )

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler
+from echo_handlers import ECHO
 from faults_support import COLLECT, assert_answers, nothing_stays
-from hub_support import ECHO
 from wire import TEXT
 
 pytestmark = ALL_WAYS

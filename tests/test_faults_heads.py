@@ -10,8 +10,8 @@ import pytest
 import trustme
 
 from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
+from echo_handlers import ECHO
 from faults_support import COLLECT, assert_answers, nothing_stays
-from hub_support import ECHO
 from usage import allow_descriptors, wait_for_usage
 from wire import KEY, TEXT, Client, encode_frame
 

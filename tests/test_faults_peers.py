@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import pytest
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler
+from echo_handlers import ECHO
 from faults_support import COLLECT, assert_answers, nothing_stays
-from hub_support import ECHO
 from usage import Usage, allow_descriptors, wait_for_usage
 from wire import CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame, encode_frame
 

@@ -11,8 +11,8 @@ import pytest
 
 from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
 from contract_support import close_code
+from echo_handlers import ECHO
 from faults_support import COLLECT, assert_answers
-from hub_support import ECHO
 from wire import BINARY, CLOSE, CONTINUATION, TEXT, Client, Frame
 
 SENDS = """\

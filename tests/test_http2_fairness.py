@@ -20,7 +20,8 @@ from hyperframe.frame import (
 )
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler
-from faults_support import ECHO, flooding
+from echo_handlers import ECHO
+from faults_support import flooding
 from http2_support import Http2Client
 from stream_tunnel import Tunnel
 from wire import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, encode_frame

@@ -20,7 +20,8 @@ from hyperframe.frame import (
 from hyperframe.frame import Frame as RawFrame
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler
-from faults_support import COLLECT, ECHO, nothing_stays
+from echo_handlers import ECHO
+from faults_support import COLLECT, nothing_stays
 from http2_support import Http2Client
 from stream_tunnel import Tunnel
 from wire import BINARY, TEXT, Frame, encode_frame

@@ -10,7 +10,8 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
 from conftest import ALL_WAYS, StartServer, WriteHandler
-from faults_support import COLLECT, ECHO, nothing_stays
+from echo_handlers import ECHO
+from faults_support import COLLECT, nothing_stays
 from http2_support import Http2Client
 from metrics_support import Metrics
 from wire import TEXT, encode_frame

@@ -3,8 +3,8 @@
 import pytest
 
 from conftest import StartServer, WriteHandler
+from echo_handlers import ECHO
 from fastwsh.testing import running_server
-from faults_support import ECHO
 from http2_support import Http2Client
 from wire import DEADLINE_SECONDS, TEXT, Frame
 

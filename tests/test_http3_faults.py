@@ -12,7 +12,8 @@ from aioquic.buffer import encode_uint_var
 from aioquic.h3.connection import ErrorCode, FrameType, encode_frame
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler
-from faults_support import COLLECT, ECHO
+from echo_handlers import ECHO
+from faults_support import COLLECT
 from http3_support import Http3Client, write_certificate
 from stream_tunnel import Tunnel
 from usage import Usage, wait_for_usage

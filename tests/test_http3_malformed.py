@@ -6,7 +6,7 @@ import pytest
 from aioquic.h3.connection import ErrorCode, FrameType, encode_frame
 
 from conftest import starting_servers
-from faults_support import ECHO
+from echo_handlers import ECHO
 from http3_support import Http3Client, Http3Stream, write_certificate
 from wire import TEXT, Frame
 from wire import encode_frame as encode_message

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from conftest import StartServer, WriteHandler, run_fastwsh
+from echo_handlers import ECHO
 from fastwsh.testing import make_tls_files, running_server
-from faults_support import ECHO
 from http3_support import Http3Client, write_certificate
 from streams_support import echo_and_close
 from wire import DEADLINE_SECONDS, TEXT, Frame

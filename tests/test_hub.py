@@ -11,7 +11,8 @@ import pytest
 import trustme
 
 from conftest import Server, StartServer, WriteHandler
-from hub_support import ECHO, STREAMS, drain, handler, thread_names
+from echo_handlers import ECHO
+from hub_support import STREAMS, drain, handler, thread_names
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, TEXT, Client, Frame, encode_frame
 
 pytestmark = pytest.mark.parametrize("concurrency", ["auto"])

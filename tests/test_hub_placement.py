@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from conftest import StartServer, WriteHandler
-from hub_support import ECHO, handler, thread_names
+from echo_handlers import ECHO
+from hub_support import handler, thread_names
 from wire import TEXT, Client, Frame
 
 pytestmark = pytest.mark.parametrize("concurrency", ["auto"])

@@ -26,9 +26,10 @@ from conftest import (
     starting_servers,
     to_coroutine_function,
 )
+from echo_handlers import ECHO
 from fastwsh.config_error import ConfigError
 from fastwsh.testing import Connection, running_server
-from hub_support import ECHO, handler
+from hub_support import handler
 from inspector_support import LINE, Page, ask, cookie_of, inspector_url
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame
 

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
 from contract_support import Serve, extra_handshake, make_serve, opened
-from hub_support import ECHO
+from echo_handlers import ECHO
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Frame
 
 SILENT = """\

@@ -13,9 +13,9 @@ import pytest
 
 from conftest import ALL_WAYS, BOTH_WAYS, Server, StartServer, WriteHandler
 from contract_support import PATH, Serve, close_code, extra_handshake, make_serve, opened
+from echo_handlers import ECHO
 from fastwsh import limits
 from fastwsh.options import parse_args_and_config
-from hub_support import ECHO
 from usage import Usage
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame
 

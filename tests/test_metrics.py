@@ -17,10 +17,10 @@ from conftest import (
     WriteHandler,
     run_fastwsh,
 )
+from echo_handlers import ECHO
 from fastwsh import options as options_module
 from fastwsh.metrics import Collector
 from fastwsh.server import WebSocketServer
-from hub_support import ECHO
 from metrics_support import Metrics, ask, metrics_port, parse
 from usage import Usage
 from wire import BINARY, CLOSE, CONTINUATION, TEXT, Client

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from conftest import Server, StartServer, WriteHandler
-from faults_support import ECHO
+from echo_handlers import ECHO
 from stream_tunnel import Tunnel
 from streams_support import OVER_BOTH, Over, end_of, over
 from wire import DEADLINE_SECONDS, TEXT, Frame

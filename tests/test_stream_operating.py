@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import StartServer, WriteHandler
-from faults_support import ECHO
+from echo_handlers import ECHO
 from http3_support import Http3Client
 from metrics_support import Metrics
 from streams_support import OVER_BOTH, Over, echo_and_close, over

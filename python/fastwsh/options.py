@@ -15,7 +15,6 @@ from fastwsh import (
     config,
     coroutines,
     environment,
-    inspector,
     limits,
     metrics,
     proxies,
@@ -39,6 +38,7 @@ from fastwsh.defaults import (
     PYWEBSOCKET_DEFLATE_LEVEL,
     SLOW_SUBSCRIBER_CHOICES,
 )
+from fastwsh.inspector.option import add_option as add_inspector
 from fastwsh.plain_http import DEFAULT_CGI_TIMEOUT
 from fastwsh.workers import count
 
@@ -88,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_tls(parser.add_argument_group("TLS"))
     add_logging(parser.add_argument_group("logging"))
     metrics.add_options(parser.add_argument_group("metrics"))
-    inspector.add_option(parser.add_argument_group("inspector"))
+    add_inspector(parser.add_argument_group("inspector"))
     add_old_names(parser)
     parser.formatter_class = HelpFormatter
     return parser

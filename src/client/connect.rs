@@ -69,20 +69,20 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
     }
     let attempt = Attempt::new(target, options);
     let request = request::make(target, options)?;
-    match &target.place {
+    match &target.endpoint {
         Endpoint::Unix(path) => {
             let mut stream = attempt.reach_unix(path).await?;
             let opened = attempt.open(&mut stream, request).await?;
             let descriptor = stream.into_std().map(OwnedFd::from);
             let descriptor = descriptor.map_err(|error| attempt.unreachable(&error))?;
-            Ok(opened.over(Arc::new(PlainSocket::new(descriptor, None))))
+            Ok(opened.with_socket(Arc::new(PlainSocket::new(descriptor, None))))
         }
         Endpoint::Tcp { host, port, tls: false } => {
             let mut stream = attempt.connect_tcp(host, *port).await?;
             let peer = stream.peer_addr().ok();
             let opened = attempt.open(&mut stream, request).await?;
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
-            Ok(opened.over(Arc::new(PlainSocket::new(stream.into(), peer))))
+            Ok(opened.with_socket(Arc::new(PlainSocket::new(stream.into(), peer))))
         }
         Endpoint::Tcp { host, port, tls: true } => {
             let (mut stream, peer) = attempt.encrypt(host, *port).await?;
@@ -91,7 +91,7 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
             let stream = stream.into_inner();
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
             let socket = TlsSocket::new(stream.into(), peer, connection.into());
-            Ok(opened.over(Arc::new(socket)))
+            Ok(opened.with_socket(Arc::new(socket)))
         }
     }
 }
@@ -111,7 +111,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn over(self, socket: Arc<dyn ByteStream>) -> Connected {
+    fn with_socket(self, socket: Arc<dyn ByteStream>) -> Connected {
         let Self { rest, headers, subprotocol, deflate } = self;
         Connected { socket, rest, headers, subprotocol, deflate }
     }
@@ -181,7 +181,7 @@ impl Attempt<'_> {
         let outcome = self.within(step, client_async_with_config(request, &mut tap, None)).await?;
         // whether tungstenite has accepted the Connection header and everything that it checks
         // after that
-        let judged = match outcome.map(drop) {
+        let is_accepted = match outcome.map(drop) {
             Ok(())
             // not an error: a server may choose none of the offered subprotocols (RFC 6455 4.1 item
             // 6)
@@ -194,11 +194,11 @@ impl Attempt<'_> {
             Err(error) => return Err(self.refused(error, tap).await),
         };
         let (_, head, rest) = tap.into_parts();
-        let wrong = |reason: String| self.answer(reason);
+        let wrong = |reason: String| self.wrong_answer(reason);
         let Some(Answer { headers, .. }) = head.as_deref().and_then(Answer::parse) else {
             return Err(wrong("its head cannot be read".to_owned()));
         };
-        if !judged {
+        if !is_accepted {
             let connection = list(&headers, "connection").unwrap_or_default();
             if !negotiate::upgrades(&connection) {
                 return Err(wrong("No \"Connection: upgrade\" header".to_owned()));
@@ -219,12 +219,12 @@ impl Attempt<'_> {
     ) -> Result<(Option<String>, Option<Agreement>), ConnectError> {
         let extensions = list(headers, "sec-websocket-extensions");
         let deflate = negotiate::agreed(extensions.as_deref(), self.options.compression)
-            .map_err(|error| self.answer(error.to_string()))?;
+            .map_err(|error| self.wrong_answer(error.to_string()))?;
         let subprotocol = list(headers, "sec-websocket-protocol");
         if subprotocol.as_ref().is_some_and(|name| !self.options.subprotocols.contains(name)) {
-            return Err(
-                self.answer("it chose a subprotocol that was not offered, or several".to_owned())
-            );
+            return Err(self.wrong_answer(
+                "it chose a subprotocol that was not offered, or several".to_owned(),
+            ));
         }
         Ok((subprotocol, deflate))
     }
@@ -278,12 +278,12 @@ impl Attempt<'_> {
         match error {
             // the alert of a TLS server to a client that does not begin with a ClientHello (RFC
             // 8446 6)
-            _ if tap.bytes().starts_with(b"\x15\x03") => self.answer(EXPECTS_TLS.to_owned()),
+            _ if tap.bytes().starts_with(b"\x15\x03") => self.wrong_answer(EXPECTS_TLS.to_owned()),
             Error::Io(error) if tls::is_cause(&error) => {
                 tls::explain(&error, address.clone(), &address, TLS_RECORD)
             }
             Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.answer(error.to_string())
+                self.wrong_answer(error.to_string())
             }
             Error::Io(error) => ConnectError::Ended { address, reason: strerror(&error) },
             Error::Protocol(ProtocolError::HandshakeIncomplete) if tap.bytes().is_empty() => {
@@ -294,11 +294,13 @@ impl Attempt<'_> {
                 address,
                 reason: "the head of its answer has no end".to_owned(),
             },
-            Error::Protocol(error) => self.answer(error.to_string()),
-            other => self.answer(other.to_string()),
+            Error::Protocol(error) => self.wrong_answer(error.to_string()),
+            other => self.wrong_answer(other.to_string()),
         }
     }
 
+    /// Does one step of opening within the time limit; `step` is what the server has not done if the
+    /// time is over first.
     async fn within<T>(
         &self,
         step: &'static str,
@@ -331,10 +333,10 @@ impl Attempt<'_> {
     }
 
     fn is_plain(&self) -> bool {
-        matches!(self.target.place, Endpoint::Tcp { tls: false, .. })
+        matches!(self.target.endpoint, Endpoint::Tcp { tls: false, .. })
     }
 
-    fn answer(&self, reason: String) -> ConnectError {
+    fn wrong_answer(&self, reason: String) -> ConnectError {
         ConnectError::Answer { address: self.target.address(), reason }
     }
 }

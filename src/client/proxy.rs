@@ -53,7 +53,7 @@ impl Proxy {
         variables: &HashMap<String, String>,
         target: &Target,
     ) -> Result<Option<Self>, ConnectError> {
-        let Endpoint::Tcp { host, port, tls } = &target.place else { return Ok(None) };
+        let Endpoint::Tcp { host, port, tls } = &target.endpoint else { return Ok(None) };
         let variable = |name: &str| variables.get(name).map_or("", |value| value.trim());
         if is_exempt(host, *port, variable("no_proxy")) {
             return Ok(None);
@@ -85,8 +85,8 @@ impl Proxy {
             _ => return Err(bad("it must begin with http://, socks5:// or socks5h://")),
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let (user, place) = match authority.rsplit_once('@') {
-            Some((user, place)) => (Some(user), place),
+        let (user, host_and_port) = match authority.rsplit_once('@') {
+            Some((user, host_and_port)) => (Some(user), host_and_port),
             None => (None, authority),
         };
         let credentials = user.map(credentials).transpose().map_err(bad)?.flatten();
@@ -104,16 +104,16 @@ impl Proxy {
                 _ => {}
             }
         }
-        let (host, port) = split_authority(place, default).map_err(bad)?;
+        let (host, port) = split_authority(host_and_port, default).map_err(bad)?;
         Ok(Self { kind, host, port, credentials, variable })
     }
 
     /// The name of the proxy in messages.
     pub(super) fn name(&self) -> String {
-        let place = authority(&self.host, self.port);
+        let name = authority(&self.host, self.port);
         match &self.variable {
-            None => place,
-            Some(variable) => format!("{place} (of {variable})"),
+            None => name,
+            Some(variable) => format!("{name} (of {variable})"),
         }
     }
 }

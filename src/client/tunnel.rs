@@ -20,10 +20,10 @@ use crate::os_error::strerror;
 pub(super) async fn http(
     stream: TcpStream,
     proxy: &Proxy,
-    place: &str,
+    authority: &str,
     trace: Option<&Trace>,
 ) -> Result<TcpStream, ConnectError> {
-    let mut head = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
+    let mut head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
     if let Some(credentials) = &proxy.credentials {
         head.push_str("Proxy-Authorization: ");
         head.push_str(&credentials.basic());
@@ -72,7 +72,10 @@ pub(super) async fn http(
                 _ => "",
             };
             let Answer { status, phrase, .. } = answer;
-            refused(format!("answered {status} {phrase} to CONNECT {place}{hint}"), Some(status))
+            refused(
+                format!("answered {status} {phrase} to CONNECT {authority}{hint}"),
+                Some(status),
+            )
         }
     }
 }
@@ -84,12 +87,12 @@ pub(super) enum Destination<'a> {
     Address(SocketAddr),
 }
 
-/// Asks a SOCKS proxy to connect to a server, which messages call `place`.
+/// Asks a SOCKS proxy to connect to a server, which messages call `authority`.
 pub(super) async fn socks(
     stream: TcpStream,
     proxy: &Proxy,
     asked: Destination<'_>,
-    place: &str,
+    authority: &str,
 ) -> Result<TcpStream, ConnectError> {
     let asked = match asked {
         Destination::Name(name, port) => TargetAddr::Domain(name.into(), port),
@@ -103,13 +106,13 @@ pub(super) async fn socks(
         }
     };
     opened.map(Socks5Stream::into_inner).map_err(|error| {
-        let reason = reason(&error, place, proxy.credentials.is_some());
+        let reason = reason(&error, authority, proxy.credentials.is_some());
         ConnectError::Proxy { proxy: proxy.name(), reason, status: None }
     })
 }
 
 /// The error of a SOCKS proxy in words (RFC 1928 3 and 6).
-fn reason(error: &Error, place: &str, had_credentials: bool) -> String {
+fn reason(error: &Error, authority: &str, had_credentials: bool) -> String {
     let unreached = match error {
         Error::GeneralSocksServerFailure => "it failed, and does not say why",
         Error::NetworkUnreachable => "the network is unreachable",
@@ -119,7 +122,7 @@ fn reason(error: &Error, place: &str, had_credentials: bool) -> String {
         Error::CommandNotSupported => "it does not make connections",
         Error::AddressTypeNotSupported => "it knows no such kind of address",
         Error::ConnectionNotAllowedByRuleset => {
-            return format!("does not let this client reach {place}");
+            return format!("does not let this client reach {authority}");
         }
         Error::NoAcceptableAuthMethods if had_credentials => {
             return "takes neither these credentials nor none".to_owned();
@@ -136,5 +139,5 @@ fn reason(error: &Error, place: &str, had_credentials: bool) -> String {
         Error::Io(error) => return format!("ended the connection: {}", strerror(error)),
         _ => return "does not answer as SOCKS 5 does; if it speaks HTTP, write http://".to_owned(),
     };
-    format!("cannot reach {place}: {unreached}")
+    format!("cannot reach {authority}: {unreached}")
 }

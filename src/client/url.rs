@@ -11,7 +11,7 @@ use super::error::ConnectError;
 /// The parts of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    pub(super) place: Endpoint,
+    pub(super) endpoint: Endpoint,
     /// The request target: path and query.
     pub(super) resource: String,
     /// The value of the Host header.
@@ -99,7 +99,7 @@ impl Target {
             None => parsed.path().to_owned(),
             Some(query) => format!("{}?{query}", parsed.path()),
         };
-        Ok(Self { place: Endpoint::Tcp { host, port, tls }, resource, host_header, credentials })
+        Ok(Self { endpoint: Endpoint::Tcp { host, port, tls }, resource, host_header, credentials })
     }
 
     fn unix(rest: &str) -> Option<Self> {
@@ -108,7 +108,7 @@ impl Target {
             Some((path, resource)) => (path, format!("/{resource}")),
         };
         path.starts_with('/').then(|| Self {
-            place: Endpoint::Unix(path.into()),
+            endpoint: Endpoint::Unix(path.into()),
             resource,
             host_header: "localhost".to_owned(),
             credentials: None,
@@ -122,7 +122,7 @@ impl Target {
 
     /// Host and port, or path, for messages.
     pub(super) fn address(&self) -> String {
-        match &self.place {
+        match &self.endpoint {
             Endpoint::Tcp { host, port, .. } => authority(host, *port),
             Endpoint::Unix(path) => path.display().to_string(),
         }
@@ -199,7 +199,7 @@ mod tests {
 
     fn parsed(url: &str) -> (Endpoint, String, String) {
         let target = Target::parse(url).expect(url);
-        (target.place, target.resource, target.host_header)
+        (target.endpoint, target.resource, target.host_header)
     }
 
     fn tcp(host: &str, port: u16, tls: bool) -> Endpoint {

@@ -4,7 +4,7 @@
 use std::{fmt, time::Duration};
 
 /// The server's own pings begin with this, and so do their pongs. Handlers do not see these pongs.
-pub(crate) const MARK: &[u8] = b"fastwsh keepalive ";
+pub(crate) const KEEPALIVE_MARK: &[u8] = b"fastwsh keepalive ";
 
 /// Why the server ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,5 +35,5 @@ impl fmt::Display for Expiry {
 
 /// Whether a pong answers a ping of the server's own.
 pub fn is_own_pong(body: &[u8]) -> bool {
-    body.strip_prefix(MARK).is_some_and(|number| number.iter().all(u8::is_ascii_digit))
+    body.strip_prefix(KEEPALIVE_MARK).is_some_and(|number| number.iter().all(u8::is_ascii_digit))
 }

@@ -126,7 +126,7 @@ struct Queue {
     /// Bytes of `frames`.
     bytes: usize,
     /// Bytes that have left the queue and wait in the sending half.
-    begun: usize,
+    in_send_half: usize,
     has_ended: bool,
     /// Whether the thread of [`LaterDelivery`] is to deliver.
     is_with_thread: bool,
@@ -173,7 +173,7 @@ impl Outbox {
             return Pushed::Ended;
         }
         let (is_due, mut dropped) = (queue.frames.is_empty() && !queue.is_with_thread, 0);
-        while queue.bytes + queue.begun + frame.len() > self.limit {
+        while queue.bytes + queue.in_send_half + frame.len() > self.limit {
             match self.policy {
                 SlowPolicy::Close => {
                     self.clear(&mut queue);
@@ -187,7 +187,7 @@ impl Outbox {
                 }
             }
         }
-        if queue.bytes + queue.begun + frame.len() > self.limit {
+        if queue.bytes + queue.in_send_half + frame.len() > self.limit {
             // a frame that is partly sent cannot be dropped, and what is left of the limit is too little
             self.note(&queue);
             return Pushed::Dropped(dropped + 1);
@@ -200,7 +200,7 @@ impl Outbox {
     }
 
     fn note(&self, queue: &Queue) {
-        let has_some = !queue.frames.is_empty() || queue.begun > 0;
+        let has_some = !queue.frames.is_empty() || queue.in_send_half > 0;
         self.has_some.store(has_some, Ordering::SeqCst);
     }
 
@@ -257,10 +257,10 @@ impl Outbox {
     }
 
     /// Notes how many of the bytes that were taken could not be sent yet.
-    pub(super) fn set_begun(&self, bytes: usize) {
+    pub(super) fn note_in_send_half(&self, bytes: usize) {
         let mut queue = lock(&self.queue);
         // the sending half may also hold frames of the handler, so the number may exceed the limit
-        queue.begun = bytes.min(self.limit);
+        queue.in_send_half = bytes.min(self.limit);
         self.note(&queue);
     }
 
@@ -280,6 +280,6 @@ impl Outbox {
     /// Bytes that wait.
     pub(crate) fn waiting(&self) -> usize {
         let queue = lock(&self.queue);
-        queue.bytes + queue.begun
+        queue.bytes + queue.in_send_half
     }
 }

@@ -93,8 +93,8 @@ impl SendHalf {
     /// Holds a small frame back. Returns `false` if the caller must send it instead.
     pub(crate) fn hold(&mut self, header: &[u8], payload: &[u8]) -> bool {
         let too_much = self.held.len() + payload.len() > HELD_MAX;
-        let must_be_judged = self.failed.is_some() || self.server_close_sent || self.is_over();
-        if payload.len() >= COPY_MAX || too_much || must_be_judged {
+        let has_other_outcome = self.failed.is_some() || self.server_close_sent || self.is_over();
+        if payload.len() >= COPY_MAX || too_much || has_other_outcome {
             return false;
         }
         self.note_frame(header);

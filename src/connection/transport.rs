@@ -80,7 +80,7 @@ pub struct Transport {
     server_close: Mutex<Option<Vec<u8>>>,
     flusher: Arc<Flusher>,
     /// Whether the flusher knows this connection.
-    watched: AtomicBool,
+    is_in_flusher: AtomicBool,
     awaited_input: AwaitedInput,
     /// The handler reads or writes raw bytes, so the server does not know where a frame ends and
     /// must not send frames of its own.
@@ -119,7 +119,7 @@ impl Transport {
             outbox: OnceLock::new(),
             server_close: Mutex::new(None),
             flusher,
-            watched: AtomicBool::new(false),
+            is_in_flusher: AtomicBool::new(false),
             awaited_input: AwaitedInput::default(),
             is_raw: AtomicBool::new(false),
             hooks_pings: AtomicBool::new(false),
@@ -165,7 +165,9 @@ impl Transport {
     /// Makes the flusher watch this connection.
     fn watch(self: &Arc<Self>) {
         // looked at first: a read is cheaper than a swap, and during a burst the flusher knows it
-        if !self.watched.load(Ordering::Relaxed) && !self.watched.swap(true, Ordering::Relaxed) {
+        if !self.is_in_flusher.load(Ordering::Relaxed)
+            && !self.is_in_flusher.swap(true, Ordering::Relaxed)
+        {
             let holder: Weak<Self> = Arc::downgrade(self);
             self.flusher.watch(holder);
         }
@@ -236,7 +238,7 @@ impl Transport {
         wait: Wait<'_>,
         work: impl FnOnce(&mut SendHalf) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut send_half = self.take(&self.send_half, wait)?;
+        let mut send_half = self.lock_half(&self.send_half, wait)?;
         self.take_queued(&mut send_half);
         let result = work(&mut send_half);
         drop(send_half);
@@ -251,7 +253,7 @@ impl HoldsFrames for Transport {
         let next = send_half.tick();
         // while `send_half` is locked, so that the next thread that holds a frame back sees this and
         // asks to be watched again
-        self.watched.store(next != NextLook::Never, Ordering::Relaxed);
+        self.is_in_flusher.store(next != NextLook::Never, Ordering::Relaxed);
         drop(send_half);
         self.after_sending();
         next

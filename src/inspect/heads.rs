@@ -59,7 +59,7 @@ impl Heads {
     }
 
     /// A header of the answer, or nothing.
-    pub fn answered(&self, name: &str) -> &str {
+    pub fn answer_header(&self, name: &str) -> &str {
         let headers = self.answer().map_or(&[][..], |(_, headers)| headers);
         let found = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map_or("", |(_, value)| value)

@@ -302,7 +302,7 @@ impl Query {
         let contains = |text: &str| text.to_lowercase().contains(&self.filter);
         contains(&heads.resource)
             || heads.peer.is_some_and(|peer| contains(&peer.to_string()))
-            || contains(heads.answered("Sec-WebSocket-Protocol"))
+            || contains(heads.answer_header("Sec-WebSocket-Protocol"))
             || contains(&format!("#{}", watched.id))
     }
 }

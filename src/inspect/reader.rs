@@ -69,8 +69,8 @@ struct Inflater {
 
 /// What a reader asks and tells the owner of the timeline.
 pub(super) trait FrameObserver {
-    /// Whether messages may be compressed.
-    fn inflates(&self) -> bool;
+    /// Whether permessage-deflate was agreed to.
+    fn has_deflate(&self) -> bool;
 
     /// Takes the memory for one more decompressor; `false` if there is none.
     fn take_decompressor(&self) -> bool;
@@ -80,10 +80,10 @@ pub(super) trait FrameObserver {
 
     /// A frame begins at this position among all bytes. The result says whether it was sent from the
     /// inspector.
-    fn begins(&self, position: u64) -> bool;
+    fn frame_begins(&self, position: u64) -> bool;
 
     /// There are bytes that are no frames.
-    fn lost(&self, received: bool);
+    fn frames_lost(&self, received: bool);
 }
 
 impl Reader {
@@ -154,7 +154,7 @@ impl Reader {
             Ok(Decoded::Short(_)) => &[],
             Err(_) => {
                 self.is_lost = true;
-                observer.lost(self.received);
+                observer.frames_lost(self.received);
                 &[]
             }
         }
@@ -162,10 +162,10 @@ impl Reader {
 
     fn begin(&mut self, header: FrameHeader, observer: &impl FrameObserver) {
         let is_data = !header.opcode.is_control();
-        let by_hand = !self.received && observer.begins(self.header_at);
+        let by_hand = !self.received && observer.frame_begins(self.header_at);
         let starts = is_data && header.opcode != Opcode::CONTINUATION;
         if starts {
-            let compressed = header.reserved & RSV1 != 0 && observer.inflates();
+            let compressed = header.reserved & RSV1 != 0 && observer.has_deflate();
             if compressed && matches!(self.inflation, Inflation::Unused) {
                 self.inflation = if observer.take_decompressor() {
                     Inflation::Ready(Inflater::default())
@@ -179,7 +179,7 @@ impl Reader {
         }
         let is_compressed = match &self.inflation {
             Inflation::Ready(inflater) => is_data && inflater.is_inside,
-            Inflation::Failed => is_data && header.reserved & RSV1 != 0 && observer.inflates(),
+            Inflation::Failed => is_data && header.reserved & RSV1 != 0 && observer.has_deflate(),
             Inflation::Unused => false,
         };
         let first = (u8::from(header.fin) << 7) | (header.reserved << 4) | header.opcode.value();
@@ -206,8 +206,9 @@ impl Reader {
         if ends {
             if let (true, Inflation::Ready(inflater)) = (current.is_compressed, &mut self.inflation)
             {
-                let is_whole = inflater.stream.is_fresh();
-                if !is_whole && !current.inflate(&TAIL, inflater) {
+                // a block with BFINAL has ended it already (RFC 7692 7.2.3.4)
+                let has_ended = inflater.stream.is_fresh();
+                if !has_ended && !current.inflate(&TAIL, inflater) {
                     self.inflation = Inflation::Failed;
                 }
             }

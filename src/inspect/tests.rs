@@ -22,7 +22,7 @@ struct Seen {
 }
 
 impl FrameObserver for Seen {
-    fn inflates(&self) -> bool {
+    fn has_deflate(&self) -> bool {
         true
     }
 
@@ -34,11 +34,11 @@ impl FrameObserver for Seen {
         lock(&self.frames).push(frame);
     }
 
-    fn begins(&self, position: u64) -> bool {
+    fn frame_begins(&self, position: u64) -> bool {
         position == 7
     }
 
-    fn lost(&self, _received: bool) {
+    fn frames_lost(&self, _received: bool) {
         *lock(&self.losses) += 1;
     }
 }

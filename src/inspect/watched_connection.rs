@@ -56,8 +56,8 @@ pub struct WatchedConnection {
     incoming: Mutex<ReceivedBytes>,
     outgoing: Mutex<SentBytes>,
     timeline: Mutex<Timeline>,
-    /// Whether messages may be compressed.
-    inflates: AtomicBool,
+    /// Whether permessage-deflate was agreed to.
+    has_deflate: AtomicBool,
     /// The arrival of the first message that has not been answered.
     unanswered: Mutex<Option<Instant>>,
     /// The message at which the connection is to be reset, counted from now; 0: none.
@@ -122,7 +122,7 @@ impl WatchedConnection {
                 bytes: 0,
             }),
             timeline: Mutex::default(),
-            inflates: AtomicBool::new(false),
+            has_deflate: AtomicBool::new(false),
             unanswered: Mutex::new(None),
             drop_at: AtomicU64::new(0),
             by_hand: Mutex::default(),
@@ -177,17 +177,17 @@ impl WatchedConnection {
 
     /// Notes an answer to the opening handshake that is not among the bytes of the stream.
     pub fn note_answer(&self, status: u16, headers: Vec<(String, String)>) {
-        self.answered(status, headers);
+        self.take_answer(status, headers);
         if opens(status) {
             lock(&self.outgoing).is_open = true;
             self.open();
         }
     }
 
-    fn answered(&self, status: u16, headers: Vec<(String, String)>) {
+    fn take_answer(&self, status: u16, headers: Vec<(String, String)>) {
         self.heads.set_answer(status, headers);
-        let extensions = self.heads.answered("Sec-WebSocket-Extensions");
-        self.inflates.store(extensions.contains(PERMESSAGE_DEFLATE), Ordering::SeqCst);
+        let extensions = self.heads.answer_header("Sec-WebSocket-Extensions");
+        self.has_deflate.store(extensions.contains(PERMESSAGE_DEFLATE), Ordering::SeqCst);
     }
 
     /// What comes is frames from now on, and so is what has come before.
@@ -245,7 +245,7 @@ impl WatchedConnection {
             };
             let head = outgoing.answer.take().unwrap_or_default();
             let (status, headers) = parse_answer(&head[..end]);
-            self.answered(status, headers);
+            self.take_answer(status, headers);
             outgoing.bytes += (end - before) as u64;
             outgoing.is_open = status == SWITCHING_PROTOCOLS;
             frames = &bytes[end - before..];
@@ -342,15 +342,15 @@ struct TimelineObserver<'a> {
 }
 
 impl FrameObserver for TimelineObserver<'_> {
-    fn inflates(&self) -> bool {
-        self.watched.inflates.load(Ordering::SeqCst)
+    fn has_deflate(&self) -> bool {
+        self.watched.has_deflate.load(Ordering::SeqCst)
     }
 
     fn take_decompressor(&self) -> bool {
         self.watched.ended().is_none() && self.watched.shared.take_decompressor()
     }
 
-    fn begins(&self, position: u64) -> bool {
+    fn frame_begins(&self, position: u64) -> bool {
         let mut by_hand = lock(&self.watched.by_hand);
         let mut is_by_hand = false;
         while by_hand.front().is_some_and(|start| *start <= position) {
@@ -373,7 +373,7 @@ impl FrameObserver for TimelineObserver<'_> {
         self.watched.push(self.now, Record::Frame(frame));
     }
 
-    fn lost(&self, received: bool) {
+    fn frames_lost(&self, received: bool) {
         let who = if received { "the client" } else { "the server" };
         self.watched.note(&format!(
             "what {who} sends from here on cannot be shown: it begins with no frame header"

@@ -259,8 +259,8 @@ fn row<'py>(py: Python<'py>, watched: &WatchedConnection) -> PyResult<Bound<'py,
     row.set_item("version", &heads.version)?;
     row.set_item("tls", heads.tls)?;
     row.set_item("concurrency", heads.concurrency)?;
-    row.set_item("subprotocol", heads.answered("Sec-WebSocket-Protocol"))?;
-    row.set_item("extensions", heads.answered("Sec-WebSocket-Extensions"))?;
+    row.set_item("subprotocol", heads.answer_header("Sec-WebSocket-Protocol"))?;
+    row.set_item("extensions", heads.answer_header("Sec-WebSocket-Extensions"))?;
     row.set_item("started", heads.started)?;
     row.set_item("ended", ended.map(|ended| ended.time))?;
     row.set_item("received", (account.received.messages(), account.received.wire))?;

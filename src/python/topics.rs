@@ -116,7 +116,7 @@ impl Topics {
         };
         let message = Message { opcode, payload };
         let takes_long =
-            payload.len() >= DETACH_BYTES || self.0.members_count(name) >= DETACH_SUBSCRIBERS;
+            payload.len() >= DETACH_BYTES || self.0.subscribers_at_most(name) >= DETACH_SUBSCRIBERS;
         let published = if takes_long {
             py.detach(|| self.0.publish(name, &message, &exclude))
         } else {

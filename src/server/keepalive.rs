@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     connection::Expiry,
-    connection::MARK,
+    connection::KEEPALIVE_MARK,
     connection::{ServerClose, Transport},
     protocol::{close::CloseCode, frame::Opcode, send::control_frame},
 };
@@ -209,7 +209,7 @@ impl Worker {
 
     fn ping(&mut self, transport: &Arc<Transport>, watched: &mut Activity, now: Instant) {
         self.pings = self.pings.wrapping_add(1);
-        let body = [MARK, self.pings.to_string().as_bytes()].concat();
+        let body = [KEEPALIVE_MARK, self.pings.to_string().as_bytes()].concat();
         let Ok(frame) = control_frame(Opcode::PING, &body) else { return };
         let is_sent = transport.send_between(&frame);
         if is_sent {

@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     connection::SlowPolicy,
-    topics::{Broker, Slow},
+    topics::{Broker, SlowSubscriber},
 };
 
 /// Makes the broker of a server.
 pub(super) fn make_broker(config: &Config, events: Arc<EventSink>) -> Broker {
     let slow = Repeated::default();
-    Broker::new(config.topics, move |Slow { peer, policy }| {
+    Broker::new(config.topics, move |SlowSubscriber { peer, policy }| {
         let Some(count) = slow.happened() else { return };
         let done = match policy {
             SlowPolicy::Close => "connection closed",

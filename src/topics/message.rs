@@ -1,7 +1,8 @@
-//! A message of a topic, and the frames that are made of it.
+//! A message of a topic, why it may not be published, and the frames that are made of it.
 
 use std::sync::Arc;
 
+use super::name::NameError;
 use crate::{
     connection::SharedFrame,
     protocol::{
@@ -17,6 +18,25 @@ pub struct Message<'a> {
     pub opcode: Opcode,
     /// Of text, the UTF-8.
     pub payload: &'a [u8],
+}
+
+/// Why a message was not published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// There can be no such topic.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The message is longer than a connection's queue.
+    #[error(
+        "a message of {size} bytes is longer than the queue of a connection for topics, which has \
+         {limit} bytes (--topic-queue-bytes)"
+    )]
+    TooLong {
+        /// Bytes of the message.
+        size: usize,
+        /// Bytes of the queue.
+        limit: usize,
+    },
 }
 
 /// How a connection compresses messages, if several connections can share the result: each message

@@ -114,7 +114,7 @@ fn waker() -> Waker {
     Waker::from(Arc::new(Unpark(thread::current())))
 }
 
-/// Waits for a lock as a caller that shares its thread: see `Transport::take`.
+/// Waits for a lock as a caller that shares its thread: see `Transport::lock_half`.
 fn lock_shared<'a, T>(half: &'a Mutex<T>, lock_waiters: &LockWaiters) -> MutexGuard<'a, T> {
     loop {
         if let Some(guard) = try_lock(half) {

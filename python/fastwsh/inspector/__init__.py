@@ -5,10 +5,7 @@ it on 127.0.0.1 to browsers that know its token, and the feed that keeps it up t
 this package costs next to nothing; without `--inspect` nothing else of it is imported.
 """
 
-import argparse
 from typing import TYPE_CHECKING, Any, Final
-
-from fastwsh import config
 
 if TYPE_CHECKING:
     from fastwsh.inspector.site import Site
@@ -16,7 +13,6 @@ if TYPE_CHECKING:
 __all__ = [
     "KEPT_BYTES",
     "Inspected",
-    "add_option",
     "is_wanted",
     "open_site",
     "open_site_of_workers",
@@ -26,30 +22,6 @@ __all__ = [
 KEPT_BYTES: Final = 32 << 20
 """The most bytes of frames that are kept. A connection that sends a kilobyte a thousand times a
 second has half a minute of it."""
-
-_YES: Final = frozenset({"", "true", "yes", "on"})
-_NO: Final = frozenset({"false", "no", "off"})
-
-
-def add_option(group: argparse._ArgumentGroup) -> None:
-    """Add the option for the inspector."""
-    group.add_argument(
-        "--inspect",
-        nargs="?",
-        const=0,
-        type=_port,
-        metavar="PORT",
-        help="watch the connections, those of all workers, and show them on a page of 127.0.0.1 at "
-        "this port, which the log names with a token; 0, the default with the option, is any free "
-        "one (default: no inspector)",
-    )
-
-
-def _port(text: str) -> int | None:
-    word = text.strip().lower()
-    if word in _NO:
-        return None
-    return 0 if word in _YES else config.port_number(text)
 
 
 def is_wanted(options: Any) -> bool:

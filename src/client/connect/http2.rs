@@ -46,7 +46,7 @@ const WINDOW: u32 = 256 * 1024;
 const MAX_HEAD: u32 = 64 * 1024;
 
 /// Headers of a connection with HTTP/1.1, which HTTP/2 does not have (RFC 9113 8.2.2).
-const OF_HTTP1: [&str; 3] = ["keep-alive", "proxy-connection", "transfer-encoding"];
+const CONNECTION_HEADERS: [&str; 3] = ["keep-alive", "proxy-connection", "transfer-encoding"];
 
 /// What the handshake over HTTP/1.1 has in addition (RFC 8441 5).
 const LEFT_OUT: [HeaderName; 4] =
@@ -66,7 +66,7 @@ pub(super) async fn connect(target: &Target, options: &Options) -> Result<Connec
 async fn open(target: &Target, options: &Options) -> Result<Connected, ConnectError> {
     let attempt = Attempt::new(target, options);
     let request = request::make(target, options)?;
-    match &target.place {
+    match &target.endpoint {
         Endpoint::Unix(path) => {
             let request = to_http2(request, "http")?;
             let stream = attempt.reach_unix(path).await?;
@@ -93,7 +93,7 @@ async fn open(target: &Target, options: &Options) -> Result<Connected, ConnectEr
 fn to_http2(request: Request<()>, scheme: &str) -> Result<Request<()>, ConnectError> {
     let (mut parts, ()) = request.into_parts();
     let wrong = |name: &str, reason| ConnectError::Header { name: name.to_owned(), reason };
-    if let Some(name) = OF_HTTP1.iter().find(|name| parts.headers.contains_key(**name)) {
+    if let Some(name) = CONNECTION_HEADERS.iter().find(|name| parts.headers.contains_key(**name)) {
         return Err(wrong(name, "HTTP/2 does not have it"));
     }
     if parts.headers.get(header::TE).is_some_and(|value| value != "trailers") {
@@ -149,7 +149,7 @@ impl Attempt<'_> {
             return Err(self.refusal(answer, body));
         }
         let (subprotocol, deflate) = self.agreed(&answer.headers)?;
-        let tls = matches!(self.target.place, Endpoint::Tcp { tls: true, .. });
+        let tls = matches!(self.target.endpoint, Endpoint::Tcp { tls: true, .. });
         let socket = StreamBridge { send, receive, driver }.start(tls, peer);
         Ok(Connected {
             socket: Arc::new(socket.map_err(|error| self.unreachable(&error))?),
@@ -169,12 +169,12 @@ impl Attempt<'_> {
         let first = first.bytes();
         match error {
             _ if Answer::parse(&first).is_some_and(|answer| answer.wants_tls(&first)) => {
-                self.answer(EXPECTS_TLS.to_owned())
+                self.wrong_answer(EXPECTS_TLS.to_owned())
             }
             _ if first.starts_with(b"HTTP/") => self.no_http2("it speaks HTTP/1"),
             // the alert of a TLS server to a client that does not begin with a ClientHello (RFC
             // 8446 6)
-            _ if first.starts_with(b"\x15\x03") => self.answer(EXPECTS_TLS.to_owned()),
+            _ if first.starts_with(b"\x15\x03") => self.wrong_answer(EXPECTS_TLS.to_owned()),
             // neither SETTINGS nor GOAWAY (RFC 9113 3.4)
             _ if first.get(3).is_some_and(|kind| !matches!(kind, 4 | 7)) => {
                 self.no_http2("its answer is not HTTP/2")
@@ -202,7 +202,7 @@ impl Attempt<'_> {
             (None, Some(reason)) if error.is_remote() => {
                 ended(format!("it sent GOAWAY with {reason:?}"))
             }
-            _ => self.answer(format!("HTTP/2 does not allow it: {error}")),
+            _ => self.wrong_answer(format!("HTTP/2 does not allow it: {error}")),
         }
     }
 }

@@ -28,24 +28,24 @@ impl Attempt<'_> {
         port: u16,
     ) -> Result<TcpStream, ConnectError> {
         let Some(proxy) = &self.options.proxy else { return self.reach(host, port).await };
-        let place = authority(host, port);
+        let server = authority(host, port);
         let trace = self.options.trace.as_ref();
         match proxy.kind {
             ProxyKind::Http => {
                 let stream = self.reach_proxy(proxy).await?;
-                self.within_proxy(proxy, tunnel::http(stream, proxy, &place, trace)).await
+                self.within_proxy(proxy, tunnel::http(stream, proxy, &server, trace)).await
             }
             ProxyKind::Socks { resolves_here: false } if host.parse::<IpAddr>().is_err() => {
                 let stream = self.reach_proxy(proxy).await?;
                 let asked = Destination::Name(host, port);
-                self.within_proxy(proxy, tunnel::socks(stream, proxy, asked, &place)).await
+                self.within_proxy(proxy, tunnel::socks(stream, proxy, asked, &server)).await
             }
             ProxyKind::Socks { .. } => {
                 let mut last = Err(no_address(host));
                 for address in self.resolve(host, port).await? {
                     let stream = self.reach_proxy(proxy).await?;
                     let asked = Destination::Address(address);
-                    let opening = tunnel::socks(stream, proxy, asked, &place);
+                    let opening = tunnel::socks(stream, proxy, asked, &server);
                     last = self.within_proxy(proxy, opening).await;
                     if last.is_ok() {
                         break;
@@ -85,7 +85,7 @@ impl Attempt<'_> {
     async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         let found = self.resolve(host, port).await?;
         let mut last = no_address(host);
-        let place = || authority(host, port);
+        let name = || authority(host, port);
         for (number, address) in found.iter().enumerate() {
             let connecting = TcpStream::connect(address);
             let share = self.deadline.map(|deadline| {
@@ -103,8 +103,8 @@ impl Attempt<'_> {
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
-                Ok(Err(error)) => last = unreachable(&error, place()),
-                Err(_) => last = self.timed_out(place(), "accept the connection"),
+                Ok(Err(error)) => last = unreachable(&error, name()),
+                Err(_) => last = self.timed_out(name(), "accept the connection"),
             }
         }
         Err(last)

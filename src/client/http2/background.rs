@@ -44,7 +44,7 @@ fn existing() -> Option<&'static Background> {
 /// Runs work in the background; dropping the result cancels the work.
 pub(in crate::client) fn run<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
-) -> io::Result<Running<T>> {
+) -> io::Result<BackgroundTask<T>> {
     let mut shared = lock(&BACKGROUND);
     let background = match *shared {
         Some(background) if background.owner == process::id() => background,
@@ -61,7 +61,7 @@ pub(in crate::client) fn run<T: Send + 'static>(
             background
         }
     };
-    Ok(Running(background.runtime.spawn(work)))
+    Ok(BackgroundTask(background.runtime.spawn(work)))
 }
 
 /// Lets the background send what programs have sent before the process ends, as the kernel does for
@@ -82,9 +82,9 @@ pub fn finish(limit: Duration) {
 }
 
 /// Counts a connection while it exists.
-pub(super) struct Counted(Option<&'static Background>);
+pub(super) struct OpenConnection(Option<&'static Background>);
 
-impl Counted {
+impl OpenConnection {
     pub(super) fn new() -> Self {
         let background = existing();
         if let Some(background) = background {
@@ -94,7 +94,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         if let Some(background) = self.0 {
             lock(&background.open).connections -= 1;
@@ -104,7 +104,7 @@ impl Drop for Counted {
 }
 
 /// Notes a socket for [`finish`].
-pub(super) fn note(ending: &Arc<EndSignal>) {
+pub(super) fn note_socket(ending: &Arc<EndSignal>) {
     if let Some(background) = existing() {
         let mut open = lock(&background.open);
         open.sockets.retain(|socket| socket.strong_count() > 0);
@@ -114,9 +114,9 @@ pub(super) fn note(ending: &Arc<EndSignal>) {
 
 /// Work in the background.
 #[derive(Debug)]
-pub(in crate::client) struct Running<T>(JoinHandle<T>);
+pub(in crate::client) struct BackgroundTask<T>(JoinHandle<T>);
 
-impl<T> Future for Running<T> {
+impl<T> Future for BackgroundTask<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
@@ -129,7 +129,7 @@ impl<T> Future for Running<T> {
     }
 }
 
-impl<T> Drop for Running<T> {
+impl<T> Drop for BackgroundTask<T> {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    background::{self, Counted},
+    background::{self, OpenConnection},
     socket::{EndSignal, Http2Socket},
 };
 use crate::connection::{ByteStream, PlainSocket};
@@ -47,9 +47,9 @@ impl Driver {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (alive, dropped) = oneshot::channel();
-        let counted = Counted::new();
+        let open = OpenConnection::new();
         tokio::spawn(async move {
-            let _counted = counted;
+            let _open = open;
             let mut connection = pin!(connection);
             tokio::select! {
                 // the streams have the error
@@ -81,7 +81,7 @@ impl StreamBridge {
         let (own, programs) = UnixStream::pair()?;
         let socket = PlainSocket::new(OwnedFd::from(programs.into_std()?), peer);
         let ending = Arc::new(EndSignal::default());
-        background::note(&ending);
+        background::note_socket(&ending);
         tokio::spawn(self.run(own, ending.clone()));
         Ok(Http2Socket::new(socket, is_tls, ending))
     }

@@ -84,7 +84,7 @@ impl Transport {
             }
             // with TLS, bytes may wait that have been encrypted
             let has_held = send_half.has_held();
-            outbox.set_begun(send_half.held_bytes().max(usize::from(has_held)));
+            outbox.note_in_send_half(send_half.held_bytes().max(usize::from(has_held)));
             if has_held {
                 // perhaps a close frame is among it, which must leave as well
                 return Delivery::Blocked;

@@ -77,14 +77,14 @@ impl Transport {
     /// # Errors
     /// If the caller is to end instead.
     pub fn receive_half(&self, wait: Wait<'_>) -> io::Result<Half<'_, ReceiveHalf>> {
-        self.take(&self.receive_half, wait)
+        self.lock_half(&self.receive_half, wait)
     }
 
     fn half<'a, T>(&'a self, guard: MutexGuard<'a, T>) -> Half<'a, T> {
         Half { guard: Some(guard), transport: self }
     }
 
-    pub(super) fn take<'a, T>(
+    pub(super) fn lock_half<'a, T>(
         &'a self,
         half: &'a Mutex<T>,
         wait: Wait<'_>,

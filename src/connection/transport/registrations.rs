@@ -21,14 +21,14 @@ impl Transport {
     ) -> io::Result<ReactorToken> {
         match self.registration.get() {
             Some(registration) if registration.is_in(reactor) => return Ok(registration.token()),
-            Some(_) => return self.token_in_another(reactor, register),
+            Some(_) => return self.token_in_other_reactor(reactor, register),
             None => {}
         }
         match self.registration.set(register(&*self.live_socket()?)?) {
             Ok(()) => {}
             // another reactor was quicker, or another thread of this one
             Err(registration) => {
-                return self.token_in_another(reactor, |_| Ok(registration));
+                return self.token_in_other_reactor(reactor, |_| Ok(registration));
             }
         }
         self.registration.get().map_or_else(
@@ -39,7 +39,7 @@ impl Transport {
 
     /// For a caller in another reactor's thread than the handler's, for instance a task of another
     /// event loop.
-    pub(super) fn token_in_another(
+    pub(super) fn token_in_other_reactor(
         &self,
         reactor: &Arc<Remote>,
         register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,

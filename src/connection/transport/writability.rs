@@ -22,7 +22,7 @@ impl Transport {
         reactor: &Arc<Remote>,
         register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
     ) -> io::Result<ReactorToken> {
-        self.token_in_another(reactor, register)
+        self.token_in_other_reactor(reactor, register)
     }
 
     /// Ends the registration, so that input does not wake that thread. A stream without a
