@@ -22,8 +22,10 @@ from conftest import DEFAULT_CONCURRENCY, Server, starting_servers
 from fastwsh.options import parse_args_and_config
 from metrics_support import metrics_port
 from proxy_support import CLIENT_ADDRESS, HOST, SITES, THAT_CUT, Proxy, Site, connected, request
-from tls_support import trusting
+from tls_support import authority, trusting
 from wire import BINARY, CLOSE, PING, PONG, TEXT, Client, Frame
+
+__all__ = ["authority"]
 
 # A path that a proxy could write otherwise: %61 is an "a".
 FACTS = "/deep/f%61cts"

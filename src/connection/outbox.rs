@@ -114,7 +114,7 @@ pub struct Outbox {
     /// Whether something waits here or in the sending half, which can be read without the lock.
     has_some: AtomicBool,
     /// Whether nothing may be sent yet.
-    is_held: AtomicBool,
+    is_paused: AtomicBool,
     limit: usize,
     policy: SlowPolicy,
     later_delivery: Box<dyn LaterDelivery>,
@@ -151,18 +151,18 @@ impl Batch {
 impl Outbox {
     /// An empty queue of at most `limit` bytes for a connection.
     pub fn new(limit: usize, policy: SlowPolicy, later_delivery: Box<dyn LaterDelivery>) -> Self {
-        let (has_some, is_held) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { queue: Mutex::default(), has_some, is_held, limit, policy, later_delivery }
+        let (has_some, is_paused) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { queue: Mutex::default(), has_some, is_paused, limit, policy, later_delivery }
     }
 
     /// Sets whether nothing may be sent yet, as before the answer to the opening handshake. The
     /// caller that clears this has the queue delivered.
-    pub(super) fn set_held(&self, is_held: bool) {
-        self.is_held.store(is_held, Ordering::SeqCst);
+    pub(super) fn set_paused(&self, is_paused: bool) {
+        self.is_paused.store(is_paused, Ordering::SeqCst);
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.is_held.load(Ordering::SeqCst)
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::SeqCst)
     }
 
     /// Appends a frame, unless the queue is full. With `by_thread`, the caller has the thread deliver

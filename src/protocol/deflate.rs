@@ -7,10 +7,10 @@
 //! allocated when they are first needed, so that a silent connection with compression costs
 //! nothing. With `no_context_takeover`, they are given back after every message.
 
+mod compressor_pool;
 mod level;
 mod message;
 mod offer;
-mod spares;
 mod stream;
 
 pub use level::DeflateLevel;

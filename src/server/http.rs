@@ -18,7 +18,7 @@ pub(super) mod idle_timeout;
 mod listing;
 mod locate;
 mod path;
-mod private;
+mod private_files;
 pub(super) mod refusal;
 
 use std::{convert::Infallible, net::SocketAddr, panic::resume_unwind, path::PathBuf, sync::Arc};
@@ -43,7 +43,7 @@ use self::{
     http_stream::{Busy, Decide, FallbackRequest, HttpStream},
     locate::{Found, Locator},
     path::Resource,
-    private::Private,
+    private_files::PrivateFiles,
 };
 use super::{
     config::Config,
@@ -103,7 +103,7 @@ impl HttpServer {
             &config.document_root,
             &config.cgi.directories,
             config.cgi.is_executable.clone(),
-            Private::new(&config.private_files, config.serve_dot_files),
+            PrivateFiles::new(&config.private_files, config.serve_dot_files),
         );
         let root = locator.root().to_owned();
         Self {

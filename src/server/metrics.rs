@@ -18,7 +18,7 @@ use super::{
     admission::{arrivals::Arrivals, permit},
     config::Concurrency,
     log::panics,
-    registry::{HttpVersion, Survey},
+    registry::{HttpVersion, RegistrySnapshot},
     state::{ServerState, Workers},
 };
 use crate::{
@@ -34,9 +34,9 @@ pub(super) fn describe(state: &ServerState) -> String {
     text.gauge("fastwsh_build_info", "The version of the server.")
         .labelled(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     write_arrivals(&mut text, &state.arrivals);
-    let survey = state.registry.survey();
-    write_connections(&mut text, &survey);
-    write_totals(&mut text, &survey.totals);
+    let snapshot = state.registry.snapshot();
+    write_connections(&mut text, &snapshot);
+    write_totals(&mut text, &snapshot.totals);
     write_workers(&mut text, state.acceptor.workers());
     write_topics(&mut text, state.broker.statistics());
     if let Some(backplane) = state.broker.backplane_statistics() {
@@ -64,7 +64,7 @@ fn write_arrivals(text: &mut Text, arrivals: &Arrivals) {
     }
 }
 
-fn write_connections(text: &mut Text, survey: &Survey) {
+fn write_connections(text: &mut Text, snapshot: &RegistrySnapshot) {
     let mut family = text.gauge(
         "fastwsh_connections",
         "Connections to handlers, by where the handlers run and whether the opening handshake is done.",
@@ -72,7 +72,7 @@ fn write_connections(text: &mut Text, survey: &Survey) {
     for (concurrency, name) in CONCURRENCIES {
         for (is_open, phase) in [(false, "opening"), (true, "open")] {
             let count =
-                survey.connections.get(&(concurrency, is_open)).copied().unwrap_or_default();
+                snapshot.connections.get(&(concurrency, is_open)).copied().unwrap_or_default();
             family.labelled(&[("concurrency", name), ("state", phase)], count);
         }
     }
@@ -80,9 +80,9 @@ fn write_connections(text: &mut Text, survey: &Survey) {
         "fastwsh_http_connections",
         "Connections on which plain HTTP is spoken, and all of HTTP/2 and HTTP/3, by the version of HTTP.",
     )
-    .labelled(&[("version", "1.1")], survey.http_connections[HttpVersion::One as usize])
-    .labelled(&[("version", "2")], survey.http_connections[HttpVersion::Two as usize])
-    .labelled(&[("version", "3")], survey.http_connections[HttpVersion::Three as usize]);
+    .labelled(&[("version", "1.1")], snapshot.http_connections[HttpVersion::One as usize])
+    .labelled(&[("version", "2")], snapshot.http_connections[HttpVersion::Two as usize])
+    .labelled(&[("version", "3")], snapshot.http_connections[HttpVersion::Three as usize]);
 }
 
 const CONCURRENCIES: [(Concurrency, &str); 3] =

@@ -57,7 +57,7 @@ impl Entry {
 
 /// The connections at one moment.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub(super) struct RegistrySnapshot {
     /// Connections of handlers, by where the handlers run and by whether they are open.
     pub(super) connections: BTreeMap<(Concurrency, bool), usize>,
     /// Open connections with plain HTTP.
@@ -177,7 +177,7 @@ impl Registry {
     ///
     /// The sums are made without the lock, so that other threads can go on. Connections that end
     /// meanwhile count as open.
-    pub(super) fn survey(&self) -> Survey {
+    pub(super) fn snapshot(&self) -> RegistrySnapshot {
         let state = self.lock();
         let (http_connections, mut totals) = (state.http_connections, state.totals.clone());
         let entries = state.live.values();
@@ -190,7 +190,7 @@ impl Registry {
             *connections.entry((concurrency, established)).or_default() += 1;
             totals.add_live(&transport.account());
         }
-        Survey { connections, http_connections, totals }
+        RegistrySnapshot { connections, http_connections, totals }
     }
 
     /// Wakes the threads that wait for the last connection. Nobody waits before the server closes,

@@ -6,7 +6,7 @@ use super::{
     config::Config,
     log::{
         event::{describe, EventSink, Level, SERVER_LOG},
-        repeated::{and_more, Repeated},
+        repeated::{and_more, RepeatedEvent},
     },
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 
 /// Makes the broker of a server.
 pub(super) fn make_broker(config: &Config, events: Arc<EventSink>) -> Broker {
-    let slow = Repeated::default();
+    let slow = RepeatedEvent::default();
     Broker::new(config.topics, move |SlowSubscriber { peer, policy }| {
         let Some(count) = slow.happened() else { return };
         let done = match policy {

@@ -20,7 +20,7 @@ use super::{
     keepalive::KeepaliveThread,
     log::{
         event::{describe, EventSink, Level, SERVER_LOG},
-        repeated::{and_more, Repeated},
+        repeated::{and_more, RepeatedEvent},
     },
     registry::Registry,
 };
@@ -110,11 +110,11 @@ pub(super) struct ServerState {
     pub(super) arrivals: Arrivals,
     pub(super) broker: Arc<Broker>,
     /// Connections beyond the limits.
-    pub(super) refused: Repeated,
+    pub(super) refused: RepeatedEvent,
     /// Connections without the PROXY header with which they must begin.
-    pub(super) without_header: Repeated,
+    pub(super) without_header: RepeatedEvent,
     /// Errors of accepting.
-    pub(super) failing: Repeated,
+    pub(super) failing: RepeatedEvent,
 }
 
 impl ServerState {

@@ -22,14 +22,14 @@ impl Transport {
     /// Lets frames of others wait in the queue until [`Self::release_deliveries`].
     pub fn hold_deliveries(&self) {
         if let Some(outbox) = self.outbox() {
-            outbox.set_held(true);
+            outbox.set_paused(true);
         }
     }
 
     /// Sends what has waited since [`Self::hold_deliveries`], and does not hold any more.
     pub fn release_deliveries(&self) {
         if let Some(outbox) = self.outbox() {
-            outbox.set_held(false);
+            outbox.set_paused(false);
             self.deliver_rest();
         }
     }
@@ -38,7 +38,7 @@ impl Transport {
     /// if the handler is sending or has a fragmented message open, it is left to the handler.
     pub fn deliver(&self) -> Delivery {
         let Some(outbox) = self.outbox() else { return Delivery::Done };
-        if outbox.is_held() {
+        if outbox.is_paused() {
             return Delivery::Done;
         }
         loop {

@@ -111,9 +111,9 @@ struct StreamState<V> {
     asked: Option<FallbackRequest>,
     leaving: Option<HandOff<V>>,
     /// Time limit for receiving the rest of a request's body.
-    sends: IdleTimeout,
+    body_timeout: IdleTimeout,
     /// Time limit for sending an answer.
-    takes: IdleTimeout,
+    answer_timeout: IdleTimeout,
 }
 
 enum HandOff<V> {
@@ -160,8 +160,8 @@ impl<V> HttpStream<V> {
             body: 0,
             asked: None,
             leaving: None,
-            sends: IdleTimeout::new(limits.http_time),
-            takes: IdleTimeout::new(limits.http_time),
+            body_timeout: IdleTimeout::new(limits.http_time),
+            answer_timeout: IdleTimeout::new(limits.http_time),
         };
         shared.admit(head, http_request);
         Self { shared: Arc::new(Mutex::new(shared)), busy: Arc::default() }
@@ -250,7 +250,7 @@ impl<V> StreamState<V> {
             if self.body > 0 {
                 if self.buffer.is_empty() && !self.ended {
                     let polled = self.poll_fill(context);
-                    ready!(self.sends.check(polled, context))?;
+                    ready!(self.body_timeout.check(polled, context))?;
                     continue;
                 }
                 let allowed = usize::try_from(self.body).unwrap_or(usize::MAX);
@@ -341,7 +341,7 @@ impl<V> StreamState<V> {
         send: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let polled = send(self.stream()?, context);
-        self.takes.check(polled, context)
+        self.answer_timeout.check(polled, context)
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {

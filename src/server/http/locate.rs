@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 use super::{
     listing::{self, Entry},
     path::Resource,
-    private::{FileId, Private},
+    private_files::{FileId, PrivateFiles},
 };
 use crate::{
     server::config::IsExecutable,
@@ -107,7 +107,7 @@ pub(super) struct Locator {
     /// The folders with programs, as names from the root.
     cgi_directories: Vec<Vec<Vec<u8>>>,
     is_executable: Option<IsExecutable>,
-    private: Private,
+    private: PrivateFiles,
 }
 
 impl std::fmt::Debug for Locator {
@@ -121,7 +121,7 @@ impl Locator {
         root: &Path,
         cgi_directories: &[Vec<u8>],
         is_executable: Option<IsExecutable>,
-        private: Private,
+        private: PrivateFiles,
     ) -> Self {
         let names = |path: &Vec<u8>| {
             let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());

@@ -140,7 +140,7 @@ impl Http2ByteStream {
         let mut response = Response::new(());
         *response.headers_mut() = headers;
         add_date(response.headers_mut());
-        let (opened, _) = self.driver.handing(|| respond.send_response(response, false));
+        let (opened, _) = self.driver.noting_wake(|| respond.send_response(response, false));
         let Ok(stream) = opened else {
             // the peer has gone, or a header must not be sent
             respond.send_reset(Reason::INTERNAL_ERROR);
@@ -260,7 +260,8 @@ impl Http2ByteStream {
         let mut receiving = lock(&self.receiving);
         let Some(stream) = &mut *receiving else { return };
         // this fails if the stream has ended
-        let (_, has_woken) = self.driver.handing(|| stream.flow_control().release_capacity(count));
+        let (_, has_woken) =
+            self.driver.noting_wake(|| stream.flow_control().release_capacity(count));
         drop(receiving);
         if has_woken {
             self.driver.hand_over(true);

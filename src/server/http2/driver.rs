@@ -163,7 +163,7 @@ impl Driver {
 
     /// Does something with a stream that may give the connection something to write. Returns whether
     /// it did; then [`Self::hand_over`] must follow.
-    pub(super) fn handing<T>(&self, work: impl FnOnce() -> T) -> (T, bool) {
+    pub(super) fn noting_wake<T>(&self, work: impl FnOnce() -> T) -> (T, bool) {
         let before = HANDED.replace((self, false));
         let result = work();
         let (_, has_woken) = HANDED.replace(before);

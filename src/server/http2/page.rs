@@ -27,12 +27,12 @@ const PIECE: usize = 16 * 1024;
 /// The body of a request. Reading it opens the window for more.
 pub(super) struct StreamBody {
     stream: RecvStream,
-    sends: IdleTimeout,
+    body_timeout: IdleTimeout,
 }
 
 impl StreamBody {
     pub(super) fn new(stream: RecvStream, time_limit: Option<Duration>) -> Self {
-        Self { stream, sends: IdleTimeout::new(time_limit) }
+        Self { stream, body_timeout: IdleTimeout::new(time_limit) }
     }
 }
 
@@ -48,7 +48,7 @@ impl hyper::body::Body for StreamBody {
             .stream
             .poll_data(context)
             .map(|data| data.map(|data| data.map_err(io::Error::other)).transpose());
-        let Some(data) = ready!(self.sends.check(polled, context))? else {
+        let Some(data) = ready!(self.body_timeout.check(polled, context))? else {
             return Poll::Ready(None);
         };
         // this fails if the stream has ended, and then nothing is left to do

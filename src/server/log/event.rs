@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use super::repeated::{and_more, Repeated};
+use super::repeated::{and_more, RepeatedEvent};
 use crate::{locks::lock, server::http::refusal::standard_reason};
 
 /// Enough for a burst of some thousand connections; usually about 1 MiB when full.
@@ -95,7 +95,7 @@ pub struct EventSink {
     wants_refusals: AtomicBool,
     lost: AtomicU64,
     /// Refusals by status and handler; "" means no handler.
-    refusals: Mutex<HashMap<(u16, String), Repeated>>,
+    refusals: Mutex<HashMap<(u16, String), RepeatedEvent>>,
 }
 
 impl EventSink {
@@ -146,7 +146,7 @@ impl EventSink {
     }
 
     /// Passes on a warning that a request was refused, and why, in pywebsocket's words. The first
-    /// warning of a kind is passed on at once, others as [`Repeated`] decides.
+    /// warning of a kind is passed on at once, others as [`RepeatedEvent`] decides.
     pub fn warn_refused(
         &self,
         peer: Option<SocketAddr>,

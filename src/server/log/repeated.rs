@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// One event that may happen repeatedly.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Repeated(Mutex<State>);
+pub(in crate::server) struct RepeatedEvent(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,7 +23,7 @@ struct State {
     is_open: bool,
 }
 
-impl Repeated {
+impl RepeatedEvent {
     /// Counts the event. If a line is due, returns how often the event has happened since the last
     /// line, not counting this time.
     pub(in crate::server) fn happened(&self) -> Option<u64> {
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn what_repeats_is_counted() {
-        let repeated = Repeated::default();
+        let repeated = RepeatedEvent::default();
         assert!(!repeated.ended());
         assert_eq!(repeated.happened(), Some(0));
         assert_eq!(repeated.happened(), None);
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_is_logged_no_more_often() {
-        let repeated = Repeated::default();
+        let repeated = RepeatedEvent::default();
         assert_eq!(repeated.happened(), Some(0));
         assert!(repeated.ended());
         for _ in 0..5 {

@@ -1,7 +1,7 @@
 //! Compressing messages (RFC 7692 7.2.1).
 
 use super::TAIL;
-use crate::protocol::deflate::{spares, DeflateLevel, Flush, RawDeflater, WindowBits};
+use crate::protocol::deflate::{compressor_pool, DeflateLevel, Flush, RawDeflater, WindowBits};
 
 /// What ends with a piece of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl MessageDeflater {
             }
         }
         if self.no_context_takeover && ending != PieceEnd::Piece {
-            return spares::give_back(stream);
+            return compressor_pool::give_back(stream);
         }
         if ending == PieceEnd::FinalBlock {
             stream.reset();
@@ -86,7 +86,7 @@ impl MessageDeflater {
 
     fn begin(&self) -> RawDeflater {
         if self.no_context_takeover {
-            spares::take(self.window, self.level)
+            compressor_pool::take(self.window, self.level)
         } else {
             RawDeflater::with_level(self.window, self.level)
         }

@@ -40,7 +40,7 @@ fn assert_same(found: &Found, expected: &Found) {
 
 fn find(folder: &Folder, target: &str) -> Found {
     let directories = [b"/cgi".to_vec(), b"x/y/".to_vec()];
-    let locator = Locator::new(&folder.0.join("root"), &directories, None, Private::default());
+    let locator = Locator::new(&folder.0.join("root"), &directories, None, PrivateFiles::default());
     locator.find(&Resource::parse(target).unwrap())
 }
 
@@ -135,7 +135,8 @@ fn the_root_as_a_cgi_directory_is_not_the_whole_tree() {
     let folder = Folder::new();
     folder.put("root/run", "#!/bin/sh", 0o755);
     folder.put("root/sub/run", "#!/bin/sh", 0o755);
-    let locator = Locator::new(&folder.0.join("root"), &[b"/".to_vec()], None, Private::default());
+    let locator =
+        Locator::new(&folder.0.join("root"), &[b"/".to_vec()], None, PrivateFiles::default());
     let find = |target: &str| locator.find(&Resource::parse(target).unwrap());
     assert!(matches!(find("/run"), Found::Script(_)));
     assert!(is_file(&find("/sub/run"), "sub/run"));

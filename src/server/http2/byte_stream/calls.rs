@@ -91,7 +91,7 @@ impl Http2ByteStream {
             return Err(broken());
         }
         let piece = Piece::of(owner, bytes.into());
-        let (sent, _) = self.driver.handing(|| stream.send_data(piece, false));
+        let (sent, _) = self.driver.noting_wake(|| stream.send_data(piece, false));
         sent.map_err(|_| broken())?;
         self.sent.fetch_add(count, Ordering::Relaxed);
         Ok(())

@@ -20,13 +20,13 @@ impl FileId {
 
 /// Decides which files are not served, listed or run.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Private {
+pub(super) struct PrivateFiles {
     /// Files that the server itself uses.
     own: Vec<PathBuf>,
     serves_dot_files: bool,
 }
 
-impl Private {
+impl PrivateFiles {
     pub(super) fn new(own: &[PathBuf], serves_dot_files: bool) -> Self {
         Self { own: own.to_vec(), serves_dot_files }
     }
@@ -72,13 +72,13 @@ mod tests {
 
     #[test]
     fn hides_dot_files_but_what_is_well_known() {
-        let private = Private::default();
+        let private = PrivateFiles::default();
         for name in [&b".git"[..], b".env", b"..", b"._x", b".well-known2"] {
             assert!(private.hides(name), "{name:?}");
         }
         for name in [&b".well-known"[..], b"a.b", b"", b"a."] {
             assert!(!private.hides(name), "{name:?}");
         }
-        assert!(!Private::new(&[], true).hides(b".git"));
+        assert!(!PrivateFiles::new(&[], true).hides(b".git"));
     }
 }
