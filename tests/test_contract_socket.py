@@ -2,6 +2,7 @@
 
 import pytest
 
+import fastwsh
 from conftest import StartServer, WriteHandler
 from wire import DEADLINE_SECONDS, TEXT, Client, encode_frame
 
@@ -106,3 +107,24 @@ def test_the_rest_of_the_handler(run):
     assert client.read_frame().payload == repr(b"GET /socket?a=b HTTP/1.1\r\n").encode()
     names = b"pywebsocket3.request_handler._StandaloneRequest pywebsocket3.stream.Stream"
     assert client.read_frame().payload == names
+
+
+def test_a_stream_of_http_2_takes_options_and_has_addresses(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler(
+        "socket",
+        SEND + "import socket\n"
+        "own = request._request_handler.connection\n"
+        "own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n"
+        "send(repr(own.getpeername() == request.connection.remote_addr))\n"
+        "send(repr(own.getsockname() == request.connection.local_addr))\n"
+        "try:\n"
+        "    own.fileno()\n"
+        "except OSError as error:\n"
+        "    send(error.strerror)\n"
+        "own.sendall(b'\\x81\\x01a')\n",
+    )
+    server = start_server("--http2", "-w", "handlers")
+    with fastwsh.connect(server.url("/socket"), http_version=2) as client:
+        assert list(client) == ["True", "True", "Socket operation on non-socket", "a"]

@@ -1,8 +1,10 @@
 """The socket of a connection, for handlers that reach for it by `request._request_handler`."""
 
+import errno
 import logging
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 from fastwsh import _core
@@ -12,12 +14,17 @@ __all__ = ["ConnectionSocket"]
 _LOGGER = logging.getLogger("fastwsh.request")
 
 
+class _NoSocketError(OSError):
+    """The connection is a stream among others."""
+
+
 class ConnectionSocket:
     """A connection with the methods of a socket that handlers of pywebsocket use.
 
     What is sent and received goes the way of `request.connection`, also with TLS. Options and
-    addresses are the socket's; a stream of HTTP/2 has none, and raises OSError for them. Everything
-    else is that of the connection.
+    addresses are the socket's. A stream of HTTP/2 or HTTP/3 has no socket: options that are set
+    have no effect there, the addresses are those of the connection, and the rest raises OSError.
+    Everything else is that of the connection.
 
     Args:
         connection: The native connection.
@@ -73,7 +80,7 @@ class ConnectionSocket:
 
     def setsockopt(self, *args: Any) -> None:
         """Set an option of the socket."""
-        with self._socket() as own:
+        with suppress(_NoSocketError), self._socket() as own:
             own.setsockopt(*args)
 
     def getsockopt(self, *args: Any) -> int | bytes:
@@ -84,13 +91,15 @@ class ConnectionSocket:
 
     def getpeername(self) -> Any:
         """Return the address of the other end of the socket."""
-        with self._socket() as own:
+        with suppress(_NoSocketError), self._socket() as own:
             return own.getpeername()
+        return self._connection.remote_addr
 
     def getsockname(self) -> Any:
         """Return our address."""
-        with self._socket() as own:
+        with suppress(_NoSocketError), self._socket() as own:
             return own.getsockname()
+        return self._connection.local_addr
 
     @property
     def family(self) -> int:
@@ -99,7 +108,12 @@ class ConnectionSocket:
             return own.family
 
     def _socket(self) -> socket.socket:
-        descriptor = _core.duplicate_socket(self._connection)
+        try:
+            descriptor = _core.duplicate_socket(self._connection)
+        except OSError as error:
+            if error.errno == errno.ENOTSOCK:
+                raise _NoSocketError(*error.args) from None
+            raise
         # with a default timeout of the process, Python would end the connection's blocking mode
         blocks = os.get_blocking(descriptor)
         own = socket.socket(fileno=descriptor)
