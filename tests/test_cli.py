@@ -61,6 +61,12 @@ class TestStartFailures:
         done = run(*HANDLERS, "-H", host, "-p", "0", cwd=tmp_path)
         assert_one_sentence(done, f"unknown host {host!r}", "--server-host")
 
+    def test_an_ipv6_address_may_have_the_brackets_of_a_url(self, tmp_path: Path):
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+            port = str(listener.getsockname()[1])
+            done = run(*HANDLERS, "-H", "[::1]", "-p", port, cwd=tmp_path)
+        assert_one_sentence(done, f"port {port}", "already in use", "--port")
+
     def test_document_root_is_missing(self, tmp_path: Path):
         done = run("-d", "none", cwd=tmp_path)
         assert_one_sentence(done, "document root 'none'", "--document-root")

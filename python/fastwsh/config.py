@@ -209,7 +209,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 
 def _check_texts(options: argparse.Namespace) -> None:
-    """Refuse a value that is not text, as it will be compared with text."""
+    """Refuse values that are not text, and read the host as a URL has it."""
     for name in ("server_host", "validation_host", "handler_encoding"):
         value = getattr(options, name, None) or ""
         try:
@@ -219,6 +219,10 @@ def _check_texts(options: argparse.Namespace) -> None:
             raise ConfigError(
                 f"the value {value!r} of {option} is not valid UTF-8; write it in ASCII"
             ) from None
+    host = options.server_host or ""
+    if host.startswith("[") and host.endswith("]"):
+        # an IPv6 address as in a URL
+        options.server_host = host[1:-1]
 
 
 def _check_backplane(options: argparse.Namespace) -> None:
