@@ -7,6 +7,7 @@
 
 mod heads;
 mod inspector;
+mod inspector_state;
 mod latency;
 mod pace;
 mod reader;

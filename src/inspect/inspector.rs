@@ -1,113 +1,21 @@
 //! All watched connections of a server.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     net::SocketAddr,
-    sync::{
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-        Arc, Mutex, Weak,
-    },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, Weak},
+    time::Instant,
 };
 
 use super::{
-    heads::Heads,
-    latency::{Latency, BUCKETS},
-    tapped_stream::TappedStream,
+    heads::Heads, inspector_state::InspectorState, latency::BUCKETS, tapped_stream::TappedStream,
     watched_connection::WatchedConnection,
 };
 use crate::{
     connection::{Account, ByteStream},
-    locks::{lock, try_lock},
+    locks::lock,
     protocol::head::RequestHead,
 };
-
-/// Connections that have ended and are still shown.
-const MAX_ENDED: usize = 1000;
-
-/// The most decompressors; each takes about 50 KiB.
-const MAX_DECOMPRESSORS: usize = 512;
-
-/// What connections share.
-#[derive(Debug)]
-pub(super) struct InspectorState {
-    /// A moment on the monotonic clock, and the same moment in seconds since 1970.
-    origin: (Instant, f64),
-    connections: Mutex<Connections>,
-    /// Bytes of all timelines, and the most of them.
-    used: AtomicUsize,
-    limit: usize,
-    /// Records that were dropped when timelines were shrunk.
-    dropped: AtomicU64,
-    /// Held by the thread that shrinks timelines.
-    shrinking: Mutex<()>,
-    decompressors: AtomicUsize,
-    pub(super) latency: Latency,
-}
-
-#[derive(Debug)]
-struct Connections {
-    /// The number of the next connection, and what to add for the one behind it.
-    next: u64,
-    step: u64,
-    by_id: BTreeMap<u64, Arc<WatchedConnection>>,
-    ended: VecDeque<u64>,
-}
-
-impl InspectorState {
-    /// A moment in seconds since 1970.
-    pub(super) fn time(&self, moment: Instant) -> f64 {
-        self.origin.1 + moment.saturating_duration_since(self.origin.0).as_secs_f64()
-    }
-
-    /// Notes that a timeline has grown, and shrinks all of them if they are too large together.
-    pub(super) fn note_growth(&self, bytes: usize) {
-        let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if used <= self.limit {
-            return;
-        }
-        let Some(_guard) = try_lock(&self.shrinking) else { return };
-        let connections: Vec<_> = lock(&self.connections).by_id.values().cloned().collect();
-        let filled = connections.iter().filter(|watched| watched.timeline_bytes() > 0).count();
-        // a quarter is free afterwards, so that this is seldom done
-        let share = self.limit / 4 * 3 / filled.max(1);
-        for watched in connections {
-            self.forget(watched.shrink(share));
-        }
-    }
-
-    fn forget(&self, (bytes, records): (usize, u64)) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-        self.dropped.fetch_add(records, Ordering::Relaxed);
-    }
-
-    /// Notes that a connection has ended, and forgets the one that has ended first if there are too
-    /// many.
-    pub(super) fn note_ended(&self, id: u64) {
-        let mut connections = lock(&self.connections);
-        connections.ended.push_back(id);
-        if connections.ended.len() <= MAX_ENDED {
-            return;
-        }
-        let oldest = connections.ended.pop_front();
-        let gone = oldest.and_then(|oldest| connections.by_id.remove(&oldest));
-        drop(connections);
-        if let Some(gone) = gone {
-            let (bytes, _) = gone.shrink(0);
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn take_decompressor(&self) -> bool {
-        let more = |count| (count < MAX_DECOMPRESSORS).then_some(count + 1);
-        let (order, count) = (Ordering::Relaxed, &self.decompressors);
-        count.fetch_update(order, order, more).is_ok()
-    }
-
-    pub(super) fn release_decompressors(&self, count: usize) {
-        self.decompressors.fetch_sub(count, Ordering::Relaxed);
-    }
-}
 
 /// What rows are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,37 +81,32 @@ pub struct Page {
 #[derive(Debug)]
 pub struct Inspector {
     shared: Arc<InspectorState>,
+    connections: Mutex<Connections>,
 }
 
-impl Drop for Inspector {
-    fn drop(&mut self) {
-        // connections refer to this state, and the state to them
-        let by_id = std::mem::take(&mut lock(&self.shared.connections).by_id);
-        drop(by_id);
-    }
+#[derive(Debug)]
+struct Connections {
+    /// The number of the next connection, and what to add for the one behind it.
+    next: u64,
+    step: u64,
+    by_id: BTreeMap<u64, Arc<WatchedConnection>>,
 }
 
 impl Inspector {
     /// `limit`: the most bytes of all timelines; `first`: the number of the first connection, and
     /// `step` what to add for each other, so that those of several processes have numbers of their own.
     pub fn new(limit: usize, first: u64, step: u64) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let shared = InspectorState {
-            origin: (Instant::now(), now.as_secs_f64()),
-            connections: Mutex::new(Connections {
-                next: first,
-                step,
-                by_id: BTreeMap::new(),
-                ended: VecDeque::new(),
-            }),
-            used: AtomicUsize::new(0),
-            limit,
-            dropped: AtomicU64::new(0),
-            shrinking: Mutex::new(()),
-            decompressors: AtomicUsize::new(0),
-            latency: Latency::default(),
-        };
-        Self { shared: Arc::new(shared) }
+        let connections = Connections { next: first, step, by_id: BTreeMap::new() };
+        Self { shared: Arc::new(InspectorState::new(limit)), connections: Mutex::new(connections) }
+    }
+
+    /// The connections that are known.
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        let mut connections = lock(&self.connections);
+        for id in self.shared.take_forgotten() {
+            connections.by_id.remove(&id);
+        }
+        connections
     }
 
     /// Watches a connection. `first` are bytes that came behind the request's head;
@@ -223,7 +126,7 @@ impl Inspector {
     ) -> (Arc<WatchedConnection>, Arc<dyn ByteStream>) {
         let started = self.shared.time(Instant::now());
         let heads = Heads::new(head, resource, concurrency, tls, peer, started);
-        let mut connections = lock(&self.shared.connections);
+        let mut connections = self.connections();
         let id = connections.next;
         connections.next += connections.step;
         let shared = self.shared.clone();
@@ -239,18 +142,18 @@ impl Inspector {
 
     /// A connection by its number.
     pub fn find(&self, id: u64) -> Option<Arc<WatchedConnection>> {
-        lock(&self.shared.connections).by_id.get(&id).cloned()
+        self.connections().by_id.get(&id).cloned()
     }
 
     /// The numbers of all known connections.
     pub fn ids(&self) -> Vec<u64> {
-        lock(&self.shared.connections).by_id.keys().copied().collect()
+        self.connections().by_id.keys().copied().collect()
     }
 
     /// Some of the connections.
     pub fn page(&self, query: &Query) -> Page {
-        let connections = lock(&self.shared.connections);
-        let (total, ended) = (connections.by_id.len(), connections.ended.len());
+        let connections = self.connections();
+        let (total, ended) = (connections.by_id.len(), self.shared.ended());
         let all: Vec<_> = connections.by_id.values().cloned().collect();
         drop(connections);
         let wanted = all.into_iter().filter(|watched| query.wants(watched));
@@ -279,8 +182,7 @@ impl Inspector {
 
     /// Bytes of all timelines, the most of them, and how many records were dropped.
     pub fn memory(&self) -> (usize, usize, u64) {
-        let InspectorState { used, limit, dropped, .. } = &*self.shared;
-        (used.load(Ordering::Relaxed), *limit, dropped.load(Ordering::Relaxed))
+        self.shared.memory()
     }
 
     /// Times from a message to its answer, see [`BUCKETS`].

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     heads::{parse_answer, Heads},
-    inspector::InspectorState,
+    inspector_state::InspectorState,
     pace::{Pace, PacedStream},
     reader::{FrameObserver, Reader},
     timeline::{Frame, Record, Timeline, TimelineSlice},
@@ -55,7 +55,7 @@ pub struct WatchedConnection {
     stream: OnceLock<Weak<dyn PacedStream>>,
     incoming: Mutex<ReceivedBytes>,
     outgoing: Mutex<SentBytes>,
-    timeline: Mutex<Timeline>,
+    timeline: Arc<Mutex<Timeline>>,
     /// Whether permessage-deflate was agreed to.
     has_deflate: AtomicBool,
     /// The arrival of the first message that has not been answered.
@@ -107,7 +107,6 @@ impl WatchedConnection {
         Self {
             id,
             heads,
-            shared,
             transport: OnceLock::new(),
             stream: OnceLock::new(),
             incoming: Mutex::new(ReceivedBytes {
@@ -121,13 +120,14 @@ impl WatchedConnection {
                 is_open: false,
                 bytes: 0,
             }),
-            timeline: Mutex::default(),
+            timeline: shared.add_timeline(id),
             has_deflate: AtomicBool::new(false),
             unanswered: Mutex::new(None),
             drop_at: AtomicU64::new(0),
             by_hand: Mutex::default(),
             ended: OnceLock::new(),
             on_reset: OnceLock::new(),
+            shared,
         }
     }
 
@@ -282,15 +282,6 @@ impl WatchedConnection {
     /// Records of its timeline, see [`Timeline::slice`].
     pub fn records(&self, after: u64, most: usize, data_bytes: usize) -> TimelineSlice {
         lock(&self.timeline).slice(after, most, data_bytes)
-    }
-
-    pub(super) fn timeline_bytes(&self) -> usize {
-        lock(&self.timeline).bytes()
-    }
-
-    /// See [`Timeline::shrink`].
-    pub(super) fn shrink(&self, limit: usize) -> (usize, u64) {
-        lock(&self.timeline).shrink(limit)
     }
 
     /// Bytes that wait here because the connection is slowed down.

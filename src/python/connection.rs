@@ -23,7 +23,6 @@ use self::{
 use super::{
     argument::memory_of,
     errors::connection_error,
-    topics::{PendingSubscriptions, Topics},
     waiting::{self, sending},
 };
 use crate::{
@@ -36,6 +35,7 @@ use crate::{
         uri::split_resource,
     },
     server::{AnswerSlot, Content, Level, Refusal, Registry, Server as Core, ALT_SVC, SERVER_LOG},
+    topics::Broker,
 };
 
 /// One connection of the server, or of a client.
@@ -51,10 +51,10 @@ pub(super) struct Connection {
     accept: std::sync::OnceLock<String>,
     /// The value of `Alt-Svc` for the answer.
     alternative: Option<String>,
-    /// The server's topics; `None` for a client.
-    pub(super) topics: Option<Py<Topics>>,
-    /// Topics that the handler has subscribed to before the answer.
-    pub(super) early_topics: Mutex<PendingSubscriptions>,
+    /// The server's topics, and the object that Python has for them; `None` for a client.
+    pub(super) topics: Option<(Arc<Broker>, Py<PyAny>)>,
+    /// Topics to subscribe to when the opening handshake is done; `None` from then on.
+    pub(super) pending_subscriptions: Mutex<Option<Vec<String>>>,
     /// Accepts the answer, if it is not sent as bytes of the transport.
     answer_slot: Option<Arc<AnswerSlot>>,
     /// The server's Python object; embedders find it through `_request_handler`.
@@ -72,15 +72,15 @@ impl Connection {
         pending: crate::server::PendingConnection,
         settings: Arc<Settings>,
         core: &Core,
-        topics: Py<Topics>,
+        topics: Py<PyAny>,
         server: Py<PyAny>,
     ) -> Self {
         Self {
             transport: pending.transport,
             settings,
             registered: Some((core.registry().clone(), pending.id)),
-            topics: Some(topics),
-            early_topics: Mutex::new(Some(Vec::new())),
+            topics: Some((core.broker().clone(), topics)),
+            pending_subscriptions: Mutex::new(Some(Vec::new())),
             head: Mutex::new(Head::Parsed(Box::new(pending.head))),
             resource: pending.resource,
             tls: pending.tls,
@@ -108,7 +108,7 @@ impl Connection {
             settings: Arc::new(settings),
             registered: None,
             topics: None,
-            early_topics: Mutex::new(None),
+            pending_subscriptions: Mutex::new(None),
             head: Mutex::new(Head::Packed(Box::default())),
             resource,
             tls,

@@ -52,7 +52,8 @@ impl Handlers {
         let owner = self.owner.bind(py).call0().ok().filter(|owner| !owner.is_none())?.unbind();
         let make_topics = || Py::new(py, Topics(core.broker().clone()));
         let topics = self.topics.get_or_try_init(py, make_topics).ok()?.clone_ref(py);
-        let connection = Connection::new(pending, self.settings.clone(), core, topics, owner);
+        let connection =
+            Connection::new(pending, self.settings.clone(), core, topics.into_any(), owner);
         Bound::new(py, connection).ok()
     }
 

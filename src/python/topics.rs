@@ -40,14 +40,15 @@ enum Payload<'py> {
 #[pymethods]
 impl Topics {
     #[staticmethod]
-    fn of(py: Python<'_>, connection: &Connection) -> PyResult<Py<Self>> {
-        Ok(connection.topics_or_error()?.clone_ref(py))
+    fn of(py: Python<'_>, connection: &Connection) -> PyResult<Py<PyAny>> {
+        Ok(connection.topics_or_error()?.1.clone_ref(py))
     }
 
     #[staticmethod]
     #[pyo3(signature = (connection, stream))]
     fn begin(connection: &Connection, stream: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        let has_early = lock(&connection.early_topics).as_ref().is_some_and(|it| !it.is_empty());
+        let has_early =
+            lock(&connection.pending_subscriptions).as_ref().is_some_and(|it| !it.is_empty());
         // before the lock is taken, because this may run Python code
         let compression = if has_early { compression_of(stream)? } else { None };
         if has_early {
@@ -55,7 +56,7 @@ impl Topics {
             broker.make_queue(&connection.transport).map_err(|error| os_error(&error))?;
             connection.transport.hold_deliveries();
         }
-        let mut early = lock(&connection.early_topics);
+        let mut early = lock(&connection.pending_subscriptions);
         // locked until all are subscribed: another thread that leaves one of them must come after
         for topic in early.take().unwrap_or_default() {
             connection.join(&topic, compression)?;
@@ -77,7 +78,7 @@ impl Topics {
     ) -> PyResult<()> {
         let name = name_of(topic)?;
         self.check(connection)?;
-        if let Some(early) = &mut *lock(&connection.early_topics) {
+        if let Some(early) = &mut *lock(&connection.pending_subscriptions) {
             if !early.iter().any(|known| known == name) {
                 early.push(name.to_owned());
             }
@@ -89,7 +90,7 @@ impl Topics {
     fn unsubscribe(&self, connection: &Connection, topic: &Bound<'_, PyAny>) -> PyResult<()> {
         let name = name_of(topic)?;
         self.check(connection)?;
-        if let Some(early) = &mut *lock(&connection.early_topics) {
+        if let Some(early) = &mut *lock(&connection.pending_subscriptions) {
             early.retain(|known| known != name);
         }
         self.0.unsubscribe(&connection.transport, name).map_err(value_error)
@@ -201,18 +202,15 @@ fn name_of<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     Ok(name)
 }
 
-/// The subscriptions that a connection gets when its opening handshake is done; `None` from then on.
-pub(super) type PendingSubscriptions = Option<Vec<String>>;
-
 impl Connection {
-    fn topics_or_error(&self) -> PyResult<&Py<Topics>> {
+    fn topics_or_error(&self) -> PyResult<&(Arc<Broker>, Py<PyAny>)> {
         self.topics.as_ref().ok_or_else(|| {
             PyTypeError::new_err("only connections of a server can subscribe to topics")
         })
     }
 
     fn broker_or_error(&self) -> PyResult<&Arc<Broker>> {
-        Ok(&self.topics_or_error()?.get().0)
+        Ok(&self.topics_or_error()?.0)
     }
 
     fn join(&self, topic: &str, compression: Option<Compression>) -> PyResult<()> {
