@@ -22,7 +22,10 @@ _SUBMODULES: Final = {
     "logging": frozenset({"handlers"}),
     "urllib": frozenset({"parse"}),
 }
-_functions: Final[dict[str, Callable[[str], Any]]] = {}
+_Getattr = Callable[[str], Any]
+
+# The functions that `offer` has set, with those that the packages had before.
+_functions: Final[dict[str, tuple[_Getattr, _Getattr | None]]] = {}
 
 
 def offer() -> None:
@@ -31,23 +34,31 @@ def offer() -> None:
         return
     for package, submodules in _SUBMODULES.items():
         module: Any = importlib.import_module(package)
-        if "__getattr__" not in vars(module):
-            module.__getattr__ = _functions[package] = _make_getattr(package, submodules)
+        # logging has one of its own since CPython 3.15
+        before = vars(module).get("__getattr__")
+        module.__getattr__ = _make_getattr(package, submodules, before)
+        _functions[package] = module.__getattr__, before
 
 
 def withdraw() -> None:
     """Undo `offer`."""
-    for package, function in _functions.items():
+    for package, (function, before) in _functions.items():
         module: Any = sys.modules.get(package)
-        if vars(module).get("__getattr__") is function:
+        if vars(module).get("__getattr__") is not function:
+            continue
+        if before is None:
             del module.__getattr__
+        else:
+            module.__getattr__ = before
     _functions.clear()
 
 
-def _make_getattr(package: str, submodules: frozenset[str]) -> Callable[[str], Any]:
+def _make_getattr(package: str, submodules: frozenset[str], before: _Getattr | None) -> _Getattr:
     def get(name: str) -> Any:
-        if name not in submodules:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return importlib.import_module(f"{package}.{name}")
+        if name in submodules:
+            return importlib.import_module(f"{package}.{name}")
+        if before is not None:
+            return before(name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get
