@@ -268,6 +268,14 @@ def test_a_handler_that_does_not_end_is_an_error(monkeypatch):
         end.set()
 
 
+def test_running_server_decorates_a_function():
+    @running_server()
+    def work(what: str) -> str:
+        return what
+
+    assert [work("once"), work("again")] == ["once", "again"]
+
+
 def test_stopping_says_good_bye(server):
     server.handler("/")(echo)
     with Client(server.port) as client:

@@ -247,9 +247,11 @@ def running_server(
 
 
 class _Running(
-    contextlib.AbstractContextManager[WsServer], contextlib.AbstractAsyncContextManager[WsServer]
+    contextlib.ContextDecorator,
+    contextlib.AbstractContextManager[WsServer],
+    contextlib.AbstractAsyncContextManager[WsServer],
 ):
-    """The context of `running_server`."""
+    """The context of `running_server`, which may also decorate a function."""
 
     _server: WsServer
 
