@@ -22,7 +22,7 @@ mod state;
 
 pub use self::{
     admission::{client_address::Proxies, shared_counts::SharedCounts},
-    config::{CgiConfig, Concurrency, Config, FindContentTypes, IsExecutable, Routes},
+    config::{CgiConfig, Concurrency, Config, Destination, FindContentTypes, IsExecutable, Routes},
     http::{
         alternative::ALT_SVC,
         refusal::{Content, Refusal},

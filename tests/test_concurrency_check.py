@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fastwsh.concurrency import why_threads
+from fastwsh.concurrency.check import why_threads
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from fastwsh.concurrency import why_threads
+from fastwsh.concurrency.check import why_threads
 
 
 def why(body, before=""):

@@ -57,6 +57,40 @@ class TestPlacement:
             second.handshake()
             assert thread_names(server).count("fastwsh-handler") == 2
 
+    def test_first_connections_that_come_at_once_run_where_later_ones_do(
+        self, start_server: StartServer, write_handler: WriteHandler
+    ) -> None:
+        write_handler("echo", ECHO)
+        write_handler("thread", f"import threading\n{ECHO}")
+        server = start_server("-w", "handlers")
+        with ExitStack() as stack:
+            paths = ["/echo", "/thread"] * 10
+            clients = [stack.enter_context(server.connect()) for _ in paths]
+            for client, path in zip(clients, paths, strict=True):
+                client.send_request(path)
+            for client in clients:
+                assert client.read_response().status == 101
+            assert thread_names(server).count("fastwsh-handler") == 10
+            for client in clients:
+                client.send_frame(TEXT, b"x")
+                assert client.read_frame() == Frame(TEXT, b"x")
+
+    def test_a_plain_request_before_the_first_connection_is_answered_as_after_it(
+        self, start_server: StartServer, write_handler: WriteHandler
+    ) -> None:
+        write_handler("echo", ECHO)
+        server = start_server("-w", "handlers")
+
+        def get() -> int:
+            with server.connect() as client:
+                client.send(b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                return client.read_response().status
+
+        before = get()
+        with server.connect() as client:
+            client.handshake()
+        assert get() == before == 400
+
     @pytest.mark.parametrize(("where", "same"), [("hub", True), ("threads", False)])
     def test_a_handler_says_where_it_runs(
         self, start_server: StartServer, write_handler: WriteHandler, where: str, same: bool

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from fastwsh import loader, py2
+from fastwsh import loader
+from fastwsh.py2 import syntax
 from fastwsh.pywebsocket import dispatch
 
 GOOD = (
@@ -139,8 +140,7 @@ def test_full_traceback_is_logged_for_who_asks(tmp_path, caplog):
     ],
 )
 def test_python_2_syntax_names_the_extra_that_translates_it(warning, monkeypatch, source):
-    monkeypatch.setattr(py2.syntax, "can_translate", lambda: False)
-    monkeypatch.setattr(py2, "can_translate", lambda: False)
+    monkeypatch.setattr(syntax, "can_translate", lambda: False)
     line = warning(source)
     assert "it looks like Python 2: pip install fissix to have it translated" in line
     assert "(bad_wsh.py:" in line

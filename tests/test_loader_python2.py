@@ -7,7 +7,8 @@ import types
 
 import pytest
 
-from fastwsh import loader, py2
+from fastwsh import loader
+from fastwsh.py2 import syntax
 
 FUNCTIONS = """
 def web_socket_do_extra_handshake(request): pass
@@ -282,24 +283,24 @@ def test_print_to_a_file_is_translated_although_it_compiles(capsys):
 
 
 def test_print_to_a_file_is_left_alone_if_nothing_translates(monkeypatch):
-    monkeypatch.setattr(py2.syntax, "can_translate", lambda: False)
+    monkeypatch.setattr(syntax, "can_translate", lambda: False)
     assert load("def f():\n    print >>None, 1\nresult = 1")["result"] == 1
 
 
 def test_translation_of_a_file_without_a_line_end():
     pytest.importorskip("fissix")
-    assert ast.unparse(py2.translate('print "x"')) == "print('x')"
+    assert ast.unparse(syntax.translate('print "x"')) == "print('x')"
 
 
 def test_tabs_of_python_2_need_no_extra(monkeypatch):
-    monkeypatch.setattr(py2.syntax, "can_translate", lambda: False)
+    monkeypatch.setattr(syntax, "can_translate", lambda: False)
     source = "def f(x):\n        if x:\n\t    return 1\n\treturn 2\nresult = f(0), f(1)"
     assert load(source)["result"] == (2, 1)
 
 
 def test_broken_source_is_not_translated():
-    assert py2.translate("x = (\n") is None
-    assert py2.translate('print "x"\ny = (\n') is None
+    assert syntax.translate("x = (\n") is None
+    assert syntax.translate('print "x"\ny = (\n') is None
 
 
 EXCEPT = "def f():\n    try:\n        {body}\n    except {caught}:\n        return {value}\n"
@@ -327,7 +328,7 @@ def test_an_old_except_is_translated_although_it_may_compile(before, caught, val
 
 
 def test_an_old_except_that_nothing_translates_is_told(monkeypatch):
-    monkeypatch.setattr(py2.syntax, "can_translate", lambda: False)
+    monkeypatch.setattr(syntax, "can_translate", lambda: False)
     source = EXCEPT.format(body="1 // 0", caught="ZeroDivisionError, e", value="e")
     with pytest.raises(loader.LoadError, match=r"parenthesized .*:4\); it looks like Python 2"):
         loader.load_source(source + FUNCTIONS, "/handlers/old_wsh.py")
@@ -348,6 +349,6 @@ def test_an_old_except_that_nothing_translates_is_told(monkeypatch):
     ],
 )
 def test_an_except_of_today_is_left_alone(before, caught, monkeypatch):
-    monkeypatch.setattr(py2, "translate", lambda _: pytest.fail("it was translated"))
+    monkeypatch.setattr(syntax, "translate", lambda _: pytest.fail("it was translated"))
     source = before + EXCEPT.format(body="1 // 0", caught=caught, value="'caught'")
     assert load(f"{source}result = f()")["result"] == "caught"

@@ -43,11 +43,21 @@ def test_it_is_an_error_where_warnings_are_errors() -> None:
             loader.load_source('other = "\\d+"\n' + FUNCTIONS, "/handlers/strict_wsh.py")
 
 
-@pytest.mark.parametrize("kind", ["of today", "that needs a name of Python 2"])
-def test_a_source_is_parsed_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "count"), [("of today", 0), ("that needs a name of Python 2", 1)])
+def test_a_source_is_parsed_once_at_most(
+    kind: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parsed = []
     parse = ast.parse
     monkeypatch.setattr(ast, "parse", lambda *args: parsed.append(args) or parse(*args))
     source = SOURCES[kind].replace("\\", "")
     loader.load_source(f"# parsed once\n{source}{FUNCTIONS}")
-    assert len(parsed) == 1
+    assert len(parsed) == count
+
+
+def test_a_source_is_checked_when_its_place_is_asked_for() -> None:
+    suite = loader.load_source(f"import threading\n# checked late\n{FUNCTIONS}")
+    assert not suite.check.is_done
+    assert suite.check.why_threads() == "it imports threading (line 1)"
+    assert suite.check.is_done
+    assert suite.check.why_threads() == "it imports threading (line 1)"

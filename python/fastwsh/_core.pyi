@@ -833,10 +833,10 @@ class Server:
         """What is known of the connections with a handler; None without `inspect`."""
     def set_event_loop(self, event_loop: EventLoop) -> None:
         """Set the event loop for handlers that are coroutine functions. May be called once."""
-    def set_routes(self, routes: dict[bytes, str]) -> None:
+    def set_routes(self, routes: dict[bytes, str | None]) -> None:
         """Set the resources with handlers, and where each handler runs: threads, hub or loop.
 
-        "*" stands for all other resources.
+        For None, the owner's `_find_concurrency` is asked. "*" stands for all other resources.
         """
     def ask_for_admission(self, asks: bool) -> None:
         """Call the owner's `_admits` with a descriptor of each connection, which it must close."""

@@ -18,11 +18,11 @@ from fastwsh.lifespan import App, Lifespan
 from fastwsh.loader import HandlerSuite
 from fastwsh.paths import resource_bytes
 from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
-from fastwsh.reload import Watcher
 
 if TYPE_CHECKING:
     from fastwsh.access import AccessLog
     from fastwsh.aio.loop import HandlerLoop
+    from fastwsh.reload import Watcher
 
 __all__ = ["HandlerConcurrency"]
 
@@ -40,7 +40,7 @@ class HandlerConcurrency:
     _known_dispatcher: Any
     _told_of: set[str]
     _overrides: tuple[bool, bool]
-    _watcher: Watcher | None
+    _watcher: "Watcher | None"
     _log_thread: threading.Thread | None
     access_log: "AccessLog | None"
     _lifespan: Lifespan
@@ -54,6 +54,8 @@ class HandlerConcurrency:
         if self._watcher is not None:
             self._watcher.stop()
         if self._reloads and isinstance(dispatcher, Dispatcher):
+            from fastwsh.reload import Watcher  # noqa: PLC0415 (few need it)
+
             self._watcher = Watcher(dispatcher)
             self._watcher.start()
 
@@ -107,7 +109,7 @@ class HandlerConcurrency:
             self._set_routes(core)
 
     def _find_concurrency(self, resource: str) -> str | None:
-        """Return where the handler of a resource without a route runs, or None."""
+        """Return where the handler of a resource runs, if no route says so, or None."""
         if (core := self._core) is None:
             return None
         self._know_dispatcher(core)
@@ -119,7 +121,11 @@ class HandlerConcurrency:
             return None
         with self._routes_lock:
             self._start_needed_loop(core, [suite])
-        return self._where(suite)
+        was_decided = self._placement.place_unchecked(suite) is not None
+        where = self._where(suite)
+        if not was_decided:
+            self._set_routes(core)
+        return where
 
     def _where(self, suite: HandlerSuite) -> str:
         """Return where a handler runs: in a thread if the dispatcher overrides its calls."""
@@ -128,14 +134,21 @@ class HandlerConcurrency:
         return THREADS if where == LOOP and is_overridden else where
 
     def _needs_hub(self) -> bool:
-        """Tell whether a handler runs in the hub, or whether one that is loaded later may."""
-        return self._placement.may_use_hub if self._reloads else HUB in self._routes().values()
+        """Tell whether a handler may run in the hub, now or when it is loaded later."""
+        if self._reloads:
+            return self._placement.may_use_hub
+        return not {HUB, None}.isdisjoint(self._routes().values())
 
-    def _routes(self) -> dict[bytes, str]:
-        """Return the resources that have handlers, as bytes, and where each runs."""
-        routes = {}
+    def _routes(self) -> dict[bytes, str | None]:
+        """Return the resources that have handlers, as bytes, and where each runs.
+
+        None means that the handler's source has to be checked for that. `_find_concurrency` does so
+        at its first connection, since that takes a tenth of the time until the server listens.
+        """
+        routes: dict[bytes, str | None] = {}
         for resource, suite in self._suites().items():
-            where = routes[resource_bytes(resource)] = self._where(suite)
+            is_known = self._placement.place_unchecked(suite) is not None
+            where = routes[resource_bytes(resource)] = self._where(suite) if is_known else None
             if getattr(suite, "has_subpaths", False):
                 # all paths below it, in the form of the core
                 routes[b"*" + resource_bytes(resource.rstrip("/") + "/")] = where

@@ -27,7 +27,7 @@ from fastwsh.paths import HANDLER_SUFFIX
 __all__ = ["HandlerPackage", "enter_package", "execute", "forget_with", "importable"]
 
 _TOP: Final = "fastwsh.handlers"
-_ROOT: Final = re.compile(r"root_([0-9a-f]{8})(?:_\d+)?")
+_ROOT: Final = r"root_([0-9a-f]{8})(?:_\d+)?"
 _MODULE_SUFFIX: Final = HANDLER_SUFFIX.removesuffix(".py")
 
 # Reentrant: a package may be forgotten by the garbage collector at any time.
@@ -217,7 +217,7 @@ class _HandlerFinder:
         # sys.path
         is_searching = parent == _TOP and not path
         folders = [os.path.realpath(entry) for entry in reversed(sys.path)]
-        if parent == _TOP and (root := _ROOT.fullmatch(name)):
+        if parent == _TOP and (root := re.fullmatch(_ROOT, name)):
             same = [folder for folder in folders if _digest(folder) == root[1]]
             return _package_spec(fullname, same[0]) if same else None
         if not is_searching:

@@ -57,6 +57,7 @@ _TRANSFER_DATA: Final = "web_socket_transfer_data"
 _PASSIVE_CLOSING_HANDSHAKE: Final = "web_socket_passive_closing_handshake"
 _CONCURRENCY: Final = "web_socket_concurrency"
 _SUBPATHS: Final = "web_socket_subpaths"
+_NOT_FROM_A_FILE: Final = source.Check(None, "it was not loaded from a file")
 STARTUP: Final = "web_socket_startup"
 SHUTDOWN: Final = "web_socket_shutdown"
 
@@ -80,7 +81,7 @@ class HandlerSuite:
         startup: Called with the server's app before the first connection, or None.
         shutdown: Called with it after the last, or None.
         concurrency: Where the handler wants to run: "threads", "hub" or, by default, "auto".
-        why_threads: Why it needs a thread of its own under "auto", or None if it can share one.
+        check: Tells why it needs a thread of its own under "auto", if it does.
         stall: What was seen when it kept others waiting in a shared thread, or None.
         has_subpaths: Whether it serves the paths below its own too.
         is_async: Whether `transfer_data` is a coroutine function, which needs an event loop.
@@ -95,7 +96,7 @@ class HandlerSuite:
         path: str = "",
         namespace: dict[str, Any] | None = None,
         concurrency: str = AUTO,
-        why_threads: str | None = "it was not loaded from a file",
+        check: source.Check = _NOT_FROM_A_FILE,
     ) -> None:
         self.do_extra_handshake = do_extra_handshake
         self.transfer_data = transfer_data
@@ -103,7 +104,7 @@ class HandlerSuite:
         self.path = path
         self.namespace = {} if namespace is None else namespace
         self.concurrency = concurrency
-        self.why_threads = why_threads
+        self.check = check
         self.package: handler_modules.HandlerPackage | None = None
         self.startup: Callable[[Any], Any] | None = None
         self.shutdown: Callable[[Any], Any] | None = None
@@ -263,7 +264,7 @@ def _load(text: str, path: str, package: handler_modules.HandlerPackage | None) 
             f"SyntaxError: source code cannot contain null bytes ({_place(file_name, line)})", line
         )
     try:
-        code, needs, why = source.compile_source(text, file_name)
+        code, needs, check = source.compile_source(text, file_name)
     except SyntaxError as error:
         raise _syntax_error(error) from error
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
@@ -274,12 +275,12 @@ def _load(text: str, path: str, package: handler_modules.HandlerPackage | None) 
         namespace: dict[str, Any] = {"__builtins__": py2.make_builtins(needs)} if needs else {}
         with _failures_told(file_name):
             exec(code, namespace)  # noqa: S102 (what handlers are for)
-        return _make_suite(namespace, "", why)
+        return _make_suite(namespace, "", check)
     with package.loading(path) as (module, is_executed):
         if not is_executed:
             with _failures_told(file_name):
                 handler_modules.execute(module, code, needs)
-        suite = _make_suite(vars(module), path, why)
+        suite = _make_suite(vars(module), path, check)
     suite.package = package
     handler_modules.forget_with(suite, module)
     return suite
@@ -296,7 +297,7 @@ def _failures_told(file_name: str) -> Iterator[None]:
         raise execution_error(error, file_name) from error
 
 
-def _make_suite(namespace: dict[str, Any], path: str, why: str | None) -> HandlerSuite:
+def _make_suite(namespace: dict[str, Any], path: str, check: source.Check) -> HandlerSuite:
     try:
         passive_closing_handshake = _function(namespace, _PASSIVE_CLOSING_HANDSHAKE)
     except LoadError:
@@ -313,7 +314,7 @@ def _make_suite(namespace: dict[str, Any], path: str, why: str | None) -> Handle
         path,
         namespace,
         _concurrency(namespace),
-        why,
+        check,
     )
     suite.has_subpaths = _has_subpaths(namespace)
     suite.startup = _app_function(namespace, STARTUP)
@@ -362,9 +363,11 @@ def _has_subpaths(namespace: dict[str, Any]) -> bool:
 
 
 def _syntax_error(error: SyntaxError) -> LoadError:
+    from fastwsh.py2 import syntax  # noqa: PLC0415 (imports ast)
+
     message = f"{type(error).__name__}: {error.msg} ({_place(error.filename, error.lineno)})"
-    if py2.is_python2(error):
-        if py2.can_translate():
+    if syntax.is_python2(error):
+        if syntax.can_translate():
             message += "; it looks like Python 2, and cannot be translated"
         else:
             message += "; it looks like Python 2: pip install fissix to have it translated"

@@ -368,9 +368,10 @@ class WebSocketServer(
         private_files.warn(options, self._document_root())
         core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
         self._know_dispatcher(core)
-        for path, suite in sorted(self._suites().items()):
-            where, reason = self._placement.place(suite)
-            _LOGGER.debug("Handler of %s runs in %s: %s", path, _PLACES[where], reason)
+        if _LOGGER.isEnabledFor(logging.DEBUG):
+            for path, suite in sorted(self._suites().items()):
+                where, reason = self._placement.place(suite)
+                _LOGGER.debug("Handler of %s runs in %s: %s", path, _PLACES[where], reason)
         if self.access_log is not None:
             core.report_refusals()
         core.set_credential(embedding.credential(options))

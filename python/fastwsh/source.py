@@ -1,20 +1,24 @@
-"""The source of handler files: reading, decoding and compiling it, translated if it is Python 2.
+"""The source of handler files: reading, decoding and compiling it.
 
-Executes nothing; `handler_modules` owns the modules.
+Executes nothing; `handler_modules` owns the modules. `source_tree` compiles what is not plain
+Python 3, which needs the syntax tree. This does without, as making one takes several times as long
+as compiling.
 """
 
-import ast
-import contextlib
 import functools
+import re
+import sys
 import tokenize
 import warnings
-from collections.abc import Iterator
 from types import CodeType
+from typing import TYPE_CHECKING
 
 from fastwsh import py2
-from fastwsh.concurrency import why_threads
 
-__all__ = ["LoadError", "compile_source", "read"]
+if TYPE_CHECKING:
+    import ast
+
+__all__ = ["Check", "LoadError", "compile_source", "read"]
 
 
 class LoadError(Exception):
@@ -27,6 +31,37 @@ class LoadError(Exception):
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
         self.line = line
+
+
+class Check:
+    """The check whether a handler needs a thread of its own.
+
+    It is done when its result is asked for, usually at the handler's first connection: for 11
+    handlers it takes a tenth of the time until a server listens. Threads may ask at the same time.
+
+    Args:
+        source: The handler's text, or None if the result is known.
+        result: Why it needs a thread, or None if it does not.
+    """
+
+    def __init__(self, source: str | None, result: str | None = None) -> None:
+        self._source = source
+        self._result = result
+
+    @property
+    def is_done(self) -> bool:
+        """Whether asking for the result takes no time."""
+        return self._source is None
+
+    def why_threads(self) -> str | None:
+        """Return why the handler needs a thread of its own, or None if it does not."""
+        source = self._source
+        if source is not None:
+            from fastwsh.concurrency import check  # noqa: PLC0415 (imports ast)
+
+            self._result = check.why_threads(source)
+            self._source = None  # last, because another thread returns the result from now on
+        return self._result
 
 
 def read(path: str, encoding: str | None) -> str:
@@ -58,58 +93,45 @@ def read(path: str, encoding: str | None) -> str:
 
 # A cache, because web-platform-tests load all handlers again for each HTTP/2 connection.
 @functools.lru_cache(maxsize=1024)
-def compile_source(source: str, file_name: str) -> tuple[CodeType, py2.Needs, str | None]:
-    """Compile a handler; also return what it needs of Python 2, and why it needs a thread.
+def compile_source(source: str, file_name: str) -> tuple[CodeType, py2.Needs, Check]:
+    """Compile a handler; also return what it needs of Python 2, and the check for threads.
 
     Raises:
         SyntaxError: It is neither Python 3 nor Python 2 that can be translated.
         Exception: Other exceptions of `compile`.
     """
-    with _warning_once(file_name):
-        tree, is_translated = _parse(source, file_name)
-        why = why_threads(tree)
-        if is_translated:
-            tree = py2.apply_old_meaning(tree)
-        code = compile(tree, file_name, "exec", dont_inherit=True)
-        return code, py2.find_needs(tree, code), why
+    code = None if _may_be_python2(source) else _compile_plain(source, file_name)
+    if code is None:
+        from fastwsh import source_tree  # noqa: PLC0415 (imports ast)
+
+        code, needs, why = source_tree.compile_source(source, file_name)
+        return code, needs, Check(None, why)
+
+    def parse() -> "ast.Module":
+        import ast  # noqa: PLC0415 (few handlers need it)
+
+        return ast.parse(source, file_name)
+
+    return code, py2.find_needs(code, parse), Check(source)
 
 
-def _parse(source: str, file_name: str) -> tuple[ast.Module, bool]:
-    """Parse a handler, translated if it is Python 2; also return whether it was translated."""
-    try:
-        tree = ast.parse(source, file_name)
-        old = py2.find_old_except(tree)
-        if old is not None:
-            raise _old_except(source, file_name, old)
-    except SyntaxError:
-        translation = py2.translate(source, file_name)
-        if translation is None:
-            raise
-        return translation, True
-    prints = ">>" in source and py2.prints_to_file(tree)
-    translation = py2.translate(source, file_name) if prints else None
-    return (tree, False) if translation is None else (translation, True)
+def _may_be_python2(source: str) -> bool:
+    """Tell whether a source may be Python 2 although Python 3 compiles it."""
+    if "print" in source and ">>" in source:
+        return True
+    # the others accept no comma there
+    return sys.version_info >= (3, 14) and re.search(r"\bexcept\b[^:]*,", source) is not None
 
 
-@contextlib.contextmanager
-def _warning_once(file_name: str) -> Iterator[None]:
-    """Show each warning once, although the source may be parsed several times."""
+def _compile_plain(source: str, file_name: str) -> CodeType | None:
+    """Compile a handler that is Python 3 and for which the compiler has no warning, or return None.
+
+    So no warning is shown here, nor when the source is parsed again for its check.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        yield
-    told = dict.fromkeys(
-        (str(item.message), item.category, item.filename, item.lineno) for item in caught
-    )
-    for message, category, name, line in told:
         try:
-            warnings.warn_explicit(message, category, name, line)
-        except category as error:
-            # as the parser does if warnings are errors
-            raise SyntaxError(message, (file_name, line, None, None)) from error
-
-
-def _old_except(source: str, file_name: str, variable: ast.expr) -> SyntaxError:
-    """Return the error of Python before 3.14 for `except Error, variable:`."""
-    line = source.splitlines()[variable.lineno - 1]
-    place = (file_name, variable.lineno, variable.col_offset + 1, line)
-    return SyntaxError("multiple exception types must be parenthesized", place)
+            code = compile(source, file_name, "exec", dont_inherit=True)
+        except SyntaxError:
+            return None
+    return None if caught else code

@@ -38,8 +38,8 @@ use crate::{
     locks::lock,
     protocol::close::CloseCode,
     server::{
-        CgiConfig, Concurrency, Config, Event, EventSink, FindContentTypes, IsExecutable, Routes,
-        Server as Core, SharedCounts, Threads,
+        CgiConfig, Concurrency, Config, Destination, Event, EventSink, FindContentTypes,
+        IsExecutable, Routes, Server as Core, SharedCounts, Threads,
     },
     tls_files::{self, ClientAuth, TlsFiles},
 };
@@ -238,14 +238,17 @@ impl Server {
         let _ = self.dispatch.event_loop.set(event_loop.state().clone());
     }
 
-    fn set_routes(&self, routes: HashMap<Vec<u8>, String>) -> PyResult<()> {
-        let concurrency = |name: &str| match name {
-            "threads" => Ok(Concurrency::Threads),
-            "hub" => Ok(Concurrency::Hub),
-            "loop" => Ok(Concurrency::Loop),
-            _ => Err(PyValueError::new_err(format!("no concurrency of handlers: {name:?}"))),
+    fn set_routes(&self, routes: HashMap<Vec<u8>, Option<String>>) -> PyResult<()> {
+        let destination = |name: Option<String>| match name.as_deref() {
+            None => Ok(Destination::Undecided),
+            Some("threads") => Ok(Destination::Handler(Concurrency::Threads)),
+            Some("hub") => Ok(Destination::Handler(Concurrency::Hub)),
+            Some("loop") => Ok(Destination::Handler(Concurrency::Loop)),
+            Some(name) => {
+                Err(PyValueError::new_err(format!("no concurrency of handlers: {name:?}")))
+            }
         };
-        let routes = routes.into_iter().map(|(path, name)| Ok((path, concurrency(&name)?)));
+        let routes = routes.into_iter().map(|(path, name)| Ok((path, destination(name)?)));
         self.routes.set(routes.collect::<PyResult<_>>()?);
         Ok(())
     }

@@ -115,6 +115,15 @@ impl Concurrency {
     }
 }
 
+/// Where a route leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// To a handler that runs there.
+    Handler(Concurrency),
+    /// To a handler of which only the acceptor can say where it runs.
+    Undecided,
+}
+
 /// Begins a route for all paths below a folder: `*` and the folder with its slash, or `*` alone for
 /// every path. No path of a URL begins with it.
 const BELOW: u8 = b'*';
@@ -123,17 +132,17 @@ const BELOW: u8 = b'*';
 /// bytes. A route for all paths below a folder counts for those without a handler of their own; the
 /// longest one wins.
 #[derive(Debug, Default)]
-pub struct Routes(RwLock<HashMap<Vec<u8>, Concurrency>>);
+pub struct Routes(RwLock<HashMap<Vec<u8>, Destination>>);
 
 impl Routes {
     /// Replaces all routes.
-    pub fn set(&self, routes: HashMap<Vec<u8>, Concurrency>) {
+    pub fn set(&self, routes: HashMap<Vec<u8>, Destination>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
     /// Finds the route of a path. Routes for folders are for requests for a WebSocket; the route for
     /// every path is for all.
-    pub(super) fn find(&self, path: &str, is_upgrade: bool) -> Option<Concurrency> {
+    pub(super) fn find(&self, path: &str, is_upgrade: bool) -> Option<Destination> {
         if path.as_bytes().first() == Some(&BELOW) {
             return None;
         }
@@ -144,10 +153,10 @@ impl Routes {
     }
 
     fn find_below<'a>(
-        routes: &'a HashMap<Vec<u8>, Concurrency>,
+        routes: &'a HashMap<Vec<u8>, Destination>,
         path: &str,
         is_upgrade: bool,
-    ) -> Option<&'a Concurrency> {
+    ) -> Option<&'a Destination> {
         let mut key = vec![BELOW];
         if is_upgrade {
             key.extend(uri::unescape_path(path).unwrap_or_else(|| path.into()));
@@ -170,7 +179,8 @@ mod tests {
     #[test]
     fn routes_for_folders_serve_the_paths_below_them() {
         let routes = Routes::default();
-        let of = |path: &str, concurrency| (path.as_bytes().to_vec(), concurrency);
+        let of =
+            |path: &str, concurrency| (path.as_bytes().to_vec(), Destination::Handler(concurrency));
         routes.set(HashMap::from([
             of("/app", Concurrency::Loop),
             of("*/app/", Concurrency::Loop),
@@ -178,17 +188,18 @@ mod tests {
             of("*/caf\u{e9}/", Concurrency::Threads),
         ]));
         let find = |path| routes.find(path, true);
-        assert_eq!(find("/app"), Some(Concurrency::Loop));
-        assert_eq!(find("/app/"), Some(Concurrency::Loop));
-        assert_eq!(find("/app/in/other"), Some(Concurrency::Loop));
-        assert_eq!(find("/app/in/own"), Some(Concurrency::Hub));
-        assert_eq!(find("/caf%C3%A9/x"), Some(Concurrency::Threads));
+        let handler = |concurrency| Some(Destination::Handler(concurrency));
+        assert_eq!(find("/app"), handler(Concurrency::Loop));
+        assert_eq!(find("/app/"), handler(Concurrency::Loop));
+        assert_eq!(find("/app/in/other"), handler(Concurrency::Loop));
+        assert_eq!(find("/app/in/own"), handler(Concurrency::Hub));
+        assert_eq!(find("/caf%C3%A9/x"), handler(Concurrency::Threads));
         assert_eq!(find("/apple"), None);
         assert_eq!(find("/other/app/"), None);
         assert_eq!(find("*/app/"), None);
         assert_eq!(routes.find("/app/in/other", false), None);
         routes.set(HashMap::from([of("*", Concurrency::Hub)]));
-        assert_eq!(find("/any"), Some(Concurrency::Hub));
-        assert_eq!(routes.find("/any", false), Some(Concurrency::Hub));
+        assert_eq!(find("/any"), handler(Concurrency::Hub));
+        assert_eq!(routes.find("/any", false), handler(Concurrency::Hub));
     }
 }

@@ -2,7 +2,3 @@
 
 `check` finds out whether a handler can share a thread; `executor` decides.
 """
-
-from fastwsh.concurrency.check import why_threads
-
-__all__ = ["why_threads"]

@@ -51,6 +51,10 @@ class PlacementPolicy:
 
     def place(self, suite: HandlerSuite) -> Placement:
         """Decide where a handler runs; this may change when it stalls."""
+        return self.place_unchecked(suite) or _place_by_check(suite)
+
+    def place_unchecked(self, suite: HandlerSuite) -> Placement | None:
+        """Decide where a handler runs; return None if its source has to be checked for that."""
         if suite.is_async:
             return Placement(LOOP, "its web_socket_transfer_data is a coroutine function")
         if self._missing is not None:
@@ -66,9 +70,7 @@ class PlacementPolicy:
         if suite.concurrency != AUTO:
             reason = f"its web_socket_concurrency is {suite.concurrency!r}"
             return Placement(suite.concurrency, reason)
-        if suite.why_threads is not None:
-            return Placement(THREADS, suite.why_threads)
-        return Placement(HUB, "it waits only in calls of its stream")
+        return _place_by_check(suite) if suite.check.is_done else None
 
     def note_stall(self, resource: str, suite: Any, seconds: float) -> None:
         """Note that a handler has blocked the hub; its next connections get threads.
@@ -87,6 +89,13 @@ class PlacementPolicy:
         )
         if suite is not None:
             suite.stall = stall
+
+
+def _place_by_check(suite: HandlerSuite) -> Placement:
+    why = suite.check.why_threads()
+    if why is not None:
+        return Placement(THREADS, why)
+    return Placement(HUB, "it waits only in calls of its stream")
 
 
 def _missing_greenlet() -> str | None:

@@ -6,21 +6,10 @@ with the ordinary ones. Names and modules need no other package; syntax is trans
 installed (`pip install fissix`).
 
 Some things cannot be repaired: text and bytes stay two types.
+
+The modules that look at syntax trees are imported when a handler needs them, as most need nothing.
 """
 
 from fastwsh.py2.names import Needs, find_needs, make_builtins
-from fastwsh.py2.old_except import find_old_except
-from fastwsh.py2.semantics import apply_old_meaning
-from fastwsh.py2.syntax import can_translate, is_python2, prints_to_file, translate
 
-__all__ = [
-    "Needs",
-    "apply_old_meaning",
-    "can_translate",
-    "find_needs",
-    "find_old_except",
-    "is_python2",
-    "make_builtins",
-    "prints_to_file",
-    "translate",
-]
+__all__ = ["Needs", "find_needs", "make_builtins"]

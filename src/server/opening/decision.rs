@@ -13,7 +13,7 @@ use crate::{
     },
     server::{
         admission::{client_address::ClientAddress, permit::LimitReached},
-        config::Concurrency,
+        config::{Concurrency, Destination},
         http::{refusal::Refusal, AnsweredBy, Framing, HttpRequest},
         log::{
             escape::printable,
@@ -40,7 +40,7 @@ pub(in crate::server) struct HandlerMatch {
 /// Where a request's target leads, as far as that is known without asking Python.
 pub(in crate::server) struct Route {
     target: Target,
-    concurrency: Option<Concurrency>,
+    destination: Option<Destination>,
 }
 
 impl Route {
@@ -51,15 +51,15 @@ impl Route {
             Target::Absolute { resource, .. } => Some(resource),
             Target::Invalid | Target::BadIpv6 => None,
         };
-        let concurrency = resource.and_then(|resource| {
+        let destination = resource.and_then(|resource| {
             state.routes.find(uri::split_resource(resource).0, Opening::is_meant(head))
         });
-        Self { target, concurrency }
+        Self { target, destination }
     }
 
-    /// Whether it leads to a handler. If so, [`decide`] does not wait.
+    /// Whether it leads to a handler, and says where that runs. If so, [`decide`] does not wait.
     pub(in crate::server) fn has_handler(&self) -> bool {
-        self.concurrency.is_some()
+        matches!(self.destination, Some(Destination::Handler(_)))
     }
 }
 
@@ -106,10 +106,14 @@ pub(in crate::server) fn decide(
         Target::Absolute { resource, .. } => resource,
     };
     let (path, fragment) = uri::split_resource(&resource);
-    let found = route.concurrency.or_else(|| {
-        // this may wait for Python; `block_in_place` lets other connections go on
-        block_in_place(|| state.acceptor.find(&resource, Opening::is_meant(head)))
-    });
+    let found = match route.destination {
+        Some(Destination::Handler(concurrency)) => Some(concurrency),
+        undecided => {
+            let has_route = undecided.is_some();
+            // this may wait for Python; `block_in_place` lets other connections go on
+            block_in_place(|| state.acceptor.find(&resource, has_route || Opening::is_meant(head)))
+        }
+    };
     match found {
         Some(_) if !fragment.is_empty() => {
             events.line(Level::Info, HANDLER_LOG, || {
