@@ -11,7 +11,7 @@ from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
 __all__ = ["alias_handlers", "load_handlers"]
 
 _LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server")
-_ALIAS_LINE: Final = re.compile(r"(\S+)\s+(\S+)$")
+_ALIAS_LINE: Final = r"(\S+)\s+(\S+)$"
 
 
 def alias_handlers(dispatcher: Any, websock_handlers_map_file: str) -> None:
@@ -39,7 +39,7 @@ def alias_handlers(dispatcher: Any, websock_handlers_map_file: str) -> None:
     for line in text.split("\n"):
         if line.startswith("#") or not line.strip():
             continue
-        resources = _ALIAS_LINE.match(line)
+        resources = re.match(_ALIAS_LINE, line)
         if resources is None:
             _LOGGER.warning("Wrong format in map file: %s", line)
             continue

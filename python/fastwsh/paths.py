@@ -2,7 +2,6 @@
 
 import os
 import posixpath
-import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -28,10 +27,8 @@ Stamp = tuple[int, int, int]
 HANDLER_SUFFIX: Final = "_wsh.py"
 """The end of the name of a handler file."""
 
-# Files are found in any letter case, but only the exact suffix makes a resource.
-_FILE_PATTERN: Final = re.compile(r"_wsh\.py\Z", re.IGNORECASE)
 # Emacs locks a file by a link that leads nowhere; macOS stores attributes in a separate file.
-_DROPPING: Final = re.compile(r"\.[#_]")
+_DROPPINGS: Final = (".#", "._")
 
 
 def find_handler_files(directory: str) -> Iterator[str]:
@@ -44,7 +41,8 @@ def find_handler_files(directory: str) -> Iterator[str]:
         folders.sort()
         for name in sorted(files):
             path = os.path.join(folder, name)  # noqa: PTH118 (Path would drop a leading "./")
-            if _FILE_PATTERN.search(name) and not _DROPPING.match(name):
+            # found in any letter case, but only the exact suffix makes a resource
+            if name.lower().endswith(HANDLER_SUFFIX) and not name.startswith(_DROPPINGS):
                 yield path
 
 

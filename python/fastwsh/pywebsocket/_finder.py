@@ -70,7 +70,7 @@ class _AliasLoader:
 
 
 class _AliasFinder:
-    """Finds `pywebsocket3`, `mod_pywebsocket` and their submodules here, and nothing else."""
+    """Finds `pywebsocket3`, `mod_pywebsocket` and their submodules here, and what these offer."""
 
     def find_spec(
         self,
@@ -83,6 +83,8 @@ class _AliasFinder:
         Raises:
             ModuleNotFoundError: pywebsocket has removed the module; the text says why.
         """
+        if _submodules.awaits(fullname):
+            return _submodules.find(fullname, self)
         real_name = _real_name(fullname)
         if real_name is not None:
             _gone.refuse(real_name.removeprefix(f"{_REAL_PACKAGE}."), fullname)
@@ -114,9 +116,8 @@ def install() -> None:
             if _FINDER in sys.meta_path:
                 sys.meta_path.remove(_FINDER)
             sys.meta_path.insert(0, _FINDER)
-        for name, module in list(sys.modules.items()):
-            if not name.startswith(_ALIASES):
-                continue
+        modules = list(sys.modules.items())
+        for name, module in [item for item in modules if item[0].startswith(_ALIASES)]:
             real_name = _real_name(name)
             if real_name is None or sys.modules.get(real_name) is module:
                 continue
