@@ -1,6 +1,7 @@
 """`fastwsh.connect` inside an event loop."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -272,7 +273,42 @@ def test_nothing_is_left_of_ended_loops(start_server: StartServer, write_handler
     for _ in range(20):
         run(work)
     wait_for_own_descriptors(before + 10)
-    assert not lease._LEASED
+    gc.collect()
+    assert not lease._NATIVE
+
+
+def test_connections_one_after_the_other_share_the_native_part(url: str):
+    async def work() -> None:
+        async with fastwsh.connect(url):
+            native = lease.take()
+        async with fastwsh.connect(url):
+            assert lease.take() is native
+
+    run(work)
+
+
+def test_a_loop_that_is_only_closed_leaves_no_descriptor(url: str):
+    async def work() -> None:
+        async with fastwsh.connect(url) as connection:
+            await connection.send("x")
+
+    run(work)
+    before = own_descriptors()
+    for _ in range(20):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(work())
+        loop.close()
+    wait_for_own_descriptors(before + 10)
+
+
+def test_a_loop_that_is_never_closed_is_collected_and_python_says_so(url: str):
+    async def work() -> None:
+        async with fastwsh.connect(url) as connection:
+            await connection.send("x")
+
+    asyncio.new_event_loop().run_until_complete(work())
+    with pytest.warns(ResourceWarning, match="unclosed event loop"):
+        gc.collect()
 
 
 def test_a_loop_of_another_kind(url: str):

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyo3::{intern, prelude::*, types::PyDict};
+use pyo3::{intern, prelude::*, types::PyDict, PyTraverseError, PyVisit};
 
 pub(super) use self::{
     async_connection::AsyncConnection,
@@ -44,7 +44,7 @@ use crate::{
 const MAX_POLLS: usize = 8;
 
 /// The native half of an asyncio event loop.
-#[pyclass(frozen, module = "fastwsh._core")]
+#[pyclass(frozen, weakref, module = "fastwsh._core")]
 pub(super) struct EventLoop(Arc<LoopState>);
 
 impl EventLoop {
@@ -67,6 +67,14 @@ impl EventLoop {
         let state = LoopState::new(event_loop, start, done.unbind(), modules)
             .map_err(|error| os_error(&error))?;
         Ok(Self(Arc::new(state)))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.0.traverse(Arc::strong_count(&self.0) == 1, &visit)
+    }
+
+    fn __clear__(&self) {
+        self.0.clear();
     }
 
     fn fileno(&self) -> i32 {

@@ -98,10 +98,7 @@ class AsyncClientConnection(OpenConnection):
 
     def __init__(self, url: str, options: Options, opened: Opened) -> None:
         super().__init__(url, options, opened)
-        loop, native = lease.take()
-        self._release = weakref.finalize(self, lease.give_back, loop)
-        self._release.atexit = False
-        self._async_connection = _core.AsyncConnection(native, self._connection)
+        self._async_connection = _core.AsyncConnection(lease.take(), self._connection)
         self._awaitable = _core.AsyncStream(self._stream, self._async_connection)
         self._receivers = asyncio.Lock()
         self._arrived: weakref.WeakKeyDictionary[Pong, asyncio.Future[None]] = (
@@ -299,4 +296,3 @@ class AsyncClientConnection(OpenConnection):
     def _end(self, cause: str = "") -> None:
         self._note_end(cause)
         self._async_connection.close()
-        self._release()

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
+use pyo3::{
+    exceptions::PyRuntimeError, intern, prelude::*, types::PyDict, PyTraverseError, PyVisit,
+};
 
 use super::{agenda::Agenda, operation_future::OperationFuture};
 use crate::{
@@ -89,6 +91,23 @@ impl LoopState {
             says_when_it_waits: AtomicBool::new(false),
             python: Mutex::new(Some(PythonObjects { event_loop, start, done, modules })),
         })
+    }
+
+    /// Visits the Python objects for the garbage collector, if no other owner than the caller may
+    /// still use them. An event loop that nobody closes refers to its native half, and so to itself.
+    pub(super) fn traverse(
+        &self,
+        is_owned: bool,
+        visit: &PyVisit<'_>,
+    ) -> Result<(), PyTraverseError> {
+        // whoever has the lock does nothing that starts a collection
+        let python = if is_owned { try_lock(&self.python) } else { None };
+        let Some(python) = python.as_ref().and_then(|python| python.as_ref()) else {
+            return Ok(());
+        };
+        visit.call(&python.event_loop)?;
+        visit.call(&python.start)?;
+        visit.call(&python.done)
     }
 
     /// Lets go of the Python objects.
