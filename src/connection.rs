@@ -50,7 +50,7 @@ pub use self::{
     wait::{Park, Wait},
 };
 pub(crate) use self::{
-    drain::drain,
+    drain::Drains,
     expiry::KEEPALIVE_MARK,
     flusher::{HoldsFrames, NextLook},
 };

@@ -138,6 +138,12 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
         }
     }
 
+    /// How many bytes that were sent the peer's system has not taken yet. The portable way does not
+    /// know and says 1, so that a caller waits for the peer.
+    fn untaken(_socket: BorrowedFd<'_>) -> usize {
+        1
+    }
+
     /// The path of a file that was opened by the path `asked`, with all links resolved.
     ///
     /// # Errors

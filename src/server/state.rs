@@ -25,7 +25,7 @@ use super::{
     registry::Registry,
 };
 use crate::{
-    connection::{Flusher, Transport},
+    connection::{Drains, Flusher, Transport},
     protocol::head::RequestHead,
     topics::Broker,
 };
@@ -103,6 +103,7 @@ pub(super) struct ServerState {
     pub(super) acceptor: Arc<dyn Acceptor>,
     pub(super) events: Arc<EventSink>,
     pub(super) registry: Arc<Registry>,
+    pub(super) drains: Arc<Drains>,
     pub(super) flusher: Arc<Flusher>,
     pub(super) keepalive_thread: Arc<KeepaliveThread>,
     pub(super) http: HttpServer,

@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io,
-    os::{fd::BorrowedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -40,6 +43,27 @@ impl System for Apple {
             Ok(Ok(())) => HangUp::Ended,
             _ => HangUp::Broken,
         })
+    }
+
+    fn untaken(socket: BorrowedFd<'_>) -> usize {
+        let mut count: libc::c_int = 0;
+        let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: the option is one integer of this type
+        #[allow(unsafe_code)]
+        let done = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_NWRITE,
+                (&raw mut count).cast(),
+                &raw mut length,
+            )
+        };
+        if done == 0 {
+            usize::try_from(count).unwrap_or(0)
+        } else {
+            0
+        }
     }
 
     fn path_of(file: &File, _asked: &Path) -> io::Result<PathBuf> {

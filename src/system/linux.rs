@@ -51,6 +51,18 @@ impl System for Linux {
         }
     }
 
+    fn untaken(socket: BorrowedFd<'_>) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: the request writes one integer of this type
+        #[allow(unsafe_code)]
+        let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+        if done == 0 {
+            usize::try_from(count).unwrap_or(0)
+        } else {
+            0
+        }
+    }
+
     fn path_of(file: &File, asked: &Path) -> io::Result<PathBuf> {
         let link = Self::path_to_reopen(file, asked);
         match link.canonicalize() {

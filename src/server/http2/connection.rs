@@ -41,6 +41,11 @@ const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// The most bytes of a stream that may wait for the socket.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// The most bytes by which `h2` may count small DATA frames as larger than they are, before it ends
+/// the connection. Handlers' streams take their frames after each poll, which has a sixteenth of
+/// this. So only requests with bodies that their CGI programs do not read come near it.
+const SMALL_FRAMES: usize = 16 << 20;
+
 /// The time for the peer to read our last frame.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -110,7 +115,7 @@ async fn serve_streams(
     stop: watch::Receiver<bool>,
 ) {
     let _counted = common.state.registry.count_http(common.version);
-    let (wire, stream) = Wire::new(first, stream);
+    let (wire, stream) = Wire::new(first, stream, common.state.drains.clone());
     let handshake = builder(limits).handshake::<_, Piece>(stream);
     let opened = match limits.head_time {
         Some(limit) => timeout(limit, handshake).await.ok(),
@@ -145,6 +150,7 @@ fn builder(limits: &ConnectionLimits) -> Builder {
         // so that streams with handlers that do not receive leave room for the others
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(streams).min(MAX_WINDOW))
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
         .max_header_list_size(to_u32(Some(limits.head.header_bytes)));
     if let Some(resets) = limits.http2_resets {
         builder.max_pending_accept_reset_streams(resets);

@@ -129,12 +129,14 @@ impl Driver {
         let polling = Polling::begin(self);
         let waker = self.waker();
         let mut handed = Context::from_waker(&waker);
+        self.wire.begin_poll();
         let polled = connection.poll_accept(&mut handed);
         self.wire.write_out(&mut handed);
+        let must_read_on = self.wire.must_read_on();
         drop(polling);
         drop(guard);
         self.notify_streams();
-        if self.is_pending.load(Ordering::SeqCst) {
+        if must_read_on || self.is_pending.load(Ordering::SeqCst) {
             // it was handed over meanwhile, perhaps too late to be seen
             task.wake_by_ref();
         }

@@ -3,6 +3,10 @@
 //! `h2` reads a frame in two or three parts, and writes and flushes each frame by itself; a frame has
 //! 16 KiB at most. A system call for each would cost more than the frame. So this reads ahead, and
 //! writes when `h2` has been polled: the code that polls it calls [`Wire::write_out`] then.
+//!
+//! `h2` goes on reading for as long as there is something, and keeps each frame with some hundred
+//! bytes of its own until its stream takes it. So each poll reads no more than [`READ_MAX`], and the
+//! streams take their data before the next one.
 
 use std::{
     future::Future,
@@ -20,10 +24,13 @@ use tokio::{
     runtime::Handle,
 };
 
-use crate::{connection::drain, locks::lock, server::listen::stream::Stream};
+use crate::{connection::Drains, locks::lock, server::listen::stream::Stream};
 
 /// The most bytes to read at once.
 const READ_AHEAD: usize = 64 * 1024;
+
+/// The most bytes that `h2` gets in one poll: more than a message of 64 KiB, which is then read in one.
+const READ_MAX: usize = 256 * 1024;
 
 /// When so many bytes wait, they are written before more are taken. A message of 64 KiB and the
 /// headers of its frames stay below.
@@ -44,7 +51,10 @@ pub(super) struct Wire {
 
 /// The same stream as `h2` sees it. If it is dropped after our direction was ended, it lets the peer
 /// finish, so that the peer gets our last frame, which says why.
-pub(super) struct WireStream(Arc<Wire>);
+pub(super) struct WireStream {
+    wire: Arc<Wire>,
+    drains: Arc<Drains>,
+}
 
 struct Buffered {
     /// `None` at the end.
@@ -54,6 +64,8 @@ struct Buffered {
     taken: usize,
     /// Whether the last read found as many bytes as were wanted, so that there may be more.
     may_have_more: bool,
+    /// How many bytes `h2` still gets in this poll.
+    allowed: usize,
     /// Bytes of `h2`, of which the first `written` were written.
     outgoing: Vec<u8>,
     written: usize,
@@ -66,12 +78,17 @@ struct Buffered {
 
 impl Wire {
     /// Makes both; `first` are bytes that were read already.
-    pub(super) fn new(first: Vec<u8>, stream: Stream) -> (Arc<Self>, WireStream) {
+    pub(super) fn new(
+        first: Vec<u8>,
+        stream: Stream,
+        drains: Arc<Drains>,
+    ) -> (Arc<Self>, WireStream) {
         let buffered = Buffered {
             stream: Some(stream),
             ahead: first,
             taken: 0,
             may_have_more: false,
+            allowed: READ_MAX,
             outgoing: Vec::new(),
             written: 0,
             must_flush: false,
@@ -84,7 +101,7 @@ impl Wire {
             gathers: AtomicBool::new(false),
             buffered: Mutex::new(buffered),
         });
-        (wire.clone(), WireStream(wire))
+        (wire.clone(), WireStream { wire, drains })
     }
 
     /// Sets whether reads find nothing.
@@ -100,6 +117,16 @@ impl Wire {
     /// From now on, [`Self::write_out`] follows each time that `h2` is polled.
     pub(super) fn gather(&self) {
         self.gathers.store(true, Ordering::Relaxed);
+    }
+
+    /// To be called before `h2` is polled to read.
+    pub(super) fn begin_poll(&self) {
+        lock(&self.buffered).allowed = READ_MAX;
+    }
+
+    /// Whether `h2` has been kept from reading on, so that it must be polled again.
+    pub(super) fn must_read_on(&self) -> bool {
+        lock(&self.buffered).allowed == 0
     }
 
     /// Writes what `h2` has given. Calls the context's waker when the socket takes the rest, or if
@@ -201,13 +228,13 @@ fn open(stream: &mut Option<Stream>) -> io::Result<Pin<&mut Stream>> {
 
 impl Drop for WireStream {
     fn drop(&mut self) {
-        let mut buffered = lock(&self.0.buffered);
+        let mut buffered = lock(&self.wire.buffered);
         let stream = buffered.stream.take().filter(|_| buffered.is_ended);
         drop(buffered);
         // if there is no runtime, the server has ended
         let (Some(stream), Ok(runtime)) = (stream, Handle::try_current()) else { return };
         if let Ok(socket) = stream.into_socket() {
-            runtime.spawn(drain(socket));
+            runtime.spawn(self.drains.drain(socket));
         }
     }
 }
@@ -218,18 +245,26 @@ impl AsyncRead for WireStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let wire = &self.0;
+        let wire = &self.wire;
         if wire.is_paused.load(Ordering::Relaxed) {
             // the task's read, which found nothing, has registered its waker
             return Poll::Pending;
         }
         let mut buffered = lock(&wire.buffered);
-        if !buffered.ahead.is_empty() {
-            buffered.take_ahead(buffer);
-            return Poll::Ready(Ok(()));
+        if buffered.allowed == 0 && wire.gathers.load(Ordering::Relaxed) {
+            wire.is_drained.store(false, Ordering::Relaxed);
+            return Poll::Pending;
         }
-        let polled = buffered.poll_read(context, buffer);
-        wire.is_drained.store(polled.is_pending(), Ordering::Relaxed);
+        let before = buffer.filled().len();
+        let polled = if buffered.ahead.is_empty() {
+            let polled = buffered.poll_read(context, buffer);
+            wire.is_drained.store(polled.is_pending(), Ordering::Relaxed);
+            polled
+        } else {
+            buffered.take_ahead(buffer);
+            Poll::Ready(Ok(()))
+        };
+        buffered.allowed = buffered.allowed.saturating_sub(buffer.filled().len() - before);
         polled
     }
 }
@@ -248,7 +283,7 @@ impl AsyncWrite for WireStream {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut buffered = lock(&self.0.buffered);
+        let mut buffered = lock(&self.wire.buffered);
         if buffered.outgoing.len() >= WRITE_MAX {
             ready!(buffered.poll_write_out(context))?;
         }
@@ -261,16 +296,16 @@ impl AsyncWrite for WireStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut buffered = lock(&self.0.buffered);
+        let mut buffered = lock(&self.wire.buffered);
         buffered.check()?;
-        if self.0.gathers.load(Ordering::Relaxed) {
+        if self.wire.gathers.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(()));
         }
         buffered.poll_write_out(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut buffered = lock(&self.0.buffered);
+        let mut buffered = lock(&self.wire.buffered);
         buffered.check()?;
         ready!(buffered.poll_write_out(context))?;
         buffered.is_ended = true;

@@ -24,7 +24,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    connection::{drain, Flusher, Outcome, ServerClose, Transport},
+    connection::{Flusher, Outcome, ServerClose, Transport},
     locks::lock,
     runtime::start as start_runtime,
     server::{
@@ -100,6 +100,7 @@ impl Server {
             acceptor,
             events,
             registry,
+            drains: Arc::default(),
             flusher: Flusher::start()?,
             keepalive_thread,
         };
@@ -234,7 +235,8 @@ impl Server {
         self.state.broker.unsubscribe_all(transport);
         if let Some(socket) = transport.finish(outcome) {
             if let Some(handle) = self.handle() {
-                handle.spawn(drain(socket));
+                let _guard = handle.enter();
+                handle.spawn(self.state.drains.drain(socket));
             }
         }
     }
@@ -251,8 +253,10 @@ impl Server {
         self.state.registry.close(server_close);
     }
 
-    /// Ends all tasks. To be called after [`Self::close`] and [`Registry::wait_empty`].
+    /// Ends all tasks, when the peers' systems have taken what was sent. To be called after
+    /// [`Self::close`] and [`Registry::wait_empty`].
     pub fn end(&self) {
+        self.state.drains.wait_delivered();
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(Duration::from_millis(200));

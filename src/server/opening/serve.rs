@@ -2,6 +2,7 @@
 //! TLS and the request head.
 
 use std::{
+    future::Future,
     net::SocketAddr,
     sync::{Arc, PoisonError},
 };
@@ -19,7 +20,6 @@ use super::{
     hand_over::{hand_over, Request},
 };
 use crate::{
-    connection::drain,
     os_error::describe_handshake,
     protocol::head::{empty_lines, HeadError, HeadReader, RequestHead},
     server::{
@@ -145,16 +145,22 @@ async fn answer_pages(
         decide(head, Route::find(head, &shared), &sender, &shared)
     });
     let http_guard = state.registry.count_http(HttpVersion::One);
-    let end = state.http.serve(connection, decide_again, stop).await;
-    drop(http_guard);
-    match end {
+    match state.http.serve(connection, decide_again, stop).await {
         End::Other { stream, head, decision, rest } => {
             return Some(OtherRequest { stream, head, decision, rest });
         }
         End::BadHead { stream, error } => {
+            drop(http_guard);
             Box::pin(refuse_head(stream, client.address, state, &error)).await;
         }
-        End::Finished(Some(stream)) => Box::pin(send_and_drain(stream, &[])).await,
+        End::Finished(Some(stream)) => {
+            let drain = Box::pin(send_and_end(stream, &[], state)).await;
+            // not before, because a server that ends waits for either
+            drop(http_guard);
+            if let Some(drain) = drain {
+                drain.await;
+            }
+        }
         End::Finished(None) => {}
     }
     None
@@ -269,7 +275,7 @@ async fn read_proxy_header(
             state.log_refused(client.address, full);
             // before the TLS handshake, the peer could not read an answer
             if !(state.uses_tls() && matches!(stream, Stream::Tcp(_))) {
-                send_and_drain(stream, &LimitReached::refusal().format(true)).await;
+                send_and_drain(stream, &LimitReached::refusal().format(true), state).await;
             }
             None
         }
@@ -294,7 +300,7 @@ pub(in crate::server) async fn refuse(
 ) {
     note_refusal(head, &refusal, client, state);
     let refusal = refusal.with_alternative(alternative(&stream, &head.version, state));
-    send_and_drain(stream, &refusal.format(head.method != "HEAD")).await;
+    send_and_drain(stream, &refusal.format(head.method != "HEAD"), state).await;
 }
 
 async fn refuse_head(
@@ -307,17 +313,26 @@ async fn refuse_head(
     state.events.warn_refused(peer, status, "", || reason.clone());
     let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) }
         .with_alternative(alternative(&stream, "HTTP/1.1", state));
-    send_and_drain(stream, &refusal.format(true)).await;
+    send_and_drain(stream, &refusal.format(true), state).await;
 }
 
 fn alternative(stream: &Stream, version: &str, state: &ServerState) -> Option<String> {
     state.alternative(version, stream.is_tls(), || stream.local_addr())
 }
 
-async fn send_and_drain(mut stream: Stream, bytes: &[u8]) {
-    if stream.write_all(bytes).await.is_ok() && stream.shutdown().await.is_ok() {
-        if let Ok(socket) = stream.into_socket() {
-            drain(socket).await;
-        }
+async fn send_and_drain(stream: Stream, bytes: &[u8], state: &ServerState) {
+    if let Some(drain) = send_and_end(stream, bytes, state).await {
+        drain.await;
     }
+}
+
+/// Sends the last bytes and ends our direction. The future lets the peer finish.
+async fn send_and_end(
+    mut stream: Stream,
+    bytes: &[u8],
+    state: &ServerState,
+) -> Option<impl Future<Output = ()>> {
+    stream.write_all(bytes).await.ok()?;
+    stream.shutdown().await.ok()?;
+    Some(state.drains.drain(stream.into_socket().ok()?))
 }

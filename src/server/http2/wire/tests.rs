@@ -19,7 +19,7 @@ fn runtime() -> Runtime {
 
 fn pair(first: &[u8]) -> (Arc<Wire>, WireStream, UnixStream) {
     let (stream, peer) = UnixStream::pair().unwrap();
-    let (wire, stream) = Wire::new(first.to_vec(), Stream::Unix(stream));
+    let (wire, stream) = Wire::new(first.to_vec(), Stream::Unix(stream), Arc::default());
     (wire, stream, peer)
 }
 
@@ -126,5 +126,27 @@ fn reads_return_everything_in_order_whatever_their_sizes() {
         writer.await.unwrap().unwrap();
         assert_eq!(&received[..5], b"first");
         assert_eq!(received[5..], sent);
+    });
+}
+
+#[test]
+fn a_poll_reads_no_more_than_its_share() {
+    runtime().block_on(async {
+        let (wire, mut stream, mut peer) = pair(b"");
+        wire.gather();
+        wire.begin_poll();
+        let sending = tokio::spawn(async move { peer.write_all(&vec![7; READ_MAX + 1]).await });
+        let mut received = vec![0; READ_MAX + 1];
+        stream.read_exact(&mut received[..READ_MAX]).await.unwrap();
+        assert!(wire.must_read_on());
+        let mut rest = ReadBuf::new(&mut received[READ_MAX..]);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut stream).poll_read(&mut context, &mut rest).is_pending());
+        assert!(!wire.is_drained());
+        wire.begin_poll();
+        stream.read_exact(&mut received[READ_MAX..]).await.unwrap();
+        assert!(!wire.must_read_on());
+        sending.await.unwrap().unwrap();
+        assert_eq!(received, [7; READ_MAX + 1]);
     });
 }
