@@ -100,7 +100,7 @@ pub trait ReadinessNotifier {
 }
 
 /// A connected stream of bytes, used from any thread: one reader and one writer at a time.
-pub trait ByteStream: fmt::Debug + Send + Sync {
+pub trait ByteStream: Send + Sync {
     /// Reads into the spare capacity of `buffer`; 0 at the end of the stream.
     fn receive(&self, buffer: &mut Vec<u8>, mode: Mode) -> io::Result<usize>;
 
@@ -151,5 +151,13 @@ pub trait ByteStream: fmt::Debug + Send + Sync {
     /// inspector has caused; at most for this time. Returns whether it still holds them back.
     fn withholds(&self, _timeout: Duration) -> bool {
         false
+    }
+}
+
+// `Debug` is no supertrait, here and in the other traits of objects: it would keep the code that
+// writes out all that the objects hold, which nothing calls, in the extension module.
+impl fmt::Debug for dyn ByteStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ByteStream")
     }
 }

@@ -28,9 +28,15 @@ pub(crate) enum NextLook {
 }
 
 /// An object that may hold frames back.
-pub(crate) trait HoldsFrames: std::fmt::Debug + Send + Sync {
+pub(crate) trait HoldsFrames: Send + Sync {
     /// Sends what was held back for two ticks.
     fn tick(self: Arc<Self>) -> NextLook;
+}
+
+impl std::fmt::Debug for dyn HoldsFrames {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("HoldsFrames")
+    }
 }
 
 /// Time between two looks: short enough that no person or protocol timer notices the delay, and

@@ -102,9 +102,15 @@ pub enum Delivery {
 }
 
 /// Has another thread deliver the queue of one connection that cannot be delivered at once.
-pub trait LaterDelivery: fmt::Debug + Send + Sync {
+pub trait LaterDelivery: Send + Sync {
     /// Has the queue delivered when the socket can be written to again. Must not block.
     fn deliver_when_writable(&self);
+}
+
+impl fmt::Debug for dyn LaterDelivery {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("LaterDelivery")
+    }
 }
 
 /// The queue of one connection.

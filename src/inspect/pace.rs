@@ -44,7 +44,7 @@ pub enum Pace {
 }
 
 /// A stream that sends at the pace of its [`Pacer`].
-pub(super) trait PacedStream: fmt::Debug + Send + Sync {
+pub(super) trait PacedStream: Send + Sync {
     /// What holds back what is sent.
     fn pacer(&self) -> &Pacer;
 
@@ -59,6 +59,12 @@ pub(super) trait PacedStream: fmt::Debug + Send + Sync {
 
     /// The stream below, whose directions can be ended.
     fn inner(&self) -> &dyn ByteStream;
+}
+
+impl fmt::Debug for dyn PacedStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PacedStream")
+    }
 }
 
 /// Holds back what a stream sends, until its pace lets it pass.

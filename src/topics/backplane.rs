@@ -6,7 +6,7 @@ use super::message::Message;
 /// [`Broker::receive`](super::Broker::receive).
 ///
 /// Nothing here may block or call the broker: publishers and connections wait meanwhile.
-pub trait Backplane: std::fmt::Debug + Send + Sync {
+pub trait Backplane: Send + Sync {
     /// A topic has its first subscriber here. The broker's lock is held, so that calls for one topic
     /// come in order.
     fn first_joined(&self, topic: &str);
@@ -19,6 +19,12 @@ pub trait Backplane: std::fmt::Debug + Send + Sync {
 
     /// Numbers for the operator.
     fn statistics(&self) -> BackplaneStatistics;
+}
+
+impl std::fmt::Debug for dyn Backplane {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Backplane")
+    }
 }
 
 /// Numbers of a backplane for the operator.

@@ -18,12 +18,18 @@ pub(super) struct Piece {
 }
 
 /// A stream that counts its pieces.
-pub(super) trait Owner: std::fmt::Debug + Send + Sync {
+pub(super) trait Owner: Send + Sync {
     fn unsent(&self) -> &UnsentBytes;
 
     /// Is told when more can be sent (`has_capacity`), and when the last piece was taken. The connection may be
     /// locked meanwhile.
     fn taken(&self, has_capacity: bool);
+}
+
+impl std::fmt::Debug for dyn Owner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Owner")
+    }
 }
 
 /// What the connection has not taken.
