@@ -1,8 +1,10 @@
-//! Starts tokio's runtimes.
+//! Starts tokio's runtimes, and what they run.
 
 use std::{
+    future::Future,
     io,
     os::unix::net::UnixStream,
+    pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -25,4 +27,13 @@ pub(crate) fn start(builder: &mut Builder) -> io::Result<Runtime> {
     let runtime = builder.build()?;
     HAS_STARTED.store(true, Ordering::Relaxed);
     Ok(runtime)
+}
+
+/// A task of either kind of runtime.
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Makes a task of a future. All tasks have one type, as tokio's code is compiled anew for each
+/// type that is spawned.
+pub(crate) fn task(work: impl Future<Output = ()> + Send + 'static) -> Task {
+    Box::pin(work)
 }

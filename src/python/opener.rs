@@ -12,7 +12,10 @@ use tokio::{
     task_local,
 };
 
-use crate::{locks::lock, runtime::start as start_runtime};
+use crate::{
+    locks::lock,
+    runtime::{start as start_runtime, task},
+};
 
 /// The runtime, and the process that has started it. It lives as long as the process.
 static RUNTIME: Mutex<Option<(u32, &'static runtime::Runtime)>> = Mutex::new(None);
@@ -51,7 +54,7 @@ impl Runtime for Opener {
     type JoinHandle = JoinHandle<()>;
 
     fn spawn<F: Future<Output = ()> + Send + 'static>(future: F) -> JoinHandle<()> {
-        Self::handle().spawn(future)
+        Self::handle().spawn(task(future))
     }
 
     fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> JoinHandle<()> {

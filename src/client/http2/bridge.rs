@@ -23,7 +23,10 @@ use super::{
     background::{self, OpenConnection},
     socket::{EndSignal, Http2Socket},
 };
-use crate::connection::{ByteStream, PlainSocket};
+use crate::{
+    connection::{ByteStream, PlainSocket},
+    runtime::task,
+};
 
 /// The most bytes to copy at a time, which is the default limit of a DATA frame.
 const PIECE: usize = 16 * 1024;
@@ -48,7 +51,7 @@ impl Driver {
     {
         let (alive, dropped) = oneshot::channel();
         let open = OpenConnection::new();
-        tokio::spawn(async move {
+        tokio::spawn(task(async move {
             let _open = open;
             let mut connection = pin!(connection);
             tokio::select! {
@@ -58,7 +61,7 @@ impl Driver {
             }
             // it sends GOAWAY when there are no streams; a server that does not read cannot hold it
             let _ = timeout(WINDOW_TIMEOUT, connection).await;
-        });
+        }));
         Self { _alive: alive }
     }
 }
@@ -82,7 +85,7 @@ impl StreamBridge {
         let socket = PlainSocket::new(OwnedFd::from(programs.into_std()?), peer);
         let ending = Arc::new(EndSignal::default());
         background::note_socket(&ending);
-        tokio::spawn(self.run(own, ending.clone()));
+        tokio::spawn(task(self.run(own, ending.clone())));
         Ok(Http2Socket::new(socket, is_tls, ending))
     }
 

@@ -23,13 +23,16 @@ use super::{
     stream::{self, Ended, StreamContext},
     wire::Wire,
 };
-use crate::server::{
-    admission::client_address::ClientAddress,
-    limits::ConnectionLimits,
-    listen::stream::Stream,
-    log::event::{describe, Level, SERVER_LOG},
-    registry::HttpVersion,
-    state::ServerState,
+use crate::{
+    runtime::task,
+    server::{
+        admission::client_address::ClientAddress,
+        limits::ConnectionLimits,
+        listen::stream::Stream,
+        log::event::{describe, Level, SERVER_LOG},
+        registry::HttpVersion,
+        state::ServerState,
+    },
 };
 
 /// The most bytes that a peer may send on a stream before the handler has received them.
@@ -207,10 +210,10 @@ async fn run(
                 };
                 streams.open.fetch_add(1, Ordering::SeqCst);
                 let (driver, common, streams) = (driver.clone(), common.clone(), streams.clone());
-                tokio::spawn(async move {
+                tokio::spawn(task(async move {
                     let ended = stream::serve(request, respond, &driver, &common).await;
                     streams.end(ended);
-                });
+                }));
             }
             () = streams.ended.notified() => idle.set(after(limits.head_time)),
             _ = stop.wait_for(|stop| *stop), if !stopping => {

@@ -24,7 +24,7 @@ use tokio::{
     runtime::Handle,
 };
 
-use crate::{connection::Drains, locks::lock, server::listen::stream::Stream};
+use crate::{connection::Drains, locks::lock, runtime::task, server::listen::stream::Stream};
 
 /// The most bytes to read at once.
 const READ_AHEAD: usize = 64 * 1024;
@@ -234,7 +234,7 @@ impl Drop for WireStream {
         // if there is no runtime, the server has ended
         let (Some(stream), Ok(runtime)) = (stream, Handle::try_current()) else { return };
         if let Ok(socket) = stream.into_socket() {
-            runtime.spawn(self.drains.drain(socket));
+            runtime.spawn(task(self.drains.drain(socket)));
         }
     }
 }

@@ -8,6 +8,7 @@ use super::listener::{is_peers_fault, Accepted, Listener};
 use crate::{
     connection::PlainSocket,
     protocol::head::{empty_lines, HeadReader, RequestHead},
+    runtime::task,
     server::{
         admission::{
             client_address::ClientAddress,
@@ -128,7 +129,7 @@ fn start_serving(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Rec
     match accepted.into_stream() {
         Ok(stream) => {
             let arrival = Arrival { stream, client, beginning };
-            tokio::spawn(serve(arrival, state.clone(), stop.clone()));
+            tokio::spawn(task(serve(arrival, state.clone(), stop.clone())));
         }
         Err(error) => state
             .events

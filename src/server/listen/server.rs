@@ -26,7 +26,7 @@ use super::{
 use crate::{
     connection::{Flusher, Outcome, ServerClose, Transport},
     locks::lock,
-    runtime::start as start_runtime,
+    runtime::{start as start_runtime, task},
     server::{
         admission::{arrivals::Arrivals, client_address::ClientAddress, permit::Admission},
         config::{Config, Routes},
@@ -145,13 +145,13 @@ impl Server {
         drop(guard);
         let state = self.state.clone();
         let mut stop = self.stop.subscribe();
-        let task = handle.spawn(async move {
+        let accepting = handle.spawn(task(async move {
             tokio::select! {
                 () = accept_all(listener, state, stop.clone()) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
-        });
-        lock(&self.accepting).push(task);
+        }));
+        lock(&self.accepting).push(accepting);
         Ok(())
     }
 
@@ -166,7 +166,7 @@ impl Server {
             accepted => accepted?,
         };
         let (state, stop) = (self.state.clone(), self.stop.subscribe());
-        handle.spawn(async move { admit(accepted, &state, &stop) });
+        handle.spawn(task(async move { admit(accepted, &state, &stop) }));
         Ok(())
     }
 
@@ -207,7 +207,7 @@ impl Server {
         let stream = Stream::unix(socket)?;
         drop(guard);
         let stop = self.stop.subscribe();
-        handle.spawn(http2::serve_http3(stream, client, local, state.clone(), stop));
+        handle.spawn(task(http2::serve_http3(stream, client, local, state.clone(), stop)));
         Ok(true)
     }
 
@@ -220,7 +220,8 @@ impl Server {
         let guard = handle.enter();
         let listener = Listener::new(socket)?;
         drop(guard);
-        handle.spawn(metrics::serve(listener, self.state.clone(), self.stop.subscribe()));
+        let (state, stop) = (self.state.clone(), self.stop.subscribe());
+        handle.spawn(task(metrics::serve(listener, state, stop)));
         Ok(())
     }
 
@@ -236,7 +237,7 @@ impl Server {
         if let Some(socket) = transport.finish(outcome) {
             if let Some(handle) = self.handle() {
                 let _guard = handle.enter();
-                handle.spawn(self.state.drains.drain(socket));
+                handle.spawn(task(self.state.drains.drain(socket)));
             }
         }
     }

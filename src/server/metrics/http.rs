@@ -18,10 +18,13 @@ use tokio::{
 };
 
 use super::{describe, text};
-use crate::server::{
-    http::refusal::SERVER,
-    listen::listener::{Accepted, Listener},
-    state::ServerState,
+use crate::{
+    runtime::task,
+    server::{
+        http::refusal::SERVER,
+        listen::listener::{Accepted, Listener},
+        state::ServerState,
+    },
 };
 
 /// The most connections at a time. This is far more than ask at a time, so that silent peers do not
@@ -54,7 +57,7 @@ pub(in crate::server) async fn serve(
             continue;
         };
         let (state, stop) = (state.clone(), stop.clone());
-        tokio::spawn(async move {
+        tokio::spawn(task(async move {
             let service = service_fn(|request: Request<Incoming>| {
                 let is_stopping = *stop.borrow();
                 let state = state.clone();
@@ -67,7 +70,7 @@ pub(in crate::server) async fn serve(
             // a peer that breaks off needs no answer
             let _ = timeout(ANSWER_TIME, answering).await;
             drop(place);
-        });
+        }));
     }
 }
 

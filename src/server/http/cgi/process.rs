@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     os_error::strerror,
+    runtime::task,
     server::{
         http::{http_stream::Busy, RequestBody},
         log::event::{EventSink, Level, HANDLER_LOG},
@@ -103,7 +104,7 @@ impl CgiJob {
             name: self.name,
             events: self.events,
         };
-        tokio::spawn(process.supervise(relay, self.timeout));
+        tokio::spawn(task(process.supervise(relay, self.timeout)));
         match answered.await {
             Ok(Ok(head)) => Ok((head, output)),
             Ok(Err(bad)) => Err(Failure::Output(bad)),
