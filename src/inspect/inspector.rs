@@ -1,6 +1,7 @@
 //! All watched connections of a server.
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, Weak},
@@ -54,7 +55,7 @@ pub struct Query {
 }
 
 /// What a row is sorted by, which can be compared with that of another process.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, PartialOrd)]
 pub enum SortValue {
     /// When it came.
     Time(f64),
@@ -163,14 +164,13 @@ impl Inspector {
                 (watched, account)
             })
             .collect();
-        match query.key {
-            // they are in this order
-            SortKey::Id => {}
-            SortKey::Path => rows.sort_by(|(a, _), (b, _)| a.heads.resource.cmp(&b.heads.resource)),
-            SortKey::Peer => rows.sort_by_key(|(watched, _)| watched.heads.peer),
-            SortKey::Messages => rows.sort_by_key(|(_, account)| messages(account)),
-            SortKey::Bytes => rows.sort_by_key(|(_, account)| bytes(account)),
-            SortKey::Waiting => rows.sort_by_cached_key(|(watched, _)| waiting(watched)),
+        // they are in the order of their numbers
+        if !matches!(query.key, SortKey::Id) {
+            // each is asked once, as some values change meanwhile
+            let value = |(watched, account): &(Arc<_>, _)| query.key.value(watched, account);
+            let mut sorted: Vec<_> = rows.into_iter().map(|row| (value(&row), row)).collect();
+            sorted.sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+            rows = sorted.into_iter().map(|(_, row)| row).collect();
         }
         if query.descending {
             rows.reverse();

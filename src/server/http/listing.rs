@@ -44,10 +44,11 @@ pub(super) fn read(
             link: entry.file_type().is_ok_and(|kind| kind.is_symlink()),
         });
     }
-    entries.sort_by_cached_key(|entry| {
-        (String::from_utf8_lossy(&entry.name).to_lowercase(), entry.name.clone())
-    });
-    Ok(entries)
+    let in_lower_case = |entry: &Entry| String::from_utf8_lossy(&entry.name).to_lowercase();
+    let mut entries: Vec<_> =
+        entries.into_iter().map(|entry| (in_lower_case(&entry), entry)).collect();
+    entries.sort_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
+    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
 }
 
 /// Writes the page; `target` is the whole request target.

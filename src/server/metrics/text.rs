@@ -26,6 +26,8 @@ impl Text {
         self.family(name, "gauge", help)
     }
 
+    // not inlined, nor is the next: `describe` calls them in many places
+    #[inline(never)]
     fn family(&mut self, name: &'static str, kind: &str, help: &str) -> Family<'_> {
         // writing to a string does not fail, here and below
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -45,6 +47,12 @@ impl Family<'_> {
 
     /// Adds the value that goes with labels.
     pub(super) fn labelled(&mut self, labels: &[(&str, &str)], value: impl Display) -> &mut Self {
+        self.sample(labels, &value);
+        self
+    }
+
+    #[inline(never)]
+    fn sample(&mut self, labels: &[(&str, &str)], value: &dyn Display) {
         self.text.push_str(self.name);
         for (index, (name, text)) in labels.iter().enumerate() {
             let separator = if index == 0 { '{' } else { ',' };
@@ -55,7 +63,6 @@ impl Family<'_> {
             self.text.push('}');
         }
         let _ = writeln!(self.text, " {value}");
-        self
     }
 }
 
