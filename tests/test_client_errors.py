@@ -62,6 +62,15 @@ def test_bad_subprotocol():
         ({"headers": ["ab"]}, "headers has 'ab'"),
         ({"subprotocols": [1]}, "subprotocols has 1"),
         ({"subprotocols": "ab"}, r"write \['ab'\]"),
+        ({"subprotocols": 1}, "subprotocols is 1; give a sequence of str"),
+        ({"headers": 1}, "headers is 1; give a mapping, or pairs, of str"),
+        ({"open_timeout": "3"}, "open_timeout is '3'; give a number above 0"),
+        ({"max_message_bytes": 1.5}, "max_message_bytes is 1.5; give a whole number above 0"),
+        ({"compression": None}, "compression is None; give True or False"),
+        ({"verify": "no"}, "verify is 'no'; give True or False"),
+        ({"origin": 1}, "origin is 1; give a str or None"),
+        ({"server_hostname": 1}, "server_hostname is 1; give a str or None"),
+        ({"ca_file": 1}, "ca_file is 1; give the path of a PEM file or None"),
     ],
 )
 def test_argument_that_makes_no_sense(options: dict[str, object], says: str):

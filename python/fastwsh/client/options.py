@@ -22,6 +22,20 @@ _PROXY_VARIABLES: Final = (
 _Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 _Path = str | os.PathLike[str]
 
+# What an option must be, in words for who gives something else.
+_TYPES: Final = (
+    (bool, "True or False", ("compression", "verify")),
+    (Iterable, "a sequence of str", ("subprotocols",)),
+    (Iterable | None, "a mapping, or pairs, of str", ("headers",)),
+    (str | None, "a str or None", ("origin", "server_hostname")),
+    (str | bool | None, "a URL, True or None", ("proxy",)),
+    (
+        str | os.PathLike | None,
+        "the path of a PEM file or None",
+        ("ca_file", "certificate", "private_key"),
+    ),
+)
+
 
 class ConnectOptions(TypedDict, total=False):
     """The keyword arguments of `connect`; `Options` describes each."""
@@ -108,8 +122,10 @@ class Options:
             _check_limit(name, getattr(self, name))
         if self.http_version not in (1, 2):
             raise ValueError(f"http_version is {self.http_version!r}; give 1 or 2")
-        if not (self.proxy is None or isinstance(self.proxy, str | bool)):
-            raise TypeError(f"proxy is {self.proxy!r}; give a URL, True or None")
+        for types, wanted, names in _TYPES:
+            for name in names:
+                if not isinstance(value := getattr(self, name), types):
+                    raise TypeError(f"{name} is {value!r}; give {wanted}")
         if not (self.on_head is None or callable(self.on_head)):
             raise TypeError(f"on_head is {self.on_head!r}, which cannot be called")
         subprotocols = _strings("subprotocols", self.subprotocols)
@@ -160,8 +176,13 @@ def proxy_variables() -> dict[str, str]:
 
 
 def _check_limit(name: str, value: float | None) -> None:
+    if value is None:
+        return
+    kind, method = ("number", "__float__") if "timeout" in name else ("whole number", "__index__")
+    if not hasattr(value, method):
+        raise TypeError(f"{name} is {value!r}; give a {kind} above 0, or None for no limit")
     # `not >` instead of `<=`, so that NaN is refused as well.
-    if value is not None and not 0 < value < math.inf:
+    if not 0 < value < math.inf:
         raise ValueError(f"{name} is {value}; give a number above 0, or None for no limit")
 
 
