@@ -9,7 +9,7 @@ standard library of each target: compiled (`rustup target add TARGET`), or as so
 component add rust-src`, or on Debian `apt-get install rust-src`). If the compiler of this machine
 has neither, FASTWSH_DEBIAN_TREE can name a Debian system in a folder, made for instance by
 
-    debootstrap --variant=minbase --include=rustc,rust-src trixie FOLDER
+    debootstrap --variant=minbase --include=libc6-dev,rustc,rust-src trixie FOLDER
 
 whose compiler is then used. A target without its parts is left out, and the output says why.
 """
@@ -124,8 +124,12 @@ def standard_library(rustc: str, target: str) -> bool | None:
     compiled = subprocess.run(command, check=False, capture_output=True, text=True)
     if compiled.returncode == 0 and any(Path(compiled.stdout.strip()).glob("libstd-*")):
         return False
-    source = sysroot(rustc) / "lib/rustlib/src/rust/library/Cargo.lock"
-    return True if source.is_file() else None
+    return True if has_source(rustc) else None
+
+
+def has_source(rustc: str) -> bool:
+    """Tell whether the source of the standard library is there."""
+    return (sysroot(rustc) / "lib/rustlib/src/rust/library/Cargo.lock").is_file()
 
 
 def sysroot(rustc: str) -> Path:

@@ -9,8 +9,10 @@ free-threaded one, which need not be here.
 
 Needs maturin, ziglang, auditwheel and abi3audit (all on PyPI), advzip (advancecomp of Debian and
 Homebrew), and the standard library of a target: `rustup target add TARGET`, or see
-check_systems.py. A target without it is left out. zig is the compiler and linker, so that the
-wheels run with old versions of glibc and musl. The workflow `wheels` builds for more systems.
+check_systems.py. A target without it is left out. With the source of the standard library (`rustup
+component add rust-src`) a wheel is some 140 KB smaller: it has no code for backtraces then, which
+would find no symbols. zig is the compiler and linker, so that the wheels run with old versions of
+glibc and musl. The workflow `wheels` builds for more systems.
 """
 
 from __future__ import annotations
@@ -88,8 +90,8 @@ def main() -> int:
 def build(target: str, interpreter: str | None, folder: Path, scratch: Path) -> bool:
     """Build one wheel, or say why it is left out; return whether nothing has failed."""
     rustc = check_systems.compiler(scratch)
-    source = check_systems.standard_library(rustc, target)
-    if source is None:
+    source = check_systems.has_source(rustc)
+    if not source and check_systems.standard_library(rustc, target) is None:
         print(
             f"left out {target}: {rustc} has no standard library for it: rustup target add {target}"
         )
@@ -113,7 +115,7 @@ def build(target: str, interpreter: str | None, folder: Path, scratch: Path) -> 
         flags.append(f"--remap-path-prefix={check_systems.sysroot(rustc) / SOURCE}=/rustc/std")
         environ |= {
             "CARGO_UNSTABLE_BUILD_STD": "std,panic_unwind",
-            # without backtraces, for which a wheel has no symbols
+            # without backtraces
             "CARGO_UNSTABLE_BUILD_STD_FEATURES": "panic-unwind",
             "RUSTC_BOOTSTRAP": "1",
         }

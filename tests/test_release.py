@@ -119,6 +119,8 @@ def test_a_wheel_is_built_by_the_profile_and_forgets_where(tmp_path, monkeypatch
     monkeypatch.setattr(check_systems, "compiler", lambda _: compiler(tmp_path, tmp_path))
     (tmp_path / "lib/rustlib/src/rust/library").mkdir(parents=True)
     (tmp_path / "lib/rustlib/src/rust/library/Cargo.lock").touch()
+    # the source is better, even if a compiled library is there
+    (tmp_path / "lib/libstd-1234.rlib").touch()
     run = subprocess.run
 
     def note(command, **options):
@@ -134,9 +136,20 @@ def test_a_wheel_is_built_by_the_profile_and_forgets_where(tmp_path, monkeypatch
     wanted = [] if interpreter is None else ["--interpreter", interpreter]
     assert command[command.index("9") + 1 :] == wanted
     assert not {"CARGO_PROFILE_RELEASE_LTO", "RUSTFLAGS"} & set(environ)
+    assert environ["CARGO_UNSTABLE_BUILD_STD"] == "std,panic_unwind"
     flags = environ["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
     for source in (ROOT, tmp_path / "lib/rustlib/src/rust"):
         assert any(flag.startswith(f"--remap-path-prefix={source}=") for flag in flags)
+
+
+def test_the_workflow_builds_wheels_as_the_script_does():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/wheels.yml").read_text("utf-8"))["jobs"]
+    [build] = [step for step in jobs["wheel"]["steps"] if "target" in step.get("with", {})]
+    assert build["with"]["rustup-components"] == "rust-src"
+    script = (RELEASE / "wheels.py").read_text("utf-8")
+    for name, value in build["env"].items():
+        if name != "RUSTFLAGS":
+            assert f'"{name}": "{value}"' in script
 
 
 def crate(folder: Path, name: str, license_: str | None, text: str) -> dict[str, object]:
