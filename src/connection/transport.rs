@@ -66,6 +66,8 @@ pub struct Transport {
     server_sends: Mutex<()>,
     /// The peer reads so slowly that nothing should be added to what is held back.
     backed_up: Arc<AtomicBool>,
+    /// Whether a caller has had the sending half since `has_held` found nothing in it.
+    may_hold: AtomicBool,
     /// Another complete message is buffered, so a reply may be held back until the handler has
     /// answered that as well.
     more_buffered: AtomicBool,
@@ -113,6 +115,7 @@ impl Transport {
             send_half: Mutex::new(send_half),
             server_sends: Mutex::default(),
             socket: Mutex::new(Some(socket)),
+            may_hold: AtomicBool::new(false),
             more_buffered: AtomicBool::new(false),
             closing: AtomicClosing::default(),
             queue: SendQueue::default(),
@@ -215,8 +218,13 @@ impl Transport {
         if self.queue.has_some() {
             return true;
         }
+        // asked several times for each message
+        if !self.may_hold.load(Ordering::SeqCst) {
+            return false;
+        }
         let Some(send_half) = self.try_send_half() else { return true };
         let has_held = send_half.has_held();
+        self.may_hold.store(has_held, Ordering::SeqCst);
         drop(send_half);
         self.after_sending();
         has_held
@@ -238,7 +246,7 @@ impl Transport {
         wait: Wait<'_>,
         work: impl FnOnce(&mut SendHalf) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut send_half = self.lock_half(&self.send_half, wait)?;
+        let mut send_half = self.send_half(wait)?;
         self.take_queued(&mut send_half);
         let result = work(&mut send_half);
         drop(send_half);

@@ -3,7 +3,7 @@
 use std::{
     io,
     ops::{Deref, DerefMut},
-    sync::{Mutex, MutexGuard},
+    sync::{atomic::Ordering, Mutex, MutexGuard},
 };
 
 use super::Transport;
@@ -102,8 +102,19 @@ impl Transport {
         Ok(self.half(guard))
     }
 
+    /// The sending half; waits while another caller uses it.
+    ///
+    /// # Errors
+    /// If the caller is to end instead.
+    pub(super) fn send_half(&self, wait: Wait<'_>) -> io::Result<Half<'_, SendHalf>> {
+        let send_half = self.lock_half(&self.send_half, wait)?;
+        self.may_hold.store(true, Ordering::SeqCst);
+        Ok(send_half)
+    }
+
     pub(super) fn try_send_half(&self) -> Option<Half<'_, SendHalf>> {
         let mut send_half = try_lock(&self.send_half).map(|guard| self.half(guard))?;
+        self.may_hold.store(true, Ordering::SeqCst);
         self.take_queued(&mut send_half);
         Some(send_half)
     }

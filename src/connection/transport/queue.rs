@@ -13,7 +13,7 @@ impl Transport {
     /// # Errors
     /// An error since the last call that sent.
     pub fn drain(&self, wait: Wait<'_>) -> io::Result<bool> {
-        let mut send_half = match self.lock_half(&self.send_half, wait) {
+        let mut send_half = match self.send_half(wait) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             send_half => send_half?,
         };
@@ -34,7 +34,7 @@ impl Transport {
         let mut send_half = match self.try_send_half() {
             Some(send_half) => send_half,
             None if !self.queue.has_some() => return true,
-            None => match self.lock_half(&self.send_half, wait) {
+            None => match self.send_half(wait) {
                 Ok(send_half) => send_half,
                 Err(_) => return false,
             },

@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{atomic::AtomicBool, Arc, Mutex, MutexGuard},
+    sync::{
+        atomic::{AtomicBool, AtomicU64},
+        Arc, Mutex, MutexGuard,
+    },
     time::Duration,
 };
 
@@ -29,6 +32,8 @@ pub(in crate::python) struct LoopState {
     woken: Mutex<VecDeque<CallerId>>,
     /// Closed when no job will run any more.
     pub(super) jobs: JobQueue<HandlerJob>,
+    /// How often the event loop has begun to wait for its connections.
+    waits: AtomicU64,
     /// The slices of its thread, for the watchdog.
     pub(super) slices: Arc<Slices>,
     /// Whether this code must report when the thread waits, because nothing else does.
@@ -87,6 +92,7 @@ impl LoopState {
             watched: Mutex::default(),
             woken: Mutex::default(),
             jobs: JobQueue::default(),
+            waits: AtomicU64::new(0),
             slices: Arc::default(),
             says_when_it_waits: AtomicBool::new(false),
             python: Mutex::new(Some(PythonObjects { event_loop, start, done, modules })),
@@ -162,9 +168,9 @@ impl LoopState {
     ///
     /// # Errors
     /// The event loop has ended, or is not one of asyncio's.
-    pub(super) fn agenda<'py>(&self, py: Python<'py>) -> PyResult<Agenda<'py>> {
+    pub(super) fn agenda<'py>(&self, py: Python<'py>) -> PyResult<Agenda<'_, 'py>> {
         let event_loop = self.event_loop(py).ok_or_else(has_ended)?;
-        Agenda::new(event_loop.into_bound(py))
+        Agenda::new(event_loop.into_bound(py), &self.waits)
     }
 
     pub(super) fn token(&self, transport: &Transport) -> io::Result<ReactorToken> {
