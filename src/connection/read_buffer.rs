@@ -8,8 +8,10 @@ use super::{
 };
 
 /// The most bytes to read ahead of the handler. pywebsocket reads 8 KiB ahead; a larger bound saves
-/// system calls and still lets TCP hold a fast peer back.
-const READ_AHEAD: usize = 64 * 1024;
+/// system calls and still lets TCP hold a fast peer back. A message of 64 KiB, a usual size, has room
+/// with its header (14 bytes at most), and a read of both that leaves some shows that there is no
+/// more.
+const READ_AHEAD: usize = 64 * 1024 + 16;
 
 /// Capacity of a buffer that has not received much: a page.
 const SMALL: usize = 4 * 1024;
