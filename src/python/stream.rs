@@ -13,6 +13,7 @@ mod closing;
 mod end_reporting;
 mod frames;
 mod link;
+mod masked_frame;
 mod message;
 mod payload;
 mod python_input;

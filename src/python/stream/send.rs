@@ -9,7 +9,9 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-use super::{lock, send_queue::Unsent, Direction, Inner, Link, StreamException};
+use super::{
+    lock, masked_frame::with_frame, send_queue::Unsent, Direction, Inner, Link, StreamException,
+};
 use crate::{
     connection::AfterServerClose,
     protocol::{
@@ -227,9 +229,7 @@ impl Inner {
             scheduler.charge_bytes(payload.len());
             return scheduler
                 .sending(py, transport, |wait| {
-                    let mut bytes = Vec::new();
-                    append_frame(header, payload, &mut bytes);
-                    transport.send_frame(&bytes, &[], wait)
+                    with_frame(header, payload, |frame| transport.send_frame(frame, &[], wait))
                 })?
                 .map_err(|error| self.frame_failure(py, &error));
         }
