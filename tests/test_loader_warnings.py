@@ -1,11 +1,13 @@
 """What Python warns of in a handler is told once, with the handler's file and line."""
 
 import ast
+import os
 import warnings
 
 import pytest
 
 from fastwsh import loader
+from fastwsh.concurrency import check
 
 FUNCTIONS = """
 def web_socket_do_extra_handshake(request): pass
@@ -61,3 +63,15 @@ def test_a_source_is_checked_when_its_place_is_asked_for() -> None:
     assert suite.check.why_threads() == "it imports threading (line 1)"
     assert suite.check.is_done
     assert suite.check.why_threads() == "it imports threading (line 1)"
+
+
+def test_a_source_that_cannot_be_checked_now_is_checked_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    suite = loader.load_source(f"# checked the second time\n{FUNCTIONS}")
+    with monkeypatch.context() as patch:
+        patch.setattr(check, "why_threads", lambda _: os.fdopen(-1))
+        reason = suite.check.why_threads()
+    assert reason is not None
+    assert reason.startswith("its source cannot be checked now (")
+    assert suite.check.why_threads() is None

@@ -54,12 +54,20 @@ class Check:
         return self._source is None
 
     def why_threads(self) -> str | None:
-        """Return why the handler needs a thread of its own, or None if it does not."""
+        """Return why the handler needs a thread of its own, or None if it does not.
+
+        If there is no descriptor or memory left for the check, the handler needs one for now, and
+        the next call checks again.
+        """
         source = self._source
         if source is not None:
-            from fastwsh.concurrency import check  # noqa: PLC0415 (imports ast)
+            try:
+                from fastwsh.concurrency import check  # noqa: PLC0415 (imports ast)
 
-            self._result = check.why_threads(source)
+                result = check.why_threads(source)
+            except Exception as error:  # noqa: BLE001 (a thread is right for every handler)
+                return f"its source cannot be checked now ({error})"
+            self._result = result
             self._source = None  # last, because another thread returns the result from now on
         return self._result
 
