@@ -281,3 +281,9 @@ def test_a_unix_socket_that_cannot_be_had_is_named(tmp_path):
 def test_a_port_that_there_is_not_is_refused(port):
     with pytest.raises((TypeError, ValueError), match="port="):
         WsServer(port=port)
+
+
+@pytest.mark.parametrize("name", ["handlers", "host", "tls"])
+def test_an_argument_of_another_type_is_named(name):
+    with pytest.raises(TypeError, match=rf"{name}=5; give .+"):
+        WsServer(**{name: 5})

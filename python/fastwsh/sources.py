@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -18,10 +18,16 @@ Handlers = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 def paths(handlers: Handlers | None) -> list[Path]:
-    """Return the paths in a list."""
+    """Return the paths in a list.
+
+    Raises:
+        TypeError: It is neither a path nor several.
+    """
     if handlers is None:
         return []
     several = [handlers] if isinstance(handlers, str | PathLike) else handlers
+    if not isinstance(several, Iterable):
+        raise TypeError(f"handlers={handlers!r}; give the path of a folder or file, or several")
     return [Path(source) for source in several]
 
 
