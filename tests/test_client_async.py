@@ -254,6 +254,34 @@ asyncio.run(main())
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_program_that_ends_before_the_thread_that_connected_has_gone_on(url: str):
+    code = """\
+import asyncio, sys, threading, time, fastwsh
+class Loop(asyncio.SelectorEventLoop):
+    def call_soon_threadsafe(self, *args, **kwargs):
+        handle = super().call_soon_threadsafe(*args, **kwargs)
+        main = threading.main_thread()
+        if threading.current_thread() is not main:
+            main.join()
+            for _ in range(20):
+                time.sleep(0.01)
+        return handle
+async def main():
+    async with fastwsh.connect(sys.argv[1]):
+        pass
+with asyncio.Runner(loop_factory=Loop) as runner:
+    runner.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, url],
+        capture_output=True,
+        timeout=DEADLINE_SECONDS,
+        env=clean_environment(),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_nothing_is_left_of_ended_loops(start_server: StartServer, write_handler: WriteHandler):
     write_handler("echo", ECHO)
     url = start_server("-w", "handlers").url("/echo")

@@ -163,6 +163,7 @@ pub(super) fn connect_async<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let attempt = Attempt::new(py, url, options)?;
     opener::start().map_err(|error| not_started(py, &error))?;
+    finish_at_exit(py)?;
     pyo3_async_runtimes::generic::future_into_py::<Opener, _, _>(py, async move {
         let connected = client::connect(&attempt.target, &attempt.options).await;
         Python::attach(|py| {
@@ -173,7 +174,8 @@ pub(super) fn connect_async<'py>(
     })
 }
 
-/// Has the background of HTTP/2 send what is left when the program ends.
+/// Has the threads in the background finish when the program ends: those that give event loops their
+/// connections, and that of HTTP/2, which sends what is left.
 fn finish_at_exit(py: Python<'_>) -> PyResult<()> {
     static REGISTERED: PyOnceLock<()> = PyOnceLock::new();
     REGISTERED
@@ -186,7 +188,10 @@ fn finish_at_exit(py: Python<'_>) -> PyResult<()> {
 
 #[pyfunction]
 fn finish_connections(py: Python<'_>) {
-    py.detach(|| client::finish(EXIT_TIME));
+    py.detach(|| {
+        opener::finish(EXIT_TIME);
+        client::finish(EXIT_TIME);
+    });
 }
 
 /// Calls `show(mark, head)`: `>` for what is sent, `<` for what is received.

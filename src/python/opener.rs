@@ -1,6 +1,13 @@
 //! The thread in which connections of event loops are opened.
 
-use std::{future::Future, io, pin::Pin, process, sync::Mutex};
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    process,
+    sync::{Condvar, Mutex, PoisonError},
+    time::Duration,
+};
 
 use pyo3_async_runtimes::{
     generic::{ContextExt, Runtime},
@@ -22,6 +29,54 @@ static RUNTIME: Mutex<Option<(u32, &'static runtime::Runtime)>> = Mutex::new(Non
 
 task_local! {
     static LOCALS: TaskLocals;
+}
+
+/// The threads that are giving an event loop its connection, which runs Python code.
+static DELIVERIES: Mutex<Deliveries> = Mutex::new(Deliveries { owner: 0, count: 0 });
+/// Notified when there is none any more.
+static DELIVERED: Condvar = Condvar::new();
+
+struct Deliveries {
+    /// The process that they belong to.
+    owner: u32,
+    count: usize,
+}
+
+/// One of them.
+struct Delivery(u32);
+
+impl Delivery {
+    fn begin() -> Self {
+        let owner = process::id();
+        let mut deliveries = lock(&DELIVERIES);
+        if deliveries.owner != owner {
+            *deliveries = Deliveries { owner, count: 0 };
+        }
+        deliveries.count += 1;
+        Self(owner)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let mut deliveries = lock(&DELIVERIES);
+        if deliveries.owner == self.0 {
+            deliveries.count -= 1;
+            if deliveries.count == 0 {
+                DELIVERED.notify_all();
+            }
+        }
+    }
+}
+
+/// Waits until no thread runs Python code for this module. Python unwinds a thread that goes on in an
+/// interpreter that has ended, and that would abort the process.
+pub(super) fn finish(limit: Duration) {
+    let deliveries = lock(&DELIVERIES);
+    if deliveries.owner == process::id() {
+        let waited = DELIVERED.wait_timeout_while(deliveries, limit, |now| now.count > 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// Starts the thread, unless this process has it already. It does not survive `fork`, so a child has
@@ -58,7 +113,12 @@ impl Runtime for Opener {
     }
 
     fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> JoinHandle<()> {
-        Self::handle().spawn_blocking(work)
+        // counted before the event loop may learn of its connection, and end with the program
+        let delivery = Delivery::begin();
+        Self::handle().spawn_blocking(move || {
+            let _delivery = delivery;
+            work();
+        })
     }
 }
 
