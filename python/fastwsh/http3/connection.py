@@ -318,6 +318,9 @@ class Connection(QuicConnectionProtocol):
         self._streams.pop(stream.outer, None)
         self._by_inner.pop(stream.inner, None)
         self._paced.discard(stream)
+        if stream.owed and self._inner is not None:
+            # else the window of the inner connection, which all streams share, would shrink
+            self._inner.take(stream.inner, stream.owed)
         if stream.timer is not None:
             stream.timer.cancel()
         if is_dead:

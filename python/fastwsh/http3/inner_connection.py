@@ -21,6 +21,9 @@ __all__ = ["InnerConnection", "InnerEvents"]
 # No stream's unsent answer may take room from the others.
 _CONNECTION_WINDOW: Final = (1 << 31) - 1 - 65535
 
+# The longest head of an answer. hyper-h2 takes 64 KiB, and a longer one for an attack.
+_MAX_HEAD_BYTES: Final = (1 << 32) - 1
+
 _Fields = list[tuple[bytes, bytes]]
 
 
@@ -52,6 +55,9 @@ class InnerEvents(Protocol):
 class _Connection(h2.connection.H2Connection):
     """A connection on which open streams go on after GOAWAY (RFC 9113 6.8).
 
+    A Content-Length that is not that of the answer is passed on, as over HTTP/2. Handlers and CGI
+    programs write it, and hyper-h2 would end the connection with all of the client's streams.
+
     Attributes:
         final_code: The code of the last GOAWAY.
     """
@@ -62,6 +68,15 @@ class _Connection(h2.connection.H2Connection):
         # hyper-h2 would take no more frames
         self.final_code = frame.error_code
         return [], []
+
+    def _begin_new_stream(self, *args: Any, **kwargs: Any) -> Any:
+        stream: Any = super()._begin_new_stream(*args, **kwargs)
+        stream._initialize_content_length = stream._track_content_length = _check_nothing
+        return stream
+
+
+def _check_nothing(*_: object) -> None:
+    """Take any Content-Length."""
 
 
 class InnerConnection(asyncio.Protocol):
@@ -85,6 +100,7 @@ class InnerConnection(asyncio.Protocol):
             )
         )
         self._h2.local_settings[h2.settings.SettingCodes.ENABLE_PUSH] = 0
+        self._h2.local_settings[h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE] = _MAX_HEAD_BYTES
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(_CONNECTION_WINDOW)
 
