@@ -182,11 +182,11 @@ LIMITS: Final = (
     ),
     Limit(
         name="max_http2_resets",
-        default=100,
-        strict=100,
+        default=1000,
+        strict=1000,
         help="with --http2: streams that a peer may reset before they are answered, beyond as many "
         "as were answered; then its connection is closed",
-        reason="a browser that leaves a page resets what it waits for, which is less",
+        reason="a browser that leaves a page resets what it waits for, at most 256 streams",
     ),
     Limit(
         name="max_http3_streams",
@@ -197,8 +197,8 @@ LIMITS: Final = (
     ),
     Limit(
         name="max_http3_resets",
-        default=100,
-        strict=100,
+        default=1000,
+        strict=1000,
         help="with --http3: streams that a peer may reset before they are answered, beyond as many "
         "as were answered; then its connection is closed",
         reason="as for HTTP/2",

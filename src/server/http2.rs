@@ -23,6 +23,7 @@ mod headers;
 mod incoming;
 mod page;
 mod piece;
+mod request_body;
 mod stream;
 mod wire;
 

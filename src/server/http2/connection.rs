@@ -44,10 +44,14 @@ const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// The most bytes of a stream that may wait for the socket.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// The most bytes by which `h2` may count small DATA frames as larger than they are, before it ends
-/// the connection. Handlers' streams take their frames after each poll, which has a sixteenth of
-/// this. So only requests with bodies that their CGI programs do not read come near it.
-const SMALL_FRAMES: usize = 16 << 20;
+/// How many streams that we have reset are remembered, and for how long. Frames that the peer has
+/// sent before it knew are ignored meanwhile. Later, each counts as an error of the peer.
+const REMEMBERED_RESETS: usize = 1024;
+const RESET_MEMORY: Duration = Duration::from_secs(30);
+
+/// How many errors of streams a peer may make on a connection, each of which costs some hundred bytes
+/// until the peer has read our reset.
+const STREAM_ERRORS: usize = 10_000;
 
 /// The time for the peer to read our last frame.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -153,11 +157,15 @@ fn builder(limits: &ConnectionLimits) -> Builder {
         // so that streams with handlers that do not receive leave room for the others
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(streams).min(MAX_WINDOW))
         .max_send_buffer_size(SEND_BUFFER)
-        .data_frame_budget(SMALL_FRAMES)
+        // `h2` counts small frames that came for ended streams for ever; here, streams take theirs
+        // after each poll
+        .data_frame_budget(usize::MAX)
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .reset_stream_duration(RESET_MEMORY)
         .max_header_list_size(to_u32(Some(limits.head.header_bytes)));
     if let Some(resets) = limits.http2_resets {
         builder.max_pending_accept_reset_streams(resets);
-        builder.max_local_error_reset_streams(Some(resets.max(1)));
+        builder.max_local_error_reset_streams(Some(STREAM_ERRORS));
     } else {
         builder.max_pending_accept_reset_streams(usize::MAX).max_local_error_reset_streams(None);
     }

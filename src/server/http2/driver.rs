@@ -61,6 +61,9 @@ pub(super) struct Driver {
     wire: Arc<Wire>,
     /// The connection's task.
     task: Mutex<Option<Waker>>,
+    /// Whether the last poll has found a new stream. Others may wait, for which data may wait, so
+    /// nothing more is read before.
+    has_accepted: AtomicBool,
     /// Something was handed over that nobody has written yet.
     is_pending: AtomicBool,
     /// Whether a thread that gathers what its callers send is going to write it.
@@ -106,6 +109,7 @@ impl Driver {
             connection: Mutex::new(Some(connection)),
             wire,
             task: Mutex::default(),
+            has_accepted: AtomicBool::new(false),
             is_pending: AtomicBool::new(false),
             has_joined: AtomicBool::new(false),
             changed: Mutex::default(),
@@ -129,8 +133,11 @@ impl Driver {
         let polling = Polling::begin(self);
         let waker = self.waker();
         let mut handed = Context::from_waker(&waker);
-        self.wire.begin_poll();
+        if !self.has_accepted.load(Ordering::Relaxed) {
+            self.wire.begin_poll();
+        }
         let polled = connection.poll_accept(&mut handed);
+        self.has_accepted.store(polled.is_ready(), Ordering::Relaxed);
         self.wire.write_out(&mut handed);
         let must_read_on = self.wire.must_read_on();
         drop(polling);

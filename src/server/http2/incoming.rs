@@ -65,6 +65,15 @@ impl ReceivedData {
         most - left
     }
 
+    /// Takes what is kept together at the front.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let mut bytes = match self.chunks.pop_front()? {
+            Chunk::Copied(bytes) => bytes.into(),
+            Chunk::Whole(bytes) => bytes,
+        };
+        Some(bytes.split_off(std::mem::take(&mut self.start)))
+    }
+
     /// Drops everything. Returns how many bytes that was.
     pub(super) fn clear(&mut self) -> usize {
         let count = self.take(usize::MAX, |_| {});
@@ -97,6 +106,11 @@ mod tests {
             let rest = expected.len() - taken.len();
             prop_assert_eq!(&expected[..taken.len()], &taken[..]);
             prop_assert_eq!(incoming.is_empty(), rest == 0);
+            if let Some(first) = incoming.pop() {
+                let begin = taken.len();
+                prop_assert_eq!(&expected[begin..begin + first.len()], &first[..]);
+                incoming.push(first);
+            }
             prop_assert_eq!(incoming.clear(), rest);
             prop_assert!(incoming.is_empty());
         }

@@ -1,69 +1,21 @@
-//! Bodies of requests and answers of plain HTTP.
+//! Answers of plain HTTP.
 
-use std::{
-    error::Error,
-    future::poll_fn,
-    io,
-    pin::Pin,
-    task::{ready, Context, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
 
-use h2::{server::SendResponse, Reason, RecvStream, SendStream};
+use h2::{server::SendResponse, Reason, SendStream};
 use http::{header, HeaderName, HeaderValue, Response};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Bytes, Frame, SizeHint};
+use hyper::body::{Body as _, Bytes};
 use tokio::time::timeout;
 
 use super::{
     headers::{add_date, CONNECTION_HEADERS},
     piece::Piece,
 };
-use crate::server::http::{body::Body, idle_timeout::IdleTimeout, refusal::Refusal};
+use crate::server::http::{body::Body, refusal::Refusal};
 
 /// The most bytes to pass to the stream at a time.
 const PIECE: usize = 16 * 1024;
-
-/// The body of a request. Reading it opens the window for more.
-pub(super) struct StreamBody {
-    stream: RecvStream,
-    body_timeout: IdleTimeout,
-}
-
-impl StreamBody {
-    pub(super) fn new(stream: RecvStream, time_limit: Option<Duration>) -> Self {
-        Self { stream, body_timeout: IdleTimeout::new(time_limit) }
-    }
-}
-
-impl hyper::body::Body for StreamBody {
-    type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let polled = self
-            .stream
-            .poll_data(context)
-            .map(|data| data.map(|data| data.map_err(io::Error::other)).transpose());
-        let Some(data) = ready!(self.body_timeout.check(polled, context))? else {
-            return Poll::Ready(None);
-        };
-        // this fails if the stream has ended, and then nothing is left to do
-        let _ = self.stream.flow_control().release_capacity(data.len());
-        Poll::Ready(Some(Ok(Frame::data(data))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
-}
 
 /// Makes an answer from a refusal.
 pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {

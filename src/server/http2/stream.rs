@@ -12,8 +12,8 @@ use super::{
     byte_stream::Http2ByteStream,
     driver::Driver,
     ending, head, page,
-    page::StreamBody,
     piece::Piece,
+    request_body::RequestBody,
 };
 use crate::{
     connection::Transport,
@@ -79,7 +79,7 @@ pub(super) async fn serve(
         let (status, reason) = error.answer();
         state.events.warn_refused(client.address, status, "", || reason.clone());
         let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
-        return answer(respond, &head, refusal, common).await;
+        return answer(request, respond, &head, refusal, common).await;
     }
     let protocol = request.extensions().get::<Protocol>();
     if let Some(protocol) = protocol.filter(|_| !Opening::is_meant(&head)) {
@@ -87,7 +87,7 @@ pub(super) async fn serve(
         state.events.warn_refused(client.address, 501, "", || {
             format!("{} by the protocol {protocol}", printable(&head.target))
         });
-        return answer(respond, &head, Refusal::new(501), common).await;
+        return answer(request, respond, &head, Refusal::new(501), common).await;
     }
     match decide(&head, Route::find(&head, state), client, state) {
         AnsweredBy::Other(Decision::Handler(handler)) => {
@@ -97,7 +97,7 @@ pub(super) async fn serve(
                     state.log_refused(handler.peer, full);
                     let refusal = LimitReached::refusal();
                     note_refusal(&head, &refusal, client, state);
-                    return answer(respond, &head, refusal, common).await;
+                    return answer(request, respond, &head, refusal, common).await;
                 }
             };
             let wanted = HandlerRequest::new(head, handler, permit, common.tls);
@@ -107,7 +107,7 @@ pub(super) async fn serve(
         }
         AnsweredBy::Other(Decision::Refuse(refusal)) => {
             note_refusal(&head, &refusal, client, state);
-            answer(respond, &head, refusal, common).await
+            answer(request, respond, &head, refusal, common).await
         }
         AnsweredBy::Http(http_request) if Opening::is_meant(&head) => {
             let resource = http_request.resource;
@@ -117,13 +117,14 @@ pub(super) async fn serve(
             state.events.refused(http_request.peer, &resource, 404, &head.version);
             // the page of HTTP/1.1, where the request might be for a file
             let reason = Some("File not found".to_owned());
-            answer(respond, &head, Refusal { reason, ..Refusal::new(404) }, common).await
+            answer(request, respond, &head, Refusal { reason, ..Refusal::new(404) }, common).await
         }
         AnsweredBy::Http(http_request) => {
             let has_body = !request.body().is_end_stream();
             let framing = head::framing(&head, &request, has_body);
             let time_limit = state.config.limits.http_time;
-            let body = StreamBody::new(request.into_body(), time_limit).boxed_unsync();
+            let body =
+                RequestBody::new(request.into_body(), driver.clone(), time_limit).boxed_unsync();
             let (local, tls) = (common.local, common.tls);
             let page_request = PageRequest { head, http_request, framing, body, local, tls };
             serve_page(page_request, respond, common).await
@@ -148,12 +149,16 @@ async fn serve_page(
     Ended::Answered
 }
 
+/// Refuses a request.
 async fn answer(
+    request: Request<RecvStream>,
     respond: SendResponse<Piece>,
     head: &RequestHead,
     refusal: Refusal,
     common: &StreamContext,
 ) -> Ended {
+    // what still comes of its body need not be kept
+    drop(request);
     let alternative = common.alternative(&head.version);
     let response = page::refusal(&refusal.with_alternative(alternative));
     let time_limit = common.state.config.limits.http_time;
