@@ -152,7 +152,7 @@ mod tests {
         let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut socket, _) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let piece = [1; 1 << 16];
+        let piece = vec![1; 1 << 16];
         let mut left = bytes;
         while left > 0 {
             match socket.write(&piece[..left.min(piece.len())]) {

@@ -147,6 +147,6 @@ fn a_poll_reads_no_more_than_its_share() {
         stream.read_exact(&mut received[READ_MAX..]).await.unwrap();
         assert!(!wire.must_read_on());
         sending.await.unwrap().unwrap();
-        assert_eq!(received, [7; READ_MAX + 1]);
+        assert!(received.iter().all(|byte| *byte == 7));
     });
 }
