@@ -5,6 +5,7 @@ if its text is missing.
 """
 
 import os
+import random
 import re
 import shlex
 import signal
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -300,9 +301,20 @@ def wait_for_log(proxy: Proxy, pattern: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port on which nobody listens.
+
+    It is none of those that the system gives to connections, as one of another test might get it
+    before the caller's program listens.
+    """
+    range_of_connections = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest = (
+        int(range_of_connections.read_text().split()[0]) if range_of_connections.exists() else 0
+    )
+    candidates = range(12_000, lowest)
+    while True:
+        port = random.choice(candidates) if candidates else 0
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as listener:
+            return int(listener.getsockname()[1])
 
 
 def _listens(port: int) -> bool:
