@@ -1,5 +1,6 @@
 """`--bind`, `--uds`, `--fd` and LISTEN_FDS: the server answers there, and cleans up."""
 
+import errno
 import os
 import signal
 import socket
@@ -163,7 +164,7 @@ def test_place_that_is_taken_ends_the_start_although_others_are_free(tmp_path: P
         done = run("--bind", "127.0.0.1:0", "--bind", place, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        f"fastwsh: cannot listen on {place} (Address already in use); "
+        f"fastwsh: cannot listen on {place} ({os.strerror(errno.EADDRINUSE)}); "
         "name another place with --bind\n"
     )
 

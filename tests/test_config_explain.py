@@ -105,11 +105,15 @@ def test_error_of_the_start_is_not_taken_for_another(error: Exception, text: str
         (errno.EACCES, 80, "port 80 of h may not be opened by this user"),
         (errno.EACCES, 9998, "cannot listen on port 9998 of h (Permission denied)"),
         (errno.EADDRNOTAVAIL, 80, "'h' is no address of this machine"),
-        (errno.EMFILE, 80, "the server cannot start (Too many open files); raise the limit"),
+        (
+            errno.EMFILE,
+            80,
+            f"the server cannot start ({os.strerror(errno.EMFILE)}); raise the limit",
+        ),
         (
             errno.ENOMEM,
             80,
-            "cannot listen on port 80 of h (Cannot allocate memory); choose another",
+            f"cannot listen on port 80 of h ({os.strerror(errno.ENOMEM)}); choose another",
         ),
     ],
 )

@@ -1,5 +1,7 @@
 """Metrics in Prometheus' text format, and whether the server runs."""
 
+import errno
+import os
 import signal
 import socket
 import threading
@@ -357,8 +359,8 @@ class TestPort:
             ended = run_fastwsh("-p", "0", "--metrics-port", port, cwd=tmp_path)
         assert ended.returncode == 1
         assert ended.stderr == (
-            f"fastwsh: cannot listen on 127.0.0.1:{port} (Address already in use); name another "
-            "place with --metrics-port\n"
+            f"fastwsh: cannot listen on 127.0.0.1:{port} ({os.strerror(errno.EADDRINUSE)}); "
+            "name another place with --metrics-port\n"
         )
 
 

@@ -1,6 +1,7 @@
 """Places to listen on: the notation of `--bind`, Unix sockets, and inherited descriptors."""
 
 import argparse
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -96,7 +97,7 @@ def test_nothing_listens_if_one_place_cannot_be_had(opened: Opened, tmp_path: Pa
         opened(bind=[Unix(str(path)), Tcp("127.0.0.1", taken)])
     assert not path.exists()
     assert str(caught.value) == (
-        f"cannot listen on 127.0.0.1:{taken} (Address already in use); name another place "
+        f"cannot listen on 127.0.0.1:{taken} ({os.strerror(errno.EADDRINUSE)}); name another place "
         "with --bind"
     )
 
@@ -203,7 +204,10 @@ class TestInheritedDescriptor:
                 opened(fd=[number])
 
     def test_of_a_file(self, opened: Opened, tmp_path: Path):
-        with (tmp_path / "f").open("w") as file, pytest.raises(ConfigError, match="on non-socket"):
+        with (
+            (tmp_path / "f").open("w") as file,
+            pytest.raises(ConfigError, match=os.strerror(errno.ENOTSOCK)),
+        ):
             opened(fd=[file.fileno()])
 
     def test_that_is_closed(self, opened: Opened):
