@@ -1,5 +1,7 @@
 """The client where the system is short of something, and in processes that were forked."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +59,7 @@ WAYS = ["thread", "asyncio", "http2"]
 
 @pytest.mark.parametrize("way", WAYS)
 def test_without_descriptors_it_is_an_error_until_there_are_some(url: str, way: str):
+    says = f"{os.strerror(errno.EMFILE)}; close connections or files, or raise the limit"
     program = f"""{PREAMBLE}
 import fastwsh.client, fastwsh.client.aio
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
@@ -73,7 +76,7 @@ for free in range(1, 8):
         talk()
     except fastwsh.ConnectError as error:
         text = str(error)
-        assert "Too many open files; close connections or files, or raise the limit" in text, text
+        assert {says!r} in text, text
     for descriptor in taken[:-free]:
         os.close(descriptor)
 print(talk())
