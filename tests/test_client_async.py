@@ -229,6 +229,16 @@ def test_iteration_ends_when_the_peer_closes(code: int):
         run(partial(work, url))
 
 
+def run_program(code: str, url: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", code, url],
+        capture_output=True,
+        timeout=DEADLINE_SECONDS,
+        env=clean_environment(),
+        check=False,
+    )
+
+
 def test_program_that_forgets_to_close_ends():
     code = """\
 import asyncio, sys, fastwsh
@@ -244,13 +254,7 @@ asyncio.run(main())
         assert peer.read_to_end() == b""
 
     with serving(script) as url:
-        done = subprocess.run(
-            [sys.executable, "-c", code, url],
-            capture_output=True,
-            timeout=DEADLINE_SECONDS,
-            env=clean_environment(),
-            check=False,
-        )
+        done = run_program(code, url)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -272,13 +276,7 @@ async def main():
 with asyncio.Runner(loop_factory=Loop) as runner:
     runner.run(main())
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, url],
-        capture_output=True,
-        timeout=DEADLINE_SECONDS,
-        env=clean_environment(),
-        check=False,
-    )
+    done = run_program(code, url)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
