@@ -54,6 +54,12 @@ max-message-bytes = 65536
 $ python -m fastwsh --config server.ini --check
 0 loaded, 0 failed
 ```
+
+An option without a value is turned on by `1`, `true`, `yes`, `on` or nothing after the `=`, and
+left off by `0`, `false`, `no` or `off`. The ones that pywebsocket has as well are turned on by any
+value, as there: `--allow-handlers-outside-root-dir`, `--basic-auth`, `--tls`, `--tls-client-auth`
+and `--tls-client-cert-optional`. A warning says so if the value means no. Values of an option that
+may be repeated are separated by commas.
 """
 
 _OLD = """\

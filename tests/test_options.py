@@ -306,10 +306,28 @@ class TestConfigurationFile:
     def test_command_line_overrides_it(self, tmp_path: Path):
         assert self.parse(tmp_path, "[pywebsocket]\nport=1\n", "-p", "2").port == 2
 
-    def test_flag_is_on_whatever_its_value_says(self, tmp_path: Path):
-        options = self.parse(tmp_path, "[pywebsocket]\ntls=True\nbasic-auth=False\n")
+    def test_a_flag_of_pywebsocket_is_on_whatever_its_value_says(self, tmp_path: Path):
+        lines = "tls=True\nbasic-auth=False\ntls_client_auth=maybe\nuse-tls=0\n"
+        options = self.parse(tmp_path, "[pywebsocket]\n" + lines)
         assert options.use_tls is True
         assert options.use_basic_auth is True
+        assert options.tls_client_auth is True
+        said = [warning for warning in options.start_warnings if "turns" in warning]
+        assert [warning.partition("'")[2].partition("'")[0] for warning in said] == [
+            "basic-auth = False",
+            "use-tls = 0",
+        ]
+
+    @pytest.mark.parametrize(
+        ("value", "is_on"),
+        [("1", True), ("Yes", True), ("on", True), ("", True), ("false", False), ("OFF", False)],
+    )
+    def test_another_flag_is_what_its_value_says(self, tmp_path: Path, value: str, is_on: bool):
+        lines = f"http2={value}\nserve_dot_files = {value}\n"
+        options = self.parse(tmp_path, "[pywebsocket]\n" + lines)
+        assert options.http2 is is_on
+        assert options.serve_dot_files is is_on
+        assert options.start_warnings == ()
 
     def test_value_may_start_with_a_dash(self, tmp_path: Path):
         options = self.parse(
@@ -346,6 +364,7 @@ class TestConfigurationFile:
             ("[pywebsocket]\nport=%(x)s\n", "cannot understand"),
             ("[standalone]\nport=1\n", "no section [pywebsocket]"),
             ("[pywebsocket]\nlog_file=\udcff\n", "cannot understand"),
+            ("[pywebsocket]\nhttp2=maybe\n", "'http2 = maybe' of"),
         ],
     )
     def test_file_that_makes_no_sense_exits_1(

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["VariableError", "read", "variable_names"]
+__all__ = ["VariableError", "flag", "read", "variable_names"]
 
 _PREFIX: Final = "FASTWSH_"
 
@@ -24,6 +24,11 @@ _FLAG_VALUES: Final = {
 
 class VariableError(Exception):
     """A variable with a value that its option refuses; `str()` is a sentence that names it."""
+
+
+def flag(text: str) -> bool | None:
+    """Return what the text says of a flag: yes, no, or None for neither."""
+    return _FLAG_VALUES.get(text.strip().lower())
 
 
 def variable_names(action: argparse.Action) -> list[str]:
@@ -72,10 +77,10 @@ def _apply(
     namespace: argparse.Namespace,
 ) -> None:
     if action.nargs == 0:
-        flag = _FLAG_VALUES.get(text.strip().lower())
-        if flag is None:
+        value = flag(text)
+        if value is None:
             raise VariableError(f"{variable}={text!r} is neither yes nor no (1, true, 0, false)")
-        setattr(namespace, action.dest, flag)
+        setattr(namespace, action.dest, value)
         return
     repeatable = isinstance(action, argparse._AppendAction)
     option = "--" + variable.removeprefix(_PREFIX).replace("_", "-").lower()
