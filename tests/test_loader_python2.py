@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from fastwsh import loader
+from fastwsh import loader, py2
 from fastwsh.py2 import syntax
 
 FUNCTIONS = """
@@ -176,6 +176,17 @@ def test_process_stays_as_it_was():
 
 def test_handler_that_needs_nothing_has_the_plain_built_in_names():
     assert load("import os, urllib.parse\nfile = long = 1")["__builtins__"] is vars(builtins)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import os.path as urlparse_path", "lambda: urllib.parse.urlparse('/')", "lambda x: x.file"],
+)
+def test_source_that_takes_old_names_from_others_only_is_not_looked_at_closely(source):
+    def parse():
+        raise AssertionError("parsed")
+
+    assert not py2.find_needs(compile(source, "", "exec"), parse, source)
 
 
 def test_name_of_the_handler_stays_as_it_is():

@@ -120,7 +120,7 @@ def compile_source(source: str, file_name: str) -> tuple[CodeType, py2.Needs, Ch
 
         return ast.parse(source, file_name)
 
-    return code, py2.find_needs(code, parse), Check(source)
+    return code, py2.find_needs(code, parse, source), Check(source)
 
 
 def _may_be_python2(source: str) -> bool:

@@ -6,6 +6,7 @@ A handler gets only names that it uses and that would be missing. If it asks whe
 
 import builtins
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Mapping
 from types import CodeType
@@ -42,15 +43,18 @@ class Needs(NamedTuple):
         return bool(self.builtins or self.substitutes or self.extended)
 
 
-def find_needs(code: CodeType, parse: "Callable[[], ast.Module]") -> Needs:
+def find_needs(
+    code: CodeType, parse: "Callable[[], ast.Module]", source: str | None = None
+) -> Needs:
     """Find out what a handler needs.
 
     Args:
         code: Its code object.
         parse: Returns the syntax tree of its source; called if the code is not enough to tell.
+        source: The text that the code was compiled from, unless it was translated before.
     """
     used = _names_in(code)
-    if not _may_need_anything(used):
+    if not _may_need_anything(used, source):
         return Needs()
     from fastwsh.py2.uses import find_uses, free_names  # noqa: PLC0415 (most are Python 3)
 
@@ -76,14 +80,20 @@ def _names_in(code: CodeType) -> set[str]:
     return found
 
 
-def _may_need_anything(names: set[str]) -> bool:
+def _may_need_anything(names: set[str], source: str | None) -> bool:
     """Tell whether a closer look is worthwhile; most handlers are Python 3 and need nothing."""
-    if names & (_BUILTINS.keys() | modules.SUBSTITUTES | {"__import__"}):
-        return True
-    return any(
+    old = names & (_BUILTINS.keys() | modules.SUBSTITUTES | {"__import__"})
+    if source is not None:
+        old = {name for name in old if not _is_only_attribute(name, source)}
+    return bool(old) or any(
         module in names and not names.isdisjoint(additions)
         for module, additions in modules.ADDITIONS.items()
     )
+
+
+def _is_only_attribute(name: str, source: str) -> bool:
+    """Tell whether a name always follows a dot, as `urlparse` in `urllib.parse.urlparse(uri)`."""
+    return re.search(rf"(?<![\w.]){name}\b", source) is None
 
 
 def make_builtins(needs: Needs) -> dict[str, Any]:
