@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conftest import clean_environment
-from fastwsh import listeners
+from fastwsh import places
 from fastwsh.limits import LIMITS
 from fastwsh.options import build_parser, parse_args_and_config
 
@@ -22,7 +22,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["-H", "--server-host", "--server_host", "--host"], ["::1"], "server_host", "::1"),
     (["-V", "--validation-host", "--validation_host"], ["h"], "validation_host", "h"),
     (["-p", "--port"], ["9998"], "port", 9998),
-    (["--bind"], ["h:1"], "bind", [listeners.Tcp("h", 1)]),
+    (["--bind"], ["h:1"], "bind", [places.Tcp("h", 1)]),
     (["--uds"], ["p"], "uds", "p"),
     (["--fd"], ["3"], "fd", [3]),
     (["--http2"], [], "http2", True),

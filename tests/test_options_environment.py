@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastwsh import listeners
+from fastwsh import places
 from fastwsh.environment import variable_names
 from fastwsh.options import build_parser, parse_args_and_config
 
@@ -70,7 +70,7 @@ def test_help_names_every_variable(capsys: pytest.CaptureFixture[str]):
             "FASTWSH_BIND",
             "[::1]:1,unix:/x",
             "bind",
-            [listeners.Tcp("::1", 1), listeners.Unix("/x")],
+            [places.Tcp("::1", 1), places.Unix("/x")],
         ),
     ],
 )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fastwsh import listeners
 from fastwsh.config_error import ConfigError
-from fastwsh.listeners import Tcp, Unix, open_all, parse_bind, take_inherited
+from fastwsh.listeners import parse_bind, take_inherited
+from fastwsh.places import Place, Tcp, Unix, open_all
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from fastwsh.listeners import Tcp, Unix, open_all, parse_bind, take_inherited
         ("unix:80", Tcp("unix", 80)),
     ],
 )
-def test_place_is_understood(text: str, place: listeners.Place):
+def test_place_is_understood(text: str, place: Place):
     assert parse_bind(text) == place
 
 

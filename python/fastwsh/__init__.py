@@ -8,9 +8,12 @@ server in an asyncio program, loaded when they are first used.
 Importing `fastwsh` alone changes nothing in the process.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from __future__ import annotations
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from fastwsh._core import __version__
     from fastwsh.aio.serve import serve
     from fastwsh.client import connect

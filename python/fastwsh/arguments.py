@@ -4,10 +4,15 @@ Owns their names, defaults and help, and how every option is spelled and shown. 
 options for handlers and files, and the order of the sources.
 """
 
+from __future__ import annotations
+
 import argparse
-from typing import Any, Final
 
 from fastwsh import config, environment, listeners
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 __all__ = [
     "CheckingFormatter",

@@ -4,17 +4,22 @@ Names of files and resources, and reasons of failures, come from outside: this m
 control characters before it prints them. Only the module itself prints colours.
 """
 
-import argparse
+from __future__ import annotations
+
 import contextlib
 import os
 import re
 import socket
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, TextIO
 
 from fastwsh import __version__, listeners, outlets, stdout
 from fastwsh.paths import escape_resource, named_resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Final, TextIO
 
 __all__ = [
     "clean",

@@ -4,7 +4,8 @@ Owns the order of start-up, the exit status and the signals. Every failure to st
 on stderr; no mistake of an operator ends in a traceback.
 """
 
-import argparse
+from __future__ import annotations
+
 import logging
 import math
 import os
@@ -16,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Final, NamedTuple
 
 import fastwsh.pywebsocket
 from fastwsh import (
@@ -36,7 +36,11 @@ from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer, load_handlers
 from fastwsh.workers import count
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
+    from typing import Final
+
     from fastwsh.log_file import LogFile
     from fastwsh.workers.channel import Channel
 
@@ -61,11 +65,12 @@ _DEFAULT_HANDLERS: Final[dict[signal.Signals, _Handler]] = {
 _logger = logging.getLogger("fastwsh.cli")
 
 
-class _Done(NamedTuple):
+class _Done:
     """The event that a thread of ours has ended, with a result or an exception."""
 
-    result: bool | None = None
-    error: BaseException | None = None
+    def __init__(self, result: bool | None = None, error: BaseException | None = None) -> None:
+        self.result = result
+        self.error = error
 
 
 # The events that the main thread waits for. A SimpleQueue, because a signal handler may call its
@@ -214,7 +219,7 @@ def _check(options: argparse.Namespace, workers: int) -> int:
 
 def serve(
     options: argparse.Namespace,
-    notifier: "Notifier | Channel",
+    notifier: Notifier | Channel,
     announce: Callable[[WebSocketServer, argparse.Namespace], object],
 ) -> int:
     """Serve until a signal or the server itself ends it; return the exit status.
@@ -261,7 +266,7 @@ def serve(
     return 0
 
 
-def _tell_of(server: WebSocketServer, notifier: "Notifier | Channel") -> None:
+def _tell_of(server: WebSocketServer, notifier: Notifier | Channel) -> None:
     """Tell the service manager when the server listens, and when its handlers change."""
     server._listen_listeners.append(lambda: notifier.ready(_status(server)))
     if notifier.is_active:
@@ -275,7 +280,7 @@ def _status(server: WebSocketServer) -> str:
 
 
 def _next_event(
-    events: _Events, notifier: "Notifier | Channel", deadline: float = math.inf
+    events: _Events, notifier: Notifier | Channel, deadline: float = math.inf
 ) -> signal.Signals | _Done | None:
     """Wait for an event; None when the deadline has passed.
 
@@ -288,7 +293,7 @@ def _next_event(
     return None
 
 
-def _log_files(server: WebSocketServer) -> "list[LogFile]":
+def _log_files(server: WebSocketServer) -> list[LogFile]:
     access_log = server.access_log
     more = [access_log.file] if access_log is not None and access_log.file is not None else []
     return logs.log_files() + more
@@ -322,7 +327,7 @@ def _stop(
     server: WebSocketServer,
     options: argparse.Namespace,
     events: _Events,
-    notifier: "Notifier | Channel",
+    notifier: Notifier | Channel,
 ) -> bool:
     """Close every connection; return whether all handlers ended.
 

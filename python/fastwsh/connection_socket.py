@@ -1,13 +1,18 @@
 """The socket of a connection, for handlers that reach for it by `request._request_handler`."""
 
+from __future__ import annotations
+
 import errno
 import logging
 import os
 import socket
 from contextlib import suppress
-from typing import Any
 
 from fastwsh import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ConnectionSocket"]
 

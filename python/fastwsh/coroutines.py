@@ -3,16 +3,19 @@
 Imports asyncio only when it is needed. A server with only plain functions as handlers never does.
 """
 
+from __future__ import annotations
+
 import importlib
 import threading
-from collections.abc import Callable, Coroutine
 from types import CodeType, CoroutineType, FunctionType
-from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh.config_error import ConfigError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import contextvars
+    from collections.abc import Callable, Coroutine
+    from typing import Any, Final
 
 __all__ = [
     "ASYNCIO",
@@ -133,7 +136,7 @@ async def call_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
-def _take_over(context: "contextvars.Context") -> None:
+def _take_over(context: contextvars.Context) -> None:
     """Copy the context variables that another context has set into the current one."""
     unset = object()
     for variable, value in context.items():

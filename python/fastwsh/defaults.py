@@ -1,6 +1,11 @@
 """Defaults of options that servers without a command line have too."""
 
-from typing import Final
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 __all__ = [
     "DEFAULT_CLEANUP_TIMEOUT",

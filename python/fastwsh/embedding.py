@@ -4,17 +4,22 @@ The native server accepts and serves connections, so it never calls some of thes
 that overrides one of them relies on it, and must get an error.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import socket
 import sys
 import types
-from collections.abc import Iterator
-from typing import Any, Final
 
 from fastwsh.config_error import ConfigError
 from fastwsh.pywebsocket import dispatch
 from fastwsh.sockets import SocketServer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Final
 
 __all__ = [
     "RequestHandlerClass",

@@ -1,15 +1,20 @@
 """The end of the process: the last output, and threads that go on."""
 
+from __future__ import annotations
+
 import atexit
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NoReturn
 
 from fastwsh import outlets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, NoReturn
 
 __all__ = ["end_now", "flush_all", "have_ended"]
 

@@ -5,9 +5,14 @@ may be repeated separated by commas, everything else as on the command line. An 
 counts as one that is not set, as it is in the files that container tools read.
 """
 
+from __future__ import annotations
+
 import argparse
-from collections.abc import Mapping
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
 
 __all__ = ["VariableError", "flag", "read", "variable_names"]
 
@@ -57,6 +62,8 @@ def read(
         VariableError: A value cannot be used, or two variables name the same option.
     """
     unknown = {name for name, value in environ.items() if name.startswith(_PREFIX) and value}
+    if not unknown:
+        return
     for action in parser._actions:
         names = [name for name in variable_names(action) if environ.get(name)]
         unknown.difference_update(names)

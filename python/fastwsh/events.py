@@ -1,16 +1,20 @@
 """Events of the native threads: lines for the log, and handlers that block others."""
 
+from __future__ import annotations
+
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import _core, banner, loggers
-from fastwsh.loader import HandlerSuite
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Final
+
     from fastwsh.access import AccessLog
+    from fastwsh.loader import HandlerSuite
 
 __all__ = ["EventLog"]
 
@@ -32,7 +36,7 @@ class EventLog:
         has_ended: Whether the server has ended, so that there are no more events.
     """
 
-    def __init__(self, options: Any, access_log: "AccessLog | None") -> None:
+    def __init__(self, options: Any, access_log: AccessLog | None) -> None:
         self._options = options
         self._access_log = access_log
         self.has_ended = False

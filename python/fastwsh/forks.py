@@ -5,16 +5,25 @@ in the child, so nothing there would accept from the sockets, act on the signals
 open.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Mapping
-from typing import Any, Final, NoReturn, Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+    from typing import Any, Final, NoReturn, Protocol
+
+    class _Forgetful(Protocol):
+        def _forget(self) -> None: ...
+
 
 __all__ = [
     "close_in_children",
@@ -24,11 +33,6 @@ __all__ = [
     "is_child",
     "own_signals",
 ]
-
-
-class _Forgetful(Protocol):
-    def _forget(self) -> None: ...
-
 
 _servers: Final[weakref.WeakSet[_Forgetful]] = weakref.WeakSet()
 # Descriptors and the files that they referred to. Their owners may have closed them since.

@@ -4,27 +4,36 @@ Owns what the native half is told of the handlers, and the event loop, which the
 needs it starts. `concurrency.executor` decides where a handler runs.
 """
 
+from __future__ import annotations
+
 import contextlib
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import coroutines, embedding
-from fastwsh._core import Server
 from fastwsh.concurrency.executor import HUB, LOOP, THREADS, PlacementPolicy
 from fastwsh.events import EventLog
-from fastwsh.lifespan import App, Lifespan
-from fastwsh.loader import HandlerSuite
 from fastwsh.paths import resource_bytes
 from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Final
+
+    from fastwsh._core import Server
     from fastwsh.access import AccessLog
     from fastwsh.aio.loop import HandlerLoop
+    from fastwsh.lifespan import App, Lifespan
+    from fastwsh.loader import HandlerSuite
     from fastwsh.reload import Watcher
 
 __all__ = ["HandlerConcurrency"]
+
+_IN_WORDS: Final = {HUB: "the hub", THREADS: "threads", LOOP: "the event loop"}
+
+_LOGGER: Final = logging.getLogger("fastwsh.server")
 
 # how often to check for methods that were replaced on a class
 _LOOK_SECONDS: Final = 1.0
@@ -35,14 +44,14 @@ class HandlerConcurrency:
 
     websocket_server_options: Any
     _core: Server | None
-    _event_loop: "HandlerLoop | None"
+    _event_loop: HandlerLoop | None
     _event_loop_kind: str
     _known_dispatcher: Any
     _told_of: set[str]
     _overrides: tuple[bool, bool]
-    _watcher: "Watcher | None"
+    _watcher: Watcher | None
     _log_thread: threading.Thread | None
-    access_log: "AccessLog | None"
+    access_log: AccessLog | None
     _lifespan: Lifespan
     _placement: PlacementPolicy
     _reloads: bool
@@ -133,6 +142,13 @@ class HandlerConcurrency:
         is_overridden = self.websocket_server_options.dispatcher._is_overridden
         return THREADS if where == LOOP and is_overridden else where
 
+    def _log_concurrency(self) -> None:
+        """Log where each handler runs, and why."""
+        for path, suite in sorted(self._suites().items()):
+            placement = self._placement.place(suite)
+            where = _IN_WORDS[placement.where]
+            _LOGGER.debug("Handler of %s runs in %s: %s", path, where, placement.reason)
+
     def _needs_hub(self) -> bool:
         """Tell whether a handler may run in the hub, now or when it is loaded later."""
         if self._reloads:
@@ -173,7 +189,7 @@ class HandlerConcurrency:
         if any(suite.is_async or suite.opens_async for suite in suites):
             self._start_loop(core)
 
-    def _start_loop(self, core: Server) -> "HandlerLoop | None":
+    def _start_loop(self, core: Server) -> HandlerLoop | None:
         """Start the event loop if there is none; return it, or None if the server has stopped."""
         if self._event_loop is None and not self._stopped.is_set():
             event_loop = self._event_loop = self._make_event_loop()
@@ -181,12 +197,12 @@ class HandlerConcurrency:
             self._let_run_coroutines(event_loop)
         return self._event_loop
 
-    def _let_run_coroutines(self, event_loop: "HandlerLoop") -> None:
+    def _let_run_coroutines(self, event_loop: HandlerLoop) -> None:
         dispatcher = self.websocket_server_options.dispatcher
         dispatcher._run_coroutine = event_loop.run_coroutine
         dispatcher._run_transfer = event_loop.run_transfer
 
-    def _make_event_loop(self) -> "HandlerLoop":
+    def _make_event_loop(self) -> HandlerLoop:
         from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (imports asyncio, which not all need)
 
         return EventLoopThread(self._event_loop_kind)

@@ -6,6 +6,8 @@ So no name equals that of a real module, and handlers of two folders do not shar
 them. A process that `multiprocessing` starts finds handlers by these names in `sys.path`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import importlib
 import importlib.util
@@ -16,13 +18,16 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any, Final
 
 from fastwsh import py2, source
 from fastwsh.paths import HANDLER_SUFFIX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any, Final
 
 __all__ = ["HandlerPackage", "enter_package", "execute", "forget_with", "importable"]
 
@@ -33,7 +38,7 @@ _MODULE_SUFFIX: Final = HANDLER_SUFFIX.removesuffix(".py")
 # Reentrant: a package may be forgotten by the garbage collector at any time.
 _LOCK: Final = threading.RLock()
 # The packages in use, by name. Guarded by _LOCK.
-_packages: dict[str, "weakref.ref[HandlerPackage]"] = {}
+_packages: dict[str, weakref.ref[HandlerPackage]] = {}
 # Modules to remove. The garbage collector may add to this at any time, but `sys.modules` must not
 # change while other code iterates over it.
 _ended: Final[deque[str]] = deque()

@@ -5,21 +5,26 @@ or coroutine functions. Owns their order and the handling of their failures. The
 they run, and in which event loop a coroutine function runs.
 """
 
+from __future__ import annotations
+
 import logging
 import threading
-from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import Any, Final
 
 from fastwsh import loader
 from fastwsh.config_error import ConfigError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Final
+
+    # calls a function with the app, and waits for it if it is a coroutine function
+    Run = Callable[[Callable[[Any], Any], "App"], object]
+
 __all__ = ["App", "Lifespan", "State"]
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
-
-Run = Callable[[Callable[[Any], Any], "App"], object]
-"""Calls a function with the app, and waits for it if it is a coroutine function."""
 
 
 class State(SimpleNamespace):

@@ -4,19 +4,23 @@ Owns the command line's options for limits, and their values with `--strict-comp
 only those of `http.server`. The native server enforces the limits.
 """
 
-import argparse
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from __future__ import annotations
 
 from fastwsh import config
 from fastwsh.arguments import spelled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from typing import Any, Final
 
 __all__ = ["LIMITS", "Limit", "add_limits", "fill_in", "of"]
 
 _MIB: Final = 1 << 20
 
 
-class Limit(NamedTuple):
+class Limit:
     """One limit. 0 means no limit.
 
     Args:
@@ -31,15 +35,28 @@ class Limit(NamedTuple):
         like: The limit that provides the default.
     """
 
-    name: str
-    default: float
-    help: str
-    reason: str
-    strict: float = 0
-    kind: Callable[[str], float] = config.byte_count
-    metavar: str = "N"
-    shown: str = ""
-    like: str = ""
+    def __init__(
+        self,
+        *,
+        name: str,
+        default: float,
+        help: str,  # noqa: A002 (as argparse names it)
+        reason: str,
+        strict: float = 0,
+        kind: Callable[[str], float] = config.byte_count,
+        metavar: str = "N",
+        shown: str = "",
+        like: str = "",
+    ) -> None:
+        self.name = name
+        self.default = default
+        self.help = help
+        self.reason = reason
+        self.strict = strict
+        self.kind = kind
+        self.metavar = metavar
+        self.shown = shown
+        self.like = like
 
     @property
     def option(self) -> str:

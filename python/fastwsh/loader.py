@@ -5,13 +5,13 @@ A handler file is executed as a module of its own, once. This module owns the re
 everything for handlers of Python 2. The dispatcher uses the handlers.
 """
 
+from __future__ import annotations
+
 import codecs
 import contextlib
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
 
 from fastwsh import handler_modules, loggers, py2, pywebsocket, source
 from fastwsh.coroutines import is_coroutine_function
@@ -25,6 +25,11 @@ from fastwsh.paths import (
 )
 from fastwsh.pywebsocket import common
 from fastwsh.source import LoadError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Final
 
 __all__ = [
     "AUTO",
@@ -114,7 +119,7 @@ class HandlerSuite:
         self.opens_async = is_coroutine_function(do_extra_handshake)
 
 
-class HandlerFile(NamedTuple):
+class HandlerFile:
     """One file that was found, and the result of loading it.
 
     Attributes:
@@ -125,11 +130,19 @@ class HandlerFile(NamedTuple):
         stamp: Its state before it was read, or None if it did not exist.
     """
 
-    path: str
-    resource: str | None
-    suite: HandlerSuite | None
-    error: LoadError | None
-    stamp: Stamp | None = None
+    def __init__(
+        self,
+        path: str,
+        resource: str | None,
+        suite: HandlerSuite | None,
+        error: LoadError | None,
+        stamp: Stamp | None = None,
+    ) -> None:
+        self.path = path
+        self.resource = resource
+        self.suite = suite
+        self.error = error
+        self.stamp = stamp
 
     @property
     def warning(self) -> str | None:
@@ -139,7 +152,7 @@ class HandlerFile(NamedTuple):
 
 def failed(file: HandlerFile, reason: str) -> HandlerFile:
     """Return the result for a file that cannot be served for this reason."""
-    return file._replace(suite=None, error=LoadError(reason))
+    return HandlerFile(file.path, file.resource, None, LoadError(reason), file.stamp)
 
 
 def load_handlers(

@@ -1,9 +1,14 @@
 """Keeps the loggers of the server and of streams enabled, whatever a handler configures."""
 
+from __future__ import annotations
+
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
 
 __all__ = ["divert", "get", "keep_enabled"]
 

@@ -4,18 +4,22 @@ Owns both formats, and the escaping of text from outside: whatever a peer sends,
 record. `log_file` owns files that rotate and can be opened again.
 """
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import re
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from fastwsh import outlets
 from fastwsh.lost_lines import CountsLost, complain
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Final, TextIO
+
     from fastwsh.log_file import LogFile
 
 __all__ = [
@@ -187,7 +191,7 @@ class Relayed(logging.Formatter):
         return to_json([self._kind, record.levelno, self._inner.format(record)])
 
 
-def log_files() -> list["LogFile"]:
+def log_files() -> list[LogFile]:
     """Return the log files that `configure` has opened."""
     module: Any = sys.modules.get("fastwsh.log_file")
     handlers = logging.getLogger().handlers

@@ -1,16 +1,25 @@
 """Lines that a log cannot write: they are counted, and reported once it can write again."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import sys
-from typing import Any
 
 from fastwsh import outlets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    _StreamHandler = logging.StreamHandler[Any]
+else:
+    _StreamHandler = logging.StreamHandler
 
 __all__ = ["CountsLost", "complain"]
 
 
-class CountsLost(logging.StreamHandler[Any]):
+class CountsLost(_StreamHandler):
     """A handler that reports afterwards how many lines could not be written."""
 
     _lost = 0

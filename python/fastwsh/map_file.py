@@ -1,12 +1,17 @@
 """Handlers and the aliases of a map file, as the options name them."""
 
+from __future__ import annotations
+
 import logging
 import re
-from typing import Any, Final
 
 from fastwsh.config_error import ConfigError
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 __all__ = ["alias_handlers", "load_handlers"]
 

@@ -3,15 +3,18 @@
 The numbers, their names and their text format are native; see `_core.Server.metrics`.
 """
 
-import argparse
+from __future__ import annotations
+
 import logging
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import _core, arguments, config, forks, listeners
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     import socket
+    from collections.abc import Iterator
+    from typing import Any, Final
 
 __all__ = ["Collector", "Measured", "MetricsPort", "add_options"]
 
@@ -69,9 +72,11 @@ class MetricsPort:
             return
         port = getattr(options, "metrics_port", None)
         if port is not None:
+            from fastwsh import places  # noqa: PLC0415 (few servers have such a port)
+
             host = getattr(options, "metrics_host", _DEFAULT_HOST)
-            place = listeners.Tcp(host, port, "--metrics-port")
-            self._sockets = [entry for entry, _ in listeners.open_place(place, _BACKLOG)]
+            place = places.Tcp(host, port, "--metrics-port")
+            self._sockets = [entry for entry, _ in places.open_place(place, _BACKLOG)]
         for listener in self._sockets:
             # a handler may fork before `serve`
             forks.close_in_children(listener)
@@ -79,7 +84,7 @@ class MetricsPort:
         self.urls = [f"http://{address}/metrics" for address in addresses]
 
     @property
-    def listeners(self) -> list["socket.socket"]:
+    def listeners(self) -> list[socket.socket]:
         """The sockets."""
         return self._sockets
 

@@ -5,13 +5,18 @@ messages. The program decides when to send which. Without a service manager, not
 anything.
 """
 
+from __future__ import annotations
+
 import logging
 import math
 import os
 import socket
 import time
-from collections.abc import MutableMapping
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from typing import Final
 
 __all__ = ["Notifier"]
 
@@ -43,7 +48,7 @@ class Notifier:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if path else None
 
     @classmethod
-    def take_from(cls, environ: MutableMapping[str, str]) -> "Notifier":
+    def take_from(cls, environ: MutableMapping[str, str]) -> Notifier:
         """Return the notifier of the environment, and remove the variables for children.
 
         A watchdog time that is for another process, or not a number, is ignored.

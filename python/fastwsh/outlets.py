@@ -4,6 +4,8 @@ If a reader does not read, a writer has to wait. Here only one thread waits, whi
 else, so that connections go on. Text beyond a limit is refused.
 """
 
+from __future__ import annotations
+
 import atexit
 import collections
 import errno
@@ -12,8 +14,11 @@ import select
 import stat
 import threading
 import time
-from collections.abc import Callable
-from typing import Final, TextIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, TextIO
 
 __all__ = ["Outlet", "drain", "may_block", "of"]
 
@@ -22,7 +27,7 @@ _MAX_KEPT_BYTES: Final = 1 << 20
 # How long the process may wait at its end for a reader that does not read.
 _LAST_SECONDS: Final = 1.0
 
-_open: Final[dict[TextIO, "Outlet"]] = {}
+_open: Final[dict[TextIO, Outlet]] = {}
 
 
 def may_block(stream: TextIO) -> bool:
@@ -34,7 +39,7 @@ def may_block(stream: TextIO) -> bool:
         return False
 
 
-def of(stream: TextIO) -> "TextIO | Outlet":
+def of(stream: TextIO) -> TextIO | Outlet:
     """Return the outlet of `stream` if writing may block, else `stream` itself."""
     if not may_block(stream):
         return stream

@@ -1,11 +1,16 @@
 """Handler files by their paths: where they are, what each serves, whether one has changed."""
 
+from __future__ import annotations
+
 import os
 import posixpath
-from collections.abc import Callable, Iterator
-from typing import Final
 
 from fastwsh import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final
 
 __all__ = [
     "HANDLER_SUFFIX",

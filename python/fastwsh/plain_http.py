@@ -3,13 +3,28 @@
 Owns the reading of those options and of the system's tables. The native server serves them.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable
-from typing import Any, Final, TypedDict
 
 from fastwsh import paths
 
-__all__ = ["DEFAULT_CGI_TIMEOUT", "Settings", "content_types", "settings"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, TypedDict
+
+    class Settings(TypedDict):
+        """Arguments of `_core.Server`."""
+
+        content_types: Callable[[], dict[str, str]]
+        cgi_directories: list[bytes]
+        cgi_timeout: float | None
+        cgi_user: tuple[int, int] | None
+        cgi_is_executable: Callable[[str], object] | None
+
+
+__all__ = ["DEFAULT_CGI_TIMEOUT", "content_types", "settings"]
 
 DEFAULT_CGI_TIMEOUT: Final = 60.0
 """60 s, as Apache's default."""
@@ -21,16 +36,6 @@ _COMPRESSED: Final = {
     ".bz2": "application/x-bzip2",
     ".xz": "application/x-xz",
 }
-
-
-class Settings(TypedDict):
-    """Arguments of `_core.Server`."""
-
-    content_types: Callable[[], dict[str, str]]
-    cgi_directories: list[bytes]
-    cgi_timeout: float | None
-    cgi_user: tuple[int, int] | None
-    cgi_is_executable: Callable[[str], object] | None
 
 
 def settings(options: Any) -> Settings:

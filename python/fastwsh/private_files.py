@@ -3,12 +3,17 @@
 The native server recognises them by device and inode, so no other name or link leads to them.
 """
 
-import argparse
+from __future__ import annotations
+
 import logging
 import os
-from typing import Any, Final
 
 from fastwsh.paths import is_inside
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any, Final
 
 __all__ = ["find_tls_files", "of", "serves_dot_files", "warn"]
 

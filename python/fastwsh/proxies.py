@@ -3,33 +3,36 @@
 Owns the options for that and their notation. The native server reads what a proxy reports.
 """
 
+from __future__ import annotations
+
 import argparse
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Union
 
 from fastwsh.arguments import spelled
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ipaddress
+    from typing import Any, Final, Literal, TypedDict
 
-__all__ = ["UNIX", "Settings", "Trusted", "add_proxies", "parse_trusted", "settings"]
+    Trusted = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
+    """A network of trusted addresses, or `UNIX`."""
+
+    class Settings(TypedDict):
+        """The settings for the native server."""
+
+        trusted_networks: list[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]
+        trusts_unix: bool
+        proxy_protocol: bool
+
+
+__all__ = ["UNIX", "add_proxies", "parse_trusted", "settings"]
 
 UNIX: Final = "unix"
 """Stands for the peers of Unix sockets, which have no address."""
 
-Trusted = Union["ipaddress.IPv4Network", "ipaddress.IPv6Network", Literal["unix"]]
-"""A network of trusted addresses, or `UNIX`."""
-
 
 # The prefix of an IPv4 address in IPv6 notation (RFC 4291 2.5.5.2).
 _MAPPED_BITS: Final = 96
-
-
-class Settings(TypedDict):
-    """The settings for the native server."""
-
-    trusted_networks: list[tuple["ipaddress.IPv4Address | ipaddress.IPv6Address", int]]
-    trusts_unix: bool
-    proxy_protocol: bool
 
 
 def add_proxies(group: argparse._ArgumentGroup) -> None:

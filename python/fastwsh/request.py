@@ -4,21 +4,25 @@ Attributes that a handshake sets (`ws_resource`, `ws_stream`, ...) are plain ins
 handlers read, replace and add to them, and look at `vars(request)`.
 """
 
+from __future__ import annotations
+
 import io
 import logging
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
-from fastwsh._core import Connection
 from fastwsh.connection_socket import ConnectionSocket
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from http.client import HTTPMessage
+    from typing import Any
+
+    from fastwsh._core import Connection
 
 __all__ = ["Request", "RequestHandler", "make_headers"]
 
 
-def make_headers(fields: Iterable[tuple[str, str]]) -> "HTTPMessage":
+def make_headers(fields: Iterable[tuple[str, str]]) -> HTTPMessage:
     """Return the fields as the message class that `http.server` gives handlers.
 
     Names are looked up without regard to case, a missing name gives None, and `items()` keeps order
@@ -115,7 +119,7 @@ class Request:
         return self.connection.protocol
 
     @property
-    def _request_handler(self) -> "RequestHandler":
+    def _request_handler(self) -> RequestHandler:
         return RequestHandler(self.connection)
 
     def get_uri(self) -> str:
@@ -160,7 +164,7 @@ class RequestHandler:
         self.wfile = _WriteStream(connection)
 
     @property
-    def headers(self) -> "HTTPMessage":
+    def headers(self) -> HTTPMessage:
         """The request's headers."""
         return make_headers(self._connection.headers)
 

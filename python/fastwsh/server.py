@@ -4,6 +4,8 @@ The constructor, the attributes and the methods are those of pywebsocket's class
 because programs embed it; `stop` is new.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import logging
@@ -11,8 +13,6 @@ import os
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import (
     _core,
@@ -30,7 +30,7 @@ from fastwsh import (
     session,
     tls,
 )
-from fastwsh.concurrency.executor import AUTO, HUB, LOOP, THREADS, PlacementPolicy
+from fastwsh.concurrency.executor import AUTO, PlacementPolicy
 from fastwsh.config_error import ConfigError
 from fastwsh.defaults import DEFAULT_SLOW_SUBSCRIBER
 from fastwsh.handler_concurrency import HandlerConcurrency
@@ -38,14 +38,18 @@ from fastwsh.lifespan import Lifespan
 from fastwsh.map_file import load_handlers
 from fastwsh.metrics import Measured, MetricsPort
 from fastwsh.pywebsocket._signatures import hide_annotations
-from fastwsh.pywebsocket.dispatch import Dispatcher
 from fastwsh.server_topics import ServerTopics
 from fastwsh.sockets import SocketServer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Final
+
     from fastwsh.access import AccessLog
     from fastwsh.aio.loop import HandlerLoop
     from fastwsh.http3.endpoint import Endpoint
+    from fastwsh.pywebsocket.dispatch import Dispatcher
     from fastwsh.reload import Watcher
 
 __all__ = ["WebSocketServer", "load_handlers"]
@@ -56,8 +60,6 @@ _STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
 
 # The time for the last log lines at the end; a log may go to a pipe without a reader.
 _LOG_SECONDS: Final = 2.0
-
-_PLACES: Final = {HUB: "the hub", THREADS: "threads", LOOP: "the event loop"}
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 # pywebsocket writes this line with a logger of this name.
@@ -157,12 +159,17 @@ class WebSocketServer(
     def _open_sockets(self, options: Any) -> None:
         """Listen where the options say; a worker takes the sockets that its parent has opened."""
         worker = getattr(options, "worker", None)
-        if worker is None and not listeners.are_named(options):
+        if worker is not None:
+            self._sockets = worker.sockets
+        elif listeners.are_named(options):
+            from fastwsh import places  # noqa: PLC0415 (few servers listen at one)
+
+            self._sockets = places.open_all(options)
+        else:
             self._create_sockets()
             self.server_bind()
             self.server_activate()
             return
-        self._sockets = listeners.open_all(options) if worker is None else worker.sockets
         self.server_port = listeners.first_port(self._sockets) or options.port
 
     def start_up(self) -> None:
@@ -369,9 +376,7 @@ class WebSocketServer(
         core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
         self._know_dispatcher(core)
         if _LOGGER.isEnabledFor(logging.DEBUG):
-            for path, suite in sorted(self._suites().items()):
-                where, reason = self._placement.place(suite)
-                _LOGGER.debug("Handler of %s runs in %s: %s", path, _PLACES[where], reason)
+            self._log_concurrency()
         if self.access_log is not None:
             core.report_refusals()
         core.set_credential(embedding.credential(options))

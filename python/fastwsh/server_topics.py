@@ -1,11 +1,14 @@
 """The topics of one `WebSocketServer`, for programs that embed it."""
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
 from fastwsh import _core, topics
 from fastwsh._core import Connection, Server, Topics
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastwsh.backplane.link import Link
 
 __all__ = ["DelegatedTopics", "ServerTopics"]
@@ -20,7 +23,7 @@ class ServerTopics:
 
     websocket_server_options: Any
     _core: Server | None
-    _link: "Link | None" = None
+    _link: Link | None = None
     # in a process that was forked from the server's
     _left_topics: Topics | None = None
 

@@ -4,14 +4,14 @@
 opens and ends the connection, and logs what the operator must know.
 """
 
+from __future__ import annotations
+
 import logging
 import re
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
-from typing import Any, Final
 
 from fastwsh import _core, embedding, groups, topics, tracing
 from fastwsh.defaults import DEFAULT_DEFLATE_LEVEL
@@ -21,6 +21,11 @@ from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base, hybi
 from fastwsh.pywebsocket.stream import ConnectionTerminatedException, Stream, StreamOptions
 from fastwsh.request import Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Final
 
 __all__ = [
     "Handshaker",

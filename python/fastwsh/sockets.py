@@ -3,6 +3,8 @@
 Programs that embed pywebsocket call these methods, override them, or read `_sockets`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import selectors
@@ -10,11 +12,15 @@ import socket
 import socketserver
 import time
 import traceback
-from collections.abc import Callable, Iterable
-from typing import Any, Final
 
-from fastwsh.listeners import AddressInfo
 from fastwsh.pywebsocket._signatures import hide_annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Final
+
+    from fastwsh.listeners import AddressInfo
 
 __all__ = ["SocketServer"]
 

@@ -5,18 +5,20 @@ Python 3, which needs the syntax tree. This does without, as making one takes se
 as compiling.
 """
 
+from __future__ import annotations
+
 import functools
 import re
 import sys
 import tokenize
 import warnings
-from types import CodeType
-from typing import TYPE_CHECKING
 
 from fastwsh import py2
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
+    from types import CodeType
 
 __all__ = ["Check", "LoadError", "compile_source", "read"]
 
@@ -115,7 +117,7 @@ def compile_source(source: str, file_name: str) -> tuple[CodeType, py2.Needs, Ch
         code, needs, why = source_tree.compile_source(source, file_name)
         return code, needs, Check(None, why)
 
-    def parse() -> "ast.Module":
+    def parse() -> ast.Module:
         import ast  # noqa: PLC0415 (few handlers need it)
 
         return ast.parse(source, file_name)

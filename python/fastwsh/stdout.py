@@ -1,10 +1,15 @@
 """Writes to standard output: each failure is one sentence, and none is printed at exit."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
 from contextlib import suppress
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 __all__ = ["GONE", "OutputError", "Parser", "reserve_descriptors", "write"]
 

@@ -3,10 +3,14 @@
 Owns how the map changes when files come, change and go. Loads nothing and calls nothing.
 """
 
-from collections.abc import Mapping
-from typing import Any, Self
+from __future__ import annotations
 
-from fastwsh.loader import HandlerFile, HandlerSuite
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+    from fastwsh.loader import HandlerFile, HandlerSuite
 
 __all__ = ["HandlerTable", "find_above"]
 

@@ -1,9 +1,14 @@
 """The files for the server's TLS, from the options."""
 
+from __future__ import annotations
+
 import os
-from typing import Any
 
 from fastwsh.config_error import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["files"]
 

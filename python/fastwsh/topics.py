@@ -15,13 +15,18 @@ once, and messages of one publisher to one topic arrive in their order.
 A connection for which more than `--topic-queue-bytes` wait is treated as `--slow-subscriber` says.
 """
 
+from __future__ import annotations
+
 import contextlib
 import contextvars
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final
 
 from fastwsh import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 __all__ = ["on_gap", "publish", "subscribe", "subscribers", "unsubscribe"]
 

@@ -5,10 +5,15 @@ handler calls this module first, and coverage, debuggers and profilers see it as
 thread. Tools of `sys.monitoring` see all threads without this.
 """
 
+from __future__ import annotations
+
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["follow", "is_active"]
 

@@ -4,12 +4,17 @@ Owns the order of the reasons: that the handler has blocked the hub, a debugger,
 choice, the handler's own choice, the check of its source, which `check` owns.
 """
 
+from __future__ import annotations
+
 import importlib
 import logging
-from typing import Any, Final, NamedTuple
 
 from fastwsh import tracing
 from fastwsh.loader import AUTO, HUB, LOOP, THREADS, HandlerSuite
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 __all__ = ["AUTO", "CHOICES", "HUB", "LOOP", "THREADS", "Placement", "PlacementPolicy"]
 
@@ -19,7 +24,7 @@ CHOICES: Final = (AUTO, THREADS, HUB)
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
-class Placement(NamedTuple):
+class Placement:
     """Where a handler runs.
 
     Attributes:
@@ -27,8 +32,9 @@ class Placement(NamedTuple):
         reason: The reason of the decision, for people.
     """
 
-    where: str
-    reason: str
+    def __init__(self, where: str, reason: str) -> None:
+        self.where = where
+        self.reason = reason
 
 
 class PlacementPolicy:

@@ -8,22 +8,26 @@ where HTTP/2's is made. Nothing here knows handlers or files.
 Importing this package needs nothing that has to be installed; `open_endpoint` does.
 """
 
+from __future__ import annotations
+
 import importlib
 import os
-import socket
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 from fastwsh.config_error import ConfigError
 from fastwsh.http3.udp_sockets import bind_beside
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+    from typing import Any
+
     from fastwsh.http3.endpoint import Endpoint
 
 __all__ = ["open_endpoint", "port_to_name"]
 
 
-def open_endpoint(options: Any, listeners: Iterable[socket.socket]) -> "Endpoint | None":
+def open_endpoint(options: Any, listeners: Iterable[socket.socket]) -> Endpoint | None:
     """Bind the UDP sockets of `--http3`, beside the TCP sockets of a server.
 
     Args:
@@ -62,7 +66,7 @@ def open_endpoint(options: Any, listeners: Iterable[socket.socket]) -> "Endpoint
         raise
 
 
-def port_to_name(options: Any, endpoint: "Endpoint | None") -> int | None:
+def port_to_name(options: Any, endpoint: Endpoint | None) -> int | None:
     """Return the port that answers of the other versions name; 0 stands for each listener's own."""
     if endpoint is None:
         return None

@@ -1,11 +1,16 @@
 """The UDP sockets of HTTP/3: one for each address that the server listens on."""
 
+from __future__ import annotations
+
 import contextlib
 import socket
-from collections.abc import Iterable
-from typing import Any, Final
 
 from fastwsh.config_error import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Final
 
 __all__ = ["bind_beside"]
 

@@ -5,9 +5,12 @@ it on 127.0.0.1 to browsers that know its token, and the feed that keeps it up t
 this package costs next to nothing; without `--inspect` nothing else of it is imported.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from __future__ import annotations
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from fastwsh.inspector.site import Site
 
 __all__ = [
@@ -37,7 +40,7 @@ def settings(options: Any) -> tuple[int, int, int] | None:
     return (KEPT_BYTES, 1, 1) if worker is None else worker.inspect
 
 
-def open_site(server: Any, options: Any) -> "Site | None":
+def open_site(server: Any, options: Any) -> Site | None:
     """Listen on the port of the inspector; None without `--inspect`, and in a worker.
 
     Args:
@@ -55,7 +58,7 @@ def open_site(server: Any, options: Any) -> "Site | None":
     return Site(Local(server), options.inspect)
 
 
-def open_site_of_workers(options: Any, count: int) -> "Site | None":
+def open_site_of_workers(options: Any, count: int) -> Site | None:
     """Listen likewise, in the parent of workers; `source` of the site is what asks them.
 
     Raises:
@@ -72,7 +75,7 @@ def open_site_of_workers(options: Any, count: int) -> "Site | None":
 class Inspected:
     """The part of a server that has an inspector, or none."""
 
-    _inspector: "Site | None" = None
+    _inspector: Site | None = None
 
     @property
     def inspector_url(self) -> str | None:

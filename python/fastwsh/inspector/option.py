@@ -1,9 +1,13 @@
 """The option `--inspect`."""
 
-import argparse
-from typing import Final
+from __future__ import annotations
 
 from fastwsh import config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Final
 
 __all__ = ["add_option"]
 

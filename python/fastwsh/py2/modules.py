@@ -3,20 +3,26 @@
 The tables say where Python 3 has a thing; nothing is imported before a handler asks for it.
 """
 
+from __future__ import annotations
+
 import importlib
 import threading
-from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, Final, NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
 
 __all__ = ["ADDITIONS", "SUBSTITUTES", "extended", "real_module", "substitute"]
 
 
-class _At(NamedTuple):
+class _At:
     """Where to find a thing: a module and a name in it; without a name, the module itself."""
 
-    module: str
-    name: str = ""
+    def __init__(self, module: str, name: str = "") -> None:
+        self.module = module
+        self.name = name
 
     def resolve(self) -> Any:
         module = importlib.import_module(self.module)

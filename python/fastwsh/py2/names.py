@@ -4,18 +4,21 @@ A handler gets only names that it uses and that would be missing. If it asks whe
 (`try: unicode`, `except NameError:`), it knows Python 3, and gets the true answer.
 """
 
+from __future__ import annotations
+
 import builtins
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Mapping
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fastwsh.py2 import modules, old_builtins, old_functions
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
+    from collections.abc import Callable, Mapping
+    from typing import Any, Final
 
 __all__ = ["Needs", "find_needs", "make_builtins"]
 
@@ -26,7 +29,7 @@ _BUILTINS: Final[Mapping[str, Any]] = {
 } | old_functions.FUNCTIONS
 
 
-class Needs(NamedTuple):
+class Needs:
     """The names of Python 2 that a handler uses.
 
     Attributes:
@@ -35,17 +38,21 @@ class Needs(NamedTuple):
         extended: Modules that exist and lack something that the handler takes from them.
     """
 
-    builtins: frozenset[str] = frozenset()
-    substitutes: frozenset[str] = frozenset()
-    extended: frozenset[str] = frozenset()
+    def __init__(
+        self,
+        builtins: frozenset[str] = frozenset(),
+        substitutes: frozenset[str] = frozenset(),
+        extended: frozenset[str] = frozenset(),
+    ) -> None:
+        self.builtins = builtins
+        self.substitutes = substitutes
+        self.extended = extended
 
     def __bool__(self) -> bool:
         return bool(self.builtins or self.substitutes or self.extended)
 
 
-def find_needs(
-    code: CodeType, parse: "Callable[[], ast.Module]", source: str | None = None
-) -> Needs:
+def find_needs(code: CodeType, parse: Callable[[], ast.Module], source: str | None = None) -> Needs:
     """Find out what a handler needs.
 
     Args:

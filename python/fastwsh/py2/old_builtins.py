@@ -1,13 +1,18 @@
 """The built-in names that only Python 2 had. Every public name here is one of them."""
 
+from __future__ import annotations
+
 import functools
 import importlib
 import sys
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any
 
 from fastwsh.py2.modules import real_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
 
 __all__ = [
     "StandardError",

@@ -3,10 +3,15 @@
 `semantics` makes translated handlers call them.
 """
 
+from __future__ import annotations
+
 import functools
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Final
 
 __all__ = ["FUNCTIONS"]
 

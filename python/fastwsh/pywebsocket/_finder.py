@@ -6,15 +6,20 @@ no module learns of its second name. The standard library's abstract base classe
 loaders are not used: importing them takes longer than importing everything here.
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import sys
 import threading
 from importlib.machinery import ModuleSpec
-from types import CodeType, ModuleType
-from typing import Any, Final
 
 from fastwsh.pywebsocket import _gone, _submodules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType, ModuleType
+    from typing import Any, Final
 
 __all__ = ["install", "uninstall"]
 

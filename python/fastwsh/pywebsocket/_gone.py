@@ -4,7 +4,12 @@ pywebsocket dropped them before 4.0. Importing one fails with a sentence that te
 old handler more than "no such module".
 """
 
-from typing import Final
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 __all__ = ["MODULES", "refuse"]
 

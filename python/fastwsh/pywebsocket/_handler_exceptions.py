@@ -4,14 +4,19 @@ For an exception group, as `asyncio.TaskGroup` raises it, the exceptions in it c
 only exceptions of the stream or the handshake, one of them, otherwise the others.
 """
 
+from __future__ import annotations
+
 import contextlib
-import logging
 import traceback
-from collections.abc import Iterator
-from typing import Any, Final
 
 from fastwsh import groups
 from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator
+    from typing import Any, Final
 
 __all__ = ["close_arguments", "closing", "refusal"]
 

@@ -4,8 +4,13 @@ The type checker reads the annotations in the source. Programs, however, compare
 `inspect.signature` with those of pywebsocket's functions, which have none.
 """
 
+from __future__ import annotations
+
 from types import FunctionType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["hide_annotations"]
 

@@ -4,11 +4,18 @@ A handler, or a module beside it, that says `import urllib` and then reads `urll
 an import elsewhere. fastwsh does not load these modules itself, but when they are first read so.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
-from collections.abc import Callable
-from importlib.machinery import ModuleSpec
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
+    from typing import Any, Final
+
+    _Getattr = Callable[[str], Any]
 
 __all__ = ["awaits", "find", "offer", "withdraw"]
 
@@ -23,7 +30,6 @@ _SUBMODULES: Final = {
     "logging": frozenset({"handlers"}),
     "urllib": frozenset({"parse"}),
 }
-_Getattr = Callable[[str], Any]
 
 # The functions that `offer` has set, with those that the packages had before.
 _functions: Final[dict[str, tuple[_Getattr, _Getattr | None]]] = {}

@@ -3,20 +3,24 @@
 `_handler_exceptions` decides what an exception in a handler does to its connection.
 """
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import coroutines, forks, loader
 from fastwsh.config_error import ConfigError
-from fastwsh.loader import HandlerSuite as _HandlerSuite
+from fastwsh.loader import HandlerSuite as _HandlerSuite  # noqa: TC001 (pywebsocket has it here)
 from fastwsh.paths import is_inside, named_resource
 from fastwsh.pywebsocket import _handler_exceptions as handler_exceptions
 from fastwsh.pywebsocket import common, util
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.table import HandlerTable, find_above
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from typing import Any, Final
+
     from fastwsh.lifespan import Lifespan
 
 __all__ = ["DispatchException", "Dispatcher"]

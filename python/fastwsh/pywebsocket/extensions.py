@@ -4,12 +4,16 @@ A handler finds them in `request.ws_extension_processors` and may configure or r
 extra handshake; those of permessage-deflate may also be switched during the data phase.
 """
 
-from typing import Any
+from __future__ import annotations
 
 from fastwsh import _core
 from fastwsh.pywebsocket import common, util
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.http_header_util import quote_if_necessary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "CompressionExtensionProcessorBase",

@@ -3,10 +3,10 @@
 The functions do what the methods of `request.ws_stream` do, and raise what those raise.
 """
 
+from __future__ import annotations
+
 import queue
 import threading
-from collections.abc import Callable
-from typing import Any
 
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket._stream_exceptions import (
@@ -15,6 +15,11 @@ from fastwsh.pywebsocket._stream_exceptions import (
     InvalidFrameException,
     UnsupportedFrameException,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = [
     "BadOperationException",

@@ -4,10 +4,10 @@
 handlers that send frames of their own, right or wrong, and for clients.
 """
 
+from __future__ import annotations
+
 import logging
 import os
-from collections.abc import Callable, Iterable
-from typing import Any, Final
 
 from fastwsh import _core
 from fastwsh._core import Stream
@@ -20,6 +20,11 @@ from fastwsh.pywebsocket._stream_exceptions import (
     InvalidUTF8Exception,
     UnsupportedFrameException,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Final
 
 __all__ = [
     "BadOperationException",

@@ -1,16 +1,21 @@
 """Loggers, masking and DEFLATE, as handlers and clients call them (RFC 6455 5.3, RFC 1951)."""
 
-import logging
+from __future__ import annotations
+
+import logging  # noqa: TC003 (pywebsocket has it here)
 import os
 import re
-import socket as sockets
 import struct
 import traceback
 import zlib
-from typing import Any
 
 from fastwsh import _core, loggers
 from fastwsh.pywebsocket._signatures import hide_annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket as sockets
+    from typing import Any
 
 __all__ = [
     "DeflateConnection",

@@ -5,7 +5,8 @@ import os
 import socket
 from typing import Any, Final
 
-from fastwsh.listeners import AddressInfo, UnixListener
+from fastwsh.listeners import AddressInfo
+from fastwsh.places import UnixListener
 
 __all__ = ["Reservation"]
 

@@ -1,10 +1,15 @@
 """How many workers there are: the option, and the variable that counts in its place."""
 
+from __future__ import annotations
+
 import argparse
-from collections.abc import Mapping
-from typing import Any, Final
 
 from fastwsh import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
 
 __all__ = ["CountError", "add_option", "find", "parse"]
 

@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import Any, Final
 
-from fastwsh import config, listeners
+from fastwsh import config, listeners, places
 from fastwsh.config_error import ConfigError
 from fastwsh.sockets import SocketServer
 
@@ -122,7 +122,7 @@ class _Plain(SocketServer):
 
 def _open(options: argparse.Namespace) -> list[_Entry]:
     if listeners.are_named(options):
-        return listeners.open_all(options)
+        return places.open_all(options)
     try:
         opened = _Plain(options)
     except OSError as error:

@@ -1,7 +1,8 @@
 """The opening handshake, and the exceptions that a handler may raise in it (RFC 6455 4.2)."""
 
+from __future__ import annotations
+
 import logging
-from typing import Any, Final
 
 from fastwsh.pywebsocket import _gone, common
 from fastwsh.pywebsocket._signatures import hide_annotations
@@ -11,6 +12,10 @@ from fastwsh.pywebsocket.handshake.base import (
     HandshakeException,
     VersionException,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 __all__ = [
     "AbortedByUserException",

@@ -4,14 +4,18 @@
 HTTP/2, with a request object in plain Python and lower-case header names.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+from __future__ import annotations
 
 from fastwsh import _core
 from fastwsh.pywebsocket import common, util
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.extensions import get_extension_processor
 from fastwsh.pywebsocket.stream import Stream, StreamOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Final
 
 __all__ = [
     "AbortedByUserException",

@@ -1,6 +1,6 @@
 """The opening handshake over HTTP/1.1 (RFC 6455 4.2)."""
 
-from typing import Any
+from __future__ import annotations
 
 from fastwsh import _core
 from fastwsh.pywebsocket import common
@@ -12,6 +12,10 @@ from fastwsh.pywebsocket.handshake.base import (
     parse_token_list,
     validate_mandatory_header,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "HandshakeException",
