@@ -1,6 +1,7 @@
 //! The two halves of a connection and its closing over a simulated stream.
 
 mod closing;
+mod delivering;
 mod receiving;
 
 use std::{io, sync::Arc, thread, time::Duration};

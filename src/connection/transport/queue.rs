@@ -19,10 +19,10 @@ impl Transport {
         };
         self.take_queued(&mut send_half);
         let is_sent = send_held(&mut send_half, wait);
-        send_half.check()?;
+        let checked = send_half.check();
         drop(send_half);
         self.after_sending();
-        Ok(is_sent)
+        checked.map(|()| is_sent)
     }
 
     /// As [`Self::drain`], for a caller that is about to receive; an error is kept for the next
@@ -42,7 +42,7 @@ impl Transport {
         self.take_queued(&mut send_half);
         let is_sent = send_held(&mut send_half, wait);
         drop(send_half);
-        self.send_server_close();
+        self.after_sending();
         is_sent
     }
 
