@@ -183,6 +183,7 @@ def test_a_client_that_resets_without_end_is_left(start: Any):
                 client.flush()
                 client.take(0)
             assert client.goaway == ENHANCE_YOUR_CALM
+        server.log.wait_for(r"resets streams.* without end.*\(--max-http2-resets\)")
         with Http2Client(server) as other:
             assert_echoes(other.websocket("/echo"))
 

@@ -68,7 +68,6 @@ struct Streams {
 
 impl Streams {
     fn end(&self, how: Ended) {
-        // relaxed, because one task reads both and is notified of every change
         if how == Ended::Unanswered {
             self.resets.fetch_add(1, Ordering::SeqCst);
         } else {
@@ -183,32 +182,30 @@ async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let streams = Arc::new(Streams::default());
-    let shut_down = |reason| driver.with(|connection| connection.abrupt_shutdown(reason));
-    let (mut stopping, mut ending) = (false, false);
+    let (mut stopping, mut is_idle, mut ending) = (false, false, false);
     let mut last_moment = pin!(after(None));
     let mut idle = pin!(after(limits.head_time));
     loop {
         let is_busy = streams.open.load(Ordering::SeqCst) > 0
             || driver.with(|connection| connection.has_streams()) == Some(true);
-        let resets = streams.resets.load(Ordering::SeqCst);
-        let goaway_reason = if limits.http2_resets.is_some_and(|limit| resets > limit) {
-            common.state.events.line(Level::Warning, SERVER_LOG, || {
-                let peer = describe(common.client.address);
-                let option = match common.version {
-                    HttpVersion::Three => "--max-http3-resets",
-                    _ => "--max-http2-resets",
-                };
-                format!("{peer} resets streams without end: connection closed ({option})")
-            });
+        let has_many_resets = || {
+            let resets = streams.resets.load(Ordering::SeqCst);
+            limits.http2_resets.is_some_and(|limit| resets > limit)
+        };
+        let end_reason = if ending {
+            None
+        } else if has_many_resets() {
+            log_excess("resets streams without end", common);
             Some(Reason::ENHANCE_YOUR_CALM)
         } else {
-            (stopping && !is_busy).then_some(Reason::NO_ERROR)
+            ((stopping || is_idle) && !is_busy).then_some(Reason::NO_ERROR)
         };
-        if let (Some(reason), false) = (goaway_reason, ending) {
+        if let Some(reason) = end_reason {
             ending = true;
-            shut_down(reason);
+            driver.with(|connection| connection.abrupt_shutdown(reason));
             last_moment.set(after(Some(PEER_TIMEOUT)));
         }
+        is_idle = false;
         tokio::select! {
             accepted = poll_fn(|context| driver.poll_accept(context)) => {
                 let (request, respond) = match accepted {
@@ -229,22 +226,35 @@ async fn run(
                 driver.with(h2::server::Connection::graceful_shutdown);
             }
             () = idle.as_mut(), if !ending => {
+                is_idle = true;
                 idle.set(after(limits.head_time));
-                if !is_busy && !ending {
-                    ending = true;
-                    shut_down(Reason::NO_ERROR);
-                    last_moment.set(after(Some(PEER_TIMEOUT)));
-                }
             }
             () = last_moment.as_mut() => return,
         }
     }
 }
 
+/// Logs that a limit has ended the connection, and which.
+fn log_excess(what: &str, common: &StreamContext) {
+    common.state.events.line(Level::Warning, SERVER_LOG, || {
+        let peer = describe(common.client.address);
+        let option = match common.version {
+            HttpVersion::Three => "--max-http3-resets",
+            HttpVersion::One | HttpVersion::Two => "--max-http2-resets",
+        };
+        format!("{peer} {what}: connection closed ({option})")
+    });
+}
+
 /// Logs which error of the client ends its connection, for people who test a client.
 fn log_fault(error: &h2::Error, common: &StreamContext) {
     // do not log GOAWAY of the client, or that it has disconnected
     let Some(reason) = error.reason().filter(|_| error.is_library()) else { return };
+    if reason == Reason::ENHANCE_YOUR_CALM {
+        // `h2` counts the resets of streams that it has not passed on yet, and CONTINUATION frames,
+        // and does not tell which of them it was
+        return log_excess("resets streams, or continues a head, without end", common);
+    }
     common.state.events.line(Level::Info, SERVER_LOG, || {
         let peer = describe(common.client.address);
         format!("{peer} breaks HTTP/2, {reason:?}: connection closed")
