@@ -13,6 +13,7 @@
 
 mod answer;
 mod byte_stream;
+mod change_waker;
 mod connection;
 mod driver;
 mod ending;

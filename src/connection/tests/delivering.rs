@@ -78,7 +78,7 @@ fn publish_while(sends: impl FnOnce(&Transport, Wait<'_>)) -> Vec<u8> {
 #[test]
 fn a_handler_sends_what_was_published_while_it_sent() {
     let sent = b"\x81\x01a\x81\x01b";
-    assert_eq!(publish_while(|transport, wait| transport.flush_before_wait(wait)), sent);
+    assert_eq!(publish_while(Transport::flush_before_wait), sent);
     assert_eq!(
         publish_while(|transport, wait| assert!(transport.drain(wait).expect("sent"))),
         sent

@@ -141,9 +141,7 @@ mod tests {
         let extra: Vec<_> =
             extra.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let answer = Answer { accept: "", protocol: Some("chat"), extensions: None, extra: &extra };
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers = to_headers(&answer)?;
-        Ok(headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect())
+        Ok(to_pairs(&to_headers(&answer)?))
     }
 
     #[test]

@@ -11,11 +11,8 @@ mod calls;
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::{
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        Arc, Condvar, Mutex, MutexGuard, Weak,
-    },
-    task::{ready, Context, Poll, Wake, Waker},
+    sync::{atomic::AtomicU64, Arc, Condvar, Mutex, MutexGuard, Weak},
+    task::{ready, Context, Poll},
 };
 
 use h2::{server::SendResponse, Reason, RecvStream, SendStream};
@@ -24,6 +21,7 @@ use hyper::body::Bytes;
 use tokio::sync::Notify;
 
 use super::{
+    change_waker::ChangeWaker,
     driver::{DrivenStream, Driver},
     headers::add_date,
     incoming::ReceivedData,
@@ -38,6 +36,7 @@ use crate::{
 pub(super) struct Http2ByteStream {
     this: Weak<Self>,
     driver: Arc<Driver>,
+    change_waker: Arc<ChangeWaker>,
     peer: Option<SocketAddr>,
     /// `None` after the end.
     receiving: Mutex<Option<RecvStream>>,
@@ -48,8 +47,6 @@ pub(super) struct Http2ByteStream {
     condvar: Condvar,
     /// Notified when the stream's task should look.
     for_task: Notify,
-    /// Whether the driver is going to call [`Self::pull`].
-    has_changed: AtomicBool,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -115,8 +112,9 @@ impl Http2ByteStream {
         receiving: RecvStream,
         respond: SendResponse<Piece>,
     ) -> Arc<Self> {
-        let stream = Arc::new_cyclic(|this| Self {
+        let stream = Arc::new_cyclic(|this: &Weak<Self>| Self {
             this: this.clone(),
+            change_waker: ChangeWaker::new(driver.clone(), this.clone()),
             driver,
             peer,
             receiving: Mutex::new(Some(receiving)),
@@ -125,11 +123,10 @@ impl Http2ByteStream {
             state: Mutex::default(),
             condvar: Condvar::new(),
             for_task: Notify::new(),
-            has_changed: AtomicBool::new(false),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         });
-        stream.pull();
+        stream.poll_changed();
         stream
     }
 
@@ -176,7 +173,7 @@ impl Http2ByteStream {
             Sending::Open(stream) => ready!(stream.poll_reset(context)),
             Sending::Ended => return Poll::Ready(()),
         };
-        // the peer may have ended its direction before, and then `pull` finds no reset
+        // the peer may have ended its direction before, and then `poll_changed` finds no reset
         if reset.is_ok() {
             lock(&self.state).peer_end = PeerEnd::Broken;
         }
@@ -238,7 +235,7 @@ impl Http2ByteStream {
     /// Lets go of the stream. Unless both directions have ended in order, this resets it: behind its
     /// answer, and before data that waits.
     pub(super) fn release_stream(&self) {
-        self.pull();
+        self.poll_changed();
         let receiving = lock(&self.receiving).take();
         let sending = std::mem::replace(&mut *lock(&self.sending), Sending::Ended);
         drop((receiving, sending));
@@ -287,10 +284,8 @@ impl Http2ByteStream {
 
 impl DrivenStream for Http2ByteStream {
     /// Takes what has come from the connection.
-    fn pull(&self) {
-        self.has_changed.store(false, Ordering::SeqCst);
-        let Some(this) = self.this.upgrade() else { return };
-        let waker = Waker::from(this);
+    fn poll_changed(&self) {
+        let waker = self.change_waker.begin_poll();
         let mut context = Context::from_waker(&waker);
         let mut receiving = lock(&self.receiving);
         let Some(stream) = &mut *receiving else { return };
@@ -334,24 +329,14 @@ impl Owner for Http2ByteStream {
         &self.unsent
     }
 
-    fn taken(&self, has_capacity: bool) {
-        if has_capacity {
-            let change = Change { writable: true, ..Change::default() };
-            self.notify(lock(&self.state), change);
-        } else if lock(&self.state).is_sending_over {
+    fn note_capacity(&self) {
+        let change = Change { writable: true, ..Change::default() };
+        self.notify(lock(&self.state), change);
+    }
+
+    fn note_all_taken(&self) {
+        if lock(&self.state).is_sending_over {
             self.notify_task();
-        }
-    }
-}
-
-impl Wake for Http2ByteStream {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.has_changed.swap(true, Ordering::SeqCst) {
-            self.driver.note_change(self.clone());
         }
     }
 }

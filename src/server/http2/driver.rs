@@ -51,7 +51,7 @@ thread_local! {
 /// A stream of the connection, on which something can change while the connection is polled.
 pub(super) trait DrivenStream: Send + Sync {
     /// Polls what has changed. The connection is not locked.
-    fn pull(&self);
+    fn poll_changed(&self);
 }
 
 /// A connection that several threads drive.
@@ -237,7 +237,7 @@ impl Driver {
                 return;
             }
             for stream in streams {
-                stream.pull();
+                stream.poll_changed();
             }
         }
     }

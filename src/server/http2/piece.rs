@@ -21,9 +21,11 @@ pub(super) struct Piece {
 pub(super) trait Owner: Send + Sync {
     fn unsent(&self) -> &UnsentBytes;
 
-    /// Is told when more can be sent (`has_capacity`), and when the last piece was taken. The connection may be
-    /// locked meanwhile.
-    fn taken(&self, has_capacity: bool);
+    /// Is told that more can be sent, if it has asked for that. The connection may be locked.
+    fn note_capacity(&self);
+
+    /// Is told that the last piece was taken. The connection may be locked.
+    fn note_all_taken(&self);
 }
 
 impl std::fmt::Debug for dyn Owner {
@@ -66,7 +68,7 @@ impl UnsentBytes {
             && self.wants_capacity.load(Ordering::SeqCst)
             && self.wants_capacity.swap(false, Ordering::SeqCst)
         {
-            owner.taken(true);
+            owner.note_capacity();
         }
     }
 }
@@ -93,7 +95,7 @@ impl Drop for Piece {
             let unsent = owner.unsent();
             unsent.take(self.bytes.len(), &**owner);
             if unsent.pieces.fetch_sub(1, Ordering::SeqCst) == 1 {
-                owner.taken(false);
+                owner.note_all_taken();
             }
         }
     }
@@ -123,39 +125,43 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Default)]
-    struct Told {
+    struct Counted {
         unsent: UnsentBytes,
-        calls: Mutex<Vec<bool>>,
+        calls: Mutex<Vec<&'static str>>,
     }
 
-    impl Owner for Told {
+    impl Owner for Counted {
         fn unsent(&self) -> &UnsentBytes {
             &self.unsent
         }
 
-        fn taken(&self, has_capacity: bool) {
-            self.calls.lock().unwrap().push(has_capacity);
+        fn note_capacity(&self) {
+            self.calls.lock().unwrap().push("capacity");
+        }
+
+        fn note_all_taken(&self) {
+            self.calls.lock().unwrap().push("all taken");
         }
     }
 
     #[test]
     fn the_owner_is_told_of_capacity_and_of_the_last_piece() {
-        let told = Arc::new(Told::default());
-        let mut first = Piece::of(told.clone(), Bytes::from(vec![0; UnsentBytes::MAX]));
-        let second = Piece::of(told.clone(), Bytes::new());
-        assert_eq!(told.unsent.send_capacity(), 0);
-        assert_eq!(told.unsent.want_capacity(), 0);
+        let counted = Arc::new(Counted::default());
+        let mut first = Piece::of(counted.clone(), Bytes::from(vec![0; UnsentBytes::MAX]));
+        let second = Piece::of(counted.clone(), Bytes::new());
+        assert_eq!(counted.unsent.send_capacity(), 0);
+        assert_eq!(counted.unsent.want_capacity(), 0);
         first.advance(UnsentBytes::MAX / 2 - 1);
-        assert!(told.calls.lock().unwrap().is_empty());
+        assert!(counted.calls.lock().unwrap().is_empty());
         first.advance(1);
-        assert_eq!(*told.calls.lock().unwrap(), [true]);
+        assert_eq!(*counted.calls.lock().unwrap(), ["capacity"]);
         // which is not wanted any more
         first.advance(1);
         drop(first);
-        assert_eq!(told.unsent.send_capacity(), UnsentBytes::MAX);
-        assert!(!told.unsent.is_none());
+        assert_eq!(counted.unsent.send_capacity(), UnsentBytes::MAX);
+        assert!(!counted.unsent.is_none());
         drop(second);
-        assert!(told.unsent.is_none());
-        assert_eq!(*told.calls.lock().unwrap(), [true, false]);
+        assert!(counted.unsent.is_none());
+        assert_eq!(*counted.calls.lock().unwrap(), ["capacity", "all taken"]);
     }
 }

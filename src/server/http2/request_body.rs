@@ -7,18 +7,16 @@ use std::{
     error::Error,
     io,
     pin::Pin,
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        Arc, Mutex, Weak,
-    },
-    task::{ready, Context, Poll, Wake, Waker},
+    sync::{Arc, Mutex, Weak},
+    task::{ready, Context, Poll, Waker},
     time::Duration,
 };
 
 use h2::RecvStream;
-use hyper::body::{Bytes, Frame, SizeHint};
+use hyper::body::{Bytes, Frame};
 
 use super::{
+    change_waker::ChangeWaker,
     driver::{DrivenStream, Driver},
     incoming::ReceivedData,
 };
@@ -32,13 +30,10 @@ pub(super) struct RequestBody {
 
 /// The stream. A thread that holds `state` must not call `h2`.
 struct Source {
-    this: Weak<Self>,
-    driver: Arc<Driver>,
+    change_waker: Arc<ChangeWaker>,
     /// `None` when nobody reads the body any more.
     receiving: Mutex<Option<RecvStream>>,
     state: Mutex<State>,
-    /// Whether the driver is going to call [`Self::pull`].
-    has_changed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -54,14 +49,12 @@ impl RequestBody {
         driver: Arc<Driver>,
         time_limit: Option<Duration>,
     ) -> Self {
-        let source = Arc::new_cyclic(|this| Source {
-            this: this.clone(),
-            driver,
+        let source = Arc::new_cyclic(|this: &Weak<Source>| Source {
+            change_waker: ChangeWaker::new(driver, this.clone()),
             receiving: Mutex::new(Some(receiving)),
             state: Mutex::default(),
-            has_changed: AtomicBool::new(false),
         });
-        source.pull();
+        source.poll_changed();
         Self { source, body_timeout: IdleTimeout::new(time_limit) }
     }
 }
@@ -90,10 +83,6 @@ impl hyper::body::Body for RequestBody {
         let state = lock(&self.source.state);
         state.incoming.is_empty() && matches!(state.end, Some(Ok(())))
     }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
 }
 
 impl Source {
@@ -117,10 +106,8 @@ impl Source {
 
 impl DrivenStream for Source {
     /// Takes what has come from the connection.
-    fn pull(&self) {
-        self.has_changed.store(false, Ordering::SeqCst);
-        let Some(this) = self.this.upgrade() else { return };
-        let waker = Waker::from(this);
+    fn poll_changed(&self) {
+        let waker = self.change_waker.begin_poll();
         let mut context = Context::from_waker(&waker);
         let mut receiving = lock(&self.receiving);
         let Some(stream) = &mut *receiving else { return };
@@ -144,18 +131,6 @@ impl DrivenStream for Source {
         drop(state);
         if let Some(reader) = reader {
             reader.wake();
-        }
-    }
-}
-
-impl Wake for Source {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.has_changed.swap(true, Ordering::SeqCst) {
-            self.driver.note_change(self.clone());
         }
     }
 }
