@@ -204,7 +204,7 @@ def test_all_threads_include_those_of_open_connections(write_handler, handler_ro
 
 PLACES = """\
 import sys, threading
-from fastwsh.concurrency.executor import PlacementPolicy
+from fastwsh.concurrency.placement import PlacementPolicy
 from fastwsh.loader import load_handlers
 
 [file] = load_handlers(sys.argv[1])

@@ -1,7 +1,7 @@
 """What runs where: the handlers of one server, its hub, threads and event loop.
 
 Owns what the native half is told of the handlers, and the event loop, which the first handler that
-needs it starts. `concurrency.executor` decides where a handler runs.
+needs it starts. `concurrency.placement` decides where a handler runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 
 from fastwsh import coroutines, embedding
-from fastwsh.concurrency.executor import HUB, LOOP, THREADS, PlacementPolicy
+from fastwsh.concurrency.placement import HUB, LOOP, THREADS, PlacementPolicy
 from fastwsh.events import EventLog
 from fastwsh.paths import resource_bytes
 from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException

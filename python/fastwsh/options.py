@@ -29,7 +29,7 @@ from fastwsh.arguments import (
     add_tls,
     spelled,
 )
-from fastwsh.concurrency.executor import AUTO, CHOICES
+from fastwsh.concurrency.placement import AUTO, CHOICES
 from fastwsh.defaults import (
     DEFAULT_CLEANUP_TIMEOUT,
     DEFAULT_DEFLATE_LEVEL,

@@ -30,7 +30,7 @@ from fastwsh import (
     session,
     tls,
 )
-from fastwsh.concurrency.executor import AUTO, PlacementPolicy
+from fastwsh.concurrency.placement import AUTO, PlacementPolicy
 from fastwsh.config_error import ConfigError
 from fastwsh.defaults import DEFAULT_SLOW_SUBSCRIBER
 from fastwsh.handler_concurrency import HandlerConcurrency

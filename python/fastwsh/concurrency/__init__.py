@@ -1,4 +1,4 @@
-"""Decides where handlers run: in the hub, which is a shared thread, or each in its own.
+"""Decides where handlers run: in a shared thread (the hub), in their own, or in an event loop.
 
-`check` finds out whether a handler can share a thread; `executor` decides.
+`check` finds out whether a handler can share a thread; `placement` decides.
 """

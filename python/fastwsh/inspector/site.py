@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from fastwsh import _core, loader, options, session
-from fastwsh.concurrency.executor import THREADS
+from fastwsh.concurrency.placement import THREADS
 from fastwsh.config_error import ConfigError
 from fastwsh.inspector.feed import Feed
 from fastwsh.inspector.watching import Watcher

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fastwsh import config, named_options, options
-from fastwsh.concurrency.executor import THREADS
+from fastwsh.concurrency.placement import THREADS
 from fastwsh.testing.tls import TlsFiles
 
 __all__ = ["make_options"]
