@@ -15,7 +15,7 @@ import fastwsh
 from client_support import Peer, serving
 from conftest import StartServer, WriteHandler, clean_environment
 from echo_handlers import ECHO
-from fastwsh.aio import lease
+from fastwsh.aio import native_loop
 from fastwsh.client import AsyncClientConnection, ClientConnection, connect_async
 from usage import own_descriptors, wait_for_own_descriptors
 from wire import CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
@@ -300,15 +300,15 @@ def test_nothing_is_left_of_ended_loops(start_server: StartServer, write_handler
         run(work)
     wait_for_own_descriptors(before + 10)
     gc.collect()
-    assert not lease._NATIVE
+    assert not native_loop._NATIVE
 
 
 def test_connections_one_after_the_other_share_the_native_part(url: str):
     async def work() -> None:
         async with fastwsh.connect(url):
-            native = lease.take()
+            native = native_loop.of_running_loop()
         async with fastwsh.connect(url):
-            assert lease.take() is native
+            assert native_loop.of_running_loop() is native
 
     run(work)
 

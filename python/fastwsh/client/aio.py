@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
 from fastwsh import _core
-from fastwsh.aio import lease
+from fastwsh.aio import native_loop
 from fastwsh.client.connection import ClientConnection
 from fastwsh.client.opened import (
     END_SECONDS,
@@ -98,7 +98,9 @@ class AsyncClientConnection(OpenConnection):
 
     def __init__(self, url: str, options: Options, opened: Opened) -> None:
         super().__init__(url, options, opened)
-        self._async_connection = _core.AsyncConnection(lease.take(), self._connection)
+        self._async_connection = _core.AsyncConnection(
+            native_loop.of_running_loop(), self._connection
+        )
         self._awaitable = _core.AsyncStream(self._stream, self._async_connection)
         self._receivers = asyncio.Lock()
         self._arrived: weakref.WeakKeyDictionary[Pong, asyncio.Future[None]] = (

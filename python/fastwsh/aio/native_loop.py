@@ -11,14 +11,14 @@ from typing import Final
 
 from fastwsh import _core
 
-__all__ = ["take"]
+__all__ = ["of_running_loop"]
 
 _NATIVE: Final[
     weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[_core.EventLoop]]
 ] = weakref.WeakKeyDictionary()
 
 
-def take() -> _core.EventLoop:
+def of_running_loop() -> _core.EventLoop:
     """Return the native part of the running event loop."""
     loop = asyncio.get_running_loop()
     known = _NATIVE.get(loop)
