@@ -12,12 +12,12 @@ from typing import Any
 
 from fastwsh import outlets
 from fastwsh.config_error import ConfigError
-from fastwsh.lost_lines import CountsLost, complain
+from fastwsh.lost_lines import LossCountingHandler, complain
 
 __all__ = ["LogFile", "open_log_file"]
 
 
-class LogFile(CountsLost, logging.handlers.RotatingFileHandler):
+class LogFile(LossCountingHandler, logging.handlers.RotatingFileHandler):
     """A log file that rotates by size, and that another program may rotate as well.
 
     If it cannot be written, for instance because the disk is full, one line on standard error says

@@ -14,7 +14,7 @@ import threading
 import time
 
 from fastwsh import outlets
-from fastwsh.lost_lines import CountsLost, complain
+from fastwsh.lost_lines import LossCountingHandler, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def format_time(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class StreamLog(CountsLost):
+class StreamLog(LossCountingHandler):
     """A log on standard error or standard output, which does not wait for its reader.
 
     Args:

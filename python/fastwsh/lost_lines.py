@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 else:
     _StreamHandler = logging.StreamHandler
 
-__all__ = ["CountsLost", "complain"]
+__all__ = ["LossCountingHandler", "complain"]
 
 
-class CountsLost(_StreamHandler):
+class LossCountingHandler(_StreamHandler):
     """A handler that reports afterwards how many lines could not be written."""
 
     _lost = 0

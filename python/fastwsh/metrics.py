@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
 
-__all__ = ["Collector", "Measured", "MetricsPort", "add_options"]
+__all__ = ["Collector", "MetricsPort", "ServerMetrics", "add_options"]
 
 # Metrics say something about clients, and every program that can reach the port gets them.
 _DEFAULT_HOST: Final = "127.0.0.1"
@@ -100,7 +100,7 @@ class MetricsPort:
             listener.close()
 
 
-class Measured:
+class ServerMetrics:
     """The part of a server that says how much it does."""
 
     _core: _core.Server | None

@@ -36,7 +36,7 @@ from fastwsh.defaults import DEFAULT_SLOW_SUBSCRIBER
 from fastwsh.handler_concurrency import HandlerConcurrency
 from fastwsh.lifespan import Lifespan
 from fastwsh.map_file import load_handlers
-from fastwsh.metrics import Measured, MetricsPort
+from fastwsh.metrics import MetricsPort, ServerMetrics
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.server_topics import ServerTopics
 from fastwsh.sockets import SocketServer
@@ -71,7 +71,7 @@ class _Unset(socketserver.BaseRequestHandler):
 
 
 class WebSocketServer(
-    HandlerConcurrency, ServerTopics, Measured, inspector.Inspected, SocketServer
+    HandlerConcurrency, ServerTopics, ServerMetrics, inspector.ServerInspection, SocketServer
 ):
     """A server for the handlers of a folder and the files of the current one.
 

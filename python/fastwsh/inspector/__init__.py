@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEPT_BYTES",
-    "Inspected",
+    "ServerInspection",
     "is_wanted",
     "open_site",
     "open_site_of_workers",
@@ -72,7 +72,7 @@ def open_site_of_workers(options: Any, count: int) -> Site | None:
     return Site(AllWorkers(count, KEPT_BYTES), options.inspect)
 
 
-class Inspected:
+class ServerInspection:
     """The part of a server that has an inspector, or none."""
 
     _inspector: Site | None = None

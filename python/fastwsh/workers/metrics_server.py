@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from fastwsh.metrics import MetricsPort
+from fastwsh.workers.metric_totals import MetricTotals
 from fastwsh.workers.process import Worker
-from fastwsh.workers.sums import Sums
 
 __all__ = ["MetricsServer"]
 
@@ -41,7 +41,7 @@ class MetricsServer:
     def __init__(self, workers: Sequence[Worker], is_stopping: Callable[[], bool]) -> None:
         self._workers = workers
         self._is_stopping = is_stopping
-        self._sums = Sums()
+        self._totals = MetricTotals()
         self._connections = 0
 
     async def start(self, port: MetricsPort) -> None:
@@ -53,8 +53,8 @@ class MetricsServer:
         """Keep what a worker has counted whose process has ended."""
         text, worker.last_metrics = worker.last_metrics, None
         if text is not None:
-            self._sums.update(worker.number, text)
-        self._sums.keep(worker.number)
+            self._totals.update(worker.number, text)
+        self._totals.keep(worker.number)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
@@ -111,10 +111,10 @@ class MetricsServer:
         asked = (worker.ask("metrics", _ASK_SECONDS) for worker in self._workers)
         for worker, answer in zip(self._workers, await asyncio.gather(*asked), strict=True):
             if answer is not None and answer.get("metrics") is not None:
-                self._sums.update(worker.number, answer["metrics"])
+                self._totals.update(worker.number, answer["metrics"])
 
     def _text(self, workers: Sequence[Worker]) -> str:
-        return self._sums.to_text(
+        return self._totals.to_text(
             {worker.number: (worker.state == "ready", worker.starts) for worker in workers}
         )
 

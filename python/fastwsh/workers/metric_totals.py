@@ -7,7 +7,7 @@ what is about a process, stand there for each worker, with a label.
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["Sums"]
+__all__ = ["MetricTotals"]
 
 _Values = dict[str, float]
 
@@ -15,7 +15,7 @@ _Values = dict[str, float]
 _COMMON: Final = frozenset({"fastwsh_build_info"})
 
 
-class Sums:
+class MetricTotals:
     """What the workers have counted."""
 
     def __init__(self) -> None:
