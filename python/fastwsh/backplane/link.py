@@ -95,9 +95,9 @@ class Link:
         self._loop = asyncio.SelectorEventLoop(self._selector)
         self.topics: set[str] = set()
         self.stopping = asyncio.Event()
-        self._links = [_EngineLink(self, url, but=group if near else "")]
+        self._links = [_EngineLink(self, url, not_from=group if near else "")]
         if near:
-            self._links.append(_EngineLink(self, near, of=group))
+            self._links.append(_EngineLink(self, near, only_from=group))
         self._thread = threading.Thread(target=self._run, name="fastwsh-backplane", daemon=True)
         self._thread.start()
 
@@ -184,17 +184,18 @@ class _EngineLink:
     Args:
         link: What has the topics.
         url: The engine.
-        of: How the names of the servers begin whose messages come by this link.
-        but: How the names of those begin whose messages come by another link; "" if all come here.
+        only_from: Take only the messages of servers whose names begin so; "" takes those of all.
+        not_from: Leave out the messages of servers whose names begin so, which come by another
+            link; "" leaves out none.
     """
 
-    def __init__(self, link: Link, url: str, *, of: str = "", but: str = "") -> None:
+    def __init__(self, link: Link, url: str, *, only_from: str = "", not_from: str = "") -> None:
         self.is_connected = False
         self._link = link
         self._url = url
         self._name = engines.without_password(url)
-        self._of = of
-        self._but = but
+        self._only_from = only_from
+        self._not_from = not_from
         # of the connection; None while there is none
         self._changes: deque[tuple[int, str]] | None = None
         self._waiting: deque[tuple[str, bytes]] = deque()
@@ -305,9 +306,9 @@ class _EngineLink:
             except EnvelopeError as error:
                 self._link.warn("A message of the topic %r cannot be used: %s", topic, error)
                 continue
-            if envelope.node.startswith(self._of) and not (
-                self._but and envelope.node.startswith(self._but)
-            ):
+            node = envelope.node
+            is_left_out = self._not_from and node.startswith(self._not_from)
+            if node.startswith(self._only_from) and not is_left_out:
                 self._link.receive(topic, envelope)
 
     def _tell_away(self, error: Exception, pause: float, failures: int) -> None:

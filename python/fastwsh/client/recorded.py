@@ -16,9 +16,9 @@ __all__ = ["recording"]
 Explain = Callable[[ConnectError], FastwshError]
 """Turns an error of connecting to the proxy into the error of connecting to the server."""
 
-# Options that the proxy uses to connect to the server; all others stay with the connection to the
+# Options with which the proxy connects to the server; all others stay with the connection to the
 # proxy, which passes their headers on.
-_WAY = ("ca_file", "verify", "certificate", "private_key", "server_hostname", "proxy")
+_FOR_PROXY = ("ca_file", "verify", "certificate", "private_key", "server_hostname", "proxy")
 
 
 @contextmanager
@@ -40,13 +40,13 @@ def recording(
     from fastwsh.testing.har import HarError  # noqa: PLC0415
     from fastwsh.testing.server import WsServer  # noqa: PLC0415
 
-    rest: dict[str, Any] = dict(connecting)
-    way: dict[str, Any] = {name: rest.pop(name) for name in _WAY}
-    way["headers"] = [pair for pair in options.header if pair[0].lower() == "host"]
-    way["open_timeout"] = options.timeout or DEFAULT_TIMEOUT
+    own: dict[str, Any] = dict(connecting)
+    for_proxy: dict[str, Any] = {name: own.pop(name) for name in _FOR_PROXY}
+    for_proxy["headers"] = [pair for pair in options.header if pair[0].lower() == "host"]
+    for_proxy["open_timeout"] = options.timeout or DEFAULT_TIMEOUT
     with WsServer() as server:
         try:
-            server.record(options.url, options.record, **way)
+            server.record(options.url, options.record, **for_proxy)
         except (ConnectArgumentError, HarError) as error:
             raise InputError(str(error)) from error
         except OSError as error:
@@ -64,5 +64,5 @@ def recording(
             return error
 
         # no proxy of the environment, as this connection is local; and more time than the proxy has
-        how: Any = {**rest, "proxy": None, "open_timeout": way["open_timeout"] + 1}
+        how: Any = {**own, "proxy": None, "open_timeout": for_proxy["open_timeout"] + 1}
         yield server.url, how, explain
