@@ -28,7 +28,7 @@ from fastwsh.http3.stream import Stream, is_control_stream, is_too_large
 if TYPE_CHECKING:
     from aioquic.quic.connection import QuicConnection
 
-    from fastwsh.http3.endpoint import Endpoint
+    from fastwsh.http3.owner import Owner
 
 __all__ = ["Connection"]
 
@@ -37,14 +37,14 @@ _SEND_BYTES: Final = 64 * 1024
 
 # Seconds that a client has to read the rest of a stream that is reset, or of a connection that
 # ends.
-_PATIENCE: Final = 5.0
+_REST_SECONDS: Final = 5.0
 
-# Packets that keep a connection with streams alive, in the time after which it would be taken for
+# Pings that keep a connection with streams alive, in the time after which it would be taken for
 # gone; two may be lost.
-_PACKETS_OF_LIFE: Final = 3
+_PINGS_PER_IDLE_TIME: Final = 3
 
-# Memory that a client may keep us from giving back, in streams that were reset.
-_MANY: Final = 64
+# When more reset streams than this are remembered, those that QUIC has forgotten are left out.
+_MAX_DEAD: Final = 64
 
 
 class Connection(QuicConnectionProtocol):
@@ -52,16 +52,16 @@ class Connection(QuicConnectionProtocol):
 
     Args:
         quic: The connection of aioquic.
-        endpoint: The owner.
+        owner: The endpoint.
     """
 
     _quic: Any
     _transport: Any
 
-    def __init__(self, quic: "QuicConnection", endpoint: "Endpoint") -> None:
+    def __init__(self, quic: "QuicConnection", owner: "Owner[Connection]") -> None:
         super().__init__(quic)
-        self._endpoint = endpoint
-        self._pacing = Pacing(quic, endpoint.limits.streams, self._count_waiting)
+        self._owner = owner
+        self._pacing = Pacing(quic, owner.limits.streams, self._count_waiting)
         self._http: Fields | None = None
         self._inner: InnerConnection | None = None
         self._opening: asyncio.Task[object] | None = None
@@ -73,7 +73,7 @@ class Connection(QuicConnectionProtocol):
         self._is_leaving = False
         self._is_over = False
         self._final_code: ErrorCode | None = None
-        self._timer_of_life = self._later(endpoint.limits.head_seconds, self._give_up_handshake)
+        self._own_timer = self._later(owner.limits.head_seconds, self._give_up_handshake)
 
     # --- QUIC ---
 
@@ -103,17 +103,17 @@ class Connection(QuicConnectionProtocol):
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         peer, local = self._quic.get_peer_address(), self._transport.get_extra_info("sockname")
-        if not self._endpoint.admit(theirs, peer, local):
+        if not self._owner.admit(theirs, peer, local):
             ours.close()
             self.finish(ErrorCode.H3_EXCESSIVE_LOAD, "too many connections")
             return
-        header_bytes = self._endpoint.limits.header_bytes
+        header_bytes = self._owner.limits.header_bytes
         self._http = Fields(self._quic, header_bytes, self._note_malformed)
         self._inner = inner = InnerConnection(self)
         self._opening = self._loop.create_task(
             self._loop.create_unix_connection(lambda: inner, sock=ours)
         )
-        self._endpoint.note_open(self)
+        self._owner.note_open(self)
         self._keep_alive()
 
     def _handle(self, event: Any) -> None:
@@ -135,7 +135,7 @@ class Connection(QuicConnectionProtocol):
 
     def _check_size(self, stream_id: int, size: int) -> None:
         """Reset a stream that has sent too many bytes of an unfinished frame."""
-        if not is_too_large(stream_id, size, self._endpoint.limits.header_bytes):
+        if not is_too_large(stream_id, size, self._owner.limits.header_bytes):
             return
         if is_control_stream(stream_id):
             self.finish(ErrorCode.H3_EXCESSIVE_LOAD, "frame too large")
@@ -229,7 +229,7 @@ class Connection(QuicConnectionProtocol):
         if not stream.is_answered or self._pacing.is_delivered(stream.outer):
             self._reset(stream)
             return
-        stream.timer = self._loop.call_later(_PATIENCE, self._reset_and_send, stream)
+        stream.timer = self._loop.call_later(_REST_SECONDS, self._reset_and_send, stream)
         self._paced.add(stream)
 
     def can_send(self, stream_id: int | None) -> None:
@@ -255,7 +255,7 @@ class Connection(QuicConnectionProtocol):
             if not stream.is_ended:
                 self._paced.add(stream)
         self._stop_timer()
-        self._timer_of_life = self._later(_PATIENCE, self._finish_late)
+        self._own_timer = self._later(_REST_SECONDS, self._finish_late)
         self.flush()
 
     # --- the end of streams ---
@@ -331,7 +331,7 @@ class Connection(QuicConnectionProtocol):
         if self._http is not None:
             self._http.forget(stream_id)
         self._dead.add(stream_id)
-        if len(self._dead) > _MANY:
+        if len(self._dead) > _MAX_DEAD:
             self._dead = {dead for dead in self._dead if self._pacing.is_known(dead)}
 
     # --- the end of the connection ---
@@ -348,7 +348,7 @@ class Connection(QuicConnectionProtocol):
         self._is_over = True
         self._stop_timer()
         self._final_code = None
-        self._endpoint.note_closed(self)
+        self._owner.note_closed(self)
         self.close(code, reason)
         if self._inner is not None:
             self._inner.close()
@@ -360,10 +360,10 @@ class Connection(QuicConnectionProtocol):
         self.transmit()
 
     def _close_if_delivered(self) -> None:
-        is_idle = self._http is None or all(
+        is_delivered = self._http is None or all(
             self._pacing.is_delivered(stream) for stream in self._pacing.open_streams()
         )
-        if is_idle and self._final_code is not None:
+        if is_delivered and self._final_code is not None:
             self.finish(self._final_code)
 
     def _finish_late(self) -> None:
@@ -380,7 +380,7 @@ class Connection(QuicConnectionProtocol):
         self._final_code = None
         for stream in list(self._streams.values()):
             self._forget(stream, is_dead=False)
-        self._endpoint.note_closed(self)
+        self._owner.note_closed(self)
         if self._inner is not None:
             self._inner.close()
 
@@ -388,13 +388,13 @@ class Connection(QuicConnectionProtocol):
         if self._streams:
             self._quic.send_ping(0)
             self.transmit()
-        seconds = self._pacing.idle_seconds() / _PACKETS_OF_LIFE
-        self._timer_of_life = self._loop.call_later(seconds, self._keep_alive)
+        seconds = self._pacing.idle_seconds() / _PINGS_PER_IDLE_TIME
+        self._own_timer = self._loop.call_later(seconds, self._keep_alive)
 
     def _later(self, seconds: float | None, function: Any) -> asyncio.TimerHandle | None:
         return None if seconds is None else self._loop.call_later(seconds, function)
 
     def _stop_timer(self) -> None:
-        if self._timer_of_life is not None:
-            self._timer_of_life.cancel()
-            self._timer_of_life = None
+        if self._own_timer is not None:
+            self._own_timer.cancel()
+            self._own_timer = None

@@ -8,7 +8,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aioquic.asyncio.server import QuicServer
@@ -17,9 +16,10 @@ from aioquic.quic.configuration import QuicConfiguration
 from fastwsh import _core, forks, limits
 from fastwsh.http3 import certificate as certificate_files
 from fastwsh.http3.connection import Connection
+from fastwsh.http3.owner import Limits, Owner
 from fastwsh.http3.pacing import WINDOW
 
-__all__ = ["Endpoint", "Limits"]
+__all__ = ["Endpoint"]
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
@@ -38,15 +38,6 @@ _NO_LIMIT: Final = 1 << 32
 _Admit = Callable[[socket.socket, tuple[Any, ...]], bool]
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the options allow a client."""
-
-    streams: int
-    header_bytes: int | None
-    head_seconds: float | None
-
-
 class _TooManyHandshakesError(Exception):
     """A connection is not wanted now."""
 
@@ -62,7 +53,7 @@ class _Server(QuicServer):
             super().datagram_received(data, addr)
 
 
-class Endpoint:
+class Endpoint(Owner[Connection]):
     """Serves HTTP/3 from `start` to `stop`.
 
     Attributes:
@@ -171,7 +162,7 @@ class Endpoint:
         for bound in self.sockets:
             bound.close()
 
-    # --- called by connections, in the thread ---
+    # --- called by connections, in the thread: see `Owner` ---
 
     def admit(self, inner: socket.socket, peer: tuple[Any, ...], local: tuple[Any, ...]) -> bool:
         """Pass a connection on to the native server; `inner` is closed or passed on."""
