@@ -44,6 +44,7 @@ def shell(
         ("fastwsh", ["--version"]),
         ("fastwsh", ["--print-dropin-path"]),
         ("fastwsh", ["--check", "-w", "handlers"]),
+        ("fastwsh.publish", ["--help"]),
         ("fastwsh.record", ["--help"]),
         ("fastwsh.replay", ["--version"]),
     ],

@@ -4,7 +4,6 @@ The servers have the same backplane. Other programs can do the same without this
 is described in `fastwsh.backplane.envelope`.
 """
 
-import argparse
 import asyncio
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import Final
 from fastwsh import _core
 from fastwsh.backplane import engines, envelope
 from fastwsh.config_error import ConfigError
+from fastwsh.stdout import ProgramParser
 
 __all__ = ["main", "publish"]
 
@@ -47,10 +47,7 @@ async def publish(url: str, topic: str, message: str | bytes) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fastwsh.publish",
-        description="Publish a message to a topic of running servers.",
-    )
+    parser = ProgramParser("fastwsh.publish", "Publish a message to a topic of running servers.")
     parser.add_argument(
         "--backplane",
         metavar="URL",

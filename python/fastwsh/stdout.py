@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-__all__ = ["GONE", "OutputError", "Parser", "reserve_descriptors", "write"]
+__all__ = ["GONE", "OutputError", "Parser", "ProgramParser", "reserve_descriptors", "write"]
 
 # What a shell has for a process that SIGPIPE ended, as it ends other programs.
 GONE: Final = 141
@@ -32,6 +32,28 @@ class Parser(argparse.ArgumentParser):
             self.exit(GONE)
         except OutputError as error:
             self.exit(1, f"{self.prog.removeprefix('python -m ')}: {error}\n")
+
+
+class ProgramParser(Parser):
+    """The parser of a program of this package; its help is the program's manual.
+
+    Args:
+        module: The module to run, such as fastwsh.client.
+        description: What the program does, in a sentence.
+        epilog: What follows the options, line by line.
+    """
+
+    def __init__(self, module: str, description: str, epilog: str | None = None) -> None:
+        from fastwsh import __version__  # noqa: PLC0415 (loads the native module)
+
+        super().__init__(
+            prog=f"python -m {module}",
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument("--version", action="version", version=f"fastwsh {__version__}")
 
 
 class OutputError(Exception):

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fastwsh import __version__, stdout
+from fastwsh import stdout
 from fastwsh.client.options import ConnectOptions
 from fastwsh.client.sending import File
 
 __all__ = ["DEFAULT_TIMEOUT", "add_tls", "build_parser", "connect_options", "parse_args"]
-__all__ += ["parse_header"]
+__all__ += ["parse_header", "seconds"]
 
 # A server that works opens and answers within one or two seconds.
 DEFAULT_TIMEOUT: Final = 10.0
@@ -63,14 +63,15 @@ def _auth(text: str) -> str:
     return text
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
+def seconds(text: str) -> float:
+    """Return a number of seconds above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return seconds
+    return value
 
 
-_seconds.__name__ = "number of seconds"
+seconds.__name__ = "number of seconds"
 
 
 def _count(text: str) -> int:
@@ -84,14 +85,7 @@ _count.__name__ = "number"
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; its help is the manual."""
-    parser = stdout.Parser(
-        prog="python -m fastwsh.client",
-        description="Talk to a WebSocket server.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"fastwsh {__version__}")
+    parser = stdout.ProgramParser("fastwsh.client", "Talk to a WebSocket server.", _EPILOG)
     parser.add_argument("url", help="ws://..., wss://... or ws+unix:///path/of.sock:/resource")
     add = parser.add_argument_group("opening").add_argument
     add("-H", "--header", action="append", default=[], type=parse_header, metavar="'NAME: VALUE'",
@@ -109,10 +103,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="go through a proxy: http://, socks5:// or socks5h://, which looks names up; with "
         "USER:PASSWORD@ before its host if it wants credentials")  # fmt: skip
     add("--no-proxy", action="store_true", help="use no proxy, whatever the environment says")
-    add("--timeout", type=_seconds, metavar="SECONDS",
+    add("--timeout", type=seconds, metavar="SECONDS",
         help="time limit for opening, for waiting after the last message was sent, and for "
         "closing (default: 10; for --exit-on-close: none)")  # fmt: skip
-    add("--ping-interval", type=_seconds, metavar="SECONDS",
+    add("--ping-interval", type=seconds, metavar="SECONDS",
         help="send a ping at this interval, and cut the connection if its pong has not arrived "
         "when the next ping is due")  # fmt: skip
     add("-v", "--verbose", action="store_true",

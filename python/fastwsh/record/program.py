@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fastwsh import __version__, stdout
+from fastwsh import stdout
 from fastwsh.client.arguments import add_tls, parse_header
 from fastwsh.config_error import ConfigError
 from fastwsh.errors import ConnectArgumentError
@@ -43,14 +43,9 @@ def _hook(text: str) -> Hook:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; its help is the manual."""
-    parser = stdout.Parser(
-        prog="python -m fastwsh.record",
-        description="Record what clients and a WebSocket server say to each other.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = stdout.ProgramParser(
+        "fastwsh.record", "Record what clients and a WebSocket server say to each other.", _EPILOG
     )
-    parser.add_argument("--version", action="version", version=f"fastwsh {__version__}")
     parser.add_argument("url", help="ws://..., wss://... or ws+unix:///path/of.sock:/resource")
     add = parser.add_argument
     add("-o", "--output", required=True, type=Path, metavar="FILE", help="the HAR file")

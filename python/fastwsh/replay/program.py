@@ -8,7 +8,8 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from fastwsh import __version__, stdout
+from fastwsh import stdout
+from fastwsh.client.arguments import seconds
 from fastwsh.config_error import ConfigError
 from fastwsh.program import catch_interrupts, listen_options, show, tls_files, wait_for
 from fastwsh.testing.har import HarError
@@ -46,26 +47,11 @@ def _regex(text: str) -> re.Pattern[str]:
         raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return seconds
-
-
-_seconds.__name__ = "number of seconds"
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; its help is the manual."""
-    parser = stdout.Parser(
-        prog="python -m fastwsh.replay",
-        description="Be the WebSocket server that was recorded in a HAR file.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = stdout.ProgramParser(
+        "fastwsh.replay", "Be the WebSocket server that was recorded in a HAR file.", _EPILOG
     )
-    parser.add_argument("--version", action="version", version=f"fastwsh {__version__}")
     parser.add_argument(
         "file",
         help="of python -m fastwsh.record, or exported by Chromium's developer tools or mitmproxy",
@@ -85,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         "be repeated")  # fmt: skip
     add("--may-differ", type=_regex, metavar="REGEX",
         help="what matches this may differ")  # fmt: skip
-    add("--timeout", type=_seconds, metavar="SECONDS",
+    add("--timeout", type=seconds, metavar="SECONDS",
         help="give up a client that sends nothing for so long (default: never)")  # fmt: skip
     add("--once", action="store_true",
         help="end when every connection has been played, with status 1 if a client "
