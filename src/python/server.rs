@@ -7,7 +7,7 @@ use std::{
     sync::{
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
     },
     time::Duration,
 };
@@ -324,10 +324,7 @@ impl Server {
         timeout: f64,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let timeout = Duration::try_from_secs_f64(timeout).map_err(super::errors::value_error)?;
-        let event = py.detach(|| {
-            let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
-            receiver.recv_timeout(timeout)
-        });
+        let event = py.detach(|| lock(&self.receiver).recv_timeout(timeout));
         let event = match event {
             Ok(Event::Line { level, logger, text }) => {
                 ("line", level as u8 * 10, logger, text).into_pyobject(py)

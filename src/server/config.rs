@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
@@ -13,7 +13,12 @@ use super::{
     admission::{client_address::Proxies, shared_counts::SharedCounts},
     limits::{ConnectionLimits, Keepalive},
 };
-use crate::{inspect::Inspector, protocol::uri, topics};
+use crate::{
+    inspect::Inspector,
+    locks::{read, write},
+    protocol::uri,
+    topics,
+};
 
 /// The settings of a server.
 #[derive(Debug, Clone)]
@@ -137,7 +142,7 @@ pub struct Routes(RwLock<HashMap<Vec<u8>, Destination>>);
 impl Routes {
     /// Replaces all routes.
     pub fn set(&self, routes: HashMap<Vec<u8>, Destination>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = routes;
+        *write(&self.0) = routes;
     }
 
     /// Finds the route of a path. Routes for folders are for requests for a WebSocket; the route for
@@ -146,7 +151,7 @@ impl Routes {
         if path.as_bytes().first() == Some(&BELOW) {
             return None;
         }
-        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = read(&self.0);
         let found = routes.get(path.as_bytes());
         let found = found.or_else(|| routes.get(&*uri::unescape_path(path)?));
         found.or_else(|| Self::find_below(&routes, path, is_upgrade)).copied()

@@ -20,9 +20,8 @@ use super::{
     registry::Registry,
 };
 use crate::{
-    connection::Expiry,
-    connection::KEEPALIVE_MARK,
-    connection::{ServerClose, Transport},
+    connection::{Expiry, ServerClose, Transport, KEEPALIVE_MARK},
+    locks::lock,
     protocol::{close::CloseCode, frame::Opcode, send::control_frame},
 };
 
@@ -119,13 +118,13 @@ impl KeepaliveThread {
 
     /// Ends the thread.
     pub(super) fn stop(&self) {
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.stopped) = true;
         self.wake.notify_one();
     }
 
     /// Waits; `false` at the end.
     fn pause(&self, period: Duration) -> bool {
-        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let stopped = lock(&self.stopped);
         let waited = self.wake.wait_timeout_while(stopped, period, |stopped| !*stopped);
         !*waited.unwrap_or_else(PoisonError::into_inner).0
     }
@@ -155,6 +154,7 @@ impl Worker {
         }
     }
 
+    /// Ends a connection that has exceeded a time limit, or sends a ping that is due.
     fn check_limits(&mut self, transport: &Arc<Transport>, watched: &mut Activity, now: Instant) {
         if watched.last_moment.is_some_and(|moment| now >= moment) {
             transport.cut();

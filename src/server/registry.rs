@@ -15,6 +15,7 @@ use super::{
 use crate::{
     connection::{ServerClose, Transport},
     inspect::WatchedConnection,
+    locks::lock,
 };
 
 /// Open connections by number.
@@ -243,6 +244,6 @@ impl Registry {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{
         atomic::{AtomicBool, Ordering},
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
     },
     task::{ready, Context, Poll},
     time::Duration,
@@ -28,6 +28,7 @@ use super::{
     idle_timeout::IdleTimeout,
 };
 use crate::{
+    locks::lock,
     protocol::head::{empty_lines, HeadError, HeadLimits, HeadReader, RequestHead},
     server::{limits::ConnectionLimits, listen::stream::Stream},
     system::HangUp,
@@ -210,7 +211,7 @@ impl<V> HttpStream<V> {
     }
 
     fn lock(&self) -> MutexGuard<'_, StreamState<V>> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared)
     }
 }
 

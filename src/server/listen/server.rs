@@ -6,7 +6,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         atomic::{AtomicBool, Ordering},
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, RwLock,
     },
     time::Duration,
 };
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     connection::{Flusher, Outcome, ServerClose, Transport},
-    locks::lock,
+    locks::{lock, write},
     runtime::{start as start_runtime, task},
     server::{
         admission::{arrivals::Arrivals, client_address::ClientAddress, permit::Admission},
@@ -115,13 +115,13 @@ impl Server {
 
     /// Requires an Authorization header of exactly this value; `None` requires nothing.
     pub fn set_credential(&self, credential: Option<String>) {
-        *self.state.credential.write().unwrap_or_else(PoisonError::into_inner) = credential;
+        *write(&self.state.credential) = credential;
     }
 
     /// Uses other certificates for new connections.
     pub fn set_tls(&self, config: &Arc<ServerConfig>) {
         let config = offered(config, self.state.config.http2);
-        *self.state.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+        *write(&self.state.tls) = Some(config);
     }
 
     /// The live connections.
@@ -244,8 +244,7 @@ impl Server {
 
     /// The runtime for tasks; `None` after [`Self::end`], which closes the runtime's descriptors.
     fn handle(&self) -> Option<Handle> {
-        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-        runtime.as_ref().map(|runtime| runtime.handle().clone())
+        lock(&self.runtime).as_ref().map(|runtime| runtime.handle().clone())
     }
 
     /// Stops accepting, and sends a close frame to every connection.
@@ -258,7 +257,7 @@ impl Server {
     /// [`Self::close`] and [`Registry::wait_empty`].
     pub fn end(&self) {
         self.state.drains.wait_delivered();
-        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let runtime = lock(&self.runtime).take();
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(Duration::from_millis(200));
         }
