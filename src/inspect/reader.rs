@@ -2,7 +2,7 @@
 
 use crate::protocol::{
     deflate::RawInflater,
-    frame::{Decoded, FrameHeader, Opcode, RSV1},
+    frame::{Decoded, FrameHeader, Opcode, MAX_HEADER, RSV1},
     mask,
 };
 
@@ -19,9 +19,6 @@ const STEP: usize = 16 * 1024;
 
 /// The empty block at the end of a message that its sender has removed (RFC 7692 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
-
-/// The longest header.
-const MAX_HEADER: usize = 14;
 
 /// The frames of one direction.
 #[derive(Debug)]

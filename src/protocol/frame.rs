@@ -181,8 +181,11 @@ impl std::ops::Deref for EncodedHeader {
     }
 }
 
-/// Two octets, a length in eight more, and a masking key.
-const MAX_HEADER: usize = 14;
+/// The longest header: two octets, a length in eight more, and a masking key.
+pub const MAX_HEADER: usize = MAX_UNMASKED_HEADER + 4;
+
+/// The longest header without a masking key.
+pub const MAX_UNMASKED_HEADER: usize = 10;
 
 /// A received frame with its payload unmasked.
 #[derive(Debug, Clone, PartialEq, Eq)]

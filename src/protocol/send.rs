@@ -4,7 +4,7 @@
 use super::{
     error::SendError,
     fragment::Fragments,
-    frame::{FrameHeader, Opcode, MAX_CONTROL_PAYLOAD, RSV1},
+    frame::{FrameHeader, Opcode, MAX_CONTROL_PAYLOAD, MAX_HEADER, RSV1},
     mask::{self, MaskingKey},
 };
 
@@ -77,7 +77,7 @@ pub fn control_frame(opcode: Opcode, body: &[u8]) -> Result<Vec<u8>, SendError> 
 
 /// Appends a frame, masking the payload if the header says so.
 pub fn append_frame(header: &FrameHeader, payload: &[u8], output: &mut Vec<u8>) {
-    output.reserve(14 + payload.len());
+    output.reserve(MAX_HEADER + payload.len());
     header.encode(output);
     let start = output.len();
     output.extend_from_slice(payload);

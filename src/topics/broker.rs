@@ -21,7 +21,7 @@ use super::{
 use crate::{
     connection::{Delivery, Outbox, Pushed, ServerClose, SlowPolicy, Transport},
     locks::lock,
-    protocol::close::CloseCode,
+    protocol::{close::CloseCode, frame::MAX_UNMASKED_HEADER},
 };
 
 /// Up to so many subscribers get a message from the publisher's own thread; a message for more is sent
@@ -75,9 +75,6 @@ pub struct Statistics {
     /// Connections that were closed because they were slow.
     pub closed: u64,
 }
-
-/// The longest header of a frame that is not masked.
-const MAX_HEADER: usize = 10;
 
 /// Called for each message that a slow subscriber does not get.
 type OnSlow = Box<dyn Fn(SlowSubscriber) + Send + Sync>;
@@ -258,7 +255,7 @@ impl Broker {
     ) -> Result<usize, PublishError> {
         check_name(topic)?;
         let (size, limit) = (message.payload.len(), self.settings.queue_bytes);
-        if size.saturating_add(MAX_HEADER) > limit {
+        if size.saturating_add(MAX_UNMASKED_HEADER) > limit {
             return Err(PublishError::TooLong { size, limit });
         }
         self.published.fetch_add(1, Ordering::Relaxed);

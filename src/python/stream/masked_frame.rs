@@ -5,13 +5,13 @@
 
 use std::cell::Cell;
 
-use crate::protocol::{frame::FrameHeader, send::append_frame};
+use crate::protocol::{
+    frame::{FrameHeader, MAX_HEADER},
+    send::append_frame,
+};
 
 /// The largest buffer that a thread keeps.
 const MAX_KEPT: usize = 128 * 1024;
-
-/// The most bytes of a header (RFC 6455 5.2).
-const MAX_HEADER: usize = 14;
 
 thread_local! {
     static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
