@@ -18,7 +18,7 @@ mod timeline;
 mod watched_connection;
 
 pub use self::{
-    heads::Heads,
+    heads::{Heads, WatchedRequest},
     inspector::{Inspector, Page, Query, SortKey, SortValue},
     latency::BUCKETS,
     pace::Pace,

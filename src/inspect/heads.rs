@@ -4,6 +4,23 @@ use std::{net::SocketAddr, sync::OnceLock};
 
 use crate::protocol::head::RequestHead;
 
+/// The request of a connection that is to be watched.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchedRequest<'a> {
+    /// Its head.
+    pub head: &'a RequestHead,
+    /// The path with its query.
+    pub resource: &'a str,
+    /// Where its handler runs.
+    pub concurrency: &'static str,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// The client's address.
+    pub peer: Option<SocketAddr>,
+    /// Whether the answer is sent as bytes of the connection, as in HTTP/1.1.
+    pub answer_is_bytes: bool,
+}
+
 /// The heads of an opening handshake, and what else is known of a connection from its beginning.
 #[derive(Debug)]
 pub struct Heads {
@@ -27,22 +44,16 @@ pub struct Heads {
 }
 
 impl Heads {
-    pub(super) fn new(
-        head: &RequestHead,
-        resource: &str,
-        concurrency: &'static str,
-        tls: bool,
-        peer: Option<SocketAddr>,
-        started: f64,
-    ) -> Self {
+    pub(super) fn new(request: &WatchedRequest<'_>, started: f64) -> Self {
+        let head = request.head;
         Self {
-            resource: resource.to_owned(),
+            resource: request.resource.to_owned(),
             method: head.method.clone(),
             version: head.version.clone(),
             request: head.headers.clone(),
-            concurrency,
-            tls,
-            peer,
+            concurrency: request.concurrency,
+            tls: request.tls,
+            peer: request.peer,
             started,
             answer: OnceLock::new(),
         }

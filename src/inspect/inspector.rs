@@ -9,13 +9,15 @@ use std::{
 };
 
 use super::{
-    heads::Heads, inspector_state::InspectorState, latency::BUCKETS, tapped_stream::TappedStream,
+    heads::{Heads, WatchedRequest},
+    inspector_state::InspectorState,
+    latency::BUCKETS,
+    tapped_stream::TappedStream,
     watched_connection::WatchedConnection,
 };
 use crate::{
     connection::{Account, ByteStream},
     locks::lock,
-    protocol::head::RequestHead,
 };
 
 /// What rows are sorted by.
@@ -110,28 +112,20 @@ impl Inspector {
         connections
     }
 
-    /// Watches a connection. `first` are bytes that came behind the request's head;
-    /// `answer_is_bytes`: the answer is sent by the socket, as in HTTP/1.1.
-    /// Returns also the stream to use in place of the socket.
-    #[expect(clippy::too_many_arguments, reason = "all that is known of a request")]
+    /// Watches a connection. `first` are bytes that came behind the request's head. Returns also the
+    /// stream to use in place of the socket.
     pub fn watch(
         &self,
         socket: Arc<dyn ByteStream>,
         first: &[u8],
-        head: &RequestHead,
-        resource: &str,
-        concurrency: &'static str,
-        tls: bool,
-        peer: Option<SocketAddr>,
-        answer_is_bytes: bool,
+        request: &WatchedRequest<'_>,
     ) -> (Arc<WatchedConnection>, Arc<dyn ByteStream>) {
-        let started = self.shared.time(Instant::now());
-        let heads = Heads::new(head, resource, concurrency, tls, peer, started);
+        let heads = Heads::new(request, self.shared.time(Instant::now()));
         let mut connections = self.connections();
         let id = connections.next;
         connections.next += connections.step;
         let shared = self.shared.clone();
-        let watched = Arc::new(WatchedConnection::new(id, heads, answer_is_bytes, shared));
+        let watched = Arc::new(WatchedConnection::new(id, heads, request.answer_is_bytes, shared));
         connections.by_id.insert(id, watched.clone());
         drop(connections);
         let stream = TappedStream::new(socket, watched.clone());

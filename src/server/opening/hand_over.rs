@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::decision::HandlerMatch;
 use crate::{
     connection::{ByteStream, Transport},
+    inspect::WatchedRequest,
     protocol::head::RequestHead,
     server::{
         admission::permit::ConnectionPermit,
@@ -52,8 +53,15 @@ pub(in crate::server) fn hand_over(
     let Request { head, resource, concurrency, tls, peer, permit, alternative, answer_slot } =
         request;
     let watched = state.config.inspector.as_ref().map(|inspector| {
-        let (concurrency, by_bytes) = (concurrency.name(), answer_slot.is_none());
-        inspector.watch(socket.clone(), &rest, &head, &resource, concurrency, tls, peer, by_bytes)
+        let request = WatchedRequest {
+            head: &head,
+            resource: &resource,
+            concurrency: concurrency.name(),
+            tls,
+            peer,
+            answer_is_bytes: answer_slot.is_none(),
+        };
+        inspector.watch(socket.clone(), &rest, &request)
     });
     let (socket, watched) = match watched {
         Some((watched, stream)) => (stream, Some(watched)),
