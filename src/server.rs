@@ -37,7 +37,7 @@ pub use self::{
         threads::{Executor, ThreadJob, Threads},
         watchdog::{Slices, Watchdog},
     },
-    state::{Acceptor, PendingConnection, Workers},
+    state::{Acceptor, HandlerCounts, PendingConnection},
 };
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{http::fuzzing, http2::fuzzing as http2_fuzzing};

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     locks::lock,
-    server::{Acceptor, Concurrency, PendingConnection, Server as Core, Workers},
+    server::{Acceptor, Concurrency, HandlerCounts, PendingConnection, Server as Core},
 };
 
 /// Takes the connections of one server.
@@ -71,10 +71,10 @@ impl Acceptor for Dispatch {
         }
     }
 
-    fn workers(&self) -> Workers {
+    fn handler_counts(&self) -> HandlerCounts {
         let (busy_threads, idle_threads) = self.handlers.threads.counts();
-        let (slices, stalls) = self.hubs.as_ref().map_or((0, 0), Hubs::counts);
-        Workers { busy_threads, idle_threads, slices, stalls }
+        let (turns, stalls) = self.hubs.as_ref().map_or((0, 0), Hubs::counts);
+        HandlerCounts { busy_threads, idle_threads, turns, stalls }
     }
 
     fn asks_admission(&self) -> bool {
@@ -93,8 +93,8 @@ impl Acceptor for Dispatch {
             .unwrap_or_default()
     }
 
-    fn find(&self, resource: &str, is_upgrade: bool) -> Option<Concurrency> {
-        if !(is_upgrade || self.asks_always.load(Ordering::SeqCst)) {
+    fn find(&self, resource: &str, may_have_handler: bool) -> Option<Concurrency> {
+        if !(may_have_handler || self.asks_always.load(Ordering::SeqCst)) {
             return None;
         }
         Python::try_attach(|py| {

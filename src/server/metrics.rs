@@ -19,7 +19,7 @@ use super::{
     config::Concurrency,
     log::panics,
     registry::{HttpVersion, RegistrySnapshot},
-    state::{ServerState, Workers},
+    state::{HandlerCounts, ServerState},
 };
 use crate::{
     connection::{Phase, Traffic, Volume},
@@ -37,7 +37,7 @@ pub(super) fn describe(state: &ServerState) -> String {
     let snapshot = state.registry.snapshot();
     write_connections(&mut text, &snapshot);
     write_totals(&mut text, &snapshot.totals);
-    write_workers(&mut text, state.acceptor.workers());
+    write_handler_counts(&mut text, state.acceptor.handler_counts());
     write_topics(&mut text, state.broker.statistics());
     if let Some(backplane) = state.broker.backplane_statistics() {
         write_backplane(&mut text, backplane);
@@ -206,12 +206,12 @@ fn write_backplane(text: &mut Text, backplane: BackplaneStatistics) {
     );
 }
 
-fn write_workers(text: &mut Text, workers: Workers) {
+fn write_handler_counts(text: &mut Text, counts: HandlerCounts) {
     text.gauge("fastwsh_handler_threads", "Threads that run handlers, one connection each.")
-        .labelled(&[("state", "busy")], workers.busy_threads)
-        .labelled(&[("state", "idle")], workers.idle_threads);
+        .labelled(&[("state", "busy")], counts.busy_threads)
+        .labelled(&[("state", "idle")], counts.idle_threads);
     text.counter("fastwsh_hub_slices_total", "Turns that handlers had in the hub's thread.")
-        .value(workers.slices);
+        .value(counts.turns);
     text.counter("fastwsh_hub_stalls_total", "Turns in the hub's thread that took 100 ms or more.")
-        .value(workers.stalls);
+        .value(counts.stalls);
 }

@@ -4,7 +4,7 @@
 use std::{
     net::SocketAddr,
     os::fd::BorrowedFd,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock},
 };
 
 use rustls::ServerConfig;
@@ -26,20 +26,21 @@ use super::{
 };
 use crate::{
     connection::{Drains, Flusher, Transport},
+    locks::read,
     protocol::head::RequestHead,
     topics::Broker,
 };
 
-/// Counts of the threads and turns that run handlers.
+/// Counts of what runs the handlers: threads, and turns in the hub.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Workers {
+pub struct HandlerCounts {
     /// Threads that have a handler.
     pub busy_threads: usize,
     /// Threads that wait for one.
     pub idle_threads: usize,
     /// Turns of handlers in the hub.
-    pub slices: u64,
-    /// Turns that took so long that others had to wait noticeably.
+    pub turns: u64,
+    /// Slices of such turns that took so long that others had to wait noticeably.
     pub stalls: u64,
 }
 
@@ -71,7 +72,7 @@ pub trait Acceptor: Send + Sync {
     fn accept(self: Arc<Self>, pending: PendingConnection);
 
     /// Counts of what runs the handlers.
-    fn workers(&self) -> Workers;
+    fn handler_counts(&self) -> HandlerCounts;
 
     /// Whether the server must call [`Self::admits`].
     fn asks_admission(&self) -> bool {
@@ -83,8 +84,10 @@ pub trait Acceptor: Send + Sync {
         true
     }
 
-    /// Where the handler runs for a resource without a route, if there is one; may block.
-    fn find(&self, _resource: &str, _is_upgrade: bool) -> Option<Concurrency> {
+    /// Where the handler of a resource runs, if there is one; may block. Asked for resources of which
+    /// no route says so. `_may_have_handler` is false for a request without a route that asks for no
+    /// WebSocket: only some acceptors have handlers for these.
+    fn find(&self, _resource: &str, _may_have_handler: bool) -> Option<Concurrency> {
         None
     }
 
@@ -130,7 +133,7 @@ impl ServerState {
     }
 
     pub(super) fn uses_tls(&self) -> bool {
-        self.tls.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        read(&self.tls).is_some()
     }
 
     /// Tells the operator of a connection beyond the limits.

@@ -85,10 +85,10 @@ impl Hubs {
         Some(job)
     }
 
-    /// Slices that have begun, and those that took too long.
+    /// Turns of handlers, and slices that took too long.
     pub(in crate::python) fn counts(&self) -> (u64, u64) {
         let counts = self.hubs.iter().map(|hub| hub.slices.counts());
-        counts.fold((0, 0), |(slices, stalls), (more, others)| (slices + more, stalls + others))
+        counts.fold((0, 0), |(turns, stalls), (more, others)| (turns + more, stalls + others))
     }
 }
 

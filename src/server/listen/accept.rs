@@ -23,7 +23,7 @@ use crate::{
         opening::{
             decision::{decide, Decision, Route},
             hand_over::{hand_over, Request},
-            serve::{serve, Arrival, Beginning, Progress},
+            serve::{serve, Arrival, MaybeDecided, Received},
         },
         state::ServerState,
     },
@@ -82,53 +82,71 @@ fn start_serving(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Rec
             Ok(client) => client,
             Err(full) => return refuse_overload(&accepted, accepted.peer, full, state),
         };
-    let mut first = Vec::new();
     // with TLS, the first bytes are a ClientHello, which tokio-rustls must read
-    if !state.uses_tls() {
-        match accepted.read_first() {
-            Some(read) => first = read,
+    let mut first = if state.uses_tls() {
+        Vec::new()
+    } else {
+        match read_first(&accepted, &mut client, state) {
+            Some(first) => first,
             None => return,
         }
-        if client.owes_header {
-            match proxy_header::take(&mut first, &mut client, state) {
-                Header::Taken | Header::Incomplete => {}
-                Header::Bad => return,
-                Header::Full(full) => {
-                    return refuse_overload(&accepted, client.address, full, state)
-                }
+    };
+    let Some((head, length)) = first_head(&client, &first, state) else {
+        return serve_in_task(accepted, client, Received::Bytes(first), state, stop);
+    };
+    let rest = first.split_off(length);
+    let route = Route::find(&head, state);
+    // if no route says where a handler runs, `decide` may wait for Python, and that must not keep
+    // this task from accepting
+    let answered_by = if route.has_handler() {
+        match decide(&head, route, &client, state) {
+            AnsweredBy::Other(Decision::Handler(handler)) => {
+                let address = accepted.peer;
+                let socket = Arc::new(PlainSocket::new(accepted.into_socket(), address));
+                // without TLS, the answer does not name HTTP/3
+                let request = Request::new(head, handler, client.into_permit(), false);
+                hand_over(socket, rest, request, state);
+                return;
+            }
+            answered_by => MaybeDecided::Decided(answered_by),
+        }
+    } else {
+        MaybeDecided::Routed(route)
+    };
+    // not for a handler, or refused: the task need not parse the head again
+    serve_in_task(accepted, client, Received::Request { head, rest, answered_by }, state, stop);
+}
+
+/// Reads what has arrived, without the PROXY header; `None` if the connection ends here.
+fn read_first(
+    accepted: &Accepted,
+    client: &mut ClientAddress,
+    state: &ServerState,
+) -> Option<Vec<u8>> {
+    let mut first = accepted.read_first()?;
+    if client.owes_header {
+        match proxy_header::take(&mut first, client, state) {
+            Header::Taken | Header::Incomplete => {}
+            Header::Bad => return None,
+            Header::Full(full) => {
+                refuse_overload(accepted, client.address, full, state);
+                return None;
             }
         }
     }
-    let beginning = match first_head(&client, &first, state) {
-        None => Beginning::Bytes(first),
-        Some((head, length)) => {
-            let rest = first.split_off(length);
-            let route = Route::find(&head, state);
-            // without a route, `decide` may wait for Python, which must not keep this task from
-            // accepting
-            let progress = if route.has_handler() {
-                match decide(&head, route, &client, state) {
-                    AnsweredBy::Other(Decision::Handler(handler)) => {
-                        let address = accepted.peer;
-                        let socket = accepted.into_socket();
-                        let socket = Arc::new(PlainSocket::new(socket, address));
-                        // without TLS, the answer does not name HTTP/3
-                        let request = Request::new(head, handler, client.into_permit(), false);
-                        hand_over(socket, rest, request, state);
-                        return;
-                    }
-                    answered_by => Progress::Decided(answered_by),
-                }
-            } else {
-                Progress::Routed(route)
-            };
-            // not for a handler, or refused: a task serves it, and need not parse the head again
-            Beginning::Request { head, rest, progress }
-        }
-    };
+    Some(first)
+}
+
+fn serve_in_task(
+    accepted: Accepted,
+    client: ClientAddress,
+    received: Received,
+    state: &Arc<ServerState>,
+    stop: &watch::Receiver<bool>,
+) {
     match accepted.into_stream() {
         Ok(stream) => {
-            let arrival = Arrival { stream, client, beginning };
+            let arrival = Arrival { stream, client, received };
             tokio::spawn(task(serve(arrival, state.clone(), stop.clone())));
         }
         Err(error) => state

@@ -1,11 +1,12 @@
 //! Decides what answers a request: a handler, the HTTP server (the "fallback"), or a refusal.
 
-use std::{net::SocketAddr, sync::PoisonError};
+use std::net::SocketAddr;
 
 use subtle::ConstantTimeEq;
 use tokio::task::block_in_place;
 
 use crate::{
+    locks::read,
     protocol::{
         handshake::Opening,
         head::RequestHead,
@@ -106,13 +107,13 @@ pub(in crate::server) fn decide(
         Target::Absolute { resource, .. } => resource,
     };
     let (path, fragment) = uri::split_resource(&resource);
+    // this may wait for Python; `block_in_place` lets other connections go on
+    let ask =
+        |may_have_handler| block_in_place(|| state.acceptor.find(&resource, may_have_handler));
     let found = match route.destination {
         Some(Destination::Handler(concurrency)) => Some(concurrency),
-        undecided => {
-            let has_route = undecided.is_some();
-            // this may wait for Python; `block_in_place` lets other connections go on
-            block_in_place(|| state.acceptor.find(&resource, has_route || Opening::is_meant(head)))
-        }
+        Some(Destination::Undecided) => ask(true),
+        None => ask(Opening::is_meant(head)),
     };
     match found {
         Some(_) if !fragment.is_empty() => {
@@ -161,7 +162,7 @@ fn names_this_server(host: &str, port: u16, state: &ServerState) -> bool {
 
 /// Whether the operator requires an Authorization header and the request has another one, or none.
 fn lacks_credential(head: &RequestHead, state: &ServerState) -> bool {
-    let credential = state.credential.read().unwrap_or_else(PoisonError::into_inner);
+    let credential = read(&state.credential);
     credential.as_deref().is_some_and(|wanted| !is_same(wanted, head.header("Authorization")))
 }
 

@@ -1,11 +1,7 @@
 //! A connection from its first byte until a handler or the HTTP server serves it: the PROXY header,
 //! TLS and the request head.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    sync::{Arc, PoisonError},
-};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,6 +16,7 @@ use super::{
     hand_over::{hand_over, Request},
 };
 use crate::{
+    locks::read,
     os_error::describe_handshake,
     protocol::head::{empty_lines, HeadError, HeadReader, RequestHead},
     server::{
@@ -42,21 +39,22 @@ use crate::{
 pub(in crate::server) struct Arrival {
     pub(in crate::server) stream: Stream,
     pub(in crate::server) client: ClientAddress,
-    pub(in crate::server) beginning: Beginning,
+    pub(in crate::server) received: Received,
 }
 
-/// What has been read of a connection.
-pub(in crate::server) enum Beginning {
+/// What has been received on a new connection.
+pub(in crate::server) enum Received {
     /// Some bytes, or none.
     Bytes(Vec<u8>),
     /// A request, and the bytes after its head.
-    Request { head: RequestHead, rest: Vec<u8>, progress: Progress },
+    Request { head: RequestHead, rest: Vec<u8>, answered_by: MaybeDecided },
 }
 
-/// How far the server has processed a request.
-pub(in crate::server) enum Progress {
-    Routed(Route),
+/// What answers a request, if that is known without waiting for Python.
+pub(in crate::server) enum MaybeDecided {
     Decided(AnsweredBy<Decision>),
+    /// Not yet, but where its target leads.
+    Routed(Route),
 }
 
 /// Serves a connection until it is handed over to a handler, or has ended.
@@ -65,10 +63,10 @@ pub(in crate::server) async fn serve(
     state: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 ) {
-    let Arrival { stream, mut client, beginning } = arrival;
-    let (stream, head, mut rest, progress) = match beginning {
-        Beginning::Request { head, rest, progress } => (stream, head, rest, progress),
-        Beginning::Bytes(first) => {
+    let Arrival { stream, mut client, received } = arrival;
+    let (stream, head, mut rest, answered_by) = match received {
+        Received::Request { head, rest, answered_by } => (stream, head, rest, answered_by),
+        Received::Bytes(first) => {
             let opening = open(stream, &mut client, first, &state);
             // one time limit for the PROXY header, TLS and the head: a peer that sends a byte a
             // minute must not get a new one for each step
@@ -88,12 +86,12 @@ pub(in crate::server) async fn serve(
             };
             let rest = buffer.split_off(length);
             let route = Route::find(&head, &state);
-            (stream, head, rest, Progress::Routed(route))
+            (stream, head, rest, MaybeDecided::Routed(route))
         }
     };
-    let answered_by = match progress {
-        Progress::Routed(route) => decide(&head, route, &client, &state),
-        Progress::Decided(answered_by) => answered_by,
+    let answered_by = match answered_by {
+        MaybeDecided::Decided(answered_by) => answered_by,
+        MaybeDecided::Routed(route) => decide(&head, route, &client, &state),
     };
     let (stream, head, decision) = match answered_by {
         AnsweredBy::Other(decision) => (stream, head, decision),
@@ -198,7 +196,7 @@ async fn open(
         let first = std::mem::take(&mut first);
         stream = Box::pin(read_proxy_header(stream, client, first, state)).await?;
     }
-    let config = state.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let config = read(&state.tls).clone();
     let mut stream = match (stream, config) {
         (Stream::Tcp(stream), Some(config)) => {
             // a browser that opens http:// on this port gets an answer that says what is wrong
