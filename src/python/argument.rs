@@ -13,9 +13,9 @@ use pyo3::{
 
 /// An argument of which only the truth value counts (Python reference 6.11).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Truth(pub(super) bool);
+pub(super) struct Truthy(pub(super) bool);
 
-impl<'py> FromPyObject<'_, 'py> for Truth {
+impl<'py> FromPyObject<'_, 'py> for Truthy {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {

@@ -3,7 +3,7 @@
 use pyo3::{intern, prelude::*, types::PyBytes};
 
 use super::{
-    argument::{bytes_of, Number, Truth},
+    argument::{bytes_of, Number, Truthy},
     errors::{send_error, value_error},
 };
 use crate::protocol::{
@@ -120,7 +120,7 @@ pub(super) fn create_header(
     rsv1: Number,
     rsv2: Number,
     rsv3: Number,
-    mask: Truth,
+    mask: Truthy,
 ) -> PyResult<Bound<'_, PyBytes>> {
     if opcode.is_below(py, 0)? || opcode.is_above(py, 0xf)? {
         return Err(value_error(SendError::Opcode));
@@ -149,7 +149,7 @@ pub(super) fn create_header(
 pub(super) fn create_length_header(
     py: Python<'_>,
     length: Number,
-    mask: Truth,
+    mask: Truthy,
 ) -> PyResult<Bound<'_, PyBytes>> {
     let header = FrameHeader {
         fin: true,

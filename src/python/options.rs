@@ -50,7 +50,7 @@ pub(super) enum Direction {
 enum AttributeType {
     /// A list, to which its readers may append.
     Filters,
-    Truth,
+    Truthy,
 }
 
 impl StreamOptions {
@@ -147,7 +147,7 @@ attributes! {
     Filters incoming_frame_filters, set_incoming_frame_filters = no_filters;
     Filters outgoing_message_filters, set_outgoing_message_filters = no_filters;
     Filters incoming_message_filters, set_incoming_message_filters = no_filters;
-    Truth encode_text_message_to_utf8, set_encode_text_message_to_utf8 = yes;
-    Truth mask_send, set_mask_send = no;
-    Truth unmask_receive, set_unmask_receive = yes;
+    Truthy encode_text_message_to_utf8, set_encode_text_message_to_utf8 = yes;
+    Truthy mask_send, set_mask_send = no;
+    Truthy unmask_receive, set_unmask_receive = yes;
 }

@@ -42,10 +42,10 @@ pub(super) use self::{
 };
 use self::{assembly::Assembly, link::Link, python_input::PythonInputSlot, send_queue::SendQueue};
 use super::{
-    argument::{bytes_of, Truth},
+    argument::{bytes_of, Truthy},
     errors::StreamException,
     options::{Direction, StreamOptions},
-    waiting::{self, Stop},
+    waiting::{self, WaitError},
 };
 pub(super) use crate::connection::ReceiveGoal;
 use crate::{
@@ -190,33 +190,33 @@ impl Stream {
         Ok((opcode != NO_OPCODE).then_some(opcode))
     }
 
-    #[pyo3(signature = (message, end=EndArgument(true), binary=Truth(false)))]
+    #[pyo3(signature = (message, end=EndArgument(true), binary=Truthy(false)))]
     #[pyo3(text_signature = "(self, message, end=True, binary=False)")]
     fn send_message(
         &self,
         message: &Bound<'_, PyAny>,
         end: EndArgument,
-        binary: Truth,
+        binary: Truthy,
     ) -> PyResult<()> {
         let inner = self.inner()?;
         let sent =
             inner.send_message(message, end.0, binary.0, None, &*waiting::current_scheduler());
-        inner.note_end_of(message.py(), sent.map_err(Stop::into_exception))
+        inner.note_end_of(message.py(), sent.map_err(WaitError::into_exception))
     }
 
     #[pyo3(text_signature = "(self)")]
     fn receive_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let received = Self::receive(slf, ReceiveGoal::Message, &*waiting::current_scheduler());
-        received.map_err(Stop::into_exception)
+        received.map_err(WaitError::into_exception)
     }
 
-    #[pyo3(signature = (code=1000.into(), reason=ReasonArgument(None), wait_response=Truth(true)))]
+    #[pyo3(signature = (code=1000.into(), reason=ReasonArgument(None), wait_response=Truthy(true)))]
     #[pyo3(text_signature = "(self, code=1000, reason='', wait_response=True)")]
     fn close_connection(
         slf: &Bound<'_, Self>,
         code: CloseArgument,
         reason: ReasonArgument,
-        wait_response: Truth,
+        wait_response: Truthy,
     ) -> PyResult<()> {
         let inner = slf.get().inner()?;
         let CloseArgument(code) = code;
@@ -228,8 +228,8 @@ impl Stream {
         )
     }
 
-    #[pyo3(signature = (body, binary=Truth(false)), text_signature = "(self, body, binary=False)")]
-    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: Truth) -> PyResult<()> {
+    #[pyo3(signature = (body, binary=Truthy(false)), text_signature = "(self, body, binary=False)")]
+    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: Truthy) -> PyResult<()> {
         let inner = self.inner()?;
         inner.note_end_of(body.py(), inner.send_ping(body, binary.0))
     }
@@ -246,12 +246,12 @@ impl Stream {
 
     fn _receive_frame<'py>(&self, py: Python<'py>) -> PyResult<FrameFields<'py>> {
         let received = self.raw_inner(py)?.receive_frame(py, &*waiting::current_scheduler());
-        received.map_err(Stop::into_exception)
+        received.map_err(WaitError::into_exception)
     }
 
     fn _receive_frame_as_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let received = self.raw_inner(py)?.receive_frame_object(py, &*waiting::current_scheduler());
-        received.map_err(Stop::into_exception)
+        received.map_err(WaitError::into_exception)
     }
 
     fn _get_message_from_frame<'py>(

@@ -9,7 +9,7 @@ use pyo3::{
 };
 
 use super::{
-    argument::{bytes_of, Truth},
+    argument::{bytes_of, Truthy},
     connection::Connection,
     errors::{os_error, value_error},
     stream::Stream,
@@ -103,7 +103,7 @@ impl Topics {
         py: Python<'_>,
         topic: &Bound<'_, PyAny>,
         message: &Bound<'_, PyAny>,
-        binary: Option<Truth>,
+        binary: Option<Truthy>,
         exclude: Vec<PyRef<'_, Connection>>,
     ) -> PyResult<usize> {
         self.refuse_copy()?;

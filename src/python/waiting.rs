@@ -29,14 +29,14 @@ pub(super) enum Retry {
 }
 
 /// Why a call ends without a result.
-pub(super) enum Stop {
+pub(super) enum WaitError {
     /// A coroutine is to make the call again. Only the scheduler of an attempt returns this.
     Retry(Retry),
     /// An exception was raised, in the call or in the caller while it waited.
     Raised(PyErr),
 }
 
-impl Stop {
+impl WaitError {
     /// The exception for a caller that makes its call only once.
     #[cold]
     pub(super) fn into_exception(self) -> PyErr {
@@ -47,13 +47,13 @@ impl Stop {
     }
 }
 
-impl From<PyErr> for Stop {
+impl From<PyErr> for WaitError {
     fn from(error: PyErr) -> Self {
         Self::Raised(error)
     }
 }
 
-impl From<Retry> for Stop {
+impl From<Retry> for WaitError {
     fn from(retry: Retry) -> Self {
         Self::Retry(retry)
     }
@@ -75,7 +75,7 @@ pub(super) trait Scheduler {
         py: Python<'_>,
         transport: &Transport,
         work: &mut WaitingWork<'_>,
-    ) -> Result<(), Stop>;
+    ) -> Result<(), WaitError>;
 
     /// Runs `work`, which may wait until the peer of `transport` reads. A coroutine does not make the
     /// call again: the rest is sent later.
@@ -96,20 +96,20 @@ pub(super) trait Scheduler {
         py: Python<'_>,
         transport: &Transport,
         mutex: &'a Mutex<()>,
-    ) -> Result<MutexGuard<'a, ()>, Stop>;
+    ) -> Result<MutexGuard<'a, ()>, WaitError>;
 
     /// Waits for input with little on the stack: most handlers in the hub wait here, and their
     /// stacks are copied.
-    fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop>;
+    fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), WaitError>;
 
     /// Lets others run if the caller has run for long in a loop that a peer keeps going. Does nothing
     /// where callers do not take turns, as the next ones.
-    fn pause(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
+    fn pause(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), WaitError> {
         Ok(())
     }
 
     /// Lets others run if the caller has done much in a loop that ends by itself.
-    fn let_others_run(&self, _py: Python<'_>) -> Result<(), Stop> {
+    fn let_others_run(&self, _py: Python<'_>) -> Result<(), WaitError> {
         Ok(())
     }
 
@@ -239,7 +239,7 @@ impl dyn Scheduler + '_ {
         py: Python<'_>,
         transport: &Transport,
         work: impl FnOnce(Wait<'_>) -> T + Send,
-    ) -> Result<T, Stop> {
+    ) -> Result<T, WaitError> {
         once(work, |work| self.receive(py, transport, work))
     }
 
@@ -288,7 +288,7 @@ pub(super) fn waiting<T: Send>(
     transport: &Transport,
     work: impl FnOnce(Wait<'_>) -> T + Send,
 ) -> PyResult<T> {
-    current_scheduler().waiting(py, transport, work).map_err(Stop::into_exception)
+    current_scheduler().waiting(py, transport, work).map_err(WaitError::into_exception)
 }
 
 /// Runs `work`, which may wait until the peer of `transport` reads.
@@ -312,7 +312,7 @@ impl Scheduler for OwnThread {
         py: Python<'_>,
         transport: &Transport,
         work: &mut WaitingWork<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         Ok(thread_wait::waiting(py, transport, work)?)
     }
 
@@ -334,11 +334,11 @@ impl Scheduler for OwnThread {
         py: Python<'_>,
         _transport: &Transport,
         mutex: &'a Mutex<()>,
-    ) -> Result<MutexGuard<'a, ()>, Stop> {
+    ) -> Result<MutexGuard<'a, ()>, WaitError> {
         Ok(mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn await_input(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
+    fn await_input(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), WaitError> {
         // nothing to do: the call that receives waits itself
         Ok(())
     }

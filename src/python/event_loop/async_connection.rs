@@ -18,7 +18,7 @@ use crate::{
         connection::Connection,
         errors::{connection_error, os_error},
         stream::{ReceiveGoal, Stream, Unsent},
-        waiting::{InEventLoop, Retry, Stop},
+        waiting::{InEventLoop, Retry, WaitError},
     },
 };
 
@@ -117,7 +117,7 @@ impl AsyncConnection {
         &self,
         py: Python<'py>,
         work: &mut Work,
-    ) -> Result<Bound<'py, PyAny>, Stop> {
+    ) -> Result<Bound<'py, PyAny>, WaitError> {
         // these may succeed at once for as long as the peer sends, so they count
         let takes_turns = matches!(work, Work::Receive(_) | Work::Next(_));
         if takes_turns && !self.budget.charge() {
@@ -182,7 +182,7 @@ impl AsyncConnection {
         outgoing: &OutgoingMessage,
         unsent: &mut Unsent,
         attempt: &Attempt<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         let _here = InEventLoop::enter(&self.state);
         stream.send(outgoing.message.bind(py), outgoing.end, outgoing.binary, unsent, attempt)
     }
@@ -193,7 +193,7 @@ impl AsyncConnection {
         stream: &Bound<'_, Stream>,
         closing: &OutgoingClose,
         attempt: &Attempt<'_>,
-    ) -> Result<Work, Stop> {
+    ) -> Result<Work, WaitError> {
         let _here = InEventLoop::enter(&self.state);
         let py = stream.py();
         // a message that another task has begun to send comes before the close frame
@@ -211,7 +211,7 @@ impl AsyncConnection {
         py: Python<'py>,
         stream: &Bound<'py, Stream>,
         attempt: &Attempt<'_>,
-    ) -> Result<Bound<'py, PyAny>, Stop> {
+    ) -> Result<Bound<'py, PyAny>, WaitError> {
         self.awaiting_input(|| self.try_receive(py, stream, attempt))
     }
 
@@ -220,7 +220,7 @@ impl AsyncConnection {
         py: Python<'py>,
         stream: &Bound<'py, Stream>,
         attempt: &Attempt<'_>,
-    ) -> Result<Bound<'py, PyAny>, Stop> {
+    ) -> Result<Bound<'py, PyAny>, WaitError> {
         let transport = &*self.transport;
         let is_backed_up = transport.is_backed_up();
         // a buffered message can be returned at once; otherwise prepare to wait before calling the
@@ -246,9 +246,13 @@ impl AsyncConnection {
     }
 
     /// Makes an attempt to receive. It waits if the event loop is to wake it.
-    fn awaiting_input<T>(&self, attempt: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
-        let waits =
-            |outcome: &Result<T, Stop>| matches!(outcome, Err(Stop::Retry(Retry::WhenWoken)));
+    fn awaiting_input<T>(
+        &self,
+        attempt: impl FnOnce() -> Result<T, WaitError>,
+    ) -> Result<T, WaitError> {
+        let waits = |outcome: &Result<T, WaitError>| {
+            matches!(outcome, Err(WaitError::Retry(Retry::WhenWoken)))
+        };
         self.transport.awaited_input().attempt(attempt, waits)
     }
 

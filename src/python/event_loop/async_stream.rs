@@ -8,7 +8,7 @@ use super::{
     work::{OutgoingClose, OutgoingMessage, Work},
 };
 use crate::python::{
-    argument::{refuse_unless_bytes_like, Truth},
+    argument::{refuse_unless_bytes_like, Truthy},
     stream::{CloseArgument, EndArgument, ReasonArgument, Stream, Unsent},
 };
 
@@ -37,7 +37,7 @@ impl AsyncStream {
         &self,
         message: &Bound<'_, PyAny>,
         end: EndArgument,
-        binary: Option<Truth>,
+        binary: Option<Truthy>,
     ) -> PyResult<Py<Operation>> {
         let is_text = message.is_instance_of::<PyString>();
         let binary = binary.map_or(!is_text, |binary| binary.0);
@@ -53,23 +53,23 @@ impl AsyncStream {
         self.operation(py, work)
     }
 
-    #[pyo3(signature = (body, binary=Truth(false)))]
+    #[pyo3(signature = (body, binary=Truthy(false)))]
     #[pyo3(text_signature = "(self, body, binary=False)")]
-    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: Truth) -> PyResult<Py<Operation>> {
+    fn send_ping(&self, body: &Bound<'_, PyAny>, binary: Truthy) -> PyResult<Py<Operation>> {
         let binary = binary.0;
         let outgoing = OutgoingMessage { message: body.clone().unbind(), end: true, binary };
         let py = body.py();
         self.operation(py, Work::Ping(self.blocking.clone_ref(py), outgoing))
     }
 
-    #[pyo3(signature = (code=1000.into(), reason=ReasonArgument(None), wait_response=Truth(true)))]
+    #[pyo3(signature = (code=1000.into(), reason=ReasonArgument(None), wait_response=Truthy(true)))]
     #[pyo3(text_signature = "(self, code=1000, reason='', wait_response=True)")]
     fn close_connection(
         &self,
         py: Python<'_>,
         code: CloseArgument,
         reason: ReasonArgument,
-        wait_response: Truth,
+        wait_response: Truthy,
     ) -> PyResult<Py<Operation>> {
         let reason = reason.or_empty(py);
         let closing = OutgoingClose { code: code.0, reason, wait_response: wait_response.0 };

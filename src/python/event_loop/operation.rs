@@ -14,7 +14,7 @@ use pyo3::{
 use super::{async_connection::AsyncConnection, operation_future::OperationFuture, work::Work};
 use crate::{
     locks::{lock, try_lock},
-    python::waiting::{Retry, Stop},
+    python::waiting::{Retry, WaitError},
 };
 
 /// An awaitable call of a stream. It does nothing before it is awaited.
@@ -102,7 +102,7 @@ impl Operation {
                 }
                 Err(PyStopIteration::new_err(result.unbind()))
             }
-            Err(Stop::Retry(Retry::WhenWoken)) => {
+            Err(WaitError::Retry(Retry::WhenWoken)) => {
                 lock(&slf.get().0).work = work;
                 if connection.wake_later(future) {
                     // yield ourselves as a future: the task will call `add_done_callback` and sleep
@@ -113,13 +113,13 @@ impl Operation {
                 Ok(Some(py.None()))
             }
             // a bare yield makes the task run again after all others that are ready
-            Err(Stop::Retry(Retry::AfterOthers)) => {
+            Err(WaitError::Retry(Retry::AfterOthers)) => {
                 lock(&slf.get().0).work = work;
                 future.get().set_yielded();
                 connection.note_yielded();
                 Ok(Some(py.None()))
             }
-            Err(Stop::Raised(error)) => {
+            Err(WaitError::Raised(error)) => {
                 connection.abandon(py, &mut work);
                 Self::end(slf);
                 Err(error)

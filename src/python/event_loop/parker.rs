@@ -1,5 +1,5 @@
 //! How callers in the thread of an event loop wait. A call of a coroutine registers what it waits
-//! for, and returns [`Stop::Retry`]; the event loop then makes the call again. Blocking calls may
+//! for, and returns [`WaitError::Retry`]; the event loop then makes the call again. Blocking calls may
 //! not wait there at all.
 
 use std::{
@@ -14,7 +14,9 @@ use super::loop_state::LoopState;
 use crate::{
     connection::{LockWaiters, Park, ReactorToken, TimeSlice, Transport, Wait},
     locks::try_lock,
-    python::waiting::{would_block_event_loop, ParkedWork, Retry, Scheduler, Stop, WaitingWork},
+    python::waiting::{
+        would_block_event_loop, ParkedWork, Retry, Scheduler, WaitError, WaitingWork,
+    },
 };
 
 /// One try of a coroutine's call. Until it is done, nothing may be changed that the next try does
@@ -45,7 +47,7 @@ impl Scheduler for Attempt<'_> {
         py: Python<'_>,
         transport: &Transport,
         work: &mut WaitingWork<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         let parker = self.parker(py, transport);
         work(Wait::Park(&parker));
         parker.retry.get().map_or(Ok(()), |retry| Err(retry.into()))
@@ -69,7 +71,7 @@ impl Scheduler for Attempt<'_> {
         py: Python<'_>,
         transport: &Transport,
         mutex: &'a Mutex<()>,
-    ) -> Result<MutexGuard<'a, ()>, Stop> {
+    ) -> Result<MutexGuard<'a, ()>, WaitError> {
         if let Some(guard) = try_lock(mutex) {
             return Ok(guard);
         }
@@ -82,7 +84,7 @@ impl Scheduler for Attempt<'_> {
     }
 
     /// Registers the caller to wait for input, if there is none.
-    fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop> {
+    fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), WaitError> {
         let parker = self.parker(py, transport);
         let Some(mut half) = transport.try_receive_half() else { return Ok(()) };
         if parker.is_readable() || !half.is_drained() {
@@ -98,7 +100,7 @@ impl Scheduler for Attempt<'_> {
 
     /// Ends the try if it has taken long, or if the peer does not read what is sent to it
     /// meanwhile.
-    fn pause(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop> {
+    fn pause(&self, py: Python<'_>, transport: &Transport) -> Result<(), WaitError> {
         let parker = self.parker(py, transport);
         match parker.pause() {
             Ok(()) => Ok(()),
@@ -107,7 +109,7 @@ impl Scheduler for Attempt<'_> {
     }
 
     /// Ends the try if it has taken long.
-    fn let_others_run(&self, _py: Python<'_>) -> Result<(), Stop> {
+    fn let_others_run(&self, _py: Python<'_>) -> Result<(), WaitError> {
         if is_over(&self.slice) {
             return Err(Retry::AfterOthers.into());
         }
@@ -134,7 +136,7 @@ impl Scheduler for LoopState {
         _py: Python<'_>,
         _transport: &Transport,
         _work: &mut WaitingWork<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         Err(would_block_event_loop().into())
     }
 
@@ -160,11 +162,11 @@ impl Scheduler for LoopState {
         _py: Python<'_>,
         _transport: &Transport,
         mutex: &'a Mutex<()>,
-    ) -> Result<MutexGuard<'a, ()>, Stop> {
+    ) -> Result<MutexGuard<'a, ()>, WaitError> {
         try_lock(mutex).ok_or_else(|| would_block_event_loop().into())
     }
 
-    fn await_input(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
+    fn await_input(&self, _py: Python<'_>, _transport: &Transport) -> Result<(), WaitError> {
         Err(would_block_event_loop().into())
     }
 

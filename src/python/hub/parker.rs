@@ -14,7 +14,7 @@ use crate::{
     locks::try_lock,
     python::{
         thread_wait,
-        waiting::{ParkedWork, Scheduler, Stop, WaitingWork},
+        waiting::{ParkedWork, Scheduler, WaitError, WaitingWork},
     },
 };
 
@@ -33,7 +33,7 @@ impl Scheduler for HubThread {
         py: Python<'_>,
         transport: &Transport,
         work: &mut WaitingWork<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         Ok(self.wait_for_peer(py, transport, work)?)
     }
 
@@ -59,7 +59,7 @@ impl Scheduler for HubThread {
         py: Python<'_>,
         transport: &Transport,
         mutex: &'a Mutex<()>,
-    ) -> Result<MutexGuard<'a, ()>, Stop> {
+    ) -> Result<MutexGuard<'a, ()>, WaitError> {
         if !self.is_in_handler() {
             let failed = || os_error(&io::ErrorKind::WouldBlock.into()).into();
             return try_lock(mutex).ok_or_else(failed);
@@ -77,7 +77,7 @@ impl Scheduler for HubThread {
         }
     }
 
-    fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), Stop> {
+    fn await_input(&self, py: Python<'_>, transport: &Transport) -> Result<(), WaitError> {
         if !self.wants_input(py, transport) {
             return Ok(());
         }
@@ -86,11 +86,11 @@ impl Scheduler for HubThread {
         Ok(parked?)
     }
 
-    fn pause(&self, py: Python<'_>, _transport: &Transport) -> Result<(), Stop> {
+    fn pause(&self, py: Python<'_>, _transport: &Transport) -> Result<(), WaitError> {
         Ok(self.yield_if_over_budget(py)?)
     }
 
-    fn let_others_run(&self, py: Python<'_>) -> Result<(), Stop> {
+    fn let_others_run(&self, py: Python<'_>) -> Result<(), WaitError> {
         Ok(self.yield_if_over_budget(py)?)
     }
 

@@ -13,7 +13,7 @@ use crate::{
     python::{
         argument::Number,
         functions::closing_body,
-        waiting::{self, Scheduler, Stop},
+        waiting::{self, Scheduler, WaitError},
     },
 };
 
@@ -32,7 +32,7 @@ impl Inner {
         let awaiting = AwaitingClose::begin(&self.link(py)?);
         let answered = self.receive_close(stream, &*waiting::current_scheduler());
         drop(awaiting);
-        answered.map_err(Stop::into_exception)
+        answered.map_err(WaitError::into_exception)
     }
 
     /// Sends a close frame. Returns whether to wait for the peer's.
@@ -65,15 +65,17 @@ impl Inner {
         &self,
         stream: &Bound<'_, Stream>,
         scheduler: &dyn Scheduler,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         let py = stream.py();
         let answer = match self.receive_message(stream, ReceiveGoal::CloseAnswer, scheduler) {
             Ok(answer) => answer,
-            Err(Stop::Raised(error)) if StreamException::ConnectionTerminated.is(py, &error) => {
+            Err(WaitError::Raised(error))
+                if StreamException::ConnectionTerminated.is(py, &error) =>
+            {
                 // another thread, or task, of the handler received the peer's close frame
                 return if self.link(py)?.is_close_received() { Ok(()) } else { Err(error.into()) };
             }
-            Err(stop) => return Err(stop),
+            Err(error) => return Err(error),
         };
         if answer.is_none() {
             return Ok(());

@@ -7,7 +7,7 @@ use super::{Inner, Link, ReceiveGoal, Stream};
 use crate::python::{
     argument::Number,
     errors::ends_connection,
-    waiting::{Scheduler, Stop},
+    waiting::{Scheduler, WaitError},
 };
 
 impl Stream {
@@ -15,17 +15,17 @@ impl Stream {
         slf: &Bound<'py, Self>,
         awaited: ReceiveGoal,
         scheduler: &dyn Scheduler,
-    ) -> Result<Bound<'py, PyAny>, Stop> {
+    ) -> Result<Bound<'py, PyAny>, WaitError> {
         let inner = slf.get().inner()?;
-        inner.note_end_of_stop(slf.py(), inner.receive_message(slf, awaited, scheduler))
+        inner.note_end_of_wait(slf.py(), inner.receive_message(slf, awaited, scheduler))
     }
 
     pub(in crate::python) fn receive_close(
         slf: &Bound<'_, Self>,
         scheduler: &dyn Scheduler,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         let inner = slf.get().inner()?;
-        inner.note_end_of_stop(slf.py(), inner.receive_close(slf, scheduler))
+        inner.note_end_of_wait(slf.py(), inner.receive_close(slf, scheduler))
     }
 
     pub(in crate::python) fn begin_close(
@@ -46,13 +46,13 @@ impl Inner {
     }
 
     /// The same for a call that a coroutine may have to make again.
-    pub(super) fn note_end_of_stop<T>(
+    pub(super) fn note_end_of_wait<T>(
         &self,
         py: Python<'_>,
-        outcome: Result<T, Stop>,
-    ) -> Result<T, Stop> {
-        outcome.inspect_err(|stop| {
-            if let Stop::Raised(error) = stop {
+        outcome: Result<T, WaitError>,
+    ) -> Result<T, WaitError> {
+        outcome.inspect_err(|outcome| {
+            if let WaitError::Raised(error) = outcome {
                 self.note_if_end(py, error);
             }
         })

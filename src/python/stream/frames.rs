@@ -21,7 +21,7 @@ use crate::{
     python::{
         argument::bytes_of,
         connection::read_exactly,
-        waiting::{self, Scheduler, Stop},
+        waiting::{self, Scheduler, WaitError},
     },
 };
 
@@ -71,7 +71,7 @@ impl Inner {
         &self,
         py: Python<'py>,
         scheduler: &dyn Scheduler,
-    ) -> Result<FrameFields<'py>, Stop> {
+    ) -> Result<FrameFields<'py>, WaitError> {
         let link = self.link(py)?;
         let Frame { header, payload } = self.next_frame(py, &link, scheduler)?;
         if !header.is_minimal() {
@@ -87,7 +87,7 @@ impl Inner {
         &self,
         py: Python<'py>,
         scheduler: &dyn Scheduler,
-    ) -> Result<Bound<'py, PyAny>, Stop> {
+    ) -> Result<Bound<'py, PyAny>, WaitError> {
         static FRAME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let (opcode, payload, fin, rsv1, rsv2, rsv3) = self.receive_frame(py, scheduler)?;
         let class = FRAME.import(py, "fastwsh.pywebsocket.stream", "Frame")?;
@@ -100,7 +100,7 @@ impl Inner {
     ) -> PyResult<Bound<'py, PyAny>> {
         let frame = self
             .receive_frame_object(py, &*waiting::current_scheduler())
-            .map_err(Stop::into_exception)?;
+            .map_err(WaitError::into_exception)?;
         let (fin, opcode, _) = frame_fields(&frame)?;
         if !fin {
             return Err(StreamException::InvalidFrame
@@ -164,7 +164,7 @@ impl Inner {
         py: Python<'_>,
         link: &Link<'_>,
         scheduler: &dyn Scheduler,
-    ) -> Result<Frame, Stop> {
+    ) -> Result<Frame, WaitError> {
         let rules = Rules {
             expect_masked: self.expect_masked,
             deflate: false,
@@ -198,7 +198,7 @@ impl Inner {
         py: Python<'_>,
         link: &Link<'_>,
         scheduler: &dyn Scheduler,
-    ) -> Result<Option<(Opcode, Vec<u8>)>, Stop> {
+    ) -> Result<Option<(Opcode, Vec<u8>)>, WaitError> {
         let frame = self.receive_frame_object(py, scheduler)?;
         let (_, opcode, payload) = frame_fields(&frame)?;
         if opcode.is_control() && payload.as_bytes().len() as u64 > MAX_CONTROL_PAYLOAD {

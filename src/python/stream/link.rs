@@ -11,7 +11,7 @@ use crate::{
     python::{
         connection::{Connection, Settings},
         errors::protocol_error,
-        waiting::{Scheduler, Stop},
+        waiting::{Scheduler, WaitError},
     },
 };
 
@@ -76,7 +76,7 @@ pub(super) fn lock_codec<'a>(
     link: &Link<'_>,
     scheduler: &dyn Scheduler,
     mutex: &'a Mutex<()>,
-) -> Result<CodecGuard<'a>, Stop> {
+) -> Result<CodecGuard<'a>, WaitError> {
     let Link::Native(connection) = link else {
         let guard = mutex.lock_py_attached(py);
         let guard = guard.unwrap_or_else(PoisonError::into_inner);

@@ -23,7 +23,7 @@ use crate::{
     python::{
         connection::Connection,
         deflate::DeflateFramer,
-        waiting::{Scheduler, Stop},
+        waiting::{Scheduler, WaitError},
     },
 };
 
@@ -42,7 +42,7 @@ impl Inner {
         framer: Option<&Bound<'_, DeflateFramer>>,
         awaited: ReceiveGoal,
         scheduler: &dyn Scheduler,
-    ) -> Result<(Opcode, Payload<'py>), Stop> {
+    ) -> Result<(Opcode, Payload<'py>), WaitError> {
         let rules = Rules {
             expect_masked: self.expect_masked,
             deflate: framer.is_some(),
@@ -85,8 +85,8 @@ impl Inner {
         }
         let _guard = match lock_codec(py, link, scheduler, &self.inflating) {
             Ok(turn) => turn,
-            Err(stop) => {
-                return Err(self.interrupted(link, Assembly::deflated(opcode, payload), stop));
+            Err(error) => {
+                return Err(self.interrupted(link, Assembly::deflated(opcode, payload), error));
             }
         };
         let payload = own_framer
@@ -106,7 +106,7 @@ impl Inner {
         scheduler: &dyn Scheduler,
         framer: Option<&Bound<'_, DeflateFramer>>,
         mut assembly: Assembly,
-    ) -> Result<(Opcode, Payload<'py>), Stop> {
+    ) -> Result<(Opcode, Payload<'py>), WaitError> {
         let turn = if assembly.is_deflated() {
             lock_codec(py, link, scheduler, &self.inflating).map(Some)
         } else {
@@ -114,7 +114,7 @@ impl Inner {
         };
         let _guard = match turn {
             Ok(turn) => turn,
-            Err(stop) => return Err(self.interrupted(link, assembly, stop)),
+            Err(error) => return Err(self.interrupted(link, assembly, error)),
         };
         let transport = match link {
             Link::Native(connection) => Some(&connection.get().transport),
@@ -131,8 +131,8 @@ impl Inner {
                 }
                 Err(AssemblyError::Raised(error)) => break Err(error.into()),
             }
-            if let Some(Err(stop)) = transport.map(|transport| scheduler.pause(py, transport)) {
-                return Err(self.interrupted(link, assembly, stop));
+            if let Some(Err(error)) = transport.map(|transport| scheduler.pause(py, transport)) {
+                return Err(self.interrupted(link, assembly, error));
             }
         };
         if self.is_unfinished.swap(false, Ordering::Relaxed) {
@@ -145,14 +145,14 @@ impl Inner {
     }
 
     /// Keeps an unfinished message for the next call.
-    fn interrupted(&self, link: &Link<'_>, assembly: Assembly, stop: Stop) -> Stop {
+    fn interrupted(&self, link: &Link<'_>, assembly: Assembly, error: WaitError) -> WaitError {
         *lock(&self.unfinished) = Some(Box::new(assembly));
         self.is_unfinished.store(true, Ordering::Relaxed);
         if let Link::Native(connection) = link {
             // the next call must not wait for input first
             connection.get().transport.set_more_buffered(true);
         }
-        stop
+        error
     }
 
     fn native_event<'py>(
@@ -163,7 +163,7 @@ impl Inner {
         connection: &Bound<'_, Connection>,
         rules: Rules,
         awaited: ReceiveGoal,
-    ) -> Result<Found<'py>, Stop> {
+    ) -> Result<Found<'py>, WaitError> {
         let transport = &connection.get().transport;
         let told = |error| self.receive_error(py, link, error);
         if let Some(found) = self.take_whole(py, link, scheduler, transport, rules)? {

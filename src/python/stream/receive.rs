@@ -26,7 +26,7 @@ use crate::{
         argument::{bytes_of, Number},
         deflate::{incoming_framer, DeflateFramer},
         errors::os_error,
-        waiting::{Scheduler, Stop},
+        waiting::{Scheduler, WaitError},
     },
 };
 
@@ -46,7 +46,7 @@ impl Inner {
         stream: &Bound<'py, Stream>,
         awaited: ReceiveGoal,
         scheduler: &dyn Scheduler,
-    ) -> Result<Bound<'py, PyAny>, Stop> {
+    ) -> Result<Bound<'py, PyAny>, WaitError> {
         let py = stream.py();
         let link = self.begin_receiving(py, scheduler)?;
         if let (Link::Native(connection), ReceiveGoal::Message) = (&link, awaited) {
@@ -80,7 +80,7 @@ impl Inner {
         link: &Link<'py>,
         awaited: ReceiveGoal,
         scheduler: &dyn Scheduler,
-    ) -> Result<Bound<'py, PyAny>, Stop> {
+    ) -> Result<Bound<'py, PyAny>, WaitError> {
         let py = stream.py();
         let mut is_first = true;
         loop {

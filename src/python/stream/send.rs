@@ -23,7 +23,7 @@ use crate::{
         argument::bytes_of,
         deflate::outgoing_framer,
         errors::{as_connection_error, connection_error, os_error, send_error, value_error},
-        waiting::{self, Scheduler, Stop},
+        waiting::{self, Scheduler, WaitError},
     },
 };
 
@@ -37,7 +37,7 @@ impl Inner {
         binary: bool,
         unsent: Option<&mut Unsent>,
         scheduler: &dyn Scheduler,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         let sent = self.send_first(message, end, binary, unsent, scheduler);
         scheduler.yield_if_over_budget(message.py())?;
         sent
@@ -50,7 +50,7 @@ impl Inner {
         binary: bool,
         unsent: Option<&mut Unsent>,
         scheduler: &dyn Scheduler,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         let py = message.py();
         let link = self.link(py)?;
         if self.server_terminated(py, &link)? {

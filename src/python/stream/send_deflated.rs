@@ -21,7 +21,7 @@ use crate::{
     python::{
         deflate::{outgoing_framer, DeflateFramer, DEFLATE_AT_ONCE},
         errors::send_error,
-        waiting::{Scheduler, Stop},
+        waiting::{Scheduler, WaitError},
     },
     topics::Compression,
 };
@@ -36,10 +36,10 @@ impl Stream {
         binary: bool,
         unsent: &mut Unsent,
         scheduler: &dyn Scheduler,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         let inner = self.inner()?;
         let sent = inner.send_message(message, end, binary, Some(unsent), scheduler);
-        inner.note_end_of_stop(message.py(), sent)
+        inner.note_end_of_wait(message.py(), sent)
     }
 
     /// Sends the messages that have begun before.
@@ -47,7 +47,7 @@ impl Stream {
         &self,
         py: Python<'_>,
         scheduler: &dyn Scheduler,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         let inner = self.inner()?;
         if !inner.queue.is_used() {
             return Ok(());
@@ -100,7 +100,7 @@ impl Inner {
         piece: Piece,
         message: &Bound<'_, PyAny>,
         unsent: Option<&mut Unsent>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         let py = message.py();
         let bytes = encoded(message, piece.kind == Opcode::BINARY)?;
         let payload = bytes.as_bytes();
@@ -155,7 +155,7 @@ impl Inner {
         link: &Link<'_>,
         scheduler: &dyn Scheduler,
         pending: Option<&PendingSend>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), WaitError> {
         loop {
             if let Some(outcome) = pending.and_then(PendingSend::take_outcome) {
                 return Ok(outcome?);
