@@ -7,7 +7,7 @@ pub mod batch;
 mod budget;
 mod byte_stream;
 mod closing;
-pub(crate) mod drain;
+mod drain;
 mod expiry;
 mod flusher;
 mod lock_waiters;

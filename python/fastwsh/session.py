@@ -223,7 +223,7 @@ def refuse(request: Request, error: Exception) -> None:
 
 
 def _refusal_status(given: Any, request: Request) -> int:
-    """Return the status of a handler's refusal, or 403 for one that would not be a refusal."""
+    """Return the status of a refusal: 400 if it names none, 403 if that would be no refusal."""
     if not given:
         return common.HTTP_STATUS_BAD_REQUEST
     # after 1xx the client waits for a further answer, and 101 opens the connection; on a stream

@@ -114,9 +114,8 @@ pub trait ByteStream: Send + Sync {
     /// Whether bytes that count as sent are still waiting for room.
     fn has_unsent(&self) -> bool;
 
-    /// Whether the stream may hold received bytes of which its [`ReadinessSource`] says nothing. After
-    /// a call that has received less than there was room for, also whether that does not prove that
-    /// nothing is left to read.
+    /// Whether the stream may hold received bytes that its [`ReadinessSource`] does not report. If it
+    /// may not, a call that has received less than it had room for has read everything.
     fn buffers_input(&self) -> bool;
 
     /// The address of the other end, which may be that of a proxy; `None` if it has none.

@@ -117,8 +117,8 @@ impl fmt::Debug for dyn LaterDelivery {
 #[derive(Debug)]
 pub struct Outbox {
     queue: Mutex<Queue>,
-    /// Whether something waits here or in the sending half, which can be read without the lock.
-    has_some: AtomicBool,
+    /// Whether frames wait here or in the sending half, which can be read without the lock.
+    has_frames: AtomicBool,
     /// Whether nothing may be sent yet.
     is_paused: AtomicBool,
     limit: usize,
@@ -157,8 +157,8 @@ impl Batch {
 impl Outbox {
     /// An empty queue of at most `limit` bytes for a connection.
     pub fn new(limit: usize, policy: SlowPolicy, later_delivery: Box<dyn LaterDelivery>) -> Self {
-        let (has_some, is_paused) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { queue: Mutex::default(), has_some, is_paused, limit, policy, later_delivery }
+        let (has_frames, is_paused) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { queue: Mutex::default(), has_frames, is_paused, limit, policy, later_delivery }
     }
 
     /// Sets whether nothing may be sent yet, as before the answer to the opening handshake. The
@@ -206,13 +206,13 @@ impl Outbox {
     }
 
     fn note(&self, queue: &Queue) {
-        let has_some = !queue.frames.is_empty() || queue.in_send_half > 0;
-        self.has_some.store(has_some, Ordering::SeqCst);
+        let has_frames = !queue.frames.is_empty() || queue.in_send_half > 0;
+        self.has_frames.store(has_frames, Ordering::SeqCst);
     }
 
-    /// Whether something waits.
-    pub(super) fn has_some(&self) -> bool {
-        self.has_some.load(Ordering::SeqCst)
+    /// Whether frames wait.
+    pub(super) fn has_frames(&self) -> bool {
+        self.has_frames.load(Ordering::SeqCst)
     }
 
     /// Drops all frames, now and from now on.
@@ -224,7 +224,7 @@ impl Outbox {
         queue.has_ended = true;
         queue.frames = VecDeque::new();
         queue.bytes = 0;
-        self.has_some.store(false, Ordering::SeqCst);
+        self.has_frames.store(false, Ordering::SeqCst);
     }
 
     /// Takes the next frames. The caller has locked the sending half, so that nothing overtakes them.

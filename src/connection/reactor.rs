@@ -290,19 +290,18 @@ impl Reactor {
             let Some(slot) = slot.filter(|slot| slot.generation == token.generation) else {
                 continue;
             };
-            // half-closed by the peer: reading finds the end, writing still works; the others end
-            // both
-            let ended = event.is_error() || event.is_write_closed();
+            // if the peer has only ended its own direction, writing still works
+            let is_over = event.is_error() || event.is_write_closed();
             if event.is_error() {
                 woken.extend(slot.note_end(PeerEnd::Broken));
-            } else if ended || event.is_read_closed() {
+            } else if is_over || event.is_read_closed() {
                 woken.extend(slot.note_end(PeerEnd::Ended));
             }
             if event.is_readable() || slot.has_ended() {
                 slot.readable = true;
                 woken.extend(slot.reader.take());
             }
-            if event.is_writable() || ended {
+            if event.is_writable() || is_over {
                 slot.writable = true;
                 woken.extend(slot.writer.take());
             }

@@ -4,13 +4,13 @@ use std::{cell::Cell, io, sync::Arc};
 
 use super::{
     byte_stream::{ByteStream, Mode},
-    wait::{Park, Wait},
+    wait::{Park, Wait, DETACH_MIN},
 };
 
 /// The most bytes to read ahead of the handler. pywebsocket reads 8 KiB ahead; a larger bound saves
-/// system calls and still lets TCP hold a fast peer back. A message of 64 KiB, a usual size, has room
-/// with its header (14 bytes at most), and a read of both that leaves some shows that there is no
-/// more.
+/// system calls and still lets TCP hold a fast peer back. A message of 64 KiB, a usual size, fits in
+/// with its header of at most 14 bytes, and does not fill the buffer: so its read shows that nothing
+/// is left to read.
 const READ_AHEAD: usize = 64 * 1024 + 16;
 
 /// Capacity of a buffer that has not received much: a page.
@@ -18,10 +18,6 @@ const SMALL: usize = 4 * 1024;
 
 /// Capacity of the buffer that a thread holds while it waits for a peer that sends little at a time.
 const LEAST: usize = 1024;
-
-/// From this size on, a read takes longer than it costs to release the interpreter, so the read is
-/// made with the interpreter released.
-const DETACH_MIN: usize = 32 * 1024;
 
 thread_local! {
     /// The buffer into which all callers in this thread read, one after the other. A connection

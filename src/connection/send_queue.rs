@@ -18,14 +18,14 @@ pub(crate) struct Queued {
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     /// Whether there is something, which can be read without the lock.
-    has_some: AtomicBool,
+    is_filled: AtomicBool,
     queued: Mutex<Queued>,
 }
 
 impl SendQueue {
-    /// Whether there is something in the queue.
-    pub(crate) fn has_some(&self) -> bool {
-        self.has_some.load(Ordering::SeqCst)
+    /// Whether there is nothing in the queue.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.is_filled.load(Ordering::SeqCst)
     }
 
     /// Appends a frame, which may come in pieces. `is_mid_message` says whether it leaves its message
@@ -36,24 +36,24 @@ impl SendQueue {
         for piece in pieces {
             queued.frames.extend_from_slice(piece);
         }
-        self.has_some.store(true, Ordering::SeqCst);
+        self.is_filled.store(true, Ordering::SeqCst);
     }
 
     /// Has our direction end behind the frames.
     pub(crate) fn push_end(&self) {
         let mut queued = lock(&self.queued);
         queued.ends = true;
-        self.has_some.store(true, Ordering::SeqCst);
+        self.is_filled.store(true, Ordering::SeqCst);
     }
 
     /// Takes everything. The caller has locked the sending half, so that nothing overtakes it.
     pub(crate) fn take(&self) -> Option<Queued> {
-        if !self.has_some() {
+        if self.is_empty() {
             return None;
         }
         let mut queued = lock(&self.queued);
         // while it is locked, so that a frame that is pushed from now on is announced again
-        self.has_some.store(false, Ordering::SeqCst);
+        self.is_filled.store(false, Ordering::SeqCst);
         Some(std::mem::take(&mut queued))
     }
 }

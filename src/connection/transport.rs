@@ -215,7 +215,7 @@ impl Transport {
     /// Whether frames are held back because they could not be sent yet; also `true` if another
     /// thread is sending, since then it is not known.
     pub fn has_held(&self) -> bool {
-        if self.queue.has_some() {
+        if !self.queue.is_empty() {
             return true;
         }
         // asked several times for each message

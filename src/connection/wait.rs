@@ -6,6 +6,10 @@ use std::io;
 
 use super::lock_waiters::LockWaiters;
 
+/// From this size on, to read or send takes longer than it costs to release the interpreter, so it is
+/// done by [`Park::detached`].
+pub(super) const DETACH_MIN: usize = 32 * 1024;
+
 /// How an operation waits.
 #[derive(Clone, Copy)]
 pub enum Wait<'a> {

@@ -181,7 +181,7 @@ impl Sending {
     }
 
     fn drain(&self) {
-        while self.queue.has_some() {
+        while !self.queue.is_empty() {
             self.send(lock_shared(&self.wire, &self.lock_waiters), &[]);
         }
     }

@@ -4,12 +4,8 @@ use std::io;
 
 use crate::connection::{
     byte_stream::{ByteStream, Mode, SendResult},
-    wait::Wait,
+    wait::{Wait, DETACH_MIN},
 };
-
-/// From this size on, a send takes longer than it costs to release the interpreter, so the send is
-/// made with the interpreter released.
-const DETACH_MIN: usize = 32 * 1024;
 
 /// Sends two pieces in order, waiting in the way of the caller.
 pub(super) fn send(

@@ -52,7 +52,7 @@ impl Transport {
                 Delivery::Blocked => outbox.deliver_when_writable(),
                 Delivery::Ended => outbox.end(),
                 // more has come while the half was locked
-                Delivery::Done if outbox.has_some() && !is_mid_message => continue,
+                Delivery::Done if outbox.has_frames() && !is_mid_message => continue,
                 Delivery::Done => {}
             }
             return delivery;
@@ -72,7 +72,7 @@ impl Transport {
     /// Delivers what has come while the caller had the sending half. Every caller that has released
     /// it calls this.
     pub(super) fn deliver_rest(&self) {
-        if self.outbox().is_some_and(Outbox::has_some) {
+        if self.outbox().is_some_and(Outbox::has_frames) {
             self.deliver();
         }
     }

@@ -33,7 +33,7 @@ impl Transport {
     pub fn drain_before_receiving(&self, wait: Wait<'_>) -> bool {
         let mut send_half = match self.try_send_half() {
             Some(send_half) => send_half,
-            None if !self.queue.has_some() => return true,
+            None if self.queue.is_empty() => return true,
             None => match self.send_half(wait) {
                 Ok(send_half) => send_half,
                 Err(_) => return false,

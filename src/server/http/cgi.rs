@@ -91,8 +91,8 @@ impl Runner {
             busy,
         };
         match job.start().await {
-            Ok((head, _)) if head.local_redirect.is_some() => {
-                CgiOutcome::LocalRedirect(head.local_redirect.unwrap_or_default())
+            Ok((ScriptHead { local_redirect: Some(location), .. }, _)) => {
+                CgiOutcome::LocalRedirect(location)
             }
             Ok((head, output)) => CgiOutcome::Answer(respond(head, output.boxed_unsync())),
             // the log has a line already, from the end of the process

@@ -226,7 +226,7 @@ impl Locator {
     fn open(&self, path: PathBuf) -> Result<OpenFile, NotOpened> {
         // do not wait for the other end of a pipe
         let mut options = File::options();
-        options.read(true).custom_flags(libc_flags());
+        options.read(true).custom_flags(open_flags());
         let file = options.open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => NotOpened::Unreadable,
             _ => NotOpened::Missing,
@@ -294,7 +294,7 @@ impl Locator {
     }
 }
 
-fn libc_flags() -> i32 {
+fn open_flags() -> i32 {
     i32::try_from((OFlags::NONBLOCK | OFlags::CLOEXEC).bits()).unwrap_or_default()
 }
 

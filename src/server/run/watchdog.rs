@@ -24,22 +24,28 @@ type WatchedThread = <Native as System>::Thread;
 /// A slice of this length keeps people waiting noticeably.
 const STALL: Duration = Duration::from_millis(100);
 
+/// How often the watchdog looks: several times within a slice that is too long.
 const TICK: Duration = Duration::from_millis(25);
 
-/// The state that the watched thread publishes.
+/// The slices of a thread that callers share, as the thread publishes them for its watchdog.
 #[derive(Debug, Default)]
 pub struct Slices {
+    /// Of the current slice.
     number: AtomicU64,
     /// The thread waits for events, or for the interpreter.
     idle: AtomicBool,
     /// The watchdog looks at the count.
     watched: AtomicBool,
+    /// The current slice takes too long.
     stalled: AtomicBool,
     /// The watched thread has ended.
     ended: AtomicBool,
     turns: AtomicU64,
+    /// Slices that took too long.
     stalls: AtomicU64,
+    /// Notified when the watchdog has something to do: the thread has work, or has ended.
     wake: Condvar,
+    /// Locked by a watchdog that is about to wait for that.
     asleep: Mutex<()>,
 }
 
@@ -214,7 +220,7 @@ mod tests {
         Watchdog::start(slices.clone(), move |taken| stalls.send(taken).expect("a listener"))
             .expect("a thread");
         slices.resume();
-        let taken = heard.recv_timeout(Duration::from_secs(30)).expect("a on_stall");
+        let taken = heard.recv_timeout(Duration::from_secs(30)).expect("a stall");
         assert!(taken >= STALL);
         assert!(slices.is_stalled());
         slices.go_idle();
