@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from fastwsh import loader, py2
+from fastwsh import loader, py2, source_tree
 from fastwsh.py2 import syntax
 
 FUNCTIONS = """
@@ -363,3 +363,9 @@ def test_an_except_of_today_is_left_alone(before, caught, monkeypatch):
     monkeypatch.setattr(syntax, "translate", lambda _: pytest.fail("it was translated"))
     source = before + EXCEPT.format(body="1 // 0", caught=caught, value="'caught'")
     assert load(f"{source}result = f()")["result"] == "caught"
+
+
+def test_the_line_of_an_old_except_is_found_behind_a_form_feed() -> None:
+    source = "\x0c\ntry:\n    pass\nexcept A, b:\n    pass\n"
+    error = source_tree._old_except(source, "x_wsh.py", ast.Name("b", lineno=4, col_offset=10))
+    assert (error.lineno, error.text) == (4, "except A, b:")

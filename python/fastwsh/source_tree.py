@@ -73,6 +73,7 @@ def _warning_once(file_name: str) -> Iterator[None]:
 
 def _old_except(source: str, file_name: str, variable: ast.expr) -> SyntaxError:
     """Return the error of Python before 3.14 for `except Error, variable:`."""
-    line = source.splitlines()[variable.lineno - 1]
+    # not `splitlines`: a form feed ends no line of a source
+    line = source.split("\n")[variable.lineno - 1]
     place = (file_name, variable.lineno, variable.col_offset + 1, line)
     return SyntaxError("multiple exception types must be parenthesized", place)

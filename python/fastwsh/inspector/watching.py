@@ -254,7 +254,8 @@ def _has_token(line: str) -> bool:
 def _parse(text: str) -> _Metrics:
     """Return Prometheus' text format as values by name, each with its labels."""
     found: _Metrics = {}
-    for line in text.splitlines():
+    # not `splitlines`: paths in labels may have other line separators
+    for line in text.split("\n"):
         if not line.startswith("#") and (match := _METRIC.fullmatch(line)):
             labels = dict(_LABEL.findall(match[2] or ""))
             found.setdefault(match[1], []).append((labels, float(match[3])))

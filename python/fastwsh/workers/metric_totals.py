@@ -28,7 +28,8 @@ class MetricTotals:
     def update(self, worker: int, text: str) -> None:
         """Take what a worker says now."""
         values: _Values = {}
-        for line in text.splitlines():
+        # not `splitlines`: paths in labels may have other line separators
+        for line in text.split("\n"):
             if line.startswith("# "):
                 _, word, name, rest = line.split(" ", 3)
                 kind, help_text = self._families.get(name, ("", ""))
