@@ -264,10 +264,13 @@ def test_history_that_cannot_be_kept_is_no_error(tmp_path: Path):
     (tmp_path / "fastwsh").write_text("in the way")
 
     def script(peer: Peer) -> None:
-        peer.answer(behind=encode_frame(CLOSE, (1000).to_bytes(2), mask=None))
+        peer.answer()
+        assert peer.read_frame().payload == b"kept"
+        peer.send_frame(CLOSE, (1000).to_bytes(2), mask=None)
         peer.read_frame()
 
     with serving(script) as url, console(tmp_path, url) as terminal:
+        terminal.type("kept\n")
         assert terminal.end() == 0
         assert "Traceback" not in terminal.shown
 

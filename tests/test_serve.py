@@ -164,6 +164,30 @@ def test_cancelled_serving_closes_the_server(handler_root, write_handler, capsys
     assert capsys.readouterr().out.split() == ["up", "True", "down"]
 
 
+@pytest.mark.parametrize("transfer", ["def", "async def"])
+@pytest.mark.parametrize("statement", ["raise SystemExit(3)", "raise KeyboardInterrupt"])
+def test_exit_in_an_opening_handshake_does_not_end_the_program(
+    handler_root, write_handler, transfer, statement
+):
+    write_handler(
+        "exits",
+        f"async def web_socket_do_extra_handshake(request):\n    {statement}\n"
+        f"{transfer} web_socket_transfer_data(request): pass\n",
+    )
+    write_handler("a", FUNCTIONS)
+
+    async def main() -> None:
+        async with fastwsh.serve(handler_root) as server:
+            with pytest.raises(fastwsh.ConnectError, match="instead of answering"):
+                async with connect_async(f"ws://127.0.0.1:{server.port}/exits"):
+                    pass
+            async with connect_async(f"ws://127.0.0.1:{server.port}/a") as client:
+                await client.send("x")
+                assert await client.recv() == "x"
+
+    run(main)
+
+
 def test_running_handlers_are_cancelled_at_the_end(handler_root, capsys):
     (handler_root / "a_wsh.py").write_text(
         "import asyncio\n"

@@ -48,7 +48,11 @@ class HandlerLoop:
             self._begun.add(task := self._loop.create_task(coroutine))
             task.add_done_callback(self._begun.discard)
             return None
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        running = asyncio.run_coroutine_threadsafe(_caught_exit(coroutine), self._loop)
+        result, wish_to_exit = running.result()
+        if wish_to_exit is not None:
+            raise wish_to_exit
+        return result
 
     def run_transfer(self, dispatcher: Any, request: Any) -> None:
         """Run the coroutine of a connection that another thread has opened, which waits for it."""
@@ -194,6 +198,19 @@ class CallersLoop(HandlerLoop):
         finally:
             self.native.end()
             self._loop.remove_reader(self.native.fileno())
+
+
+async def _caught_exit(
+    coroutine: Coroutine[Any, Any, Any],
+) -> tuple[Any, KeyboardInterrupt | SystemExit | None]:
+    """Await a coroutine; return its result, or None and the exception that is to end the process.
+
+    asyncio raises such an exception in the loop's thread as well, where it would end the loop.
+    """
+    try:
+        return await coroutine, None
+    except (KeyboardInterrupt, SystemExit) as error:
+        return None, error
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
