@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import typing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,10 @@ import pytest
 import fastwsh
 from cached_folders import make_once
 from conftest import ALL_WAYS, ROOT
-from fastwsh import handler_types
+from fastwsh import handler_types, topics
+from fastwsh.client import connect_sync
+from fastwsh.refusal import Refusal
+from fastwsh.testing import running_server
 
 TYPED = Path(__file__).parent / "typed"
 # All that it needs is node; the package of this name on PyPI downloads one of its own.
@@ -128,3 +132,11 @@ def test_types_are_part_of_the_package():
     for name in ("Request", "AsyncRequest", "Stream", "AsyncStream", "Connection", "App"):
         assert name in fastwsh.__all__
         assert getattr(fastwsh, name) is getattr(handler_types, name)
+
+
+def test_annotations_of_what_programs_call_can_be_evaluated():
+    """As typeguard, Sphinx and dependency injection do."""
+    functions = [fastwsh.serve.__init__, connect_sync, running_server, Refusal.__init__]
+    functions += [getattr(topics, name) for name in topics.__all__]
+    for function in functions:
+        assert "return" in typing.get_type_hints(function)

@@ -44,7 +44,7 @@ _running: list[_core.Server] = []
 _left_behind: Final[list[_core.Topics]] = []
 
 
-def subscribe(request: Any, topic: str) -> None:
+def subscribe(request: object, topic: str) -> None:
     """Have a connection receive what is published to a topic from now on, until it ends.
 
     In the extra handshake this takes effect when the handshake is done. To subscribe again changes
@@ -63,7 +63,7 @@ def subscribe(request: Any, topic: str) -> None:
     _core.Topics.of(connection).subscribe(connection, topic, stream_of(request))
 
 
-def unsubscribe(request: Any, topic: str) -> None:
+def unsubscribe(request: object, topic: str) -> None:
     """End a subscription, if there is one. What was published before may still arrive.
 
     Raises:
@@ -79,7 +79,7 @@ def publish(
     message: str | bytes | bytearray | memoryview,
     *,
     binary: bool | None = None,
-    exclude: Any = None,
+    exclude: object = None,
 ) -> int:
     """Send a message to all subscribers of a topic. Does not wait for any of them.
 
