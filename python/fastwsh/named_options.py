@@ -28,7 +28,7 @@ def apply(
         TypeError: There is no such option, or it may not be set.
         ValueError: A value cannot be used.
     """
-    actions = _by_name(parser, without)
+    actions = _by_name(parser, without) if values else {}
     for name, value in values.items():
         action = actions.get(name)
         if action is None:
