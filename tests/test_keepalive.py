@@ -91,18 +91,18 @@ class TestPings:
 
     def test_a_peer_that_takes_a_long_message_slowly_stays(self, serve: Serve) -> None:
         server = serve(
-            "request.ws_stream.send_message(bytes(40 << 20), binary=True)",
+            "request.ws_stream.send_message(bytes(80 << 20), binary=True)",
             "--ping-interval",
             "0.1",
             "--ping-timeout",
-            "1",
+            "2",
             "--idle-timeout",
-            "1.2",
+            "2.4",
         )
         with opened(server) as client:
             client.read(10)
-            # twice the time that a silent peer has
-            for _ in range(40):
+            # twice the time that a silent peer has; at the end, the systems hold a second's worth
+            for _ in range(80):
                 time.sleep(0.06)
                 client.read(1 << 20)
             while (frame := client.read_frame()).opcode == PING:
