@@ -124,6 +124,7 @@ fn write_totals(text: &mut Text, totals: &Totals) {
             Phase::Handshake => "handshake",
             Phase::Transfer => "transfer",
         };
+        let path = path.as_deref().unwrap_or("other");
         family.labelled(&[("handler", path), ("phase", phase)], count);
     }
 }

@@ -14,6 +14,10 @@ const FREE_CODES: u16 = 3000;
 /// time series for as long as the server runs.
 const MAX_FREE_CODES: usize = 100;
 
+/// The most paths of handlers that have failed to count separately. Of a handler with subpaths,
+/// clients can choose them.
+const MAX_FAILED_PATHS: usize = 200;
+
 /// The result of an opening handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::server) enum Handshake {
@@ -33,8 +37,8 @@ pub(in crate::server) struct Totals {
     pub(super) handshakes: BTreeMap<Handshake, u64>,
     /// By code; `None` stands for all codes after the first [`MAX_FREE_CODES`].
     pub(super) closes: BTreeMap<(Option<u16>, Side), u64>,
-    /// By resource, without its query.
-    pub(super) failures: BTreeMap<(String, Phase), u64>,
+    /// By resource, without its query; `None` stands for all after the first [`MAX_FAILED_PATHS`].
+    pub(super) failures: BTreeMap<(Option<String>, Phase), u64>,
 }
 
 impl Totals {
@@ -45,8 +49,12 @@ impl Totals {
             self.add_handshake(Handshake::Unanswered);
         }
         if let Some(phase) = account.failure {
-            let path = resource.split('?').next().unwrap_or_default();
-            *self.failures.entry((path.to_owned(), phase)).or_default() += 1;
+            let path = resource.split('?').next().map(str::to_owned);
+            let mut key = (path, phase);
+            if self.failures.len() >= MAX_FAILED_PATHS && !self.failures.contains_key(&key) {
+                key.0 = None;
+            }
+            *self.failures.entry(key).or_default() += 1;
         }
         let was_open = account.answer.is_some_and(opens);
         if let Some((code, side)) = account.closed.filter(|_| was_open) {
@@ -111,8 +119,20 @@ mod tests {
         let handshakes = [(Handshake::Answered(101), 1), (Handshake::Unanswered, 1)];
         assert_eq!(totals.handshakes, BTreeMap::from(handshakes));
         assert_eq!(totals.closes, BTreeMap::from([((Some(1000), Side::Client), 1)]));
-        let failures = [(("/echo".to_owned(), Phase::Transfer), 2)];
+        let failures = [((Some("/echo".to_owned()), Phase::Transfer), 2)];
         assert_eq!(totals.failures, BTreeMap::from(failures));
+    }
+
+    #[test]
+    fn clients_that_make_handlers_fail_at_ever_new_paths_do_not_fill_the_memory() {
+        let mut totals = Totals::default();
+        for number in 0..1000 {
+            totals.add_ended(&account(None), &format!("/sub/{number}?x"));
+        }
+        totals.add_ended(&account(None), "/sub/0");
+        assert_eq!(totals.failures[&(Some("/sub/0".to_owned()), Phase::Transfer)], 2);
+        assert_eq!(totals.failures[&(None, Phase::Transfer)], 800);
+        assert_eq!(totals.failures.len(), MAX_FAILED_PATHS + 1);
     }
 
     #[test]
