@@ -3,6 +3,7 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -204,44 +205,59 @@ async fn open(
             if first_byte.first().is_some_and(u8::is_ascii_alphabetic) {
                 return Some((Stream::Tcp(stream), first, FirstRead::Bad(HeadError::PlainText)));
             }
-            match Box::pin(TlsAcceptor::from(config).accept(stream)).await {
-                Ok(stream) => Stream::Tls(Box::new(stream)),
-                Err(error) => {
-                    state.events.line(Level::Info, SERVER_LOG, || {
-                        let peer = describe(client.address);
-                        let reason = describe_handshake(&error, Peer::Client, &first_byte);
-                        format!("TLS handshake with {peer} failed: {reason}")
-                    });
-                    return None;
-                }
-            }
+            Box::pin(accept_tls(stream, config, &first_byte, client, state)).await?
         }
         (stream, _) => stream,
     };
-    let mut buffer = first;
-    if state.config.http2 && http2::is_spoken(&mut stream, &mut buffer).await {
-        return Some((stream, buffer, FirstRead::Http2));
+    if state.config.http2 && http2::is_spoken(&mut stream, &mut first).await {
+        return Some((stream, first, FirstRead::Http2));
     }
-    buffer.drain(..empty_lines(&buffer));
+    let read = read_head(&mut stream, &mut first, state).await?;
+    Some((stream, first, read.into()))
+}
+
+/// Does the TLS handshake; `None` if it fails.
+async fn accept_tls(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    first_byte: &[u8],
+    client: &ClientAddress,
+    state: &ServerState,
+) -> Option<Stream> {
+    match TlsAcceptor::from(config).accept(stream).await {
+        Ok(stream) => Some(Stream::Tls(Box::new(stream))),
+        Err(error) => {
+            state.events.line(Level::Info, SERVER_LOG, || {
+                let peer = describe(client.address);
+                let reason = describe_handshake(&error, Peer::Client, first_byte);
+                format!("TLS handshake with {peer} failed: {reason}")
+            });
+            None
+        }
+    }
+}
+
+/// Reads until the head at the front of `buffer` is complete; `None` if the connection ends before.
+async fn read_head(
+    stream: &mut Stream,
+    buffer: &mut Vec<u8>,
+    state: &ServerState,
+) -> Option<HeadResult> {
     let mut reader = HeadReader::new(state.config.limits.head);
-    match reader.poll(&buffer) {
-        Ok(None) => {}
-        read => return read.transpose().map(|read| (stream, buffer, read.into())),
-    }
+    let mut polled = poll_behind_empty_lines(&mut reader, buffer, state);
     loop {
+        match polled {
+            Ok(None) => {}
+            read => return read.transpose(),
+        }
         buffer.reserve(1024);
-        let read = match stream.read_buf(&mut buffer).await {
+        polled = match stream.read_buf(buffer).await {
             Ok(0) if buffer.is_empty() => return None,
             // the peer has ended its direction; as in http.server, the head may end there, too
-            Ok(0) => reader.finish(&buffer),
-            Ok(_) => match poll_behind_empty_lines(&mut reader, &mut buffer, state) {
-                Ok(None) => continue,
-                Ok(Some(whole)) => Ok(whole),
-                Err(error) => Err(error),
-            },
+            Ok(0) => return Some(reader.finish(buffer)),
+            Ok(_) => poll_behind_empty_lines(&mut reader, buffer, state),
             Err(_) => return None,
         };
-        return Some((stream, buffer, read.into()));
     }
 }
 
