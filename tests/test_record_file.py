@@ -148,6 +148,18 @@ def test_the_file_of_a_link_and_its_mode_are_kept(file, tmp_path):
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_joining_the_entries_of_a_connection_keeps_the_mode_of_the_file(file):
+    file.write_text("")
+    file.chmod(0o600)
+    writer = HarWriter(file)
+    names = [writer.begin(har.Conversation(f"ws://{letter}/")) for letter in "ab"]
+    for name in names:
+        writer.add(name, message())
+    writer.close()
+    assert [len(one.messages) for one in har.read(file)] == [1, 1]
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         HarWriter(tmp_path / "none" / "session.har")

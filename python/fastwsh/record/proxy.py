@@ -112,7 +112,7 @@ class Proxy:
         answer = f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         answer += f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
         # there is no answer to record: this one does not come from the real server
-        self._recording(begun).open(0, "", [], b"")
+        self._recording(begun).add_unanswered()
         with contextlib.suppress(OSError):
             connection.write(answer.encode() + text)
 
@@ -143,6 +143,11 @@ class _Recording:
             self._identity = self._writer.begin(self._redaction.conversation(whole))
         except Exception:  # (a hook is the user's own code)
             _LOGGER.exception("%s is not recorded: the redaction failed", self._begun.url)
+
+    def add_unanswered(self) -> None:
+        """Record a request to which there is no valid answer, and nothing more."""
+        self.open(0, "", [], b"")
+        self.end()
 
     def add(self, message: Message | End | None) -> None:
         """Record a frame that has passed."""
@@ -185,14 +190,14 @@ class _Tunnel:
             answer = read_answer(self._upstream, timeout)
         except (EOFError, ValueError) as error:
             # no valid answer: pass on the bytes that have come
-            self._recording.open(0, "", [], b"")
+            self._recording.add_unanswered()
             with contextlib.suppress(OSError):
                 self._client.write(error.args[0])
                 if isinstance(error, ValueError):
                     self._pass_rest()
             return
         except OSError:
-            self._recording.open(0, "", [], b"")
+            self._recording.add_unanswered()
             self._client.reset()
             return
         try:

@@ -98,12 +98,14 @@ class Answer:
 
     Attributes:
         raw: The bytes, including informational answers (1xx) before it.
+        head: The bytes without those.
         status: Its status.
         phrase: The reason phrase.
         headers: Names and values, in order.
     """
 
     raw: bytes
+    head: bytes
     status: int
     phrase: str
     headers: Headers
@@ -140,30 +142,31 @@ def read_answer(upstream: _core.Connection, timeout: float | None) -> Answer:
         TimeoutError: The head did not come in time.
         ValueError: It is not a head of HTTP; the argument has the bytes so far.
     """
-    raw = b""
+    raw = bytearray()
     while True:
-        head = _core.call_within(timeout, lambda: _read_head(upstream))
-        raw += head
+        begin = len(raw)
+        _core.call_within(timeout, lambda: _read_head(upstream, raw))
+        head = bytes(raw[begin:])
         first, *lines = [line.rstrip(b"\r") for line in head.split(b"\n")]
         version, _, rest = first.decode("latin-1").partition(" ")
         status, _, phrase = rest.partition(" ")
         if not version.startswith("HTTP/") or not (status.isdecimal() and len(status) == 3):
-            raise ValueError(raw)
+            raise ValueError(bytes(raw))
         if not status.startswith("1") or int(status) == _SWITCHING_PROTOCOLS:
-            return Answer(raw, int(status), phrase, _parse_fields(lines))
+            return Answer(bytes(raw), head, int(status), phrase, _parse_fields(lines))
 
 
-def _read_head(upstream: _core.Connection) -> bytes:
+def _read_head(upstream: _core.Connection, raw: bytearray) -> None:
+    """Read one head, and add its bytes to `raw`."""
+    begin = len(raw)
     # byte by byte, because frames may follow it
-    head = bytearray()
-    while not head.endswith((b"\r\n\r\n", b"\n\n")):
+    while not raw.endswith((b"\r\n\r\n", b"\n\n"), begin):
         byte = upstream.read(1)
         if not byte:
-            raise EOFError(bytes(head))
-        head += byte
-        if len(head) > _MAX_HEAD_BYTES:
-            raise ValueError(bytes(head))
-    return bytes(head)
+            raise EOFError(bytes(raw))
+        raw += byte
+        if len(raw) - begin > _MAX_HEAD_BYTES:
+            raise ValueError(bytes(raw))
 
 
 def _parse_fields(lines: Iterable[bytes]) -> Headers:
@@ -182,8 +185,7 @@ def read_body(
     Raises:
         OSError: The connection was reset.
     """
-    head = answer.raw[answer.raw.rfind(b"HTTP/") :] if answer.status else answer.raw
-    tee = _Tee(head, upstream, pass_on)
+    tee = _Tee(answer.head, upstream, pass_on)
     # http.client uses nothing else of a socket
     response = http.client.HTTPResponse(tee)  # type: ignore[arg-type]
     try:

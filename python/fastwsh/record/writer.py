@@ -98,6 +98,8 @@ class HarWriter:
             if self._continued:
                 log = _load(self._path)
                 temporary = self._path.with_name(f".{self._path.name}.0")
+                temporary.touch(0o600)
+                temporary.chmod(self._path.stat().st_mode & 0o777)
                 temporary.write_bytes(_begin(log) + _END_OF_FILE)
                 temporary.replace(self._path)
 
