@@ -68,7 +68,7 @@ def test_help_names_every_variable(capsys: pytest.CaptureFixture[str]):
         ("FASTWSH_FD", "3,4", "fd", [3, 4]),
         (
             "FASTWSH_BIND",
-            "[::1]:1,unix:/x",
+            "[::1]:1, unix:/x",
             "bind",
             [places.Tcp("::1", 1), places.Unix("/x")],
         ),

@@ -145,7 +145,7 @@ def test_of_its_own(wsserver):
     ("marker", "text"),
     [
         ("max_mesage_bytes=1", "'max_mesage_bytes' is no option*did you mean max_message_bytes?"),
-        ("max_message_bytes='x'", "max_message_bytes='x': 'x' is not a number of bytes*"),
+        ("max_message_bytes='x'", "max_message_bytes='x': 'x' is not a whole number (0 or more)*"),
         ("handlers='nowhere'", "nowhere' is neither a folder nor a handler file*"),
         ("'handlers'", "the marker wsserver takes keywords only: wsserver(handlers='handlers')"),
     ],

@@ -10,6 +10,7 @@ import errno
 import math
 import os
 import socket
+import sys
 import threading
 from contextlib import suppress
 
@@ -18,7 +19,6 @@ from fastwsh.config_error import ConfigError
 
 __all__ = [
     "ConfigError",
-    "byte_count",
     "check_options",
     "enter_document_root",
     "explain",
@@ -27,6 +27,7 @@ __all__ = [
     "port_number",
     "read_arguments",
     "seconds",
+    "whole_number",
 ]
 
 _SECTION = "pywebsocket"
@@ -161,11 +162,18 @@ def seconds(text: str) -> float:
     return value
 
 
-def byte_count(text: str) -> int:
-    """Parse a size, 0 included."""
-    if not text.strip().isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes (0: no limit)")
-    return int(text)
+def whole_number(text: str) -> int:
+    """Parse a number of bytes, messages and so on, 0 included, that the native server can hold."""
+    try:
+        number = int(text) if text.strip().isdecimal() else -1
+    except ValueError:
+        # more digits than Python converts
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number (0 or more)")
+    if number > sys.maxsize:
+        raise argparse.ArgumentTypeError(f"{text} is too large (at most {sys.maxsize})")
+    return number
 
 
 def hub_count(text: str) -> int:

@@ -91,7 +91,8 @@ def _apply(
         return
     repeatable = isinstance(action, argparse._AppendAction)
     option = "--" + variable.removeprefix(_PREFIX).replace("_", "-").lower()
-    for part in text.split(",") if repeatable else [text]:
+    parts = [part.strip() for part in text.split(",")] if repeatable else [text]
+    for part in parts:
         action(parser, namespace, _convert(action, variable, part), option)
 
 

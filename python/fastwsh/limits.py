@@ -43,7 +43,7 @@ class Limit:
         help: str,  # noqa: A002 (as argparse names it)
         reason: str,
         strict: float = 0,
-        kind: Callable[[str], float] = config.byte_count,
+        kind: Callable[[str], float] = config.whole_number,
         metavar: str = "N",
         shown: str = "",
         like: str = "",

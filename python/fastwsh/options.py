@@ -148,7 +148,7 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--deflate-min-bytes"),
         dest="deflate_min_bytes",
-        type=config.byte_count,
+        type=config.whole_number,
         default=0,
         metavar="N",
         help="messages below this size are not compressed (default: 0, all are)",
