@@ -245,6 +245,14 @@ def test_other_upgrades_and_requests_are_passed_over(read):
             "entry 2 cannot be understood .*the data of a message with opcode 2 is no base64",
         ),
         (changed(CHROMIUM, **messages("nothing")), "entry 2 cannot be understood"),
+        (
+            changed(CHROMIUM, **messages({"type": "send", "time": float("inf"), "data": "x"})),
+            "entry 2 cannot be understood .*inf is no time",
+        ),
+        (
+            changed(CHROMIUM, response={"status": float("inf")}),
+            "entry 2 cannot be understood .*cannot convert float infinity to integer",
+        ),
     ],
 )
 def test_what_is_no_har_file_is_said_to_be_none(read, tmp_path, value, reason):

@@ -223,6 +223,8 @@ def test_unknown_argument_exits_1(args: list[str], capsys: pytest.CaptureFixture
         (["-p", "http"], "'http' is not a port number"),
         (["-p", "65536"], "'65536' is not a port number"),
         (["-p", "-1"], "'-1' is not a port number"),
+        (["-P", "-5"], "'-5' is not a port number"),
+        (["-P", "65536"], "'65536' is not a port number"),
         (["-p"], "expected one argument"),
         (["--log-level", "loud"], "invalid choice: 'loud'"),
         (["--shutdown-timeout", "-1"], "'-1' is not a number of seconds"),

@@ -193,7 +193,7 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
         "-P",
         *spelled("--validation-port"),
         dest="validation_port",
-        type=int,
+        type=config.port_number,
         metavar="PORT",
         help="port that a request with an absolute URI must name (default: not checked)",
     )

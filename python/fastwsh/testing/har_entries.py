@@ -17,6 +17,7 @@ What differs between the programs that write them is known here only:
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -54,7 +55,7 @@ def conversations_of(har: Any) -> list[Conversation]:
                 _add_messages(begun[identity], entry)
                 continue
             conversation = _conversation(entry)
-        except (AttributeError, KeyError, LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"entry {number} cannot be understood ({error!r})") from error
         found.append(conversation)
         begun[identity] = conversation
@@ -131,6 +132,8 @@ def _add_messages(conversation: Conversation, entry: Mapping[str, Any]) -> None:
 
 def _seconds(value: Any) -> float:
     time = float(value or 0)
+    if not math.isfinite(time):
+        raise ValueError(f"{value} is no time")
     while time > _TOO_LATE:
         time /= 1000
     return time
