@@ -8,6 +8,7 @@ pub(super) mod alternative;
 mod answers;
 pub(super) mod body;
 mod cgi;
+mod fallback;
 mod file_body;
 mod files;
 mod framing;
@@ -32,15 +33,16 @@ use tokio::{
     task::{spawn_blocking, JoinError},
 };
 
+pub(super) use self::fallback::{AnsweredBy, End, HttpRequest};
 pub(super) use self::framing::Framing;
-pub(super) use self::http_stream::{AnsweredBy, End, HttpRequest};
 
 use self::{
     alternative::alternative,
     body::{Body, RequestBody},
     cgi::{CgiOutcome, Client, Runner},
+    fallback::FallbackRequest,
     files::ContentTypes,
-    http_stream::{Busy, Decide, FallbackRequest, HttpStream},
+    http_stream::{Busy, Decide, HttpStream},
     locate::{Found, Locator},
     path::Resource,
     private_files::PrivateFiles,

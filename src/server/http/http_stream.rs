@@ -8,7 +8,6 @@
 use std::{
     future::Future,
     io, mem,
-    net::SocketAddr,
     pin::Pin,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -24,6 +23,7 @@ use tokio::{
 };
 
 use super::{
+    fallback::{AnsweredBy, End, FallbackRequest, HttpRequest},
     framing::{head_for_hyper, Framing},
     idle_timeout::IdleTimeout,
 };
@@ -46,44 +46,6 @@ const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often to check whether the peer has gone, if it has sent more than is read ahead.
 const PEER_CHECK_PERIOD: Duration = Duration::from_millis(500);
-
-/// The resource and the client of a request for the fallback.
-#[derive(Debug)]
-pub(crate) struct HttpRequest {
-    /// The request target, or the path and query of an absolute `ws:` URI.
-    pub(crate) resource: String,
-    /// The client's address; `None` on a Unix socket. If a proxy sends the requests of a
-    /// connection, they may come from several clients.
-    pub(crate) peer: Option<SocketAddr>,
-}
-
-/// A request for the fallback, as it goes to hyper's service.
-#[derive(Debug)]
-pub(super) struct FallbackRequest {
-    pub(super) head: RequestHead,
-    pub(super) http_request: HttpRequest,
-    pub(super) framing: Framing,
-}
-
-/// Why the fallback has finished with a connection.
-#[derive(Debug)]
-pub(crate) enum End<V> {
-    /// All requests were answered.
-    Finished(Option<Stream>),
-    /// A request that the fallback does not answer, and the bytes that were read after its head.
-    Other { stream: Stream, head: RequestHead, decision: V, rest: Vec<u8> },
-    /// An invalid head.
-    BadHead { stream: Stream, error: HeadError },
-}
-
-/// What answers a request.
-#[derive(Debug)]
-pub(crate) enum AnsweredBy<V> {
-    /// The HTTP server.
-    Http(HttpRequest),
-    /// Something else, as `V` says.
-    Other(V),
-}
 
 /// Decides what answers a request.
 pub(super) type Decide<V> = Box<dyn Fn(&RequestHead) -> AnsweredBy<V> + Send>;
