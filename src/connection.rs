@@ -21,6 +21,7 @@ mod send_queue;
 pub(crate) mod simulated;
 mod slice;
 pub(crate) mod socket;
+pub(crate) mod stall;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -138,10 +138,9 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
         }
     }
 
-    /// How many bytes that were sent the peer's system has not taken yet. The portable way does not
-    /// know and says 1, so that a caller waits for the peer.
-    fn untaken(_socket: BorrowedFd<'_>) -> usize {
-        1
+    /// How many bytes that were sent the peer's system has not taken yet; `None` if nobody knows.
+    fn untaken(_socket: BorrowedFd<'_>) -> Option<usize> {
+        None
     }
 
     /// The path of a file that was opened by the path `asked`, with all links resolved.

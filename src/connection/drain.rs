@@ -14,19 +14,23 @@ use std::{
 
 use tokio::{net::TcpStream, time::timeout};
 
-use super::byte_stream::{ByteStream, ReadinessSource};
+use super::{
+    byte_stream::{ByteStream, ReadinessSource},
+    stall::{Stall, Uptake},
+};
 use crate::{
     locks::lock,
     system::{Native, System},
 };
 
 /// A browser closes within a round trip. The server cuts peers that take longer than this.
-const DRAIN_TIME: Duration = Duration::from_secs(2);
+pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A peer that sends more than this is not finishing but goes on sending.
 const MAX_BYTES: usize = 4 << 20;
 
-/// A server that ends waits no longer than this for peers that take nothing.
+/// A server that ends waits no longer than this for peers that take nothing: what waits is the
+/// system's, which goes on.
 const STALL_TIME: Duration = Duration::from_millis(200);
 
 /// How often a server that ends looks at what its peers have taken.
@@ -99,14 +103,13 @@ impl Drains {
     /// the peer that are unread then, or come later, discard nothing of ours.
     pub(crate) fn wait_delivered(&self) {
         let begin = Instant::now();
-        let (mut fewest, mut taken) = (usize::MAX, begin);
+        let mut stall = Stall::begin(begin);
         loop {
             let untaken = self.untaken();
             let now = Instant::now();
-            if untaken < fewest {
-                (fewest, taken) = (untaken, now);
-            }
-            if untaken == 0 || now - taken >= STALL_TIME || now - begin >= DRAIN_TIME {
+            let seen = Uptake { waits: untaken > 0, mark: untaken as u64 };
+            let lasts = stall.look(seen, now);
+            if untaken == 0 || lasts >= STALL_TIME || now - begin >= DRAIN_TIME {
                 return;
             }
             thread::sleep(LOOK_TIME);
@@ -116,7 +119,9 @@ impl Drains {
     /// How many bytes the peers' systems have not taken.
     fn untaken(&self) -> usize {
         let sockets = lock(&self.0);
-        sockets.open.values().map(|socket| Native::untaken(socket.as_fd())).sum()
+        // a socket of which nothing is known counts as one that waits
+        let untaken = |socket: &Arc<TcpStream>| Native::untaken(socket.as_fd()).unwrap_or(1);
+        sockets.open.values().map(untaken).sum()
     }
 }
 

@@ -58,6 +58,7 @@ use super::{
     },
 };
 use crate::{
+    connection::stall::stalled,
     protocol::{
         handshake::Opening,
         head::{latin1, RequestHead},
@@ -154,6 +155,8 @@ impl HttpServer {
             tokio::pin!(connection);
             let gone = stream.peer_gone();
             tokio::pin!(gone);
+            let stalled = stalled(|| stream.uptake());
+            tokio::pin!(stalled);
             let mut stopping = false;
             loop {
                 tokio::select! {
@@ -163,6 +166,10 @@ impl HttpServer {
                     // a peer that breaks off needs no answer
                     _ = connection.as_mut() => break,
                     () = gone.as_mut() => break,
+                    () = stalled.as_mut(), if stopping => {
+                        stream.close();
+                        break;
+                    }
                     _ = stop.wait_for(|stop| *stop), if !stopping => {
                         stopping = true;
                         connection.as_mut().graceful_shutdown();

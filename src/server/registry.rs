@@ -13,7 +13,10 @@ use super::{
     metrics::totals::{Handshake, Totals},
 };
 use crate::{
-    connection::{ServerClose, Transport},
+    connection::{
+        stall::{Stall, LOOK_TIME},
+        ServerClose, Transport,
+    },
     inspect::WatchedConnection,
     locks::lock,
 };
@@ -35,6 +38,19 @@ struct State {
     server_close: Option<ServerClose>,
     /// The sums over connections that have ended.
     totals: Totals,
+}
+
+impl State {
+    /// Cuts connections whose peers have taken nothing for a while; `stalls` are those seen so far.
+    fn cut_stalled(&self, stalls: &mut HashMap<u64, Stall>, now: Instant) {
+        for (id, entry) in &self.live {
+            let Some(seen) = entry.transport.uptake() else { continue };
+            let stall = stalls.entry(*id).or_insert_with(|| Stall::begin(now));
+            if Stall::is_over(stall.look(seen, now)) {
+                entry.transport.cut();
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -225,20 +241,24 @@ impl Registry {
         }
     }
 
-    /// Waits, after [`Self::close`], until no connection is left. If some are left when the time is
-    /// over, cuts those of handlers and returns `false`.
+    /// Waits, after [`Self::close`], until no connection is left. Cuts those of handlers whose peers
+    /// are to be given up, and if some are left when the time is over, all of them. Then it returns
+    /// `false`.
     pub fn wait_empty(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
+        let mut stalls = HashMap::new();
         let mut state = self.lock();
         while !state.live.is_empty() || state.http_connections != [0; 3] {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+            let now = Instant::now();
+            let Some(left) = deadline.checked_duration_since(now) else {
                 for entry in state.live.values() {
                     entry.transport.cut();
                 }
                 return false;
             };
-            state =
-                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.cut_stalled(&mut stalls, now);
+            let wait = self.changed.wait_timeout(state, left.min(LOOK_TIME));
+            state = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }

@@ -45,7 +45,7 @@ impl System for Apple {
         })
     }
 
-    fn untaken(socket: BorrowedFd<'_>) -> usize {
+    fn untaken(socket: BorrowedFd<'_>) -> Option<usize> {
         let mut count: libc::c_int = 0;
         let mut length = size_of::<libc::c_int>() as libc::socklen_t;
         // SAFETY: the option is one integer of this type
@@ -59,11 +59,9 @@ impl System for Apple {
                 &raw mut length,
             )
         };
-        if done == 0 {
-            usize::try_from(count).unwrap_or(0)
-        } else {
-            0
-        }
+        // the connection has ended if this fails
+        let count = if done == 0 { count } else { 0 };
+        usize::try_from(count).ok()
     }
 
     fn path_of(file: &File, _asked: &Path) -> io::Result<PathBuf> {

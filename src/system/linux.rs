@@ -51,16 +51,14 @@ impl System for Linux {
         }
     }
 
-    fn untaken(socket: BorrowedFd<'_>) -> usize {
+    fn untaken(socket: BorrowedFd<'_>) -> Option<usize> {
         let mut count: libc::c_int = 0;
         // SAFETY: the request writes one integer of this type
         #[allow(unsafe_code)]
         let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-        if done == 0 {
-            usize::try_from(count).unwrap_or(0)
-        } else {
-            0
-        }
+        // the connection has ended if this fails
+        let count = if done == 0 { count } else { 0 };
+        usize::try_from(count).ok()
     }
 
     fn path_of(file: &File, asked: &Path) -> io::Result<PathBuf> {

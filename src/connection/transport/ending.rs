@@ -6,7 +6,8 @@ use std::{io, sync::Arc, thread, time::Duration};
 use super::Transport;
 use crate::{
     connection::{
-        byte_stream::{ByteStream, Direction},
+        byte_stream::{ByteStream, Direction, ReadinessSource},
+        stall::Uptake,
         wait::Wait,
     },
     locks::{lock, try_lock},
@@ -74,6 +75,14 @@ impl Transport {
         if let Some(socket) = &*lock(&self.socket) {
             socket.shutdown(Direction::Both);
         }
+    }
+
+    /// What the peer has taken; `None` for a stream without a descriptor, whose task looks.
+    pub(crate) fn uptake(&self) -> Option<Uptake> {
+        let socket = lock(&self.socket);
+        let socket = socket.as_ref()?;
+        let ReadinessSource::Descriptor(descriptor) = socket.readiness() else { return None };
+        Some(Uptake::of(descriptor, socket.traffic().1))
     }
 
     /// Ends our direction and drops the socket. Does not wait: a caller with frames held back sends

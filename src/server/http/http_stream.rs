@@ -28,6 +28,7 @@ use super::{
     idle_timeout::IdleTimeout,
 };
 use crate::{
+    connection::stall::Uptake,
     locks::lock,
     protocol::head::{empty_lines, HeadError, HeadLimits, HeadReader, RequestHead},
     server::{limits::ConnectionLimits, listen::stream::Stream},
@@ -77,6 +78,8 @@ struct StreamState<V> {
     body_timeout: IdleTimeout,
     /// Time limit for sending an answer.
     answer_timeout: IdleTimeout,
+    /// Bytes that were sent.
+    sent: u64,
 }
 
 enum HandOff<V> {
@@ -125,6 +128,7 @@ impl<V> HttpStream<V> {
             leaving: None,
             body_timeout: IdleTimeout::new(limits.http_time),
             answer_timeout: IdleTimeout::new(limits.http_time),
+            sent: 0,
         };
         shared.admit(head, http_request);
         Self { shared: Arc::new(Mutex::new(shared)), busy: Arc::default() }
@@ -156,6 +160,18 @@ impl<V> HttpStream<V> {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// What the peer has taken.
+    pub(super) fn uptake(&self) -> Uptake {
+        let shared = self.lock();
+        shared.stream.as_ref().map_or_else(Uptake::default, |stream| stream.uptake(shared.sent))
+    }
+
+    /// Closes the connection at once.
+    pub(super) fn close(&self) {
+        let stream = self.lock().stream.take();
+        drop(stream);
     }
 
     /// Takes the connection back after hyper has finished with it.
@@ -297,6 +313,16 @@ impl<V> StreamState<V> {
         }
     }
 
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(self.poll_send(context, write))?;
+        self.sent += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
     /// Writes, and fails if the peer reads nothing for too long.
     fn poll_send<T>(
         &mut self,
@@ -328,7 +354,7 @@ impl<V> AsyncWrite for HttpStream<V> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.lock().poll_send(context, |stream, context| stream.poll_write(context, bytes))
+        self.lock().poll_write(context, |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -339,7 +365,7 @@ impl<V> AsyncWrite for HttpStream<V> {
         let send = |stream: Pin<&mut Stream>, context: &mut Context<'_>| {
             stream.poll_write_vectored(context, buffers)
         };
-        self.lock().poll_send(context, send)
+        self.lock().poll_write(context, send)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -28,7 +28,7 @@ use super::{
     piece::{Owner, Piece, UnsentBytes},
 };
 use crate::{
-    connection::{Change, PeerEnd, ReadinessListener},
+    connection::{stall::Uptake, Change, PeerEnd, ReadinessListener},
     locks::lock,
 };
 
@@ -211,6 +211,12 @@ impl Http2ByteStream {
     /// Whether the connection has taken everything.
     pub(super) fn is_all_taken(&self) -> bool {
         self.unsent.is_none()
+    }
+
+    /// What the peer has taken. As long as it takes something of the connection, the stream may be
+    /// one of many that wait.
+    pub(super) fn uptake(&self) -> Uptake {
+        Uptake { waits: !self.is_all_taken(), ..self.driver.uptake() }
     }
 
     /// Whether the peer has ended its direction in order.

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         Arc,
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -24,6 +25,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
+    connection::stall::{stalled, Uptake},
     runtime::task,
     server::{
         admission::client_address::ClientAddress,
@@ -88,9 +90,9 @@ pub(in crate::server) async fn serve(
     stop: watch::Receiver<bool>,
 ) {
     let (local, tls) = (stream.local_addr(), stream.is_tls());
-    let common = StreamContext { version: HttpVersion::Two, state, client, local, tls };
+    let common = StreamContext { version: HttpVersion::Two, state, client, local, tls, stop };
     let limits = common.state.config.limits;
-    serve_streams(first, stream, common, &limits, stop).await;
+    serve_streams(first, stream, common, &limits).await;
 }
 
 /// Serves a connection of HTTP/3, whose streams come as those of HTTP/2 on `stream`. `local` is
@@ -109,8 +111,8 @@ pub(in crate::server) async fn serve_http3(
         ..limits
     };
     let version = HttpVersion::Three;
-    let common = StreamContext { version, state, client, local: Some(local), tls: true };
-    serve_streams(Vec::new(), stream, common, &limits, stop).await;
+    let common = StreamContext { version, state, client, local: Some(local), tls: true, stop };
+    serve_streams(Vec::new(), stream, common, &limits).await;
 }
 
 async fn serve_streams(
@@ -118,7 +120,6 @@ async fn serve_streams(
     stream: Stream,
     common: StreamContext,
     limits: &ConnectionLimits,
-    stop: watch::Receiver<bool>,
 ) {
     let _counted = common.state.registry.count_http(common.version);
     let (wire, stream) = Wire::new(first, stream, common.state.drains.clone());
@@ -134,7 +135,7 @@ async fn serve_streams(
     };
     let driver = Arc::new(Driver::new(connection, wire, common.state.flusher.clone()));
     let _open = Open(driver.clone());
-    run(&driver, &Arc::new(common), limits, stop).await;
+    run(&driver, &Arc::new(common), limits).await;
 }
 
 /// Ends the connection when it is dropped, however its task ends.
@@ -175,19 +176,23 @@ fn to_u32(limit: Option<usize>) -> u32 {
     limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(u32::MAX)
 }
 
-async fn run(
-    driver: &Arc<Driver>,
-    common: &Arc<StreamContext>,
-    limits: &ConnectionLimits,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn run(driver: &Arc<Driver>, common: &Arc<StreamContext>, limits: &ConnectionLimits) {
+    let mut stop = common.stop.clone();
+    let mut stalled = pin!(stalled(|| match common.version {
+        // the server's own thread has the other end of the socket, and may be slow
+        HttpVersion::Three => Uptake::default(),
+        _ => driver.uptake(),
+    }));
     let streams = Arc::new(Streams::default());
     let (mut stopping, mut is_idle, mut ending) = (false, false, false);
     let mut last_moment = pin!(after(None));
     let mut idle = pin!(after(limits.head_time));
+    let has_streams = || {
+        streams.open.load(Ordering::SeqCst) > 0
+            || driver.with(|connection| connection.has_streams()) == Some(true)
+    };
     loop {
-        let is_busy = streams.open.load(Ordering::SeqCst) > 0
-            || driver.with(|connection| connection.has_streams()) == Some(true);
+        let is_busy = has_streams();
         let has_many_resets = || {
             let resets = streams.resets.load(Ordering::SeqCst);
             limits.http2_resets.is_some_and(|limit| resets > limit)
@@ -207,7 +212,12 @@ async fn run(
         }
         is_idle = false;
         tokio::select! {
-            accepted = poll_fn(|context| driver.poll_accept(context)) => {
+            accepted = poll_fn(|context| match driver.poll_accept(context) {
+                // the last bytes of the last stream have left
+                Poll::Pending if stopping && !ending && !has_streams() => Poll::Ready(None),
+                polled => polled.map(Some),
+            }) => {
+                let Some(accepted) = accepted else { continue };
                 let (request, respond) = match accepted {
                     Some(Ok(stream)) => stream,
                     Some(Err(error)) => return log_fault(&error, common),
@@ -229,6 +239,7 @@ async fn run(
                 is_idle = true;
                 idle.set(after(limits.head_time));
             }
+            () = stalled.as_mut(), if stopping => return,
             () = last_moment.as_mut() => return,
         }
     }

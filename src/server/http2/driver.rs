@@ -30,6 +30,7 @@ use super::{
 use crate::{
     connection::{
         batch::{self, Carrier},
+        stall::Uptake,
         Flusher, HoldsFrames, NextLook,
     },
     locks::{lock, try_lock},
@@ -159,6 +160,11 @@ impl Driver {
         let done = lock(&self.connection).as_mut().map(work);
         self.notify_streams();
         done
+    }
+
+    /// What the peer has taken of the connection's bytes.
+    pub(super) fn uptake(&self) -> Uptake {
+        self.wire.uptake()
     }
 
     /// Ends the connection.

@@ -1,13 +1,19 @@
 //! The end of an open WebSocket's stream, in each of the ways in which a handler, the peer or the
 //! server may end it.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use h2::Reason;
-use tokio::time::{sleep_until, Instant};
+use tokio::{
+    sync::watch,
+    time::{sleep_until, Instant},
+};
 
 use super::byte_stream::Http2ByteStream;
-use crate::{connection::Transport, protocol::closing::Closing};
+use crate::{
+    connection::{stall::given_up, Transport},
+    protocol::closing::Closing,
+};
 
 /// Time for the peer to end its direction when we have ended ours.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,12 +58,14 @@ enum WaitsFor {
 
 /// Waits until both directions of a stream have ended, and ends ours as the handler does. The caller
 /// then lets go of the stream, which resets it if it has not ended in order. `time_limit` is the time
-/// for the peer to read the rest.
+/// for the peer to read the rest, which is shorter for one that reads nothing once the server stops.
 pub(super) async fn end(
     stream: &Http2ByteStream,
     transport: &Arc<Transport>,
     time_limit: Option<Duration>,
+    stop: &watch::Receiver<bool>,
 ) {
+    let mut given_up = pin!(given_up(stop.clone(), || stream.uptake()));
     let (mut is_end_sent, mut waits, mut deadline) = (false, WaitsFor::Handler, None);
     loop {
         let closing = transport.closing();
@@ -101,6 +109,11 @@ pub(super) async fn end(
         tokio::select! {
             () = poll_fn(|context| stream.poll_reset(context)) => return,
             () = stream.notified() => {}
+            () = given_up.as_mut() => {
+                stream.send_reset(Reason::CANCEL);
+                transport.cut();
+                return;
+            }
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 if waits == WaitsFor::Room {
                     stream.send_reset(Reason::CANCEL);

@@ -1,18 +1,28 @@
 //! Answers of plain HTTP.
 
-use std::{future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
+use std::{
+    future::{poll_fn, Future},
+    io,
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
 
 use h2::{server::SendResponse, Reason, SendStream};
 use http::{header, HeaderName, HeaderValue, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes};
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
+    driver::Driver,
     headers::{add_date, CONNECTION_HEADERS},
     piece::Piece,
 };
-use crate::server::http::{body::Body, refusal::Refusal};
+use crate::{
+    connection::stall::{given_up, Uptake},
+    server::http::{body::Body, refusal::Refusal},
+};
 
 /// The most bytes to pass to the stream at a time.
 const PIECE: usize = 16 * 1024;
@@ -35,13 +45,38 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     response
 }
 
+/// How long to wait for a peer that reads nothing.
+pub(super) struct Patience<'a> {
+    pub(super) time_limit: Option<Duration>,
+    pub(super) stop: &'a watch::Receiver<bool>,
+    pub(super) driver: &'a Driver,
+}
+
+impl Patience<'_> {
+    /// Waits for the peer to take something; fails if this takes too long.
+    async fn wait(&self, capacity: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
+        let look = || Uptake { waits: true, ..self.driver.uptake() };
+        let limited = async {
+            match self.time_limit {
+                Some(limit) => timeout(limit, capacity).await?,
+                None => capacity.await,
+            }
+        };
+        tokio::select! {
+            biased;
+            capacity = limited => capacity,
+            () = given_up(self.stop.clone(), look) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
 /// Sends an answer, and gives up if the peer reads nothing for too long. `has_body` is false for an
 /// answer to HEAD.
 pub(super) async fn send(
     mut respond: SendResponse<Piece>,
     response: Response<Body>,
     has_body: bool,
-    time_limit: Option<Duration>,
+    patience: Patience<'_>,
 ) {
     let (mut parts, body) = response.into_parts();
     for name in CONNECTION_HEADERS {
@@ -58,7 +93,7 @@ pub(super) async fn send(
     let Ok(mut stream) = respond.send_response(Response::from_parts(parts, ()), ends) else {
         return;
     };
-    if !ends && send_body(&mut stream, body, time_limit).await.is_err() {
+    if !ends && send_body(&mut stream, body, &patience).await.is_err() {
         stream.send_reset(Reason::INTERNAL_ERROR);
     }
 }
@@ -66,7 +101,7 @@ pub(super) async fn send(
 async fn send_body(
     stream: &mut SendStream<Piece>,
     mut body: Body,
-    time_limit: Option<Duration>,
+    patience: &Patience<'_>,
 ) -> io::Result<()> {
     loop {
         let frame = poll_fn(|context| {
@@ -79,11 +114,8 @@ async fn send_body(
         let Ok(mut data) = frame?.into_data() else { continue };
         while !data.is_empty() {
             let capacity = send_capacity(stream, data.len().min(PIECE));
-            let capacity = match time_limit {
-                Some(limit) => timeout(limit, capacity).await.map_err(io::Error::from)?,
-                None => capacity.await,
-            };
-            let piece = data.split_to(capacity?.min(data.len()));
+            let capacity = patience.wait(capacity).await?;
+            let piece = data.split_to(capacity.min(data.len()));
             stream.send_data(piece.into(), false).map_err(io::Error::other)?;
         }
     }

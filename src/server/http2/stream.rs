@@ -5,13 +5,14 @@ use std::{future::poll_fn, net::SocketAddr, sync::Arc};
 use h2::{ext::Protocol, server::SendResponse, Reason, RecvStream};
 use http::Request;
 use http_body_util::BodyExt;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     answer::{AnswerSlot, StreamAnswer},
     byte_stream::Http2ByteStream,
     driver::Driver,
-    ending, head, page,
+    ending, head,
+    page::{self, Patience},
     piece::Piece,
     request_body::RequestBody,
 };
@@ -44,9 +45,15 @@ pub(super) struct StreamContext {
     pub(super) client: ClientAddress,
     pub(super) local: Option<SocketAddr>,
     pub(super) tls: bool,
+    pub(super) stop: watch::Receiver<bool>,
 }
 
 impl StreamContext {
+    /// How long to wait for a client of this connection that reads nothing.
+    fn patience<'a>(&'a self, driver: &'a Driver) -> Patience<'a> {
+        Patience { time_limit: self.state.config.limits.http_time, stop: &self.stop, driver }
+    }
+
     /// The value of `Alt-Svc` for an answer.
     fn alternative(&self, version: &str) -> Option<String> {
         self.state.alternative(version, self.tls, || self.local)
@@ -79,7 +86,7 @@ pub(super) async fn serve(
         let (status, reason) = error.answer();
         state.events.warn_refused(client.address, status, "", || reason.clone());
         let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
-        return answer(request, respond, &head, refusal, common).await;
+        return answer(request, respond, &head, refusal, common, driver).await;
     }
     let protocol = request.extensions().get::<Protocol>();
     if let Some(protocol) = protocol.filter(|_| !Opening::is_meant(&head)) {
@@ -87,7 +94,7 @@ pub(super) async fn serve(
         state.events.warn_refused(client.address, 501, "", || {
             format!("{} by the protocol {protocol}", printable(&head.target))
         });
-        return answer(request, respond, &head, Refusal::new(501), common).await;
+        return answer(request, respond, &head, Refusal::new(501), common, driver).await;
     }
     match decide(&head, Route::find(&head, state), client, state) {
         AnsweredBy::Other(Decision::Handler(handler)) => {
@@ -97,17 +104,17 @@ pub(super) async fn serve(
                     state.log_refused(handler.peer, full);
                     let refusal = LimitReached::refusal();
                     note_refusal(&head, &refusal, client, state);
-                    return answer(request, respond, &head, refusal, common).await;
+                    return answer(request, respond, &head, refusal, common, driver).await;
                 }
             };
             let wanted = HandlerRequest::new(head, handler, permit, common.tls);
             let peer = common.client.address;
             let stream = Http2ByteStream::new(driver.clone(), peer, request.into_body(), respond);
-            open(wanted, stream, common).await
+            open(wanted, stream, common, driver).await
         }
         AnsweredBy::Other(Decision::Refuse(refusal)) => {
             note_refusal(&head, &refusal, client, state);
-            answer(request, respond, &head, refusal, common).await
+            answer(request, respond, &head, refusal, common, driver).await
         }
         AnsweredBy::Http(http_request) if Opening::is_meant(&head) => {
             let resource = http_request.resource;
@@ -117,7 +124,8 @@ pub(super) async fn serve(
             state.events.refused(http_request.peer, &resource, 404, &head.version);
             // the page of HTTP/1.1, where the request might be for a file
             let reason = Some("File not found".to_owned());
-            answer(request, respond, &head, Refusal { reason, ..Refusal::new(404) }, common).await
+            answer(request, respond, &head, Refusal { reason, ..Refusal::new(404) }, common, driver)
+                .await
         }
         AnsweredBy::Http(http_request) => {
             let has_body = !request.body().is_end_stream();
@@ -127,7 +135,7 @@ pub(super) async fn serve(
                 RequestBody::new(request.into_body(), driver.clone(), time_limit).boxed_unsync();
             let (local, tls) = (common.local, common.tls);
             let page_request = PageRequest { head, http_request, framing, body, local, tls };
-            serve_page(page_request, respond, common).await
+            serve_page(page_request, respond, common, driver).await
         }
     }
 }
@@ -137,6 +145,7 @@ async fn serve_page(
     request: PageRequest,
     mut respond: SendResponse<Piece>,
     common: &StreamContext,
+    driver: &Driver,
 ) -> Ended {
     let state = &common.state;
     let wants_body = request.head.method != "HEAD";
@@ -145,7 +154,7 @@ async fn serve_page(
         // a peer that breaks off needs no answer
         _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Unanswered,
     };
-    page::send(respond, response, wants_body, state.config.limits.http_time).await;
+    page::send(respond, response, wants_body, common.patience(driver)).await;
     Ended::Answered
 }
 
@@ -156,13 +165,13 @@ async fn answer(
     head: &RequestHead,
     refusal: Refusal,
     common: &StreamContext,
+    driver: &Driver,
 ) -> Ended {
     // what still comes of its body need not be kept
     drop(request);
     let alternative = common.alternative(&head.version);
     let response = page::refusal(&refusal.with_alternative(alternative));
-    let time_limit = common.state.config.limits.http_time;
-    page::send(respond, response, head.method != "HEAD", time_limit).await;
+    page::send(respond, response, head.method != "HEAD", common.patience(driver)).await;
     Ended::Answered
 }
 
@@ -190,6 +199,7 @@ async fn open(
     wanted: HandlerRequest,
     stream: Arc<Http2ByteStream>,
     common: &StreamContext,
+    driver: &Driver,
 ) -> Ended {
     let time_limit = common.state.config.limits.http_time;
     let wants_body = wanted.head.method != "HEAD";
@@ -208,10 +218,13 @@ async fn open(
         }
     };
     match answer {
-        Ok(StreamAnswer::Opened) => ending::end(&stream, &transport, time_limit).await,
+        Ok(StreamAnswer::Opened) => {
+            ending::end(&stream, &transport, time_limit, &common.stop).await;
+        }
         Ok(StreamAnswer::Refuse(refusal)) => {
             if let Some(respond) = stream.take_respond() {
-                page::send(respond, page::refusal(&refusal), wants_body, time_limit).await;
+                let patience = common.patience(driver);
+                page::send(respond, page::refusal(&refusal), wants_body, patience).await;
             }
         }
         // the handler has dropped the connection

@@ -24,7 +24,12 @@ use tokio::{
     runtime::Handle,
 };
 
-use crate::{connection::Drains, locks::lock, runtime::task, server::listen::stream::Stream};
+use crate::{
+    connection::{stall::Uptake, Drains},
+    locks::lock,
+    runtime::task,
+    server::listen::stream::Stream,
+};
 
 /// The most bytes to read at once.
 const READ_AHEAD: usize = 64 * 1024;
@@ -45,7 +50,8 @@ pub(super) struct Wire {
     is_drained: AtomicBool,
     /// Whether bytes wait for [`Self::write_out`] when `h2` flushes.
     gathers: AtomicBool,
-    /// Only the thread that polls the connection locks it, so no thread waits.
+    /// Only the thread that polls the connection locks it, so no thread waits, but for a server that
+    /// stops.
     buffered: Mutex<Buffered>,
 }
 
@@ -69,6 +75,8 @@ struct Buffered {
     /// Bytes of `h2`, of which the first `written` were written.
     outgoing: Vec<u8>,
     written: usize,
+    /// Bytes that were written in all.
+    sent: u64,
     /// Whether the stream may hold back what was written, as TLS does.
     must_flush: bool,
     /// Why nothing more can be written.
@@ -91,6 +99,7 @@ impl Wire {
             allowed: READ_MAX,
             outgoing: Vec::new(),
             written: 0,
+            sent: 0,
             must_flush: false,
             failure: None,
             is_ended: false,
@@ -127,6 +136,13 @@ impl Wire {
     /// Whether `h2` has been kept from reading on, so that it must be polled again.
     pub(super) fn must_read_on(&self) -> bool {
         lock(&self.buffered).allowed == 0
+    }
+
+    /// What the peer has taken.
+    pub(super) fn uptake(&self) -> Uptake {
+        let buffered = lock(&self.buffered);
+        let stream = buffered.stream.as_ref();
+        stream.map_or_else(Uptake::default, |stream| stream.uptake(buffered.sent))
     }
 
     /// Writes what `h2` has given. Calls the context's waker when the socket takes the rest, or if
@@ -210,6 +226,7 @@ impl Buffered {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += count;
+            self.sent += count as u64;
             self.must_flush = true;
         }
         ready!(self.stream()?.poll_flush(context))?;

@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix,
     },
     pin::Pin,
@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use crate::{
-    connection::{ByteStream, PlainSocket, TlsSocket},
+    connection::{stall::Uptake, ByteStream, PlainSocket, TlsSocket},
     system::{HangUp, Native, System},
 };
 
@@ -45,12 +45,20 @@ impl Stream {
 
     /// Whether the peer has gone, even if some of its bytes are unread.
     pub(in crate::server) fn hang_up(&self) -> Option<HangUp> {
-        let descriptor = match self {
+        Native::hang_up(self.descriptor())
+    }
+
+    /// What the peer has taken of `sent` bytes.
+    pub(in crate::server) fn uptake(&self, sent: u64) -> Uptake {
+        Uptake::of(self.descriptor(), sent)
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
             Self::Tls(stream) => stream.get_ref().0.as_fd(),
-        };
-        Native::hang_up(descriptor)
+        }
     }
 
     /// Takes it out of tokio, for a handler.
