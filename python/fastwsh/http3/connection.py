@@ -22,7 +22,7 @@ from h2.errors import ErrorCodes
 
 from fastwsh.http3.codes import to_http3
 from fastwsh.http3.inner_connection import InnerConnection
-from fastwsh.http3.pacing import Fields, Pacing
+from fastwsh.http3.pacing import Fields, Pacing, Stall
 from fastwsh.http3.stream import Stream, is_control_stream, is_too_large
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Connection(QuicConnectionProtocol):
         self._is_leaving = False
         self._is_over = False
         self._final_code: ErrorCode | None = None
+        self._stall: Stall | None = None
         self._own_timer = self._later(owner.limits.head_seconds, self._give_up_handshake)
 
     # --- QUIC ---
@@ -339,9 +340,14 @@ class Connection(QuicConnectionProtocol):
     def go_away(self) -> None:
         """Tell the client that the server stops; streams that are open go on."""
         self._is_leaving = True
+        self._stall = Stall(self._pacing, self._loop.time())
         if self._http is not None:
             self._http.send_goaway(self._next_stream)
             self.flush()
+
+    def is_stalled(self) -> bool:
+        """Tell whether the client has taken nothing for a while since `go_away`; ask regularly."""
+        return self._stall is not None and self._stall.is_over(self._loop.time())
 
     def finish(self, code: int, reason: str = "") -> None:
         """End the connection at once."""

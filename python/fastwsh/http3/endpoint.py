@@ -33,6 +33,9 @@ _MAX_HANDSHAKES: Final = 1000
 # Seconds for the last packets, and for the thread.
 _STOP_SECONDS: Final = 2.0
 
+# Seconds between two looks at what clients have taken, from `go_away` on.
+_LOOK_SECONDS: Final = 0.02
+
 _NO_LIMIT: Final = 1 << 32
 
 _Admit = Callable[[socket.socket, tuple[Any, ...]], bool]
@@ -101,6 +104,8 @@ class Endpoint(Owner[Connection]):
         self._is_stopping = False
         self._is_flooded = False
         self._changed: asyncio.Event | None = None
+        self._stalled: set[Connection] = set()
+        self._watch: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -180,6 +185,8 @@ class Endpoint(Owner[Connection]):
         """Note that a handshake is done."""
         self._handshaking.discard(connection)
         self._open.add(connection)
+        if self._is_stopping:
+            connection.go_away()
 
     def note_closed(self, connection: Connection) -> None:
         """Note that a connection has nothing more to say."""
@@ -238,16 +245,27 @@ class Endpoint(Owner[Connection]):
         return connection
 
     def _go_away(self) -> None:
+        if self._is_stopping:
+            return
         self._is_stopping = True
         for connection in list(self._open):
             connection.go_away()
+        self._watch = asyncio.get_running_loop().create_task(self._watch_clients())
+
+    async def _watch_clients(self) -> None:
+        assert self._changed is not None  # noqa: S101 (the thread has begun)
+        while True:
+            self._stalled = {connection for connection in self._open if connection.is_stalled()}
+            self._changed.set()
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _stop(self) -> None:
         self._go_away()
         assert self._changed is not None  # noqa: S101 (the thread has begun)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
-                while self._open:
+                # those that take nothing get no more of it by waiting
+                while self._open - self._stalled:
                     self._changed.clear()
                     await self._changed.wait()
         for connection in [*self._open, *self._handshaking]:

@@ -17,13 +17,18 @@ from aioquic.h3 import connection as h3
 from aioquic.quic import connection as quic
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicFrameType
+from aioquic.quic.recovery import QuicPacketRecovery
 
 from fastwsh.config_error import ConfigError
 
-__all__ = ["WINDOW", "Fields", "Pacing", "check"]
+__all__ = ["WINDOW", "Fields", "Pacing", "Stall", "check"]
 
 WINDOW: Final = 128 * 1024
 """The most bytes that a client may send on a stream before the handler has received them."""
+
+# A server that stops waits no longer than this for clients that acknowledge nothing, unless a round
+# trip takes longer. It waits as long for those of TCP.
+_STALL_SECONDS: Final = 0.2
 
 # The control stream is the first of ours (H3Connection opens it first, RFC 9114 6.2.1).
 _CONTROL_STREAM: Final = 3
@@ -44,6 +49,7 @@ def check() -> None:
         (
             hasattr(QuicConnection, "_write_stream_limits"),
             hasattr(QuicConnection, "_on_max_stream_data_delivery"),
+            hasattr(QuicPacketRecovery, "get_probe_timeout"),
             hasattr(quic, "MAX_STREAM_DATA_FRAME_CAPACITY"),
             hasattr(h3.H3Connection, "_init_connection"),
             hasattr(h3.H3Connection, "_get_local_settings"),
@@ -101,6 +107,18 @@ class Pacing:
             return True
         return not stream.sender._buffer and not stream.sender._pending_eof
 
+    def undelivered(self) -> int:
+        """Return how many bytes of all streams the client has not acknowledged."""
+        return sum(len(stream.sender._buffer) for stream in self._quic._streams.values())
+
+    def patience(self) -> float:
+        """Return after how many seconds without a sign of the client it has probably gone.
+
+        RFC 9000 10.2 keeps a connection that ends for three probe timeouts.
+        """
+        probe: float = self._quic._loss.get_probe_timeout()
+        return max(_STALL_SECONDS, 3 * probe)
+
     def open_streams(self) -> list[int]:
         """Return the streams of requests on which something may still be sent."""
         return [number for number in self._quic._streams if number % 4 == 0]
@@ -136,6 +154,27 @@ class Pacing:
             frame.push_uint_var(stream.stream_id)
             frame.push_uint_var(stream.max_stream_data_local)
             stream.max_stream_data_local_sent = stream.max_stream_data_local
+
+
+class Stall:
+    """Since when a client has acknowledged nothing of what was sent.
+
+    Args:
+        pacing: That of its connection.
+        now: The time.
+    """
+
+    def __init__(self, pacing: Pacing, now: float) -> None:
+        self._pacing = pacing
+        self._undelivered = 0
+        self._since = now
+
+    def is_over(self, now: float) -> bool:
+        """Look at the client again; tell whether it has had time enough."""
+        undelivered = self._pacing.undelivered()
+        if undelivered != self._undelivered or not undelivered:
+            self._undelivered, self._since = undelivered, now
+        return now - self._since >= self._pacing.patience()
 
 
 class Fields(h3.H3Connection):
