@@ -13,6 +13,7 @@ import pytest
 import fastwsh
 from fastwsh.config_error import ConfigError
 from fastwsh.testing import CheckError, WsServer, running_server
+from http2_support import Http2Client
 from wire import DEADLINE_SECONDS, TEXT, Client
 
 APP = """
@@ -175,6 +176,21 @@ def test_scope(connect, server):
     assert b"host" in names
     assert not any(name.startswith(b":") for name in names)
     assert [value for name, value in scope["headers"] if name == b"x-twice"] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("word", ["caf\u00e9", "\u2028"])
+def test_a_path_in_utf_8_without_escapes_is_what_the_client_has_sent(server, request, word):
+    path = f"/app/{word}/scope"
+    if request.node.callspec.params["server"] == 2:
+        with Http2Client(server) as client:
+            text = client.websocket(f"{path}?q={word}").read_frame().payload
+    else:
+        with Client(server.port) as client:
+            client.handshake(f"{path}?q={word}".encode().decode("latin-1"))
+            text = client.read_frame().payload
+    scope = ast.literal_eval(text.decode())
+    assert (scope["path"], scope["raw_path"]) == (path, path.encode())
+    assert scope["query_string"] == f"q={word}".encode()
 
 
 @pytest.mark.parametrize(

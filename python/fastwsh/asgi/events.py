@@ -26,15 +26,17 @@ def make_scope(request: Any, root_path: str, state: dict[str, Any]) -> Event:
         state: What the application's lifespan has put into its state.
     """
     connection = request.connection
-    path, _, query = request.ws_resource.partition("?")
+    # of HTTP/1.1, a resource has one character for each byte; later versions have UTF-8
+    encoding = "latin-1" if connection.protocol.startswith("HTTP/1") else "utf-8"
+    path, _, query = request.ws_resource.encode(encoding, "replace").partition(b"?")
     return {
         "type": "websocket",
         "asgi": VERSIONS,
         "http_version": connection.protocol.removeprefix("HTTP/").removesuffix(".0"),
         "scheme": "wss" if connection.is_tls else "ws",
         "path": urllib.parse.unquote(path),
-        "raw_path": path.encode("latin-1", "replace"),
-        "query_string": query.encode("latin-1", "replace"),
+        "raw_path": path,
+        "query_string": query,
         "root_path": root_path,
         # names that begin with a colon are no headers (RFC 9113 8.3)
         "headers": [
