@@ -593,6 +593,10 @@ def test_what_was_redacted_may_be_anything(write, recorded, text, options):
         ({"speed": -1}, ValueError, "speed is -1"),
         ({"speed": float("nan")}, ValueError, "speed is nan"),
         ({"speed": float("inf")}, ValueError, "speed is inf"),
+        ({"speed": "1"}, TypeError, "speed '1'; give a number"),
+        ({"timeout": "1"}, TypeError, "timeout '1'; give a number of seconds"),
+        ({"timeout": -1}, ValueError, "timeout -1; give seconds from 0 on"),
+        ({"path": 5}, TypeError, "path 5; give a str such as '/chat'"),
     ],
 )
 def test_arguments_are_checked_at_once(write, options, error, match):

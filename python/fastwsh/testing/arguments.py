@@ -6,6 +6,7 @@ that of another thread.
 
 import json as json_module
 import os
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -63,17 +64,19 @@ def json_text(value: Any, other: object = None) -> str:
 
 
 def check_timeout(timeout: object) -> None:
-    """Raise TypeError for no number of seconds, ValueError for one below 0; None is no limit."""
+    """Raise as `check_seconds`; None is no limit."""
     if timeout is not None:
         check_seconds(timeout, "timeout")
 
 
 def check_seconds(seconds: object, what: str) -> None:
-    """Raise TypeError for no number of seconds, ValueError for one below 0."""
+    """Raise TypeError for no number of seconds, ValueError for one for which no thread can wait."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise TypeError(f"{what} {seconds!r}; give a number of seconds")
     if not seconds >= 0:
         raise ValueError(f"{what} {seconds!r}; give seconds from 0 on")
+    if seconds > threading.TIMEOUT_MAX:
+        raise ValueError(f"{what} {seconds!r}; give {threading.TIMEOUT_MAX:.0f} seconds at most")
 
 
 def check_count(count: object, what: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from fastwsh.client.options import ConnectOptions, Options
 from fastwsh.testing import har
+from fastwsh.testing.arguments import check_path, check_timeout
 from fastwsh.testing.dispatcher import ANY_PATH, RecordingDispatcher
 from fastwsh.testing.matching import Match, make_mismatch
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
@@ -76,13 +77,16 @@ class Recordings:
             HarError: The file cannot be read, or there is nothing to replay.
             TypeError, ValueError: An argument cannot be used.
         """
+        if isinstance(speed, bool) or not isinstance(speed, int | float):
+            raise TypeError(f"speed {speed!r}; give a number")
         if not 0 <= speed < float("inf"):
             raise ValueError(f"speed is {speed}; 0 is without pauses, 1.0 as it was recorded")
+        check_timeout(timeout)
+        wanted = None if path is None else check_path(path)
         manner = ReplayOptions(make_mismatch(match, ignore), strict, speed, timeout)
         conversations = har.read(file)
         name = os.fspath(file)
-        if path is not None:
-            wanted = "/" + path.removeprefix("/")
+        if wanted is not None:
             there = list(dict.fromkeys(one.path for one in conversations))
             conversations = [one for one in conversations if one.path == wanted]
             if there and not conversations:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastwsh.testing import negotiation
-from fastwsh.testing.arguments import check_path
+from fastwsh.testing.arguments import check_path, check_seconds
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.expectation import MISSING
@@ -71,7 +71,12 @@ class ServerHandshakes:
         self._add_fault(self._faults.wrong_accept(), path, times)
 
     def delay(self, seconds: float, *, path: str | None = None, times: int | None = None) -> None:
-        """Answer opening handshakes so many seconds late."""
+        """Answer opening handshakes so many seconds late.
+
+        Raises:
+            TypeError, ValueError: It is no number of seconds.
+        """
+        check_seconds(seconds, "delay")
         self._add_fault(self._faults.delay(seconds), path, times)
 
     def hang(self, *, path: str | None = None, times: int | None = None) -> None:
