@@ -6,9 +6,11 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from aioquic.quic.recovery import QuicPacketRecovery
 
 from conftest import StartServer, WriteHandler, run_fastwsh
 from echo_handlers import ECHO
@@ -221,6 +223,26 @@ def test_server_for_tests(tmp_path: Path):
         server.start()
         with Http3Client(server) as client:
             assert client.websocket("/told").read_frame() == Frame(TEXT, b"HTTP/3")
+
+
+def test_a_handler_is_told_at_once_that_its_client_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    has_ended = threading.Event()
+    with running_server(http3=True, tls=make_tls_files(tmp_path)) as server:
+
+        @server.handler("/wait")
+        def wait(connection):
+            try:
+                connection.recv()
+            finally:
+                has_ended.set()
+
+        with Http3Client(server) as client:
+            client.websocket("/wait")
+            # after three of which both ends forget the connection (RFC 9000 10.2)
+            monkeypatch.setattr(QuicPacketRecovery, "get_probe_timeout", lambda *_, **__: 600.0)
+        assert has_ended.wait(DEADLINE_SECONDS)
 
 
 def test_fixtures_for_tests(pytester: pytest.Pytester):

@@ -78,6 +78,12 @@ class Connection(QuicConnectionProtocol):
 
     # --- QUIC ---
 
+    def datagram_received(self, data: bytes | str, addr: Any) -> None:
+        """Take a packet."""
+        super().datagram_received(data, addr)
+        if not self._is_over and self._pacing.has_client_left():
+            self._end()
+
     def quic_event_received(self, event: Any) -> None:
         """Handle an event of the connection."""
         match event:

@@ -89,6 +89,7 @@ class InnerConnection(asyncio.Protocol):
     def __init__(self, events: InnerEvents) -> None:
         self._events = events
         self._transport: asyncio.Transport | None = None
+        self._is_over = False
         self._h2 = _Connection(
             h2.config.H2Configuration(
                 client_side=True,
@@ -150,6 +151,7 @@ class InnerConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection at once."""
+        self._is_over = True
         if self._transport is not None:
             # a process that a handler has forked may have the socket as well
             with contextlib.suppress(OSError):
@@ -163,6 +165,8 @@ class InnerConnection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 (of a stream socket)
         self._transport = transport
         self.flush()
+        if self._is_over:
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         """Tell what has come."""

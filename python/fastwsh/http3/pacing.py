@@ -15,7 +15,7 @@ import pylsqpack
 from aioquic.buffer import encode_uint_var
 from aioquic.h3 import connection as h3
 from aioquic.quic import connection as quic
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.connection import QuicConnection, QuicConnectionState
 from aioquic.quic.packet import QuicFrameType
 from aioquic.quic.recovery import QuicPacketRecovery
 
@@ -49,6 +49,7 @@ def check() -> None:
         (
             hasattr(QuicConnection, "_write_stream_limits"),
             hasattr(QuicConnection, "_on_max_stream_data_delivery"),
+            hasattr(QuicConnectionState, "DRAINING"),
             hasattr(QuicPacketRecovery, "get_probe_timeout"),
             hasattr(quic, "MAX_STREAM_DATA_FRAME_CAPACITY"),
             hasattr(h3.H3Connection, "_init_connection"),
@@ -106,6 +107,14 @@ class Pacing:
         if stream is None or stream.sender.is_finished:
             return True
         return not stream.sender._buffer and not stream.sender._pending_eof
+
+    def has_client_left(self) -> bool:
+        """Tell whether the client has ended the connection.
+
+        aioquic tells this three probe timeouts later, when late packets have been dropped.
+        """
+        state: QuicConnectionState = self._quic._state
+        return state is QuicConnectionState.DRAINING
 
     def undelivered(self) -> int:
         """Return how many bytes of all streams the client has not acknowledged."""
