@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -89,17 +90,24 @@ def test_receiving_has_a_timeout_and_loses_nothing():
             assert client.recv(DEADLINE_SECONDS) == "hello"
 
 
-def test_a_handler_may_end_after_a_timeout(caplog: pytest.LogCaptureFixture):
+async def wait_in_vain(connection):
+    with pytest.raises(WaitTimeoutError):
+        await connection.recv(timeout=0.01)
+
+
+async def ping(connection):
+    await connection.ping()
+
+
+@pytest.mark.parametrize("handler", [wait_in_vain, ping])
+def test_a_handler_may_end_while_it_receives(handler, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
     with running_server() as server:
-
-        @server.handler("/")
-        async def impatient(connection):
-            with pytest.raises(WaitTimeoutError):
-                await connection.recv(timeout=0.01)
-
+        server.handler("/")(handler)
         with connect(server.url) as client, pytest.raises(ConnectionClosed):
             client.recv(DEADLINE_SECONDS)
     # asyncio tells of a task when it is freed
+    del server
     gc.collect()
     assert "never retrieved" not in caplog.text
 

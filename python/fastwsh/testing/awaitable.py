@@ -140,16 +140,18 @@ class AsyncConnection(RecordedConnection):
         check_timeout(timeout)
         if self._early:
             return self._early.popleft()
-        if self._pending is None:
-            self._pending = asyncio.ensure_future(self._receive())
-            # a handler may end after a timeout without another call, and asyncio would complain
-            self._pending.add_done_callback(_note_exception)
-        pending = self._pending
+        pending = self._pending = self._pending or self._start_receiving()
         done, _ = await asyncio.wait({pending}, timeout=timeout)
         if not done:
             raise WaitTimeoutError(f"nothing came at {self.path} within {timeout:g} s")
         self._pending = None
         return pending.result()
+
+    def _start_receiving(self) -> "asyncio.Future[Message]":
+        receiving = asyncio.ensure_future(self._receive())
+        # a handler may end without waiting for it again, and asyncio would complain
+        receiving.add_done_callback(_note_exception)
+        return receiving
 
     async def _receive(self) -> Message:
         try:
@@ -204,7 +206,7 @@ class AsyncConnection(RecordedConnection):
             except (BadOperationException, ConnectionError, ConnectionTerminatedException) as error:
                 raise self._ended() from error
             while not pong.done():
-                pending = self._pending = self._pending or asyncio.ensure_future(self._receive())
+                pending = self._pending = self._pending or self._start_receiving()
                 left = None if deadline is None else max(0.0, deadline - monotonic())
                 either: set[asyncio.Future[Any]] = {pending, pong}
                 done, _ = await asyncio.wait(
