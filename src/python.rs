@@ -4,6 +4,7 @@ mod argument;
 mod backplane_queue;
 mod client;
 mod clock;
+mod compile;
 mod connection;
 mod deflate;
 mod descriptor;
@@ -44,6 +45,7 @@ mod _core {
         backplane_queue::BackplaneQueue,
         client::{connect, connect_async},
         clock::{real_monotonic, real_time},
+        compile::compile_source,
         connection::Connection,
         deflate::{
             DeflateFramer, DeflateOffer, IncomingFrameFilter, IncomingMessageFilter,

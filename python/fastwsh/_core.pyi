@@ -1,6 +1,7 @@
 """The native part of fastwsh: protocol rules, sockets and the stream state machine."""
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from types import CodeType
 from typing import Any, Final, Literal, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
@@ -36,6 +37,7 @@ __all__ = [
     "call_within",
     "check_header_field",
     "check_topic",
+    "compile_source",
     "compute_accept",
     "connect",
     "connect_async",
@@ -359,6 +361,19 @@ def real_monotonic() -> float:
 
 def real_time() -> float:
     """Return seconds since 1970, even if `time.time` was replaced."""
+
+# --- handlers -------------------------------------------------------------------------------------
+
+def compile_source(source: str, file_name: str) -> CodeType:
+    """Compile a module as the built-in `compile` does, in a process that never calls that.
+
+    The built-in makes the types of all syntax trees when it is first called. It takes any text;
+    this would decode one that declares an encoding or begins with a BOM (PEP 263).
+
+    Raises:
+        SyntaxError: It is not Python.
+        ValueError: It has a NUL, or a character that UTF-8 cannot encode.
+    """
 
 # --- workers --------------------------------------------------------------------------------------
 

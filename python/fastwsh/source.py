@@ -13,7 +13,7 @@ import sys
 import tokenize
 import warnings
 
-from fastwsh import py2
+from fastwsh import _core, py2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,7 +141,19 @@ def _compile_plain(source: str, file_name: str) -> CodeType | None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            code = compile(source, file_name, "exec", dont_inherit=True)
+            code = _compile(source, file_name)
         except SyntaxError:
             return None
     return None if caught else code
+
+
+def _compile(source: str, file_name: str) -> CodeType:
+    """Compile as `compile`, which makes the types of all syntax trees when it is first called.
+
+    That would take a twentieth of the time until a server listens.
+    """
+    first_lines = source.replace("\r\n", "\n").replace("\r", "\n").split("\n", 2)[:2]
+    if source.startswith("\N{ZERO WIDTH NO-BREAK SPACE}") or "coding" in "".join(first_lines):
+        # the native function would decode the text by these (PEP 263), which has been done
+        return compile(source, file_name, "exec", dont_inherit=True)
+    return _core.compile_source(source, file_name)
