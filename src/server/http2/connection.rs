@@ -37,8 +37,9 @@ use crate::{
     },
 };
 
-/// The most bytes that a peer may send on a stream before the handler has received them.
-const STREAM_WINDOW: u32 = 128 * 1024;
+/// The most bytes that a peer may send on a stream before the handler has received them: two messages
+/// of 64 KiB with their headers.
+const STREAM_WINDOW: u32 = 2 * (64 * 1024 + 16);
 
 /// The largest possible window (RFC 9113 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;

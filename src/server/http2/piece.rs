@@ -43,8 +43,9 @@ pub(super) struct UnsentBytes {
 }
 
 impl UnsentBytes {
-    /// The most bytes that wait for the connection, as in the buffer of a socket.
-    pub(super) const MAX: usize = 64 * 1024;
+    /// The most bytes that wait for the connection, as in the buffer of a socket. A message of 64 KiB
+    /// has room with its header.
+    pub(super) const MAX: usize = 64 * 1024 + 16;
 
     /// How many bytes the owner may send now.
     pub(super) fn send_capacity(&self) -> usize {
