@@ -127,3 +127,29 @@ def test_a_flood_beside_the_streams_holds_up_nobody(server: Server, name: str):
         with flooding(client.socket, itertools.repeat(data), reads=True):
             assert longest(websocket, server) < BOUND
             assert longest(None, server) < BOUND
+
+
+def test_handlers_that_wait_for_one_another_all_run(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    # their messages come at once, and no thread receives again before all have theirs
+    write_handler(
+        "meet",
+        "import threading\n"
+        "barrier = threading.__dict__.setdefault('meeting', threading.Barrier(16))\n"
+        "while (message := request.ws_stream.receive_message()) is not None:\n"
+        "    barrier.wait(10)\n"
+        "    request.ws_stream.send_message(message)",
+    )
+    server = start_server("-w", "handlers", "--http2", "--concurrency", "threads")
+    with Http2Client(server) as client:
+        websockets = [client.websocket("/meet") for _ in range(16)]
+        for number in range(ROUNDS):
+            payload = b"%d" % number
+            started = time.monotonic()
+            for websocket in websockets:
+                client.h2.send_data(websocket.stream, encode_frame(TEXT, payload))
+            client.flush()
+            for websocket in websockets:
+                assert websocket.read_frame() == Frame(TEXT, payload)
+            assert time.monotonic() - started < BOUND

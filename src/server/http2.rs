@@ -26,6 +26,7 @@ mod page;
 mod piece;
 mod request_body;
 mod stream;
+mod turns;
 mod wire;
 
 use std::sync::Arc;

@@ -26,6 +26,7 @@ use super::{
     headers::add_date,
     incoming::ReceivedData,
     piece::{Owner, Piece, UnsentBytes},
+    turns::{TakesTurns, Turn},
 };
 use crate::{
     connection::{stall::Uptake, Change, PeerEnd, ReadinessListener},
@@ -47,6 +48,8 @@ pub(super) struct Http2ByteStream {
     condvar: Condvar,
     /// Notified when the stream's task should look.
     for_task: Notify,
+    /// Of the handler's thread.
+    turn: Turn,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -123,6 +126,7 @@ impl Http2ByteStream {
             state: Mutex::default(),
             condvar: Condvar::new(),
             for_task: Notify::new(),
+            turn: Turn::default(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         });
@@ -253,6 +257,14 @@ impl Http2ByteStream {
         state.is_sending_over = true;
         let end = state.peer_end;
         self.notify(state, Change { readable: true, writable: true, end });
+        self.end_turn();
+    }
+
+    /// Lets the thread of another stream run, if the one of this stream had the turn.
+    fn end_turn(&self) {
+        if self.turn.end() {
+            self.driver.pass_turn();
+        }
     }
 
     /// Makes capacity for as many bytes from the peer.
@@ -266,7 +278,10 @@ impl Http2ByteStream {
         let (_, has_woken) =
             self.driver.noting_wake(|| stream.flow_control().release_capacity(count));
         drop(receiving);
-        if has_woken {
+        if has_woken && self.turn.is_taken() {
+            // its thread will send, or pass the turn on
+            self.driver.leave_pending();
+        } else if has_woken {
             self.driver.hand_over(true);
         }
     }
@@ -276,7 +291,11 @@ impl Http2ByteStream {
         let (has_waiters, listeners) = (state.waiters > 0, state.listeners.clone());
         drop(state);
         if has_waiters {
-            self.condvar.notify_all();
+            if change.writable || change.end > PeerEnd::Open {
+                self.condvar.notify_all();
+            } else if let Some(this) = self.this.upgrade().filter(|_| self.turn.want()) {
+                self.driver.take_turn(this);
+            }
         }
         for listener in &*listeners {
             listener.changed(change);
@@ -344,5 +363,17 @@ impl Owner for Http2ByteStream {
         if lock(&self.state).is_sending_over {
             self.notify_task();
         }
+    }
+}
+
+impl TakesTurns for Http2ByteStream {
+    fn begin_turn(&self) -> bool {
+        self.turn.take();
+        if lock(&self.state).waiters == 0 {
+            self.turn.end();
+            return false;
+        }
+        self.condvar.notify_all();
+        true
     }
 }

@@ -5,7 +5,8 @@
 //! which then checks again: each thread stores `is_pending` and then tries the lock, and the thread
 //! that releases the lock then reads `is_pending`.
 //!
-//! Only the task reads, since only it accepts streams.
+//! Only the task reads, since only it accepts streams. If it has read something for several threads,
+//! these run one after the other, see [`super::turns`].
 
 use std::{
     cell::Cell,
@@ -25,6 +26,7 @@ use http::Request;
 
 use super::{
     piece::Piece,
+    turns::{TakesTurns, Turns},
     wire::{Wire, WireStream},
 };
 use crate::{
@@ -71,6 +73,8 @@ pub(super) struct Driver {
     has_joined: AtomicBool,
     /// Streams on which something has changed.
     changed: Mutex<Vec<Arc<dyn DrivenStream>>>,
+    /// Of the threads that wait for data.
+    turns: Turns,
     flusher: Arc<Flusher>,
     /// Whether the flusher knows this connection.
     is_watched: AtomicBool,
@@ -114,6 +118,7 @@ impl Driver {
             is_pending: AtomicBool::new(false),
             has_joined: AtomicBool::new(false),
             changed: Mutex::default(),
+            turns: Turns::default(),
             flusher,
             is_watched: AtomicBool::new(false),
             age: AtomicU8::new(0),
@@ -185,16 +190,54 @@ impl Driver {
         (result, has_woken)
     }
 
-    /// Writes what was handed over. Small pieces may wait for those of other callers of this thread.
+    /// Writes what was handed over. Small pieces may wait for those of other callers of this thread,
+    /// or of the threads that have the next turns.
     pub(super) fn hand_over(self: &Arc<Self>, is_small: bool) {
-        self.is_pending.store(true, Ordering::SeqCst);
-        if !is_small || !batch::gathers() {
-            return self.write();
+        let joins = is_small && batch::gathers();
+        if !joins {
+            let waits = is_small && self.turns.are_wanted();
+            if !waits {
+                self.is_pending.store(true, Ordering::SeqCst);
+                return self.write();
+            }
+            self.leave_pending();
+            if !self.turns.are_taken() {
+                // the last turn has just ended
+                self.write();
+            }
+            return;
         }
+        self.is_pending.store(true, Ordering::SeqCst);
         if !self.has_joined.swap(true, Ordering::SeqCst) {
             batch::join(self.clone());
         }
         self.age.store(0, Ordering::Relaxed);
+        self.watch();
+    }
+
+    /// Leaves what was handed over to the thread that has the last turn, or to the flusher.
+    pub(super) fn leave_pending(self: &Arc<Self>) {
+        if !self.is_pending.swap(true, Ordering::SeqCst) {
+            self.age.store(0, Ordering::Relaxed);
+        }
+        self.watch();
+    }
+
+    /// Lets the thread of a stream run, at once or in its turn.
+    pub(super) fn take_turn(self: &Arc<Self>, stream: Arc<dyn TakesTurns>) {
+        if self.turns.join(stream) {
+            self.watch();
+        }
+    }
+
+    /// Lets the next thread run, or writes what all of them have handed over.
+    pub(super) fn pass_turn(self: &Arc<Self>) {
+        if !self.turns.pass() {
+            self.write();
+        }
+    }
+
+    fn watch(self: &Arc<Self>) {
         if !self.is_watched.swap(true, Ordering::Relaxed) {
             let holder: Weak<Self> = Arc::downgrade(self);
             self.flusher.watch(holder);
@@ -284,16 +327,18 @@ impl Carrier for Driver {
 impl HoldsFrames for Driver {
     fn tick(self: Arc<Self>) -> NextLook {
         let age = self.age.fetch_add(1, Ordering::Relaxed);
+        let are_waiting = self.turns.tick();
         if self.is_pending.load(Ordering::SeqCst) && age > 0 {
             self.write();
             return NextLook::Soon;
         }
-        if age < FORGET_AFTER {
+        if age < FORGET_AFTER || are_waiting {
             return NextLook::Soon;
         }
         self.is_watched.store(false, Ordering::SeqCst);
         // handed over just before that
-        if self.is_pending.load(Ordering::SeqCst) && !self.is_watched.swap(true, Ordering::SeqCst) {
+        let is_needed = self.is_pending.load(Ordering::SeqCst) || self.turns.are_wanted();
+        if is_needed && !self.is_watched.swap(true, Ordering::SeqCst) {
             return NextLook::Soon;
         }
         NextLook::Never

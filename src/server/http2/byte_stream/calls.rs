@@ -38,6 +38,12 @@ impl Http2ByteStream {
             if mode == Mode::NonBlocking {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
+            if self.turn.is_taken() {
+                drop(state);
+                self.end_turn();
+                state = lock(&self.state);
+                continue;
+            }
             state = self.pause(state);
         };
         state.unreleased += count;
@@ -76,6 +82,11 @@ impl Http2ByteStream {
             }
             if mode == Mode::NonBlocking {
                 return Err(io::ErrorKind::WouldBlock.into());
+            }
+            if self.turn.is_taken() {
+                drop(state);
+                self.end_turn();
+                continue;
             }
             drop(self.pause(state));
         }
@@ -176,6 +187,7 @@ impl ByteStream for Http2ByteStream {
             end: if state.is_receiving_over { PeerEnd::Ended } else { PeerEnd::Open },
         };
         self.notify(state, change);
+        self.end_turn();
         self.notify_task();
     }
 
@@ -205,6 +217,7 @@ impl ReadinessNotifier for Http2ByteStream {
             }
             Readiness::Writable => self.unsent.want_capacity() == 0 && !state.is_sending_over,
         };
+        self.end_turn();
         let mut state = lock(&self.state);
         state.waiters += 1;
         let waited = self.condvar.wait_timeout_while(state, timeout, is_unready);
