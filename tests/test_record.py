@@ -425,6 +425,25 @@ def test_the_reset_of_a_server_is_one_for_the_client(file):
     assert (end.by_client, end.was_reset) == (False, True)
 
 
+def test_a_reset_within_a_refusal_is_one_for_the_client_and_the_refusal_is_recorded(file):
+    def script(peer):
+        peer.read_request()
+        peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nshort")
+        # until the proxy has passed it on
+        assert has_it.wait(DEADLINE_SECONDS)
+        peer.reset()
+
+    has_it = threading.Event()
+    with recording(file, script) as recorded:
+        recorded.client.send_request("/")
+        assert recorded.client.read_response().status == 403
+        assert recorded.client.read(5) == b"short"
+        has_it.set()
+        with pytest.raises(ConnectionResetError):
+            recorded.client.read(1)
+    assert (recorded.conversation.status, recorded.conversation.body) == (403, b"")
+
+
 def test_the_reset_of_a_client_is_one_for_the_server(file):
     def script(peer):
         peer.answer()

@@ -208,8 +208,9 @@ class _Tunnel:
             else:
                 self._refuse(answer)
         except OSError:
-            # the client has gone
+            # one side was reset
             self._upstream.reset()
+            self._client.reset()
         finally:
             self._recording.end()
 
@@ -221,8 +222,11 @@ class _Tunnel:
 
     def _refuse(self, answer: Answer) -> None:
         self._client.write(answer.raw)
-        body = read_body(self._upstream, answer, self._client.write)
-        self._recording.open(answer.status, answer.phrase, answer.headers, body)
+        body = b""
+        try:
+            body = read_body(self._upstream, answer, self._client.write)
+        finally:
+            self._recording.open(answer.status, answer.phrase, answer.headers, body)
 
     def _pass_rest(self) -> None:
         while piece := self._upstream.read(_PIECE_BYTES):
