@@ -185,7 +185,8 @@ class AsyncClientConnection(OpenConnection):
         if self._is_closed:
             return
         try:
-            await self._send_close(code, reason)
+            async with asyncio.timeout(self._close_timeout):
+                await self._send_close(code, reason)
         except (OSError, TimeoutError):
             await self._receive_rest()
             raise self._again() from None
@@ -263,8 +264,7 @@ class AsyncClientConnection(OpenConnection):
         if self._session.server_terminated:
             return
         try:
-            async with asyncio.timeout(self._close_timeout):
-                await self._awaitable.close_connection(code, reason, False)
+            await self._awaitable.close_connection(code, reason, False)
         except stream_exceptions.BadOperationException as error:
             raise ValueError(f"cannot close with {code} and {reason!r}: {error}") from None
         self._sent_close = code, reason

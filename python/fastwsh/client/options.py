@@ -163,15 +163,18 @@ def proxy_variables() -> dict[str, str]:
     WS_PROXY, HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (RFC 6455 4.1). NO_PROXY lists the servers that
     are reached without a proxy. A name in lower case takes precedence, as in other programs.
     """
-    variables = {}
+    variables: dict[str, str] = {}
     for name in _PROXY_VARIABLES:
-        # In a CGI program, a client could set it by a header named Proxy.
-        upper = None if name == "http_proxy" and "REQUEST_METHOD" in os.environ else name.upper()
+        # Looking for a variable that is not set takes long, so this looks for few.
+        if name == "no_proxy" and not variables:
+            break
         value = os.environ.get(name)
-        if value is None and upper is not None:
-            value = os.environ.get(upper)
-        if value is not None:
-            variables[name] = value
+        if value is None:
+            value = os.environ.get(name.upper())
+            if value is None or (name == "http_proxy" and "REQUEST_METHOD" in os.environ):
+                # In a CGI program, a client could set it by a header named Proxy.
+                continue
+        variables[name] = value
     return variables
 
 
