@@ -1,4 +1,4 @@
-"""Clients that read nothing while a server stops: it gives them up before its time is over."""
+"""Clients that read or send nothing while a server stops: it gives them up before its time ends."""
 
 import contextlib
 import threading
@@ -49,6 +49,15 @@ def ask_for_program(client: StreamClient) -> int:
     return ask_for(client, "/cgi-bin/large")
 
 
+def ask_with_body(client: StreamClient) -> int:
+    """Begin a request of which the rest never comes."""
+    pseudo = [(":method", "POST"), (":scheme", client.scheme), (":authority", "h")]
+    fields = [*pseudo, (":path", "/cgi-bin/copy"), ("content-length", "1000")]
+    stream = client.open_stream(fields)
+    client.send(stream, b"half")
+    return stream
+
+
 def ask_for(client: StreamClient, path: str) -> int:
     pseudo = [(":method", "GET"), (":scheme", client.scheme), (":authority", "h"), (":path", path)]
     return client.open_stream(pseudo, end_stream=True)
@@ -62,6 +71,7 @@ def files(programs: Programs, concurrency: str) -> None:
     (programs.root / "large.bin").write_bytes(b"")
     with (programs.root / "large.bin").open("r+b") as large:
         large.truncate(SIZE)
+    programs.add("cgi-bin/copy", "printf 'Content-Type: text/plain\\n\\n'\ncat\n")
     programs.add(
         "cgi-bin/large",
         f"printf 'Content-Type: text/plain\\n\\n'\nhead -c {SIZE} /dev/zero\n",
@@ -112,6 +122,26 @@ def test_websockets_of_http1(programs: Programs, over: Over):
     with over.connect_old(server) as client:
         client.handshake("/flood")
         assert client.read(1) == b"\x82"
+        server.process.terminate()
+        assert server.wait() == 0
+
+
+@OVER_BOTH
+def test_half_a_body_of_streams(programs: Programs, over: Over):
+    server = programs.serve(*over.options, *LONG_TIME)
+    with over.connect(server) as client:
+        stream = ask_with_body(client)
+        client.wait_headers(stream)
+        server.process.terminate()
+        assert server.wait() == 0
+
+
+@OVER_BOTH
+def test_half_a_body_of_http1(programs: Programs, over: Over):
+    server = programs.serve(*over.options, *LONG_TIME)
+    with over.connect_old(server) as client:
+        client.send(request_head("/cgi-bin/copy", "POST", ("Content-Length: 1000",)) + b"half")
+        assert client.read_response().status == 200
         server.process.terminate()
         assert server.wait() == 0
 

@@ -127,9 +127,8 @@ impl HttpServer {
         decide: Decide<V>,
         mut stop: watch::Receiver<bool>,
     ) -> End<V> {
-        let HttpConnection { stream, head, http_request, rest } = connection;
-        let (local, tls) = (stream.local_addr(), stream.is_tls());
-        let stream = HttpStream::new(stream, head, http_request, rest, decide, &self.limits);
+        let (local, tls) = (connection.stream.local_addr(), connection.stream.is_tls());
+        let stream = HttpStream::new(connection, decide, &self.limits, stop.clone());
         {
             let service = service_fn(|request: Request<Incoming>| {
                 let asked = stream.take_request();

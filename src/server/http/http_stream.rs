@@ -19,6 +19,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::watch,
     time::{sleep, Sleep},
 };
 
@@ -26,6 +27,7 @@ use super::{
     fallback::{AnsweredBy, End, FallbackRequest, HttpRequest},
     framing::{head_for_hyper, Framing},
     idle_timeout::IdleTimeout,
+    HttpConnection,
 };
 use crate::{
     connection::stall::Uptake,
@@ -104,16 +106,14 @@ impl<V> Clone for HttpStream<V> {
 }
 
 impl<V> HttpStream<V> {
-    /// A stream that begins with a request that was read, and is for the HTTP server; `rest` was read after
-    /// its head.
+    /// The stream of a connection.
     pub(super) fn new(
-        stream: Stream,
-        head: RequestHead,
-        http_request: HttpRequest,
-        rest: Vec<u8>,
+        connection: HttpConnection,
         decide: Decide<V>,
         limits: &ConnectionLimits,
+        stop: watch::Receiver<bool>,
     ) -> Self {
+        let HttpConnection { stream, head, http_request, rest } = connection;
         let mut shared = StreamState {
             stream: Some(stream),
             decide,
@@ -126,7 +126,7 @@ impl<V> HttpStream<V> {
             body: 0,
             asked: None,
             leaving: None,
-            body_timeout: IdleTimeout::new(limits.http_time),
+            body_timeout: IdleTimeout::until(limits.http_time, stop),
             answer_timeout: IdleTimeout::new(limits.http_time),
             sent: 0,
         };

@@ -14,6 +14,7 @@ use std::{
 
 use h2::RecvStream;
 use hyper::body::{Bytes, Frame};
+use tokio::sync::watch;
 
 use super::{
     change_waker::ChangeWaker,
@@ -48,6 +49,7 @@ impl RequestBody {
         receiving: RecvStream,
         driver: Arc<Driver>,
         time_limit: Option<Duration>,
+        stop: watch::Receiver<bool>,
     ) -> Self {
         let source = Arc::new_cyclic(|this: &Weak<Source>| Source {
             change_waker: ChangeWaker::new(driver, this.clone()),
@@ -55,7 +57,7 @@ impl RequestBody {
             state: Mutex::default(),
         });
         source.poll_changed();
-        Self { source, body_timeout: IdleTimeout::new(time_limit) }
+        Self { source, body_timeout: IdleTimeout::until(time_limit, stop) }
     }
 }
 

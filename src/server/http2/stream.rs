@@ -130,9 +130,9 @@ pub(super) async fn serve(
         AnsweredBy::Http(http_request) => {
             let has_body = !request.body().is_end_stream();
             let framing = head::framing(&head, &request, has_body);
-            let time_limit = state.config.limits.http_time;
-            let body =
-                RequestBody::new(request.into_body(), driver.clone(), time_limit).boxed_unsync();
+            let (time_limit, stop) = (state.config.limits.http_time, common.stop.clone());
+            let body = RequestBody::new(request.into_body(), driver.clone(), time_limit, stop);
+            let body = body.boxed_unsync();
             let (local, tls) = (common.local, common.tls);
             let page_request = PageRequest { head, http_request, framing, body, local, tls };
             serve_page(page_request, respond, common, driver).await
