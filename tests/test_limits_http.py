@@ -6,9 +6,10 @@ from pathlib import Path
 from cgi_support import TEXT, Programs, programs
 from conftest import StartServer
 from http_support import request_head
+from streams_support import OVER_BOTH, Over, over
 from usage import Usage, wait_for_usage
 
-__all__ = ["programs"]
+__all__ = ["over", "programs"]  # fixtures
 
 PROGRAM = "/cgi-bin/cat"
 
@@ -36,13 +37,15 @@ def test_a_body_that_does_not_come_ends_the_connection(programs: Programs) -> No
         wait_for_usage(server, lambda usage: usage.descriptors <= idle.descriptors)
 
 
+@OVER_BOTH
 def test_an_answer_that_is_not_taken_ends_the_connection(
-    start_server: StartServer, tmp_path: Path
+    start_server: StartServer, tmp_path: Path, over: Over
 ) -> None:
+    """Over plain HTTP/1.1, and over TLS."""
     (tmp_path / "large").write_bytes(bytes(64 << 20))
-    server = start_server("--http-timeout", "0.1")
+    server = start_server("--http-timeout", "0.1", *over.options)
     idle = Usage.of(server)
-    with server.connect() as client:
+    with over.connect_old(server) as client:
         client.send(request_head("/large"))
         assert client.read_response().status == 200
         # this client reads no further; the connection and the file are closed all the same

@@ -1,7 +1,11 @@
 //! A connection from its first byte until a handler or the HTTP server serves it: the PROXY header,
 //! TLS and the request head.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{
+    future::{poll_fn, Future},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use rustls::ServerConfig;
 use tokio::{
@@ -26,7 +30,7 @@ use crate::{
             permit::LimitReached,
             proxy_header::{self, Header},
         },
-        http::{refusal::Refusal, AnsweredBy, End, HttpConnection},
+        http::{idle_timeout::IdleTimeout, refusal::Refusal, AnsweredBy, End, HttpConnection},
         http2,
         listen::stream::Stream,
         log::event::{describe, Level, SERVER_LOG},
@@ -144,7 +148,7 @@ async fn answer_pages(
         decide(head, Route::find(head, &shared), &sender, &shared)
     });
     let http_guard = state.registry.count_http(HttpVersion::One);
-    match state.http.serve(connection, decide_again, stop).await {
+    match state.http.serve(connection, decide_again, stop.clone()).await {
         End::Other { stream, head, decision, rest } => {
             return Some(OtherRequest { stream, head, decision, rest });
         }
@@ -153,7 +157,8 @@ async fn answer_pages(
             Box::pin(refuse_head(stream, client.address, state, &error)).await;
         }
         End::Finished(Some(stream)) => {
-            let drain = Box::pin(send_and_end(stream, &[], state)).await;
+            let limit = IdleTimeout::until(state.config.limits.http_time, stop);
+            let drain = Box::pin(send_and_end(stream, &[], limit, state)).await;
             // not before, because a server that ends waits for either
             drop(http_guard);
             if let Some(drain) = drain {
@@ -335,18 +340,26 @@ fn alternative(stream: &Stream, version: &str, state: &ServerState) -> Option<St
 }
 
 async fn send_and_drain(stream: Stream, bytes: &[u8], state: &ServerState) {
-    if let Some(drain) = send_and_end(stream, bytes, state).await {
+    let limit = IdleTimeout::new(state.config.limits.http_time);
+    if let Some(drain) = send_and_end(stream, bytes, limit, state).await {
         drain.await;
     }
 }
 
-/// Sends the last bytes and ends our direction. The future lets the peer finish.
+/// Sends the last bytes and ends our direction, if the peer takes them in time. The future lets the
+/// peer finish.
 async fn send_and_end(
     mut stream: Stream,
     bytes: &[u8],
+    mut limit: IdleTimeout,
     state: &ServerState,
 ) -> Option<impl Future<Output = ()>> {
-    stream.write_all(bytes).await.ok()?;
-    stream.shutdown().await.ok()?;
+    let mut ended = Box::pin(async {
+        stream.write_all(bytes).await?;
+        // with TLS, this waits for room too
+        stream.shutdown().await
+    });
+    poll_fn(|context| limit.check(ended.as_mut().poll(context), context)).await.ok()?;
+    drop(ended);
     Some(state.drains.drain(stream.into_socket().ok()?))
 }
