@@ -31,8 +31,9 @@ use crate::{
     server::listen::stream::Stream,
 };
 
-/// The most bytes to read at once: a message of 64 KiB with the headers of its frames, and more.
-const READ_AHEAD: usize = 80 * 1024;
+/// The most bytes to read at once. Room for a message of 64 KiB with the headers of its frames would cost
+/// more than a second read.
+const READ_AHEAD: usize = 64 * 1024;
 
 /// The most bytes that `h2` gets in one poll: more than a message of 64 KiB, which is then read in one.
 const READ_MAX: usize = 256 * 1024;
