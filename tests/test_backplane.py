@@ -20,6 +20,7 @@ from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encod
 from fastwsh.backplane.nats import subject_of
 from fastwsh.config_error import ConfigError
 from fastwsh.publish import main as publish
+from proxy_support import free_port
 from wire import DEADLINE_SECONDS
 
 __all__ = ["url"]
@@ -318,7 +319,9 @@ def test_engine_that_comes_back_leaves_a_gap(tmp_path: Path):
 
 
 def test_cluster_with_sharded_channels(tmp_path: Path):
-    with redis_server(tmp_path, "--cluster-enabled", "yes") as engine:
+    # its nodes talk on a port of their own, by default in the range that connections get
+    cluster = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+    with redis_server(tmp_path, *cluster) as engine:
         with contextlib.closing(redis.Redis.from_url(engine.url)) as node:
             node.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
             deadline = time.monotonic() + DEADLINE_SECONDS

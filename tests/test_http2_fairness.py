@@ -26,7 +26,7 @@ from http2_support import Http2Client
 from stream_tunnel import Tunnel
 from wire import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, encode_frame
 
-BOUND = 1.0
+BOUND = 5.0
 ROUNDS = 20
 
 SINK = "while request.ws_stream.receive_message() is not None:\n    pass"
