@@ -27,6 +27,10 @@ const SIGNAL_SLICE: Duration = Duration::from_millis(500);
 /// pong, before the connection counts as lost.
 const SEND_GRACE: Duration = Duration::from_secs(10);
 
+/// The time after the deadline for reading what has arrived. A peer that sends more all the time,
+/// such as pings or empty fragments, would otherwise hold a caller for ever.
+const READ_GRACE: Duration = Duration::from_secs(1);
+
 thread_local! {
     /// How this thread waits now; `None` means in the system call, without a deadline.
     static CURRENT: Cell<Option<WaitLimits>> = const { Cell::new(None) };
@@ -37,6 +41,23 @@ thread_local! {
 struct WaitLimits {
     deadline: Option<Instant>,
     cuts_sends: bool,
+}
+
+impl WaitLimits {
+    /// Ends a caller that reads without a wait for long after its deadline.
+    ///
+    /// # Errors
+    /// `TimeoutError`.
+    fn check_reading(self) -> PyResult<()> {
+        match self.deadline {
+            Some(deadline) if deadline.elapsed() > READ_GRACE => Err(timed_out()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn timed_out() -> PyErr {
+    PyTimeoutError::new_err("timed out")
 }
 
 /// Restores how the thread waited before.
@@ -71,6 +92,16 @@ fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
     Ok(limit.and_then(|limit| Instant::now().checked_add(limit)))
 }
 
+/// Lets signal handlers run in a loop that a peer keeps going, and ends it after its deadline.
+///
+/// # Errors
+/// The exception of a signal handler, or `TimeoutError`.
+pub(super) fn pause(py: Python<'_>) -> PyResult<()> {
+    let Some(limits) = CURRENT.get() else { return Ok(()) };
+    py.check_signals()?;
+    limits.check_reading()
+}
+
 /// Whether the caller has a deadline.
 pub(super) fn has_deadline() -> bool {
     CURRENT.get().is_some_and(|limits| limits.deadline.is_some())
@@ -91,6 +122,7 @@ pub(super) fn waiting<T: Send>(
             transport,
             limits,
             may_be_readable: Cell::new(false),
+            signals_seen: Cell::new(None),
             raised: RefCell::new(None),
         };
         let result = work(Wait::Park(&waiter));
@@ -105,6 +137,8 @@ struct Waiter<'a> {
     limits: WaitLimits,
     /// Whether the socket may be readable; false after a read that found less than it wanted.
     may_be_readable: Cell<bool>,
+    /// When a loop without waits last let signal handlers run; `None` before its second turn.
+    signals_seen: Cell<Option<Instant>>,
     /// The exception that ends the call.
     raised: RefCell<Option<PyErr>>,
 }
@@ -125,7 +159,6 @@ impl Wake for Unpark {
 impl Waiter<'_> {
     /// Calls `is_done` with short waits until it returns `true`, and handles signals in between.
     /// Returns `false` when the time is over.
-    #[expect(clippy::redundant_closure_for_method_calls, reason = "a path has one lifetime only")]
     fn wait(
         &self,
         deadline: Option<Instant>,
@@ -141,10 +174,16 @@ impl Waiter<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            // an interpreter that is ending has no signal handlers any more
-            if let Some(Err(error)) = Python::try_attach(|py| py.check_signals()) {
-                return Err(self.end(error));
-            }
+            self.run_signal_handlers()?;
+        }
+    }
+
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "a path has one lifetime only")]
+    fn run_signal_handlers(&self) -> io::Result<()> {
+        // an interpreter that is ending has no signal handlers any more
+        match Python::try_attach(|py| py.check_signals()) {
+            Some(Err(error)) => Err(self.end(error)),
+            _ => Ok(()),
         }
     }
 
@@ -153,7 +192,7 @@ impl Waiter<'_> {
         if self.wait(self.limits.deadline, is_done)? {
             return Ok(());
         }
-        Err(self.end(PyTimeoutError::new_err("timed out")))
+        Err(self.end(timed_out()))
     }
 
     fn end(&self, error: PyErr) -> io::Error {
@@ -176,8 +215,17 @@ impl Park for Waiter<'_> {
     }
 
     fn pause(&self) -> io::Result<()> {
-        // the caller has its thread to itself
-        Ok(())
+        // seldom, because other threads may hold the interpreter
+        let now = Instant::now();
+        match self.signals_seen.get() {
+            Some(seen) if now.duration_since(seen) < SIGNAL_SLICE => {}
+            Some(_) => {
+                self.signals_seen.set(Some(now));
+                self.run_signal_handlers()?;
+            }
+            None => self.signals_seen.set(Some(now)),
+        }
+        self.limits.check_reading().map_err(|error| self.end(error))
     }
 
     fn wait_readable(&self) -> io::Result<()> {

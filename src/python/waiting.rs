@@ -316,6 +316,10 @@ impl Scheduler for OwnThread {
         Ok(thread_wait::waiting(py, transport, work)?)
     }
 
+    fn pause(&self, py: Python<'_>, _transport: &Transport) -> Result<(), WaitError> {
+        Ok(thread_wait::pause(py)?)
+    }
+
     fn send(
         &self,
         py: Python<'_>,

@@ -147,7 +147,9 @@ class ClientConnection(OpenConnection):
         with suppress(OSError, *STREAM_ERRORS):
             # A pong that the peer does not take may be cut: nothing follows it.
             while _core.call_within(_left(deadline), receive, cuts_sends=True) is not None:
-                pass
+                # A peer that sends more all the time would never let it wait.
+                if time.monotonic() > deadline:
+                    break
         self._end(deadline)
 
     def start_closing(self, code: int = 1000, reason: str = "") -> None:
@@ -266,7 +268,7 @@ class ClientConnection(OpenConnection):
             deadline = min(deadline, time.monotonic() + END_SECONDS)
             read = partial(self._connection.read, _READ_BYTES)
             with suppress(OSError):
-                while _core.call_within(_left(deadline), read):
+                while _core.call_within(_left(deadline), read) and time.monotonic() <= deadline:
                     pass
         self._note_end(cause)
 
