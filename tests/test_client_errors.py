@@ -71,11 +71,47 @@ def test_bad_subprotocol():
         ({"origin": 1}, "origin is 1; give a str or None"),
         ({"server_hostname": 1}, "server_hostname is 1; give a str or None"),
         ({"ca_file": 1}, "ca_file is 1; give the path of a PEM file or None"),
+        ({"open_timeout": 10**400}, "open_timeout is 1000"),
+        ({"max_message_bytes": 1 << 70}, "max_message_bytes is 1180591620717411303424; give"),
     ],
 )
 def test_argument_that_makes_no_sense(options: dict[str, object], says: str):
     with pytest.raises((TypeError, ValueError), match=says):
         fastwsh.connect("ws://127.0.0.1:1/", **options)
+
+
+@pytest.mark.parametrize("name", ["ca_file", "origin", "proxy", "server_hostname"])
+def test_text_with_a_lone_surrogate(name: str):
+    with pytest.raises(fastwsh.ConnectArgumentError, match=r"cannot use .*\\ud800"):
+        fastwsh.connect("ws://127.0.0.1:1/", **{name: "http://\ud800/"})
+
+
+@pytest.mark.parametrize(
+    "options", [{"headers": {"A": "\ud800"}}, {"subprotocols": ["\ud800"]}, {"origin": "\udcff"}]
+)
+def test_part_of_the_request_with_a_lone_surrogate(options: dict[str, object]):
+    with pytest.raises(fastwsh.ConnectArgumentError, match="it has a lone surrogate"):
+        fastwsh.connect("ws://127.0.0.1:1/", **options)
+
+
+def test_url_with_a_lone_surrogate():
+    with pytest.raises(fastwsh.ConnectArgumentError, match="may have printable ASCII only"):
+        fastwsh.connect("ws://127.0.0.1:1/\ud800")
+
+
+@pytest.mark.parametrize("limit", [1e18, 1e300])
+def test_time_limit_that_is_too_long_to_express(limit: float):
+    with serving(Peer.answer) as url:
+        fastwsh.connect(url, open_timeout=limit, close_timeout=limit).disconnect()
+
+
+def test_path_in_bytes(tmp_path: Path):
+    class Bytes:
+        def __fspath__(self) -> bytes:
+            return bytes(tmp_path / "none.pem")
+
+    with pytest.raises(fastwsh.ConnectArgumentError, match=r"none\.pem"):
+        fastwsh.connect("wss://127.0.0.1:1/", ca_file=Bytes())
 
 
 def test_unknown_host():

@@ -187,6 +187,16 @@ def test_credentials_in_the_environment(echo: Server, monkeypatch: pytest.Monkey
         assert proxy.asked == [f"localhost:{echo.port}"]
 
 
+def test_bytes_in_the_environment_that_are_not_utf8(echo: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "\udcff, 127.0.0.1")
+    echoes(echo.url("/echo"))
+    monkeypatch.setenv("HTTP_PROXY", "http://\udcff:1")
+    monkeypatch.delenv("NO_PROXY")
+    with pytest.raises(fastwsh.ConnectError, match="the proxy"):
+        fastwsh.connect(echo.url("/echo"))
+
+
 def test_an_empty_variable_names_none(echo: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "")

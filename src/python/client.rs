@@ -6,13 +6,12 @@ use pyo3::{
     intern,
     prelude::*,
     sync::PyOnceLock,
-    types::{PyBytes, PyType},
+    types::{PyBytes, PyString, PyType},
 };
 use tokio::{runtime::Builder, time::timeout};
 
 use super::{
     connection::{Connection, Settings},
-    errors::value_error,
     opener::{self, Opener},
 };
 use crate::{
@@ -72,12 +71,12 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn new(py: Python<'_>, url: &str, options: Options) -> PyResult<Self> {
+    fn new(py: Python<'_>, url: &Bound<'_, PyString>, options: Options) -> PyResult<Self> {
         if options.http_version == 2 {
             finish_at_exit(py)?;
         }
-        let target = Target::parse(url).map_err(|error| raised(py, error))?;
-        let open_timeout = options.open_timeout.map(Duration::try_from_secs_f64).transpose();
+        // a lone surrogate is refused as any other character that no URL has
+        let target = Target::parse(&url.to_string_lossy()).map_err(|error| raised(py, error))?;
         let verification = if options.verify {
             Verification::Authorities(options.ca_file)
         } else {
@@ -98,7 +97,10 @@ impl Attempt {
             subprotocols: options.subprotocols,
             compression: options.compression,
             http2: options.http_version == 2,
-            open_timeout: open_timeout.map_err(value_error)?,
+            // a time that is too long to express counts as no limit
+            open_timeout: options
+                .open_timeout
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             tls,
             proxy: proxy.map_err(|error| raised(py, error))?,
             trace: options.on_head.map(trace),
@@ -131,7 +133,11 @@ impl Attempt {
 }
 
 #[pyfunction]
-pub(super) fn connect<'py>(py: Python<'py>, url: &str, options: Options) -> PyResult<Opened<'py>> {
+pub(super) fn connect<'py>(
+    py: Python<'py>,
+    url: &Bound<'py, PyString>,
+    options: Options,
+) -> PyResult<Opened<'py>> {
     let attempt = Attempt::new(py, url, options)?;
     // a runtime for this call only, so that a program without asyncio has no thread of ours
     let runtime = runtime::start(Builder::new_current_thread().enable_all());
@@ -158,7 +164,7 @@ pub(super) fn connect<'py>(py: Python<'py>, url: &str, options: Options) -> PyRe
 #[pyfunction]
 pub(super) fn connect_async<'py>(
     py: Python<'py>,
-    url: &str,
+    url: &Bound<'py, PyString>,
     options: Options,
 ) -> PyResult<Bound<'py, PyAny>> {
     let attempt = Attempt::new(py, url, options)?;

@@ -1,10 +1,12 @@
 """The keyword arguments of `connect`, for all its forms: names, types and defaults."""
 
-import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict
+
+from fastwsh.errors import ConnectArgumentError
 
 __all__ = ["ConnectOptions", "Options", "proxy_variables"]
 
@@ -113,13 +115,15 @@ class Options:
         """Return the dict for `_core.connect`.
 
         Raises:
+            ConnectArgumentError: A text has lone surrogates.
             TypeError: An argument is of another type.
             ValueError: A number that is not above 0, or a private key without a certificate.
         """
         if self.private_key is not None and self.certificate is None:
             raise ValueError("private_key needs a certificate; name its file with certificate=")
-        for name in ("open_timeout", "close_timeout", "max_message_bytes"):
-            _check_limit(name, getattr(self, name))
+        _check_seconds("open_timeout", self.open_timeout)
+        _check_seconds("close_timeout", self.close_timeout)
+        _check_bytes("max_message_bytes", self.max_message_bytes)
         if self.http_version not in (1, 2):
             raise ValueError(f"http_version is {self.http_version!r}; give 1 or 2")
         for types, wanted, names in _TYPES:
@@ -134,10 +138,14 @@ class Options:
         headers = [_pair(pair) for pair in pairs]
         if self.origin is not None:
             headers.append(("Origin", self.origin))
+        _check_text("the header", (text for pair in headers for text in pair))
+        _check_text("the subprotocol", subprotocols)
+        _check_text("server_hostname", [self.server_hostname or ""])
+        _check_text("the proxy", [self.proxy if isinstance(self.proxy, str) else ""])
         identity = None
         if self.certificate is not None:
-            key = self.certificate if self.private_key is None else self.private_key
-            identity = (os.fspath(self.certificate), os.fspath(key))
+            certificate = _path("certificate", self.certificate)
+            identity = (certificate, _path("private_key", self.private_key) or certificate)
         return {
             "headers": headers,
             "subprotocols": subprotocols,
@@ -145,7 +153,7 @@ class Options:
             "http_version": int(self.http_version),
             "open_timeout": self.open_timeout,
             "max_message_bytes": self.max_message_bytes,
-            "ca_file": self.ca_file,
+            "ca_file": _path("ca_file", self.ca_file),
             "verify": self.verify,
             "identity": identity,
             "server_hostname": self.server_hostname,
@@ -174,19 +182,52 @@ def proxy_variables() -> dict[str, str]:
             if value is None or (name == "http_proxy" and "REQUEST_METHOD" in os.environ):
                 # In a CGI program, a client could set it by a header named Proxy.
                 continue
-        variables[name] = value
+        # Bytes that are not UTF-8 are no part of any server's name.
+        variables[name] = os.fsencode(value).decode(errors="replace")
     return variables
 
 
-def _check_limit(name: str, value: float | None) -> None:
+def _check_seconds(name: str, value: float | None) -> None:
     if value is None:
         return
-    kind, method = ("number", "__float__") if "timeout" in name else ("whole number", "__index__")
-    if not hasattr(value, method):
-        raise TypeError(f"{name} is {value!r}; give a {kind} above 0, or None for no limit")
-    # `not >` instead of `<=`, so that NaN is refused as well.
-    if not 0 < value < math.inf:
+    if not hasattr(value, "__float__"):
+        raise TypeError(f"{name} is {value!r}; give a number above 0, or None for no limit")
+    # `not <` instead of `>=`, so that NaN is refused as well, and what is too large for a float.
+    if not 0 < value < sys.float_info.max:
         raise ValueError(f"{name} is {value}; give a number above 0, or None for no limit")
+
+
+def _check_bytes(name: str, value: int | None) -> None:
+    if value is None:
+        return
+    if not hasattr(value, "__index__"):
+        raise TypeError(f"{name} is {value!r}; give a whole number above 0, or None for no limit")
+    if not 0 < value <= sys.maxsize:
+        raise ValueError(f"{name} is {value}; give a number above 0, or None for no limit")
+
+
+def _check_text(name: str, texts: Iterable[str]) -> None:
+    """Refuse lone surrogates, such as Python makes of bytes that are not UTF-8 (PEP 383)."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ConnectArgumentError(
+                f"cannot use {name} {text!r}: it has a lone surrogate, which is no character"
+            ) from None
+
+
+def _path(name: str, path: _Path | None) -> str | None:
+    if path is None:
+        return None
+    text = os.fsdecode(path)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise ConnectArgumentError(
+            f"cannot use {name} {text!r}: it has a character that no name of a file has"
+        ) from None
+    return text
 
 
 def _strings(name: str, given: Iterable[object]) -> list[str]:
