@@ -5,6 +5,7 @@ Connecting and the awaitable stream are native. This module owns how a connectio
 """
 
 import asyncio
+import math
 import weakref
 from collections.abc import AsyncIterator, Generator
 from contextlib import suppress
@@ -133,7 +134,7 @@ class AsyncClientConnection(OpenConnection):
 
     async def _recv_within(self, timeout: float) -> str | bytes:  # noqa: ASYNC109 (as in threads)
         try:
-            async with asyncio.timeout(timeout):
+            async with _within(timeout):
                 return await self.recv()
         except TimeoutError:
             raise TimeoutError(f"no message came within {timeout:g} s") from None
@@ -157,7 +158,7 @@ class AsyncClientConnection(OpenConnection):
     async def wait_pong(self, pong: Pong, timeout: float | None = None) -> float:  # noqa: ASYNC109
         """Wait for the answer to a ping; see `ClientConnection.wait_pong`."""
         try:
-            async with asyncio.timeout(timeout):
+            async with _within(timeout):
                 await self._until_pong(self._arrived[pong])
         except TimeoutError:
             raise TimeoutError(f"no pong came within {timeout:g} s") from None
@@ -173,7 +174,10 @@ class AsyncClientConnection(OpenConnection):
             finally:
                 receiving.cancel()
             if receiving.done() and not receiving.cancelled():
-                receiving.result()
+                error = receiving.exception()
+                # The connection may have ended in the same turn, but behind the pong.
+                if error is not None and not arrived.done():
+                    raise error
 
     async def _receive_for_later(self) -> None:
         async with self._receivers:
@@ -298,3 +302,10 @@ class AsyncClientConnection(OpenConnection):
     def _end(self, cause: str = "") -> None:
         self._note_end(cause)
         self._async_connection.close()
+
+
+def _within(timeout: float | None) -> asyncio.Timeout:
+    """Return the context of a time limit; the event loop does not refuse NaN."""
+    if timeout is not None and math.isnan(timeout):
+        raise ValueError("timeout is not a number; give seconds, or None")
+    return asyncio.timeout(timeout)

@@ -118,6 +118,9 @@ class OpenConnection:
     @staticmethod
     def _control_body(data: bytes | str) -> bytes:
         """Return the body of a ping or a pong."""
+        if not isinstance(data, _DATA):
+            kind = type(data).__name__
+            raise TypeError(f"the data of a ping is str or bytes, not {kind}")
         body = data.encode() if isinstance(data, str) else bytes(data)
         if len(body) > _MAX_CONTROL_BYTES:
             raise ValueError(

@@ -7,7 +7,7 @@ that the peer has sent its close frame, and `server_terminated` that we have sen
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 from fastwsh import _core
@@ -42,6 +42,8 @@ class Pong:
 
     def _arrived(self) -> None:
         self.round_trip = time.monotonic() - self._sent
+
+    def _tell(self) -> None:
         if self._on_pong is not None:
             self._on_pong(self)
 
@@ -93,10 +95,16 @@ class Session:
         """Note a pong; it answers the pings before it as well (RFC 6455 5.5.3)."""
         if body not in self.pings:
             return
+        answered: list[Pong] = []
         for data in list(self.pings):
-            self.pings.pop(data)._arrived()
+            answered.append(self.pings.pop(data))
+            answered[-1]._arrived()
             if data == body:
                 break
+        # A function that is called may raise; the others are called all the same, in order.
+        with ExitStack() as calls:
+            for one in reversed(answered):
+                calls.callback(one._tell)
         if self._awaited is not None:
             pong, thread = self._awaited
             if pong.round_trip is not None and thread == threading.get_ident():
