@@ -124,6 +124,20 @@ def test_lines_are_messages_and_commands_do_the_rest(tmp_path: Path):
         assert terminal.end() == 0
 
 
+def test_close_that_could_not_be_sent_is_no_close(tmp_path: Path):
+    def script(peer: Peer) -> None:
+        peer.answer()
+        assert peer.read_frame().payload == b"go"
+        peer.send_frame(CLOSE, (4000).to_bytes(2), mask=None)
+
+    with serving(script) as url, console(tmp_path, url, "--no-compression") as terminal:
+        terminal.type("/close 99\n")
+        terminal.wait_for("! cannot close with 99")
+        terminal.type("go\n")
+        terminal.wait_for("closed the connection with 4000")
+        assert terminal.end() == 3
+
+
 def test_message_comes_above_what_is_typed(tmp_path: Path):
     def script(peer: Peer) -> None:
         peer.answer()
@@ -353,6 +367,8 @@ def test_lines_mean_commands(line: str, command: object, *, raw: bool):
         ("/close now", False),
         ("/binary 0", False),
         ("/file /nowhere", False),
+        ("/file ~nobody-of-this-name/file", False),
+        ("/file a\0b", False),
         ("text", True),
         ("/frame 16", True),
         ("/frame", True),

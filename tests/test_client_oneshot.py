@@ -114,6 +114,7 @@ def test_status_1_for_another_http_status(echo: Server):
         (["ws://x/", "-H", "nocolon"], "has no colon"),
         (["ws://x/", "--expect", "0"], "above 0"),
         (["ws://x/", "--timeout", "nan"], "above 0"),
+        (["ws://x/", "--timeout", "1e300"], "above 0 and below"),
         (["ws://x/", "--key", "k"], "--key needs --cert"),
         (["ws://x/", "--raw", "--send", "x"], "--raw"),
         (["ws://x/", "--send-file", "/nowhere/file"], "cannot read /nowhere/file: No such file"),

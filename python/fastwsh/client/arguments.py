@@ -3,6 +3,7 @@
 import argparse
 import base64
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -66,8 +67,11 @@ def _auth(text: str) -> str:
 def seconds(text: str) -> float:
     """Return a number of seconds above 0."""
     value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    # `not <` instead of `>=`, so that NaN is refused as well; no thread can wait longer
+    if not 0 < value < threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds above 0 and below {threading.TIMEOUT_MAX:.0f}"
+        )
     return value
 
 

@@ -136,15 +136,23 @@ def _command(name: str, rest: str, *, raw: bool) -> Command:
         case "binary":
             return Send(_hex(rest))
         case "file":
-            try:
-                return Send(Path(rest.strip()).expanduser().read_bytes())
-            except OSError as error:
-                raise CommandError(f"cannot read {rest.strip()}: {error.strerror}") from None
+            return Send(_read(rest.strip()))
         case "frame" if raw:
             return _frame(rest)
         case "text" if raw:
             return Send(rest)
     raise CommandError(f"no command /{name}; /help names them, // sends a line with a slash")
+
+
+def _read(name: str) -> bytes:
+    try:
+        return Path(name).expanduser().read_bytes()
+    except OSError as error:
+        reason = error.strerror
+    except (RuntimeError, ValueError, MemoryError) as error:
+        # no such user's home, a NUL in the name, a file that is too long
+        reason = str(error) or "it is too long"
+    raise CommandError(f"cannot read {name}: {reason}")
 
 
 def _close(rest: str) -> Close:

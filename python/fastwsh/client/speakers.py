@@ -75,8 +75,8 @@ class MessageSpeaker:
             case SendPong(data):
                 self._connection._pong(data)
             case Close(code, reason):
-                self.has_closed = True
                 self._connection.start_closing(1000 if code is None else code, reason)
+                self.has_closed = True
             case Help(text):
                 for line in text.splitlines():
                     self._show("#", line)
