@@ -233,6 +233,8 @@ def test_unknown_argument_exits_1(args: list[str], capsys: pytest.CaptureFixture
         (["--max-message-bytes", "1k"], "'1k' is not a whole number (0 or more)"),
         (["--max-message-bytes", "-1"], "'-1' is not a whole number (0 or more)"),
         (["--max-connections", "9" * 20], f"{'9' * 20} is too large (at most {sys.maxsize})"),
+        (["-q", "2147483648"], "2147483648 is too large (at most 2147483647)"),
+        (["-q", "many"], "'many' is not a whole number"),
         (["--max-connections", "9" * 5000], "is not a whole number (0 or more)"),
         (["--deflate-level", "10"], "'10' is not a compression level from 0 to 9"),
         (["--deflate-level", "best"], "'best' is not a compression level from 0 to 9"),

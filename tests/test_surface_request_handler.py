@@ -164,7 +164,8 @@ def test_thread_monitor_names_the_threads(monkeypatch):
     sleeps = threading.Event()
 
     def sleep(seconds):
-        assert seconds == 3600
+        # for longer than this no thread can sleep
+        assert seconds == threading.TIMEOUT_MAX / 2
         sleeps.set()
         threading.Event().wait()
 
@@ -174,8 +175,8 @@ def test_thread_monitor_names_the_threads(monkeypatch):
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        # The second line would come after an hour.
-        monitor = server_util.ThreadMonitor(3600)
+        # The second line would come after more than a century.
+        monitor = server_util.ThreadMonitor(10**30)
         monitor.start()
         assert monitor.daemon
         assert "MainThread" in logged.get(timeout=10).getMessage()

@@ -203,8 +203,9 @@ def test_a_handler_stalls(server):
     assert time.monotonic() - before >= 0.1
 
 
-def test_stopping_ends_a_stall(server):
-    with serve(server, lambda connection: connection.stall(DEADLINE_SECONDS)):
+@pytest.mark.parametrize("seconds", [DEADLINE_SECONDS, float("inf")])
+def test_stopping_ends_a_stall(server, seconds):
+    with serve(server, lambda connection: connection.stall(seconds)):
         server.wait_for_connection()
         before = time.monotonic()
         server.stop()

@@ -202,7 +202,7 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
         "--queue",
         "--backlog",
         dest="request_queue_size",
-        type=int,
+        type=config.backlog,
         default=_DEFAULT_BACKLOG,
         metavar="N",
         help="the most connections that wait in the kernel to be accepted (default: %(default)s)",

@@ -19,6 +19,7 @@ from fastwsh.config_error import ConfigError
 
 __all__ = [
     "ConfigError",
+    "backlog",
     "check_options",
     "enter_document_root",
     "explain",
@@ -35,6 +36,7 @@ _SECTION = "pywebsocket"
 _FIRST_UNPRIVILEGED = 1024
 # Far more than processors; a larger number is a mistake.
 _MOST_HUBS = 1024
+_MOST_BACKLOG = 2**31 - 1
 # Options that make no sense in a file: they end the process, or name the file itself.
 _COMMAND_LINE_ONLY = frozenset(
     {"--config", "--check", "--help", "--print-dropin-path", "--version"}
@@ -173,6 +175,17 @@ def whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number (0 or more)")
     if number > sys.maxsize:
         raise argparse.ArgumentTypeError(f"{text} is too large (at most {sys.maxsize})")
+    return number
+
+
+def backlog(text: str) -> int:
+    """Parse a number of connections that wait to be accepted, as listen(2) takes it."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if not -_MOST_BACKLOG <= number <= _MOST_BACKLOG:
+        raise argparse.ArgumentTypeError(f"{text} is too large (at most {_MOST_BACKLOG})")
     return number
 
 

@@ -48,6 +48,9 @@ _CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-
 # Put before all lines of a record but the first, so that no text can look like another record.
 _CONTINUATION: Final = "\n    "
 
+# The system adds the time of its clock to it.
+_LONGEST_SLEEP_SECONDS: Final = threading.TIMEOUT_MAX / 2
+
 
 class _TextFormatter(logging.Formatter):
     """Writes pywebsocket's lines, with escapes for control characters and further lines indented.
@@ -211,4 +214,4 @@ class ThreadMonitor(threading.Thread):
         while True:
             names = [thread.name for thread in threading.enumerate()]
             self._logger.info("%d active threads: %s", len(names), ", ".join(names))
-            time.sleep(self._interval_in_sec)
+            time.sleep(min(self._interval_in_sec, _LONGEST_SLEEP_SECONDS))

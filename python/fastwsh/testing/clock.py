@@ -21,5 +21,5 @@ def wait_for(
         left = None if deadline is None else deadline - monotonic()
         if left is not None and left <= 0:
             break
-        changed.wait(left)
+        changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
     return is_met
