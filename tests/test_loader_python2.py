@@ -309,6 +309,13 @@ def test_tabs_of_python_2_need_no_extra(monkeypatch):
     assert load(source)["result"] == (2, 1)
 
 
+@pytest.mark.parametrize("text", ["'''a\n\tb'''", '"""\\\\\n\t\\"""\n"""', "'a\\\n\tb'"])
+def test_tabs_in_a_string_of_several_lines_stay(monkeypatch, text):
+    monkeypatch.setattr(syntax, "can_translate", lambda: False)
+    source = f"def f(x):\n        # it's\n        if x:\n\t    return {text}\nresult = f(1)"
+    assert load(source)["result"] == ast.literal_eval(text)
+
+
 def test_broken_source_is_not_translated():
     assert syntax.translate("x = (\n") is None
     assert syntax.translate('print "x"\ny = (\n') is None

@@ -32,6 +32,14 @@ _PYTHON2_LINE: Final = r"""
     | `.+` | <> | \b0[0-7]+\b | \b\d+[lL]\b | \b[uU][rR]["']
     """
 
+# The blanks that begin a line, and all in which a line may begin that is no line of code.
+_INDENTATION: Final = r"""
+      (?P<indent>^[ \t]+)
+    | \#[^\n]*
+    | '''(?:\\.|[^\\])*?''' | \"{3}(?:\\.|[^\\])*?\"{3}
+    | '(?:\\.|[^\\'\n])*' | "(?:\\.|[^\\"\n])*"
+    """
+
 _LOCK: Final = threading.Lock()
 
 
@@ -94,8 +102,16 @@ def _refactoring_tool() -> Any:
 
 
 def _expand_tabs(source: str) -> str:
-    """Replace tabs at the beginning of lines as in Python 2, up to multiples of eight."""
-    return re.sub(r"^[ \t]+", lambda found: found[0].expandtabs(8), source, flags=re.MULTILINE)
+    """Replace tabs at the beginning of lines as in Python 2, up to multiples of eight.
+
+    Those in strings of several lines stay.
+    """
+    return re.sub(
+        _INDENTATION,
+        lambda found: found[0].expandtabs(8) if found["indent"] else found[0],
+        source,
+        flags=re.VERBOSE | re.MULTILINE | re.DOTALL,
+    )
 
 
 def _parse(source: str, file_name: str) -> ast.Module | None:
