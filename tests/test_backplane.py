@@ -43,8 +43,8 @@ class TestEnvelope:
     @given(
         payload=st.binary(),
         node=st.text(),
-        epoch=st.integers(0, 2**64),
-        seq=st.integers(0, 2**64),
+        epoch=st.integers(0, 2**64 - 1),
+        seq=st.integers(0, 2**64 - 1),
     )
     def test_comes_back_as_it_was(self, payload, node, epoch, seq):
         data = encode(payload, is_text=False, node=node, epoch=epoch, seq=seq)
@@ -66,6 +66,8 @@ class TestEnvelope:
             b'{"type":"text","node":1}\nx',
             b'{"type":"text","seq":"1"}\nx',
             b'{"type":"text","seq":-1}\nx',
+            b'{"type":"text","seq":true}\nx',
+            b'{"type":"text","seq":18446744073709551616}\nx',
             b'{"type":"text","epoch":1' + b"0" * 30 + b"}\nx",
             b'{"type":[]}\nx',
             b'{"type":null}\nx',
@@ -93,6 +95,8 @@ class TestEnvelope:
         assert [take(3, epoch=2), take(7, topic="u"), take(0), take(4, epoch=2)] == [0, 0, 0, 0]
         sequences.forget("t")
         assert take(99, epoch=2) == 0
+        # of a program that names no epoch
+        assert [take(7, "c", epoch=0), take(9, "c", epoch=0)] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,12 @@ def test_engine_with_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: 
         ann.wait_until_heard_by(bob, "t")
 
 
-def test_link_that_stops_while_it_subscribes_leaves_no_socket(tmp_path: Path):
+@pytest.mark.parametrize("last_seconds", [1.0, 0.0])
+def test_link_that_stops_while_it_subscribes_leaves_no_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_seconds: float
+):
+    # 0: the server does not answer the end of TLS in time
+    monkeypatch.setattr("fastwsh.backplane.link._LAST_SECONDS", last_seconds)
     with redis_server_with_tls(tmp_path) as url, warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", ResourceWarning)
         for _ in range(8):

@@ -75,7 +75,7 @@ class Envelope:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value <= _MAX_NUMBER
+    return type(value) is int and 0 <= value < _MAX_NUMBER
 
 
 def encode(
@@ -99,10 +99,12 @@ class Sequences:
         if not envelope.seq:
             return 0
         nodes = self._seen.setdefault(topic, {})
-        epoch, seq = nodes.get(envelope.node, (0, 0))
+        before = nodes.get(envelope.node)
         nodes[envelope.node] = envelope.epoch, envelope.seq
         # the first one that is heard of says nothing about those before it
-        return max(envelope.seq - seq - 1, 0) if epoch == envelope.epoch else 0
+        if before is None or before[0] != envelope.epoch:
+            return 0
+        return max(envelope.seq - before[1] - 1, 0)
 
     def forget(self, topic: str) -> None:
         """Forget a topic that is not listened to any more."""

@@ -124,11 +124,17 @@ class Link:
         await asyncio.gather(*(link.stay_connected() for link in self._links))
 
     async def _wait_for_transports(self) -> None:
-        """Wait for connections that are closing: TLS sends its close_notify first."""
+        """Wait for connections that are closing: TLS sends its close_notify first.
+
+        Those of an engine that does not answer it are cut.
+        """
         deadline = self._loop.time() + _LAST_SECONDS
         # one descriptor is that which wakes the loop
         while len(self._selector.get_map()) > 1 and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+        # the engines' libraries do not tell which they have
+        for transport in list(getattr(self._loop, "_transports", {}).values()):
+            transport.abort()
         # a transport closes its socket in the loop's next turn
         await asyncio.sleep(0)
 
