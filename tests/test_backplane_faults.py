@@ -5,8 +5,10 @@ import gc
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +104,17 @@ def test_link_that_stops_while_it_subscribes_leaves_no_socket(
                 ann.join("t")
         gc.collect()
     assert found == []
+
+
+@pytest.mark.parametrize("kind", ["redis", "nats"])
+def test_link_stops_while_an_engine_does_not_answer(kind: str, monkeypatch: pytest.MonkeyPatch):
+    for name in ("link", kind):
+        monkeypatch.setattr(f"fastwsh.backplane.{name}._CONNECT_SECONDS", 2 * DEADLINE_SECONDS)
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as ending:
+        with linked(f"{kind}://127.0.0.1:{listener.getsockname()[1]}", "ann"):
+            ending.enter_context(listener.accept()[0])
+            began = time.monotonic()
+        assert time.monotonic() - began < DEADLINE_SECONDS
 
 
 CUT = """

@@ -232,14 +232,20 @@ class _EngineLink:
         engine = engines.make(self._url)
         tasks: list[asyncio.Task[object]] = []
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await engine.connect()
-                # what changes from here on is in the list of changes
-                self._changes = deque()
-                await engine.subscribe(sorted(self._link.topics))
+            loop = asyncio.get_running_loop()
+            connecting = loop.create_task(self._connect(engine))
+            stopping = loop.create_task(self._link.stopping.wait())
+            tasks = [connecting, stopping]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                # what waits may still leave, if that is quick
+                await asyncio.wait({connecting}, timeout=_LAST_SECONDS)
+                if not connecting.done():
+                    return
+            await connecting
+            await _end(tasks)
             self._set_connected(True)
             _LOGGER.info("Connected to the backplane %s", self._name)
-            loop = asyncio.get_running_loop()
             tasks = [
                 loop.create_task(self._receive(engine)),
                 loop.create_task(self._send(engine)),
@@ -253,6 +259,13 @@ class _EngineLink:
             await _end(tasks)
             await engine.close()
             self._set_connected(False)
+
+    async def _connect(self, engine: engines.Engine) -> None:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await engine.connect()
+            # what changes from here on is in the list of changes
+            self._changes = deque()
+            await engine.subscribe(sorted(self._link.topics))
 
     def _set_connected(self, value: bool) -> None:
         self.is_connected = value
