@@ -166,8 +166,8 @@ class Worker:
         ours, theirs = socket.socketpair()
         log, log_end = os.pipe()
         with theirs, os.fdopen(log_end, "wb"):
-            message = self._owner.start_message(self.number, log_end)
             try:
+                message = self._owner.start_message(self.number, log_end)
                 self._process = await self._spawn(theirs.fileno(), log_end, message)
             except BaseException:
                 ours.close()
@@ -244,6 +244,16 @@ def _describe(status: int) -> str:
         return f"was ended by signal {-status}"
 
 
+def _said(line: bytes) -> tuple[str, int, str]:
+    """Return kind, level and text of what a worker has written."""
+    with contextlib.suppress(ValueError, RecursionError):
+        match json.loads(line):
+            case [str(kind), int(level), str(text)]:
+                return kind, level, text
+    # a child of the worker has written at the same time
+    return "log", logging.WARNING, clean(line.decode("utf-8", "backslashreplace"))
+
+
 class _Relay(asyncio.Protocol):
     """Reads the log lines of a worker."""
 
@@ -268,9 +278,5 @@ class _Relay(asyncio.Protocol):
             self.ended.set_result(None)
 
     def _pass_on(self, line: bytes) -> None:
-        try:
-            kind, level, text = json.loads(line)
-        except ValueError:  # a child of the worker has written at the same time
-            text = clean(line.decode("utf-8", "backslashreplace"))
-            kind, level = "log", logging.WARNING
+        kind, level, text = _said(line)
         self._write(kind, level, text)
