@@ -197,17 +197,22 @@ export class Connection {
 
   async choose(record) {
     if (!record || record.note !== undefined) return this.hidePayload();
+    this.chosen = record;
+    let data = null;
     try {
       const found = await this.feed.act("payload", { id: this.id, frame: record.number });
-      const data = found ? Uint8Array.from(atob(found.data), (letter) => letter.charCodeAt(0)) : null;
-      this.payload = { record, data };
+      if (found) data = Uint8Array.from(atob(found.data), (letter) => letter.charCodeAt(0));
     } catch {
-      this.payload = { record, data: null };
+      // it is shown as dropped
     }
+    // another frame or connection may have been chosen meanwhile
+    if (this.chosen !== record) return;
+    this.payload = { record, data };
     this.showPayload();
   }
 
   hidePayload() {
+    this.chosen = null;
     this.payload = null;
     get("payload").hidden = true;
   }

@@ -39,13 +39,17 @@ export class Poke {
 
   async act(name) {
     const [action, details] = this.details(name);
-    const result = get("poke-result");
+    const { id } = this.connection;
+    const show = (text, kind) => {
+      // another connection may be shown meanwhile
+      if (this.connection.id !== id) return;
+      get("poke-result").textContent = text;
+      get("poke-result").className = kind;
+    };
     try {
-      result.textContent = await this.feed.act(action, { id: this.connection.id, ...details });
-      result.className = "";
+      show(await this.feed.act(action, { id, ...details }), "");
     } catch (error) {
-      result.textContent = error.message;
-      result.className = "failed";
+      show(error.message, "failed");
     }
   }
 
