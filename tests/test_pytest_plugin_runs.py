@@ -15,6 +15,8 @@ def run(pytester):
     return run
 
 
+NO_ASYNCIO = ["-p", "no:asyncio"]
+
 CLIENT = """
 import pytest
 from websockets.asyncio.client import connect
@@ -114,3 +116,53 @@ class TestIt(unittest.TestCase):
         *("-p", "no:asyncio"),
     )
     result.assert_outcomes(passed=1)
+
+
+def test_steps_of_a_test_that_is_skipped_are_no_mistake(run):
+    result = run(
+        """
+import pytest
+
+@pytest.fixture
+def nothing(wsserver):
+    wsserver.expect("hello")
+    pytest.skip("no client here")
+
+def test_in_its_fixture(nothing):
+    pass
+
+def test_in_its_call(wsserver):
+    wsserver.expect("hello")
+    pytest.skip("no client here")
+""",
+        *NO_ASYNCIO,
+    )
+    result.assert_outcomes(skipped=2)
+
+
+def test_test_that_is_run_again_is_checked_again(run, pytester):
+    pytester.makeconftest("""
+import pytest
+from _pytest.runner import runtestprotocol
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item):
+    runtestprotocol(item, log=False)
+    item._initrequest()
+    for report in runtestprotocol(item, log=False):
+        item.ihook.pytest_runtest_logreport(report=report)
+    return True
+""")
+    result = run(
+        """
+runs = []
+
+def test_one(wsserver):
+    wsserver.expect("hello")
+    runs.append(1)
+    assert len(runs) > 1
+""",
+        *NO_ASYNCIO,
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines("*script of /: no client came*")

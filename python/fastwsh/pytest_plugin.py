@@ -96,6 +96,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     A client often meets the mistake that a script or handler has found: both are one report.
     """
     __tracebackhide__ = True
+    # of a run before, when a test that has failed is run again
+    item.stash[_HAS_FAILED] = item.stash[pytest_recordings.HAS_PASSED] = False
     try:
         result = yield
     except (Exception, pytest.fail.Exception) as error:
@@ -103,6 +105,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         if failures := _take_errors(item.config):
             _blame(error, failures)
         raise
+    except pytest.skip.Exception:
+        if not (failures := _take_errors(item.config)):
+            raise
+        item.stash[_HAS_FAILED] = item.config.stash[_HAS_FAILED] = True
+        pytest.fail(_text(failures), pytrace=False)
     if failures := _take_errors(item.config):
         item.stash[_HAS_FAILED] = item.config.stash[_HAS_FAILED] = True
         pytest.fail(_text(failures), pytrace=False)
@@ -280,6 +287,9 @@ def _running(
                 pytest_inspector.wait(config, server)
     if stash.get(_HAS_FAILED, False):
         # after a failure, steps that were not played are no further mistake
+        return
+    if item is not None and not item.stash.get(pytest_recordings.HAS_PASSED, False):
+        # skipped before its end
         return
     try:
         server.check()
