@@ -137,7 +137,7 @@ def test_file_of_the_command_line_comes_before_that_of_the_variable(
     ("name", "value", "reason"),
     [
         ("FASTWSH_PORT", "tcp://10.0.0.1:80", "is not a port number"),
-        ("FASTWSH_QUEUE", "many", "is not a number"),
+        ("FASTWSH_QUEUE", "many", "is not a whole number"),
         ("FASTWSH_TLS", "maybe", "is neither yes nor no"),
         ("FASTWSH_LOG_LEVEL", "loud", "is none of fine, debug"),
         ("FASTWSH_BIND", "127.0.0.1:80,localhost", "'localhost' is no place to listen on"),

@@ -100,7 +100,8 @@ class AccessLog:
 
     def write_line(self, line: str) -> None:
         """Write a line that is complete."""
-        self._handler.handle(logging.makeLogRecord({"name": _LOGGER.name, "msg": line}))
+        values = {"name": _LOGGER.name, "msg": line, "levelno": logging.INFO}
+        self._handler.handle(logging.makeLogRecord(values))
 
 
 class _JsonNotices(logging.Formatter):

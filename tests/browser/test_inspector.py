@@ -252,7 +252,11 @@ class TestLooks:
         self, inspector: InspectorPage, server: WsServer, scheme: str, width: int
     ):
         driver = inspector.driver
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            # a colour that is half way to another has less contrast
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
