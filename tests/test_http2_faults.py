@@ -91,7 +91,7 @@ def web_socket_transfer_data(request):
 
 # What the server takes for a handler: the stream's window, which is as large as the receive buffer
 # of HTTP/1.1 and that of its socket, whether or not the handler has received before.
-STREAM_WINDOW = 2 * (64 * 1024 + 16)
+STREAM_WINDOW = 128 * 1024
 
 
 @pytest.mark.parametrize("first", [(), (encode_frame(TEXT, b"first"),)])
