@@ -14,8 +14,9 @@ from websockets.typing import Subprotocol
 
 import fastwsh
 from client_support import Peer, serving
-from conftest import BOTH_WAYS, StartServer, WriteHandler, clean_environment
+from conftest import BOTH_WAYS, StartServer, WriteHandler
 from fastwsh.client import ClientConnection
+from interrupt_support import assert_is_interrupted
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, Frame, encode_frame
 
 ECHO = """\
@@ -294,18 +295,7 @@ def test_interrupt_ends_a_call_that_waits(call: str):
         assert released.wait(DEADLINE_SECONDS)
 
     with serving(script) as url:
-        process = subprocess.Popen(
-            [sys.executable, "-c", INTERRUPTED.format(call=call), url],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=clean_environment(),
-        )
-        assert process.stdout is not None
-        with process.stdout as out:
-            assert out.readline() == "ready\n"
-            process.send_signal(signal.SIGINT)
-            assert out.read() == "interrupted\n"
-        assert process.wait(DEADLINE_SECONDS) == 0
+        assert_is_interrupted(INTERRUPTED.format(call=call), url)
         released.set()
 
 

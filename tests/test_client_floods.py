@@ -1,9 +1,6 @@
 """Peers that send all the time: the client's calls end in time, and signals interrupt them."""
 
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 
@@ -11,7 +8,7 @@ import pytest
 
 import fastwsh
 from client_support import Peer, serving
-from conftest import clean_environment
+from interrupt_support import assert_is_interrupted
 from wire import CLOSE, CONTINUATION, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
 
 MANY = 2000
@@ -97,15 +94,4 @@ client.disconnect()
 @pytest.mark.parametrize("script", [PINGS, PONGS, FRAGMENTS], ids=["ping", "pong", "fragment"])
 def test_interrupt_ends_recv(script: Callable[[Peer], None]):
     with serving(script) as url:
-        process = subprocess.Popen(
-            [sys.executable, "-c", INTERRUPTED, url],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=clean_environment(),
-        )
-        assert process.stdout is not None
-        with process.stdout as out:
-            assert out.readline() == "ready\n"
-            process.send_signal(signal.SIGINT)
-            assert out.read() == "interrupted\n"
-        assert process.wait(DEADLINE_SECONDS) == 0
+        assert_is_interrupted(INTERRUPTED, url)

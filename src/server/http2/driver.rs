@@ -193,26 +193,23 @@ impl Driver {
     /// Writes what was handed over. Small pieces may wait for those of other callers of this thread,
     /// or of the threads that have the next turns.
     pub(super) fn hand_over(self: &Arc<Self>, is_small: bool) {
-        let joins = is_small && batch::gathers();
-        if !joins {
-            let waits = is_small && self.turns.are_wanted();
-            if !waits {
-                self.is_pending.store(true, Ordering::SeqCst);
-                return self.write();
+        if is_small && batch::gathers() {
+            self.is_pending.store(true, Ordering::SeqCst);
+            if !self.has_joined.swap(true, Ordering::SeqCst) {
+                batch::join(self.clone());
             }
+            self.age.store(0, Ordering::Relaxed);
+            return self.watch();
+        }
+        if is_small && self.turns.are_wanted() {
             self.leave_pending();
-            if !self.turns.are_taken() {
-                // the last turn has just ended
-                self.write();
+            if self.turns.are_taken() {
+                return;
             }
-            return;
+            // the last turn has just ended
         }
         self.is_pending.store(true, Ordering::SeqCst);
-        if !self.has_joined.swap(true, Ordering::SeqCst) {
-            batch::join(self.clone());
-        }
-        self.age.store(0, Ordering::Relaxed);
-        self.watch();
+        self.write();
     }
 
     /// Leaves what was handed over to the thread that has the last turn, or to the flusher.
