@@ -1,6 +1,5 @@
 """HTTP/2 and HTTP/3 for tests of what is the same over both: a fixture of a test's version."""
 
-import contextlib
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,8 +56,8 @@ class Over:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-            with contextlib.closing(context.wrap_socket(plain.socket)) as wrapped:
-                yield Client.over(wrapped, server.port)
+            with Client.over(context.wrap_socket(plain.socket), server.port) as client:
+                yield client
 
 
 def echo_and_close(client: StreamClient) -> None:

@@ -219,11 +219,11 @@ class WebSocketServer(
             self._serving_thread = threading.get_ident()
             self._not_serving.clear()
         try:
+            self._serve_http3(core)
             if self._tells_addresses:
                 for address in addresses:
                     _LOGGER.info("Listening on %s", address)
             self._metrics_port.serve(core)
-            self._serve_http3(core)
             self._start_inspector()
             self._is_listening = True
             for listen in self._listen_listeners:
