@@ -4,7 +4,6 @@ import gc
 import socket
 import socketserver
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from fastwsh.config_error import ConfigError
 from fastwsh.pywebsocket import dispatch
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.server import WebSocketServer
+from waiting import wait_until
 from wire import DEADLINE_SECONDS, Client
 
 __all__ = ["folder"]
@@ -311,24 +311,18 @@ def test_coroutine_behind_an_overridden_call_ends_with_the_server(folder: Path):
         assert not stopping.is_alive()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_method_that_is_replaced_on_the_class_counts(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     with serving(WebSocketServer(parse(folder))) as port:
         assert_echoes(port)
         monkeypatch.setattr(WebSocketServer, "verify_request", lambda *_: False)
-        wait_until(lambda: is_dropped(port))
+        wait_until(lambda: is_dropped(port), "the server still serves")
         monkeypatch.undo()
-        wait_until(lambda: not is_dropped(port))
+        wait_until(lambda: not is_dropped(port), "the server does not serve again")
         monkeypatch.setattr(WebSocketServer, "process_request", lambda *_: None)
-        wait_until(lambda: "overrides process_request, which the server" in caplog.text)
+        warning = "overrides process_request, which the server"
+        wait_until(lambda: warning in caplog.text, "nothing is logged")
         monkeypatch.undo()
 
 
@@ -338,7 +332,7 @@ def test_finding_handlers_that_is_replaced_on_the_class_counts(
     with serving(WebSocketServer(parse(folder))) as port:
         assert status_of(port, "/echo") == 101
         monkeypatch.setattr(dispatch.Dispatcher, "get_handler_suite", lambda *_: None)
-        wait_until(lambda: status_of(port, "/echo") == 404)
+        wait_until(lambda: status_of(port, "/echo") == 404, "/echo is still served")
 
 
 def test_dispatcher_that_is_put_in_place_is_reloaded(folder: Path):
@@ -353,7 +347,7 @@ def test_dispatcher_that_is_put_in_place_is_reloaded(folder: Path):
         server.websocket_server_options.dispatcher = dispatch.Dispatcher(str(other))
         assert status_of(port, "/late") == 404
         (other / "late_wsh.py").write_text(ECHO_MODULE)
-        wait_until(lambda: status_of(port, "/late") == 101)
+        wait_until(lambda: status_of(port, "/late") == 101, "/late is not served")
 
 
 @pytest.mark.parametrize(
@@ -368,7 +362,8 @@ def test_request_handler_that_is_changed_ends_the_start(
     with serving(WebSocketServer(parse(folder))) as port:
         assert_echoes(port)
         change()
-        wait_until(lambda: f"{name} of WebSocketRequestHandler has been replaced" in caplog.text)
+        expected = f"{name} of WebSocketRequestHandler has been replaced"
+        wait_until(lambda: expected in caplog.text, "nothing is logged")
     with pytest.raises(ConfigError, match=f"{name} of WebSocketRequestHandler has been replaced"):
         WebSocketServer(parse(folder))
 
@@ -380,8 +375,8 @@ def test_credential_that_is_set_while_serving_counts(folder: Path):
         assert status_of(port, "/echo") == 101
         given.use_basic_auth = True
         given.basic_auth_credential = "Basic dGVzdDp0ZXN0"
-        wait_until(lambda: status_of(port, "/echo") == 401)
+        wait_until(lambda: status_of(port, "/echo") == 401, "/echo is not refused")
         with Client(port) as client:
             client.handshake("/echo", [("Authorization", "Basic dGVzdDp0ZXN0")])
         given.use_basic_auth = False
-        wait_until(lambda: status_of(port, "/echo") == 101)
+        wait_until(lambda: status_of(port, "/echo") == 101, "/echo is still refused")

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import threading
 import time
-from collections.abc import Callable
 from datetime import datetime
 from itertools import cycle
 from pathlib import Path
@@ -22,6 +20,7 @@ from example_client import (
     receive_close,
     receive_json,
 )
+from waiting import wait_until
 from wire import CLOSE, DEADLINE_SECONDS, TEXT, Client
 
 
@@ -29,15 +28,6 @@ from wire import CLOSE, DEADLINE_SECONDS, TEXT, Client
 def server(start_server: StartServer) -> Server:
     """A server of the example handlers."""
     return start_server("-w", EXAMPLES)
-
-
-def wait_until(condition: Callable[[], bool], failure: str) -> None:
-    """Poll a state of the server's process, which nothing announces."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(failure)
-        threading.Event().wait(0.01)
 
 
 def test_every_example_loads(server: Server) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from conftest import ALL_WAYS, BOTH_WAYS, Server, StartServer, WriteHandler
+from waiting import wait_until
 from wire import DEADLINE_SECONDS, TEXT, Client
-from workers_support import wait_until
 
 HANDLERS = "-w", "handlers", "--shutdown-timeout", "1"
 

@@ -14,8 +14,9 @@ import pytest
 from conftest import Server, StartServer, WriteHandler, run_fastwsh, starting_servers
 from hub_support import handler
 from inspector_support import Page, inspector_url
+from waiting import wait_until
 from wire import CLOSE, TEXT, Client, Frame
-from workers_support import ECHO, WORKERS, freeze, kill, next_pid, one_to_each, pids, wait_until
+from workers_support import ECHO, WORKERS, freeze, kill, next_pid, one_to_each, pids
 
 
 @pytest.fixture(scope="module")

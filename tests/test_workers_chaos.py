@@ -18,8 +18,9 @@ import pytest
 
 from backplane_support import FakeBackplaneQueue, linked
 from conftest import Server, StartServer, WriteHandler
+from waiting import wait_until
 from wire import CLOSE, DEADLINE_SECONDS, TEXT, Client
-from workers_support import freeze, kill, next_pid, pids, wait_until
+from workers_support import freeze, kill, next_pid, pids
 
 HANDLER = """
 import logging

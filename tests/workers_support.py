@@ -4,11 +4,12 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from conftest import Server
+from waiting import wait_until
 from wire import DEADLINE_SECONDS, TEXT, Client
 
 ECHO = """\
@@ -20,14 +21,6 @@ while (message := request.ws_stream.receive_message()) is not None:
 """A handler that says first in which process it runs."""
 
 WORKERS = "-w", "handlers", "--workers", "2"
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Fail if a condition does not hold in time."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def pids(server: Server) -> dict[int, list[int]]:
