@@ -7,6 +7,7 @@ server can do is described in `fastwsh.testing`.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -272,7 +273,7 @@ def _running(
     __tracebackhide__ = True
     from fastwsh.testing import CheckError, WsServer  # noqa: PLC0415 (only when it is used)
 
-    where = dict(zip(("host", "port"), address, strict=True))
+    where = dict(zip(("host", "port"), _checked_address(address), strict=True))
     servers = config.stash[_SERVERS]
     sources = _sources(config, handlers)
     stash = config.stash if item is None else item.stash
@@ -309,15 +310,32 @@ def _marked(item: pytest.Item) -> tuple[Handlers | None, dict[str, Any]]:
                 f"the marker wsserver takes keywords only: wsserver(handlers={marker.args[0]!r})"
             )
         merged.update(marker.kwargs)
+    if "tls" in merged:
+        raise pytest.UsageError(
+            "the marker wsserver takes no tls=; use the fixture wss_server for wss:// URLs"
+        )
     return merged.pop("handlers", None), merged
 
 
-def _sources(config: pytest.Config, handlers: Handlers | None) -> list[Any]:
+def _sources(config: pytest.Config, handlers: Handlers | None) -> Any:
     """Return the files and folders, seen from the root directory."""
     if handlers is None:
         handlers = config.getini(_INI)
-    several: Any = [handlers] if isinstance(handlers, str | PathLike) else handlers
-    return [config.rootpath / source for source in several]
+    if isinstance(handlers, str | PathLike):
+        return [config.rootpath / handlers]
+    # what is no path is refused with all other arguments
+    several: Any = list(handlers) if isinstance(handlers, Iterable) else [handlers]
+    are_paths = all(isinstance(source, str | PathLike) for source in several)
+    return [config.rootpath / source for source in several] if are_paths else several
+
+
+def _checked_address(address: Any) -> tuple[Any, Any]:
+    if isinstance(address, tuple | list) and len(address) == 2:
+        return address[0], address[1]
+    raise ValueError(
+        f"the fixture wsserver_listen_address returns {address!r}; return a host and a port, such "
+        "as ('127.0.0.1', 0)"
+    )
 
 
 def _checked(tls: Any) -> TlsFiles:

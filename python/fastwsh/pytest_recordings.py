@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import pytest
@@ -116,8 +117,14 @@ def take(item: pytest.Item, options: dict[str, Any]) -> Recorded | None:
     if replay is True:
         name = re.sub(r"[^\w.,=+@()\[\]-]", "-", item.name)
         file = item.path.parent / "cassettes" / item.path.stem / f"{name}.har"
-    else:
+    elif isinstance(replay, str | PathLike):
         file = item.config.rootpath / replay
+    else:
+        raise pytest.UsageError(
+            f"the marker wsserver has replay={replay!r}; give the path of a HAR file, or True"
+        )
+    if not isinstance(url, str | None):
+        raise pytest.UsageError(f"the marker wsserver has url={url!r}; give a str")
     return Recorded(item, file, url, arguments)
 
 

@@ -25,10 +25,12 @@ def paths(handlers: Handlers | None) -> list[Path]:
     """
     if handlers is None:
         return []
-    several = [handlers] if isinstance(handlers, str | PathLike) else handlers
-    if not isinstance(several, Iterable):
+    several: object = [handlers] if isinstance(handlers, str | PathLike) else handlers
+    listed = list(several) if isinstance(several, Iterable) else [several]
+    sources = [Path(source) for source in listed if isinstance(source, str | PathLike)]
+    if len(sources) < len(listed):
         raise TypeError(f"handlers={handlers!r}; give the path of a folder or file, or several")
-    return [Path(source) for source in several]
+    return sources
 
 
 class SourcesDispatcher(Dispatcher):

@@ -49,11 +49,17 @@ class ServerAddress:
 
         That of a Unix socket is `ws+unix:///path/of.sock:/resource`, as `fastwsh.connect` and the
         package ws of Node.js have it. Others connect to `uds`, and to ws://localhost/resource.
+
+        Raises:
+            TypeError: It is no str.
         """
+        if not isinstance(path, str):
+            raise TypeError(f"path {path!r}; give a str such as '/chat'")
         scheme = "ws" if self._tls is None else "wss"
         if self._uds is not None:
             return f"{scheme}+unix://{Path(self._uds).absolute()}:/{path.removeprefix('/')}"
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        # an empty host is every address of the machine
+        host = f"[{self._host}]" if ":" in self._host else self._host or "localhost"
         return f"{scheme}://{host}:{self._port}/{path.removeprefix('/')}"
 
     @property

@@ -1,0 +1,62 @@
+"""Markers and fixtures of the pytest plugin that say what cannot be: one sentence each."""
+
+import pytest
+
+
+@pytest.fixture
+def run(pytester):
+    def run(module):
+        pytester.makepyfile(f"import pytest\nfrom websockets.sync.client import connect\n{module}")
+        return pytester.runpytest_subprocess("-p", "no:asyncio", "-W", "error")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("marker", "text"),
+    [
+        ("handlers=5", "handlers=[[]5[]]; give the path of a folder or file, or several"),
+        ("handlers=['handlers', 5]", "give the path of a folder or file, or several"),
+        ("tls=True", "the marker wsserver takes no tls=; use the fixture wss_server*"),
+        ("replay=5", "the marker wsserver has replay=5; give the path of a HAR file, or True"),
+        ("replay=True, url=5", "the marker wsserver has url=5; give a str"),
+    ],
+)
+def test_what_the_marker_cannot_say_is_named(run, marker, text):
+    result = run(f"""
+@pytest.mark.wsserver({marker})
+def test_it(wsserver):
+    pass
+""")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*UsageError: *{text}"])
+
+
+@pytest.mark.parametrize("address", ["'127.0.0.1'", "('127.0.0.1', 0, 1)", "None"])
+def test_an_address_that_is_none_is_refused_with_the_remedy(run, address):
+    result = run(f"""
+@pytest.fixture(scope="session")
+def wsserver_listen_address():
+    return {address}
+
+def test_it(wsserver):
+    pass
+""")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*UsageError: wsserver: the fixture wsserver_listen_address returns *; return a host*"]
+    )
+
+
+def test_an_empty_host_is_every_address(run):
+    result = run("""
+@pytest.fixture(scope="session")
+def wsserver_listen_address():
+    return "", 0
+
+def test_it(wsserver):
+    wsserver.reply("hello")
+    with connect(wsserver.url) as client:
+        assert client.recv() == "hello"
+""")
+    result.assert_outcomes(passed=1)
