@@ -60,6 +60,8 @@ def test_a_subprotocol_has_a_script_of_its_own(server):
     assert first(server, subprotocols=["v3", "v2"]) == ("two", "v2")
     with pytest.raises(InvalidStatus, match="400"):
         connect(server.url, subprotocols=["v3"])
+    with pytest.raises(InvalidStatus, match="400"):
+        connect(server.url)
     server.reply("any")
     assert first(server, subprotocols=["v3"]) == ("any", "v3")
     assert first(server) == ("any", None)

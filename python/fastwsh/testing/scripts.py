@@ -3,6 +3,8 @@
 import threading
 from typing import Any
 
+from fastwsh.pywebsocket import common
+from fastwsh.pywebsocket.handshake import HandshakeException
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.recording import Recorder
 from fastwsh.testing.script import Script
@@ -71,6 +73,11 @@ class PathScripts:
             preferred = [name for name in offered if name in self._by_subprotocol]
             has_others = self._by_number or not self._for_all.is_empty
             known = None if has_others or not self._by_subprotocol else [*self._by_subprotocol]
+        if known is not None and not offered:
+            raise HandshakeException(
+                f"The client offers no subprotocol, and there are scripts for {known!r} only",
+                common.HTTP_STATUS_BAD_REQUEST,
+            )
         choose_subprotocol(request, preferred or known)
         with self._lock:
             self._count += 1
