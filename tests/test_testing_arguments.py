@@ -3,6 +3,7 @@
 import json
 import re
 from array import array
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -112,12 +113,90 @@ def test_json_that_there_is_not_is_refused(server):
         (lambda server: server.wait_for_message(3), TypeError),
         (lambda server: server.wait_for_connection("1"), TypeError),
         (lambda server: server.drop_at(0), ValueError),
+        (lambda server: server.reply("\ud800"), ValueError),
+        (lambda server: server.expect_close(1000, 5), TypeError),
+        (lambda server: server.expect_close(1005, "why"), ValueError),
+        (lambda server: server.raw("HTTP/1.1 200 OK"), TypeError),
+        (lambda server: server.raw(5), TypeError),
+        (lambda server: server.reject(503, headers=[5]), TypeError),
+        (lambda server: server.accept(True), TypeError),
+        (lambda server: server.accept(1.5), TypeError),
+        (lambda server: server.handler("/", subprotocols=["a b"]), ValueError),
+        (lambda server: server.script("/", subprotocol=""), ValueError),
+        (lambda server: server.script("/", subprotocol="caf\xe9"), ValueError),
+        (lambda server: server.check(timeout=-1), ValueError),
+        (lambda server: server.check(timeout="1"), TypeError),
     ],
 )
 def test_a_mistake_is_raised_by_the_call_that_has_it(server, write, error):
     with pytest.raises(error):
         write(server)
     server.check()
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (lambda server: server.reject(503, headers=5), "headers=5; give a mapping, or pairs"),
+        (lambda server: server.handler("/", headers=5), "headers=5; give a mapping, or pairs"),
+        (lambda server: server.accept("1"), "accept '1'; give the number of handshakes"),
+        (lambda server: server.url_for(5), "path 5; give a str such as '/chat'"),
+        (
+            lambda server: server.record(Path("f.har"), "ws://localhost/"),
+            "f.har'\\); give a str such",
+        ),
+        (lambda _: WsServer([5]), r"handlers=\[5\]; give the path of a folder or file"),
+    ],
+)
+def test_what_is_wrong_with_an_argument_is_said(server, write, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        write(server)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda connection: connection.send_frame("1"),
+        lambda connection: connection.send_frame(True),
+        lambda connection: connection.send_frame(1, 5),
+        lambda connection: connection.send_frame(1, [1, 2]),
+        lambda connection: connection.send_frame(1, "a", rsv="4"),
+        lambda connection: connection.send_frame(1, "a", mask=True),
+        lambda connection: connection.send_frame(1, "a", mask="abcd"),
+        lambda connection: connection.send_frame(1, "a", length="1"),
+        lambda connection: connection.throttle("1"),
+        lambda connection: connection.throttle(float("inf")),
+        lambda connection: connection.throttle(float("nan")),
+        lambda connection: connection.stall("1"),
+        lambda connection: connection.stall(-1),
+        lambda connection: connection.expect_close(1000, b"why"),
+    ],
+)
+def test_a_mistake_with_a_connection_sends_nothing_and_is_said(server, write):
+    told = []
+
+    def run(connection):
+        try:
+            write(connection)
+        except (TypeError, ValueError) as error:
+            told.append(str(error))
+
+    server.script().then(run).reply("then")
+    with connect(server.url) as client:
+        assert client.recv(DEADLINE_SECONDS) == "then"
+    assert re.search(r"; (give|use) |has no room|; a frame header has", told[0])
+
+
+@pytest.mark.parametrize("nested", ["[" * 100_000, "[" * 480 + "]" * 480])
+def test_json_that_is_too_deep_is_not_what_was_expected(server, nested):
+    server.expect(json=[])
+    with connect(server.url) as client:
+        client.send(nested)
+        with pytest.raises(ConnectionClosed):
+            client.recv(DEADLINE_SECONDS)
+    server.stop()
+    with pytest.raises(CheckError, match="step 1 of 1 expected the JSON of"):
+        server.check()
 
 
 @pytest.mark.parametrize("message", [[1, 2, 3], {"a": 1}, 3, None, (b"x",)])

@@ -15,12 +15,16 @@ from fastwsh.pywebsocket.stream import BadOperationException
 from fastwsh.testing.expectation import Message
 
 __all__ = [
+    "check_bytes",
     "check_close",
     "check_code",
     "check_count",
-    "check_function",
+    "check_expected_close",
+    "check_number",
     "check_path",
+    "check_pause",
     "check_seconds",
+    "check_sendable",
     "check_timeout",
     "json_text",
     "made_message",
@@ -47,6 +51,22 @@ def to_message(value: object) -> Message:
     )
 
 
+def check_sendable(message: Message) -> Message:
+    """Return a message; raises ValueError for a text that has no UTF-8."""
+    if isinstance(message, str):
+        try:
+            message.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{message!r} cannot be sent as text: {error}") from error
+    return message
+
+
+def check_bytes(data: object, what: str) -> None:
+    """Raise TypeError for what is not bytes-like."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"{what} {data!r}; give bytes")
+
+
 def json_text(value: Any, other: object = None) -> str:
     """Return the JSON of a value.
 
@@ -69,14 +89,26 @@ def check_timeout(timeout: object) -> None:
         check_seconds(timeout, "timeout")
 
 
+def check_number(number: object, what: str, unit: str) -> None:
+    """Raise TypeError for no number of these units."""
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise TypeError(f"{what} {number!r}; give a number of {unit}")
+
+
 def check_seconds(seconds: object, what: str) -> None:
     """Raise TypeError for no number of seconds, ValueError for one for which no thread can wait."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"{what} {seconds!r}; give a number of seconds")
+    check_number(seconds, what, "seconds")
+    assert isinstance(seconds, int | float)  # noqa: S101 (checked just before)
     if not seconds >= 0:
         raise ValueError(f"{what} {seconds!r}; give seconds from 0 on")
     if seconds > threading.TIMEOUT_MAX:
         raise ValueError(f"{what} {seconds!r}; give {threading.TIMEOUT_MAX:.0f} seconds at most")
+
+
+def check_pause(seconds: object) -> None:
+    """Raise TypeError for no number of seconds, ValueError for one below 0; it may have no end."""
+    if seconds != float("inf"):
+        check_seconds(seconds, "stall")
 
 
 def check_count(count: object, what: str) -> None:
@@ -103,12 +135,6 @@ def to_ping_body(body: object) -> bytes:
     return data
 
 
-def check_function(function: object, what: str) -> None:
-    """Raise TypeError for what cannot be called."""
-    if not callable(function):
-        raise TypeError(f"{what} {function!r}; give a function")
-
-
 def check_path(path: object) -> str:
     """Return a path with its slash. Raises TypeError if it is no str, ValueError for a query."""
     if not isinstance(path, str):
@@ -126,6 +152,15 @@ def check_code(code: object) -> None:
         raise TypeError(f"close code {code!r}; give a number from 1000 to 4999")
     if not 1000 <= code <= 4999:
         raise ValueError(f"close code {code}; give a number from 1000 to 4999")
+
+
+def check_expected_close(code: object, reason: object) -> None:
+    """Raise for what cannot be code and reason of a client's close frame; None is any."""
+    check_code(code)
+    if reason is not None and not isinstance(reason, str):
+        raise TypeError(f"reason {reason!r}; give a str, or None for any")
+    if reason and code in _NEVER_SENT:
+        raise ValueError(f"close code {code} stands for none, and has no reason")
 
 
 def check_close(code: int, reason: object) -> None:

@@ -15,6 +15,7 @@ from fastwsh.aio import AsyncStream
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
 from fastwsh.testing.arguments import (
     check_close,
+    check_pause,
     check_timeout,
     to_message,
     to_ping_body,
@@ -292,6 +293,7 @@ class AsyncConnection(RecordedConnection):
 
     async def stall(self, seconds: float) -> None:
         """Neither send nor receive for a while, in the handler that awaits it."""
+        check_pause(seconds)
         await asyncio.sleep(seconds)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from fastwsh.pywebsocket.stream import BadOperationException, ConnectionTerminatedException
 from fastwsh.testing.arguments import (
     check_close,
+    check_pause,
     check_timeout,
     to_message,
     to_ping_body,
@@ -264,6 +265,7 @@ class Connection(RecordedConnection):
         It ends early with the connection's server.
         """
         refuse_in_event_loop("stall()", "call it in the handler")
+        check_pause(seconds)
         self.pace.sleep(seconds)
 
 

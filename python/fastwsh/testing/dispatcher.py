@@ -11,6 +11,7 @@ from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeExcep
 from fastwsh.sources import SourcesDispatcher
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.faults import HandshakeFaults
+from fastwsh.testing.functions import call
 from fastwsh.testing.handshakes import Handshake
 from fastwsh.testing.http_paths import HttpPath, HttpPaths
 from fastwsh.testing.recorded import RecordedConnection
@@ -70,7 +71,7 @@ class RecordingDispatcher(SourcesDispatcher):
     ) -> None:
         """Serve a path by a function that gets the connection.
 
-        A coroutine function gets an `AsyncConnection`.
+        A coroutine function gets an `AsyncConnection`. A plain one must not return a coroutine.
 
         Args:
             path: The path.
@@ -80,7 +81,9 @@ class RecordingDispatcher(SourcesDispatcher):
         """
         choose = open_handshake or functools.partial(choose_subprotocol, known=None)
         passive_close = loader.default_passive_closing_handshake
-        self._add(path, loader.HandlerSuite(choose, function, passive_close), function)
+        is_awaited = coroutines.is_coroutine_function(function)
+        serve = function if is_awaited else functools.partial(call, function)
+        self._add(path, loader.HandlerSuite(choose, function, passive_close), serve)
 
     def add_replay(self, path: str, replay: "Replay") -> None:
         """Serve a path by what was recorded."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from fastwsh.testing.functions import call, check_function
 from fastwsh.testing.json_values import are_equal, to_keys, without
 
 __all__ = ["MISSING", "CloseExpectation", "Expectation", "Expected", "Message", "show"]
@@ -66,6 +67,8 @@ class Expectation:
                 f"{expected!r} is no message; give str, bytes, a compiled pattern, a function, "
                 "or json="
             )
+        if callable(expected):
+            check_function(expected, "expect")
         self._expected = expected
         # what the test does with its value afterwards does not count
         self._json = json if json is MISSING else copy.deepcopy(json)
@@ -106,16 +109,16 @@ class Expectation:
         if isinstance(expected, str | bytes):
             return None if expected == message else came + _difference(expected, message)
         try:
-            return None if expected(message) else came
+            return None if call(expected, message) else came
         except AssertionError as error:
             return f"{came}: {error}" if str(error) else came
 
     def _json_mismatch(self, message: Message) -> str | None:
         try:
-            value = json_module.loads(message)
-        except ValueError as error:
+            value = without(json_module.loads(message), self._keys)
+        except (RecursionError, ValueError) as error:
             return f"expected {self}, but got {show(message)}, which is no JSON ({error})"
-        pair = without(self._json, self._keys), without(value, self._keys)
+        pair = without(self._json, self._keys), value
         if are_equal(*pair):
             return None
         wanted, got = map(_indented, pair)

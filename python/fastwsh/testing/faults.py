@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeException
-from fastwsh.testing.arguments import check_function
+from fastwsh.testing.arguments import check_bytes
+from fastwsh.testing.functions import call, check_function
 from fastwsh.testing.handshakes import Handshake
 from fastwsh.testing.http_messages import HttpResponse
 
@@ -81,7 +82,7 @@ class HandshakeFaults:
         with self._lock:
             faults = [fault for fault in self._faults if fault.path in (None, path)]
         for fault in faults:
-            if (fault.when is None or fault.when(handshake)) and self._take(fault):
+            if (fault.when is None or call(fault.when, handshake)) and self._take(fault):
                 fault.apply(request)
 
     def _take(self, fault: _Fault) -> bool:
@@ -121,7 +122,8 @@ class HandshakeFaults:
         return reject
 
     def raw(self, data: bytes) -> Callable[[Any], None]:
-        """Answer with these bytes, and close."""
+        """Answer with these bytes, and close. Raises TypeError if they are none."""
+        check_bytes(data, "raw")
 
         def answer(request: Any) -> None:
             if data:
@@ -148,7 +150,13 @@ class HandshakeFaults:
         return wait
 
     def acceptance(self, count: int, status: int) -> Callable[[Any], None]:
-        """Accept so many, and answer the others with this status."""
+        """Accept so many, and answer the others with this status.
+
+        Raises:
+            TypeError, ValueError: `count` is no number from 0 on, or the status is none.
+        """
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise TypeError(f"accept {count!r}; give the number of handshakes to accept")
         if count < 0:
             raise ValueError(f"accept {count}; give the number of handshakes to accept")
         reject = self.rejection(status)

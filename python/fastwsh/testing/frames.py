@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from fastwsh import _core
+from fastwsh.testing.arguments import check_bytes
 
 __all__ = ["Frame", "encode_frame"]
 
@@ -43,14 +44,22 @@ def encode_frame(
         length: What the header says of the length; None tells the truth.
 
     Raises:
+        TypeError: An argument is no number, or no bytes.
         ValueError: A value has more bits than the header has room for.
     """
     for name, value, limit in (("opcode", opcode, 15), ("rsv", rsv, 7)):
+        _check_number(value, name)
         if not 0 <= value <= limit:
             raise ValueError(f"{name} is {value}; a frame header has room for 0 to {limit}")
+    if mask is not None:
+        check_bytes(mask, "mask")
     if mask is not None and len(mask) != 4:
         raise ValueError(f"a mask of {len(mask)} bytes; it must be 4 bytes, or None")
+    if not isinstance(payload, str):
+        check_bytes(payload, "payload")
     data = payload.encode() if isinstance(payload, str) else bytes(payload)
+    if length is not None:
+        _check_number(length, "length")
     size = len(data) if length is None else length
     if not 0 <= size <= _MAX_LENGTH:
         raise ValueError(f"length is {size}; a frame header has room for 0 to 2**64 - 1")
@@ -61,3 +70,8 @@ def encode_frame(
     if size > known:
         head = head[:-8] + size.to_bytes(8)
     return head + data if mask is None else head + mask + _core.apply_mask(data, mask)
+
+
+def _check_number(value: object, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} {value!r}; give a number")

@@ -54,9 +54,12 @@ def to_headers(headers: Headers | None) -> list[tuple[str, str]]:
     """
     if headers is None:
         return []
-    pairs = [tuple(pair) for pair in (headers.items() if isinstance(headers, Mapping) else headers)]
+    given: object = headers.items() if isinstance(headers, Mapping) else headers
+    if not isinstance(given, Iterable):
+        raise TypeError(f"headers={headers!r}; give a mapping, or pairs of a name and a value")
     made: list[tuple[str, str]] = []
-    for pair in pairs:
+    for one in list(given):
+        pair = tuple(one) if isinstance(one, Iterable) else (one,)
         if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise TypeError(f"header {pair!r}; give a name and a value, both str")
         if not pair[0] or any(_LINE_ENDS & set(part) for part in pair):

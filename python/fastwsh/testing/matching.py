@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from fastwsh.testing.expectation import Expectation, Message, show
+from fastwsh.testing.functions import call, check_function
 from fastwsh.testing.har import REDACTED
 from fastwsh.testing.json_values import Keys, are_equal, to_keys, without
 
@@ -50,6 +51,7 @@ def make_mismatch(match: Match, ignore: Iterable[str]) -> Mismatch:
     if isinstance(match, re.Pattern):
         return lambda expected, got: _masked(match, expected, got)
     if callable(match):
+        check_function(match, "match")
         return lambda expected, got: _checked(match, expected, got)
     raise TypeError(f'match={match!r}; it is "exact", "json", a pattern or a function')
 
@@ -87,7 +89,7 @@ def _blank(pattern: re.Pattern[Any]) -> Callable[[re.Match[Any]], Any]:
 
 def _checked(accepts: Callable[[Any, Any], object], expected: Message, got: Message) -> str | None:
     try:
-        if accepts(expected, got):
+        if call(accepts, expected, got):
             return None
         why = f"{getattr(accepts, '__qualname__', repr(accepts))} does not accept it"
     except AssertionError as error:
@@ -97,16 +99,15 @@ def _checked(accepts: Callable[[Any, Any], object], expected: Message, got: Mess
 
 def _json(expected: Message, got: Message, keys: Keys) -> str | None:
     try:
-        wanted = json.loads(expected)
-    except ValueError:
+        wanted = without(json.loads(expected), keys)
+    except (RecursionError, ValueError):
         return _exact(expected, got)
     if type(expected) is not type(got):
         return _said(expected, got)
     try:
-        value = json.loads(got)
-    except ValueError:
+        value = without(json.loads(got), keys)
+    except (RecursionError, ValueError):
         return _said(expected, got)
-    wanted, value = without(wanted, keys), without(value, keys)
     wanted = _filled(wanted, value)
     if are_equal(wanted, value):
         return None
@@ -141,5 +142,5 @@ def _said(expected: Message, got: Message) -> str:
 def _as_json(message: Message) -> Any:
     try:
         return json.loads(message) if isinstance(message, str) else None
-    except ValueError:
+    except (RecursionError, ValueError):
         return None

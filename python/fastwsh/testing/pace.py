@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from fastwsh.testing.arguments import check_number
 from fastwsh.testing.clock import monotonic, wait_for
 
 __all__ = ["Pace"]
@@ -33,9 +34,12 @@ class Pace:
         """Let what is sent from here on trickle; None: no more.
 
         Raises:
-            ValueError: The rate is not above 0.
+            TypeError: The rate is no number.
+            ValueError: It is not above 0, or has no end.
         """
-        if bytes_per_second is not None and bytes_per_second <= 0:
+        if bytes_per_second is not None:
+            check_number(bytes_per_second, "a rate of", "bytes per second")
+        if bytes_per_second is not None and not 0 < bytes_per_second < float("inf"):
             raise ValueError(
                 f"a rate of {bytes_per_second} bytes per second; use pause_reading or stall to "
                 "stop, and None for full speed"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastwsh import _core
+from fastwsh.errors import ConnectError
 from fastwsh.handler_types import Request
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.handshake import AbortedByUserException
@@ -20,7 +21,7 @@ from fastwsh.pywebsocket.stream import (
     create_binary_frame,
     create_text_frame,
 )
-from fastwsh.testing.arguments import check_code, check_seconds
+from fastwsh.testing.arguments import check_expected_close, check_seconds
 from fastwsh.testing.clock import monotonic
 from fastwsh.testing.control_frames import ControlFrames, attach_hooks, tell_connection
 from fastwsh.testing.errors import Disconnected, ScriptError, WaitTimeoutError
@@ -122,7 +123,7 @@ class RecordedConnection(RequestView):
         Pieces of a fragmented message are sent whole.
 
         Raises:
-            ValueError: The rate is not above 0.
+            TypeError, ValueError: The rate is no number above 0.
         """
         self.pace.throttle(bytes_per_second)
 
@@ -172,6 +173,9 @@ class RecordedConnection(RequestView):
         """
         if isinstance(error, _PROTOCOL_ERRORS):
             return not getattr(error, "close_reason", "")
+        if isinstance(error, ConnectError | ConnectionRefusedError):
+            # of another connection, which the handler wanted to open
+            return True
         if isinstance(error, BadOperationException):
             is_over = self._request.client_terminated or self._is_dropped
             return not (is_over or self._recorder.is_closing)
@@ -220,7 +224,7 @@ class RecordedConnection(RequestView):
 
         A block that has received a message raises the error itself.
         """
-        check_code(code)
+        check_expected_close(code, reason)
         expectation = CloseExpectation(code, reason)
         try:
             yield expectation

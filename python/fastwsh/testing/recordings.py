@@ -131,12 +131,15 @@ class Recordings:
         Raises:
             HarError: The file is there, and is no HAR file.
             OSError: It cannot be written.
+            TypeError, ValueError: An argument cannot be used.
         """
         from fastwsh.record.proxy import Proxy  # noqa: PLC0415 (only recording needs it)
         from fastwsh.record.redaction import Redaction  # noqa: PLC0415
         from fastwsh.record.upstream import UpstreamUrl  # noqa: PLC0415
         from fastwsh.record.writer import HarWriter  # noqa: PLC0415
 
+        if not isinstance(url, str):
+            raise TypeError(f"url={url!r}; give a str such as 'ws://localhost:9998/'")
         headers = options.pop("headers", None) or ()
         upstream = UpstreamUrl(url, headers.items() if isinstance(headers, Mapping) else headers)
         redaction = Redaction(redact_headers, redact_query, redact)

@@ -13,8 +13,8 @@ from fastwsh.pywebsocket import common
 from fastwsh.testing import steps
 from fastwsh.testing.arguments import (
     check_close,
-    check_code,
-    check_function,
+    check_expected_close,
+    check_sendable,
     check_timeout,
     json_text,
     to_message,
@@ -29,6 +29,7 @@ from fastwsh.testing.expectation import (
     Message,
     show,
 )
+from fastwsh.testing.functions import check_function
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
 from fastwsh.testing.steps import Step, StepFailed
 
@@ -122,8 +123,10 @@ class Script:
         """
         if json is not MISSING:
             message = json_text(json, message)
-        elif not callable(message):
-            message = to_message(message)
+        elif callable(message):
+            check_function(message, "reply")
+        else:
+            message = check_sendable(to_message(message))
         return self._add(steps.reply(message))
 
     def then(self, function: Callable[[Connection], object]) -> Self:
@@ -148,7 +151,7 @@ class Script:
         Raises:
             TypeError, ValueError: An argument cannot be used.
         """
-        check_code(code)
+        check_expected_close(code, reason)
         check_timeout(timeout)
         return self._add(steps.expect_close(CloseExpectation(code, reason), timeout))
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from fastwsh import coroutines
 from fastwsh.server_topics import DelegatedTopics
 from fastwsh.sources import Handlers, paths
-from fastwsh.testing.arguments import check_function, check_path
+from fastwsh.testing.arguments import check_path, check_timeout
 from fastwsh.testing.awaitable_server import AwaitableServer
 from fastwsh.testing.blocking import refuse_in_event_loop
 from fastwsh.testing.dispatcher import RecordingDispatcher
 from fastwsh.testing.errors import CheckError, HandlerFailure
+from fastwsh.testing.functions import call, check_function, check_handler
 from fastwsh.testing.handshakes import Handshake
 from fastwsh.testing.http_messages import Headers, to_headers
 from fastwsh.testing.log import ServerLog
@@ -140,6 +141,8 @@ class WsServer(
             raise ValueError(f'loop={loop!r}; it is "server" or "test"')
         known = check_subprotocols(subprotocols)
         make_headers = headers if callable(headers) else None
+        if make_headers is not None:
+            check_function(make_headers, "headers")
         added = [] if callable(headers) else to_headers(headers)
 
         def open_handshake(request: Any) -> None:
@@ -148,7 +151,7 @@ class WsServer(
             request.extra_headers.extend(made)
 
         def register(function: _HandlerT) -> _HandlerT:
-            check_function(function, f"handler({path!r}) of")
+            check_handler(function, f"handler({path!r}) of")
             if test_loop is not None and not coroutines.is_coroutine_function(function):
                 raise TypeError(f'loop="test" is for a coroutine function, not {function!r}')
             serve = function if test_loop is None else _in_loop(function, test_loop)
@@ -163,7 +166,7 @@ class WsServer(
     ) -> list[tuple[str, str]]:
         handshake = Handshake(request)
         try:
-            return to_headers(make_headers(handshake))
+            return to_headers(call(make_headers, handshake))
         except Exception as error:
             self._recorder.note_error(handshake.path, error)
             raise
@@ -184,6 +187,7 @@ class WsServer(
         """
         __tracebackhide__ = True
         refuse_in_event_loop("check()", "await wsserver.aio.check() there")
+        check_timeout(timeout)
         scripts: list[Script | Replay] = [*self._all_scripts(), *self._replays]
         if self._state != "stopped":
             self._recorder.wait_until(lambda: all(one.is_settled for one in scripts), timeout)

@@ -10,6 +10,7 @@ from fastwsh.testing.expectation import MISSING, Expectation, Expected, Message
 from fastwsh.testing.recording import DEFAULT_TIMEOUT, Recorder
 from fastwsh.testing.script import Script
 from fastwsh.testing.scripts import PathScripts
+from fastwsh.testing.subprotocols import check_subprotocol
 
 __all__ = ["ServerScripts"]
 
@@ -43,6 +44,7 @@ class ServerScripts:
             return self._path_scripts(path).of_all()
         if not isinstance(subprotocol, str):
             raise TypeError(f"subprotocol={subprotocol!r}; give a str")
+        check_subprotocol(subprotocol)
         return self._path_scripts(path).of_subprotocol(subprotocol)
 
     def connection(self, number: int, *, path: str = "/") -> Script:

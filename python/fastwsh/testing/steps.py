@@ -8,6 +8,7 @@ from fastwsh.testing.clock import monotonic
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.errors import Disconnected, WaitTimeoutError
 from fastwsh.testing.expectation import CloseExpectation, Expectation, Message, show
+from fastwsh.testing.functions import call
 
 __all__ = ["Step", "StepFailed", "any_order", "close", "expect", "expect_close", "reply", "then"]
 
@@ -90,14 +91,14 @@ def reply(message: Message | Callable[[Connection], Message]) -> Step:
         return Step(f"reply {show(message)}", lambda connection: connection.send(message))
     return Step(
         "reply what a function returns",
-        lambda connection: connection.send(made_message(message, message(connection))),
+        lambda connection: connection.send(made_message(message, call(message, connection))),
     )
 
 
 def then(function: Callable[[Connection], object]) -> Step:
     """Make the step that calls a function."""
     name = getattr(function, "__qualname__", repr(function))
-    return Step(f"call {name}", lambda connection: (function(connection), None)[1])
+    return Step(f"call {name}", lambda connection: (call(function, connection), None)[1])
 
 
 def expect_close(expectation: CloseExpectation, timeout: float) -> Step:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from fastwsh import _core
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.handshake import HandshakeException
 
-__all__ = ["check_subprotocols", "choose_subprotocol"]
+__all__ = ["check_subprotocol", "check_subprotocols", "choose_subprotocol"]
 
 
 def check_subprotocols(names: object) -> tuple[str, ...] | None:
@@ -14,6 +15,7 @@ def check_subprotocols(names: object) -> tuple[str, ...] | None:
 
     Raises:
         TypeError: They are one str, or hold what is none.
+        ValueError: A client cannot offer one of them.
     """
     if names is None:
         return None
@@ -21,7 +23,17 @@ def check_subprotocols(names: object) -> tuple[str, ...] | None:
         raise TypeError(f"subprotocols must be a sequence of names; write [{names!r}]")
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"subprotocols={names!r}; give a sequence of names")
+    for name in names:
+        check_subprotocol(name)
     return tuple(names)
+
+
+def check_subprotocol(name: str) -> None:
+    """Raise ValueError for a name that no client can offer: it is no token (RFC 6455 4.1)."""
+    if not name or _core.scan_token(name) != len(name):
+        raise ValueError(
+            f"subprotocol {name!r}; a name has letters, digits and !#$%&'*+-.^_`|~ only"
+        )
 
 
 def choose_subprotocol(request: Any, known: Sequence[str] | None) -> None:
