@@ -503,7 +503,12 @@ class AsyncConnection:
 
     def __new__(cls, event_loop: EventLoop, connection: Connection) -> Self: ...
     def watch_end(self, on_end: Callable[[], object]) -> None:
-        """Set a function to call when the peer goes away while no call waits for it."""
+        """Set a function to call when the peer goes away while no call waits for it.
+
+        It is not called as long as the peer has left a message to be received.
+        """
+    def watch_end_of_rest(self, on_end: Callable[[], object]) -> None:
+        """Set such a function; whatever the peer has left is of no interest any more."""
     def is_end_reported(self) -> bool:
         """Whether a call has told the handler of the end, or the handler closes the connection."""
     def watch_server_close(self) -> None:

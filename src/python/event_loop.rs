@@ -275,8 +275,10 @@ impl EventLoop {
             let reactor = self.0.reactor();
             (reactor.has_ended(token), reactor.is_broken(token))
         };
+        let ignores_unread = self.0.with(token, |entry| entry.ignores_unread) == Some(true);
         // on a connection that is broken or was cut, unread messages need no answer
-        if !is_broken && !transport.closing().is_cut() {
+        let is_over = is_broken || transport.closing().is_cut() || (has_ended && ignores_unread);
+        if !is_over {
             let may_be_done = has_ended || transport.closing().is_going_away();
             if !may_be_done || !transport.is_peer_done(has_ended) {
                 return Ok(());

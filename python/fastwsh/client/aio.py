@@ -9,6 +9,7 @@ import math
 import weakref
 from collections.abc import AsyncIterator, Generator
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
@@ -18,6 +19,7 @@ from fastwsh.client.connection import ClientConnection
 from fastwsh.client.opened import (
     END_SECONDS,
     PEER_ERRORS,
+    READ_BYTES,
     STREAM_ERRORS,
     Data,
     OpenConnection,
@@ -36,6 +38,9 @@ _REMEDY: Final = (
     "fastwsh.client.connect_sync(url), which blocks the loop"
 )
 
+
+# A server that sends for ever must not hold the event loop.
+_MAX_DISCARDED_READS: Final = 64
 
 _SEND_ERRORS: Final = (stream_exceptions.BadOperationException, OSError)
 
@@ -137,6 +142,9 @@ class AsyncClientConnection(OpenConnection):
             async with _within(timeout):
                 return await self.recv()
         except TimeoutError:
+            if self._is_closed:
+                # the time was over while the server could still end the TCP connection
+                raise self._again() from None
             raise TimeoutError(f"no message came within {timeout:g} s") from None
 
     async def ping(self, data: bytes | str | None = None) -> Pong:
@@ -161,6 +169,8 @@ class AsyncClientConnection(OpenConnection):
             async with _within(timeout):
                 await self._until_pong(self._arrived[pong])
         except TimeoutError:
+            if self._is_closed:
+                raise self._again() from None
             raise TimeoutError(f"no pong came within {timeout:g} s") from None
         return pong.round_trip or 0.0
 
@@ -292,12 +302,24 @@ class AsyncClientConnection(OpenConnection):
 
     async def _end_behind(self, cause: str = "") -> None:
         """End the TCP connection after the server (RFC 6455 7.1.1), which has limited time."""
+        self._remember_end(cause)
         over = asyncio.Event()
-        self._async_connection.watch_end(over.set)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await over.wait()
-        self._end(cause)
+        self._async_connection.watch_end_of_rest(over.set)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_SECONDS):
+                    await over.wait()
+            self._discard_rest()
+        finally:
+            self._end()
+
+    def _discard_rest(self) -> None:
+        """Read what has come: the system resets a connection that is closed with unread bytes."""
+        read = partial(self._connection.read, READ_BYTES)
+        with suppress(OSError):
+            for _ in range(_MAX_DISCARDED_READS):
+                if not _core.call_within(0, read):
+                    break
 
     def _end(self, cause: str = "") -> None:
         self._note_end(cause)

@@ -17,6 +17,7 @@ from fastwsh import _core
 from fastwsh.client.opened import (
     END_SECONDS,
     PEER_ERRORS,
+    READ_BYTES,
     STREAM_ERRORS,
     Data,
     OpenConnection,
@@ -30,7 +31,6 @@ __all__ = ["ClientConnection"]
 
 # How often a thread that waits for a pong checks whether another thread has received it.
 _LOOK_SECONDS: Final = 0.2
-_READ_BYTES: Final = 64 * 1024
 
 
 class ClientConnection(OpenConnection):
@@ -266,7 +266,7 @@ class ClientConnection(OpenConnection):
         """End the TCP connection; after the server, if there is a deadline (RFC 6455 7.1.1)."""
         if deadline is not None:
             deadline = min(deadline, time.monotonic() + END_SECONDS)
-            read = partial(self._connection.read, _READ_BYTES)
+            read = partial(self._connection.read, READ_BYTES)
             with suppress(OSError):
                 while _core.call_within(_left(deadline), read) and time.monotonic() <= deadline:
                     pass

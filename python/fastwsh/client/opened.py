@@ -18,6 +18,7 @@ __all__ = [
     "END_SECONDS",
     "MAX_KEPT",
     "PEER_ERRORS",
+    "READ_BYTES",
     "STREAM_ERRORS",
     "Data",
     "OpenConnection",
@@ -41,6 +42,9 @@ _NORMAL: Final = 1000
 # The time for the server to end TCP after the close frames, and, if it has broken a rule, to read
 # our close frame.
 END_SECONDS: Final = 1.0
+
+# How much to read at a time of what is thrown away.
+READ_BYTES: Final = 64 * 1024
 
 PEER_ERRORS: Final = (
     stream_exceptions.InvalidFrameException,
@@ -149,6 +153,9 @@ class OpenConnection:
     def _note_end(self, cause: str = "") -> None:
         """End the TCP connection, and remember how it ended."""
         self._connection.disconnect()
+        self._remember_end(cause)
+
+    def _remember_end(self, cause: str) -> None:
         with self._ending:
             if self._closed is None:
                 self._closed = self._now(cause)

@@ -59,6 +59,11 @@ impl AsyncConnection {
         self.state.reactor().watch_end(self.token, self.token.number());
     }
 
+    fn watch_end_of_rest(&self, on_end: Py<PyAny>) {
+        self.state.with(self.token, |entry| entry.ignores_unread = true);
+        self.watch_end(on_end);
+    }
+
     fn is_end_reported(&self) -> bool {
         self.transport.closing().is_end_reported()
     }

@@ -66,6 +66,8 @@ pub(super) struct WatchedConnection {
     pub(super) has_missed: bool,
     /// Called when the peer goes away while no operation waits for it.
     pub(super) on_end: Option<Py<PyAny>>,
+    /// `on_end` is called even if the peer has left something to be read.
+    pub(super) ignores_unread: bool,
 }
 
 /// The operations that waited for a connection.
@@ -192,6 +194,7 @@ impl LoopState {
             turns: 0,
             has_missed: false,
             on_end: None,
+            ignores_unread: false,
         };
         let before = watched[number].replace(entry);
         drop(watched);
