@@ -69,6 +69,12 @@ class TestUnixSocket:
         assert not path.exists()
         assert "Listening on unix:own.sock" in server.log.text()
 
+    def test_an_empty_path_is_refused(self, tmp_path: Path):
+        # as `--uds "$UNSET"`, which must not listen on port 80
+        done = run("--uds", "", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "argument --uds: the path of the Unix socket is empty" in done.stderr
+
     def test_peer_has_no_address(
         self, start_server: StartServer, write_handler: WriteHandler, tmp_path: Path
     ):

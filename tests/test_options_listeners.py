@@ -37,10 +37,15 @@ def test_place_is_not_understood(text: str):
         parse_bind(text)
 
 
-@pytest.mark.parametrize("text", ["h:", "h:http", "h:65536", "h:-1", "unix:"])
+@pytest.mark.parametrize("text", ["h:", "h:http", "h:65536", "h:-1"])
 def test_port_of_a_place_is_a_number(text: str):
     with pytest.raises(argparse.ArgumentTypeError, match="is not a port number"):
         parse_bind(text)
+
+
+def test_a_unix_socket_has_a_name():
+    with pytest.raises(argparse.ArgumentTypeError, match="the path of the Unix socket is empty"):
+        parse_bind("unix:")
 
 
 @pytest.mark.parametrize("place", ["127.0.0.1:80", "[::1]:80", ":80", "unix:/x"])

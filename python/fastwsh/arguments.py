@@ -145,6 +145,7 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--uds",
+        type=listeners.parse_unix_path,
         metavar="PATH",
         help="listen on this Unix socket as well",
     )

@@ -27,6 +27,7 @@ __all__ = [
     "first_port",
     "format_address",
     "parse_bind",
+    "parse_unix_path",
     "take_inherited",
 ]
 
@@ -40,13 +41,20 @@ Listener = tuple[socket.socket, AddressInfo]
 _FIRST_INHERITED: Final = 3
 
 
+def parse_unix_path(text: str) -> str:
+    """Return the path of a Unix socket, which has a name."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path of the Unix socket is empty")
+    return text
+
+
 def parse_bind(text: str) -> Place:
     """Parse `host:port`, `[IPv6 address]:port`, `:port` or `unix:path`."""
     from fastwsh.places import Tcp, Unix  # noqa: PLC0415 (few servers have one)
 
     scheme, _, path = text.partition(":")
-    if scheme == "unix" and path and not path.isdecimal():
-        return Unix(path)
+    if scheme == "unix" and not path.isdecimal():
+        return Unix(parse_unix_path(path))
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
