@@ -4,6 +4,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import fastwsh
 from client_support import Peer, accept_value, refused_with, serving
 from conftest import StartServer
+from fastwsh.client import connect_async, connect_sync
 from wire import DEADLINE_SECONDS
 
 
@@ -73,11 +75,29 @@ def test_bad_subprotocol():
         ({"ca_file": 1}, "ca_file is 1; give the path of a PEM file or None"),
         ({"open_timeout": 10**400}, "open_timeout is 1000"),
         ({"max_message_bytes": 1 << 70}, "max_message_bytes is 1180591620717411303424; give"),
+        ({"header": {}}, r"'header' is no option of connect; did you mean headers\?"),
+        ({"max_queue": 1, "origin": None}, "'max_queue' is no option of connect; there are sub"),
     ],
 )
 def test_argument_that_makes_no_sense(options: dict[str, object], says: str):
     with pytest.raises((TypeError, ValueError), match=says):
         fastwsh.connect("ws://127.0.0.1:1/", **options)
+
+
+@pytest.mark.parametrize("connect", [connect_sync, connect_async])
+@pytest.mark.parametrize("url", [5, None, b"ws://127.0.0.1:1/", Path("x")])
+def test_url_is_text(connect: Callable[[object], object], url: object):
+    with pytest.raises(TypeError, match=r"url=.*; give a str such as 'ws://localhost:9998/'"):
+        connect(url)
+
+
+@pytest.mark.parametrize("close", ["close", "start_closing"])
+def test_close_code_is_a_number(close: str):
+    with serving(lambda peer: (peer.answer(), peer.read_to_end())[0]) as url:
+        client = fastwsh.connect(url)
+        with pytest.raises(TypeError, match="close code '1000'; give a number from 1000 to 4999"):
+            getattr(client, close)("1000")
+        client.disconnect()
 
 
 @pytest.mark.parametrize("name", ["ca_file", "origin", "proxy", "server_hostname"])

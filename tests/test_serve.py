@@ -233,6 +233,8 @@ def test_several_servers_share_a_loop(handler_root, write_handler):
         ({"max_message_byte": 1}, TypeError, "did you mean max_message_bytes"),
         ({"max_message_bytes": "many"}, ValueError, "max_message_bytes='many'"),
         ({"event_loop": "uvloop"}, TypeError, "'event_loop' is no option of serve"),
+        ({"log_level": "info"}, TypeError, "'log_level' .* only of the command line"),
+        ({"host": 5}, TypeError, "host=5; give a name or an address"),
         ({"tls": True}, ConfigError, "needs a key"),
         ({"host": "192.0.2.1"}, OSError, os.strerror(errno.EADDRNOTAVAIL)),
     ],

@@ -32,6 +32,10 @@ def apply(
     for name, value in values.items():
         action = actions.get(name)
         if action is None:
+            if name in _by_name(parser, ()):
+                raise TypeError(
+                    f"{name!r} is no option of {owner}, only of the command line; leave it out"
+                )
             nearest = difflib.get_close_matches(name, actions, 1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(actions)}"
             raise TypeError(f"{name!r} is no option of {owner}; {hint}")

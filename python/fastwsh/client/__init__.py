@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from fastwsh import _core
 from fastwsh.client.connection import ClientConnection
-from fastwsh.client.options import ConnectOptions, Options
+from fastwsh.client.options import ConnectOptions, Options, check_url
 from fastwsh.client.session import Pong
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnectio
             than 200.
         ConnectTimeoutError: It was not open within `open_timeout`.
     """
-    settings = Options(**options)
+    settings = Options.from_keywords(options)
+    check_url(url)
     return ClientConnection(url, settings, _core.connect(url, settings.to_core()))
 
 
@@ -105,7 +106,8 @@ def connect_async(url: str, **options: Unpack[ConnectOptions]) -> "AsyncConnecti
     """
     from fastwsh.client.aio import AsyncConnecting  # noqa: PLC0415 (imports asyncio)
 
-    return AsyncConnecting(url, Options(**options))
+    check_url(url)
+    return AsyncConnecting(url, Options.from_keywords(options))
 
 
 def __getattr__(name: str) -> Any:

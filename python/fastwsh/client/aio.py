@@ -277,6 +277,7 @@ class AsyncClientConnection(OpenConnection):
     async def _send_close(self, code: int, reason: str) -> None:
         if self._session.server_terminated:
             return
+        self._check_close_code(code)
         try:
             await self._awaitable.close_connection(code, reason, False)
         except stream_exceptions.BadOperationException as error:

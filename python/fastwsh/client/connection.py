@@ -237,6 +237,7 @@ class ClientConnection(OpenConnection):
     def _send_close(self, code: int, reason: str, deadline: float) -> None:
         if self._session.server_terminated:
             return
+        self._check_close_code(code)
         closing = partial(self._stream.close_connection, code, reason, False)
         try:
             _core.call_within(_left(deadline), closing, cuts_sends=True)

@@ -144,6 +144,12 @@ class OpenConnection:
         return self._again()
 
     @staticmethod
+    def _check_close_code(code: object) -> None:
+        """Raise TypeError for a close code that is no number; None is none."""
+        if code is not None and not isinstance(code, int):
+            raise TypeError(f"close code {code!r}; give a number from 1000 to 4999")
+
+    @staticmethod
     def _failure(error: Exception) -> tuple[int, str]:
         """Return code and reason to close with if the peer has broken a rule (RFC 6455 7.1.7)."""
         utf8 = isinstance(error, stream_exceptions.InvalidUTF8Exception)

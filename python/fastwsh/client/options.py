@@ -3,12 +3,12 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypedDict
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, Self, TypedDict
 
 from fastwsh.errors import ConnectArgumentError
 
-__all__ = ["ConnectOptions", "Options", "proxy_variables"]
+__all__ = ["ConnectOptions", "Options", "check_url", "proxy_variables"]
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
@@ -111,6 +111,24 @@ class Options:
     proxy: str | bool | None = True
     on_head: Callable[[str, bytes], object] | None = None
 
+    @classmethod
+    def from_keywords(cls, keywords: ConnectOptions) -> Self:
+        """Return the options of a call.
+
+        Raises:
+            TypeError: There is no option of such a name.
+        """
+        try:
+            return cls(**keywords)
+        except TypeError:
+            import difflib  # noqa: PLC0415 (only a mistake needs it)
+
+            known = [field.name for field in fields(cls)]
+            name = next(name for name in keywords if name not in known)
+            nearest = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
+            raise TypeError(f"{name!r} is no option of connect; {hint}") from None
+
     def to_core(self) -> dict[str, Any]:
         """Return the dict for `_core.connect`.
 
@@ -162,6 +180,12 @@ class Options:
             "on_head": self.on_head,
             "head": None,
         }
+
+
+def check_url(url: object) -> None:
+    """Raise TypeError if a URL is no str."""
+    if not isinstance(url, str):
+        raise TypeError(f"url={url!r}; give a str such as 'ws://localhost:9998/'")
 
 
 def proxy_variables() -> dict[str, str]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fastwsh.client.options import ConnectOptions, Options
+from fastwsh.client.options import ConnectOptions, Options, check_url
 from fastwsh.testing import har
 from fastwsh.testing.arguments import check_path, check_timeout
 from fastwsh.testing.dispatcher import ANY_PATH, RecordingDispatcher
@@ -138,12 +138,11 @@ class Recordings:
         from fastwsh.record.upstream import UpstreamUrl  # noqa: PLC0415
         from fastwsh.record.writer import HarWriter  # noqa: PLC0415
 
-        if not isinstance(url, str):
-            raise TypeError(f"url={url!r}; give a str such as 'ws://localhost:9998/'")
+        check_url(url)
         headers = options.pop("headers", None) or ()
         upstream = UpstreamUrl(url, headers.items() if isinstance(headers, Mapping) else headers)
         redaction = Redaction(redact_headers, redact_query, redact)
-        settings = Options(**options)
+        settings = Options.from_keywords(options)
         settings.to_core()
         self._end_recording()
         self._writer = HarWriter(file, overwrite=overwrite)
