@@ -112,6 +112,33 @@ def test_the_rest_of_the_handler(run):
     assert client.read_frame().payload == names
 
 
+def test_answers_are_written_as_by_http_server(run):
+    client = run(
+        "request._request_handler.send_response(418)\n"
+        "request._request_handler.send_header('X-Kind', 'short')\n"
+        "request._request_handler.end_headers()\n"
+        "request._request_handler.send_error(404, 'not here')\n"
+    )
+    answer = client.read_response()
+    assert answer.status == 418
+    assert answer.header("X-Kind") == "short"
+    answer = client.read_response()
+    assert answer.status == 404
+    page = client.read(int(answer.header("Content-Length") or 0))
+    assert b"Message: not here." in page
+
+
+def test_what_no_request_handler_has(run):
+    client = run(
+        "handler = request._request_handler\n"
+        "assert handler is request._request_handler\n"
+        "send(repr([hasattr(handler, name) for name in ('nothing', '_nothing', '__len__')]))\n"
+        "send(handler.protocol_version + repr(handler.rfile.get_memorized_lines()[-1]))\n"
+    )
+    assert client.read_frame().payload == b"[False, False, False]"
+    assert client.read_frame().payload == b"HTTP/1.0" + repr(b"\r\n").encode()
+
+
 def test_a_stream_of_http_2_takes_options_and_has_addresses(
     start_server: StartServer, write_handler: WriteHandler
 ):

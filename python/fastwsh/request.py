@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+from types import FunctionType
 
 from fastwsh.connection_socket import ConnectionSocket
 
@@ -44,6 +45,16 @@ class _HeadersIn:
         headers = make_headers(request.connection.headers)
         request.headers_in = headers
         return headers
+
+
+class _RequestHandlerOnce:
+    """Makes `_request_handler` when it is first read: it keeps the headers of an answer."""
+
+    def __get__(self, request: Any, owner: type | None = None) -> Any:
+        if request is None:
+            return self
+        handler = vars(request)["_request_handler"] = RequestHandler(request.connection)
+        return handler
 
 
 class _AppOfServer:
@@ -90,6 +101,7 @@ class Request:
 
     # handlers log by it, as by the logger that pywebsocket's own class has
     _logger = logging.getLogger("pywebsocket3.request_handler._StandaloneRequest")
+    _request_handler = _RequestHandlerOnce()
     app = _AppOfServer()
     headers_in = _HeadersIn()
     on_ping_handler = _PingHook()
@@ -118,10 +130,6 @@ class Request:
         """The request's HTTP version, such as HTTP/1.1."""
         return self.connection.protocol
 
-    @property
-    def _request_handler(self) -> RequestHandler:
-        return RequestHandler(self.connection)
-
     def get_uri(self) -> str:
         """Return `uri`."""
         return self.uri
@@ -147,7 +155,8 @@ class RequestHandler:
     """The connection in the form of an `http.server` request handler.
 
     pywebsocket's own request handler was reachable as `request._request_handler`, and some
-    handlers read the request or the socket's streams there.
+    handlers read the request or the socket's streams there. What is not here is the method of
+    `http.server`, such as `send_error`, which writes to `wfile`.
 
     Args:
         connection: The native connection.
@@ -155,6 +164,7 @@ class RequestHandler:
 
     # pywebsocket serves one request on each connection.
     close_connection = True
+    _logger = logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -162,6 +172,16 @@ class RequestHandler:
         # unbuffered, as in pywebsocket: `read(n)` returns what is there
         self.rfile = _ReadStream(connection)
         self.wfile = _WriteStream(connection)
+
+    def __getattr__(self, name: str) -> Any:
+        from fastwsh.pywebsocket.request_handler import (  # noqa: PLC0415 (few handlers need it)
+            WebSocketRequestHandler,
+        )
+
+        inherited = getattr(WebSocketRequestHandler, name, None)
+        if inherited is None or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return inherited.__get__(self) if isinstance(inherited, FunctionType) else inherited
 
     @property
     def headers(self) -> HTTPMessage:
@@ -215,6 +235,9 @@ class _ReadStream(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def get_memorized_lines(self) -> Any:
+        return self._connection.get_memorized_lines()
 
     def readinto(self, buffer: Any) -> int:
         data = self._connection.read(len(buffer))
