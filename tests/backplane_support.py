@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import find_program
-from fastwsh.backplane.link import JOINED, LEFT, PUBLISHED, Link
+from fastwsh.backplane.bridge import JOINED, LEFT, PUBLISHED, Bridge
 from proxy_support import free_port
 from wire import DEADLINE_SECONDS
 
@@ -179,13 +179,13 @@ class FakeBackplaneQueue:
 
 
 @contextlib.contextmanager
-def linked(url: str, node: str) -> Iterator[tuple[FakeBackplaneQueue, list[tuple[str, int]]]]:
+def bridged(url: str, node: str) -> Iterator[tuple[FakeBackplaneQueue, list[tuple[str, int]]]]:
     outgoing, gaps = FakeBackplaneQueue(node), []
-    link = Link(url, outgoing, lambda topic, missed: gaps.append((topic, missed)))
+    bridge = Bridge(url, outgoing, lambda topic, missed: gaps.append((topic, missed)))
     try:
         yield outgoing, gaps
     finally:
-        link.stop()
+        bridge.stop()
 
 
 def ask_often() -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What carries messages between servers: envelopes, engines, and the link without a server."""
+"""What carries messages between servers: envelopes, engines, and the bridge without a server."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backplane_support import linked, nats_server, redis_server, url
+from backplane_support import bridged, nats_server, redis_server, url
 from fastwsh.backplane import engines
 from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
 from fastwsh.backplane.nats import subject_of
@@ -250,8 +250,8 @@ async def until(received, count: int):
             yield message
 
 
-def test_links_carry_messages_and_count_gaps(url: str):
-    with linked(url, "ann") as (ann, _), linked(url, "bob") as (bob, gaps):
+def test_bridges_carry_messages_and_count_gaps(url: str):
+    with bridged(url, "ann") as (ann, _), bridged(url, "bob") as (bob, gaps):
         bob.join("t")
         ann.join("t")
         ann.wait_until_heard_by(bob, "t")
@@ -282,8 +282,8 @@ def test_engine_that_comes_back(tmp_path: Path, kind: str, number: int):
     serving = redis_server(tmp_path) if kind == "redis" else nats_server()
     with (
         serving as engine,
-        linked(engine.url, "ann") as (ann, _),
-        linked(engine.url, "bob") as (bob, gaps),
+        bridged(engine.url, "ann") as (ann, _),
+        bridged(engine.url, "bob") as (bob, gaps),
     ):
         bob.join("t")
         ann.wait_until_heard_by(bob, "t")
@@ -305,8 +305,8 @@ def test_engine_that_comes_back(tmp_path: Path, kind: str, number: int):
 def test_engine_that_comes_back_leaves_a_gap(tmp_path: Path):
     with (
         redis_server(tmp_path) as engine,
-        linked(engine.url, "ann") as (ann, _),
-        linked(engine.url, "bob") as (bob, gaps),
+        bridged(engine.url, "ann") as (ann, _),
+        bridged(engine.url, "bob") as (bob, gaps),
     ):
         bob.join("t")
         ann.wait_until_heard_by(bob, "t")
@@ -333,7 +333,7 @@ def test_cluster_with_sharded_channels(tmp_path: Path):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
         url = f"{engine.url}?cluster=1"
-        with linked(url, "ann") as (ann, _), linked(url, "bob") as (bob, gaps):
+        with bridged(url, "ann") as (ann, _), bridged(url, "bob") as (bob, gaps):
             for topic in ("t", "u"):
                 bob.join(topic)
             ann.wait_until_heard_by(bob, "t")
@@ -350,10 +350,10 @@ def test_unix_socket_whose_owner_ends(tmp_path: Path):
     url = f"unix:{tmp_path}/bus"
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(contextlib.ExitStack())
-        ann, _ = first.enter_context(linked(url, "ann"))
+        ann, _ = first.enter_context(bridged(url, "ann"))
         ann.wait_for(lambda ann: ann.is_connected)
-        bob, _ = stack.enter_context(linked(url, "bob"))
-        eve, _ = stack.enter_context(linked(url, "eve"))
+        bob, _ = stack.enter_context(bridged(url, "bob"))
+        eve, _ = stack.enter_context(bridged(url, "eve"))
         bob.join("t")
         for other in (ann, eve):
             bob.received.clear()
@@ -372,7 +372,7 @@ def test_wrong_password(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixt
         if kind == "redis"
         else nats_server("--user", "x", "--pass", "right", user=wrong)
     )
-    with serving as engine, linked(engine.url, "ann"):
+    with serving as engine, bridged(engine.url, "ann"):
         deadline = time.monotonic() + DEADLINE_SECONDS
         while "No connection to the backplane" not in caplog.text:
             assert time.monotonic() < deadline
@@ -404,7 +404,7 @@ def test_passwords_with_any_signs(tmp_path: Path, kind: str, has_user: bool):
 
 def test_command(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FASTWSH_BACKPLANE", url)
-    with linked(url, "bob") as (bob, _):
+    with bridged(url, "bob") as (bob, _):
         bob.wait_for(lambda bob: bob.is_connected)
         bob.join("t")
         deadline = time.monotonic() + DEADLINE_SECONDS

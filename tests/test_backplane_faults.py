@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from backplane_support import ask_often, free_port, linked, nats_server, redis_server
+from backplane_support import ask_often, bridged, free_port, nats_server, redis_server
 from wire import DEADLINE_SECONDS
 
 
@@ -27,8 +27,8 @@ def test_engine_that_is_frozen(tmp_path: Path, kind: str, monkeypatch: pytest.Mo
     serving = redis_server(tmp_path) if kind == "redis" else nats_server()
     with (
         serving as engine,
-        linked(engine.url, "ann") as (ann, _),
-        linked(engine.url, "bob") as (bob, gaps),
+        bridged(engine.url, "ann") as (ann, _),
+        bridged(engine.url, "bob") as (bob, gaps),
     ):
         bob.join("t")
         ann.wait_until_heard_by(bob, "t")
@@ -85,21 +85,21 @@ def test_engine_with_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: 
         if kind == "redis"
         else nats_server_with_tls(tmp_path, monkeypatch)
     )
-    with serving as url, linked(url, "ann") as (ann, _), linked(url, "bob") as (bob, _):
+    with serving as url, bridged(url, "ann") as (ann, _), bridged(url, "bob") as (bob, _):
         bob.join("t")
         ann.wait_until_heard_by(bob, "t")
 
 
 @pytest.mark.parametrize("last_seconds", [1.0, 0.0])
-def test_link_that_stops_while_it_subscribes_leaves_no_socket(
+def test_bridge_that_stops_while_it_subscribes_leaves_no_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_seconds: float
 ):
     # 0: the server does not answer the end of TLS in time
-    monkeypatch.setattr("fastwsh.backplane.link._LAST_SECONDS", last_seconds)
+    monkeypatch.setattr("fastwsh.backplane.bridge._LAST_SECONDS", last_seconds)
     with redis_server_with_tls(tmp_path) as url, warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", ResourceWarning)
         for _ in range(8):
-            with linked(url, "ann") as (ann, _):
+            with bridged(url, "ann") as (ann, _):
                 ann.wait_for(lambda ann: ann.is_connected)
                 ann.join("t")
         gc.collect()
@@ -107,11 +107,11 @@ def test_link_that_stops_while_it_subscribes_leaves_no_socket(
 
 
 @pytest.mark.parametrize("kind", ["redis", "nats"])
-def test_link_stops_while_an_engine_does_not_answer(kind: str, monkeypatch: pytest.MonkeyPatch):
-    for name in ("link", kind):
+def test_bridge_stops_while_an_engine_does_not_answer(kind: str, monkeypatch: pytest.MonkeyPatch):
+    for name in ("bridge", kind):
         monkeypatch.setattr(f"fastwsh.backplane.{name}._CONNECT_SECONDS", 2 * DEADLINE_SECONDS)
     with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as ending:
-        with linked(f"{kind}://127.0.0.1:{listener.getsockname()[1]}", "ann"):
+        with bridged(f"{kind}://127.0.0.1:{listener.getsockname()[1]}", "ann"):
             ending.enter_context(listener.accept()[0])
             began = time.monotonic()
         assert time.monotonic() - began < DEADLINE_SECONDS
@@ -122,7 +122,7 @@ import subprocess, sys
 from pathlib import Path
 from backplane_support import nats_server, redis_server
 from pytest import MonkeyPatch
-from backplane_support import linked
+from backplane_support import bridged
 from backplane_support import ask_often
 
 for name, seconds in ask_often().items():
@@ -136,8 +136,8 @@ kind, folder = sys.argv[1:]
 serving = redis_server(Path(folder)) if kind == "redis" else nats_server()
 with (
     serving as engine,
-    linked(engine.url, "ann") as (ann, _),
-    linked(engine.url, "bob") as (bob, gaps),
+    bridged(engine.url, "ann") as (ann, _),
+    bridged(engine.url, "bob") as (bob, gaps),
 ):
     bob.join("t")
     ann.wait_until_heard_by(bob, "t")

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastwsh.backplane.link import Link
+    from fastwsh.backplane.bridge import Bridge
 
 __all__ = ["DelegatedTopics", "ServerTopics"]
 
@@ -23,7 +23,7 @@ class ServerTopics:
 
     websocket_server_options: Any
     _core: Server | None
-    _link: Link | None = None
+    _bridge: Bridge | None = None
     # in a process that was forked from the server's
     _left_topics: Topics | None = None
 
@@ -72,29 +72,29 @@ class ServerTopics:
         if url:
             import secrets  # noqa: PLC0415 (few need it)
 
-            from fastwsh.backplane.link import Link  # noqa: PLC0415 (imports asyncio)
+            from fastwsh.backplane.bridge import Bridge  # noqa: PLC0415 (imports asyncio)
 
             worker = getattr(self.websocket_server_options, "worker", None)
             near, group = (worker.near, worker.group) if worker else ("", "")
             outgoing = _core.BackplaneQueue(core.topics, group + secrets.token_hex(8))
-            self._link = Link(url, outgoing, topics.tell_gap, near=near, group=group)
+            self._bridge = Bridge(url, outgoing, topics.tell_gap, near=near, group=group)
 
     def _end_topics(self, core: Server) -> None:
         topics.note_stopped(core)
-        link, self._link = self._link, None
-        if link is not None:
-            link.stop()
+        bridge, self._bridge = self._bridge, None
+        if bridge is not None:
+            bridge.stop()
 
     def _lacks_backplane(self) -> bool:
         """Tell whether other servers cannot be reached, although they should be."""
-        return self._link is not None and not self._link.is_connected
+        return self._bridge is not None and not self._bridge.is_connected
 
     def _leave_topics(self) -> None:
         """Leave them to the parent process; called after a fork."""
         if self._core is not None:
             self._left_topics = self._core.topics
             topics.leave_behind(self._core)
-        self._link = None
+        self._bridge = None
 
     def _topics_for(self, connection: Connection) -> Topics:
         known = Topics.of(connection)

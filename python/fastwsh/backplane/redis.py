@@ -52,7 +52,7 @@ class RedisEngine:
         options: dict[str, Any] = {
             "socket_connect_timeout": _CONNECT_SECONDS,
             "socket_timeout": _CONNECT_SECONDS,
-            # the link connects anew, and tells
+            # the bridge connects anew, and tells
             "retry": Retry(NoBackoff(), 0),
         }
         plain = urllib.parse.urlunsplit(parts._replace(query=query))

@@ -1,4 +1,4 @@
-"""`Link`: one server's way to the others, in a thread of its own."""
+"""`Bridge`: carries messages between one server and the others, in a thread of its own."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from fastwsh.backplane import engines
 from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
 from fastwsh.pauses import pause_after
 
-__all__ = ["BackplaneQueue", "Link"]
+__all__ = ["BackplaneQueue", "Bridge"]
 
 _LOGGER: Final = logging.getLogger("fastwsh.backplane")
 
@@ -58,7 +58,7 @@ class BackplaneQueue(Protocol):
         """Take nothing any more."""
 
 
-class Link:
+class Bridge:
     """Carries what is published here to other servers, and what they publish to here.
 
     While an engine is away, everything goes on locally. What is published meanwhile waits up to a
@@ -67,7 +67,7 @@ class Link:
     Args:
         url: The engine.
         queue: The native end.
-        on_gap: Called with a topic and how many of its messages were missed, in the link's
+        on_gap: Called with a topic and how many of its messages were missed, in the bridge's
             thread. It must not raise anything.
         near: Another engine, for the servers whose names begin with `group`: they go on together
             while the other one is away. "" if there are none.
@@ -95,9 +95,9 @@ class Link:
         self._loop = asyncio.SelectorEventLoop(self._selector)
         self.topics: set[str] = set()
         self.stopping = asyncio.Event()
-        self._links = [_EngineLink(self, url, not_from=group if near else "")]
+        self._connections = [_EngineConnection(self, url, not_from=group if near else "")]
         if near:
-            self._links.append(_EngineLink(self, near, only_from=group))
+            self._connections.append(_EngineConnection(self, near, only_from=group))
         self._thread = threading.Thread(target=self._run, name="fastwsh-backplane", daemon=True)
         self._thread.start()
 
@@ -121,7 +121,7 @@ class Link:
             self._loop.close()
 
     async def _stay_connected(self) -> None:
-        await asyncio.gather(*(link.stay_connected() for link in self._links))
+        await asyncio.gather(*(connection.stay_connected() for connection in self._connections))
 
     async def _wait_for_transports(self) -> None:
         """Wait for connections that are closing: TLS sends its close_notify first.
@@ -139,8 +139,8 @@ class Link:
         await asyncio.sleep(0)
 
     def note_connected(self) -> None:
-        """Tell how many of the links are open."""
-        self.is_connected = all(link.is_connected for link in self._links)
+        """Tell how many of the connections are open."""
+        self.is_connected = all(connection.is_connected for connection in self._connections)
         self._outgoing.note(self.is_connected, 0, 0)
 
     def note_lost(self, lost: int, text: str) -> None:
@@ -149,21 +149,21 @@ class Link:
         self.warn(text, lost)
 
     def take(self) -> None:
-        """Take what the core has, for all links."""
+        """Take what the core has, for all connections."""
         for kind, topic, payload, is_text, epoch, seq in self._outgoing.take():
             if kind != PUBLISHED:
                 (self.topics.add if kind == JOINED else self.topics.discard)(topic)
                 if kind == LEFT:
                     self._sequences.forget(topic)
-                for link in self._links:
-                    link.note_change(kind, topic)
+                for connection in self._connections:
+                    connection.note_change(kind, topic)
                 continue
             node = self._outgoing.node
             data = encode(payload, is_text=is_text, node=node, epoch=epoch, seq=seq)
-            for link in self._links:
-                link.append(topic, data)
-        for link in self._links:
-            link.begin_to_send()
+            for connection in self._connections:
+                connection.append(topic, data)
+        for connection in self._connections:
+            connection.begin_to_send()
 
     def receive(self, topic: str, envelope: Envelope) -> None:
         """Hand a message of another server to the subscribers here."""
@@ -184,20 +184,22 @@ class Link:
         _LOGGER.log(logging.WARNING if is_due else logging.DEBUG, text, *values)
 
 
-class _EngineLink:
-    """The link to one engine: connects, and connects again when that has failed.
+class _EngineConnection:
+    """The connection to one engine: connects, and connects again when that has failed.
 
     Args:
-        link: What has the topics.
+        bridge: What has the topics.
         url: The engine.
         only_from: Take only the messages of servers whose names begin so; "" takes those of all.
         not_from: Leave out the messages of servers whose names begin so, which come by another
-            link; "" leaves out none.
+            connection; "" leaves out none.
     """
 
-    def __init__(self, link: Link, url: str, *, only_from: str = "", not_from: str = "") -> None:
+    def __init__(
+        self, bridge: Bridge, url: str, *, only_from: str = "", not_from: str = ""
+    ) -> None:
         self.is_connected = False
-        self._link = link
+        self._bridge = bridge
         self._url = url
         self._name = engines.without_password(url)
         self._only_from = only_from
@@ -210,9 +212,9 @@ class _EngineLink:
         self._work = asyncio.Event()
 
     async def stay_connected(self) -> None:
-        """Connect again and again until the link stops."""
+        """Connect again and again until the bridge stops."""
         failures = 0
-        stopping = self._link.stopping
+        stopping = self._bridge.stopping
         while not stopping.is_set():
             started = time.monotonic()
             try:
@@ -228,13 +230,13 @@ class _EngineLink:
                     await asyncio.wait_for(stopping.wait(), pause)
 
     async def _live(self) -> None:
-        """Connect, and serve until that fails or the link stops."""
+        """Connect, and serve until that fails or the bridge stops."""
         engine = engines.make(self._url)
         tasks: list[asyncio.Task[object]] = []
         try:
             loop = asyncio.get_running_loop()
             connecting = loop.create_task(self._connect(engine))
-            stopping = loop.create_task(self._link.stopping.wait())
+            stopping = loop.create_task(self._bridge.stopping.wait())
             tasks = [connecting, stopping]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
@@ -265,15 +267,15 @@ class _EngineLink:
             await engine.connect()
             # what changes from here on is in the list of changes
             self._changes = deque()
-            await engine.subscribe(sorted(self._link.topics))
+            await engine.subscribe(sorted(self._bridge.topics))
 
     def _set_connected(self, value: bool) -> None:
         self.is_connected = value
-        self._link.note_connected()
+        self._bridge.note_connected()
 
     async def _wait_for_stop(self) -> None:
-        await self._link.stopping.wait()
-        self._link.take()
+        await self._bridge.stopping.wait()
+        self._bridge.take()
         deadline = time.monotonic() + _LAST_SECONDS
         while (self._changes or self._waiting) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -295,7 +297,7 @@ class _EngineLink:
         """Send what is new."""
         lost, self._lost = self._lost, 0
         if lost:
-            self._link.note_lost(
+            self._bridge.note_lost(
                 lost, "%d messages were not published by the backplane: too many wait"
             )
         self._work.set()
@@ -315,7 +317,7 @@ class _EngineLink:
             self._waiting_bytes -= sum(len(data) for _, data in batch)
             fitting = [message for message in batch if len(message[1]) <= engine.max_bytes]
             if too_long := len(batch) - len(fitting):
-                self._link.note_lost(too_long, "%d messages are too long for the backplane")
+                self._bridge.note_lost(too_long, "%d messages are too long for the backplane")
             await engine.publish(fitting)
 
     async def _receive(self, engine: engines.Engine) -> None:
@@ -323,12 +325,12 @@ class _EngineLink:
             try:
                 envelope = Envelope.decode(data)
             except EnvelopeError as error:
-                self._link.warn("A message of the topic %r cannot be used: %s", topic, error)
+                self._bridge.warn("A message of the topic %r cannot be used: %s", topic, error)
                 continue
             node = envelope.node
             is_left_out = self._not_from and node.startswith(self._not_from)
             if node.startswith(self._only_from) and not is_left_out:
-                self._link.receive(topic, envelope)
+                self._bridge.receive(topic, envelope)
 
     def _tell_away(self, error: Exception, pause: float, failures: int) -> None:
         reason = str(error) or type(error).__name__
