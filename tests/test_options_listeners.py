@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fastwsh.config_error import ConfigError
-from fastwsh.listeners import parse_bind, take_inherited
-from fastwsh.places import Place, Tcp, Unix, open_all
+from fastwsh.listeners import take_inherited
+from fastwsh.places import Place, Tcp, Unix, open_all, parse_bind
 
 
 @pytest.mark.parametrize(

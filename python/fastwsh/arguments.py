@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
+    from fastwsh.places import Place
+
 __all__ = [
     "CheckingFormatter",
     "HelpFormatter",
@@ -117,6 +119,13 @@ def spelled(*names: str) -> list[str]:
     return spellings
 
 
+def _place(text: str) -> Place:
+    """Parse a place of `--bind`."""
+    from fastwsh import places  # noqa: PLC0415 (few servers listen at one)
+
+    return places.parse_bind(text)
+
+
 def add_listening(group: argparse._ArgumentGroup) -> None:
     """Add the options that say where to listen."""
     group.add_argument(
@@ -138,7 +147,7 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--bind",
         action="append",
-        type=listeners.parse_bind,
+        type=_place,
         metavar="ADDRESS",
         help="listen there as well: host:port, [IPv6 address]:port, :port (every address) or "
         "unix:path; may be repeated",

@@ -1,6 +1,7 @@
-"""How places to listen are written, besides `--server-host` and `--port`: `--bind` and LISTEN_FDS.
+"""Listening sockets: those that a process inherits, and how addresses are shown.
 
-`places` owns the sockets for them; few servers need it.
+`sockets` opens those of `--server-host` and `--port`, and `places` those of `--bind`, `--uds` and
+`--fd`, which few servers need.
 """
 
 from __future__ import annotations
@@ -9,15 +10,12 @@ import argparse
 import os
 import socket
 
-from fastwsh.config import port_number
 from fastwsh.config_error import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import Any, Final
-
-    from fastwsh.places import Place
 
 __all__ = [
     "AddressInfo",
@@ -26,7 +24,6 @@ __all__ = [
     "descriptor",
     "first_port",
     "format_address",
-    "parse_bind",
     "parse_unix_path",
     "take_inherited",
 ]
@@ -46,25 +43,6 @@ def parse_unix_path(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("the path of the Unix socket is empty")
     return text
-
-
-def parse_bind(text: str) -> Place:
-    """Parse `host:port`, `[IPv6 address]:port`, `:port` or `unix:path`."""
-    from fastwsh.places import Tcp, Unix  # noqa: PLC0415 (few servers have one)
-
-    scheme, _, path = text.partition(":")
-    if scheme == "unix" and not path.isdecimal():
-        return Unix(parse_unix_path(path))
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""
-    if not colon:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no place to listen on (host:port, [IPv6 address]:port or unix:path)"
-        )
-    return Tcp(host, port_number(port))
 
 
 def descriptor(text: str) -> int:

@@ -1,10 +1,11 @@
 """Places to listen besides `--server-host` and `--port`: opening their sockets.
 
-Owns Unix sockets and their files, and sockets that were inherited; `listeners` reads how places are
-written. Knows nothing about connections. If a place that the operator names cannot be used, the
-server does not start. Only addresses of pywebsocket's `--server-host` may be left out silently.
+Owns how places are written, Unix sockets and their files, and sockets that were inherited. Knows
+nothing about connections. If a place that the operator names cannot be used, the server does not
+start. Only addresses of pywebsocket's `--server-host` may be left out silently.
 """
 
+import argparse
 import errno
 import os
 import socket
@@ -13,10 +14,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
+from fastwsh.config import port_number
 from fastwsh.config_error import ConfigError
-from fastwsh.listeners import AddressInfo, Listener, format_address
+from fastwsh.listeners import AddressInfo, Listener, format_address, parse_unix_path
 
-__all__ = ["Inherited", "Place", "Tcp", "Unix", "UnixListener", "open_all", "open_place"]
+__all__ = [
+    "Inherited",
+    "Place",
+    "Tcp",
+    "Unix",
+    "UnixListener",
+    "open_all",
+    "open_place",
+    "parse_bind",
+]
 
 _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 
@@ -186,6 +197,27 @@ def _remove_stale(path: str) -> None:
         raise OSError(outcome, os.strerror(outcome))
     with suppress(FileNotFoundError):
         os.unlink(path)  # noqa: PTH108 (a string as given)
+
+
+def parse_bind(text: str) -> Place:
+    """Parse `host:port`, `[IPv6 address]:port`, `:port` or `unix:path`.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none of these, or the port is no number, or the path empty.
+    """
+    scheme, _, path = text.partition(":")
+    if scheme == "unix" and not path.isdecimal():
+        return Unix(parse_unix_path(path))
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not colon:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no place to listen on (host:port, [IPv6 address]:port or unix:path)"
+        )
+    return Tcp(host, port_number(port))
 
 
 def open_all(options: Any) -> list[Listener]:
