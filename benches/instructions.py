@@ -192,8 +192,18 @@ def _connect(port: int, place: str, extension: str = "") -> socket.socket:
 
 def connection_to(connection: socket.socket, place: str, extension: str = "") -> None:
     """Do the opening handshake."""
+    request(connection, place, extension)
+    read_answer(connection, extension)
+
+
+def request(connection: socket.socket, place: str, extension: str = "") -> None:
+    """Send the request of the opening handshake."""
     offer = f"Sec-WebSocket-Extensions: {extension}\r\n" if extension else ""
     connection.sendall(_HEAD.format(place=place, extension=offer).encode())
+
+
+def read_answer(connection: socket.socket, extension: str = "") -> None:
+    """Read the answer to that."""
     answer = b""
     while not answer.endswith(b"\r\n\r\n"):
         answer += _some(connection, 4096)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What TLS costs: echoes, handshakes new and resumed, and memory, beside other servers in Python.
+"""What TLS costs: echoes, handshakes new and resumed, and memory, beside other servers.
 
     python3 benches/tls.py
-    python3 benches/tls.py --peers websockets-asyncio,picows --rounds 1
+    python3 benches/tls.py --peers websockets-asyncio,tokio-tungstenite --rounds 1
 
-The figure is the server's processor time per message, and memory per idle connection. It needs
-fastwsh and trustme in the interpreter that runs it, and for the others what `run.py --setup-only`
-installs.
+The figure is the server's processor time per message, and memory per idle connection; below it are
+the multiples of the first server's. The load is the same for all, and Python's: compare servers by
+it, and not with the tables of `run.py`. It needs fastwsh and trustme in the interpreter that runs
+it, and for the others what `run.py --setup-only` installs.
 """
 
 import argparse
@@ -19,22 +20,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
 from echo_cost import HANDLER
-from instructions import connection_to, frame_of, skip
-from peers import PYTHON
+from instructions import connection_to, frame_of, read_answer, request, skip
+from peers import BINARIES, PYTHON
 
-OTHERS = ("websockets-asyncio", "picows", "aiohttp-uvloop")
+# In Rust, over rustls with ring, as fastwsh.
+RUST = ("tokio-tungstenite",)
+OTHERS = ("websockets-asyncio", "picows", "aiohttp-uvloop", *RUST)
 OURS = ("fastwsh-hub", "fastwsh-asyncio")
 COROUTINE = HANDLER.replace("def web_socket_transfer", "async def web_socket_transfer")
 for _name in ("receive_message", "send_message"):
     _call = f"request.ws_stream.{_name}"
     COROUTINE = COROUTINE.replace(_call, f"await {_call}")
 SECONDS = 60.0
+# Masked, with the code 1000.
+CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"
 IDLE = 300
 
 
@@ -58,15 +63,32 @@ class Server:
         lines = Path(f"/proc/{self.process}/smaps_rollup").read_text().splitlines()
         return float(next(line.split()[1] for line in lines if line.startswith("Pss:")))
 
-    def connect(self, session: ssl.SSLSession | None = None) -> ssl.SSLSocket:
-        """Open a TLS connection."""
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self.context.wrap_socket(plain, server_hostname="localhost", session=session)
+    def connect(self, count: int, session: ssl.SSLSession | None = None) -> list[ssl.SSLSocket]:
+        """Open TLS connections at the same time."""
+        connections = []
+        for _ in range(count):
+            plain = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = self.context.wrap_socket(
+                plain,
+                server_hostname="localhost",
+                session=session,
+                do_handshake_on_connect=False,
+            )
+            connections.append(connection)
+        for connection in connections:
+            # sends the first message of the handshake, and does not wait for the answer
+            connection.settimeout(0)
+            with suppress(ssl.SSLWantReadError):
+                connection.do_handshake()
+            connection.settimeout(SECONDS)
+        for connection in connections:
+            connection.do_handshake()
+        return connections
 
     def open(self) -> ssl.SSLSocket:
         """Open a WebSocket connection."""
-        connection = self.connect()
+        (connection,) = self.connect(1)
         connection_to(connection, "echo")
         return connection
 
@@ -93,23 +115,36 @@ def echo(connections: int, size: int, under_way: int, messages: int) -> Callable
     return measure
 
 
-def handshakes(server: Server, *, resumed: bool) -> float:
-    """Return the microseconds of a TLS and a WebSocket handshake, with the end of both."""
-    session: ssl.SSLSession | None = None
-    started, count = 0.0, 200
-    for turn in range(-5, count):
-        if turn == 0:
-            started = server.cpu()
-        with server.connect(session) as connection:
-            connection_to(connection, "echo")
-            if turn >= 0 and connection.session_reused is not resumed:
-                return float("nan")
-            connection.sendall(b"\x88\x82\0\0\0\0\x03\xe8")
-            while connection.recv(4096):
-                pass
-            # the server's tickets come behind the handshake
-            session = connection.session if resumed else None
-    return (server.cpu() - started) / count * 1e6
+def handshakes(at_once: int, *, resumed: bool) -> Callable[[Server], float]:
+    """Make the measurement of connections that open and close, so many at the same time.
+
+    The figure is the microseconds of a TLS and a WebSocket handshake, with the end of both.
+    """
+
+    def measure(server: Server) -> float:
+        session: ssl.SSLSession | None = None
+        started, rounds = 0.0, max(20, 200 // at_once)
+        for turn in range(-3, rounds):
+            if turn == 0:
+                started = server.cpu()
+            with ExitStack() as stack:
+                opened = server.connect(at_once, session)
+                for connection in opened:
+                    stack.enter_context(connection)
+                    request(connection, "echo")
+                for connection in opened:
+                    read_answer(connection)
+                    if turn >= 0 and connection.session_reused is not resumed:
+                        return float("nan")
+                    connection.sendall(CLOSE)
+                for connection in opened:
+                    while connection.recv(4096):
+                        pass
+                # the server's tickets come behind the handshake
+                session = opened[0].session if resumed else None
+        return (server.cpu() - started) / (rounds * at_once) * 1e6
+
+    return measure
 
 
 def idle(server: Server) -> float:
@@ -128,8 +163,10 @@ SCENARIOS: dict[str, Callable[[Server], float]] = {
     "A: 1 connection, 32 B, µs": echo(1, 32, 1, 3_000),
     "C: 64 connections, 32 B, µs": echo(64, 32, 1, 6_400),
     "E: 8 connections, 64 KiB, 4 under way, µs": echo(8, 65536, 4, 960),
-    "handshake, new, µs": lambda server: handshakes(server, resumed=False),
-    "handshake, resumed, µs": lambda server: handshakes(server, resumed=True),
+    "handshake, new, µs": handshakes(1, resumed=False),
+    "handshake, resumed, µs": handshakes(1, resumed=True),
+    "handshake, new, 16 at a time, µs": handshakes(16, resumed=False),
+    "handshake, resumed, 16 at a time, µs": handshakes(16, resumed=True),
     "idle connection, KiB": idle,
 }
 
@@ -161,12 +198,28 @@ def main() -> None:
                 for name, server in servers.items():
                     found.setdefault((scenario, name), []).append(measure(server))
                     print(f"{scenario}: {name}: {found[scenario, name][-1]:.1f}", file=sys.stderr)
-    print(f"| | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+    heading = f"| | {' | '.join(names)} |\n|---|{'---|' * len(names)}"
+    print(heading)
     for scenario in SCENARIOS:
-        # later rounds use the memory that the first has left
-        middle = max if "KiB" in scenario else statistics.median
-        figures = (middle(found[scenario, name]) for name in names)
+        figures = [statistics.median(of_rounds(found, scenario, name)) for name in names]
         print(f"| {scenario} | {' | '.join(f'{figure:,.1f}' for figure in figures)} |")
+    print(f"\nMultiples of {names[0]}, round by round: median, least and greatest\n\n{heading}")
+    for scenario in SCENARIOS:
+        base = of_rounds(found, scenario, names[0])
+        cells = []
+        for name in names:
+            figures = of_rounds(found, scenario, name)
+            multiples = [one / other for one, other in zip(figures, base, strict=True)]
+            least, most = min(multiples), max(multiples)
+            cells.append(f"{statistics.median(multiples):.2f} ({least:.2f} to {most:.2f})")
+        print(f"| {scenario} | {' | '.join(cells)} |")
+
+
+def of_rounds(found: dict[tuple[str, str], list[float]], scenario: str, name: str) -> list[float]:
+    """Return the figures of the rounds that count."""
+    figures = found[scenario, name]
+    # later rounds use the memory that the first has left
+    return figures[:1] if scenario.endswith("KiB") else figures
 
 
 @contextmanager
@@ -182,6 +235,8 @@ def running(name: str, python: str, pem: Path, context: ssl.SSLContext) -> Itera
         (folder / "echo_wsh.py").write_text(source, encoding="utf-8")
         command = [sys.executable, "-P", "-m", "fastwsh", "-H", "127.0.0.1", "-p", str(port)]
         command += ["-w", str(folder), "--ssl-certfile", str(pem)]
+    elif name in RUST:
+        command = [str(BINARIES / name), str(port)]
     else:
         module = name.removesuffix("-uvloop").replace("-", "_")
         script = Path(__file__).with_name("python") / f"{module}_echo.py"
