@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A browser closes within a round trip. The server cuts peers that take longer than this.
-pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
+const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A peer that sends more than this is not finishing but goes on sending.
 const MAX_BYTES: usize = 4 << 20;

@@ -8,8 +8,11 @@ use std::{
 
 use tokio::{sync::watch, time::sleep};
 
-use super::drain::DRAIN_TIME;
 use crate::system::{Native, System};
+
+/// A peer that has taken nothing for this long is given up: as long as a peer has that is to close,
+/// see `drain`.
+const GIVE_UP_TIME: Duration = Duration::from_secs(2);
 
 /// How often a server that stops looks at what a peer has taken.
 pub(crate) const LOOK_TIME: Duration = Duration::from_millis(50);
@@ -55,7 +58,7 @@ impl Stall {
     /// Whether a peer whose stall has lasted for this time is given up: nothing more is to be
     /// expected of it.
     pub(crate) fn is_over(lasts: Duration) -> bool {
-        lasts >= DRAIN_TIME
+        lasts >= GIVE_UP_TIME
     }
 }
 
@@ -89,17 +92,17 @@ mod tests {
         let begin = Instant::now();
         let mut stall = Stall::begin(begin);
         assert_eq!(stall.look(waiting(7), begin), Duration::ZERO);
-        assert_eq!(stall.look(waiting(7), begin + DRAIN_TIME / 2), DRAIN_TIME / 2);
-        assert_eq!(stall.look(waiting(8), begin + DRAIN_TIME), Duration::ZERO);
-        assert_eq!(stall.look(waiting(8), begin + 2 * DRAIN_TIME), DRAIN_TIME);
-        assert!(Stall::is_over(DRAIN_TIME));
+        assert_eq!(stall.look(waiting(7), begin + GIVE_UP_TIME / 2), GIVE_UP_TIME / 2);
+        assert_eq!(stall.look(waiting(8), begin + GIVE_UP_TIME), Duration::ZERO);
+        assert_eq!(stall.look(waiting(8), begin + 2 * GIVE_UP_TIME), GIVE_UP_TIME);
+        assert!(Stall::is_over(GIVE_UP_TIME));
     }
 
     #[test]
     fn does_not_last_while_nothing_waits() {
         let begin = Instant::now();
         let mut stall = Stall::begin(begin);
-        assert_eq!(stall.look(NOTHING_WAITS, begin + DRAIN_TIME), Duration::ZERO);
-        assert_eq!(stall.look(waiting(7), begin + 2 * DRAIN_TIME), DRAIN_TIME);
+        assert_eq!(stall.look(NOTHING_WAITS, begin + GIVE_UP_TIME), Duration::ZERO);
+        assert_eq!(stall.look(waiting(7), begin + 2 * GIVE_UP_TIME), GIVE_UP_TIME);
     }
 }
