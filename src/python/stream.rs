@@ -10,9 +10,9 @@ mod arguments;
 mod assembly;
 mod attributes;
 mod closing;
+mod codec_lock;
 mod end_reporting;
 mod frames;
-mod link;
 mod masked_frame;
 mod message;
 mod payload;
@@ -21,6 +21,7 @@ mod receive;
 mod send;
 mod send_deflated;
 mod send_queue;
+mod underlying;
 mod warnings;
 
 use std::sync::{
@@ -40,7 +41,10 @@ pub(super) use self::{
     arguments::{CloseArgument, EndArgument, ReasonArgument},
     send_queue::Unsent,
 };
-use self::{assembly::Assembly, link::Link, python_input::PythonInputSlot, send_queue::SendQueue};
+use self::{
+    assembly::Assembly, python_input::PythonInputSlot, send_queue::SendQueue,
+    underlying::Underlying,
+};
 use super::{
     argument::{bytes_of, Truthy},
     errors::StreamException,
@@ -168,7 +172,7 @@ impl Stream {
         let unfinished = lock(&inner.unfinished).take();
         inner.is_unfinished.store(false, Ordering::Relaxed);
         inner.python_input.forget();
-        if let Ok(Link::Native(connection)) = inner.link(py) {
+        if let Ok(Underlying::Native(connection)) = inner.underlying(py) {
             // a caller that still receives needs what it has received
             if let Some(mut half) = connection.get().transport.try_receive_half() {
                 half.reader().forget();

@@ -7,7 +7,7 @@ use pyo3::{
     types::{PyBool, PyList, PyString},
 };
 
-use super::{link::Link, Inner};
+use super::{underlying::Underlying, Inner};
 use crate::{
     protocol::closing::Closing,
     python::{connection::Connection, options::Direction, repr},
@@ -23,11 +23,11 @@ fn is_true(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 impl Inner {
-    pub(super) fn link<'py>(&self, py: Python<'py>) -> PyResult<Link<'py>> {
+    pub(super) fn underlying<'py>(&self, py: Python<'py>) -> PyResult<Underlying<'py>> {
         let connection = self.attribute(py, intern!(py, "connection"))?;
         Ok(match connection.cast_into_exact::<Connection>() {
-            Ok(connection) => Link::Native(connection),
-            Err(error) => Link::Python(error.into_inner()),
+            Ok(connection) => Underlying::Native(connection),
+            Err(error) => Underlying::Python(error.into_inner()),
         })
     }
 
@@ -50,12 +50,16 @@ impl Inner {
 
     /// Whether our side has sent a close frame. If the server has sent one on its own, sets
     /// `request.server_terminated` first. A handler that has set it back may send on.
-    pub(super) fn server_terminated(&self, py: Python<'_>, link: &Link<'_>) -> PyResult<bool> {
+    pub(super) fn server_terminated(
+        &self,
+        py: Python<'_>,
+        underlying: &Underlying<'_>,
+    ) -> PyResult<bool> {
         let name = intern!(py, "server_terminated");
         // before the attribute is read: a thread that closes sets the attribute first
-        let closing = match link {
-            Link::Native(connection) => connection.get().transport.closing(),
-            Link::Python(_) => Closing::default(),
+        let closing = match underlying {
+            Underlying::Native(connection) => connection.get().transport.closing(),
+            Underlying::Python(_) => Closing::default(),
         };
         if is_true(&self.attribute(py, name)?)? {
             return Ok(true);
@@ -64,7 +68,7 @@ impl Inner {
             self.request.bind(py).setattr(name, true)?;
             return Ok(true);
         }
-        if let Link::Native(connection) = link {
+        if let Underlying::Native(connection) = underlying {
             if closing.has_handler_closed() {
                 connection.get().transport.note_reopened();
             }

@@ -1,12 +1,14 @@
 //! The closing handshake from our side of a `Stream`.
 
+use std::sync::Arc;
+
 use pyo3::{
     intern,
     prelude::*,
     types::{PyBytes, PyString},
 };
 
-use super::{link::AwaitingClose, Inner, Link, ReceiveGoal, Stream, StreamException};
+use super::{Inner, ReceiveGoal, Stream, StreamException, Underlying};
 use crate::{
     connection::Transport,
     protocol::{close::CloseCode, frame::Opcode},
@@ -29,7 +31,7 @@ impl Inner {
         if !self.begin_close(py, code, reason, wait_response)? {
             return Ok(());
         }
-        let awaiting = AwaitingClose::begin(&self.link(py)?);
+        let awaiting = AwaitingClose::begin(&self.underlying(py)?);
         let answered = self.receive_close(stream, &*waiting::current_scheduler());
         drop(awaiting);
         answered.map_err(WaitError::into_exception)
@@ -43,8 +45,8 @@ impl Inner {
         reason: &Bound<'_, PyAny>,
         wait_response: bool,
     ) -> PyResult<bool> {
-        let link = self.link(py)?;
-        if self.server_terminated(py, &link)? {
+        let underlying = self.underlying(py)?;
+        if self.server_terminated(py, &underlying)? {
             return Ok(false);
         }
         if code.is_none() {
@@ -73,7 +75,11 @@ impl Inner {
                 if StreamException::ConnectionTerminated.is(py, &error) =>
             {
                 // another thread, or task, of the handler received the peer's close frame
-                return if self.link(py)?.is_close_received() { Ok(()) } else { Err(error.into()) };
+                return if self.underlying(py)?.is_close_received() {
+                    Ok(())
+                } else {
+                    Err(error.into())
+                };
             }
             Err(error) => return Err(error),
         };
@@ -119,11 +125,11 @@ impl Inner {
             .first_chunk()
             .map_or(CloseCode::NO_STATUS, |code| CloseCode(u16::from_be_bytes(*code)));
         let body = PyBytes::new(py, &body);
-        let link = self.link(py)?;
+        let underlying = self.underlying(py)?;
         let mut is_wanted = true;
         self.control_frame(Opcode::CLOSE, body.as_any(), |frame| {
             self.set(py, intern!(py, "server_terminated"), true)?;
-            if let Link::Native(connection) = &link {
+            if let Underlying::Native(connection) = &underlying {
                 is_wanted = note(&connection.get().transport, code);
             }
             if is_wanted {
@@ -133,5 +139,25 @@ impl Inner {
             }
         })?;
         Ok(is_wanted.then_some(code))
+    }
+}
+
+/// Guards a wait for the peer's close frame: the time limit for it runs while this exists.
+pub(super) struct AwaitingClose(Option<Arc<Transport>>);
+
+impl AwaitingClose {
+    pub(super) fn begin(underlying: &Underlying<'_>) -> Self {
+        let Underlying::Native(connection) = underlying else { return Self(None) };
+        let transport = connection.get().transport.clone();
+        transport.set_awaits_close(true);
+        Self(Some(transport))
+    }
+}
+
+impl Drop for AwaitingClose {
+    fn drop(&mut self) {
+        if let Some(transport) = &self.0 {
+            transport.set_awaits_close(false);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use pyo3::prelude::*;
 
-use super::{Inner, Link, ReceiveGoal, Stream};
+use super::{Inner, ReceiveGoal, Stream, Underlying};
 use crate::python::{
     argument::Number,
     errors::ends_connection,
@@ -61,7 +61,7 @@ impl Inner {
     #[cold]
     fn note_if_end(&self, py: Python<'_>, error: &PyErr) {
         if ends_connection(py, error) {
-            if let Ok(Link::Native(connection)) = self.link(py) {
+            if let Ok(Underlying::Native(connection)) = self.underlying(py) {
                 connection.get().transport.note_end_reported();
             }
         }

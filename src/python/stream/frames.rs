@@ -10,7 +10,7 @@ use pyo3::{
     types::{PyBytes, PyType},
 };
 
-use super::{warnings::warn_non_minimal, FrameFields, Inner, Link, StreamException};
+use super::{warnings::warn_non_minimal, FrameFields, Inner, StreamException, Underlying};
 use crate::{
     connection::ReceiveError,
     protocol::{
@@ -29,7 +29,7 @@ impl Inner {
     /// Notes that the handler reads raw frames, so that the keepalive thread must not read in its
     /// place.
     pub(super) fn note_raw(&self, py: Python<'_>) -> PyResult<()> {
-        if let Link::Native(connection) = self.link(py)? {
+        if let Underlying::Native(connection) = self.underlying(py)? {
             connection.get().transport.note_raw();
         }
         Ok(())
@@ -40,21 +40,21 @@ impl Inner {
         py: Python<'py>,
         length: u64,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let link = self.link(py)?;
+        let underlying = self.underlying(py)?;
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
-        match &link {
-            Link::Native(connection) => {
+        match &underlying {
+            Underlying::Native(connection) => {
                 let transport = &connection.get().transport;
                 let bytes = read_exactly(py, transport, wanted)?.map_err(|error| {
-                    self.receive_error(py, &link, ReceiveError::Io(length, error))
+                    self.receive_error(py, &underlying, ReceiveError::Io(length, error))
                 })?;
                 if bytes.len() < wanted {
                     let missing = length - bytes.len() as u64;
-                    return Err(self.receive_error(py, &link, ReceiveError::End(missing)));
+                    return Err(self.receive_error(py, &underlying, ReceiveError::End(missing)));
                 }
                 Ok(PyBytes::new(py, &bytes))
             }
-            Link::Python(connection) => {
+            Underlying::Python(connection) => {
                 let mut bytes = self.python_input.with(|input| std::mem::take(&mut input.bytes));
                 while bytes.len() < wanted {
                     let missing = (wanted - bytes.len()) as u64;
@@ -72,8 +72,8 @@ impl Inner {
         py: Python<'py>,
         scheduler: &dyn Scheduler,
     ) -> Result<FrameFields<'py>, WaitError> {
-        let link = self.link(py)?;
-        let Frame { header, payload } = self.next_frame(py, &link, scheduler)?;
+        let underlying = self.underlying(py)?;
+        let Frame { header, payload } = self.next_frame(py, &underlying, scheduler)?;
         if !header.is_minimal() {
             warn_non_minimal(py, &header)?;
         }
@@ -130,14 +130,14 @@ impl Inner {
         let py = frame.py();
         let (fin, opcode, payload) = frame_fields(frame)?;
         let payload = payload.as_bytes().to_vec();
-        let link = self.link(py)?;
+        let underlying = self.underlying(py)?;
         let push = |reader: &mut MessageReader| {
-            reader.set_limits(link.limits());
+            reader.set_limits(underlying.limits());
             reader.push_frame(opcode, fin, payload)
         };
         let pushed = self.python_input.with(|own| {
-            let half = match &link {
-                Link::Native(connection) if !own.reader.is_mid_message() => {
+            let half = match &underlying {
+                Underlying::Native(connection) if !own.reader.is_mid_message() => {
                     connection.get().transport.try_receive_half()
                 }
                 _ => None,
@@ -154,7 +154,7 @@ impl Inner {
                 self.last_opcode.store(kind.value(), Ordering::Relaxed);
                 Ok(Some(PyBytes::new(py, &message)))
             }
-            Err(error) => Err(link.protocol_error(py, &error)),
+            Err(error) => Err(underlying.protocol_error(py, &error)),
         }
     }
 
@@ -162,27 +162,27 @@ impl Inner {
     fn next_frame(
         &self,
         py: Python<'_>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
     ) -> Result<Frame, WaitError> {
         let rules = Rules {
             expect_masked: self.expect_masked,
             deflate: false,
             late_rsv1: false,
-            limits: link.limits(),
+            limits: underlying.limits(),
         };
-        match link {
-            Link::Native(connection) => {
+        match underlying {
+            Underlying::Native(connection) => {
                 let transport = &connection.get().transport;
                 scheduler.yield_if_over_budget(py)?;
                 let waited =
                     scheduler.waiting(py, transport, |wait| transport.wait_frame(rules, wait))?;
-                Ok(waited.map_err(|error| self.receive_error(py, link, error))?)
+                Ok(waited.map_err(|error| self.receive_error(py, underlying, error))?)
             }
-            Link::Python(connection) => loop {
+            Underlying::Python(connection) => loop {
                 let looked = self.python_input.with(|input| input.poll_frame(rules));
                 if let Some(frame) =
-                    looked.found.map_err(|error| link.protocol_error(py, &error))?
+                    looked.found.map_err(|error| underlying.protocol_error(py, &error))?
                 {
                     return Ok(frame);
                 }
@@ -196,13 +196,13 @@ impl Inner {
     pub(super) fn next_filtered(
         &self,
         py: Python<'_>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
     ) -> Result<Option<(Opcode, Vec<u8>)>, WaitError> {
         let frame = self.receive_frame_object(py, scheduler)?;
         let (_, opcode, payload) = frame_fields(&frame)?;
         if opcode.is_control() && payload.as_bytes().len() as u64 > MAX_CONTROL_PAYLOAD {
-            return Err(link.protocol_error(py, &ProtocolError::ControlFrameTooLong).into());
+            return Err(underlying.protocol_error(py, &ProtocolError::ControlFrameTooLong).into());
         }
         let (frame_filters, message_filters) = self.incoming_filters(py)?;
         for filter in &frame_filters {
@@ -213,7 +213,9 @@ impl Inner {
             reserved = (reserved << 1) | u8::from(frame.getattr(name)?.is_truthy()?);
         }
         if reserved != 0 {
-            return Err(link.protocol_error(py, &ProtocolError::ReservedBits(reserved)).into());
+            return Err(underlying
+                .protocol_error(py, &ProtocolError::ReservedBits(reserved))
+                .into());
         }
         let Some(message) = self.message_from_frame(&frame)? else { return Ok(None) };
         let opcode = Opcode::new(self.last_opcode.load(Ordering::Relaxed))

@@ -7,11 +7,11 @@ use pyo3::{prelude::*, types::PyBytes};
 
 use super::{
     assembly::{Assembly, AssemblyError, LARGE},
-    link::lock_codec,
+    codec_lock::lock_codec,
     lock,
     payload::{to_text, Payload},
     warnings::warn_non_minimal,
-    Inner, Link, ReceiveGoal,
+    Inner, ReceiveGoal, Underlying,
 };
 use crate::{
     connection::{Buffered, ReadOutcome, Received, Transport},
@@ -38,7 +38,7 @@ impl Inner {
     pub(super) fn next<'py>(
         &self,
         py: Python<'py>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         framer: Option<&Bound<'_, DeflateFramer>>,
         awaited: ReceiveGoal,
         scheduler: &dyn Scheduler,
@@ -46,24 +46,24 @@ impl Inner {
         let rules = Rules {
             expect_masked: self.expect_masked,
             deflate: framer.is_some(),
-            late_rsv1: link.strict_compat(),
-            limits: link.limits(),
+            late_rsv1: underlying.strict_compat(),
+            limits: underlying.limits(),
         };
         if self.is_unfinished.load(Ordering::Relaxed) {
             // by an earlier try of this call; not locked while it goes on
             let unfinished = lock(&self.unfinished).take();
             if let Some(assembly) = unfinished {
-                return self.assemble(py, link, scheduler, framer, *assembly);
+                return self.assemble(py, underlying, scheduler, framer, *assembly);
             }
         }
-        let Received { event, non_minimal } = match link {
-            Link::Native(connection) => {
-                match self.native_event(py, link, scheduler, connection, rules, awaited)? {
+        let Received { event, non_minimal } = match underlying {
+            Underlying::Native(connection) => {
+                match self.native_event(py, underlying, scheduler, connection, rules, awaited)? {
                     Found::Received(received) => received,
                     Found::Made(opcode, payload) => return Ok((opcode, payload)),
                 }
             }
-            Link::Python(connection) => self.python_event(connection, link, rules)?,
+            Underlying::Python(connection) => self.python_event(connection, underlying, rules)?,
         };
         if let Some(header) = non_minimal {
             warn_non_minimal(py, &header)?;
@@ -78,21 +78,37 @@ impl Inner {
             if payload.len() <= LARGE {
                 return Ok((opcode, Payload::Bytes(payload)));
             }
-            return self.assemble(py, link, scheduler, framer, Assembly::plain(opcode, payload));
+            return self.assemble(
+                py,
+                underlying,
+                scheduler,
+                framer,
+                Assembly::plain(opcode, payload),
+            );
         };
         if !MessageInflater::is_one_step(&payload) {
-            return self.assemble(py, link, scheduler, framer, Assembly::deflated(opcode, payload));
+            return self.assemble(
+                py,
+                underlying,
+                scheduler,
+                framer,
+                Assembly::deflated(opcode, payload),
+            );
         }
-        let _guard = match lock_codec(py, link, scheduler, &self.inflating) {
+        let _guard = match lock_codec(py, underlying, scheduler, &self.inflating) {
             Ok(turn) => turn,
             Err(error) => {
-                return Err(self.interrupted(link, Assembly::deflated(opcode, payload), error));
+                return Err(self.interrupted(
+                    underlying,
+                    Assembly::deflated(opcode, payload),
+                    error,
+                ));
             }
         };
         let payload = own_framer
             .get()
             .inflate(py, &payload)
-            .map_err(|error| link.protocol_error(py, &error))?;
+            .map_err(|error| underlying.protocol_error(py, &error))?;
         Ok((opcode, Payload::Bytes(payload)))
     }
 
@@ -102,23 +118,23 @@ impl Inner {
     fn assemble<'py>(
         &self,
         py: Python<'py>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
         framer: Option<&Bound<'_, DeflateFramer>>,
         mut assembly: Assembly,
     ) -> Result<(Opcode, Payload<'py>), WaitError> {
         let turn = if assembly.is_deflated() {
-            lock_codec(py, link, scheduler, &self.inflating).map(Some)
+            lock_codec(py, underlying, scheduler, &self.inflating).map(Some)
         } else {
             Ok(None)
         };
         let _guard = match turn {
             Ok(turn) => turn,
-            Err(error) => return Err(self.interrupted(link, assembly, error)),
+            Err(error) => return Err(self.interrupted(underlying, assembly, error)),
         };
-        let transport = match link {
-            Link::Native(connection) => Some(&connection.get().transport),
-            Link::Python(_) => None,
+        let transport = match underlying {
+            Underlying::Native(connection) => Some(&connection.get().transport),
+            Underlying::Python(_) => None,
         };
         let made = loop {
             match assembly.step(py, framer.map(Bound::get)) {
@@ -127,12 +143,12 @@ impl Inner {
                     break Ok((assembly.opcode, Payload::Made(object, assembly.size)));
                 }
                 Err(AssemblyError::Protocol(error)) => {
-                    break Err(link.protocol_error(py, &error).into());
+                    break Err(underlying.protocol_error(py, &error).into());
                 }
                 Err(AssemblyError::Raised(error)) => break Err(error.into()),
             }
             if let Some(Err(error)) = transport.map(|transport| scheduler.pause(py, transport)) {
-                return Err(self.interrupted(link, assembly, error));
+                return Err(self.interrupted(underlying, assembly, error));
             }
         };
         if self.is_unfinished.swap(false, Ordering::Relaxed) {
@@ -145,10 +161,15 @@ impl Inner {
     }
 
     /// Keeps an unfinished message for the next call.
-    fn interrupted(&self, link: &Link<'_>, assembly: Assembly, error: WaitError) -> WaitError {
+    fn interrupted(
+        &self,
+        underlying: &Underlying<'_>,
+        assembly: Assembly,
+        error: WaitError,
+    ) -> WaitError {
         *lock(&self.unfinished) = Some(Box::new(assembly));
         self.is_unfinished.store(true, Ordering::Relaxed);
-        if let Link::Native(connection) = link {
+        if let Underlying::Native(connection) = underlying {
             // the next call must not wait for input first
             connection.get().transport.set_more_buffered(true);
         }
@@ -158,15 +179,15 @@ impl Inner {
     fn native_event<'py>(
         &self,
         py: Python<'py>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
         connection: &Bound<'_, Connection>,
         rules: Rules,
         awaited: ReceiveGoal,
     ) -> Result<Found<'py>, WaitError> {
         let transport = &connection.get().transport;
-        let told = |error| self.receive_error(py, link, error);
-        if let Some(found) = self.take_whole(py, link, scheduler, transport, rules)? {
+        let told = |error| self.receive_error(py, underlying, error);
+        if let Some(found) = self.take_whole(py, underlying, scheduler, transport, rules)? {
             return Ok(found);
         }
         // a thread waits only for the first bytes, and then tries the fast path again: most
@@ -175,7 +196,7 @@ impl Inner {
             scheduler
                 .waiting(py, transport, |wait| transport.wait_input(rules, awaited, wait))?
                 .map_err(told)?;
-            if let Some(found) = self.take_whole(py, link, scheduler, transport, rules)? {
+            if let Some(found) = self.take_whole(py, underlying, scheduler, transport, rules)? {
                 return Ok(found);
             }
         }
@@ -203,7 +224,7 @@ impl Inner {
     fn take_whole<'py>(
         &self,
         py: Python<'py>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
         transport: &Transport,
         rules: Rules,
@@ -220,7 +241,7 @@ impl Inner {
             })
         });
         let Some(buffered) = buffered else { return Ok(None) };
-        match buffered.map_err(|error| self.receive_error(py, link, error))? {
+        match buffered.map_err(|error| self.receive_error(py, underlying, error))? {
             Buffered::Other => Ok(None),
             Buffered::Whole(opcode) => Ok(Some(Found::Made(opcode, Payload::Made(made?, size)))),
             Buffered::Compressed(opcode, payload) => Ok(Some(Found::Received(Received {
@@ -233,13 +254,15 @@ impl Inner {
     fn python_event(
         &self,
         connection: &Bound<'_, PyAny>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         rules: Rules,
     ) -> PyResult<Received> {
         let py = connection.py();
         loop {
             let looked = self.python_input.with(|input| input.poll(rules));
-            if let Some(event) = looked.found.map_err(|error| link.protocol_error(py, &error))? {
+            if let Some(event) =
+                looked.found.map_err(|error| underlying.protocol_error(py, &error))?
+            {
                 return Ok(Received { event, non_minimal: looked.non_minimal });
             }
             let bytes = self.python_read(connection, looked.wanted)?;

@@ -13,7 +13,7 @@ use super::{
     lock,
     payload::{to_text, Payload},
     warnings::warn,
-    Direction, Inner, Link, ReceiveGoal, Stream, StreamException,
+    Direction, Inner, ReceiveGoal, Stream, StreamException, Underlying,
 };
 use crate::{
     connection::{is_own_pong, ReceiveError},
@@ -48,14 +48,14 @@ impl Inner {
         scheduler: &dyn Scheduler,
     ) -> Result<Bound<'py, PyAny>, WaitError> {
         let py = stream.py();
-        let link = self.begin_receiving(py, scheduler)?;
-        if let (Link::Native(connection), ReceiveGoal::Message) = (&link, awaited) {
+        let underlying = self.begin_receiving(py, scheduler)?;
+        if let (Underlying::Native(connection), ReceiveGoal::Message) = (&underlying, awaited) {
             let transport = &connection.get().transport;
             if !transport.is_more_buffered() {
                 scheduler.await_input(py, transport)?;
             }
         }
-        self.receive(stream, &link, awaited, scheduler)
+        self.receive(stream, &underlying, awaited, scheduler)
     }
 
     #[inline(never)]
@@ -63,13 +63,13 @@ impl Inner {
         &self,
         py: Python<'py>,
         scheduler: &dyn Scheduler,
-    ) -> PyResult<Link<'py>> {
+    ) -> PyResult<Underlying<'py>> {
         scheduler.yield_if_over_budget(py)?;
         if self.client_terminated(py)? {
             return Err(StreamException::BadOperation
                 .with(py, "Requested receive_message after receiving a closing handshake"));
         }
-        self.link(py)
+        self.underlying(py)
     }
 
     /// Not inlined: the stack of a handler that waits in the hub is copied, so it should be small.
@@ -77,30 +77,32 @@ impl Inner {
     fn receive<'py>(
         &self,
         stream: &Bound<'py, Stream>,
-        link: &Link<'py>,
+        underlying: &Underlying<'py>,
         awaited: ReceiveGoal,
         scheduler: &dyn Scheduler,
     ) -> Result<Bound<'py, PyAny>, WaitError> {
         let py = stream.py();
         let mut is_first = true;
         loop {
-            if let (false, Link::Native(connection)) = (is_first, link) {
+            if let (false, Underlying::Native(connection)) = (is_first, underlying) {
                 // a peer may send control frames without end, so let others run in between
                 scheduler.pause(py, &connection.get().transport)?;
             }
             is_first = false;
             let (opcode, payload) = match self.incoming(py)? {
-                ReceivePath::Filters => match self.next_filtered(py, link, scheduler)? {
+                ReceivePath::Filters => match self.next_filtered(py, underlying, scheduler)? {
                     Some((opcode, message)) => (opcode, Payload::Bytes(message)),
                     None => continue,
                 },
-                ReceivePath::Plain => self.next(py, link, None, awaited, scheduler)?,
+                ReceivePath::Plain => self.next(py, underlying, None, awaited, scheduler)?,
                 ReceivePath::Deflate(framer) => {
-                    self.next(py, link, Some(&framer), awaited, scheduler)?
+                    self.next(py, underlying, Some(&framer), awaited, scheduler)?
                 }
             };
             self.last_opcode.store(opcode.value(), Ordering::Relaxed);
-            if let (Link::Native(connection), Opcode::TEXT | Opcode::BINARY) = (link, opcode) {
+            if let (Underlying::Native(connection), Opcode::TEXT | Opcode::BINARY) =
+                (underlying, opcode)
+            {
                 connection.get().transport.note_message_received(opcode, payload.size());
             }
             scheduler.charge_bytes(payload.size());
@@ -119,7 +121,7 @@ impl Inner {
                 Opcode::PONG => self.process_pong(py, payload)?,
                 other => {
                     let error = ProtocolError::ReservedOpcode(other.value());
-                    return Err(link.protocol_error(py, &error).into());
+                    return Err(underlying.protocol_error(py, &error).into());
                 }
             }
         }
@@ -127,14 +129,15 @@ impl Inner {
 
     pub(super) fn process_close(&self, py: Python<'_>, body: &[u8]) -> PyResult<()> {
         self.set(py, intern!(py, "client_terminated"), true)?;
-        let link = self.link(py)?;
-        let said = close::parse_body(body).map_err(|error| link.protocol_error(py, &error))?;
+        let underlying = self.underlying(py)?;
+        let said =
+            close::parse_body(body).map_err(|error| underlying.protocol_error(py, &error))?;
         let code = said.code.unwrap_or(CloseCode::NO_STATUS);
         self.set(py, intern!(py, "ws_close_code"), code.0)?;
         if said.code.is_some() {
             self.set(py, intern!(py, "ws_close_reason"), said.reason)?;
         }
-        if self.server_terminated(py, &link)? {
+        if self.server_terminated(py, &underlying)? {
             return Ok(());
         }
         let (code, reason) = self.passive_close(py)?;
@@ -253,11 +256,11 @@ impl Inner {
     pub(super) fn receive_error(
         &self,
         py: Python<'_>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         error: ReceiveError,
     ) -> PyErr {
         match error {
-            ReceiveError::Protocol(error) => link.protocol_error(py, &error),
+            ReceiveError::Protocol(error) => underlying.protocol_error(py, &error),
             ReceiveError::Io(wanted, error) if error.kind() == io::ErrorKind::NotConnected => {
                 // the connection was closed on this side, when the handler or the server ended
                 self.end_of_stream(py, wanted)
@@ -275,13 +278,13 @@ impl Inner {
     }
 
     fn end_of_stream(&self, py: Python<'_>, wanted: u64) -> PyErr {
-        let (address, link) = match (self.remote_addr(py), self.link(py)) {
-            (Ok(address), Ok(link)) => (address, link),
+        let (address, underlying) = match (self.remote_addr(py), self.underlying(py)) {
+            (Ok(address), Ok(underlying)) => (address, underlying),
             (Err(error), _) | (_, Err(error)) => return error,
         };
-        let what = match link {
-            Link::Native(connection) => connection.get().transport.expiry(),
-            Link::Python(_) => None,
+        let what = match underlying {
+            Underlying::Native(connection) => connection.get().transport.expiry(),
+            Underlying::Python(_) => None,
         };
         let what = what.map_or_else(|| "closed connection".to_owned(), |expiry| expiry.to_string());
         let text = format!("Receiving {wanted} byte failed. Peer (({address},)) {what}");

@@ -10,7 +10,8 @@ use pyo3::{
 };
 
 use super::{
-    lock, masked_frame::with_frame, send_queue::Unsent, Direction, Inner, Link, StreamException,
+    lock, masked_frame::with_frame, send_queue::Unsent, Direction, Inner, StreamException,
+    Underlying,
 };
 use crate::{
     connection::AfterServerClose,
@@ -52,12 +53,12 @@ impl Inner {
         scheduler: &dyn Scheduler,
     ) -> Result<(), WaitError> {
         let py = message.py();
-        let link = self.link(py)?;
-        if self.server_terminated(py, &link)? {
+        let underlying = self.underlying(py)?;
+        if self.server_terminated(py, &underlying)? {
             return Err(after_close(py).into());
         }
         if let Some(pending) = unsent.as_ref().and_then(|unsent| unsent.pending()) {
-            return self.send_pending(py, &link, scheduler, Some(pending));
+            return self.send_pending(py, &underlying, scheduler, Some(pending));
         }
         if binary && message.is_instance_of::<PyString>() {
             let text = "Message for binary frame must not be instance of Unicode";
@@ -70,7 +71,7 @@ impl Inner {
         };
         // nearly every stream has no filters: skip looking at the Python lists
         if self.is_plain(py, Direction::Outgoing) {
-            return Ok(self.send_plain(&link, scheduler, piece, message)?);
+            return Ok(self.send_plain(&underlying, scheduler, piece, message)?);
         }
         let (frame_filters, message_filters) = self.filters(
             py,
@@ -78,10 +79,10 @@ impl Inner {
             intern!(py, "outgoing_message_filters"),
         )?;
         if frame_filters.is_empty() && message_filters.is_empty() {
-            return Ok(self.send_plain(&link, scheduler, piece, message)?);
+            return Ok(self.send_plain(&underlying, scheduler, piece, message)?);
         }
         if let Some(framer) = outgoing_framer(&frame_filters, &message_filters) {
-            return self.send_deflated(&link, scheduler, &framer, piece, message, unsent);
+            return self.send_deflated(&underlying, scheduler, &framer, piece, message, unsent);
         }
         // filters of the handler's own: call them as pywebsocket does, message filters first
         let mut message = message.clone();
@@ -93,7 +94,7 @@ impl Inner {
             .map_err(|error| bad_operation(py, error))?;
         let header =
             lock(&self.writer).data(piece, 0, None).map_err(|error| send_error(py, &error))?;
-        note_sent(&link, piece, bytes.as_bytes().len());
+        note_sent(&underlying, piece, bytes.as_bytes().len());
         Ok(self.send_filtered(py, scheduler, &header, bytes.as_any())?)
     }
 
@@ -101,7 +102,7 @@ impl Inner {
     pub(super) fn send_payload(
         &self,
         py: Python<'_>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
         piece: Piece,
         payload: &[u8],
@@ -110,13 +111,13 @@ impl Inner {
         let key = self.masking_key()?;
         let header = lock(&self.writer).data(piece, payload.len(), key);
         let header = header.map_err(|error| send_error(py, &error))?;
-        note_sent(link, piece, size);
-        self.send_frame(py, link, scheduler, &header, payload)
+        note_sent(underlying, piece, size);
+        self.send_frame(py, underlying, scheduler, &header, payload)
     }
 
     fn send_plain(
         &self,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
         piece: Piece,
         message: &Bound<'_, PyAny>,
@@ -127,13 +128,13 @@ impl Inner {
             Ok(text) if piece.kind == Opcode::TEXT => {
                 let text = text.to_str().map_err(|error| bad_operation(py, error))?;
                 let text = text.as_bytes();
-                self.send_payload(py, link, scheduler, piece, text, text.len())
+                self.send_payload(py, underlying, scheduler, piece, text, text.len())
             }
             _ => {
                 let binary = piece.kind == Opcode::BINARY;
                 let bytes = encoded(message, binary).map_err(|error| bad_operation(py, error))?;
                 let bytes = bytes.as_bytes();
-                self.send_payload(py, link, scheduler, piece, bytes, bytes.len())
+                self.send_payload(py, underlying, scheduler, piece, bytes, bytes.len())
             }
         }
     }
@@ -145,8 +146,8 @@ impl Inner {
             body.clone()
         };
         self.send_control(Opcode::PING, &body)?;
-        let link = self.link(body.py())?;
-        let max_pings = link.settings().map_or(usize::MAX, |settings| settings.max_pings);
+        let underlying = self.underlying(body.py())?;
+        let max_pings = underlying.settings().map_or(usize::MAX, |settings| settings.max_pings);
         let body = bytes_of(&body)?.as_bytes().to_vec();
         let mut pings = lock(&self.pings);
         pings.push(body);
@@ -212,14 +213,14 @@ impl Inner {
     fn send_frame(
         &self,
         py: Python<'_>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
         header: &FrameHeader,
         payload: &[u8],
     ) -> PyResult<()> {
         // a connection in Python, for example in an embedding program, gets the whole frame in one
         // write
-        let Link::Native(connection) = link else {
+        let Underlying::Native(connection) = underlying else {
             let mut bytes = Vec::new();
             append_frame(header, payload, &mut bytes);
             return self.write_raw(PyBytes::new(py, &bytes).as_any());
@@ -288,7 +289,7 @@ impl Inner {
             length: payload.as_bytes().len() as u64,
             length_octets: 1,
         };
-        self.send_frame(py, &self.link(py)?, scheduler, &header, payload.as_bytes())
+        self.send_frame(py, &self.underlying(py)?, scheduler, &header, payload.as_bytes())
     }
 
     /// A new key for every frame that a client sends, from the system's random number generator:
@@ -328,8 +329,8 @@ impl Inner {
 }
 
 /// Counts a piece of a message.
-fn note_sent(link: &Link<'_>, piece: Piece, bytes: usize) {
-    if let Link::Native(connection) = link {
+fn note_sent(underlying: &Underlying<'_>, piece: Piece, bytes: usize) {
+    if let Underlying::Native(connection) = underlying {
         connection.get().transport.note_piece_sent(piece.kind, bytes, piece.end);
     }
 }
@@ -354,7 +355,13 @@ impl ControlFrame<'_, '_> {
         if self.filtered {
             return inner.send_filtered(py, &*scheduler, &self.header, self.body.as_any());
         }
-        inner.send_frame(py, &inner.link(py)?, &*scheduler, &self.header, self.body.as_bytes())
+        inner.send_frame(
+            py,
+            &inner.underlying(py)?,
+            &*scheduler,
+            &self.header,
+            self.body.as_bytes(),
+        )
     }
 }
 

@@ -9,11 +9,11 @@
 use pyo3::{intern, prelude::*};
 
 use super::{
-    link::{lock_codec, CodecGuard},
+    codec_lock::{lock_codec, CodecGuard},
     lock,
     send::encoded,
     send_queue::{PendingSend, Queued, Unsent},
-    Inner, Link, Stream,
+    Inner, Stream, Underlying,
 };
 use crate::{
     locks::try_lock,
@@ -52,7 +52,7 @@ impl Stream {
         if !inner.queue.is_used() {
             return Ok(());
         }
-        inner.send_pending(py, &inner.link(py)?, scheduler, None)
+        inner.send_pending(py, &inner.underlying(py)?, scheduler, None)
     }
 
     /// How messages of topics are compressed on this stream: only if other connections can share the
@@ -80,8 +80,8 @@ impl Stream {
         let Some(inner) = slf.get().get() else { return };
         // if another caller is sending, it will find that the message is given up
         if let Some(guard) = try_lock(&inner.compressing) {
-            let transport = match inner.link(slf.py()) {
-                Ok(Link::Native(connection)) => Some(connection.get().transport.clone()),
+            let transport = match inner.underlying(slf.py()) {
+                Ok(Underlying::Native(connection)) => Some(connection.get().transport.clone()),
                 _ => None,
             };
             let _guard = CodecGuard::new(guard, transport);
@@ -94,7 +94,7 @@ impl Inner {
     /// Sends a piece of a message by permessage-deflate.
     pub(super) fn send_deflated(
         &self,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
         framer: &Bound<'_, DeflateFramer>,
         piece: Piece,
@@ -115,17 +115,17 @@ impl Inner {
                     bytes: bytes.unbind(),
                     deflating: None,
                 });
-                return self.send_pending(py, link, scheduler, Some(&pending));
+                return self.send_pending(py, underlying, scheduler, Some(&pending));
             }
         }
         // pieces must be sent in the order in which they were compressed (RFC 7692 7.2)
         let _guard = loop {
-            let guard = lock_codec(py, link, scheduler, &self.compressing)?;
+            let guard = lock_codec(py, underlying, scheduler, &self.compressing)?;
             if !self.queue.is_used() {
                 break guard;
             }
             drop(guard);
-            self.send_pending(py, link, scheduler, None)?;
+            self.send_pending(py, underlying, scheduler, None)?;
         };
         if let Err(error) = self.check(py, piece) {
             if !repeats {
@@ -138,9 +138,9 @@ impl Inner {
         match framer.get().deflate(py, payload, piece.end, pause)? {
             Some((output, is_first)) => {
                 let piece = Piece { compressed: is_first, ..piece };
-                self.send_payload(py, link, scheduler, piece, &output, payload.len())?;
+                self.send_payload(py, underlying, scheduler, piece, &output, payload.len())?;
             }
-            None => self.send_payload(py, link, scheduler, piece, payload, payload.len())?,
+            None => self.send_payload(py, underlying, scheduler, piece, payload, payload.len())?,
         }
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Inner {
     pub(super) fn send_pending(
         &self,
         py: Python<'_>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
         pending: Option<&PendingSend>,
     ) -> Result<(), WaitError> {
@@ -160,10 +160,10 @@ impl Inner {
             if let Some(outcome) = pending.and_then(PendingSend::take_outcome) {
                 return Ok(outcome?);
             }
-            let guard = lock_codec(py, link, scheduler, &self.compressing)?;
+            let guard = lock_codec(py, underlying, scheduler, &self.compressing)?;
             self.forget_given_up();
             let Some(mut message) = self.queue.pop() else { return Ok(()) };
-            if let Some(outcome) = self.send_step(py, link, scheduler, &mut message) {
+            if let Some(outcome) = self.send_step(py, underlying, scheduler, &mut message) {
                 message.pending.set_outcome(outcome);
                 drop(guard);
             } else {
@@ -178,7 +178,7 @@ impl Inner {
     fn send_step(
         &self,
         py: Python<'_>,
-        link: &Link<'_>,
+        underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
         message: &mut Queued,
     ) -> Option<PyResult<()>> {
@@ -189,13 +189,20 @@ impl Inner {
                 return Some(Err(error));
             }
             if !framer.compresses(payload, piece.end) {
-                return Some(self.send_payload(py, link, scheduler, piece, payload, payload.len()));
+                return Some(self.send_payload(
+                    py,
+                    underlying,
+                    scheduler,
+                    piece,
+                    payload,
+                    payload.len(),
+                ));
             }
         }
         let deflating = deflating.get_or_insert_default();
         let is_first = framer.deflate_step(py, payload, piece.end, deflating)?;
         let piece = Piece { compressed: is_first, ..piece };
-        Some(self.send_payload(py, link, scheduler, piece, &deflating.output, payload.len()))
+        Some(self.send_payload(py, underlying, scheduler, piece, &deflating.output, payload.len()))
     }
 
     /// Frees the messages that are not wanted any more. The caller holds the lock `compressing`.
