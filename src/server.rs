@@ -35,7 +35,7 @@ pub use self::{
     run::{
         job_queue::JobQueue,
         threads::{Executor, ThreadJob, Threads},
-        watchdog::{Slices, Watchdog},
+        watchdog::{Heartbeat, Watchdog},
     },
     state::{Acceptor, HandlerCounts, PendingConnection},
 };

@@ -68,7 +68,7 @@ struct Notifications {
 
 impl Remote {
     /// Ends the current wait of the reactor, or the next one.
-    pub fn call(&self) {
+    pub fn wake(&self) {
         if self.wake_up.announce() {
             // writing to the event descriptor fails only when it is full, and then the reactor
             // wakes up as well
@@ -83,7 +83,7 @@ impl Remote {
 
     fn notify(&self, what: impl FnOnce(&mut Notifications)) {
         what(&mut lock(&self.notifications));
-        self.call();
+        self.wake();
     }
 }
 

@@ -100,9 +100,9 @@ impl EventLoop {
         if !self.0.says_when_it_waits.load(Ordering::Relaxed) {
             return self.run_all(py);
         }
-        self.0.slices.resume();
+        self.0.heartbeat.resume();
         let outcome = self.run_all(py);
-        self.0.slices.go_idle();
+        self.0.heartbeat.go_idle();
         outcome
     }
 
@@ -130,9 +130,9 @@ impl EventLoop {
             let (polled, is_extra_readable) = if is_last {
                 self.0.poll(left, &mut woken)
             } else {
-                self.0.slices.go_idle();
+                self.0.heartbeat.go_idle();
                 let polled = py.detach(|| self.0.poll(left, &mut woken));
-                self.0.slices.resume();
+                self.0.heartbeat.resume();
                 polled
             };
             polled.map_err(|error| os_error(&error))?;
@@ -144,23 +144,23 @@ impl EventLoop {
     }
 
     fn go_idle(&self) {
-        self.0.slices.go_idle();
+        self.0.heartbeat.go_idle();
     }
 
     fn resume(&self) {
-        self.0.slices.resume();
+        self.0.heartbeat.resume();
     }
 
     #[getter]
     fn slice(&self) -> u64 {
-        self.0.slices.number()
+        self.0.heartbeat.beats()
     }
 
     fn watch(&self, on_stall: Py<PyAny>, loop_says: bool) -> PyResult<()> {
         self.0.says_when_it_waits.store(!loop_says, Ordering::Relaxed);
-        let slices = self.0.slices.clone();
+        let heartbeat = self.0.heartbeat.clone();
         let on_stall = move |taken: Duration| {
-            let number = slices.number();
+            let number = heartbeat.beats();
             // an interpreter that is ending can run nothing
             Python::try_attach(|py| {
                 if let Err(error) = on_stall.call1(py, (number, taken.as_secs_f64())) {
@@ -168,12 +168,12 @@ impl EventLoop {
                 }
             });
         };
-        self.0.slices.go_idle();
-        Watchdog::start(self.0.slices.clone(), on_stall).map_err(|error| os_error(&error))
+        self.0.heartbeat.go_idle();
+        Watchdog::start(self.0.heartbeat.clone(), on_stall).map_err(|error| os_error(&error))
     }
 
     fn end(&self, py: Python<'_>) {
-        self.0.slices.end();
+        self.0.heartbeat.end();
         let jobs = self.0.jobs.close();
         py.detach(|| drop(jobs));
         self.0.clear();
@@ -198,7 +198,7 @@ impl EventLoop {
             }
         }
         if !self.0.reactor().prepare_to_sleep() {
-            self.0.remote.call();
+            self.0.remote.wake();
         }
         outcome
     }
@@ -208,7 +208,7 @@ impl EventLoop {
     fn call_inner_loops(&self, woken: &[CallerId]) {
         let has_told = !woken.is_empty() && !self.0.reactor().prepare_to_sleep();
         if has_told || woken.len() > 1 {
-            self.0.remote.call();
+            self.0.remote.wake();
         }
     }
 
@@ -225,7 +225,7 @@ impl EventLoop {
         let done = self.0.done(py);
         batch::gather(Gathering::Always);
         while let Some(caller) = next {
-            self.0.slices.begin();
+            self.0.heartbeat.beat();
             if let Err(error) = self.wake(py, caller, done.as_ref()) {
                 outcome = outcome.and(Err(error));
             }
@@ -294,7 +294,7 @@ impl EventLoop {
         let mut has_started = false;
         while let Some(job) = self.0.jobs.pop() {
             has_started = true;
-            self.0.slices.begin();
+            self.0.heartbeat.beat();
             let Some((connection, _, guard)) = job.begin(py) else { continue };
             let Some(start) = self.0.start(py) else { continue };
             let on_end = AsyncConnectionGuard(Mutex::new(Some(guard)));

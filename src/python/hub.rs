@@ -58,12 +58,16 @@ pub(super) struct HubThread {
     /// Whether the main greenlet goes on because a handler has switched to it, and not because one
     /// has ended.
     handed_over: Cell<bool>,
+    /// What is left of [`BUDGET`] for the handler that runs.
     budget: Cell<u32>,
+    /// When the handler that runs has used the thread for long enough.
     slice: TimeSlice,
     /// Whether the last call of a handler has read the clock.
-    has_looked: Cell<bool>,
-    until_look: Cell<u32>,
-    last_look: TimeSlice,
+    has_read_clock: Cell<bool>,
+    /// How many handlers may still run before the next look at sockets, of [`POLL_EVERY`].
+    until_poll: Cell<u32>,
+    /// When the next look at sockets is due, whatever `until_poll` says.
+    poll_slice: TimeSlice,
     /// Greenlets of handlers that have ended, to be reused. Making one costs more than everything
     /// else that Python does for a connection, because of the memory for its frames.
     idle: RefCell<Vec<Worker>>,
@@ -132,7 +136,7 @@ impl HubThread {
 
     fn new(py: Python<'_>, hub: Arc<Hub>, reactor: Reactor) -> PyResult<Self> {
         let watched = hub.clone();
-        Watchdog::start(hub.slices.clone(), move |taken| watched.stalled(taken))
+        Watchdog::start(hub.heartbeat.clone(), move |taken| watched.stalled(taken))
             .map_err(|error| os_error(&error))?;
         let module = py.import("greenlet")?;
         let main = module.call_method0("getcurrent")?;
@@ -146,9 +150,9 @@ impl HubThread {
             handed_over: Cell::new(false),
             budget: Cell::new(BUDGET),
             slice: TimeSlice::begin(),
-            has_looked: Cell::new(false),
-            until_look: Cell::new(POLL_EVERY),
-            last_look: TimeSlice::begin(),
+            has_read_clock: Cell::new(false),
+            until_poll: Cell::new(POLL_EVERY),
+            poll_slice: TimeSlice::begin(),
             idle: RefCell::default(),
             new_greenlet: module.getattr("greenlet")?.unbind(),
             work: py
@@ -161,7 +165,7 @@ impl HubThread {
 
     fn serve(&self, py: Python<'_>) {
         // the first connection may have arrived already, and its handler may block
-        self.hub.slices.resume();
+        self.hub.heartbeat.resume();
         loop {
             for _ in 0..POLL_EVERY {
                 let Some(job) = self.hub.jobs.pop() else { break };
@@ -178,7 +182,7 @@ impl HubThread {
     /// Begins a connection. Returns when its handler, or another one after it, switches back or
     /// ends.
     fn start(&self, py: Python<'_>, job: HandlerJob) {
-        self.hub.slices.begin();
+        self.hub.heartbeat.beat();
         let Some((connection, run, guard)) = job.begin(py) else { return };
         let worker = match self.take_worker(py) {
             Ok(worker) => worker,
@@ -188,7 +192,7 @@ impl HubThread {
         let task = Task { worker, connection: connection.clone().into_any().unbind() };
         let Some(id) = self.add(task, guard) else { return };
         self.enter(Some(id));
-        self.hub.slices.note_turn();
+        self.hub.heartbeat.note_turn();
         let result = switch.bind(py).call1((run, connection));
         self.back_in_main(py, result);
     }
@@ -247,7 +251,7 @@ impl HubThread {
             return;
         }
         let Some(id) = last else { return };
-        self.hub.slices.begin();
+        self.hub.heartbeat.beat();
         self.hub.running.store(CallerId::MAX, Ordering::Relaxed);
         // the handler has ended: take everything that belongs to it out of the tables before
         // dropping it, as dropping may run Python code that uses the hub
@@ -266,7 +270,7 @@ impl HubThread {
     fn next(&self, py: Python<'_>, asking: Option<CallerId>) -> Next {
         loop {
             let ready = self.ready.borrow_mut().pop_front();
-            let is_due = self.until_look.get() == 0 || self.last_look.is_over();
+            let is_due = self.until_poll.get() == 0 || self.poll_slice.is_over();
             if !self.hub.jobs.is_empty() && (ready.is_none() || is_due) {
                 // new connections begin in the main greenlet; the handler that was next keeps its
                 // turn
@@ -279,8 +283,8 @@ impl HubThread {
                 self.poll_sockets(py, None);
                 continue;
             };
-            match self.until_look.get().checked_sub(1) {
-                Some(left) if !self.last_look.is_over() => self.until_look.set(left),
+            match self.until_poll.get().checked_sub(1) {
+                Some(left) if !self.poll_slice.is_over() => self.until_poll.set(left),
                 _ => self.poll_sockets(py, Some(Duration::ZERO)),
             }
             if asking == Some(id) {
@@ -296,23 +300,23 @@ impl HubThread {
     /// Looks for sockets that are ready.
     fn poll_sockets(&self, py: Python<'_>, timeout: Option<Duration>) {
         batch::flush();
-        self.until_look.set(POLL_EVERY);
+        self.until_poll.set(POLL_EVERY);
         let mut reactor = self.reactor.borrow_mut();
         let mut ready = self.ready.borrow_mut();
         let (reactor, ready, hub) = (&mut *reactor, &mut *ready, &*self.hub);
         let polled = if timeout.is_some() {
             reactor.poll(timeout, ready)
         } else {
-            hub.slices.go_idle();
+            hub.heartbeat.go_idle();
             let polled = py.detach(|| {
                 let polled = reactor.poll(timeout, ready);
                 hub.stop_if_ending();
                 polled
             });
-            hub.slices.resume();
+            hub.heartbeat.resume();
             polled
         };
-        self.last_look.begin_again();
+        self.poll_slice.begin_again();
         if polled.is_err() {
             // this can fail only if the kernel has no memory; try again later
             py.detach(|| thread::sleep(Duration::from_millis(10)));
@@ -334,7 +338,7 @@ impl HubThread {
             }
         };
         self.enter(current);
-        self.hub.slices.note_turn();
+        self.hub.heartbeat.note_turn();
         switched
     }
 
@@ -351,8 +355,8 @@ impl HubThread {
     /// read at every second call: an echo is two of them.
     fn charge_call(&self) -> bool {
         let Some(left) = self.budget.get().checked_sub(1) else { return true };
-        let has_looked = self.has_looked.replace(!self.has_looked.get());
-        if !has_looked && self.slice.is_over() {
+        let has_read_clock = self.has_read_clock.replace(!self.has_read_clock.get());
+        if !has_read_clock && self.slice.is_over() {
             return true;
         }
         self.budget.set(left);
@@ -377,7 +381,7 @@ impl HubThread {
         self.budget.set(BUDGET);
         self.slice.begin_again();
         self.hub.running.store(id.unwrap_or(CallerId::MAX), Ordering::Relaxed);
-        self.hub.slices.begin();
+        self.hub.heartbeat.beat();
     }
 
     /// The calling handler's number.

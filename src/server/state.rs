@@ -40,7 +40,7 @@ pub struct HandlerCounts {
     pub idle_threads: usize,
     /// Turns of handlers in the hub.
     pub turns: u64,
-    /// Slices of such turns that took so long that others had to wait noticeably.
+    /// Time slices of such turns that took so long that others had to wait noticeably.
     pub stalls: u64,
 }
 

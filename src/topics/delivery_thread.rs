@@ -44,7 +44,7 @@ impl Inbox {
     /// Wakes the thread.
     fn wake(&self) {
         if let Some(remote) = &self.remote {
-            remote.call();
+            remote.wake();
         }
     }
 }

@@ -178,7 +178,7 @@ fn a_token_means_nothing_when_its_connection_has_ended() {
 fn a_call_from_another_thread_ends_the_wait_or_the_next_one() {
     let mut reactor = Reactor::new().expect("descriptors");
     let remote = reactor.remote().clone();
-    remote.call();
+    remote.wake();
     assert!(poll(&mut reactor, None).is_empty(), "the call came before the wait");
     let others: Vec<_> = (0..4)
         .map(|caller| {
@@ -201,6 +201,6 @@ fn a_call_from_another_thread_ends_the_wait_or_the_next_one() {
 fn a_reactor_is_not_left_asleep_by_a_call_while_it_prepares() {
     let reactor = Reactor::new().expect("descriptors");
     assert!(reactor.prepare_to_sleep());
-    reactor.remote().call();
+    reactor.remote().wake();
     assert!(!reactor.prepare_to_sleep(), "there is something already");
 }

@@ -19,7 +19,7 @@ use crate::{
     connection::{CallerId, Reactor, ReactorToken, Remote, Transport},
     locks::{lock, try_lock},
     python::handler_job::HandlerJob,
-    server::{JobQueue, Slices},
+    server::{Heartbeat, JobQueue},
 };
 
 /// The state of one event loop: what its coroutines wait for.
@@ -34,8 +34,8 @@ pub(in crate::python) struct LoopState {
     pub(super) jobs: JobQueue<HandlerJob>,
     /// How often the event loop has begun to wait for its connections.
     waits: AtomicU64,
-    /// The slices of its thread, for the watchdog.
-    pub(super) slices: Arc<Slices>,
+    /// What the watchdog reads of its thread.
+    pub(super) heartbeat: Arc<Heartbeat>,
     /// Whether this code must report when the thread waits, because nothing else does.
     pub(super) says_when_it_waits: AtomicBool,
     /// Cleared at the end, because these objects refer back to the owner of this one.
@@ -95,7 +95,7 @@ impl LoopState {
             woken: Mutex::default(),
             jobs: JobQueue::default(),
             waits: AtomicU64::new(0),
-            slices: Arc::default(),
+            heartbeat: Arc::default(),
             says_when_it_waits: AtomicBool::new(false),
             python: Mutex::new(Some(PythonObjects { event_loop, start, done, modules })),
         })
@@ -129,7 +129,7 @@ impl LoopState {
         if let Err(job) = self.jobs.push(job) {
             return Some(job);
         }
-        self.remote.call();
+        self.remote.wake();
         None
     }
 
@@ -137,7 +137,7 @@ impl LoopState {
         // the thread of the event loop waits with the lock; it has to let go of it for another
         // thread, which may have the GIL that it needs to go on
         try_lock(&self.reactor).unwrap_or_else(|| {
-            self.remote.call();
+            self.remote.wake();
             lock(&self.reactor)
         })
     }

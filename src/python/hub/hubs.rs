@@ -20,7 +20,7 @@ use crate::{
         errors::os_error,
         handler_job::{ConnectionGuard, HandlerJob},
     },
-    server::{JobQueue, Slices},
+    server::{Heartbeat, JobQueue},
 };
 
 /// The stack size of the hub's thread. Stacks of handlers that wait are copied elsewhere, so it
@@ -34,7 +34,7 @@ pub(in crate::python) struct Hub {
     /// Closed when the hub accepts no more jobs.
     pub(super) jobs: JobQueue<HandlerJob>,
     pub(super) remote: Arc<Remote>,
-    pub(super) slices: Arc<Slices>,
+    pub(super) heartbeat: Arc<Heartbeat>,
     /// The handler that has the current slice.
     pub(super) running: AtomicU32,
     /// The guards of connections, by caller, through which a long slice is reported.
@@ -87,7 +87,7 @@ impl Hubs {
 
     /// Turns of handlers, and slices that took too long.
     pub(in crate::python) fn counts(&self) -> (u64, u64) {
-        let counts = self.hubs.iter().map(|hub| hub.slices.counts());
+        let counts = self.hubs.iter().map(|hub| hub.heartbeat.counts());
         counts.fold((0, 0), |(turns, stalls), (more, others)| (turns + more, stalls + others))
     }
 }
@@ -99,7 +99,7 @@ impl Hub {
             process,
             jobs: JobQueue::default(),
             remote: reactor.remote().clone(),
-            slices: Arc::default(),
+            heartbeat: Arc::default(),
             running: AtomicU32::new(CallerId::MAX),
             owners: Mutex::default(),
             ending: AtomicBool::new(false),
@@ -123,17 +123,17 @@ impl Hub {
 
     /// Runs a connection's handler in the hub. Returns the job if a handler is blocking the hub.
     fn submit(&self, job: HandlerJob) -> Option<HandlerJob> {
-        if self.slices.is_stalled() {
+        if self.heartbeat.is_stalled() {
             return Some(job);
         }
         if let Err(job) = self.jobs.push(job) {
             return Some(job);
         }
-        if self.slices.is_stalled() {
+        if self.heartbeat.is_stalled() {
             // the watchdog may have moved the jobs to threads just before this one was added
             return self.jobs.pop();
         }
-        self.remote.call();
+        self.remote.wake();
         None
     }
 

@@ -242,8 +242,8 @@ impl Park for Parker<'_, '_> {
 
     fn detached(&self, work: &mut (dyn FnMut() + Send)) {
         // the handler is not to blame if it has to wait for the interpreter afterwards
-        self.hub.hub.slices.go_idle();
+        self.hub.hub.heartbeat.go_idle();
         self.py.detach(work);
-        self.hub.hub.slices.resume();
+        self.hub.hub.heartbeat.resume();
     }
 }

@@ -1,8 +1,9 @@
 //! Notices a caller that blocks a thread which it shares with others.
 //!
-//! The shared thread counts its slices. While it has work, the watchdog thread looks at the count
-//! every few tens of milliseconds, and notices when it does not change. So a slice need not read a
-//! clock.
+//! The work of the shared thread is cut into time slices: a slice begins whenever another caller goes
+//! on. The thread counts them in its [`Heartbeat`]. While it has work, the watchdog thread looks at
+//! the count every few tens of milliseconds, and notices when it does not change. So the shared
+//! thread need not read a clock for each slice.
 
 use std::{
     io,
@@ -27,12 +28,13 @@ const STALL: Duration = Duration::from_millis(100);
 /// How often the watchdog looks: several times within a slice that is too long.
 const TICK: Duration = Duration::from_millis(25);
 
-/// The slices of a thread that callers share, as the thread publishes them for its watchdog.
+/// The sign of life of a thread that callers share: it counts its time slices here, and its watchdog
+/// reads the count.
 #[derive(Debug, Default)]
-pub struct Slices {
-    /// Of the current slice.
-    number: AtomicU64,
-    /// The thread waits for events, or for the interpreter.
+pub struct Heartbeat {
+    /// How many slices have begun.
+    beats: AtomicU64,
+    /// The thread waits for events, or for the interpreter: no beat is expected.
     idle: AtomicBool,
     /// The watchdog looks at the count.
     watched: AtomicBool,
@@ -40,8 +42,9 @@ pub struct Slices {
     stalled: AtomicBool,
     /// The watched thread has ended.
     ended: AtomicBool,
+    /// Turns of callers; see [`Self::note_turn`].
     turns: AtomicU64,
-    /// Slices that took too long.
+    /// Heartbeat that took too long.
     stalls: AtomicU64,
     /// Notified when the watchdog has something to do: the thread has work, or has ended.
     wake: Condvar,
@@ -49,12 +52,12 @@ pub struct Slices {
     asleep: Mutex<()>,
 }
 
-impl Slices {
+impl Heartbeat {
     /// Begins a slice.
-    pub fn begin(&self) {
-        // only this thread writes the number
-        let number = self.number.load(Ordering::Relaxed);
-        self.number.store(number.wrapping_add(1), Ordering::Relaxed);
+    pub fn beat(&self) {
+        // only this thread writes the count
+        let beats = self.beats.load(Ordering::Relaxed);
+        self.beats.store(beats.wrapping_add(1), Ordering::Relaxed);
     }
 
     /// Notes that the thread is about to wait.
@@ -64,7 +67,7 @@ impl Slices {
 
     /// Notes that the thread goes on.
     pub fn resume(&self) {
-        self.begin();
+        self.beat();
         self.idle.store(false, Ordering::SeqCst);
         if !self.watched.load(Ordering::SeqCst) {
             self.watched.store(true, Ordering::SeqCst);
@@ -80,9 +83,9 @@ impl Slices {
         self.wake.notify_one();
     }
 
-    /// The number of the current slice.
-    pub fn number(&self) -> u64 {
-        self.number.load(Ordering::Relaxed)
+    /// How many slices have begun, which is also the number of the current one.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
     }
 
     /// Counts the turn of a caller, which is one slice or several.
@@ -107,13 +110,13 @@ impl Slices {
 pub struct Watchdog;
 
 impl Watchdog {
-    /// Watches the calling thread until [`Slices::end`]. When a slice takes too long, calls `on_stall`
+    /// Watches the calling thread until [`Heartbeat::end`]. When a slice takes too long, calls `on_stall`
     /// once, with the time that it has taken so far.
     ///
     /// # Errors
     /// If the system has no thread for it.
     pub fn start(
-        slices: Arc<Slices>,
+        heartbeat: Arc<Heartbeat>,
         mut on_stall: impl FnMut(Duration) + Send + 'static,
     ) -> io::Result<()> {
         let watched = Native::this_thread();
@@ -121,15 +124,15 @@ impl Watchdog {
             .name("fastwsh-watch".to_owned())
             .stack_size(128 * 1024)
             .spawn(move || {
-                while slices.wait_for_work() {
-                    slices.watch(&watched, &mut on_stall);
+                while heartbeat.wait_for_work() {
+                    heartbeat.watch(&watched, &mut on_stall);
                 }
             })
             .map(|_| ())
     }
 }
 
-impl Slices {
+impl Heartbeat {
     /// Waits until the thread has work. Returns `false` if the thread has ended.
     fn wait_for_work(&self) -> bool {
         let has_ended = || self.ended.load(Ordering::SeqCst);
@@ -141,10 +144,10 @@ impl Slices {
     }
 
     fn watch(&self, watched: &WatchedThread, on_stall: &mut impl FnMut(Duration)) {
-        let mut slice = Slice::new(self.number.load(Ordering::Relaxed), watched);
+        let mut slice = Slice::new(self.beats(), watched);
         while !self.ended.load(Ordering::SeqCst) {
             thread::sleep(TICK);
-            let number = self.number.load(Ordering::Relaxed);
+            let number = self.beats();
             if self.idle.load(Ordering::SeqCst) {
                 self.stalled.store(false, Ordering::Relaxed);
                 self.watched.store(false, Ordering::SeqCst);
@@ -161,7 +164,7 @@ impl Slices {
                 continue;
             }
             let taken = slice.taken(watched);
-            let same = self.number.load(Ordering::Relaxed) == number;
+            let same = self.beats() == number;
             if taken >= STALL && same && !self.stalled.swap(true, Ordering::Relaxed) {
                 self.stalls.fetch_add(1, Ordering::Relaxed);
                 on_stall(taken);
@@ -215,22 +218,22 @@ mod tests {
 
     #[test]
     fn reports_a_long_slice_once_and_an_idle_thread_never() {
-        let slices = Arc::new(Slices::default());
+        let heartbeat = Arc::new(Heartbeat::default());
         let (stalls, heard) = mpsc::channel();
-        Watchdog::start(slices.clone(), move |taken| stalls.send(taken).expect("a listener"))
+        Watchdog::start(heartbeat.clone(), move |taken| stalls.send(taken).expect("a listener"))
             .expect("a thread");
-        slices.resume();
+        heartbeat.resume();
         let taken = heard.recv_timeout(Duration::from_secs(30)).expect("a stall");
         assert!(taken >= STALL);
-        assert!(slices.is_stalled());
-        slices.go_idle();
-        while slices.is_stalled() {
+        assert!(heartbeat.is_stalled());
+        heartbeat.go_idle();
+        while heartbeat.is_stalled() {
             thread::yield_now();
         }
         assert!(heard.try_recv().is_err(), "reported twice, or while idle");
-        slices.resume();
+        heartbeat.resume();
         assert!(heard.recv_timeout(Duration::from_secs(30)).is_ok());
-        slices.end();
+        heartbeat.end();
         let after = heard.recv_timeout(Duration::from_secs(30));
         assert_eq!(after, Err(mpsc::RecvTimeoutError::Disconnected), "it watches on");
     }
