@@ -28,10 +28,18 @@ Data = str | bytes | bytearray | memoryview
 
 
 class Stream(Protocol):
-    """`request.ws_stream` of a handler that is a plain function."""
+    """`request.ws_stream` of a handler that is a plain function.
+
+    A method raises `ConnectionTerminatedException` if the connection has ended without a closing
+    handshake, and `BadOperationException` for an argument that may not be sent. Both are in
+    `pywebsocket3.msgutil`.
+    """
 
     def send_message(self, message: Data, end: bool = True, binary: bool = False) -> None:
-        """Send a message, or a piece of one; text is str, all else needs `binary`."""
+        """Send a message, or a piece of one that does not end it; block until the kernel has it.
+
+        A text message is str, a binary one is bytes or the like, and needs `binary`.
+        """
 
     def receive_message(self) -> str | bytes | None:
         """Wait for a message; None when the client has closed."""
@@ -39,10 +47,16 @@ class Stream(Protocol):
     def close_connection(
         self, code: int | None = 1000, reason: str = "", wait_response: bool = True
     ) -> None:
-        """Close, and wait for the client's close frame."""
+        """Send a close frame, and wait for the client's unless the code is 1001 or 1002.
+
+        Args:
+            code: 1000 to 4999 without 1005, 1006 and 1015; None: a close frame without a code.
+            reason: At most 123 bytes in UTF-8.
+            wait_response: Whether to wait at all.
+        """
 
     def send_ping(self, body: Data, binary: bool = False) -> None:
-        """Send a ping."""
+        """Send a ping with a body of at most 125 bytes."""
 
     def receive_bytes(self, length: int) -> bytes:
         """Wait for so many raw bytes."""
@@ -56,12 +70,15 @@ class AsyncStream(Protocol):
 
     @property
     def blocking(self) -> Stream:
-        """The same for other threads."""
+        """The stream for other threads, whose calls wait there and not in the event loop."""
 
     def send_message(
         self, message: Data, end: bool = True, binary: bool | None = None
     ) -> Awaitable[None]:
-        """Send a message, or a piece of one: text if it is str."""
+        """Send a message, or a piece of one that does not end it.
+
+        It is text if it is str and binary otherwise, unless `binary` says which.
+        """
 
     def receive_message(self) -> Awaitable[str | bytes | None]:
         """Wait for a message; None when the client has closed."""
@@ -69,10 +86,10 @@ class AsyncStream(Protocol):
     def close_connection(
         self, code: int | None = 1000, reason: str = "", wait_response: bool = True
     ) -> Awaitable[None]:
-        """Close, and wait for the client's close frame."""
+        """Send a close frame, and wait for the client's: see `Stream.close_connection`."""
 
     def send_ping(self, body: Data, binary: bool = False) -> Awaitable[None]:
-        """Send a ping."""
+        """Send a ping: see `Stream.send_ping`."""
 
     def get_last_received_opcode(self) -> int | None:
         """Return the opcode of the last message that was received."""
@@ -224,10 +241,10 @@ class Connection(Protocol):
         """Send a text message, or a binary one."""
 
     def recv(self, timeout: float | None = None) -> str | bytes:
-        """Wait for a message."""
+        """Wait for a message, for at most `timeout` seconds; None: without a limit."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection."""
+        """Do the closing handshake. The reason has at most 123 bytes in UTF-8."""
 
     def __iter__(self) -> Iterator[str | bytes]:
         """Return the messages until the peer closes."""

@@ -20,7 +20,12 @@ class ServerHandshakes:
     """The opening handshakes of a test server.
 
     What is said here is for the handlers of files as well, and has its turn in the order of the
-    calls.
+    calls. Two arguments are the same in all methods, which raise TypeError or ValueError if one
+    cannot be used:
+
+    - `path`: for which path, such as "/chat"; None: every one. If nothing serves the path ("/" for
+      None), most methods add a handler that takes every message and says nothing.
+    - `times`: for how many opening handshakes; None: all, until `clear`.
     """
 
     _dispatcher: RecordingDispatcher
@@ -63,7 +68,7 @@ class ServerHandshakes:
         self._add_fault(self._faults.rejection(status, response), path, times, when)
 
     def raw(self, data: bytes, *, path: str | None = None, times: int | None = None) -> None:
-        """Answer opening handshakes with these bytes, which may be none, and close."""
+        """Answer opening handshakes with these bytes, perhaps none, and close the connection."""
         self._add_fault(self._faults.raw(data), path, times)
 
     def wrong_accept(self, *, path: str | None = None, times: int | None = None) -> None:
@@ -74,17 +79,21 @@ class ServerHandshakes:
         """Answer opening handshakes so many seconds late.
 
         Raises:
-            TypeError, ValueError: It is no number of seconds.
+            TypeError, ValueError: It is no number of seconds, or one for which no thread can wait.
         """
         check_seconds(seconds, "delay")
         self._add_fault(self._faults.delay(seconds), path, times)
 
     def hang(self, *, path: str | None = None, times: int | None = None) -> None:
-        """Do not answer opening handshakes; they end with `clear` or `stop`."""
+        """Do not answer opening handshakes; their connections are closed by `clear` or `stop`."""
         self._add_fault(self._faults.hang(), path, times)
 
     def accept(self, count: int, *, then: int = 503, path: str | None = None) -> None:
-        """Accept so many opening handshakes, and refuse the others with the status `then`."""
+        """Accept so many opening handshakes, and refuse the others with the status `then`.
+
+        Raises:
+            TypeError, ValueError: `count` is no number from 0 on, or `then` no status of a refusal.
+        """
         self._add_fault(self._faults.acceptance(count, then), path, None)
 
     def ignore_subprotocols(self, *, path: str | None = None, times: int | None = None) -> None:
