@@ -125,7 +125,7 @@ class Headers(Protocol):
         """Return the values."""
 
     def items(self) -> list[tuple[str, str]]:
-        """Return both."""
+        """Return the names with their values."""
 
 
 class RawConnection(Protocol):
@@ -187,7 +187,7 @@ class _CommonRequest(Protocol):
 
     @property
     def unparsed_uri(self) -> str:
-        """The same."""
+        """The same as `uri`, as in pywebsocket."""
 
     def get_method(self) -> str:
         """Return `method`."""
@@ -251,7 +251,7 @@ class Connection(Protocol):
 
 
 class AsyncConnection(Protocol):
-    """The same, to be awaited."""
+    """A `Connection` of an event loop, whose methods are awaited."""
 
     @property
     def subprotocol(self) -> str | None:

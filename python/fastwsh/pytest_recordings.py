@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["HAS_PASSED", "Recorded", "add_option", "take"]
 
 HAS_PASSED: pytest.StashKey[bool] = pytest.StashKey()
-"""Of a test whose call has passed."""
+"""Whether the call of a test has passed; in the stash of its item."""
 
 _OPTION: Final = "--fastwsh-record"
 _ONCE: Final = "once"

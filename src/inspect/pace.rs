@@ -87,7 +87,7 @@ struct State {
 
 /// What a sender has to do.
 pub(super) enum SendDecision {
-    /// It sends by itself.
+    /// Nothing is slowed down: it sends the bytes itself.
     No,
     /// The bytes are queued.
     Queued,

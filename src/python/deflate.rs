@@ -166,7 +166,7 @@ impl DeflateFramer {
     /// A large piece is compressed in steps, and `pause` is called between them.
     ///
     /// # Errors
-    /// That of `pause`.
+    /// If `pause` fails.
     pub(super) fn deflate(
         &self,
         py: Python<'_>,

@@ -36,7 +36,7 @@ pub(super) fn take_over(descriptor: i32) -> io::Result<OwnedFd> {
 /// Duplicates a descriptor of any kind, which stays the caller's.
 ///
 /// # Errors
-/// It is not open.
+/// If it is not open.
 pub(super) fn duplicate(descriptor: i32) -> io::Result<OwnedFd> {
     if descriptor < 0 {
         return Err(Errno::BADF.into());

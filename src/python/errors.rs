@@ -218,7 +218,7 @@ pub(super) fn connection_error(py: Python<'_>, error: &io::Error) -> PyErr {
     }
 }
 
-/// The same for what a connection in Python raises.
+/// The same for an exception that a connection in Python has raised.
 pub(super) fn as_connection_error(py: Python<'_>, error: PyErr) -> PyErr {
     let is_told = StreamException::ConnectionTerminated
         .class(py)

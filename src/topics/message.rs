@@ -16,7 +16,7 @@ use crate::{
 pub struct Message<'a> {
     /// Text or binary.
     pub opcode: Opcode,
-    /// Of text, the UTF-8.
+    /// The message's bytes; those of a text in UTF-8.
     pub payload: &'a [u8],
 }
 

@@ -47,11 +47,14 @@ _Leave = ast.Raise | ast.Return | ast.Break | ast.Continue
 
 
 class _Outcome(enum.Enum):
-    """What is true for every path through some statements."""
+    """How the paths through some statements end.
 
-    WAITS = enum.auto()  # or leaves the loop, or brings it nearer to its end
-    GOES_ON = enum.auto()  # perhaps without that, to the next statement
-    SKIPS = enum.auto()  # perhaps without that, past the next statements
+    "Waits" includes leaving the loop, and bringing it nearer to its end.
+    """
+
+    WAITS = enum.auto()  # every path waits
+    GOES_ON = enum.auto()  # a path may reach the next statement without a wait
+    SKIPS = enum.auto()  # a path may jump over the next statements without a wait
 
 
 class _Exits(NamedTuple):

@@ -46,7 +46,7 @@ class InnerEvents(Protocol):
         """Send on; None is all streams."""
 
     def all_taken(self) -> None:
-        """Note that all that has come at once was told."""
+        """Note that all events of one call of `data_received` were told."""
 
     def left(self, code: int) -> None:
         """Take the end of the connection, with HTTP/2's code."""
@@ -169,7 +169,7 @@ class InnerConnection(asyncio.Protocol):
             self.close()
 
     def data_received(self, data: bytes) -> None:
-        """Tell what has come."""
+        """Tell which events the bytes have brought."""
         try:
             events = self._h2.receive_data(data)
         except h2.exceptions.ProtocolError:

@@ -90,7 +90,7 @@ class AllWorkers:
         return {} if self._metrics is None else self._run(self._metrics.texts(), {})
 
     def facts(self, worker: int) -> dict[str, Any]:
-        """Return those of a worker, or of all together."""
+        """Return the facts of a worker, or the sums of all."""
         found = self._ask(self._those(worker), "facts")
         return _sum(found)
 

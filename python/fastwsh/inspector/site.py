@@ -56,7 +56,7 @@ class _OnePage(SourcesDispatcher):
     """Has one handler for every path."""
 
     def get_handler_suite(self, resource: str) -> Any:
-        """Return that."""
+        """Return the handler."""
         del resource
         return self._handler_suite_map.get(_ANY_PATH)
 
@@ -153,7 +153,7 @@ class Site(WebSocketServer):
         """Leave topics to the server that is looked at."""
 
     def _end_topics(self, core: _core.Server) -> None:
-        """Likewise."""
+        """Leave them there."""
 
     # --- who may see it ---
 

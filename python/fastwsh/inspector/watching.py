@@ -66,7 +66,7 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """End both."""
+        """Take no more samples, and listen no more."""
         self._ending.set()
         logging.getLogger().removeHandler(self._handler)
         if self._thread.ident is not None:

@@ -318,7 +318,7 @@ class AsyncRecordingStream:
         return message
 
     async def receive_message(self) -> Message | None:
-        """As ever."""
+        """Receive as any stream, and record the message."""
         await self._until_reading()
         message = await self._stream.receive_message()
         await self._until_reading()
@@ -328,7 +328,7 @@ class AsyncRecordingStream:
     async def send_message(
         self, message: Any, end: bool = True, binary: bool | None = None
     ) -> None:
-        """As ever."""
+        """Send as any stream, at the connection's pace."""
         connection = self._recorded
         if binary is None:
             binary = not isinstance(message, str)

@@ -18,7 +18,7 @@ class RecordingStream(Stream):
         self._is_fragmented = False
 
     def receive_message(self) -> Message | None:
-        """As ever."""
+        """Receive as any stream, and record the message."""
         self._recorded.pace.wait_until_reading()
         message = super().receive_message()
         self._recorded.pace.wait_until_reading()
@@ -26,7 +26,7 @@ class RecordingStream(Stream):
         return message
 
     def send_message(self, message: Any, end: bool = True, binary: bool = False) -> None:
-        """As ever."""
+        """Send as any stream, at the connection's pace."""
         connection = self._recorded
         is_whole = end and not self._is_fragmented
         if is_whole and connection.is_throttled:

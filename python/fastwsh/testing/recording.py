@@ -46,13 +46,13 @@ class Recordable(Protocol):
 
     @property
     def path(self) -> str:
-        """Where it is."""
+        """The path of its request."""
 
     def drop(self) -> None:
-        """End it by a reset."""
+        """Reset the connection."""
 
     def set_pong_delay(self, seconds: float | None) -> None:
-        """Answer pings so late, or never."""
+        """Answer pings so many seconds late; None: never."""
 
     def release(self) -> None:
         """End what waits in it for the pace that a test has given it."""

@@ -11,7 +11,7 @@ __all__ = ["MetricTotals"]
 
 _Values = dict[str, float]
 
-# The same in all workers.
+# Metrics that have the same value in all workers, and are not added up.
 _COMMON: Final = frozenset({"fastwsh_build_info"})
 
 

@@ -273,7 +273,7 @@ class _Relay(asyncio.Protocol):
             self._rest.append(rest)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
-        """Note that there will be no more."""
+        """Note that there will be no more lines."""
         if not self.ended.done():
             self.ended.set_result(None)
 

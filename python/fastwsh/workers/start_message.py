@@ -82,11 +82,11 @@ class StartMessage:
     arguments: list[str]
 
     def to_text(self) -> str:
-        """Return them as one line of ASCII."""
+        """Return the message as one line of ASCII."""
         return base64.b64encode(pickle.dumps(self)).decode("ascii")
 
     @staticmethod
     def from_text(text: str) -> "StartMessage":
-        """Return what `to_text` was called on; only for what the parent has sent."""
+        """Return the message that `to_text` has made; only for what the parent has sent."""
         message: StartMessage = pickle.loads(base64.b64decode(text))  # noqa: S301 (the parent's)
         return message

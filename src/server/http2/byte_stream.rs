@@ -48,7 +48,7 @@ pub(super) struct Http2ByteStream {
     condvar: Condvar,
     /// Notified when the stream's task should look.
     for_task: Notify,
-    /// Of the handler's thread.
+    /// Whether it is the turn of the handler's thread to read and write for the connection.
     turn: Turn,
     received: AtomicU64,
     sent: AtomicU64,

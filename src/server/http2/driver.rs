@@ -73,7 +73,7 @@ pub(super) struct Driver {
     has_joined: AtomicBool,
     /// Streams on which something has changed.
     changed: Mutex<Vec<Arc<dyn DrivenStream>>>,
-    /// Of the threads that wait for data.
+    /// Whose turn it is to read and write, of the threads that wait for data.
     turns: Turns,
     flusher: Arc<Flusher>,
     /// Whether the flusher knows this connection.

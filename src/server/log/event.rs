@@ -30,7 +30,7 @@ const MAX_KINDS: usize = 1024;
 /// The end of the name of the logger that pywebsocket used for requests.
 pub(in crate::server) const HANDLER_LOG: &str = "request_handler.WebSocketRequestHandler";
 
-/// The same for the server's logger.
+/// The end of the name of the logger that pywebsocket used for its server.
 pub const SERVER_LOG: &str = "websocket_server.WebSocketServer";
 
 /// How important an event is; the numbers are those of Python's `logging` divided by ten.
