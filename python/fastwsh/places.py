@@ -203,7 +203,7 @@ def parse_bind(text: str) -> Place:
     """Parse `host:port`, `[IPv6 address]:port`, `:port` or `unix:path`.
 
     Raises:
-        argparse.ArgumentTypeError: It is none of these, or the port is no number, or the path empty.
+        argparse.ArgumentTypeError: It is none of these, the port no number, or the path empty.
     """
     scheme, _, path = text.partition(":")
     if scheme == "unix" and not path.isdecimal():
