@@ -226,6 +226,13 @@ def test_a_byte_order_mark_is_passed_over(read):
     assert len(read("\ufeff" + json.dumps(CHROMIUM))) == 1
 
 
+@pytest.mark.parametrize("name", ["websocket", "WebSocket"])
+def test_an_upgrade_to_websocket_is_one_however_it_is_written(read, name):
+    opened = {"status": 101, "headers": [{"name": "upgrade", "value": name}]}
+    entry = {"request": {"method": "GET", "url": "http://a/"}, "response": opened}
+    assert [one.url for one in read({"log": {"entries": [entry]}})] == ["ws://a/"]
+
+
 def test_other_upgrades_and_requests_are_passed_over(read):
     h2c = {"status": 101, "headers": [{"name": "Upgrade", "value": "h2c"}]}
     entry = {"request": {"method": "GET", "url": "http://a/"}, "response": h2c}

@@ -65,6 +65,17 @@ def test_bodies_arrive():
         assert login.requests[1].body == b"one" + b"two" * 10000
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_large_body_is_not_copied_for_each_piece_that_comes(is_chunked):
+    # 64 MiB took minutes, which is longer than `ask` waits for the answer
+    pieces = [b"x" * (1 << 20)] * 64
+    with running_server() as server:
+        upload = server.http("/upload").respond(204)
+        status, _, _ = ask(server, "/upload", data=iter(pieces) if is_chunked else b"".join(pieces))
+        assert status == 204
+        assert len(upload.requests[0].body) == 64 << 20
+
+
 def test_a_client_may_wait_before_it_sends_its_body():
     with running_server() as server, Client(server.port) as client:
         path = server.http("/a").respond(body="done")

@@ -236,8 +236,8 @@ class _Tee(io.RawIOBase):
 
     def rest(self) -> bytes:
         """Read all that is left, piece by piece."""
-        rest = b""
+        rest = bytearray()
         while data := self._upstream.read(_PIECE_BYTES):
             self._pass_on(data)
             rest += data
-        return rest
+        return bytes(rest)

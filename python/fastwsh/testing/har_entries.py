@@ -72,7 +72,7 @@ def _is_websocket(entry: Mapping[str, Any]) -> bool:
     # an upgrade may be to another protocol
     response = entry.get("response")
     upgrades = [
-        pair.get("value")
+        str(pair.get("value")).lower()
         for pair in (response.get("headers") or () if isinstance(response, dict) else ())
         if isinstance(pair, dict) and str(pair.get("name")).lower() == "upgrade"
     ]

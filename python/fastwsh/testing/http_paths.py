@@ -123,13 +123,13 @@ def read_request(connection: _core.Connection) -> HttpRequest:
 
 def _read_chunks(connection: _core.Connection) -> bytes:
     """Read a body in chunks, and its trailers (RFC 9112 7.1)."""
-    body = b""
+    body = bytearray()
     while size := _chunk_size(_read_line(connection)):
         body += _read_exactly(connection, size)
         _read_line(connection)
     while _read_line(connection):
         pass
-    return body
+    return bytes(body)
 
 
 def _chunk_size(line: bytes) -> int:
@@ -149,7 +149,8 @@ def _read_line(connection: _core.Connection) -> bytes:
 
 
 def _read_exactly(connection: _core.Connection, size: int) -> bytes:
-    body = b""
+    # bytes that grow would be copied for each piece
+    body = bytearray()
     while len(body) < size and (data := connection.read(size - len(body))):
         body += data
-    return body
+    return bytes(body)
