@@ -57,6 +57,15 @@ def test_headers_have_their_old_method():
     assert result(source) == "b"
 
 
+def test_a_class_has_its_metaclass():
+    source = (
+        "class Kind(type):\n    known = 1\n"
+        "class A(object):\n    x = 2\n    __metaclass__ = Kind\n    y = 3\n"
+        "class B:\n    __metaclass__ = Kind\n"
+    )
+    assert result(f"{source}result = A.known, A.x, A.y, B.known\n") == (1, 2, 3, 1)
+
+
 def test_who_wants_todays_division_gets_it():
     assert result("from __future__ import division\nresult = 7 / 2\n") == 3.5
 

@@ -1,4 +1,4 @@
-"""The meaning in Python 2 of code that is valid in both: division, rounding, sorting, decoding.
+"""The meaning in Python 2 of code that is valid in both: division, rounding, sorting, metaclasses.
 
 Only handlers in Python 2 syntax are changed. A handler that Python 3 can parse is Python 3.
 """
@@ -68,6 +68,14 @@ class _Meaning(ast.NodeTransformer):
                     node.func = _name("<sort>", node)
             case ast.Attribute(value=ast.Attribute(attr="headers_in"), attr="getheader"):
                 node.func.attr = "get"
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        self.generic_visit(node)
+        for statement in node.body:
+            match statement:
+                case ast.Assign([ast.Name("__metaclass__")], value) if not node.keywords:
+                    node.keywords.append(ast.keyword("metaclass", value))
         return node
 
 
