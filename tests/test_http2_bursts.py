@@ -6,6 +6,7 @@ sends many small messages at once must not be taken for an attack.
 
 import signal
 import threading
+from functools import partial
 
 import pytest
 from hyperframe.frame import DataFrame
@@ -36,6 +37,32 @@ def test_from_a_client_on_many_streams(start_server: StartServer, write_handler:
             client.socket.sendall(DataFrame(websocket.stream, frame).serialize() * COUNT)
         for websocket in websockets:
             assert websocket.read_frame().payload == b"all"
+
+
+@ALL_WAYS
+def test_large_messages_on_many_streams(start_server: StartServer, write_handler: WriteHandler):
+    """While others wait, a stream's window is half as large; then it is as before."""
+    write_handler(
+        "count",
+        "while (message := request.ws_stream.receive_message()) is not None:\n"
+        "    request.ws_stream.send_message(str(len(message)))",
+    )
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        websockets = [client.websocket("/count") for _ in range(STREAMS)]
+        frame = encode_frame(BINARY, bytes(300_000))
+        for start in range(0, len(frame), 16384):
+            for websocket in websockets:
+                websocket.send(frame[start : start + 16384])
+        for websocket in websockets:
+            assert websocket.read_frame().payload == b"300000"
+        for websocket in websockets:
+            websocket.send_frame(BINARY, bytes(20_000))
+            assert websocket.read_frame().payload == b"20000"
+            # `h2` tells of room when it is at least half of what the peer knows of
+            half = client.h2.remote_settings.initial_window_size // 2
+            room = partial(client.h2.local_flow_control_window, websocket.stream)
+            client.wait(lambda room=room, half=half: room() > half + 1024)
 
 
 @ALL_WAYS

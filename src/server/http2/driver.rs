@@ -234,6 +234,11 @@ impl Driver {
         }
     }
 
+    /// Whether threads wait for their turn.
+    pub(super) fn are_turns_wanted(&self) -> bool {
+        self.turns.are_wanted()
+    }
+
     fn watch(self: &Arc<Self>) {
         if !self.is_watched.swap(true, Ordering::Relaxed) {
             let holder: Weak<Self> = Arc::downgrade(self);
