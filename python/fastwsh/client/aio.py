@@ -97,7 +97,8 @@ class AsyncClientConnection(OpenConnection):
     Like `ClientConnection`, with `await`: its documentation has the arguments and exceptions of
     each method. Only tasks of the event loop in which it was opened may use it. Messages are sent
     in the order of the calls. A cancelled `recv` loses nothing; a cancelled `send` sends its
-    message all the same.
+    message to the end if sending has begun. A cancelled `close`, or `recv` that has received the
+    end, ends the connection at once.
 
     It is an asynchronous context manager and iterator, as `ClientConnection` is an ordinary one.
     """
@@ -209,16 +210,17 @@ class AsyncClientConnection(OpenConnection):
         """Do the closing handshake; see `ClientConnection.close`."""
         if self._is_closed:
             return
-        try:
-            async with asyncio.timeout(self._close_timeout):
-                await self._send_close(code, reason)
-                with suppress(*STREAM_ERRORS):
-                    await self._until_close_frame()
-        except OSError:
-            # the peer has gone, or does not read or answer (a TimeoutError is an OSError)
-            self._end()
-            return
-        await self._end_behind()
+        with self._ending_if_broken_off():
+            try:
+                async with asyncio.timeout(self._close_timeout):
+                    await self._send_close(code, reason)
+                    with suppress(*STREAM_ERRORS):
+                        await self._until_close_frame()
+            except OSError:
+                # the peer has gone, or does not read or answer (a TimeoutError is an OSError)
+                self._end()
+                return
+            await self._end_behind()
 
     async def _until_close_frame(self) -> None:
         while True:
@@ -286,7 +288,7 @@ class AsyncClientConnection(OpenConnection):
 
     async def _receive_rest(self) -> None:
         """Read what the peer has sent before it went away, for its close frame and for `recv`."""
-        with suppress(FastwshError, TimeoutError, PongArrived):
+        with self._ending_if_broken_off(), suppress(FastwshError, TimeoutError, PongArrived):
             async with asyncio.timeout(0):
                 while True:
                     self._keep(await self._receive())
@@ -295,11 +297,12 @@ class AsyncClientConnection(OpenConnection):
     async def _fail(self, error: Exception) -> None:
         """Fail the connection, because the peer has broken a rule (RFC 6455 7.1.7)."""
         code, reason = self._failure(error)
-        with suppress(OSError, *STREAM_ERRORS):
+        cause = reason or str(error)
+        with self._ending_if_broken_off(cause), suppress(OSError, *STREAM_ERRORS):
             async with asyncio.timeout(END_SECONDS):
                 await self._awaitable.close_connection(code, reason, False)
             self._sent_close = code, reason
-        await self._end_behind(reason or str(error))
+        await self._end_behind(cause)
 
     async def _end_behind(self, cause: str = "") -> None:
         """End the TCP connection after the server (RFC 6455 7.1.1), which has limited time."""
@@ -323,7 +326,7 @@ class AsyncClientConnection(OpenConnection):
                     break
 
     def _end(self, cause: str = "") -> None:
-        self._note_end(cause)
+        super()._end(cause)
         self._async_connection.close()
 
 

@@ -136,21 +136,22 @@ class ClientConnection(OpenConnection):
         """
         if self._closed is not None:
             return
-        deadline = self._deadline()
-        try:
-            self._send_close(code, reason, deadline)
-        except OSError:
-            # The peer has gone, or does not read.
-            self._end()
-            return
-        receive = self._stream.receive_message
-        with suppress(OSError, *STREAM_ERRORS):
-            # A pong that the peer does not take may be cut: nothing follows it.
-            while _core.call_within(_left(deadline), receive, cuts_sends=True) is not None:
-                # A peer that sends more all the time would never let it wait.
-                if time.monotonic() > deadline:
-                    break
-        self._end(deadline)
+        with self._ending_if_broken_off():
+            deadline = self._deadline()
+            try:
+                self._send_close(code, reason, deadline)
+            except OSError:
+                # The peer has gone, or does not read.
+                self._end()
+                return
+            receive = self._stream.receive_message
+            with suppress(OSError, *STREAM_ERRORS):
+                # A pong that the peer does not take may be cut: nothing follows it.
+                while _core.call_within(_left(deadline), receive, cuts_sends=True) is not None:
+                    # A peer that sends more all the time would never let it wait.
+                    if time.monotonic() > deadline:
+                        break
+            self._end_behind(deadline)
 
     def start_closing(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame, and go on receiving: `recv` raises when the peer's has arrived.
@@ -213,7 +214,7 @@ class ClientConnection(OpenConnection):
         else:
             if message is not None:
                 return message
-            self._end(self._deadline())
+            self._end_behind(self._deadline())
         raise self._again()
 
     def _pong(self, data: bytes) -> None:
@@ -255,23 +256,23 @@ class ClientConnection(OpenConnection):
     def _fail(self, error: Exception) -> None:
         """Fail the connection, because the peer has broken a rule (RFC 6455 7.1.7)."""
         code, reason = self._failure(error)
+        # The native texts name options of the server, which a client does not have.
+        cause = reason or str(error)
         deadline = time.monotonic() + END_SECONDS
         closing = partial(self._stream.close_connection, code, reason, False)
-        with suppress(OSError, *STREAM_ERRORS):
+        with self._ending_if_broken_off(cause), suppress(OSError, *STREAM_ERRORS):
             _core.call_within(_left(deadline), closing, cuts_sends=True)
             self._sent_close = code, reason
-        # The native texts name options of the server, which a client does not have.
-        self._end(deadline, reason or str(error))
+        self._end_behind(deadline, cause)
 
-    def _end(self, deadline: float | None = None, cause: str = "") -> None:
-        """End the TCP connection; after the server, if there is a deadline (RFC 6455 7.1.1)."""
-        if deadline is not None:
-            deadline = min(deadline, time.monotonic() + END_SECONDS)
-            read = partial(self._connection.read, READ_BYTES)
-            with suppress(OSError):
-                while _core.call_within(_left(deadline), read) and time.monotonic() <= deadline:
-                    pass
-        self._note_end(cause)
+    def _end_behind(self, deadline: float, cause: str = "") -> None:
+        """End the TCP connection after the server (RFC 6455 7.1.1), which has limited time."""
+        deadline = min(deadline, time.monotonic() + END_SECONDS)
+        read = partial(self._connection.read, READ_BYTES)
+        with self._ending_if_broken_off(cause), suppress(OSError):
+            while _core.call_within(_left(deadline), read) and time.monotonic() <= deadline:
+                pass
+        self._end(cause)
 
     def _deadline(self) -> float:
         timeout = self._close_timeout

@@ -6,7 +6,8 @@ Nothing here waits.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from fastwsh.client.options import Options
@@ -156,7 +157,18 @@ class OpenConnection:
         code = getattr(error, "close_code", _INVALID_PAYLOAD if utf8 else _PROTOCOL_ERROR)
         return code, getattr(error, "close_reason", "")
 
-    def _note_end(self, cause: str = "") -> None:
+    @contextmanager
+    def _ending_if_broken_off(self, cause: str = "") -> Iterator[None]:
+        """End the TCP connection if the block is cancelled or interrupted: no caller would."""
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException:
+            self._end(cause)
+            raise
+
+    def _end(self, cause: str = "") -> None:
         """End the TCP connection, and remember how it ended."""
         self._connection.disconnect()
         self._remember_end(cause)

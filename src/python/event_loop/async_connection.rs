@@ -73,8 +73,15 @@ impl AsyncConnection {
         self.state.wake_soon(&self.transport);
     }
 
+    /// Ends watching. Operations of other tasks that wait are woken before, to find the end.
     fn close(&self) {
-        self.state.forget(self.token);
+        let has_waiters = self.state.with(self.token, |entry| entry.has_waiters());
+        if has_waiters == Some(true) {
+            // dropping this ends it
+            self.state.wake_soon(&self.transport);
+        } else {
+            self.state.forget(self.token);
+        }
     }
 }
 

@@ -70,6 +70,13 @@ pub(super) struct WatchedConnection {
     pub(super) ignores_unread: bool,
 }
 
+impl WatchedConnection {
+    /// Whether operations wait that are not cancelled.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.waiters.iter().any(|waiter| waiter.get().is_waiting())
+    }
+}
+
 /// The operations that waited for a connection.
 pub(super) struct Waiters {
     pub(super) token: ReactorToken,
