@@ -7,7 +7,7 @@ import pytest
 import fastwsh
 from client_support import Peer, serving
 from fastwsh.client import Pong
-from wire import CLOSE, DEADLINE_SECONDS, PONG, TEXT, encode_frame
+from wire import CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
 
 
 @pytest.mark.parametrize("data", [5, True, 1.5, [1, 2]])
@@ -73,3 +73,40 @@ def test_time_limit_that_is_no_number():
 
     with serving(Peer.answer) as url:
         asyncio.run(main(url))
+
+
+OF_ANOTHER = "sent on another connection"
+
+
+def test_a_pong_of_another_connection_is_refused():
+    with (
+        serving(pings_are_read) as url,
+        serving(pings_are_read) as other_url,
+        fastwsh.connect(url) as client,
+        fastwsh.connect(other_url) as other,
+    ):
+        pong = other.ping()
+        with pytest.raises(ValueError, match=OF_ANOTHER):
+            client.wait_pong(pong, DEADLINE_SECONDS)
+        with pytest.raises(TypeError, match="not NoneType"):
+            client.wait_pong(None)  # type: ignore[arg-type]
+
+
+def test_a_pong_of_another_connection_is_refused_in_an_event_loop():
+    async def work(url: str, other_url: str) -> None:
+        async with fastwsh.connect(url) as client, fastwsh.connect(other_url) as other:
+            pong = await other.ping()
+            with pytest.raises(ValueError, match=OF_ANOTHER):
+                await client.wait_pong(pong, DEADLINE_SECONDS)
+            with pytest.raises(TypeError, match="not NoneType"):
+                await client.wait_pong(None)  # type: ignore[arg-type]
+
+    with serving(pings_are_read) as url, serving(pings_are_read) as other_url:
+        asyncio.run(work(url, other_url))
+
+
+def pings_are_read(peer: Peer) -> None:
+    peer.answer()
+    while (frame := peer.read_frame()).opcode != CLOSE:
+        assert frame.opcode == PING
+    peer.send_frame(CLOSE, frame.payload, mask=None)

@@ -166,6 +166,7 @@ class AsyncClientConnection(OpenConnection):
 
     async def wait_pong(self, pong: Pong, timeout: float | None = None) -> float:  # noqa: ASYNC109
         """Wait for the answer to a ping; see `ClientConnection.wait_pong`."""
+        self._check_pong(pong)
         try:
             async with _within(timeout):
                 await self._until_pong(self._arrived[pong])

@@ -108,7 +108,9 @@ class ClientConnection(OpenConnection):
             ConnectionClosed: The connection is closed.
             FastwshError: More than 1024 messages came before the pong.
             TimeoutError: The pong did not come in time.
+            ValueError: The ping was sent on another connection.
         """
+        self._check_pong(pong)
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while pong.round_trip is None:
             left = deadline - time.monotonic()

@@ -120,6 +120,14 @@ class OpenConnection:
             raise self._again()
         return self._session.expect(body, on_pong)
 
+    def _check_pong(self, pong: object) -> None:
+        """Raise the exception of `wait_pong` for this object, if there is one."""
+        if not isinstance(pong, Pong):
+            kind = type(pong).__name__
+            raise TypeError(f"wait_pong takes what ping() has returned, not {kind}")
+        if not pong._is_of(self._session):
+            raise ValueError("this ping was sent on another connection; wait for its pong there")
+
     @staticmethod
     def _control_body(data: bytes | str) -> bytes:
         """Return the body of a ping or a pong."""

@@ -34,11 +34,20 @@ class Pong:
         round_trip: Seconds from the ping to the pong; None before the pong has arrived.
     """
 
-    def __init__(self, data: bytes, on_pong: Callable[["Pong"], object] | None = None) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        on_pong: Callable[["Pong"], object] | None = None,
+        owner: object = None,
+    ) -> None:
         self.data = data
+        self._owner = owner
         self.round_trip: float | None = None
         self._on_pong = on_pong
         self._sent = time.monotonic()
+
+    def _is_of(self, session: "Session") -> bool:
+        return self._owner is session.owner
 
     def _arrived(self) -> None:
         self.round_trip = time.monotonic() - self._sent
@@ -73,13 +82,15 @@ class Session:
     def __init__(self, connection: _core.Connection) -> None:
         self.connection = connection
         self.pings: dict[bytes, Pong] = {}
+        # What its pongs keep of it: they may live longer.
+        self.owner = object()
         self._awaited: tuple[Pong, int] | None = None
 
     def expect(self, data: bytes, on_pong: Callable[[Pong], object] | None) -> Pong:
         """Remember a ping that is about to be sent."""
         if len(self.pings) >= _MAX_PINGS:
             del self.pings[next(iter(self.pings))]
-        pong = self.pings[data] = Pong(data, on_pong)
+        pong = self.pings[data] = Pong(data, on_pong, self.owner)
         return pong
 
     @contextmanager
