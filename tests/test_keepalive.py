@@ -1,5 +1,6 @@
 """Silent peers and busy handlers: keepalive pings, idle connections, pings answered meanwhile."""
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +8,12 @@ from contextlib import contextmanager
 import pytest
 
 from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
-from contract_support import Serve, extra_handshake, make_serve, opened
+from contract_support import PATH, Serve, extra_handshake, make_serve, opened
 from echo_handlers import ECHO
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Frame
+
+# less than the system takes for a peer that reads nothing
+HELD_BYTES = 2 << 20
 
 SILENT = """\
 try:
@@ -107,6 +111,38 @@ class TestPings:
                 client.read(1 << 20)
             while (frame := client.read_frame()).opcode == PING:
                 client.send_frame(PONG, frame.payload)
+            assert frame.close_code == 1000
+
+    def test_a_peer_that_takes_slowly_what_the_system_holds_stays(self, serve: Serve) -> None:
+        server = serve(
+            f"request.ws_stream.send_message(bytes({HELD_BYTES}), binary=True)\n"
+            "print('sent', flush=True)\n"
+            "assert request.ws_stream.receive_message() is None",
+            "--ping-interval",
+            "0.1",
+            "--ping-timeout",
+            "2",
+            "--idle-timeout",
+            "2.4",
+        )
+        # the rest waits at the server's end
+        with socket.socket() as connected:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+            connected.settimeout(DEADLINE_SECONDS)
+            connected.connect(("127.0.0.1", server.port))
+            client = Client.over(connected, server.port)
+            client.handshake(PATH)
+            server.out.wait_for("sent")
+            client.read(10)
+            # twice the time that a silent peer has
+            for _ in range(80):
+                time.sleep(0.06)
+                client.read(HELD_BYTES // 80)
+            client.read(HELD_BYTES % 80)
+            assert client.read_frame().opcode == PING
+            client.send_close()
+            while (frame := client.read_frame()).opcode == PING:
+                pass
             assert frame.close_code == 1000
 
     def test_a_handler_that_does_not_receive_is_not_the_peers_fault(self, serve: Serve) -> None:

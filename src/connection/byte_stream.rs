@@ -6,6 +6,8 @@
 
 use std::{fmt, io, net::SocketAddr, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
+use crate::system::{Native, System};
+
 /// Whether a call may block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -132,6 +134,17 @@ pub trait ByteStream: Send + Sync {
 
     /// Bytes received and sent so far, without the overhead of encryption.
     fn traffic(&self) -> (u64, u64);
+
+    /// How many of the bytes that were sent the peer's system has taken, as far as that is known.
+    fn taken(&self) -> u64 {
+        let sent = self.traffic().1;
+        match self.readiness() {
+            ReadinessSource::Descriptor(socket) => {
+                sent.saturating_sub(Native::untaken(socket).unwrap_or(0) as u64)
+            }
+            ReadinessSource::Stream(_) => sent,
+        }
+    }
 
     /// Ends our direction in an orderly way, behind what was sent.
     fn end_sending(&self);

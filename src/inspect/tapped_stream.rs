@@ -173,6 +173,10 @@ impl ByteStream for TappedStream {
         self.inner.traffic()
     }
 
+    fn taken(&self) -> u64 {
+        self.inner().taken()
+    }
+
     fn end_sending(&self) {
         if !(self.is_paced.load(Ordering::SeqCst) && self.pacer.take_end()) {
             self.inner.end_sending();

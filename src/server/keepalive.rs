@@ -59,6 +59,8 @@ struct Activity {
     /// Bytes so far, at the last look.
     received: u64,
     sent: u64,
+    /// How many of those sent the peer's system had taken.
+    taken: u64,
     /// When the thread last noticed bytes from the peer.
     heard: Instant,
     /// When the thread last noticed anything but our pings and their pongs.
@@ -73,7 +75,8 @@ struct Activity {
 
 #[derive(Debug, Clone, Copy)]
 struct Pinged {
-    at: Instant,
+    /// When it was sent, or when the peer last took bytes, behind which it waits.
+    since: Instant,
     /// Bytes of the pong.
     pong: u64,
     /// Whether the ping was sent. If not, other bytes are being sent, and if that goes on it proves
@@ -148,7 +151,9 @@ impl Worker {
             }
             let traffic = transport.traffic();
             let mut watched = before.remove(&id).unwrap_or_else(|| Activity::new(traffic, now));
-            watched.note(traffic, now);
+            // a system call, for peers that have not taken everything
+            let taken = if watched.taken == traffic.1 { watched.taken } else { transport.taken() };
+            watched.note(traffic, taken, now);
             self.check_limits(&transport, &mut watched, now);
             self.watched.insert(id, watched);
         }
@@ -184,7 +189,7 @@ impl Worker {
         let Some(interval) = self.keepalive.ping_interval else { return };
         // with an unanswered ping, wait for its timeout; without one, for the interval
         let is_due = match (watched.pinged, self.keepalive.ping_timeout) {
-            (Some(pinged), Some(limit)) => now.duration_since(pinged.at) >= limit,
+            (Some(pinged), Some(limit)) => now.duration_since(pinged.since) >= limit,
             (Some(_), None) => false,
             (None, _) => now.duration_since(watched.heard) >= interval,
         };
@@ -213,10 +218,15 @@ impl Worker {
         let Ok(frame) = control_frame(Opcode::PING, &body) else { return };
         let is_sent = transport.send_between(&frame);
         if is_sent {
-            watched.sent += frame.len() as u64;
+            let length = frame.len() as u64;
+            // a peer that had taken everything and now takes the ping has not read it yet
+            if watched.taken == watched.sent {
+                watched.taken += length;
+            }
+            watched.sent += length;
         }
         // plus the masking key, as frames from a client are masked
-        watched.pinged = Some(Pinged { at: now, pong: frame.len() as u64 + 4, is_sent });
+        watched.pinged = Some(Pinged { since: now, pong: frame.len() as u64 + 4, is_sent });
     }
 
     /// Ends a connection, with a close frame if the peer may still accept one.
@@ -240,6 +250,7 @@ impl Activity {
         Self {
             received,
             sent,
+            taken: 0,
             heard: now,
             active: now,
             pinged: None,
@@ -248,19 +259,22 @@ impl Activity {
         }
     }
 
-    fn note(&mut self, (received, sent): (u64, u64), now: Instant) {
+    fn note(&mut self, (received, sent): (u64, u64), taken: u64, now: Instant) {
         let more = received.wrapping_sub(self.received);
         let is_sending = sent != self.sent;
         let is_pong = self.pinged.is_some_and(|pinged| pinged.is_sent && pinged.pong == more);
-        if is_sending || (more > 0 && !is_pong) {
+        let is_taking = taken > self.taken;
+        if is_sending || is_taking || (more > 0 && !is_pong) {
             self.active = now;
         }
-        let takes = is_sending && self.pinged.is_some_and(|pinged| !pinged.is_sent);
-        if more > 0 || takes {
+        let takes_rest = is_sending && self.pinged.is_some_and(|pinged| !pinged.is_sent);
+        if more > 0 || takes_rest {
             self.heard = now;
             self.pinged = None;
+        } else if let Some(pinged) = self.pinged.as_mut().filter(|_| is_taking) {
+            pinged.since = now;
         }
-        (self.received, self.sent) = (received, sent);
+        (self.received, self.sent, self.taken) = (received, sent, self.taken.max(taken));
     }
 }
 
@@ -280,12 +294,12 @@ mod tests {
     fn a_pong_alone_is_no_activity() {
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        let mut watched = Activity::new((100, 10), start);
-        watched.pinged = Some(Pinged { at: start, pong: 26, is_sent: true });
-        watched.note((126, 10), later);
+        let mut watched = Activity { taken: 10, ..Activity::new((100, 10), start) };
+        watched.pinged = Some(Pinged { since: start, pong: 26, is_sent: true });
+        watched.note((126, 10), 10, later);
         assert_eq!((watched.heard, watched.active), (later, start));
         assert!(watched.pinged.is_none());
-        watched.note((127, 10), later);
+        watched.note((127, 10), 10, later);
         assert_eq!(watched.active, later);
     }
 
@@ -294,12 +308,25 @@ mod tests {
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
         let mut watched = Activity::new((0, 0), start);
-        watched.pinged = Some(Pinged { at: start, pong: 26, is_sent: true });
-        watched.note((0, 1000), later);
+        watched.pinged = Some(Pinged { since: start, pong: 26, is_sent: true });
+        watched.note((0, 1000), 0, later);
         assert!(watched.pinged.is_some());
-        watched.pinged = Some(Pinged { at: start, pong: 26, is_sent: false });
-        watched.note((0, 2000), later);
+        watched.pinged = Some(Pinged { since: start, pong: 26, is_sent: false });
+        watched.note((0, 2000), 0, later);
         assert!(watched.pinged.is_none());
         assert_eq!(watched.heard, later);
+    }
+
+    #[test]
+    fn a_ping_waits_for_its_answer_while_the_peer_takes_what_is_ahead_of_it() {
+        let start = Instant::now();
+        let [later, last] = [1, 2].map(|seconds| start + Duration::from_secs(seconds));
+        let mut watched = Activity::new((0, 3000), start);
+        watched.note((0, 3000), 1000, start);
+        watched.pinged = Some(Pinged { since: start, pong: 26, is_sent: true });
+        watched.note((0, 3000), 2000, later);
+        watched.note((0, 3000), 2000, last);
+        assert_eq!(watched.pinged.map(|pinged| pinged.since), Some(later));
+        assert_eq!((watched.heard, watched.active), (start, later));
     }
 }

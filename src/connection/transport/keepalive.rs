@@ -44,6 +44,11 @@ impl Transport {
         self.with_stream(|stream| stream.traffic()).unwrap_or_else(|| self.counters.wire())
     }
 
+    /// How many of the bytes that were sent the peer's system has taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.with_stream(|stream| stream.taken()).unwrap_or(0)
+    }
+
     /// The client's address; `None` on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer

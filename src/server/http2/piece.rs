@@ -49,13 +49,18 @@ impl UnsentBytes {
 
     /// How many bytes the owner may send now.
     pub(super) fn send_capacity(&self) -> usize {
-        Self::MAX.saturating_sub(self.bytes.load(Ordering::SeqCst))
+        Self::MAX.saturating_sub(self.count())
     }
 
     /// Has the owner told when more can be sent. Returns how much can be already.
     pub(super) fn want_capacity(&self) -> usize {
         self.wants_capacity.store(true, Ordering::SeqCst);
         self.send_capacity()
+    }
+
+    /// How many bytes the connection has not taken.
+    pub(super) fn count(&self) -> usize {
+        self.bytes.load(Ordering::SeqCst)
     }
 
     pub(super) fn is_none(&self) -> bool {

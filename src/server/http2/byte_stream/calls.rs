@@ -187,6 +187,11 @@ impl ByteStream for Http2ByteStream {
         (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
     }
 
+    /// What the connection has taken, which it does as the peer opens the window.
+    fn taken(&self) -> u64 {
+        self.traffic().1.saturating_sub(self.unsent.count() as u64)
+    }
+
     fn end_sending(&self) {
         self.shutdown(Direction::Sending);
     }
