@@ -227,6 +227,10 @@ def test_two_subprotocols_are_no_choice():
         (b"", "sent nothing"),
         (b"HTTP/1.1 101 Swi", "has no end"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "no acceptable WebSocket handshake"),
+        (b"SSH-2.0-Open", 'it does not speak HTTP, and began with "SSH-2.0-Open"'),
+        (b"220 \xe9 " + b"a" * 1000, 'and began with "220 \\xe9 aaaa'),
+        (b"SSH", 'and began with "SSH"'),
+        (b"\r\nHT", "has no end"),
         (b"\x15\x03\x03\x00\x02\x02\x46", "use wss://"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000, "longer than 65536 bytes"),
         (b"HTTP/1.0 101 Switching Protocols\r\n\r\n", "no acceptable"),
@@ -239,3 +243,13 @@ def test_what_is_no_answer(sent: bytes, says: str):
         peer.send(sent)
 
     assert says in str(refused_with(script))
+
+
+def test_a_server_that_speaks_something_else_and_waits():
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"SSH-2.0-OpenSSH_9.2\r\n")
+        peer.read_to_end()
+
+    error = refused_with(script, open_timeout=None)
+    assert 'it does not speak HTTP, and began with "SSH-2.0-OpenSSH_9.2"' in str(error)

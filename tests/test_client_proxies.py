@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 import fastwsh
+from client_support import Peer, serving
 from conftest import Server, StartServer, WriteHandler
 from forward_proxy import ForwardProxy, connect_proxy, socks_proxy
 from tls_support import certificate
@@ -309,7 +310,8 @@ def test_what_an_http_proxy_refuses_with(answer: bytes, says: str):
         (6, "took too long"),
         (7, "does not make connections"),
         (8, "no such kind of address"),
-        (99, "does not answer as SOCKS 5 does"),
+        (9, "cannot reach h:1: its reply is 9, which SOCKS 5 does not define"),
+        (255, "cannot reach h:1: its reply is 255"),
     ],
 )
 def test_what_a_socks_proxy_refuses_with(reply: int, says: str):
@@ -317,6 +319,23 @@ def test_what_a_socks_proxy_refuses_with(reply: int, says: str):
         sentence("ws://h:1/", proxy=proxy.url("socks5h"))
         with pytest.raises(fastwsh.ConnectProxyError, match=says):
             fastwsh.connect("ws://h:1/", proxy=proxy.url("socks5h"))
+
+
+def test_a_reply_that_is_not_defined_after_credentials():
+    with socks_proxy(("me", "secret"), refuses_with=b"\x63") as proxy:
+        error = sentence("ws://h:1/", proxy=proxy.url("socks5h", "me:secret@"))
+        assert "cannot reach h:1: its reply is 99" in str(error)
+
+
+def test_a_socks_proxy_that_wants_other_credentials():
+    def script(peer: Peer) -> None:
+        assert peer.read(3) == b"\x05\x01\x00"
+        # GSSAPI (RFC 1961)
+        peer.send(b"\x05\x01")
+
+    with serving(script) as url:
+        error = sentence("ws://h:1/", proxy=url.replace("ws:", "socks5h:"))
+    assert "wants credentials by method 1, which was not offered" in str(error)
 
 
 def test_proxies_of_the_other_kind():

@@ -26,7 +26,7 @@ use super::{
     answer::{list, read_body, Answer},
     error::{has_no_descriptors, ConnectError},
     first_bytes::FirstBytes,
-    head::HeadTap,
+    head::{is_not_http, HeadTap},
     request::{self, Options},
     tls,
     url::{Endpoint, Target},
@@ -39,6 +39,9 @@ use crate::{
 
 /// How a TLS record begins (an alert, or a handshake message): the server expects TLS.
 const TLS_RECORD: &[u8] = b"\x16\x03";
+
+/// How much to show of what is no answer.
+const SHOWN_BYTES: usize = 40;
 
 const EXPECTS_TLS: &str = "it speaks TLS; use wss:// there";
 
@@ -289,6 +292,11 @@ impl Attempt<'_> {
             Error::Protocol(ProtocolError::HandshakeIncomplete) if tap.bytes().is_empty() => {
                 let reason = "it sent nothing".to_owned();
                 ConnectError::Ended { address, reason }
+            }
+            Error::Protocol(ProtocolError::HandshakeIncomplete) if is_not_http(tap.bytes()) => {
+                let sent = tap.bytes();
+                let sent = sent[..sent.len().min(SHOWN_BYTES)].trim_ascii().escape_ascii();
+                self.wrong_answer(format!("it does not speak HTTP, and began with \"{sent}\""))
             }
             Error::Protocol(ProtocolError::HandshakeIncomplete) => ConnectError::Ended {
                 address,

@@ -18,6 +18,9 @@ const MAX_HEAD: usize = 64 * 1024;
 
 const CHUNK: usize = 4096;
 
+/// How each answer begins.
+const VERSION: &[u8] = b"HTTP/";
+
 /// The direction of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadDirection {
@@ -143,6 +146,13 @@ impl<'a, S> HeadTap<'a, S> {
     }
 }
 
+/// Whether these bytes are not the beginning of an answer in HTTP (RFC 9112 4).
+pub(super) fn is_not_http(bytes: &[u8]) -> bool {
+    let line = bytes.trim_ascii_start();
+    let length = line.len().min(VERSION.len());
+    line[..length] != VERSION[..length]
+}
+
 /// Whether another head follows (RFC 9110 15.2). After 101, frames follow.
 fn is_interim(head: &[u8]) -> bool {
     Answer::parse(head)
@@ -182,6 +192,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadTap<'_, S> {
             let before = tap.buffer.len();
             tap.buffer.extend_from_slice(read.filled());
             tap.look(before);
+            let is_enough = tap.buffer.len() >= VERSION.len();
+            if tap.end.is_none() && is_enough && is_not_http(&tap.buffer) {
+                // the same as at the end: no head will come, however long one waits
+                tap.show(HeadDirection::Received, &tap.buffer);
+                return Poll::Ready(Ok(()));
+            }
         }
     }
 }
@@ -342,9 +358,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_http_ends_without_waiting_for_more() {
+        let given = Builder::new_current_thread().build().expect("runtime").block_on(async {
+            let (mut server, client) = duplex(64);
+            server.write_all(b"SSH-2.0-x\r\n").await.expect("written");
+            let mut tap = HeadTap::new(client, None);
+            tap.read_to_end(&mut Vec::new()).await.expect("no error");
+            tap.bytes().to_vec()
+        });
+        assert_eq!(given, b"SSH-2.0-x\r\n");
+        for (bytes, is_not) in [
+            (&b""[..], false),
+            (b"\r\nHTTP/1.1 200", false),
+            (b"HT", false),
+            (b"HX", true),
+            (b"\x15\x03", true),
+        ] {
+            assert_eq!(is_not_http(bytes), is_not, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn a_head_without_end_is_refused() {
         let outcome = Builder::new_current_thread().build().expect("runtime").block_on(async {
-            let bytes = vec![b'a'; MAX_HEAD + CHUNK];
+            let bytes = [VERSION, &vec![b'a'; MAX_HEAD + CHUNK]].concat();
             let mut tap = HeadTap::new(&bytes[..], None);
             tap.read_to_end(&mut Vec::new()).await
         });

@@ -11,6 +11,7 @@ use tokio_socks::{tcp::Socks5Stream, Error, TargetAddr};
 use super::{
     answer::Answer,
     error::ConnectError,
+    first_bytes::FirstBytes,
     head::{HeadTap, Trace},
     proxy::Proxy,
 };
@@ -98,6 +99,8 @@ pub(super) async fn socks(
         Destination::Name(name, port) => TargetAddr::Domain(name.into(), port),
         Destination::Address(address) => TargetAddr::Ip(address),
     };
+    let stream = FirstBytes::of(stream);
+    let received = stream.received().clone();
     let opened = match &proxy.credentials {
         None => Socks5Stream::connect_with_socket(stream, asked).await,
         Some(of) => {
@@ -105,11 +108,32 @@ pub(super) async fn socks(
             Socks5Stream::connect_with_password_and_socket(stream, asked, user, password).await
         }
     };
-    opened.map(Socks5Stream::into_inner).map_err(|error| {
-        let reason = reason(&error, authority, proxy.credentials.is_some());
+    opened.map(|opened| opened.into_inner().into_inner()).map_err(|error| {
+        let had_credentials = proxy.credentials.is_some();
+        let reason = undefined(&error, authority, &received.bytes())
+            .unwrap_or_else(|| reason(&error, authority, had_credentials));
         ConnectError::Proxy { proxy: proxy.name(), reason, status: None }
     })
 }
+
+/// A number of a SOCKS proxy that this client does not know, in words: the method of authentication
+/// (RFC 1928 3), or the reply that follows it (6). The crate has one error for both.
+fn undefined(error: &Error, authority: &str, received: &[u8]) -> Option<String> {
+    if !matches!(error, Error::UnknownAuthMethod) {
+        return None;
+    }
+    // the answer to a user name and password has two bytes (RFC 1929 2)
+    let reply = if received.get(1) == Some(&USER_AND_PASSWORD) { 4 } else { 2 };
+    Some(match (received.get(reply + 1), received.get(1)?) {
+        (Some(code), _) => {
+            format!("cannot reach {authority}: its reply is {code}, which SOCKS 5 does not define")
+        }
+        (None, method) => format!("wants credentials by method {method}, which was not offered"),
+    })
+}
+
+/// A method of authentication (RFC 1928 3).
+const USER_AND_PASSWORD: u8 = 2;
 
 /// The error of a SOCKS proxy in words (RFC 1928 3 and 6).
 fn reason(error: &Error, authority: &str, had_credentials: bool) -> String {
