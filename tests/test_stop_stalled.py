@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,10 @@ def files(programs: Programs, concurrency: str) -> None:
         large.truncate(SIZE)
     programs.add("cgi-bin/copy", "printf 'Content-Type: text/plain\\n\\n'\ncat\n")
     programs.add(
+        "cgi-bin/endless",
+        "printf 'Content-Type: text/plain\\n\\n'\nwhile echo x; do sleep 0.05; done\n",
+    )
+    programs.add(
         "cgi-bin/large",
         f"printf 'Content-Type: text/plain\\n\\n'\nhead -c {SIZE} /dev/zero\n",
     )
@@ -141,6 +146,55 @@ def test_half_a_body_of_http1(programs: Programs, over: Over):
     server = programs.serve(*over.options, *LONG_TIME)
     with over.connect_old(server) as client:
         client.send(request_head("/cgi-bin/copy", "POST", ("Content-Length: 1000",)) + b"half")
+        assert client.read_response().status == 200
+        server.process.terminate()
+        assert server.wait() == 0
+
+
+@pytest.mark.parametrize("ask", [ask_for_websocket, ask_for_file, ask_for_program])
+def test_streams_of_a_client_that_sends_pings(
+    programs: Programs, ask: Callable[[StreamClient], int]
+):
+    server = programs.serve("--http2", *LONG_TIME)
+    with Http2Client(server, opens_window=False) as client:
+        state = client.streams[ask(client)]
+        client.wait(lambda: state.data)
+        server.process.terminate()
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not client.is_closed and time.monotonic() < deadline:
+            with contextlib.suppress(ConnectionError):
+                client.h2.ping(bytes(8))
+                client.flush()
+            read_for(client, 0.5)
+        assert client.is_closed
+        assert server.wait() == 0
+
+
+def read_for(client: Http2Client, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not client.is_closed and (left := until - time.monotonic()) > 0:
+        client.take(left)
+
+
+# only handlers have the time to clean up, which is longer than a test may take
+NO_CLEANUP = ("--shutdown-timeout", "0.1", "--cleanup-timeout", "600")
+
+
+@OVER_BOTH
+def test_programs_of_streams_that_go_on(programs: Programs, over: Over):
+    server = programs.serve(*over.options, *NO_CLEANUP)
+    with over.connect(server) as client:
+        state = client.streams[ask_for(client, "/cgi-bin/endless")]
+        client.wait(lambda: state.data)
+        server.process.terminate()
+        assert server.wait() == 0
+
+
+@OVER_BOTH
+def test_programs_of_http1_that_go_on(programs: Programs, over: Over):
+    server = programs.serve(*over.options, *NO_CLEANUP)
+    with over.connect_old(server) as client:
+        client.send(request_head("/cgi-bin/endless"))
         assert client.read_response().status == 200
         server.process.terminate()
         assert server.wait() == 0

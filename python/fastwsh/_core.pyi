@@ -935,7 +935,9 @@ class Server:
     def close(self) -> None:
         """Stop accepting and send 1001 to every connection."""
     def wait_closed(self, timeout: float) -> bool:
-        """Wait until no handler is left; after the time, cut the rest and return False."""
+        """Wait until no connection is left; after the time, cut the rest and return False."""
+    def wait_handlers(self, timeout: float) -> bool:
+        """The same for the connections of handlers alone."""
     def end(self) -> None:
         """End all native threads."""
 

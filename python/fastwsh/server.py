@@ -282,7 +282,7 @@ class WebSocketServer(
                 if self._event_loop is not None:
                     self._event_loop.note_server_close()
                 finished = core.wait_closed(timeout) or (
-                    cleanup_timeout > 0 and core.wait_closed(cleanup_timeout)
+                    cleanup_timeout > 0 and core.wait_handlers(cleanup_timeout)
                 )
                 self._lifespan.stop()
             with self._routes_lock:

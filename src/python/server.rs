@@ -364,6 +364,11 @@ impl Server {
         Ok(py.detach(|| self.core.registry().wait_empty(timeout)))
     }
 
+    fn wait_handlers(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let timeout = Duration::try_from_secs_f64(timeout).map_err(super::errors::value_error)?;
+        Ok(py.detach(|| self.core.registry().wait_handlers(timeout)))
+    }
+
     fn end(&self, py: Python<'_>) {
         py.detach(|| self.core.end());
     }

@@ -245,10 +245,19 @@ impl Registry {
     /// are to be given up, and if some are left when the time is over, all of them. Then it returns
     /// `false`.
     pub fn wait_empty(&self, timeout: Duration) -> bool {
+        self.wait_until(timeout, |state| state.live.is_empty() && state.http_connections == [0; 3])
+    }
+
+    /// The same for the connections of handlers alone.
+    pub fn wait_handlers(&self, timeout: Duration) -> bool {
+        self.wait_until(timeout, |state| state.live.is_empty())
+    }
+
+    fn wait_until(&self, timeout: Duration, is_over: impl Fn(&State) -> bool) -> bool {
         let deadline = Instant::now() + timeout;
         let mut stalls = HashMap::new();
         let mut state = self.lock();
-        while !state.live.is_empty() || state.http_connections != [0; 3] {
+        while !is_over(&state) {
             let now = Instant::now();
             let Some(left) = deadline.checked_duration_since(now) else {
                 for entry in state.live.values() {

@@ -60,7 +60,7 @@ async fn run_out(limit: Option<Duration>, stop: Option<watch::Receiver<bool>>) {
     };
     let given_up = async {
         match stop {
-            Some(stop) => given_up(stop, || Uptake { waits: true, mark: 0 }).await,
+            Some(stop) => given_up(&stop, || Uptake { waits: true, mark: 0 }).await,
             None => pending().await,
         }
     };

@@ -65,7 +65,7 @@ pub(super) async fn end(
     time_limit: Option<Duration>,
     stop: &watch::Receiver<bool>,
 ) {
-    let mut given_up = pin!(given_up(stop.clone(), || stream.uptake()));
+    let mut given_up = pin!(given_up(stop, || stream.uptake()));
     let (mut is_end_sent, mut waits, mut deadline) = (false, WaitsFor::Handler, None);
     loop {
         let closing = transport.closing();

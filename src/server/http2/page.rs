@@ -65,7 +65,7 @@ impl Patience<'_> {
         tokio::select! {
             biased;
             capacity = limited => capacity,
-            () = given_up(self.stop.clone(), look) => Err(io::ErrorKind::TimedOut.into()),
+            () = given_up(self.stop, look) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }
