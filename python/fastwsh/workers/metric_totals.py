@@ -4,6 +4,8 @@ Counters are sums, and do not fall when a worker is replaced: what it had counte
 what is about a process, stand there for each worker, with a label.
 """
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,6 +15,11 @@ _Values = dict[str, float]
 
 # Metrics that have the same value in all workers, and are not added up.
 _COMMON: Final = frozenset({"fastwsh_build_info"})
+
+# The most samples of a counter that are kept of the ended processes of a worker. Clients choose
+# paths of handlers with subpaths, and codes, and each process may have had some 400 others.
+_MAX_KEPT: Final = 500
+_FIRST_LABEL: Final = re.compile(r'(\{[^=]*=)"(?:[^"\\]|\\.)*"')
 
 
 class MetricTotals:
@@ -43,9 +50,15 @@ class MetricTotals:
     def keep(self, worker: int) -> None:
         """Keep the counters of a worker whose process has ended."""
         kept = self._kept.setdefault(worker, {})
+        counts = Counter(map(_name, kept))
         for sample, value in self._current.pop(worker, {}).items():
-            if self._is_counter(sample):
-                kept[sample] = kept.get(sample, 0) + value
+            if not self._is_counter(sample):
+                continue
+            if sample not in kept:
+                counts[_name(sample)] += 1
+            own = sample in kept or counts[_name(sample)] <= _MAX_KEPT
+            key = sample if own else _as_other(sample)
+            kept[key] = kept.get(key, 0) + value
 
     def to_text(self, workers: Mapping[int, tuple[bool, int]]) -> str:
         """Return all metrics.
@@ -95,6 +108,11 @@ def _lines(name: str, kind: str, help_text: str, samples: _Values) -> list[str]:
 
 def _name(sample: str) -> str:
     return sample.partition("{")[0]
+
+
+def _as_other(sample: str) -> str:
+    """Return the sample as which a process counts what it does not count separately."""
+    return _FIRST_LABEL.sub(r'\1"other"', sample, count=1)
 
 
 def _with_label(sample: str, worker: int) -> str:
