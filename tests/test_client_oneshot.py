@@ -1,5 +1,6 @@
 """`python -m fastwsh.client` in scripts: what is sent, what is printed, and the exit status."""
 
+import random
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from client_support import Peer, serving
 from conftest import Server, StartServer, WriteHandler
 from echo_handlers import ECHO
 from oneshot_support import ends_with, run
-from wire import BINARY, CLOSE, DEADLINE_SECONDS, TEXT, encode_frame
+from wire import BINARY, CLOSE, CONTINUATION, DEADLINE_SECONDS, TEXT, encode_frame
 
 
 @pytest.fixture
@@ -36,6 +37,28 @@ def test_sends_a_file_as_it_is(echo: Server, tmp_path: Path):
     file.write_bytes(b"\x00\xffdata")
     done = run(echo.url("/echo"), "--send", "x", "--send-file", str(file), "--no-compression")
     assert (done.returncode, done.stdout) == (0, b"x\n\x00\xffdata\n")
+
+
+@pytest.mark.parametrize("is_stdin", [False, True])
+def test_a_file_that_may_not_fit_into_memory_is_sent_in_fragments(tmp_path: Path, is_stdin: bool):
+    file = tmp_path / "long"
+    data = random.Random(0).randbytes(1 << 20) * 33
+    file.write_bytes(data)
+
+    def script(peer: Peer) -> None:
+        peer.answer()
+        frames = [peer.read_frame() for _ in range(5)]
+        sizes = [16 << 20, 16 << 20, 1 << 20, 0]
+        assert [len(frame.payload) for frame in frames[:4]] == sizes
+        assert [frame.opcode for frame in frames] == [BINARY, *[CONTINUATION] * 3, TEXT]
+        assert [frame.fin for frame in frames] == [False, False, False, True, True]
+        assert b"".join(frame.payload for frame in frames[:4]) == data
+        peer.send_frame(CLOSE, peer.read_frame().payload, mask=None)
+
+    with serving(script) as url:
+        args = [url, "--send-file", "-" if is_stdin else str(file), "--send", "behind"]
+        done = run(*args, "--no-compression", stdin=data if is_stdin else b"")
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_many_messages_do_not_jam(echo: Server):

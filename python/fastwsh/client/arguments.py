@@ -125,7 +125,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--send", action=_Sending, default=argparse.SUPPRESS, metavar="TEXT",
         help="send a text message; may be repeated")  # fmt: skip
     add("--send-file", action=_Sending, default=argparse.SUPPRESS, type=File, metavar="FILE",
-        help="send a file as a binary message, - for standard input; may be repeated")  # fmt: skip
+        help="send a file as a binary message, - for standard input; may be repeated; one of "
+        "16 MiB or more is sent in fragments while it is read")  # fmt: skip
     add("--binary", action="store_true",
         help="send the texts of --send, of standard input and of the console as binary "
         "messages")  # fmt: skip

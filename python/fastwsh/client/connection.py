@@ -7,7 +7,7 @@ share a thread.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -222,6 +222,12 @@ class ClientConnection(OpenConnection):
     def _pong(self, data: bytes) -> None:
         """Send an unsolicited pong (RFC 6455 5.5.3); raises what `ping` raises."""
         self._send(partial(self._stream._send_pong, self._control_body(data)))
+
+    def _send_fragments(self, parts: Iterable[bytes]) -> None:
+        """Send a binary message in fragments (RFC 6455 5.4); raises what `send` raises."""
+        for part in parts:
+            self._send(partial(self._stream.send_message, part, False, True))
+        self._send(partial(self._stream.send_message, b"", True, True))
 
     def _send(self, work: Callable[[], object]) -> None:
         if self._closed is not None:

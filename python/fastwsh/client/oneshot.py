@@ -12,7 +12,7 @@ from typing import Final
 from fastwsh.client.connection import ClientConnection
 from fastwsh.client.keepalive import Keepalive
 from fastwsh.client.output import Output
-from fastwsh.client.sending import InputError, StdinLines
+from fastwsh.client.sending import Fragments, InputError, Message, StdinLines
 from fastwsh.client.status import Status, of_close
 from fastwsh.errors import ConnectionClosed, FastwshError
 
@@ -43,7 +43,7 @@ class OneShot:
     def __init__(
         self,
         connection: ClientConnection,
-        messages: Iterable[str | bytes],
+        messages: Iterable[Message],
         tell: Callable[[str], None],
         output: Output,
         *,
@@ -150,7 +150,10 @@ class OneShot:
     def _send(self) -> None:
         try:
             for message in self._messages:
-                self._connection.send(message)
+                if isinstance(message, Fragments):
+                    self._connection._send_fragments(message)
+                else:
+                    self._connection.send(message)
                 if not self._closes:
                     self._sent_at = time.monotonic()
             if self._closes:

@@ -18,7 +18,7 @@ from fastwsh.client.frame_script import FrameScript
 from fastwsh.client.oneshot import OneShot
 from fastwsh.client.output import Output
 from fastwsh.client.recorded import recording
-from fastwsh.client.sending import InputError, StdinLines, messages_of
+from fastwsh.client.sending import InputError, Message, StdinLines, messages_of
 from fastwsh.client.status import Status
 from fastwsh.client.terminal import elide, escape
 from fastwsh.errors import (
@@ -80,9 +80,7 @@ def _run(options: argparse.Namespace) -> int:
         return _use(connection, options, messages)
 
 
-def _use(
-    connection: ClientConnection, options: argparse.Namespace, messages: list[str | bytes]
-) -> int:
+def _use(connection: ClientConnection, options: argparse.Namespace, messages: list[Message]) -> int:
     try:
         return _speak(connection, options, messages)
     except (BrokenPipeError, stdout.OutputError):
@@ -92,7 +90,7 @@ def _use(
 
 
 def _speak(
-    connection: ClientConnection, options: argparse.Namespace, messages: list[str | bytes]
+    connection: ClientConnection, options: argparse.Namespace, messages: list[Message]
 ) -> int:
     has_terminal = sys.stdin is not None and sys.stdin.isatty()
     interval = options.ping_interval

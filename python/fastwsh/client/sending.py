@@ -6,13 +6,16 @@ import stat
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-__all__ = ["File", "InputError", "StdinLines", "messages_of"]
+__all__ = ["File", "Fragments", "InputError", "Message", "StdinLines", "messages_of"]
 
 _CHUNK_BYTES: Final = 64 * 1024
+# A longer message is sent in fragments while it is read: it may not fit into memory.
+_FRAGMENT_BYTES: Final = 16 * 1024 * 1024
 # How often a thread that waits for lines checks whether they are still wanted.
 _LOOK_SECONDS: Final = 0.1
 # How much to read from a pipe that is never empty, after no more is wanted: what it can hold.
@@ -29,22 +32,70 @@ class File:
 
     name: str
 
-    def read(self) -> bytes:
-        """Return its bytes.
+    def read(self) -> "bytes | Fragments":
+        """Return its bytes, or what reads them while they are sent.
 
         Raises:
             InputError: It cannot be read.
         """
-        try:
-            if self.name != "-":
-                return Path(self.name).read_bytes()
-            return b"" if sys.stdin is None else sys.stdin.buffer.read()
-        except OSError as error:
-            name = "standard input" if self.name == "-" else self.name
-            raise InputError(f"cannot read {name}: {error.strerror}") from None
+        if self.name == "-" and sys.stdin is None:
+            return b""
+        with _readable(self):
+            file = self._open()
+            first = file.read(_FRAGMENT_BYTES)
+            if len(first) == _FRAGMENT_BYTES:
+                return Fragments(self, file, first)
+            file.close()
+        return first
+
+    def _open(self) -> BinaryIO:
+        if self.name != "-":
+            return Path(self.name).open("rb")
+        # Not `sys.stdin`, as for lines.
+        return open(0, "rb", closefd=False)
 
 
-def messages_of(sending: Iterable[str | File], *, binary: bool) -> list[str | bytes]:
+@dataclass(frozen=True)
+class Fragments:
+    """A long binary message, which is read while it is sent; an iterable of its parts.
+
+    Attributes:
+        of: Where it comes from.
+        file: That file.
+        first: What was read of it.
+    """
+
+    of: File
+    file: BinaryIO
+    first: bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the parts.
+
+        Raises:
+            InputError: It cannot be read any more.
+        """
+        with self.file:
+            part = self.first
+            while part:
+                yield part
+                with _readable(self.of):
+                    part = self.file.read(_FRAGMENT_BYTES)
+
+
+Message = str | bytes | Fragments
+
+
+@contextmanager
+def _readable(file: File) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        name = "standard input" if file.name == "-" else file.name
+        raise InputError(f"cannot read {name}: {error.strerror}") from None
+
+
+def messages_of(sending: Iterable[str | File], *, binary: bool) -> list[Message]:
     """Return the messages: a str or, if `binary`, its bytes; for a file its content.
 
     Raises:
