@@ -8,13 +8,21 @@ const net = require("node:net");
 const [port, version, connections, streams, size, underWay, messages] = process.argv
   .slice(2)
   .map(Number);
-const LENGTH = Buffer.alloc(size > 125 ? 9 : 1, size > 125 ? 127 : size);
-if (size > 125) LENGTH.writeBigUInt64BE(BigInt(size), 1);
+const LENGTH = frameLength(size);
 const MASKED = Buffer.from(LENGTH);
 MASKED[0] |= 0x80;
 const FRAME = Buffer.concat([Buffer.from([0x82]), MASKED, Buffer.alloc(4 + size)]);
 const REPLY = 1 + LENGTH.length + size;
 const WINDOW = 1 << 24;
+
+// The length of a payload, in one of the three forms that a frame has for it (RFC 6455 5.2).
+function frameLength(bytes) {
+  if (bytes <= 125) return Buffer.of(bytes);
+  if (bytes <= 0xffff) return Buffer.of(126, bytes >> 8, bytes & 0xff);
+  const length = Buffer.alloc(9, 127);
+  length.writeBigUInt64BE(BigInt(bytes), 1);
+  return length;
+}
 
 function openOld() {
   return new Promise((resolve, reject) => {
