@@ -6,8 +6,8 @@ import os
 import pytest
 
 import fastwsh
-from conftest import StartServer, WriteHandler
-from wire import DEADLINE_SECONDS, TEXT, Client, encode_frame
+from conftest import ALL_WAYS, StartServer, WriteHandler
+from wire import DEADLINE_SECONDS, TEXT, Client, Frame, encode_frame
 
 SEND = "send = request.ws_stream.send_message\n"
 
@@ -158,3 +158,45 @@ def test_a_stream_of_http_2_takes_options_and_has_addresses(
     server = start_server("--http2", "-w", "handlers")
     with fastwsh.connect(server.url("/socket"), http_version=2) as client:
         assert list(client) == ["True", "True", os.strerror(errno.ENOTSOCK), "a"]
+
+
+OWN_ATTRIBUTES = """\
+import gc, weakref
+class Note: pass
+def web_socket_do_extra_handshake(request):
+    request.connection.note = note = Note()
+    # a circle, which the collector is to free
+    note.request = request
+    request.notes = weakref.ref(note)
+    write = request.connection.write
+    def counting_write(data):
+        request.connection.count = getattr(request.connection, 'count', 0) + len(data)
+        write(data)
+    request.connection.write = counting_write
+def web_socket_transfer_data(request):
+    connection = request.connection
+    request.ws_stream.own = 5
+    connection.write(b'\\x81\\x02hi')
+    told = connection.count, request.ws_stream.own, connection.note is request.notes()
+    request.ws_stream.send_message(repr(told))
+    print(OLD and gc.collect() and [old() for old in OLD], flush=True)
+    OLD.append(request.notes)
+OLD = []
+"""
+
+
+@ALL_WAYS
+def test_connection_and_stream_take_attributes_of_the_handlers_own(
+    start_server: StartServer, write_handler: WriteHandler
+):
+    write_handler("own", OWN_ATTRIBUTES)
+    server = start_server("-w", "handlers")
+    for _ in range(2):
+        with server.connect() as client:
+            client.handshake("/own")
+            assert client.read_frame() == Frame(TEXT, b"hi")
+            assert client.read_frame() == Frame(TEXT, b"(4, 5, True)")
+            assert client.read_frame().close_code == 1000
+            client.send_close()
+            client.read_to_end()
+    server.out.wait_for(r"\[None\]")

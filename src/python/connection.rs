@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// One connection of the server, or of a client.
-#[pyclass(frozen, weakref, module = "fastwsh._core")]
+#[pyclass(frozen, weakref, dict, module = "fastwsh._core")]
 pub(super) struct Connection {
     pub(super) transport: Arc<Transport>,
     pub(super) settings: Arc<Settings>,

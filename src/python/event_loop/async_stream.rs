@@ -13,7 +13,7 @@ use crate::python::{
 };
 
 /// An awaitable stream over a blocking one.
-#[pyclass(frozen, weakref, module = "fastwsh._core")]
+#[pyclass(frozen, weakref, dict, module = "fastwsh._core")]
 pub(in crate::python) struct AsyncStream {
     #[pyo3(get)]
     blocking: Py<Stream>,
