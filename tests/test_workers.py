@@ -17,9 +17,9 @@ import pytest
 
 from conftest import Server, StartServer, WriteHandler, clean_environment, run_fastwsh
 from fastwsh.aio.serve import serve
+from fastwsh.backoff import pause_after
 from fastwsh.config_error import ConfigError
 from fastwsh.options import parse_args_and_config
-from fastwsh.pauses import pause_after
 from fastwsh.server import WebSocketServer
 from fastwsh.testing import running_server
 from fastwsh.workers import count

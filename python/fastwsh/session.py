@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 
-from fastwsh import _core, embedding, groups, topics, tracing
+from fastwsh import _core, embedding, exception_groups, topics, tracing
 from fastwsh.defaults import DEFAULT_DEFLATE_LEVEL
 from fastwsh.paths import HANDLER_SUFFIX
 from fastwsh.pywebsocket import common
@@ -101,11 +101,13 @@ def make_worker(next_job: Callable[[], Any]) -> Callable[..., None]:
 
 def report(connection: _core.Connection, error: BaseException) -> None:
     """Log an exception that has ended a handler and that the dispatcher does not handle."""
-    if groups.all_are(error, lambda leaf: isinstance(leaf, SystemExit)):
+    if exception_groups.all_are(error, lambda leaf: isinstance(leaf, SystemExit)):
         # `sys.exit()` in a handler ends its thread, as in pywebsocket
         _SERVER_LOGGER.debug("Handler of %s exited", connection.resource)
         return
-    if groups.all_are(error, lambda leaf: isinstance(leaf, ConnectionTerminatedException)):
+    if exception_groups.all_are(
+        error, lambda leaf: isinstance(leaf, ConnectionTerminatedException)
+    ):
         # the client left while the server sent to it, which is no mistake of the handler
         _SERVER_LOGGER.debug("%s", error)
         return
@@ -126,7 +128,7 @@ def report(connection: _core.Connection, error: BaseException) -> None:
 
 def _note_failure(connection: _core.Connection, error: BaseException) -> None:
     """Count a failure of a handler, unless only its client has gone."""
-    is_lost = groups.all_are(error, lambda leaf: isinstance(leaf, ConnectionError))
+    is_lost = exception_groups.all_are(error, lambda leaf: isinstance(leaf, ConnectionError))
     if not (is_lost and connection.is_peer_gone()):
         connection.note_failure()
 
@@ -206,7 +208,7 @@ def refuse(request: Request, error: Exception) -> None:
         connection.send_refusal(request._refused_with, _one_line(error), versions, b"")
         return
     why = _one_line(error)
-    raised = [] if error.__cause__ is None else groups.leaves(error.__cause__)
+    raised = [] if error.__cause__ is None else exception_groups.leaves(error.__cause__)
     mistakes = [leaf for leaf in raised if not isinstance(leaf, base.HandshakeException)]
     for mistake in mistakes:
         # the dispatcher turns every other exception of a handler into a HandshakeException

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from fastwsh import _core, coroutines, groups, tracing
+from fastwsh import _core, coroutines, exception_groups, tracing
 from fastwsh.aio import stalls
 from fastwsh.aio.selector import ReportingSelector, new_selector
 from fastwsh.aio.session import Session
@@ -164,7 +164,7 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     A client that leaves is no mistake of the handler, neither here nor in the handler itself.
     """
     error = context.get("exception")
-    if isinstance(error, BaseException) and groups.all_are(
+    if isinstance(error, BaseException) and exception_groups.all_are(
         error, lambda leaf: isinstance(leaf, ConnectionTerminatedException)
     ):
         _LOGGER.debug("%s: %s", context.get("message"), error)

@@ -13,9 +13,9 @@ from typing import Any, Final, Self
 
 from fastwsh import config, coroutines, named_options, options
 from fastwsh.aio.loop import CallersLoop, HandlerLoop
+from fastwsh.handler_sources import Handlers, SourcesDispatcher, paths
 from fastwsh.server import WebSocketServer
 from fastwsh.server_topics import DelegatedTopics
-from fastwsh.sources import Handlers, SourcesDispatcher, paths
 
 __all__ = ["Server", "serve"]
 

@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any, Final
 
-from fastwsh import _core, groups, session, topics
+from fastwsh import _core, exception_groups, session, topics
 from fastwsh.aio import stalls
 from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base
@@ -129,7 +129,7 @@ class Session:
     def _is_cancellation(self, error: BaseException) -> bool:
         """Tell whether the cancellation is ours, not one of something that was awaited."""
         is_cancelled = self._task is not None and self._task.cancelling() > 0
-        return is_cancelled and groups.all_are(
+        return is_cancelled and exception_groups.all_are(
             error, lambda leaf: isinstance(leaf, asyncio.CancelledError)
         )
 

@@ -6,7 +6,7 @@ import operator
 import weakref
 from typing import Any, Final
 
-from fastwsh import groups
+from fastwsh import exception_groups
 from fastwsh.aio.stalls import TASK_PREFIX
 from fastwsh.asgi.events import Application, Event, header_pairs, make_scope
 from fastwsh.pywebsocket import _handler_exceptions as handler_exceptions
@@ -217,7 +217,7 @@ class Conversation:
 
     def _is_gone(self, error: BaseException) -> bool:
         """Tell whether an exception is that of a send to a client that has gone."""
-        return self._end is not None and groups.all_are(
+        return self._end is not None and exception_groups.all_are(
             error, lambda leaf: isinstance(leaf, OSError | ConnectionTerminatedException)
         )
 

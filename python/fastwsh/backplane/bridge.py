@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from fastwsh.backoff import pause_after
 from fastwsh.backplane import engines
 from fastwsh.backplane.envelope import Envelope, EnvelopeError, Sequences, encode
-from fastwsh.pauses import pause_after
 
 __all__ = ["BackplaneQueue", "Bridge"]
 

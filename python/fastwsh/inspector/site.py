@@ -16,12 +16,12 @@ from urllib.parse import parse_qs
 from fastwsh import _core, loader, options, session
 from fastwsh.concurrency.placement import THREADS
 from fastwsh.config_error import ConfigError
+from fastwsh.handler_sources import SourcesDispatcher
 from fastwsh.inspector.feed import Feed
 from fastwsh.inspector.watching import Watcher
 from fastwsh.pywebsocket.dispatch import Dispatcher
 from fastwsh.pywebsocket.handshake import HandshakeException
 from fastwsh.server import WebSocketServer
-from fastwsh.sources import SourcesDispatcher
 from fastwsh.testing.http_messages import HttpResponse
 
 __all__ = ["Site"]

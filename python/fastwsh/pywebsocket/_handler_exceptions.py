@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 
-from fastwsh import groups
+from fastwsh import exception_groups
 from fastwsh.pywebsocket import common, handshake, msgutil, stream, util
 
 TYPE_CHECKING = False
@@ -43,17 +43,17 @@ def refusal(logger: logging.Logger, request: Any, error: Exception) -> handshake
     Raises:
         AbortedByUserException: The handler wants the connection dropped.
     """
-    others = groups.without(error, lambda leaf: isinstance(leaf, _OF_HANDSHAKES))
+    others = exception_groups.without(error, lambda leaf: isinstance(leaf, _OF_HANDSHAKES))
     said: Any = None
     if others is None:
         if abort := _find_abort(logger, error):
             raise abort
-        leaves = list(groups.leaves(error))
+        leaves = list(exception_groups.leaves(error))
         said = next((leaf for leaf in leaves if getattr(leaf, "status", None)), leaves[0])
     told = others or error
     _name_handler("web_socket_do_extra_handshake", request, told)
     # of a group, only the exceptions in it have a useful text
-    text = "; ".join(map(str, groups.leaves(told)))
+    text = "; ".join(map(str, exception_groups.leaves(told)))
     refused = handshake.HandshakeException(
         text if told is not error else error,
         getattr(said, "status", None) or common.HTTP_STATUS_FORBIDDEN,
@@ -76,7 +76,7 @@ def close_arguments(
         AbortedByUserException: The handler wants the connection dropped.
         BaseException: The rest of a group without the stream's exceptions; to be treated like None.
     """
-    others = groups.without(error, lambda leaf: isinstance(leaf, _OF_STREAMS))
+    others = exception_groups.without(error, lambda leaf: isinstance(leaf, _OF_STREAMS))
     if others is not None:
         _name_handler("web_socket_transfer_data", request, others)
         if others is error:
@@ -85,7 +85,7 @@ def close_arguments(
         raise others from others.__cause__
     if abort := _find_abort(logger, error):
         raise abort
-    leaves = list(groups.leaves(error))
+    leaves = list(exception_groups.leaves(error))
     for kind, code in _CLOSE_CODES:
         first = next((leaf for leaf in leaves if isinstance(leaf, kind)), None)
         if first is None:
@@ -124,7 +124,7 @@ def _closing(
 
 
 def _find_abort(logger: logging.Logger, error: Exception) -> BaseException | None:
-    for leaf in groups.leaves(error):
+    for leaf in exception_groups.leaves(error):
         if isinstance(leaf, _ABORT):
             logger.debug("%s", traceback.format_exc())
             return leaf
@@ -132,6 +132,6 @@ def _find_abort(logger: logging.Logger, error: Exception) -> BaseException | Non
 
 
 def _name_handler(function: str, request: Any, error: BaseException) -> None:
-    for leaf in groups.leaves(error):
+    for leaf in exception_groups.leaves(error):
         text = f"{function} raised exception for {request.ws_resource}: "
         util.prepend_message_to_exception(text, leaf)

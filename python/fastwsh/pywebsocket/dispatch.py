@@ -9,12 +9,12 @@ import logging
 
 from fastwsh import coroutines, forks, loader
 from fastwsh.config_error import ConfigError
+from fastwsh.handler_table import HandlerTable, find_above
 from fastwsh.loader import HandlerSuite as _HandlerSuite  # noqa: TC001 (pywebsocket has it here)
 from fastwsh.paths import is_inside, named_resource
 from fastwsh.pywebsocket import _handler_exceptions as handler_exceptions
 from fastwsh.pywebsocket import common, util
 from fastwsh.pywebsocket._signatures import hide_annotations
-from fastwsh.table import HandlerTable, find_above
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, coroutines, groups, loader
+from fastwsh import _core, coroutines, exception_groups, loader
+from fastwsh.handler_sources import SourcesDispatcher
 from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeException
-from fastwsh.sources import SourcesDispatcher
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.faults import HandshakeFaults
 from fastwsh.testing.functions import call
@@ -194,7 +194,7 @@ def _noting_failures(connection: RecordedConnection, recorder: Recorder) -> Iter
     try:
         yield
     except BaseException as error:
-        mistake = groups.without(error, lambda leaf: not connection.blames_handler(leaf))
+        mistake = exception_groups.without(error, lambda leaf: not connection.blames_handler(leaf))
         if mistake is not None:
             recorder.note_error(connection.path, mistake)
         if connection.is_dropped:

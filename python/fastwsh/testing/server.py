@@ -6,8 +6,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from fastwsh import coroutines
+from fastwsh.handler_sources import Handlers, paths
 from fastwsh.server_topics import DelegatedTopics
-from fastwsh.sources import Handlers, paths
 from fastwsh.testing.arguments import check_path, check_timeout
 from fastwsh.testing.awaitable_server import AwaitableServer
 from fastwsh.testing.blocking import refuse_in_event_loop

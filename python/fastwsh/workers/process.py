@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from fastwsh.backoff import pause_after
 from fastwsh.banner import clean
-from fastwsh.pauses import pause_after
 from fastwsh.workers.start_message import StartMessage
 
 __all__ = ["Owner", "Worker"]

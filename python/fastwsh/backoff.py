@@ -1,4 +1,4 @@
-"""The pause before something that has failed is tried again."""
+"""Exponential backoff: the pause before something that has failed is tried again."""
 
 from typing import Final
 
