@@ -75,6 +75,10 @@ class TestStartFailures:
         done = run("-w", "none", cwd=tmp_path)
         assert_one_sentence(done, f"handler root '{tmp_path}/none'", "--websock-handlers")
 
+    def test_an_empty_handler_root_is_not_the_current_folder(self, tmp_path: Path):
+        done = run("-w", "", cwd=tmp_path)
+        assert_one_sentence(done, "cannot use the handler root '' (", "--websock-handlers")
+
     def test_scan_folder_is_missing(self, tmp_path: Path):
         done = run(*HANDLERS, "-s", "handlers/none", cwd=tmp_path)
         assert_one_sentence(done, "handlers/none'", "--scan-dir")

@@ -58,5 +58,10 @@ def test_it(wsserver):
     wsserver.reply("hello")
     with connect(wsserver.url) as client:
         assert client.recv() == "hello"
+
+def test_tls(wss_server):
+    wss_server.reply("hello")
+    with connect(wss_server.url, ssl=wss_server.client_ssl_context()) as client:
+        assert client.recv() == "hello"
 """)
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=2)

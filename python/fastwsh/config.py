@@ -336,7 +336,8 @@ def _check_file(what: str, path: str, option: str) -> None:
 
 
 def _unusable(what: str, path: str, error: OSError, remedy: str) -> ConfigError:
-    full = os.path.abspath(path)  # noqa: PTH100 (resolve() would hide a dangling link)
+    # an empty one is not the current folder; resolve() would hide a dangling link
+    full = os.path.abspath(path) if path else path  # noqa: PTH100
     if not os.path.isabs(path):  # noqa: PTH117 (a string as given)
         remedy += ", seen from the document root"
     return ConfigError(f"cannot use the {what} {full!r} ({error.strerror}); {remedy}")

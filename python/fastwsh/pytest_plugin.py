@@ -176,7 +176,8 @@ def wsserver_ssl_context(
     )
     from fastwsh.testing import make_tls_files  # noqa: PLC0415 (only when it is used)
 
-    names = {"127.0.0.1", "::1", "localhost", wsserver_listen_address[0]}
+    # the host may be empty, which is every address
+    names = {"127.0.0.1", "::1", "localhost", wsserver_listen_address[0]} - {""}
     return make_tls_files(tmp_path_factory.mktemp("fastwsh-tls"), *sorted(names))
 
 
