@@ -180,6 +180,16 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
         None
     }
 
+    /// Keeps the calling thread from interrupting another one of the processor's when it wakes up,
+    /// where a system knows this: it begins when that one waits, or at the end of its turn. What it
+    /// wakes up for is then handled in batches, with fewer switches between threads. Threads and
+    /// programs that it starts inherit this, see [`Self::interrupt_again`].
+    fn interrupt_no_thread() {}
+
+    /// Makes the calling thread as it was without [`Self::interrupt_no_thread`]. Safe between fork(2)
+    /// and exec(2).
+    fn interrupt_again() {}
+
     /// What the process uses of the system, as far as the system says.
     fn usage() -> Usage {
         Usage::portable()

@@ -284,4 +284,13 @@ def test_signals_are_as_after_a_login(programs: Programs):
     assert "SigBlk:\t0000000000000000\n" in body
 
 
+def test_a_program_is_scheduled_as_the_process_is(programs: Programs):
+    programs.add("cgi-bin/stat", TEXT + "exec cat /proc/self/stat\n")
+    server = programs.serve()
+    stat = fetch(server, "/cgi-bin/stat").body.decode()
+    # field 41; the first behind the name is the third
+    policy = int(stat.rpartition(") ")[2].split()[41 - 3])
+    assert policy == os.sched_getscheduler(server.process.pid)
+
+
 IGNORED = signal.SIGUSR1, signal.SIGQUIT, signal.SIGRTMIN

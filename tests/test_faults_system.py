@@ -151,3 +151,16 @@ def test_a_message_for_which_there_is_no_memory_costs_its_sender_alone(
         assert other.read_frame() == Frame(TEXT, b"still here")
     assert server.process.poll() is None
     server.log.wait_for("there is no memory for it")
+
+
+@BOTH_WAYS
+def test_handlers_are_scheduled_as_the_process_is(
+    start_server: StartServer, write_handler: WriteHandler
+) -> None:
+    says = "import os\nrequest.ws_stream.send_message(str(os.sched_getscheduler(0)))"
+    write_handler("policy", says)
+    server = start_server("-w", "handlers")
+    policy = str(os.sched_getscheduler(server.process.pid))
+    with server.connect() as client:
+        client.handshake("/policy")
+        assert client.read_frame() == Frame(TEXT, policy.encode())

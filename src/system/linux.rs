@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -101,6 +102,20 @@ impl System for Linux {
         Some(ThreadTimes { ran, waited, sleeps: *status.get(end + 2)? != b'R' })
     }
 
+    fn interrupt_no_thread() {
+        // what the operator has chosen for the process stays
+        if scheduling_policy() == libc::SCHED_OTHER {
+            set_scheduling_policy(libc::SCHED_BATCH);
+            HAS_BATCHES.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn interrupt_again() {
+        if HAS_BATCHES.load(Ordering::Relaxed) {
+            set_scheduling_policy(libc::SCHED_OTHER);
+        }
+    }
+
     fn usage() -> Usage {
         let status = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         Usage {
@@ -115,6 +130,27 @@ impl System for Portable {
     type Thread = ();
 
     fn this_thread() {}
+}
+
+/// Whether a thread of this process has another policy than the process.
+static HAS_BATCHES: AtomicBool = AtomicBool::new(false);
+
+/// The policy of the calling thread, see sched(7).
+fn scheduling_policy() -> libc::c_int {
+    // SAFETY: the call gets no memory
+    #[allow(unsafe_code)]
+    let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) };
+    policy.try_into().unwrap_or(-1)
+}
+
+/// Sets it, unless the system refuses. musl has no function for this, as POSIX means processes.
+fn set_scheduling_policy(policy: libc::c_int) {
+    let priority: libc::c_int = 0;
+    // SAFETY: the call reads one integer of this type
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority);
+    }
 }
 
 /// Reads `/proc/self/stat`, see proc(5). The system was started at `boot`, in seconds since the epoch.
@@ -170,6 +206,19 @@ mod tests {
         };
         assert_eq!(parse_stat(line, 100, 4096, Some(1000.0)), expected);
         assert_eq!(parse_stat("7 (a", 100, 4096, Some(1000.0)), Usage::default());
+    }
+
+    #[test]
+    fn a_thread_that_interrupts_none_can_interrupt_again() {
+        let policies = std::thread::spawn(|| {
+            let before = scheduling_policy();
+            Linux::interrupt_no_thread();
+            let within = scheduling_policy();
+            Linux::interrupt_again();
+            (before, within, scheduling_policy())
+        });
+        let (before, within, after) = policies.join().unwrap();
+        assert_eq!((before, within, after), (libc::SCHED_OTHER, libc::SCHED_BATCH, before));
     }
 
     #[test]

@@ -43,6 +43,7 @@ use crate::{
         slow_subscribers::make_broker,
         state::{Acceptor, ServerState},
     },
+    system::{Native, System},
     topics::Broker,
 };
 
@@ -75,6 +76,9 @@ impl Server {
     ) -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).thread_name("fastwsh-io").enable_all();
+        // on a processor that handlers share with it, it accepts what has come meanwhile at once,
+        // instead of interrupting them for each connection
+        builder.on_thread_start(Native::interrupt_no_thread);
         let runtime = start_runtime(&mut builder)?;
         panics::report_to(&events);
         let (stop, _) = watch::channel(false);

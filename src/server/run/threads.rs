@@ -15,6 +15,7 @@ use std::{
 };
 
 use super::job_queue::JobQueue;
+use crate::system::{Native, System};
 
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(5);
@@ -76,6 +77,8 @@ impl Executor for Threads {
             .name("fastwsh-handler".to_owned())
             .stack_size(self.stack_size)
             .spawn(move || {
+                // the thread that starts this one may be one that interrupts none
+                Native::interrupt_again();
                 job();
                 while let Some(job) = pool.queue.pop_within(IDLE) {
                     job();

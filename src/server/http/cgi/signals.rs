@@ -1,6 +1,6 @@
 //! Resets the signals of a program to what they are after a login. Python and other programs that
 //! started the server may ignore signals; ignored signals stay ignored across exec(2), and programs
-//! do not expect that.
+//! do not expect that. The program is also scheduled as others, and not as the thread that starts it.
 
 // unsafe, because only `pre_exec` runs code between fork(2) and exec(2)
 #![allow(unsafe_code)]
@@ -8,6 +8,8 @@
 use std::{mem::MaybeUninit, ptr};
 
 use tokio::process::Command;
+
+use crate::system::{Native, System};
 
 /// The highest number of a signal.
 const LAST: i32 = 64;
@@ -25,6 +27,7 @@ pub(super) fn reset(command: &mut Command) {
             libc::sigemptyset(none.as_mut_ptr());
             libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
         }
+        Native::interrupt_again();
         Ok(())
     };
     // SAFETY: all of the above is async-signal-safe (signal-safety(7)), and allocates nothing.
