@@ -37,6 +37,8 @@ pub struct ReadBuffer {
     /// be. Meanwhile only little is read into the buffer, because the bytes would have to be copied
     /// from there.
     expects_direct: bool,
+    /// The buffer is the thread's, which its callers share.
+    is_shared: bool,
     /// Number of bytes that the last read returned.
     last_read: usize,
 }
@@ -44,7 +46,9 @@ pub struct ReadBuffer {
 impl ReadBuffer {
     /// A buffer that begins with the bytes that were received together with the request head.
     pub fn new(socket: Arc<dyn ByteStream>, first: Vec<u8>) -> Self {
-        Self { socket: Some(socket), buffer: first, start: 0, expects_direct: false, last_read: 0 }
+        let (start, last_read) = (0, 0);
+        let (expects_direct, is_shared) = (false, false);
+        Self { socket: Some(socket), buffer: first, start, expects_direct, is_shared, last_read }
     }
 
     /// What has not been taken.
@@ -107,11 +111,7 @@ impl ReadBuffer {
             return Ok(None);
         }
         if self.buffer.capacity() < READ_AHEAD && !self.expects_direct {
-            let mut spare = SPARE.take();
-            spare.reserve_exact(READ_AHEAD);
-            spare.extend_from_slice(self.bytes());
-            self.buffer = spare;
-            self.start = 0;
+            self.take_spare();
         }
         self.reserve();
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
@@ -229,6 +229,10 @@ impl ReadBuffer {
     /// Drops the socket. What is buffered can still be read.
     pub fn close(&mut self) {
         self.socket = None;
+        // the next connection of this thread needs it; other threads keep none
+        if self.is_shared {
+            self.release_buffer();
+        }
     }
 
     /// Whether the stream may hold received bytes that its readiness says nothing of.
@@ -261,6 +265,16 @@ impl ReadBuffer {
         }
     }
 
+    /// Takes the thread's large buffer, for what is unread and for the next read.
+    fn take_spare(&mut self) {
+        let mut spare = SPARE.take();
+        spare.reserve_exact(READ_AHEAD);
+        spare.extend_from_slice(self.bytes());
+        self.buffer = spare;
+        self.is_shared = true;
+        self.start = 0;
+    }
+
     /// Gives the thread's large buffer back before other callers run, and moves unread bytes to a
     /// small one.
     fn release_buffer(&mut self) {
@@ -273,6 +287,7 @@ impl ReadBuffer {
         }
         let unread = unread.to_vec();
         let mut spare = std::mem::replace(&mut self.buffer, unread);
+        self.is_shared = false;
         self.start = 0;
         spare.clear();
         SPARE.set(spare);
@@ -293,5 +308,34 @@ fn note_drained(
     };
     if is_drained {
         parker.mark_drained();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::simulated::Simulated;
+
+    #[test]
+    fn the_next_connection_of_a_thread_gets_the_buffer_of_one_that_has_closed() {
+        let mut buffers = (0..2).map(|_| {
+            let stream = Arc::new(Simulated::new([], []));
+            let mut read_buffer = ReadBuffer::new(stream, b"x".to_vec());
+            read_buffer.take_spare();
+            let buffer = read_buffer.buffer.as_ptr();
+            read_buffer.close();
+            assert_eq!(read_buffer.bytes(), b"x");
+            assert!(read_buffer.buffer.capacity() < READ_AHEAD);
+            buffer
+        });
+        assert_eq!(buffers.next(), buffers.next());
+    }
+
+    #[test]
+    fn a_thread_of_its_own_keeps_no_buffer_of_a_connection_that_has_closed() {
+        let stream = Arc::new(Simulated::new([], []));
+        let mut read_buffer = ReadBuffer::new(stream, Vec::with_capacity(READ_AHEAD));
+        read_buffer.close();
+        assert_eq!(SPARE.take().capacity(), 0);
     }
 }
