@@ -50,7 +50,7 @@ impl Heads {
             resource: request.resource.to_owned(),
             method: head.method.clone(),
             version: head.version.clone(),
-            request: head.headers.clone(),
+            request: head.headers.to_pairs(),
             concurrency: request.concurrency,
             tls: request.tls,
             peer: request.peer,

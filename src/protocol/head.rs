@@ -2,10 +2,13 @@
 //! `http.server` and `email` read it, since tests of clients send obsolete folding, bare line feeds,
 //! NUL and Latin-1, which httparse refuses.
 
+mod fields;
 mod limits;
 
 use std::{borrow::Cow, ops::Range};
 
+pub use fields::Fields;
+use limits::USUAL_LINES;
 pub use limits::{HeadError, HeadLimits, MAX_HEADER_LINE};
 
 /// A request head, with its bytes decoded as Latin-1.
@@ -18,7 +21,7 @@ pub struct RequestHead {
     /// Such as `HTTP/1.1`.
     pub version: String,
     /// Names and values in order. Values are trimmed; a folded value keeps its line ends.
-    pub headers: Vec<(String, String)>,
+    pub headers: Fields,
     /// The whole head as received, including line ends.
     pub bytes: Box<[u8]>,
 }
@@ -37,19 +40,12 @@ impl RequestHead {
 
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.values(name).next()
     }
 
     /// The values of a header that is a list, joined (RFC 9110 5.3).
     pub fn list_header(&self, name: &str) -> Option<String> {
-        let mut values = self
-            .headers
-            .iter()
-            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str());
+        let mut values = self.headers.values(name);
         let mut joined = values.next()?.to_owned();
         for value in values {
             joined.push_str(", ");
@@ -57,14 +53,11 @@ impl RequestHead {
         }
         Some(joined)
     }
-}
 
-impl RequestHead {
     /// Whether the request has exactly one Host header, with the name of a host, if it must have one.
     /// With two, a proxy in between may have used the other one (RFC 9112 3.2).
     pub fn names_one_host(&self) -> bool {
-        let hosts = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Host"));
-        let mut hosts = hosts.map(|(_, value)| value);
+        let mut hosts = self.headers.values("Host");
         match (hosts.next(), hosts.next()) {
             (None, _) => !self.is_http_1_1(),
             (Some(host), None) => may_name_host(host),
@@ -120,7 +113,7 @@ pub struct HeadReader {
 impl HeadReader {
     /// A reader with the operator's limits.
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, ..Self::default() }
+        Self { limits, lines: Vec::with_capacity(USUAL_LINES), ..Self::default() }
     }
 
     /// Reads `buffer`, which begins with the bytes of the last call. Returns the head and its
@@ -195,7 +188,7 @@ impl HeadReader {
         let text = text.map_or_else(|| Cow::Owned(latin1(bytes)), Cow::Borrowed);
         let mut lines = text.split_inclusive('\n');
         let (method, target, version) = parse_request_line(lines.next().unwrap_or_default())?;
-        let headers = parse_headers(lines);
+        let headers = fields::parse(lines, bytes.len(), self.lines.len());
         Ok(RequestHead { method, target, version, headers, bytes: bytes.into() })
     }
 }
@@ -243,50 +236,6 @@ fn check_version(version: &str) -> Result<(), HeadError> {
     }
 }
 
-/// Splits header lines as Python's `email` parser does: the first line that is not a header ends
-/// them, and a line that begins with white space continues the one before.
-fn parse_headers<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
-    let mut headers: Vec<(String, String)> = Vec::new();
-    // `email` ends a line at a bare CR as well
-    for line in lines.flat_map(split_at_cr) {
-        if line.starts_with([' ', '\t']) {
-            if let Some((_, value)) = headers.last_mut() {
-                value.push_str(line);
-            }
-            continue;
-        }
-        if line.starts_with("From ") {
-            continue;
-        }
-        let Some((name, value)) = line.split_once(':') else { break };
-        if !name.chars().all(|c| matches!(c, '!'..='~')) {
-            break;
-        }
-        headers.push((name.to_owned(), value.trim_start_matches([' ', '\t']).to_owned()));
-    }
-    headers.retain(|(name, _)| !name.is_empty());
-    for (_, value) in &mut headers {
-        let trimmed = value.trim_end_matches(['\r', '\n', ' ', '\t']).len();
-        value.truncate(trimmed);
-    }
-    headers
-}
-
-/// Splits after every CR that is not part of a CRLF.
-fn split_at_cr(line: &str) -> impl Iterator<Item = &str> {
-    let mut rest = line;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let bare = rest.match_indices('\r').find(|(at, _)| !rest[at + 1..].starts_with('\n'));
-        let end = bare.map_or(rest.len(), |(at, _)| at + 1);
-        let (piece, after) = rest.split_at(end);
-        rest = after;
-        Some(piece)
-    })
-}
-
 /// Prepares a text for an answer or a log line: without control characters, and not too long.
 fn printable(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_default).collect()
@@ -302,7 +251,7 @@ mod tests {
 
     fn headers(block: &str) -> Vec<(String, String)> {
         let bytes = format!("GET / HTTP/1.1\r\n{block}\r\n\r\n").into_bytes();
-        read(&bytes).expect("valid").expect("whole").0.headers
+        read(&bytes).expect("valid").expect("whole").0.headers.to_pairs()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {

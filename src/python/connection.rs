@@ -244,7 +244,7 @@ impl Connection {
 
     #[getter]
     fn headers(&self) -> Vec<(String, String)> {
-        self.head(|head| head.headers.clone()).unwrap_or_default()
+        self.head(|head| head.headers.to_pairs()).unwrap_or_default()
     }
 
     #[getter]

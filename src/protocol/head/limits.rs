@@ -3,6 +3,9 @@
 /// Longest header line, its line end included (as `http.client`).
 pub const MAX_HEADER_LINE: usize = 65536;
 
+/// Room for so many lines at first: most heads have fewer.
+pub(super) const USUAL_LINES: usize = 16;
+
 /// How large a request head may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {

@@ -224,8 +224,7 @@ fn request(head: &RequestHead) -> Request<()> {
         *request.method_mut() = Method::HEAD;
     }
     for (name, key) in READ {
-        let values = head.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
-        for (_, value) in values {
+        for value in head.headers.values(name) {
             if let Ok(value) = HeaderValue::from_str(&with_zone(name, value)) {
                 request.headers_mut().append(key.clone(), value);
             }

@@ -62,7 +62,10 @@ fn hides_length(head: &RequestHead) -> bool {
         names.iter().any(|known| name.eq_ignore_ascii_case(known))
     };
     let lines = head.bytes.split(|byte| matches!(byte, b'\r' | b'\n')).skip(1);
-    let names = lines.filter_map(|line| line.split(|byte| *byte == b':').next());
+    // most lines are not looked through for a colon
+    let may_be =
+        |line: &&[u8]| matches!(line.trim_ascii_start().first(), Some(b'C' | b'c' | b'T' | b't'));
+    let names = lines.filter(may_be).filter_map(|line| line.split(|byte| *byte == b':').next());
     let said = names.filter(|name| is_length(name.trim_ascii())).count();
     said > head.headers.iter().filter(|(name, _)| is_length(name.as_bytes())).count()
 }

@@ -43,7 +43,7 @@ pub fn stream_head(data: &[u8]) {
     for line in head.lines() {
         assert!(line.ends_with(b"\r\n") && !line[..line.len() - 2].contains(&b'\r'));
     }
-    let named = |name: &str| head.headers.iter().filter(|(key, _)| key == name).count();
+    let named = |name: &str| head.headers.iter().filter(|(key, _)| *key == name).count();
     assert!(named("cookie") <= 1, "cookies are joined (RFC 9113 8.2.3)");
     for name in request.headers().keys() {
         let is_empty_cookie = name == "cookie" && head.header("cookie").is_none();

@@ -6,7 +6,7 @@ use h2::ext::Protocol;
 use http::{Method, Request};
 
 use crate::{
-    protocol::head::{latin1, HeadError, HeadLimits, RequestHead, MAX_HEADER_LINE},
+    protocol::head::{latin1, Fields, HeadError, HeadLimits, RequestHead, MAX_HEADER_LINE},
     server::http::Framing,
 };
 
@@ -24,8 +24,8 @@ pub(super) fn read<T>(request: &Request<T>, version: &str) -> RequestHead {
         None => target.to_owned(),
     };
     let method = request.method().as_str().to_owned();
-    let mut headers: Vec<(String, String)> = Vec::with_capacity(request.headers().len() + 10);
-    let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
+    let mut headers = Fields::default();
+    let mut add = |name: &str, value: &str| headers.push(name, value);
     if let Some(protocol) = request.extensions().get::<Protocol>() {
         for (name, value) in [
             (":method", method.as_str()),
@@ -63,7 +63,7 @@ pub(super) fn read<T>(request: &Request<T>, version: &str) -> RequestHead {
         add("cookie", &cookies);
     }
     let mut text = format!("{method} {target} {version}\r\n");
-    for (name, value) in &headers {
+    for (name, value) in headers.iter() {
         // writing to a string does not fail
         let _ = write!(text, "{name}: {value}\r\n");
     }

@@ -114,7 +114,8 @@ fn start_serving(accepted: Accepted, state: &Arc<ServerState>, stop: &watch::Rec
         MaybeDecided::Routed(route)
     };
     // not for a handler, or refused: the task need not parse the head again
-    serve_in_task(accepted, client, Received::Request { head, rest, answered_by }, state, stop);
+    let received = Received::Request { head: Box::new(head), rest, answered_by };
+    serve_in_task(accepted, client, received, state, stop);
 }
 
 /// Reads what has arrived, without the PROXY header; `None` if the connection ends here.

@@ -52,7 +52,7 @@ pub(in crate::server) enum Received {
     /// Some bytes, or none.
     Bytes(Vec<u8>),
     /// A request, and the bytes after its head.
-    Request { head: RequestHead, rest: Vec<u8>, answered_by: MaybeDecided },
+    Request { head: Box<RequestHead>, rest: Vec<u8>, answered_by: MaybeDecided },
 }
 
 /// What answers a request, if that is known without waiting for Python.
@@ -70,7 +70,7 @@ pub(in crate::server) async fn serve(
 ) {
     let Arrival { stream, mut client, received } = arrival;
     let (stream, head, mut rest, answered_by) = match received {
-        Received::Request { head, rest, answered_by } => (stream, head, rest, answered_by),
+        Received::Request { head, rest, answered_by } => (stream, *head, rest, answered_by),
         Received::Bytes(first) => {
             let opening = open(stream, &mut client, first, &state);
             // one time limit for the PROXY header, TLS and the head: a peer that sends a byte a

@@ -146,7 +146,7 @@ impl Request<'_> {
 /// occur only once, the first one counts.
 fn header_variables(head: &RequestHead) -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = Vec::new();
-    for (name, value) in &head.headers {
+    for (name, value) in head.headers.iter() {
         let lower = name.to_ascii_lowercase();
         // in a variable's name, `_` also stands for `-`, so such a header would look like another
         // one
