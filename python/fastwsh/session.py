@@ -44,6 +44,10 @@ _HANDLER_LOGGER: Final = logging.getLogger("pywebsocket3.request_handler.WebSock
 _HANDSHAKE_LOGGER: Final = logging.getLogger("pywebsocket3.handshake")
 _SERVER_LOGGER: Final = logging.getLogger("pywebsocket3.websocket_server.WebSocketServer")
 
+# How often an object is referred to that is in a list and in one other object. How many references
+# a variable or an argument holds differs between versions of Python; a list always holds one.
+_REFERENCES_WITHIN: Final = next(map(sys.getrefcount, [object()])) + 1
+
 # RFC 9110 15: there is no status above.
 _LAST_STATUS: Final = 599
 
@@ -76,7 +80,8 @@ def run(connection: _core.Connection) -> None:
     finally:
         connection.flush()
         note_end(request, started)
-        _forget_thread()
+        if threading.get_ident() in threading._active:  # type: ignore[attr-defined]
+            _forget_thread()
         held = [request]
         del request
         take_apart(held)
@@ -152,13 +157,10 @@ def take_apart(held: list[Any]) -> None:
     held.append(vars(held[0]).get("ws_stream"))
     if isinstance(held[1], _core.AsyncStream):
         held.append(held[1].blocking)
-    # How many references a variable holds differs between versions of Python; a list always holds
-    # one. So the references of all objects in the list are compared with those of a new object in
-    # it.
-    nobodys, *counts = map(sys.getrefcount, [object(), *held])
-    # two more: each is in `held`, and one of the others refers to it
-    if counts.count(nobodys + 2) == len(counts):
-        vars(held[0]).pop("ws_stream", None)
+    for count in map(sys.getrefcount, held):
+        if count != _REFERENCES_WITHIN:
+            return
+    vars(held[0]).pop("ws_stream", None)
 
 
 def _serve(request: Request, connection: _core.Connection) -> None:
@@ -319,7 +321,9 @@ class Handshaker(hybi.Handshaker):
         if established:
             if has_subscribed:
                 _core.Topics.release(connection)
-            _HANDSHAKE_LOGGER.info("Established (%s protocol)", "RFC 6455")
+            if _HANDSHAKE_LOGGER.isEnabledFor(logging.INFO):
+                # asked first, as collecting the arguments of a call costs more
+                _HANDSHAKE_LOGGER.info("Established (%s protocol)", "RFC 6455")
         return established
 
     def _set_up_compression(self, connection: _core.Connection) -> None:
@@ -384,5 +388,5 @@ def _forget_thread() -> None:
     """
     active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
     number = threading.get_ident()
-    if number in active and isinstance(active[number], threading._DummyThread):
+    if isinstance(active.get(number), threading._DummyThread):
         active.pop(number, None)

@@ -32,7 +32,10 @@ _has_followed = False
 
 def follow() -> None:
     """Set the functions that `threading` would set in a thread that it starts now."""
-    trace, profile = threading.gettrace(), threading.getprofile()
+    # what `threading.gettrace` and `getprofile` return, which would be two calls more for each
+    # connection
+    trace: Callable[..., Any] | None = threading._trace_hook  # type: ignore[attr-defined]
+    profile: Callable[..., Any] | None = threading._profile_hook
     if trace is None and profile is None and not _has_followed:
         return
     _give(trace, profile)
