@@ -537,6 +537,30 @@ def test_an_embedder_uses_the_topics_of_one_server(handler_root: Path, write_han
     assert server.publish("a", "x") == 0
 
 
+def test_a_handler_in_the_hub_reaches_its_own_server(
+    handler_root: Path, write_handler: WriteHandler
+):
+    body = """
+from fastwsh import topics
+topics.subscribe(request, "own")
+while (text := request.ws_stream.receive_message()) is not None:
+    request.ws_stream.send_message(f"reached {topics.publish('own', text, exclude=request)}")
+"""
+    write_handler("own", body)
+    with (
+        serving(handler_root) as one,
+        serving(handler_root) as two,
+        Client(one.server_port) as first,
+        Client(two.server_port) as second,
+    ):
+        for client in (first, second):
+            client.handshake("/own")
+        # in turns, as all share the hub's thread
+        for client in (first, second, first):
+            client.send_frame(TEXT, b"x")
+            assert client.read_frame() == Frame(TEXT, b"reached 0")
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [

@@ -708,6 +708,9 @@ class Topics:
     def of(connection: Connection) -> Topics:
         """Return the topics of a connection's server; TypeError for a client's connection."""
     @staticmethod
+    def here() -> Topics | None:
+        """Return the topics of the server whose handler calls this in the hub; None elsewhere."""
+    @staticmethod
     def begin(connection: Connection, stream: Any) -> bool:
         """Make the subscriptions of the extra handshake, just before it is answered.
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["on_gap", "publish", "subscribe", "subscribers", "unsubscribe"]
 
-# The topics of the server whose handler runs.
+# The topics of the server whose handler runs, unless that runs in the hub; None for no server.
 _HERE: Final[contextvars.ContextVar[_core.Topics | None]] = contextvars.ContextVar("topics")
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
@@ -152,7 +152,10 @@ def tell_gap(topic: str, missed: int) -> None:
 
 
 def _reached() -> list[_core.Topics]:
-    here = _HERE.get(None)
+    try:
+        here = _HERE.get()
+    except LookupError:
+        here = _core.Topics.here()
     if here is not None:
         return [here]
     # those that were left behind say why they cannot be reached
@@ -184,7 +187,10 @@ def connections_of(requests: Any) -> list[_core.Connection]:
 
 def enter(connection: _core.Connection) -> None:
     """Let the handler that runs in this context reach the topics of its server."""
-    _HERE.set(_core.Topics.of(connection))
+    # The hub knows which handler runs. Without a variable its handlers need no context of their
+    # own, which would take memory and be exchanged at each switch.
+    if _core.Topics.here() is None:
+        _HERE.set(_core.Topics.of(connection))
 
 
 def note_running(server: _core.Server) -> None:

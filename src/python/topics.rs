@@ -13,6 +13,7 @@ use super::{
     connection::Connection,
     errors::{os_error, value_error},
     stream::Stream,
+    waiting::current_scheduler,
 };
 use crate::{
     connection::Transport,
@@ -42,6 +43,11 @@ impl Topics {
     #[staticmethod]
     fn of(py: Python<'_>, connection: &Connection) -> PyResult<Py<PyAny>> {
         Ok(connection.topics_or_error()?.1.clone_ref(py))
+    }
+
+    #[staticmethod]
+    fn here(py: Python<'_>) -> Option<Py<PyAny>> {
+        current_scheduler().topics(py)
     }
 
     #[staticmethod]

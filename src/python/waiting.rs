@@ -128,6 +128,11 @@ pub(super) trait Scheduler {
 
     /// Whether the caller has its thread to itself.
     fn has_own_thread(&self) -> bool;
+
+    /// The topics of the caller's server, where the scheduler knows which handler calls.
+    fn topics(&self, _py: Python<'_>) -> Option<Py<PyAny>> {
+        None
+    }
 }
 
 /// What is known of a thread. Each call of a handler looks here, so it is one variable that needs

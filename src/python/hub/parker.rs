@@ -13,6 +13,7 @@ use crate::{
     connection::{LockWaiters, Park, ReactorToken, Transport, Wait},
     locks::try_lock,
     python::{
+        connection::Connection,
         thread_wait,
         waiting::{ParkedWork, Scheduler, WaitError, WaitingWork},
     },
@@ -109,6 +110,13 @@ impl Scheduler for HubThread {
 
     fn has_own_thread(&self) -> bool {
         !self.is_in_handler()
+    }
+
+    fn topics(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let tasks = self.tasks.borrow();
+        let task = tasks.get(self.current.get()? as usize)?.as_ref()?;
+        let connection = task.connection.bind(py).cast::<Connection>().ok()?;
+        connection.get().topics.as_ref().map(|(_, topics)| topics.clone_ref(py))
     }
 }
 
