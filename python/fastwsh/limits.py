@@ -165,8 +165,8 @@ LIMITS: Final = (
         name="ping_timeout",
         default=20,
         strict=20,
-        help="with --ping-interval: cut a peer off that has sent nothing for this long after "
-        "a ping",
+        help="with --ping-interval: cut a peer off that has sent nothing, and taken nothing of "
+        "what waits for it, for this long after a ping",
         reason="what the websockets library takes",
     ),
     _seconds(
