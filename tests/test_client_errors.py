@@ -215,6 +215,18 @@ def test_bad_answer(headers: list[tuple[str, str]], says: str):
     assert re.search(says, str(error))
 
 
+@pytest.mark.parametrize("second", [None, "x"])
+def test_two_accepts_are_no_accept(second: str | None):
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        accept = accept_value(peer.request.header("Sec-WebSocket-Key") or "")
+        head = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+        head += [f"Sec-WebSocket-Accept: {value}" for value in (accept, second or accept)]
+        peer.send("\r\n".join([*head, "", ""]).encode())
+
+    assert "Sec-WebSocket-Accept" in str(refused_with(script))
+
+
 def test_two_subprotocols_are_no_choice():
     both = [("Sec-WebSocket-Protocol", "a"), ("Sec-WebSocket-Protocol", "b")]
     error = refused_with(lambda peer: peer.answer(both), subprotocols=["a", "b"])

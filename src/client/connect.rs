@@ -206,10 +206,11 @@ impl Attempt<'_> {
             if !negotiate::upgrades(&connection) {
                 return Err(wrong("No \"Connection: upgrade\" header".to_owned()));
             }
-            let accept = key.map(|key| compute_accept(key.as_bytes()));
-            if accept != list(&headers, "sec-websocket-accept") {
-                return Err(wrong("Key mismatch in \"Sec-WebSocket-Accept\" header".to_owned()));
-            }
+        }
+        // tungstenite looks at the first one, and there must be only one (RFC 6455 11.3.3)
+        let accept = key.map(|key| compute_accept(key.as_bytes()));
+        if accept != list(&headers, "sec-websocket-accept") {
+            return Err(wrong("Key mismatch in \"Sec-WebSocket-Accept\" header".to_owned()));
         }
         let (subprotocol, deflate) = self.agreed(&headers)?;
         Ok(Opened { rest, headers, subprotocol, deflate })
