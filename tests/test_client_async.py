@@ -302,8 +302,8 @@ def test_nothing_is_left_of_ended_loops(start_server: StartServer, write_handler
         run(work)
     wait_for_own_descriptors(before + 10)
 
-    # A thread may hold something of the last loop for a moment. What it lets go of without the GIL is
-    # freed by the next call of the native module.
+    # A thread may hold something of the last loop for a moment. What it lets go of without the GIL
+    # is freed by the next call of the native module.
     def are_gone() -> bool:
         _core.real_monotonic()
         gc.collect()
