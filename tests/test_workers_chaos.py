@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from backplane_support import FakeBackplaneQueue, linked
+from backplane_support import FakeBackplaneQueue, bridged
 from conftest import Server, StartServer, WriteHandler
 from waiting import wait_until
 from wire import CLOSE, DEADLINE_SECONDS, TEXT, Client
@@ -140,7 +140,7 @@ def listen(server: Server, pid: int, stack: ExitStack) -> Listener:
 
 @contextmanager
 def publishing(url: str) -> Iterator[Publisher]:
-    with linked(url, "publisher") as (outgoing, _):
+    with bridged(url, "publisher") as (outgoing, _):
         publisher = Publisher(outgoing)
         try:
             yield publisher
