@@ -195,7 +195,7 @@ def test_connection_and_stream_take_attributes_of_the_handlers_own(
         with server.connect() as client:
             client.handshake("/own")
             assert client.read_frame() == Frame(TEXT, b"hi")
-            assert client.read_frame() == Frame(TEXT, b"(4, 5, True)")
+            assert client.read_frame() == Frame(TEXT, b"(133, 5, True)")
             assert client.read_frame().close_code == 1000
             client.send_close()
             client.read_to_end()

@@ -663,9 +663,16 @@ class Connection:
             VersionException: The client uses another version.
         """
     def send_answer(
-        self, protocol: str | None, extensions: str | None, extra: list[tuple[str, str]]
+        self,
+        protocol: str | None,
+        extensions: str | None,
+        extra: list[tuple[str, str]],
+        through: Any,
     ) -> bool:
-        """Send the answer 101. Returns whether the connection is open, or the server stopping."""
+        """Send the answer 101. Returns whether the connection is open, or the server stopping.
+
+        `through` is `request.connection`. An object that a handler has put there gets the bytes.
+        """
     def send_refusal(
         self,
         status: int,

@@ -128,7 +128,7 @@ def _entry(peer: Any, resource: str, status: int | None, http_version: str) -> d
 
 
 def _describe(request: Any) -> dict[str, Any]:
-    connection, attributes = request.connection, vars(request)
+    connection, attributes = request._native, vars(request)
     established = "_dispatcher" in attributes
     opened = _OPENED if connection.protocol in {"HTTP/2", "HTTP/3"} else _SWITCHING_PROTOCOLS
     status = opened if established else request._refused_with

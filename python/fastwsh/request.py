@@ -42,7 +42,7 @@ class _HeadersIn:
     def __get__(self, request: Any, owner: type | None = None) -> Any:
         if request is None:
             return self
-        headers = make_headers(request.connection.headers)
+        headers = make_headers(request._native.headers)
         request.headers_in = headers
         return headers
 
@@ -53,7 +53,7 @@ class _RequestHandlerOnce:
     def __get__(self, request: Any, owner: type | None = None) -> Any:
         if request is None:
             return self
-        handler = vars(request)["_request_handler"] = RequestHandler(request.connection)
+        handler = vars(request)["_request_handler"] = RequestHandler(request._native)
         return handler
 
 
@@ -61,7 +61,7 @@ class _AppOfServer:
     """`app`, unless the handler has set an attribute of that name."""
 
     def __get__(self, request: Any, owner: type | None = None) -> Any:
-        return self if request is None else request.connection.server._lifespan.app
+        return self if request is None else request._native.server._lifespan.app
 
 
 class _PingHook:
@@ -84,12 +84,12 @@ class _PingHook:
 
     def __set__(self, request: Any, value: Any) -> None:
         vars(request)[self._NAME] = value
-        request.connection.set_ping_hook(bool(value))
+        request._native.set_ping_hook(bool(value))
 
     def __delete__(self, request: Any) -> None:
         self.__get__(request)
         del vars(request)[self._NAME]
-        request.connection.set_ping_hook(False)
+        request._native.set_ping_hook(False)
 
 
 class Request:
@@ -109,26 +109,28 @@ class Request:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        # a handler may put an object of its own in the place of the other, with `read` and `write`
+        self._native = connection
 
     @property
     def uri(self) -> str:
         """The resource with its query, as received."""
-        return self.connection.resource
+        return self._native.resource
 
     @property
     def unparsed_uri(self) -> str:
         """The same as `uri`, as in pywebsocket."""
-        return self.connection.resource
+        return self._native.resource
 
     @property
     def method(self) -> str:
         """The request's method."""
-        return self.connection.method
+        return self._native.method
 
     @property
     def protocol(self) -> str:
         """The request's HTTP version, such as HTTP/1.1."""
-        return self.connection.protocol
+        return self._native.protocol
 
     def get_uri(self) -> str:
         """Return `uri`."""
@@ -148,7 +150,7 @@ class Request:
 
     def is_https(self) -> bool:
         """Tell whether the connection is a TLS connection."""
-        return self.connection.is_tls
+        return self._native.is_tls
 
 
 class RequestHandler:

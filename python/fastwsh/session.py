@@ -140,7 +140,7 @@ def _note_failure(connection: _core.Connection, error: BaseException) -> None:
 
 def note_end(request: Request, started: float) -> None:
     """Write the connection's line into the access log, if there is one."""
-    access_log = getattr(request.connection.server, "access_log", None)
+    access_log = getattr(request._native.server, "access_log", None)
     if access_log is not None:
         access_log.write(request, started)
 
@@ -202,7 +202,7 @@ def _open(request: Request, dispatcher: Any) -> bool:
 
 def refuse(request: Request, error: Exception) -> None:
     """Answer an opening handshake that failed with one of the handshake's exceptions."""
-    connection = request.connection
+    connection = request._native
     if isinstance(error, base.VersionException):
         _HANDLER_LOGGER.info("Handshake failed for version error: %s", error)
         request._refused_with = common.HTTP_STATUS_BAD_REQUEST
@@ -232,11 +232,11 @@ def _refusal_status(given: Any, request: Request) -> int:
         return common.HTTP_STATUS_BAD_REQUEST
     # after 1xx the client waits for a further answer, and 101 opens the connection; on a stream
     # any 2xx does (RFC 8441 5)
-    is_stream = not request.connection.protocol.startswith("HTTP/1")
+    is_stream = not request.protocol.startswith("HTTP/1")
     if isinstance(given, int) and (300 if is_stream else 200) <= given <= _LAST_STATUS:
         return int(given)
     text = "the refusal of %s has a status that cannot be sent over %s: %r; 403 is sent"
-    _HANDLER_LOGGER.error(text, request.uri, request.connection.protocol, given)
+    _HANDLER_LOGGER.error(text, request.uri, request.protocol, given)
     return common.HTTP_STATUS_FORBIDDEN
 
 
@@ -283,7 +283,7 @@ class Handshaker(hybi.Handshaker):
     def begin(self) -> None:
         """Check the request and prepare it for the handler's extra handshake."""
         request = self._request
-        connection = request.connection
+        connection = request._native
         request.ws_close_code = None
         request.ws_close_reason = None
         protocols, extensions, origin = connection.open()
@@ -303,7 +303,7 @@ class Handshaker(hybi.Handshaker):
     def finish(self) -> bool:
         """Send the answer; return whether the connection is open: not if the server is stopping."""
         request = self._request
-        connection = request.connection
+        connection = request._native
         options = StreamOptions()
         # most clients offer nothing that is known
         if request.ws_extension_processors == []:
@@ -352,6 +352,7 @@ class Handshaker(hybi.Handshaker):
             request.ws_protocol,
             common.format_extensions(extensions) if extensions else None,
             extra,
+            request.connection,
         )
 
 

@@ -2,7 +2,9 @@
 //! session needs. A client's connection is the same class, without a server.
 
 mod address;
+mod early_bytes;
 mod head;
+mod own_methods;
 mod raw;
 mod settings;
 
@@ -18,6 +20,7 @@ use pyo3::{
 pub(super) use self::{address::to_python, raw::read_exactly, settings::Settings};
 use self::{
     head::Head,
+    own_methods::{set_plainly, OwnMethods},
     raw::{read_some, write_all},
 };
 use super::{
@@ -34,7 +37,7 @@ use crate::{
         head::{latin1, RequestHead},
         uri::split_resource,
     },
-    server::{AnswerSlot, Content, Level, Refusal, Registry, Server as Core, ALT_SVC, SERVER_LOG},
+    server::{AnswerSlot, Content, Refusal, Registry, Server as Core, ALT_SVC},
     topics::Broker,
 };
 
@@ -55,6 +58,7 @@ pub(super) struct Connection {
     pub(super) topics: Option<(Arc<Broker>, Py<PyAny>)>,
     /// Topics to subscribe to when the opening handshake is done; `None` from then on.
     pub(super) pending_subscriptions: Mutex<Option<Vec<String>>>,
+    own_methods: OwnMethods,
     /// Accepts the answer, if it is not sent as bytes of the transport.
     answer_slot: Option<Arc<AnswerSlot>>,
     /// The server's Python object; embedders find it through `_request_handler`.
@@ -86,6 +90,7 @@ impl Connection {
             tls: pending.tls,
             accept: std::sync::OnceLock::new(),
             alternative: pending.alternative,
+            own_methods: OwnMethods::default(),
             answer_slot: pending.answer_slot,
             server,
         }
@@ -114,6 +119,7 @@ impl Connection {
             tls,
             accept: std::sync::OnceLock::new(),
             alternative: None,
+            own_methods: OwnMethods::default(),
             answer_slot: None,
             server: none,
         }
@@ -122,31 +128,6 @@ impl Connection {
     fn head<T>(&self, look: impl FnOnce(&RequestHead) -> T) -> Option<T> {
         lock(&self.head).with(look)
     }
-
-    /// Whether bytes cannot be sent because they would come before the answer. A handler that
-    /// answers by itself would do this, and HTTP/2 and HTTP/3 do not allow it. If so, resets the
-    /// stream.
-    fn refuses_early_bytes(&self) -> bool {
-        let Some(slot) = self.answer_slot.as_ref().filter(|slot| slot.is_empty()) else {
-            return false;
-        };
-        slot.give_up();
-        let version = self.protocol();
-        self.warn(|| {
-            format!(
-                "bytes before the server's answer, such as an answer of the handler's own, cannot be \
-                 sent over {version}: stream reset"
-            )
-        });
-        true
-    }
-
-    fn warn(&self, what: impl FnOnce() -> String) {
-        if let Some(events) = &self.settings.events {
-            let line = || format!("Handler of {}: {}", self.resource, what());
-            events.line(Level::Warning, SERVER_LOG, line);
-        }
-    }
 }
 
 #[pymethods]
@@ -154,6 +135,19 @@ impl Connection {
     /// The server may refer back to objects of this connection.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.server)
+    }
+
+    fn __setattr__(
+        slf: &Bound<'_, Self>,
+        name: &Bound<'_, PyString>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        slf.get().own_methods.note(name)?;
+        set_plainly(slf, name, Some(value))
+    }
+
+    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
+        set_plainly(slf, name, None)
     }
 
     #[pyo3(text_signature = "(self, data)")]
@@ -284,13 +278,13 @@ impl Connection {
         Ok((opening.protocols, extensions, origin))
     }
 
-    #[pyo3(signature = (protocol, extensions, extra))]
+    #[pyo3(signature = (protocol, extensions, extra, through))]
     fn send_answer(
         &self,
-        py: Python<'_>,
         protocol: Option<&str>,
         extensions: Option<&str>,
         mut extra: Vec<(String, String)>,
+        through: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let registered = self.registered.as_ref();
         if !registered.is_some_and(|(registry, id)| registry.begin_answer(*id)) {
@@ -313,7 +307,7 @@ impl Connection {
                 }
             }
         } else {
-            write_all(py, &self.transport, &answer.format())?;
+            self.write_answer(through, &answer.format())?;
             self.transport.note_answer(SWITCHING_PROTOCOLS);
         }
         lock(&self.head).pack();

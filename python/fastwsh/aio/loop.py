@@ -59,9 +59,9 @@ class HandlerLoop:
         self.run_coroutine(self._transfer(dispatcher, request))
 
     async def _transfer(self, dispatcher: Any, request: Any) -> None:
-        session = Session(self.native, request.connection)
+        session = Session(self.native, request._native)
         if (task := asyncio.current_task()) is not None:
-            task.set_name(f"{stalls.TASK_PREFIX}{request.connection.resource}")
+            task.set_name(f"{stalls.TASK_PREFIX}{request.uri}")
             self._sessions[task] = session
             task.add_done_callback(self._sessions.pop)
         await session.transfer(request, dispatcher)

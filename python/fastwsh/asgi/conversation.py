@@ -94,7 +94,7 @@ class Conversation:
             request.extra_headers.extend(decision["headers"])
             return
         if kind == "failed":
-            request.connection.note_failure()
+            request._native.note_failure()
             raise HandshakeException(decision["reason"], _INTERNAL_SERVER_ERROR) from self._error
         if kind == "websocket.close":
             raise HandshakeException("the application refused it", common.HTTP_STATUS_FORBIDDEN)
@@ -109,7 +109,7 @@ class Conversation:
     async def run(self, request: Any) -> None:
         """Serve the open connection until the application has ended."""
         self._stream = request.ws_stream
-        options = request.connection.server.websocket_server_options
+        options = request._native.server.websocket_server_options
         self._wake()
         reading = self._loop.create_task(self._read(request), name="ASGI reader")
         try:

@@ -25,7 +25,7 @@ def make_scope(request: Any, root_path: str, state: dict[str, Any]) -> Event:
         root_path: The path below which the application is mounted, for its own URLs.
         state: What the application's lifespan has put into its state.
     """
-    connection = request.connection
+    connection = request._native
     # of HTTP/1.1, a resource has one character for each byte; later versions have UTF-8
     encoding = "latin-1" if connection.protocol.startswith("HTTP/1") else "utf-8"
     path, _, query = request.ws_resource.encode(encoding, "replace").partition(b"?")

@@ -26,6 +26,9 @@ impl Inner {
     pub(super) fn underlying<'py>(&self, py: Python<'py>) -> PyResult<Underlying<'py>> {
         let connection = self.attribute(py, intern!(py, "connection"))?;
         Ok(match connection.cast_into_exact::<Connection>() {
+            Ok(connection) if connection.get().has_own_methods() => {
+                Underlying::Python(connection.into_any())
+            }
             Ok(connection) => Underlying::Native(connection),
             Err(error) => Underlying::Python(error.into_inner()),
         })
