@@ -17,6 +17,7 @@ mod header;
 mod hub;
 mod inspection;
 mod limits;
+mod made;
 mod opener;
 mod options;
 mod proxies;

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from conftest import ALL_WAYS, BOTH_WAYS, StartServer, WriteHandler
 from echo_handlers import ECHO
-from wire import CLOSE
+from wire import CLOSE, TEXT, Frame
 
 PROGRAM = """
 import gc
@@ -35,6 +36,33 @@ def test_a_collection_while_a_stream_is_made_does_no_harm() -> None:
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=50, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (0, "survived"), done.stderr
+
+
+# Each allocation of those that make the next connection has its turn to start a collection. None of
+# its dicts is one that was freed before, for which nothing is allocated.
+COLLECTS_OFTEN = """\
+import gc, time
+gc.set_threshold(time.monotonic_ns() % 20 + 1)
+request.kept = [{} for _ in range(100)]
+"""
+ECHO_LINES = """\
+while (message := request.ws_stream.receive_message()) is not None:
+    request.ws_stream.send_message(message)
+"""
+
+
+@ALL_WAYS
+def test_a_collection_while_a_connection_is_made_does_no_harm(
+    start_server: StartServer, write_handler: WriteHandler
+) -> None:
+    write_handler("echo", COLLECTS_OFTEN + ECHO_LINES)
+    server = start_server("-w", "handlers")
+    with ExitStack() as stack:
+        for _ in range(400):
+            client = stack.enter_context(server.connect())
+            client.handshake()
+            client.send_frame(TEXT, b"x")
+            assert client.read_frame() == Frame(TEXT, b"x")
 
 
 WITHOUT_COLLECTOR = """

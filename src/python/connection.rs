@@ -26,6 +26,7 @@ use self::{
 use super::{
     argument::memory_of,
     errors::connection_error,
+    made::Made,
     waiting::{self, sending},
 };
 use crate::{
@@ -59,6 +60,7 @@ pub(super) struct Connection {
     /// Topics to subscribe to when the opening handshake is done; `None` from then on.
     pub(super) pending_subscriptions: Mutex<Option<Vec<String>>>,
     own_methods: OwnMethods,
+    is_made: Made,
     /// Accepts the answer, if it is not sent as bytes of the transport.
     answer_slot: Option<Arc<AnswerSlot>>,
     /// The server's Python object; embedders find it through `_request_handler`.
@@ -91,6 +93,7 @@ impl Connection {
             accept: std::sync::OnceLock::new(),
             alternative: pending.alternative,
             own_methods: OwnMethods::default(),
+            is_made: Made::YES,
             answer_slot: pending.answer_slot,
             server,
         }
@@ -120,6 +123,7 @@ impl Connection {
             accept: std::sync::OnceLock::new(),
             alternative: None,
             own_methods: OwnMethods::default(),
+            is_made: Made::YES,
             answer_slot: None,
             server: none,
         }
@@ -134,6 +138,9 @@ impl Connection {
 impl Connection {
     /// The server may refer back to objects of this connection.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.is_made.get() {
+            return Ok(());
+        }
         visit.call(&self.server)
     }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::python::{
     argument::{refuse_unless_bytes_like, Truthy},
+    made::Made,
     stream::{CloseArgument, EndArgument, ReasonArgument, Stream, Unsent},
 };
 
@@ -18,13 +19,14 @@ pub(in crate::python) struct AsyncStream {
     #[pyo3(get)]
     blocking: Py<Stream>,
     connection: Py<AsyncConnection>,
+    is_made: Made,
 }
 
 #[pymethods]
 impl AsyncStream {
     #[new]
     fn new(stream: Py<Stream>, connection: Py<AsyncConnection>) -> Self {
-        Self { blocking: stream, connection }
+        Self { blocking: stream, connection, is_made: Made::YES }
     }
 
     fn receive_message(&self, py: Python<'_>) -> PyResult<Py<Operation>> {
@@ -89,6 +91,9 @@ impl AsyncStream {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.is_made.get() {
+            return Ok(());
+        }
         visit.call(&self.blocking)?;
         visit.call(&self.connection)
     }
