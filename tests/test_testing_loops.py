@@ -1,6 +1,7 @@
 """The test server in tests that are coroutines: what they await, and which loop handlers run on."""
 
 import asyncio
+import socket
 import threading
 
 import pytest
@@ -278,3 +279,12 @@ def test_the_loop_is_one_of_two():
                 server.handler("/", loop="test")(echo)
 
         asyncio.run(register())
+
+
+def test_a_server_that_has_just_started_refuses_at_once():
+    with WsServer() as server:
+        for _ in range(50):
+            server.restart()
+            server.refuse()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((server.host, server.port), DEADLINE_SECONDS)

@@ -93,6 +93,7 @@ class RecordedServer(WebSocketServer):
             raise self._cannot_listen(options, error) from error
         if not self._sockets:
             raise self._cannot_listen(options, self.bind_errors[0])
+        self._listen_listeners.append(self._is_serving.set)
 
     @property
     def port(self) -> int:
@@ -205,10 +206,6 @@ class RecordedServer(WebSocketServer):
 
     def _document_root(self) -> str:
         return self._root
-
-    def _configure_core(self, core: _core.Server) -> None:
-        super()._configure_core(core)
-        self._is_serving.set()
 
     def _make_event_loop(self) -> "HandlerLoop":
         from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (imports asyncio, which few tests need)
