@@ -15,6 +15,8 @@ from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Fram
 # less than the system takes for a peer that reads nothing
 HELD_BYTES = 2 << 20
 
+SHORT_LIMITS = ("--ping-interval", "0.1", "--ping-timeout", "2", "--idle-timeout", "2.4")
+
 SILENT = """\
 try:
     print(repr(request.ws_stream.receive_message()), flush=True)
@@ -96,12 +98,7 @@ class TestPings:
     def test_a_peer_that_takes_a_long_message_slowly_stays(self, serve: Serve) -> None:
         server = serve(
             "request.ws_stream.send_message(bytes(80 << 20), binary=True)",
-            "--ping-interval",
-            "0.1",
-            "--ping-timeout",
-            "2",
-            "--idle-timeout",
-            "2.4",
+            *SHORT_LIMITS,
         )
         with opened(server) as client:
             client.read(10)
@@ -118,12 +115,7 @@ class TestPings:
             f"request.ws_stream.send_message(bytes({HELD_BYTES}), binary=True)\n"
             "print('sent', flush=True)\n"
             "assert request.ws_stream.receive_message() is None",
-            "--ping-interval",
-            "0.1",
-            "--ping-timeout",
-            "2",
-            "--idle-timeout",
-            "2.4",
+            *SHORT_LIMITS,
         )
         # the rest waits at the server's end
         with socket.socket() as connected:

@@ -141,25 +141,6 @@ def test_of_its_own(wsserver):
     result.assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize(
-    ("marker", "text"),
-    [
-        ("max_mesage_bytes=1", "'max_mesage_bytes' is no option*did you mean max_message_bytes?"),
-        ("max_message_bytes='x'", "max_message_bytes='x': 'x' is not a whole number (0 or more)*"),
-        ("handlers='nowhere'", "nowhere' is neither a folder nor a handler file*"),
-        ("'handlers'", "the marker wsserver takes keywords only: wsserver(handlers='handlers')"),
-    ],
-)
-def test_what_the_marker_cannot_say_is_named(run, marker, text):
-    result = run(f"""
-@pytest.mark.wsserver({marker})
-def test_it(wsserver):
-    pass
-""")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*UsageError: *{text}"])
-
-
 def test_the_ini_setting_names_handlers(run, pytester):
     pytester.makepyfile(**{"handlers/echo_wsh": ECHO})
     result = run(

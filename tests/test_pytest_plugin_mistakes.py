@@ -15,6 +15,10 @@ def run(pytester):
 @pytest.mark.parametrize(
     ("marker", "text"),
     [
+        ("max_mesage_bytes=1", "'max_mesage_bytes' is no option*did you mean max_message_bytes?"),
+        ("max_message_bytes='x'", "max_message_bytes='x': 'x' is not a whole number (0 or more)*"),
+        ("handlers='nowhere'", "nowhere' is neither a folder nor a handler file*"),
+        ("'handlers'", "the marker wsserver takes keywords only: wsserver(handlers='handlers')"),
         ("handlers=5", "handlers=[[]5[]]; give the path of a folder or file, or several"),
         ("handlers=['handlers', 5]", "give the path of a folder or file, or several"),
         ("tls=True", "the marker wsserver takes no tls=; use the fixture wss_server*"),
