@@ -14,6 +14,14 @@ impl Made {
     #[expect(clippy::declare_interior_mutable_const, reason = "each use makes a new one")]
     pub(super) const YES: Self = Self(AtomicBool::new(true));
 
+    /// For an object whose native part is made later.
+    #[expect(clippy::declare_interior_mutable_const, reason = "each use makes a new one")]
+    pub(super) const NOT_YET: Self = Self(AtomicBool::new(false));
+
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
     pub(super) fn get(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }

@@ -16,7 +16,7 @@ use crate::locks::{lock, try_lock};
 
 /// The attributes of pywebsocket's class of this name.
 ///
-/// A garbage collection may traverse zeroed memory, see `Stream`. Zeroes here are an unlocked lock
+/// A garbage collection may traverse zeroed memory, see `Made`. Zeroes here are an unlocked lock
 /// around nothing.
 #[pyclass(frozen, subclass, module = "fastwsh._core")]
 pub(super) struct StreamOptions {

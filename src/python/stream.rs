@@ -48,6 +48,7 @@ use self::{
 use super::{
     argument::{bytes_of, Truthy},
     errors::StreamException,
+    made::Made,
     options::{Direction, StreamOptions},
     waiting::{self, WaitError},
 };
@@ -67,10 +68,8 @@ const NO_OPCODE: u8 = 0xff;
 #[pyclass(frozen, subclass, weakref, dict, module = "fastwsh._core")]
 pub(super) struct Stream {
     inner: OnceLock<Inner>,
-    /// Whether `inner` may be read. Python 3.11 and 3.12 make the instance's dict before the native
-    /// part is written. This may start a garbage collection, which then traverses zeroed memory. So
-    /// zero must mean that there is nothing to visit, which is not true for a `OnceLock`.
-    ready: AtomicBool,
+    /// Set when `inner` may be read: zeroed memory is no empty `OnceLock`.
+    is_made: Made,
 }
 
 struct Inner {
@@ -107,7 +106,7 @@ impl Stream {
     fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         // a subclass may have other arguments; only those of `__init__` count
         let _ = (args, kwargs);
-        Self { inner: OnceLock::new(), ready: AtomicBool::new(false) }
+        Self { inner: OnceLock::new(), is_made: Made::NOT_YET }
     }
 
     fn __init__(&self, request: &Bound<'_, PyAny>, options: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -142,7 +141,7 @@ impl Stream {
         if self.inner.set(inner).is_err() {
             return Err(PyRuntimeError::new_err("the stream is initialised already"));
         }
-        self.ready.store(true, Ordering::Release);
+        self.is_made.set();
         Ok(())
     }
 
@@ -313,7 +312,7 @@ impl Stream {
     }
 
     fn get(&self) -> Option<&Inner> {
-        if self.ready.load(Ordering::Acquire) {
+        if self.is_made.get() {
             self.inner.get()
         } else {
             None

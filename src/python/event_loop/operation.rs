@@ -19,7 +19,7 @@ use crate::{
 
 /// An awaitable call of a stream. It does nothing before it is awaited.
 ///
-/// A garbage collection may traverse zeroed memory, see `Stream`. Zeroes here are an unlocked lock
+/// A garbage collection may traverse zeroed memory, see `Made`. Zeroes here are an unlocked lock
 /// around nothing.
 #[pyclass(frozen, extends = OperationFuture, module = "fastwsh._core")]
 pub(in crate::python) struct Operation(Mutex<State>);

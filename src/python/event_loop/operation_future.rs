@@ -28,7 +28,7 @@ use crate::locks::{lock, try_lock};
 /// Most operations never wait, so the phase can be read and changed without the lock. Whoever takes
 /// or adds callbacks looks at the phase while it has the lock, so that no callback is forgotten.
 ///
-/// A garbage collection may traverse zeroed memory, see `Stream`. Zeroes here are an unlocked lock
+/// A garbage collection may traverse zeroed memory, see `Made`. Zeroes here are an unlocked lock
 /// around nothing.
 #[pyclass(frozen, subclass, weakref, module = "fastwsh._core")]
 #[derive(Default)]
