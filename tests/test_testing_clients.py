@@ -1,7 +1,6 @@
 """The test server with clients that people test with, plain and with TLS."""
 
 import gc
-import ssl
 from collections.abc import Iterator
 
 import aiohttp
@@ -23,11 +22,6 @@ def _collect() -> Iterator[None]:
 
 
 def by_websockets(url, context):
-    if context is not None:
-        # its receiving thread would read the server's session tickets of TLS 1.3 while this one
-        # sends, which OpenSSL does not allow: every now and then one of them waits for ever, also
-        # if the server is Python's ssl
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
     with websockets.sync.client.connect(url, ssl=context) as client:
         client.send("hello")
         return client.recv(DEADLINE_SECONDS)

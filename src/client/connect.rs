@@ -93,7 +93,7 @@ pub async fn connect(target: &Target, options: &Options) -> Result<Connected, Co
             let (stream, connection) = stream.into_inner();
             let stream = stream.into_inner();
             let stream = stream.into_std().map_err(|error| attempt.unreachable(&error))?;
-            let socket = TlsSocket::new(stream.into(), peer, connection.into());
+            let socket = TlsSocket::new(stream.into(), peer, connection.into(), Vec::new());
             Ok(opened.with_socket(Arc::new(socket)))
         }
     }

@@ -55,9 +55,15 @@ impl PlainSocket {
 }
 
 impl TlsSocket {
-    /// Takes over a socket in non-blocking mode after its TLS handshake.
-    pub fn new(descriptor: OwnedFd, peer: Option<SocketAddr>, connection: Connection) -> Self {
-        Self { socket: Socket::new(descriptor, peer), tls: Tls::new(connection) }
+    /// Takes over a socket in non-blocking mode after its TLS handshake. The `late` records of the
+    /// handshake go with the first bytes that are sent.
+    pub fn new(
+        descriptor: OwnedFd,
+        peer: Option<SocketAddr>,
+        connection: Connection,
+        late: Vec<u8>,
+    ) -> Self {
+        Self { socket: Socket::new(descriptor, peer), tls: Tls::new(connection, late) }
     }
 }
 

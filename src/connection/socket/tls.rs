@@ -21,15 +21,11 @@ use crate::{
 /// 64 KiB and its header are sent at once.
 const ENCRYPT_AT_ONCE: usize = 80 * 1024;
 
-/// Buffers for records up to this size are kept, larger ones are freed.
-const SMALL: usize = 4 * 1024;
-
 /// The TLS side of a connection.
 #[derive(Debug)]
 pub(super) struct Tls {
     connection: Mutex<Box<Connection>>,
-    /// Records that the kernel has not taken yet.
-    wire: Mutex<Vec<u8>>,
+    wire: Mutex<Wire>,
     /// Received bytes that are not decrypted yet. Only one reader at a time uses them.
     records: Mutex<Vec<u8>>,
     /// Whether the last call of `receive` has found the socket empty, and left nothing here. The
@@ -37,12 +33,45 @@ pub(super) struct Tls {
     is_drained: AtomicBool,
 }
 
+/// Records that the kernel has not taken yet.
+#[derive(Debug)]
+struct Wire {
+    records: Vec<u8>,
+    /// Whether they wait for the next ones, as nobody waits for them.
+    are_late: bool,
+}
+
+impl Wire {
+    /// Where more records go.
+    fn append(&mut self) -> &mut Vec<u8> {
+        self.are_late = false;
+        &mut self.records
+    }
+
+    fn push(&mut self, socket: &Descriptor<Native>, mode: Mode) -> io::Result<()> {
+        if self.are_late || self.records.is_empty() {
+            return Ok(());
+        }
+        match socket.send_all(&self.records, mode, &Count::default()) {
+            Ok(()) => {
+                // most connections never need it again
+                self.records = Vec::new();
+                Ok(())
+            }
+            Err((sent, error)) => {
+                self.records.drain(..sent);
+                Err(error)
+            }
+        }
+    }
+}
+
 impl Tls {
-    pub(super) fn new(mut connection: Connection) -> Self {
+    pub(super) fn new(mut connection: Connection, late: Vec<u8>) -> Self {
         connection.set_buffer_limit(Some(ENCRYPT_AT_ONCE));
         Self {
             connection: Mutex::new(Box::new(connection)),
-            wire: Mutex::default(),
+            wire: Mutex::new(Wire { are_late: true, records: late }),
             records: Mutex::default(),
             // the handshake may have read more
             is_drained: AtomicBool::new(false),
@@ -57,7 +86,8 @@ impl Tls {
 
     /// Whether records are waiting for room in the kernel.
     pub(super) fn has_unsent(&self) -> bool {
-        !lock(&self.wire).is_empty()
+        let wire = lock(&self.wire);
+        !wire.are_late && !wire.records.is_empty()
     }
 
     /// Whether there are unread bytes; `false` while another thread reads.
@@ -143,7 +173,7 @@ impl Tls {
         let mut wire = lock(&self.wire);
         let mut sent = 0;
         loop {
-            push_wire(socket, &mut wire, mode).map_err(|error| (sent, error))?;
+            wire.push(socket, mode).map_err(|error| (sent, error))?;
             let mut connection = lock(&self.connection);
             let taken =
                 encrypt(&mut connection, first, second, sent).map_err(|error| (sent, error))?;
@@ -159,7 +189,7 @@ impl Tls {
             if let Some(error) = onward.error {
                 return Err((sent, error));
             }
-            match push_wire(socket, &mut wire, mode) {
+            match wire.push(socket, mode) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent == total => {}
                 other => other.map_err(|error| (sent, error))?,
             }
@@ -173,13 +203,13 @@ impl Tls {
         let Some(mut wire) = try_lock(&self.wire) else { return };
         let mut connection = lock(&self.connection);
         while connection.wants_write() {
-            if connection.write_tls(&mut *wire).is_err() {
+            if connection.write_tls(&mut wire.append()).is_err() {
                 return;
             }
         }
         drop(connection);
         // the next send takes the rest along
-        let _ = push_wire(socket, &mut wire, Mode::NonBlocking);
+        let _ = wire.push(socket, Mode::NonBlocking);
     }
 }
 
@@ -203,7 +233,7 @@ fn encrypt(
 /// Passes records on to the kernel, and keeps what it does not take now.
 struct Onward<'a> {
     socket: &'a Descriptor<Native>,
-    wire: &'a mut Vec<u8>,
+    wire: &'a mut Wire,
     /// Why nothing more can be sent.
     error: Option<io::Error>,
 }
@@ -215,16 +245,17 @@ impl Write for Onward<'_> {
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut taken = 0;
-        if self.wire.is_empty() && self.error.is_none() {
+        if self.wire.records.is_empty() && self.error.is_none() {
             match self.socket.send(pieces, Mode::NonBlocking) {
                 Ok(count) => taken = count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => self.error = Some(error),
             }
         }
+        let records = self.wire.append();
         for piece in pieces {
             let sent = taken.min(piece.len());
-            self.wire.extend_from_slice(&piece[sent..]);
+            records.extend_from_slice(&piece[sent..]);
             taken -= sent;
         }
         Ok(pieces.iter().map(|piece| piece.len()).sum())
@@ -266,18 +297,4 @@ fn decrypt(connection: &mut Connection, records: &mut Vec<u8>) -> io::Result<()>
     let used = records.len() - unread.len();
     records.drain(..used);
     decrypted.map(drop)
-}
-
-fn push_wire(socket: &Descriptor<Native>, wire: &mut Vec<u8>, mode: Mode) -> io::Result<()> {
-    match socket.send_all(wire, mode, &Count::default()) {
-        Ok(()) => {
-            wire.clear();
-            wire.shrink_to(SMALL);
-            Ok(())
-        }
-        Err((sent, error)) => {
-            wire.drain(..sent);
-            Err(error)
-        }
-    }
 }

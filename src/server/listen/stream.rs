@@ -19,6 +19,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+use super::late_records::LateRecords;
 use crate::{
     connection::{stall::Uptake, ByteStream, PlainSocket, TlsSocket},
     system::{HangUp, Native, System},
@@ -29,7 +30,7 @@ use crate::{
 pub(in crate::server) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<LateRecords>>),
 }
 
 impl Stream {
@@ -57,7 +58,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
-            Self::Tls(stream) => stream.get_ref().0.as_fd(),
+            Self::Tls(stream) => stream.get_ref().0.stream().as_fd(),
         }
     }
 
@@ -70,10 +71,11 @@ impl Stream {
             }
             Self::Unix(stream) => Ok(Arc::new(PlainSocket::new(stream.into_std()?.into(), None))),
             Self::Tls(stream) => {
-                let (stream, connection) = stream.into_inner();
+                let (records, connection) = stream.into_inner();
+                let (stream, late) = records.into_parts();
                 let peer = stream.peer_addr().ok();
                 let stream = stream.into_std()?.into();
-                Ok(Arc::new(TlsSocket::new(stream, peer, connection.into())))
+                Ok(Arc::new(TlsSocket::new(stream, peer, connection.into(), late)))
             }
         }
     }
@@ -83,7 +85,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
             Self::Unix(_) => None,
-            Self::Tls(stream) => stream.get_ref().0.local_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().0.stream().local_addr().ok(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use rustls::ServerConfig;
+use rustls::{ProtocolVersion, ServerConfig};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -32,7 +32,7 @@ use crate::{
         },
         http::{idle_timeout::IdleTimeout, refusal::Refusal, AnsweredBy, End, HttpConnection},
         http2,
-        listen::stream::Stream,
+        listen::{late_records::LateRecords, stream::Stream},
         log::event::{describe, Level, SERVER_LOG},
         registry::HttpVersion,
         state::ServerState,
@@ -229,9 +229,17 @@ async fn accept_tls(
     client: &ClientAddress,
     state: &ServerState,
 ) -> Option<Stream> {
-    match TlsAcceptor::from(config).accept(stream).await {
-        Ok(stream) => Some(Stream::Tls(Box::new(stream))),
-        Err(error) => {
+    let accept = TlsAcceptor::from(config).accept(LateRecords::new(stream));
+    match accept.into_fallible().await {
+        Ok(mut stream) => {
+            let (records, connection) = stream.get_mut();
+            let peer_waits = connection.protocol_version() != Some(ProtocolVersion::TLSv1_3);
+            records.end_handshake(peer_waits).await.ok()?;
+            Some(Stream::Tls(Box::new(stream)))
+        }
+        Err((error, mut records)) => {
+            // an alert (RFC 8446 6.2), if the peer still takes it
+            let _ = records.end_handshake(true).await;
             state.events.line(Level::Info, SERVER_LOG, || {
                 let peer = describe(client.address);
                 let reason = describe_handshake(&error, Peer::Client, first_byte);
