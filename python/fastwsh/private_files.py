@@ -23,6 +23,7 @@ _LOGGER: Final = logging.getLogger("fastwsh.server")
 _TLS: Final = ("private_key", "certificate", "tls_client_ca")
 _CONFIGURATION: Final = ("config_file", "websock_handlers_map_file")
 _LOGS: Final = ("log_file", "access_log")
+_SOCKETS: Final = ("uds",)
 
 
 def of(options: Any) -> list[str]:
@@ -31,16 +32,15 @@ def of(options: Any) -> list[str]:
     Args:
         options: pywebsocket's options; an embedder may leave some out.
     """
-    return [
-        *_named(options, *_TLS, *_CONFIGURATION, *_LOGS),
-        *(getattr(options, "uds", None) or ()),
-    ]
+    return _named(options, *_TLS, *_CONFIGURATION, *_LOGS, *_SOCKETS)
 
 
 def _named(options: Any, *names: str) -> list[str]:
     paths = (getattr(options, name, None) for name in names)
     # "-" is standard output
-    return [os.path.abspath(path) for path in paths if path and path != "-"]  # noqa: PTH100
+    full = (os.path.abspath(path) for path in paths if path and path != "-")  # noqa: PTH100
+    # one file may hold both key and certificate
+    return list(dict.fromkeys(full))
 
 
 def serves_dot_files(options: Any) -> bool:
