@@ -116,3 +116,45 @@ def test_too_few_descriptors_are_one_sentence(
     assert done.returncode == 1
     assert os.strerror(errno.EMFILE) in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("limit", range(6, 24))
+def test_too_few_descriptors_for_workers_are_one_sentence(
+    tmp_path: Path, write_handler: WriteHandler, limit: int
+):
+    write_handler("echo", "pass")
+    script = f'ulimit -n {limit}; exec "$@"'
+    args = ["-w", "handlers", "-p", "0", "-H", "127.0.0.1", "--uds", "s", "--workers", "2"]
+    done = shell(script, *SERVER, *args, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert re.fullmatch(r"fastwsh: .*raise the limit of open files \(ulimit -n\)", last), last
+
+
+_STARTS_NO_THREAD = """
+import sys, threading
+from fastwsh import cli
+
+def refuse(thread):
+    if thread.name == sys.argv[1]:
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+start, threading.Thread.start = threading.Thread.start, refuse
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("name", ["fastwsh-log", "fastwsh-serve", "fastwsh-reload"])
+def test_a_thread_that_cannot_start_is_one_sentence(
+    tmp_path: Path, write_handler: WriteHandler, name: str
+):
+    write_handler("echo", "pass")
+    program = [sys.executable, "-c", _STARTS_NO_THREAD, name]
+    args = ["-H", "127.0.0.1", "-p", "0", "-w", "handlers", "--reload"]
+    done = shell('exec "$@"', *program, *args, cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "gives it no more threads or memory" in line
+    assert line.endswith("(ulimit -u, ulimit -v)")

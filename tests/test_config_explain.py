@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import StartServer, WriteHandler, run_fastwsh
-from fastwsh import config
+from fastwsh import config, private_files
 from wire import Client
 
 OPTIONS = argparse.Namespace(server_host="h", port=80)
@@ -62,6 +62,18 @@ def test_unknown_host_is_named(tmp_path: Path, host: str):
     assert f"unknown host {host!r}" in done.stderr or f"look up the host {host!r}" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["", "nosuch", "é", "rot13", "base64"])
+def test_encoding_that_is_none_is_named(tmp_path: Path, name: str):
+    line = failure(tmp_path, "--handler-encoding", name)
+    assert f"{name!r} is no text encoding; name one that Python knows with --handler-enc" in line
+
+
+def test_a_file_that_is_key_and_certificate_is_named_once(tmp_path: Path):
+    options = argparse.Namespace(private_key="both.pem", certificate="both.pem", uds="a.sock")
+    names = [Path(path).name for path in private_files.of(options)]
+    assert names == ["both.pem", "a.sock"]
+
+
 @pytest.mark.parametrize("option", ["--server-host", "--validation-host", "--handler-encoding"])
 def test_option_that_is_no_text_is_named(tmp_path: Path, option: str):
     done = run_fastwsh("-p", "0", option, os.fsdecode(b"\xff"), cwd=tmp_path)
@@ -91,7 +103,8 @@ def test_credential_is_the_bytes_that_were_typed(start_server: StartServer):
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "unknown host 'h'"),
         (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "cannot look up the host 'h' (T"),
         (RuntimeError("can't start new\nthread"), "can't start new thread"),
-        (MemoryError(), "MemoryError"),
+        (RuntimeError("can't start new thread"), "the server cannot start (the system gives"),
+        (MemoryError(), "the server cannot start (the system gives it no more threads or memory)"),
     ],
 )
 def test_error_of_the_start_is_not_taken_for_another(error: Exception, text: str):

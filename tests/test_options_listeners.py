@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastwsh.config_error import ConfigError
-from fastwsh.listeners import take_inherited
+from fastwsh.listeners import descriptor, take_inherited
 from fastwsh.places import Place, Tcp, Unix, open_all, parse_bind
 
 
@@ -41,6 +41,12 @@ def test_place_is_not_understood(text: str):
 def test_port_of_a_place_is_a_number(text: str):
     with pytest.raises(argparse.ArgumentTypeError, match="is not a port number"):
         parse_bind(text)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "3000000000", "9" * 20, "9" * 5000])
+def test_a_descriptor_is_a_number_that_the_system_can_have(text: str):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not the number of a descriptor"):
+        descriptor(text)
 
 
 def test_a_unix_socket_has_a_name():

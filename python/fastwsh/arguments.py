@@ -311,7 +311,7 @@ def add_logging(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--log-max"),
         dest="log_max",
-        type=int,
+        type=config.integer,
         default=_DEFAULT_LOG_MAX_BYTES,
         metavar="BYTES",
         help="size at which a log file is rotated, 0 for never (default: %(default)s)",
@@ -319,7 +319,7 @@ def add_logging(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--log-count"),
         dest="log_count",
-        type=int,
+        type=config.log_count,
         default=_DEFAULT_LOG_COUNT,
         metavar="N",
         help="the number of rotated log files to keep (default: %(default)s)",
@@ -327,7 +327,7 @@ def add_logging(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--thread-monitor-interval-in-sec"),
         dest="thread_monitor_interval_in_sec",
-        type=int,
+        type=config.integer,
         default=-1,
         metavar="SECONDS",
         help="log the running threads this often, at level info (default: never)",

@@ -33,7 +33,7 @@ from fastwsh import (
 )
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
-from fastwsh.server import WebSocketServer, load_handlers
+from fastwsh.server import WebSocketServer
 from fastwsh.workers import count
 
 TYPE_CHECKING = False
@@ -125,12 +125,20 @@ def _run(options: argparse.Namespace) -> int:
             return _start_workers(options, workers, folder, log)
         fastwsh.pywebsocket.install()
         with handler_modules.importable([os.path.realpath(options.websock_handlers)]):
-            return _check(options, workers) if options.check else _listen(options)
+            if options.check:
+                from fastwsh import handler_check  # noqa: PLC0415 (few need it)
+
+                return handler_check.run(options, workers)
+            return _listen(options)
     except count.CountError as error:
         banner.write_error(f"fastwsh: {banner.clean(str(error))}")
         return 2
-    except config.ConfigError as error:
-        return _fail(str(error), options)
+    except (config.ConfigError, OSError, MemoryError, RuntimeError) as error:
+        is_explained = isinstance(error, config.ConfigError)
+        sentence = str(error) if is_explained else config.shortage(error)
+        if sentence is None:
+            raise
+        return _fail(sentence, options)
     except KeyboardInterrupt:
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             raise
@@ -195,28 +203,6 @@ def _start(options: argparse.Namespace) -> WebSocketServer:
     return server
 
 
-def _check(options: argparse.Namespace, workers: int) -> int:
-    """Load all handlers and report, without listening."""
-    try:
-        dispatcher = load_handlers(options)
-    except Exception as error:
-        raise config.ConfigError(config.explain(error, options)) from error
-    found = banner.listing(dispatcher._handler_suite_map)
-    failed = dispatcher.source_warnings()
-    shown = [f"{resource} -> {file}" for resource, file in found]
-    for warning in failed:
-        lines = warning.strip().splitlines()
-        shown += [("    " if number else "failed: ") + line for number, line in enumerate(lines)]
-    if workers > 1:
-        from fastwsh.workers import module_state  # noqa: PLC0415 (few need it)
-
-        files = [file for _, file in found]
-        for sentence in module_state.warnings(files, options.handler_encoding, workers):
-            shown.append(f"warning: {sentence}")
-    shown.append(f"{len(found)} loaded, {len(failed)} failed")
-    return banner.write(shown, 1 if failed else 0)
-
-
 def serve(
     options: argparse.Namespace,
     notifier: Notifier | Channel,
@@ -249,6 +235,8 @@ def serve(
             match event:
                 case _Done(error=None):
                     return 0
+                case _Done(error=BaseException() as error) if config.shortage(error):
+                    raise error
                 case _Done(error=error):
                     _logger.critical("The server failed: %s", error, exc_info=error)
                     return 1

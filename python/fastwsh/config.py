@@ -1,6 +1,6 @@
 """Checks the settings before a server starts, and explains in a sentence what is wrong.
 
-Owns the ranges of values, the configuration file, the change to the document root, the checks of
+Owns the ranges of values, the change to the document root, the checks of
 paths and of options that need each other, and the wording of start failures. Knows nothing about
 the server itself.
 """
@@ -14,7 +14,7 @@ import sys
 import threading
 from contextlib import suppress
 
-from fastwsh import environment, paths
+from fastwsh import paths
 from fastwsh.config_error import ConfigError
 
 __all__ = [
@@ -25,124 +25,23 @@ __all__ = [
     "explain",
     "explain_bind",
     "hub_count",
+    "integer",
+    "log_count",
     "port_number",
-    "read_arguments",
     "seconds",
+    "shortage",
     "whole_number",
 ]
 
-_SECTION = "pywebsocket"
 # Only root may open the ports below (socket(7)), unless the system is configured otherwise.
 _FIRST_UNPRIVILEGED = 1024
 # Far more than processors; a larger number is a mistake.
 _MOST_HUBS = 1024
 _MOST_BACKLOG = 2**31 - 1
-# Options that make no sense in a file: they end the process, or name the file itself.
-_COMMAND_LINE_ONLY = frozenset(
-    {"--config", "--check", "--help", "--print-dropin-path", "--version"}
-)
-# pywebsocket's own flags. There an entry turns them on, whatever its value.
-_FLAGS_OF_PYWEBSOCKET = frozenset(
-    {
-        "--allow-handlers-outside-root-dir",
-        "--basic-auth",
-        "--tls",
-        "--tls-client-auth",
-        "--tls-client-cert-optional",
-    }
-)
-
-
-def read_arguments(path: str, parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
-    """Read a configuration file as arguments to put in front of the command line.
-
-    The format is pywebsocket's: an INI file with a section `[pywebsocket]` that has an entry per
-    option, named by the long name without its dashes. A flag is set by an empty value or one that
-    says yes, and left alone by one that says no; pywebsocket's own flags are set by any value, as
-    there, with a warning for `tls = False`. Values of an option that may be repeated are separated
-    by commas.
-
-    Args:
-        path: The file, seen from the folder in which the program was started.
-        parser: Defines which options exist and which of them take a value.
-
-    Returns:
-        The arguments, and warnings: for each entry that is not an option, which is ignored as in
-        pywebsocket, and for each that says no and sets its flag all the same.
-
-    Raises:
-        ConfigError: The file cannot be read or understood, or an entry for a flag says neither yes
-            nor no.
-    """
-    arguments, warnings = [], []
-    for name, value in _entries(path):
-        option = f"--{name}"
-        action = parser._option_string_actions.get(option)
-        if action is None or option in _COMMAND_LINE_ONLY:
-            warnings.append(f"the entry {name!r} of {path!r} is no option for a file: ignored")
-        elif action.nargs == 0:
-            is_set = _is_set(action, value)
-            if is_set is None:
-                raise ConfigError(
-                    f"the entry '{name} = {value}' of {path!r} is neither yes nor no (1, true, 0, "
-                    "false)"
-                )
-            if is_set and environment.flag(value) is False:
-                warnings.append(
-                    f"the entry '{name} = {value}' of {path!r} turns {option} on, as in "
-                    "pywebsocket; remove it to leave the option off"
-                )
-            if is_set:
-                arguments.append(option)
-        elif isinstance(action, argparse._AppendAction):
-            arguments += [f"{option}={part.strip()}" for part in value.split(",")]
-        else:
-            arguments.append(f"{option}={value}")
-    return arguments, warnings
-
-
-def _entries(path: str) -> list[tuple[str, str]]:
-    """Read the names and values of a configuration file.
-
-    Raises:
-        ConfigError: It cannot be read or understood.
-    """
-    import configparser  # noqa: PLC0415 (few servers have such a file)
-
-    reader = configparser.ConfigParser()
-    try:
-        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123 (a string as given)
-            reader.read_file(file)
-        return reader.items(_SECTION)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the configuration file {path!r} ({error.strerror}); "
-            "name a readable one with --config"
-        ) from error
-    except configparser.NoSectionError as error:
-        raise ConfigError(
-            f"the configuration file {path!r} has no section [{_SECTION}]; "
-            "put the options under that heading"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"cannot understand the configuration file {path!r} ({error}); save it as UTF-8"
-        ) from error
-    except configparser.Error as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"cannot understand the configuration file {path!r} ({reason}); "
-            "write one 'name = value' per line"
-        ) from error
-
-
-def _is_set(flag: argparse.Action, value: str) -> bool | None:
-    """Return whether the value of an entry sets its flag; None if it says neither yes nor no."""
-    # old names are of pywebsocket too
-    is_of_pywebsocket = flag.help is argparse.SUPPRESS or not _FLAGS_OF_PYWEBSOCKET.isdisjoint(
-        flag.option_strings
-    )
-    return is_of_pywebsocket or not value.strip() or environment.flag(value)
+# Each rotation of a log renames as many files as are kept.
+_MOST_LOGS = 10_000
+# What Python says if the system starts no thread.
+_NO_THREAD = "can't start new thread"
 
 
 def port_number(text: str) -> int:
@@ -178,12 +77,25 @@ def whole_number(text: str) -> int:
     return number
 
 
-def backlog(text: str) -> int:
-    """Parse a number of connections that wait to be accepted, as listen(2) takes it."""
+def integer(text: str) -> int:
+    """Parse a whole number of either sign; pywebsocket takes negative ones for none."""
     try:
-        number = int(text)
+        return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def log_count(text: str) -> int:
+    """Parse a number of log files to keep."""
+    number = integer(text)
+    if number > _MOST_LOGS:
+        raise argparse.ArgumentTypeError(f"{text} is too large (at most {_MOST_LOGS})")
+    return number
+
+
+def backlog(text: str) -> int:
+    """Parse a number of connections that wait to be accepted, as listen(2) takes it."""
+    number = integer(text)
     if not -_MOST_BACKLOG <= number <= _MOST_BACKLOG:
         raise argparse.ArgumentTypeError(f"{text} is too large (at most {_MOST_BACKLOG})")
     return number
@@ -243,6 +155,7 @@ def check_options(options: argparse.Namespace) -> None:
         ConfigError: A path cannot be used, or an option needs another one.
     """
     _check_texts(options)
+    _check_encoding(options)
     _check_backplane(options)
     _check_tls(options)
     _check_proxies(options)
@@ -284,6 +197,20 @@ def _check_texts(options: argparse.Namespace) -> None:
     if host.startswith("[") and host.endswith("]"):
         # an IPv6 address as in a URL
         options.server_host = host[1:-1]
+
+
+def _check_encoding(options: argparse.Namespace) -> None:
+    """Refuse an encoding that Python does not know, or that is not one of text."""
+    name = options.handler_encoding
+    try:
+        # only None is the locale's
+        if name is not None:
+            "".encode(name)
+    except (LookupError, ValueError):
+        raise ConfigError(
+            f"{name!r} is no text encoding; name one that Python knows with --handler-encoding, "
+            "for example utf-8"
+        ) from None
 
 
 def _check_backplane(options: argparse.Namespace) -> None:
@@ -361,13 +288,30 @@ def explain(error: BaseException, options: argparse.Namespace) -> str:
                 f"cannot look up the host {options.server_host!r} ({reason}); name an address with "
                 "--server-host, or leave it out to listen on all of them"
             )
-        case OSError(errno=errno.EMFILE | errno.ENFILE, strerror=reason):
-            return f"the server cannot start ({reason}); raise the limit of open files (ulimit -n)"
+        case _ if sentence := shortage(error):
+            return sentence
         case OSError(filename=name, strerror=reason) if name is not None:
             name = os.fsdecode(name) if isinstance(name, str | bytes) else name
             return f"cannot use {name!r} ({reason})"
         case _:
             return " ".join(str(error).split()) or type(error).__name__
+
+
+def shortage(error: BaseException) -> str | None:
+    """Say in one sentence what the system has too little of; None for other errors."""
+    match error:
+        case OSError(errno=errno.EMFILE | errno.ENFILE, strerror=reason):
+            return f"the server cannot start ({reason}); raise the limit of open files (ulimit -n)"
+        case MemoryError() | OSError(errno=errno.ENOMEM | errno.EAGAIN):
+            pass
+        case RuntimeError() if str(error) == _NO_THREAD:
+            pass
+        case _:
+            return None
+    return (
+        "the server cannot start (the system gives it no more threads or memory); raise the limits "
+        "of processes and of memory (ulimit -u, ulimit -v)"
+    )
 
 
 def explain_bind(error: OSError, options: argparse.Namespace) -> str:

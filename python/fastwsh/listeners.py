@@ -36,6 +36,8 @@ Listener = tuple[socket.socket, AddressInfo]
 
 # sd_listen_fds(3): the first descriptor that a service manager passes on.
 _FIRST_INHERITED: Final = 3
+# Linux has a thousand million descriptors at most; what is longer does not fit into a C int.
+_DESCRIPTOR_DIGITS: Final = 9
 
 
 def parse_unix_path(text: str) -> str:
@@ -47,7 +49,7 @@ def parse_unix_path(text: str) -> str:
 
 def descriptor(text: str) -> int:
     """Parse the number of a descriptor."""
-    if not text.strip().isdecimal():
+    if not text.strip().isdecimal() or len(text) > _DESCRIPTOR_DIGITS:
         raise argparse.ArgumentTypeError(f"{text!r} is not the number of a descriptor")
     return int(text)
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from fastwsh import (
     __version__,
     config,
+    configuration_file,
     coroutines,
     environment,
     limits,
@@ -301,7 +302,7 @@ def parse_args_and_config(
     config_file = layers[0].config_file or layers[1].config_file
     if config_file:
         try:
-            from_file, warnings = config.read_arguments(config_file, parser)
+            from_file, warnings = configuration_file.read_arguments(config_file, parser)
             # other relative paths are relative to the document root
             layers[0].config_file = os.path.abspath(config_file)  # noqa: PTH100
         except config.ConfigError as error:

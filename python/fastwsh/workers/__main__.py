@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 
 import fastwsh.pywebsocket
-from fastwsh import cli, handler_modules, logs
+from fastwsh import cli, config, handler_modules, logs
 from fastwsh.config_error import ConfigError
 from fastwsh.workers.channel import Channel
 
@@ -36,7 +36,7 @@ def main() -> int:
             return cli.serve(options, channel, channel.announce)
     except (ConfigError, OSError) as error:
         logging.getLogger("fastwsh.cli").debug("start-up failed", exc_info=True)
-        channel.failed(str(error))
+        channel.failed(config.shortage(error) or str(error))
         return 1
 
 

@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import secrets
+import selectors
 import signal
+import socket
 import sys
 import time
 from contextlib import AbstractContextManager
@@ -98,7 +100,15 @@ def run(
     with contextlib.closing(notifier), opened(options, count) as resources:
         access_log = AccessLog(options.access_log, options) if options.access_log else None
         parent = _Parent(options, resources, notifier, log, access_log)
+        _need_descriptors()
         return asyncio.run(parent.run(count, folder, stop_seconds))
+
+
+def _need_descriptors() -> None:
+    """Fail here if an event loop cannot be made: half of one would complain when it is freed."""
+    with selectors.DefaultSelector():
+        for end in socket.socketpair():
+            end.close()
 
 
 class _Parent:

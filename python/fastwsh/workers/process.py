@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from fastwsh.backoff import pause_after
 from fastwsh.banner import clean
+from fastwsh.config import shortage
 from fastwsh.workers.start_message import StartMessage
 
 __all__ = ["Owner", "Worker"]
@@ -134,7 +135,8 @@ class Worker:
             try:
                 status = await self._live()
             except OSError as error:
-                self._failure, status = f"cannot start a process ({error.strerror})", 1
+                how = f"cannot start a process ({error.strerror})"
+                self._failure, status = shortage(error) or how, 1
             self._set_state("away")
             self._owner.ended(self)
             if self._stop.is_set():
