@@ -100,21 +100,15 @@ fn check(piece: &[u8]) -> Result<(), (usize, bool)> {
 /// The length of the bytes before a character that is cut at the end (RFC 3629 3). Bytes that are
 /// not UTF-8 do not count as cut: the decoder will report them.
 pub fn whole_characters(piece: &[u8]) -> usize {
-    match std::str::from_utf8(&piece[piece.len().saturating_sub(3)..]) {
-        Ok(_) => piece.len(),
-        Err(_) => (1..=3.min(piece.len()))
-            .find(|&back| {
-                let lead = piece[piece.len() - back];
-                let length = match lead {
-                    0xc2..=0xdf => 2,
-                    0xe0..=0xef => 3,
-                    0xf0..=0xf4 => 4,
-                    _ => return false,
-                };
-                length > back
-            })
-            .map_or(piece.len(), |back| piece.len() - back),
-    }
+    // a character has at most four bytes, so that at most three are there
+    let tails = piece.len().saturating_sub(3)..piece.len();
+    tails.rev().find(|&start| begins_character(&piece[start..])).unwrap_or(piece.len())
+}
+
+/// Whether bytes are the beginning of one character, without its end.
+fn begins_character(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes)
+        .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
 }
 
 #[cfg(test)]
@@ -194,7 +188,16 @@ mod tests {
 
     #[test]
     fn what_is_no_utf_8_is_left_to_the_decoder() {
-        for bytes in [&b"\x80"[..], b"ab\xff", b"\x80\x80\x80\x80", b"\xc3\xc3("] {
+        for bytes in [
+            &b"\x80"[..],
+            b"ab\xff",
+            b"\x80\x80\x80\x80",
+            b"\xc3\xc3(",
+            b"\xe1x",        // a first byte of three, and no second one
+            b"\xed\xa0",     // a surrogate
+            b"\xf4\x90",     // above U+10FFFF
+            b"\xf0\x80\x80", // four bytes for what needs three at most
+        ] {
             assert_eq!(whole_characters(bytes), bytes.len(), "{bytes:?}");
         }
     }
