@@ -160,12 +160,15 @@ fn compression(criterion: &mut Criterion) {
         let mut alone = MessageDeflater::with_level(None, true, DeflateLevel::FASTEST);
         let mut next = messages.iter().cycle();
         group.bench_function(BenchmarkId::new("level 1, no takeover", size), |bencher| {
-            bencher.iter(|| alone.deflate(next.next().map_or(&[], Vec::as_slice), true, false));
+            bencher
+                .iter(|| alone.deflate(next.next().map_or(&[], Vec::as_slice), PieceEnd::Message));
         });
         for level in [DeflateLevel::FASTEST, DeflateLevel::PYWEBSOCKET] {
             let mut deflater = MessageDeflater::with_level(None, true, level);
-            let payloads: Vec<_> =
-                messages.iter().map(|message| deflater.deflate(message, true, false)).collect();
+            let payloads: Vec<_> = messages
+                .iter()
+                .map(|message| deflater.deflate(message, PieceEnd::Message))
+                .collect();
             let (mut output, mut next) = (Vec::new(), payloads.iter().cycle());
             let mut inflater = MessageInflater::default();
             let name = format!("inflate level {}", level.level());

@@ -1,7 +1,7 @@
 //! permessage-deflate: compressed messages, and offers of it.
 
 use crate::protocol::{
-    deflate::{DeflateLevel, MessageDeflater, MessageInflater, Offer, WindowBits},
+    deflate::{DeflateLevel, MessageDeflater, MessageInflater, Offer, PieceEnd, WindowBits},
     ProtocolError,
 };
 
@@ -22,7 +22,7 @@ pub fn inflate(data: &[u8]) {
     }
 
     let window = WindowBits::new(i64::from(8 + (flags & 7))).ok();
-    let bfinal = flags & 16 != 0;
+    let ending = if flags & 16 != 0 { PieceEnd::FinalBlock } else { PieceEnd::Message };
     let no_context_takeover = flags & 8 != 0;
     let level = DeflateLevel::new(if flags & 64 != 0 { i64::from(*limit) % 10 } else { 6 });
     let level = level.unwrap_or_default();
@@ -32,15 +32,15 @@ pub fn inflate(data: &[u8]) {
         let (first, last) = message.split_at(message.len() / 3);
         let mut payload = Vec::new();
         if flags & 32 != 0 {
-            payload = deflater.deflate(first, false, false);
-            payload.extend(deflater.deflate(last, true, bfinal));
+            payload = deflater.deflate(first, PieceEnd::Piece);
+            payload.extend(deflater.deflate(last, ending));
         } else {
-            payload.extend(deflater.deflate(message, true, bfinal));
+            payload.extend(deflater.deflate(message, ending));
         }
         assert_eq!(inflater.inflate(&payload, message.len() as u64).as_deref(), Ok(message));
     }
     if let Some(limit) = (data.len() as u64).checked_sub(1) {
-        let payload = MessageDeflater::new(window, false).deflate(data, true, bfinal);
+        let payload = MessageDeflater::new(window, false).deflate(data, ending);
         let refused = MessageInflater::default().inflate(&payload, limit);
         assert_eq!(refused, Err(ProtocolError::InflatedTooBig { limit }));
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     locks::lock,
     protocol::{
-        deflate::MessageDeflater,
+        deflate::{MessageDeflater, PieceEnd},
         frame::{FrameHeader, Opcode, RSV1},
         send::append_frame,
     },
@@ -102,7 +102,7 @@ proptest! {
         let mut deflater = MessageDeflater::new(None, false);
         let bytes: Vec<u8> = messages
             .iter()
-            .flat_map(|message| frame(0xc2, None, &deflater.deflate(message, true, false)))
+            .flat_map(|message| frame(0xc2, None, &deflater.deflate(message, PieceEnd::Message)))
             .collect();
         let found = read(&bytes, pieces);
         prop_assert_eq!(found.len(), messages.len());
@@ -116,7 +116,7 @@ proptest! {
 
 #[test]
 fn a_message_beyond_the_limit_is_not_decompressed_further() {
-    let bomb = MessageDeflater::new(None, false).deflate(&vec![0; 17 << 20], true, false);
+    let bomb = MessageDeflater::new(None, false).deflate(&vec![0; 17 << 20], PieceEnd::Message);
     let found = read(&frame(0x80 | (RSV1 << 4) | 2, None, &bomb), 1 << 16);
     assert!(found[0].opaque);
     assert_eq!(found[0].data.len(), 64 * 1024);

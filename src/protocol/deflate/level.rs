@@ -11,6 +11,8 @@ impl DeflateLevel {
     /// The level of pywebsocket.
     pub const PYWEBSOCKET: Self = Self(6);
 
+    /// Makes a level of a number.
+    ///
     /// # Errors
     /// Outside 0 to 9.
     pub fn new(level: i64) -> Result<Self, String> {

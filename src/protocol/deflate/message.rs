@@ -65,16 +65,24 @@ mod tests {
 
     #[test]
     fn a_bomb_is_stopped_while_it_inflates() {
-        let bomb = MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], true, false);
+        let bomb = MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], PieceEnd::Message);
         assert!(bomb.len() < 20_000);
         let mut inflater = MessageInflater::default();
         assert_eq!(
             inflater.inflate(&bomb, 1000),
             Err(ProtocolError::InflatedTooBig { limit: 1000 })
         );
-        let exact = MessageDeflater::new(None, false).deflate(&[7; 1000], true, false);
+        let exact = MessageDeflater::new(None, false).deflate(&[7; 1000], PieceEnd::Message);
         assert_eq!(MessageInflater::default().inflate(&exact, 1000), Ok(vec![7; 1000]));
         assert!(MessageInflater::default().inflate(&exact, 999).is_err());
+    }
+
+    fn message_end(bfinal: bool) -> PieceEnd {
+        if bfinal {
+            PieceEnd::FinalBlock
+        } else {
+            PieceEnd::Message
+        }
     }
 
     fn inflate_in_steps(
@@ -112,7 +120,7 @@ mod tests {
                 (&zeros_and_noise[..], false),
                 (&noise[..], true),
             ] {
-                let payload = deflater.deflate(message, true, bfinal);
+                let payload = deflater.deflate(message, message_end(bfinal));
                 let (output, steps) = inflate_in_steps(&mut inflater, &payload, 1 << 30).unwrap();
                 assert_eq!(output, message);
                 assert!(steps > message.len() / (4 << 20), "{steps} for {}", message.len());
@@ -131,17 +139,16 @@ mod tests {
             let mut output = Vec::new();
             deflater.deflate_beginning(&data[..100_000], &mut output);
             deflater.deflate_beginning(&data[100_000..200_001], &mut output);
-            let ending = if bfinal { PieceEnd::FinalBlock } else { PieceEnd::Message };
-            deflater.deflate_into(&data[200_001..], ending, &mut output);
+            deflater.deflate_into(&data[200_001..], message_end(bfinal), &mut output);
             assert!(inflate(&mut inflater, &output) == Ok(data.clone()), "{bfinal}");
-            let at_once = MessageDeflater::new(None, false).deflate(&data, true, bfinal);
+            let at_once = MessageDeflater::new(None, false).deflate(&data, message_end(bfinal));
             assert!(output.len() < at_once.len() + 100, "{} {}", output.len(), at_once.len());
         }
     }
 
     #[test]
     fn steps_stop_a_bomb_and_corrupt_data() {
-        let bomb = MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], true, false);
+        let bomb = MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], PieceEnd::Message);
         for limit in [0, 1000, (10 << 20) - 1] {
             let inflated = inflate_in_steps(&mut MessageInflater::default(), &bomb, limit);
             assert_eq!(inflated.map(drop), Err(ProtocolError::InflatedTooBig { limit }));
@@ -149,18 +156,32 @@ mod tests {
         assert!(inflate_in_steps(&mut MessageInflater::default(), &bomb, 10 << 20).is_ok());
         // behind many steps, a block of a type that does not exist (RFC 1951 3.2.3)
         let mut corrupt =
-            MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], false, false);
+            MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], PieceEnd::Piece);
         corrupt.push(0x07);
         let inflated = inflate_in_steps(&mut MessageInflater::default(), &corrupt, 1 << 30);
         assert_eq!(inflated.map(drop), Err(ProtocolError::BadDeflate));
     }
 
     #[test]
+    fn a_limit_that_is_lowered_between_steps_stops_the_message() {
+        let payload =
+            MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], PieceEnd::Message);
+        let mut inflater = MessageInflater::default();
+        let mut message = Inflating::new(payload);
+        assert_eq!(inflater.step(&mut message, 10 << 20), Ok(false));
+        let limit = 1000;
+        assert_eq!(
+            inflater.step(&mut message, limit),
+            Err(ProtocolError::InflatedTooBig { limit })
+        );
+    }
+
+    #[test]
     fn an_empty_piece_behind_another_has_a_byte() {
         let mut deflater = MessageDeflater::new(None, false);
-        deflater.deflate(b"Hello", false, false);
-        assert_eq!(deflater.deflate(b"", true, false), b"\x00");
-        assert_eq!(deflater.deflate(b"", true, false), b"\x00");
+        deflater.deflate(b"Hello", PieceEnd::Piece);
+        assert_eq!(deflater.deflate(b"", PieceEnd::Message), b"\x00");
+        assert_eq!(deflater.deflate(b"", PieceEnd::Message), b"\x00");
     }
 
     #[test]
@@ -173,7 +194,7 @@ mod tests {
                 let mut inflater = MessageInflater::default();
                 for size in [0, 1, 5, 70_000, 3, 4096] {
                     let bfinal = size == 3;
-                    let payload = deflater.deflate(&data[..size], true, bfinal);
+                    let payload = deflater.deflate(&data[..size], message_end(bfinal));
                     assert_eq!(inflate(&mut inflater, &payload), Ok(data[..size].to_vec()));
                 }
             }
@@ -184,9 +205,9 @@ mod tests {
     fn fragments_of_a_message_inflate_together() {
         let mut deflater = MessageDeflater::new(None, false);
         let payload = [
-            deflater.deflate(b"Hello", false, false),
-            deflater.deflate(b", ", false, false),
-            deflater.deflate(b"world", true, false),
+            deflater.deflate(b"Hello", PieceEnd::Piece),
+            deflater.deflate(b", ", PieceEnd::Piece),
+            deflater.deflate(b"world", PieceEnd::Message),
         ]
         .concat();
         assert_eq!(

@@ -9,6 +9,8 @@ impl WindowBits {
     /// The largest window, and the default.
     pub const MAX: Self = Self(15);
 
+    /// Makes a window size of its exponent.
+    ///
     /// # Errors
     /// Outside 8 to 15.
     pub fn new(bits: i64) -> Result<Self, String> {

@@ -40,15 +40,9 @@ impl MessageDeflater {
         Self { window, level, no_context_takeover, stream: None }
     }
 
-    /// As [`Self::deflate_into`], into a new vector; with `bfinal` the piece ends with a final
-    /// block, whether the message ends or not.
-    pub fn deflate(&mut self, piece: &[u8], end: bool, bfinal: bool) -> Vec<u8> {
+    /// As [`Self::deflate_into`], into a new vector.
+    pub fn deflate(&mut self, piece: &[u8], ending: PieceEnd) -> Vec<u8> {
         let mut output = Vec::new();
-        let ending = match (end, bfinal) {
-            (_, true) => PieceEnd::FinalBlock,
-            (true, false) => PieceEnd::Message,
-            (false, false) => PieceEnd::Piece,
-        };
         self.deflate_into(piece, ending, &mut output);
         output
     }

@@ -154,7 +154,7 @@ impl MessageInflater {
     ) -> Result<(), ProtocolError> {
         let stream = self.stream.get_or_insert_default();
         // inflate one byte more than allowed, to notice that there is more
-        let missing = bound.limit.saturating_add(1) - bound.used(output);
+        let missing = bound.limit.saturating_add(1).saturating_sub(bound.used(output));
         let left = stream.inflate(data, output, missing)?;
         if bound.used(output) > bound.limit {
             return Err(ProtocolError::InflatedTooBig { limit: bound.limit as u64 });
