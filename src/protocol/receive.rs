@@ -22,7 +22,7 @@ use super::{
     frame::{self, FrameHeader, FrameReader, Opcode},
     limits::{append, FrameLimits},
     mask::{self, MaskingKey},
-    utf8::Validator,
+    utf8::{BadUtf8, Validator},
 };
 
 /// What a reader accepts.
@@ -105,6 +105,16 @@ struct Current {
     offset: usize,
     /// The payload is skipped, because the frame itself was refused.
     skip: bool,
+}
+
+impl Current {
+    /// Unmasks the next piece of the payload.
+    fn unmask(&mut self, piece: &mut [u8]) {
+        if let Some(key) = self.masking_key {
+            mask::apply(piece, key, self.offset);
+        }
+        self.offset = (self.offset + piece.len()) % 4;
+    }
 }
 
 impl MessageReader {
@@ -192,7 +202,7 @@ impl MessageReader {
     pub fn payload_added(&mut self, count: usize) -> Result<Option<Event>, ProtocolError> {
         let Some(mut current) = self.frame else { return Ok(None) };
         let from = self.message.len().saturating_sub(count);
-        self.unmask_data(&mut current, from);
+        current.unmask(&mut self.message[from..]);
         self.data_came(&mut current, from)
     }
 
@@ -256,40 +266,34 @@ impl MessageReader {
             return Ok(None);
         }
         if current.opcode.is_control() {
-            let from = self.control.len();
-            self.control.extend_from_slice(piece);
-            if let Some(key) = current.masking_key {
-                mask::apply(&mut self.control[from..], key, current.offset);
-            }
-            current.offset = (current.offset + piece.len()) % 4;
-            current.remaining -= piece.len() as u64;
-            if current.remaining > 0 {
-                self.frame = Some(*current);
-                return Ok(None);
-            }
-            self.frame = None;
-            let payload = std::mem::take(&mut self.control);
-            return Ok(Some(match current.opcode {
-                Opcode::PING => Event::Ping(payload),
-                Opcode::PONG => Event::Pong(payload),
-                _ => Event::Close(payload),
-            }));
+            return Ok(self.take_control(current, piece));
         }
         let from = self.message.len();
         if let Err(error) = append(&mut self.message, piece) {
             self.give_up_message();
             return Err(error);
         }
-        self.unmask_data(current, from);
+        current.unmask(&mut self.message[from..]);
         self.data_came(current, from)
     }
 
-    fn unmask_data(&mut self, current: &mut Current, from: usize) {
-        let piece = &mut self.message[from..];
-        if let Some(key) = current.masking_key {
-            mask::apply(piece, key, current.offset);
+    /// Takes payload of a control frame, and returns the frame when it is complete.
+    fn take_control(&mut self, current: &mut Current, piece: &[u8]) -> Option<Event> {
+        let from = self.control.len();
+        self.control.extend_from_slice(piece);
+        current.unmask(&mut self.control[from..]);
+        current.remaining -= piece.len() as u64;
+        if current.remaining > 0 {
+            self.frame = Some(*current);
+            return None;
         }
-        current.offset = (current.offset + piece.len()) % 4;
+        self.frame = None;
+        let payload = std::mem::take(&mut self.control);
+        Some(match current.opcode {
+            Opcode::PING => Event::Ping(payload),
+            Opcode::PONG => Event::Pong(payload),
+            _ => Event::Close(payload),
+        })
     }
 
     /// Handles data that stands unmasked in the message from byte `from` on.
@@ -300,21 +304,9 @@ impl MessageReader {
     ) -> Result<Option<Event>, ProtocolError> {
         current.remaining = current.remaining.saturating_sub((self.message.len() - from) as u64);
         self.frame = Some(*current);
-        let is_text = self.opcode == Opcode::TEXT && !self.compressed;
-        let ends = current.remaining == 0 && current.fin;
-        if is_text {
-            // check each piece as it comes, unless a later frame may still say that the message is
-            // compressed
-            let early = !(self.rules.deflate && self.rules.late_rsv1);
-            let checked = match (early, ends) {
-                (true, false) => self.text.push(&self.message[from..]),
-                (true, true) => {
-                    self.text.push(&self.message[from..]).and_then(|()| self.text.finish())
-                }
-                (false, true) => self.text.push(&self.message).and_then(|()| self.text.finish()),
-                (false, false) => Ok(()),
-            };
-            if let Err(bad) = checked {
+        if self.opcode == Opcode::TEXT && !self.compressed {
+            let ends = current.remaining == 0 && current.fin;
+            if let Err(bad) = self.check_text(from, ends) {
                 // the exception shows the text so far; the rest of the message will be skipped
                 let text = self.give_up_message();
                 if current.remaining == 0 {
@@ -340,6 +332,21 @@ impl MessageReader {
             payload: std::mem::take(&mut self.message),
             compressed: self.compressed,
         })))
+    }
+
+    /// Checks the text from byte `from` on, as it comes. If a later frame may still say that the
+    /// message is compressed, checks all of it when it ends.
+    fn check_text(&mut self, from: usize, ends: bool) -> Result<(), BadUtf8> {
+        let is_late = self.rules.deflate && self.rules.late_rsv1;
+        if is_late && !ends {
+            return Ok(());
+        }
+        let from = if is_late { 0 } else { from };
+        self.text.push(&self.message[from..])?;
+        if ends {
+            self.text.finish()?;
+        }
+        Ok(())
     }
 
     /// Drops the message, and makes the reader skip its remaining frames.

@@ -2,7 +2,7 @@
 //! into its destination, and the reader only unmasks it.
 
 use super::MessageReader;
-use crate::protocol::{frame::Opcode, mask};
+use crate::protocol::frame::Opcode;
 
 impl MessageReader {
     /// The length of the current binary message and how much of it has been received, if it has
@@ -30,18 +30,13 @@ impl MessageReader {
     /// next frame, or for the missing bytes if the caller has not read the whole rest.
     pub fn end_direct(&mut self, rest: &mut [u8]) {
         let Some(current) = &mut self.frame else { return };
-        if let Some(key) = current.masking_key {
-            mask::apply(rest, key, current.offset);
-        }
-        current.offset = (current.offset + rest.len()) % 4;
+        current.unmask(rest);
         current.remaining = current.remaining.saturating_sub(rest.len() as u64);
         if current.remaining == 0 {
             self.frame = None;
         }
     }
-}
 
-impl MessageReader {
     /// Takes back the beginning of a message that could not be read to its end.
     pub fn take_back(&mut self, message: &[u8]) {
         self.message = message.to_vec();
@@ -53,6 +48,7 @@ mod tests {
     use super::*;
     use crate::protocol::{
         limits::FrameLimits,
+        mask,
         receive::{Event, Rules},
     };
 
