@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 
 use super::{error::ConnectError, head::Trace, proxy::Proxy, tls::TlsOptions, url::Target};
 use crate::protocol::{grammar::is_token, negotiate};
@@ -87,7 +87,13 @@ pub(super) fn make(target: &Target, options: &Options) -> Result<Request<()>, Co
     if !options.subprotocols.is_empty() {
         set("sec-websocket-protocol", &options.subprotocols.join(", "))?;
     }
-    for (name, value) in &options.headers {
+    add_headers(headers, &options.headers)?;
+    Ok(request)
+}
+
+/// Adds the caller's headers; one of them may replace Host.
+fn add_headers(headers: &mut HeaderMap, added: &[(String, String)]) -> Result<(), ConnectError> {
+    for (name, value) in added {
         let refuse = |reason| ConnectError::Header { name: name.clone(), reason };
         let key = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| refuse("its name must be a token, without spaces or a colon"))?;
@@ -104,7 +110,7 @@ pub(super) fn make(target: &Target, options: &Options) -> Result<Request<()>, Co
             return Err(refuse("its value must be ASCII"));
         }
     }
-    Ok(request)
+    Ok(())
 }
 
 const ILLEGAL: &str = "its value must have no control characters";

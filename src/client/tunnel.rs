@@ -62,22 +62,25 @@ pub(super) async fn http(
         }
         Some(Answer { status: 200..=299, .. }) => Ok(stream),
         Some(answer) => {
-            let hint = match (answer.status, &proxy.credentials) {
-                (407, None) => {
-                    "; it wants credentials: write http://USER:PASSWORD@ before its host"
-                }
-                (407, Some(_)) => "; it does not accept the credentials in its URL",
-                (403, _) => "; it does not let this client reach that host and port",
-                (405 | 501, _) => "; it does not do CONNECT, which WebSockets need",
-                (502..=504, _) => "; it cannot reach the server",
-                _ => "",
-            };
             let Answer { status, phrase, .. } = answer;
+            let hint = hint(status, proxy);
             refused(
                 format!("answered {status} {phrase} to CONNECT {authority}{hint}"),
                 Some(status),
             )
         }
+    }
+}
+
+/// What the user can do about the answer of an HTTP proxy.
+fn hint(status: u16, proxy: &Proxy) -> &'static str {
+    match (status, &proxy.credentials) {
+        (407, None) => "; it wants credentials: write http://USER:PASSWORD@ before its host",
+        (407, Some(_)) => "; it does not accept the credentials in its URL",
+        (403, _) => "; it does not let this client reach that host and port",
+        (405 | 501, _) => "; it does not do CONNECT, which WebSockets need",
+        (502..=504, _) => "; it cannot reach the server",
+        _ => "",
     }
 }
 
