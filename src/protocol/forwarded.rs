@@ -50,14 +50,14 @@ fn parse(entry: &str) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
-    /// The client, if 10.0.0.0/8 is believed.
+    /// The client, if 10.0.0.0/8 is trusted.
     fn found(value: &str) -> Option<String> {
         let is_trusted = |address| matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
         client(value, is_trusted).map(|address| address.to_string())
     }
 
     #[test]
-    fn the_rightmost_that_is_not_believed_is_the_client() {
+    fn the_rightmost_that_is_not_trusted_is_the_client() {
         assert_eq!(found("203.0.113.7").as_deref(), Some("203.0.113.7:0"));
         assert_eq!(found("1.1.1.1, 203.0.113.7").as_deref(), Some("203.0.113.7:0"));
         assert_eq!(
@@ -68,12 +68,12 @@ mod tests {
     }
 
     #[test]
-    fn if_all_are_believed_the_leftmost_is() {
+    fn if_all_are_trusted_the_leftmost_is_the_client() {
         assert_eq!(found("10.0.0.9, 10.0.0.1").as_deref(), Some("10.0.0.9:0"));
     }
 
     #[test]
-    fn what_is_no_address_ends_the_walk() {
+    fn what_is_no_address_ends_the_search() {
         assert_eq!(found("203.0.113.7, unknown, 10.0.0.1").as_deref(), Some("10.0.0.1:0"));
         assert_eq!(found("203.0.113.7, unknown"), None);
         assert_eq!(found("203.0.113.7, unix:"), None);

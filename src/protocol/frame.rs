@@ -34,6 +34,8 @@ impl Opcode {
     /// Answers a ping.
     pub const PONG: Self = Self(0xa);
 
+    /// Makes an opcode of its four bits.
+    ///
     /// # Errors
     /// For a value above 15.
     pub fn new(value: u8) -> Result<Self, SendError> {

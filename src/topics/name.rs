@@ -15,6 +15,8 @@ pub enum NameError {
     TooLong(usize),
 }
 
+/// Checks the name of a topic.
+///
 /// # Errors
 /// If no topic can have this name.
 pub fn check_name(name: &str) -> Result<(), NameError> {
