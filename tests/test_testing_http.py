@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+import fastwsh
 from fastwsh.testing import make_tls_files, running_server
 from wire import DEADLINE_SECONDS, Client
 
@@ -31,6 +32,16 @@ def ask(server, path, **options):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read()
+
+
+@pytest.mark.parametrize("http_version", [1, 2])
+def test_a_path_with_answers_opens_connections(http_version):
+    with running_server(http2=True) as server:
+        server.http("/chat").respond(body="page")
+        server.script("/chat").reply("hello")
+        with fastwsh.connect(server.url_for("/chat"), http_version=http_version) as client:
+            assert client.recv(DEADLINE_SECONDS) == "hello"
+        assert ask(server, "/chat")[2] == b"page"
 
 
 def test_the_step_before_the_connection_is_answered():

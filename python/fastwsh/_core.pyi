@@ -644,6 +644,9 @@ class Connection:
     @property
     def is_tls(self) -> bool: ...
     @property
+    def asks_for_websocket(self) -> bool:
+        """Whether the request is meant to open a WebSocket, even if it is not valid."""
+    @property
     def strict_compat(self) -> bool: ...
     @property
     def max_inflated_bytes(self) -> int | None: ...

@@ -254,6 +254,11 @@ impl Connection {
     }
 
     #[getter]
+    fn asks_for_websocket(&self) -> bool {
+        self.head(Opening::is_meant).unwrap_or(false)
+    }
+
+    #[getter]
     fn _request_handler<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("fastwsh.request")?.getattr("RequestHandler")?.call1((slf,))
     }

@@ -114,8 +114,7 @@ class RecordingDispatcher(SourcesDispatcher):
         path = connection.resource.partition("?")[0]
         if path not in self.http.paths():
             return False
-        upgrade = (connection.header("Upgrade") or "").lower()
-        return "websocket" not in upgrade or path in self._http_only
+        return not connection.asks_for_websocket or path in self._http_only
 
     def _add(self, path: str, suite: loader.HandlerSuite, function: Callable[[Any], Any]) -> None:
         if (suite.is_async or suite.opens_async) and path in self.http.paths():

@@ -154,7 +154,7 @@ class ServerHandshakes:
         """Answer plain HTTP requests for a path, as the step before many protocols' WebSocket.
 
         A path may have a handler as well, unless that is a coroutine function: it gets the opening
-        handshakes.
+        handshakes. Requests over HTTP/2 and HTTP/3 get no answer: their streams are reset.
 
         Args:
             path: The path; requests with any query are for it.
