@@ -225,3 +225,17 @@ def test_an_expectation_is_one_thing(server):
         server.expect("a", json=1)
     with pytest.raises(TypeError, match="3 is no message"):
         server.expect(3)
+
+
+def test_a_step_may_wait_without_a_limit(server):
+    server.expect_any_order("a", "b", timeout=None).reply("both").expect("c", timeout=None)
+    server.script().expect_close(1000, timeout=None)
+    with connect(server.url) as client:
+        client.send("b")
+        client.send("a")
+        assert client.recv(DEADLINE_SECONDS) == "both"
+        client.send("c")
+        assert server.wait_for_message("c", timeout=None) == "c"
+        assert server.wait_for_messages(3, timeout=None) == ["b", "a", "c"]
+        assert server.wait_for_connection(timeout=None).path == "/"
+    server.check(timeout=None)

@@ -13,7 +13,7 @@ __all__ = ["AwaitableServer"]
 class _Server(Protocol):
     """What a `WsServer` has that waits."""
 
-    def wait_for_connection(self, count: int, *, timeout: float) -> Any: ...
+    def wait_for_connection(self, count: int, *, timeout: float | None) -> Any: ...
 
     def wait_for_message(
         self,
@@ -22,11 +22,11 @@ class _Server(Protocol):
         json: Any,
         ignore: Iterable[str],
         path: str | None,
-        timeout: float,
+        timeout: float | None,
     ) -> Message: ...
 
     def wait_for_messages(
-        self, count: int, *, path: str | None, timeout: float
+        self, count: int, *, path: str | None, timeout: float | None
     ) -> list[Message]: ...
 
     def start(self) -> None: ...
@@ -39,7 +39,7 @@ class _Server(Protocol):
 
     def clear(self) -> None: ...
 
-    def check(self, *, timeout: float) -> None: ...
+    def check(self, *, timeout: float | None) -> None: ...
 
 
 class AwaitableServer:
@@ -56,7 +56,7 @@ class AwaitableServer:
         self,
         count: int = 1,
         *,
-        timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as WsServer)
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as WsServer)
     ) -> Any:
         """Wait until so many connections have been opened: see `WsServer.wait_for_connection`."""
         return await in_thread(self._server.wait_for_connection, count, timeout=timeout)
@@ -68,7 +68,7 @@ class AwaitableServer:
         json: Any = MISSING,
         ignore: Iterable[str] = (),
         path: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as WsServer)
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as WsServer)
     ) -> Message:
         """Wait for a message: see `WsServer.wait_for_message`."""
         return await in_thread(
@@ -85,7 +85,7 @@ class AwaitableServer:
         count: int,
         *,
         path: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as WsServer)
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as WsServer)
     ) -> list[Message]:
         """Wait until so many messages have come: see `WsServer.wait_for_messages`."""
         return await in_thread(self._server.wait_for_messages, count, path=path, timeout=timeout)
@@ -113,7 +113,7 @@ class AwaitableServer:
     async def check(
         self,
         *,
-        timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as WsServer)
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 (as WsServer)
     ) -> None:
         """Fail if a handler or script has failed: see `WsServer.check`."""
         await in_thread(self._server.check, timeout=timeout)

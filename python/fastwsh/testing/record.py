@@ -67,7 +67,9 @@ class ServerRecord:
         """
         return list(self._log.lines)
 
-    def wait_for_connection(self, count: int = 1, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+    def wait_for_connection(
+        self, count: int = 1, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> Any:
         """Wait until so many connections have been opened; return the last of these.
 
         Raises:
@@ -87,7 +89,7 @@ class ServerRecord:
         json: Any = MISSING,
         ignore: Iterable[str] = (),
         path: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float | None = DEFAULT_TIMEOUT,
     ) -> Message:
         """Wait for a message; return the first one that is as expected, also of those before.
 
@@ -98,7 +100,7 @@ class ServerRecord:
             ignore: Keys of JSON objects whose values may differ or be missing: "id" anywhere,
                 "meta.id" from the top on.
             path: The path of the connection; None: any.
-            timeout: Seconds to wait.
+            timeout: Seconds to wait; None: no limit.
 
         Raises:
             WaitTimeoutError: It did not come; the text says what did.
@@ -110,14 +112,14 @@ class ServerRecord:
         return self._recorder.wait_for_message(expectation, place, timeout)
 
     def wait_for_messages(
-        self, count: int, *, path: str | None = None, timeout: float = DEFAULT_TIMEOUT
+        self, count: int, *, path: str | None = None, timeout: float | None = DEFAULT_TIMEOUT
     ) -> list[Message]:
         """Wait until so many messages have been received; return the first so many.
 
         Args:
             count: How many, of all connections together, those before this call as well.
             path: The path of the connections; None: any.
-            timeout: Seconds to wait.
+            timeout: Seconds to wait; None: no limit.
 
         Raises:
             WaitTimeoutError: They did not come; the text says what did.

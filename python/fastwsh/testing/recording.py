@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import fastwsh
 from fastwsh.pywebsocket import common
-from fastwsh.testing.clock import monotonic, wait_for
+from fastwsh.testing.clock import wait_for
 from fastwsh.testing.errors import CheckError, HandlerFailure, WaitTimeoutError
 from fastwsh.testing.expectation import Expectation, Message, show
 from fastwsh.testing.frames import Frame
@@ -86,8 +86,6 @@ class Recorder:
         # By path, or None for all of them; the last one counts.
         self._pongs: list[tuple[str | None, float | None]] = []
         self._sessions = 0
-
-    # --- what happens ---
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -193,8 +191,6 @@ class Recorder:
             self.errors.append(HandlerFailure(path, error, sentence))
             self._changed.notify_all()
 
-    # --- what is asked ---
-
     def take_errors(self) -> list[HandlerFailure]:
         """Return what was kept, and keep it no more."""
         with self._changed:
@@ -207,7 +203,7 @@ class Recorder:
         if errors := self.take_errors():
             raise CheckError(errors) from errors[0].exception
 
-    def wait_for_connection(self, count: int, timeout: float) -> Any:
+    def wait_for_connection(self, count: int, timeout: float | None) -> Any:
         """Wait until so many connections have been opened; return the last of these."""
         with self._changed:
             if wait_for(self._changed, lambda: len(self.connections) >= count, timeout):
@@ -218,27 +214,34 @@ class Recorder:
                 f"({_amount(self.attempts, 'opening handshake')} came to a path with a handler)"
             )
 
-    def wait_for_message(self, expected: Expectation, path: str | None, timeout: float) -> Message:
+    def wait_for_message(
+        self, expected: Expectation, path: str | None, timeout: float | None
+    ) -> Message:
         """Wait for a message; return the first that is as expected, of those before as well."""
-        deadline = monotonic() + timeout
         seen = 0
+        found: list[Message] = []
+
+        def look() -> bool:
+            nonlocal seen
+            new, seen = self._messages[seen:], len(self._messages)
+            for place, message in new:
+                if path in (None, place) and expected.accepts(message):
+                    found.append(message)
+                    return True
+            return False
+
         with self._changed:
-            while True:
-                new, seen = self._messages[seen:], len(self._messages)
-                for place, message in new:
-                    if path in (None, place) and expected.accepts(message):
-                        return message
-                left = deadline - monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
+            if wait_for(self._changed, look, timeout):
+                return found[0]
             came = [message for place, message in self._messages if path in (None, place)]
         where = "" if path is None else f" at {path}"
         raise WaitTimeoutError(
             f"{expected} did not come{where} within {timeout:g} s; received: {_list(came)}"
         )
 
-    def wait_for_messages(self, count: int, path: str | None, timeout: float) -> list[Message]:
+    def wait_for_messages(
+        self, count: int, path: str | None, timeout: float | None
+    ) -> list[Message]:
         """Wait until so many messages have come; return the first of them."""
 
         def came() -> list[Message]:

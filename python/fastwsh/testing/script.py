@@ -69,7 +69,7 @@ class Script:
         *,
         json: Any = MISSING,
         ignore: Iterable[str] = (),
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float | None = DEFAULT_TIMEOUT,
     ) -> Self:
         """Wait for a message, which must be this one.
 
@@ -79,7 +79,7 @@ class Script:
             json: A value that the message must be the JSON of, however it is written.
             ignore: Keys of JSON objects whose values may differ or be missing: "id" anywhere,
                 "meta.id" from the top on.
-            timeout: Seconds to wait for it.
+            timeout: Seconds to wait for it; None: no limit.
 
         Raises:
             TypeError, ValueError: An argument cannot be used.
@@ -88,13 +88,13 @@ class Script:
         return self._add(steps.expect(Expectation(expected, json=json, ignore=ignore), timeout))
 
     def expect_any_order(
-        self, *expected: Expected | Expectation, timeout: float = DEFAULT_TIMEOUT
+        self, *expected: Expected | Expectation, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Self:
         """Wait for as many messages, each of which is one of these, in any order.
 
         Args:
             *expected: What `expect` takes, or an `Expectation`, as of JSON.
-            timeout: Seconds to wait for all of them.
+            timeout: Seconds to wait for all of them; None: no limit.
 
         Raises:
             TypeError, ValueError: An argument cannot be used.
@@ -139,14 +139,14 @@ class Script:
         code: int | None = None,
         reason: str | None = None,
         *,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float | None = DEFAULT_TIMEOUT,
     ) -> Self:
         """Wait for the client's close frame.
 
         Args:
             code: Its code, 1005 for a frame without one; None: any, or none.
             reason: Its reason; None: any.
-            timeout: Seconds to wait for it.
+            timeout: Seconds to wait for it; None: no limit.
 
         Raises:
             TypeError, ValueError: An argument cannot be used.
@@ -173,8 +173,6 @@ class Script:
                 )
             self._steps.append(step)
         return self
-
-    # --- playing ---
 
     def play(self, connection: Connection) -> None:
         """Play the steps on a connection; its handler."""
@@ -257,8 +255,6 @@ class Script:
             place, count = self._places[turn], len(self._steps)
         is_over = place >= count
         return f"after step {count}, the last," if is_over else f"step {place + 1} of {count}"
-
-    # --- the outcome ---
 
     @property
     def is_settled(self) -> bool:

@@ -104,8 +104,6 @@ class WsServer(
         """The URL that opens the page of the option `inspect`, once; None without it."""
         return self._server.inspector_url
 
-    # --- handlers ---
-
     def handler(
         self,
         path: str,
@@ -171,7 +169,7 @@ class WsServer(
             self._recorder.note_error(handshake.path, error)
             raise
 
-    def check(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def check(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Fail if a handler has raised an exception, or a script was not played to its end.
 
         That a client has closed, or is gone, is no error of a handler. While the server runs, a
@@ -179,7 +177,7 @@ class WsServer(
         fixtures do.
 
         Args:
-            timeout: Seconds that scripts which have begun may take for the rest.
+            timeout: Seconds that scripts which have begun may take for the rest; None: no limit.
 
         Raises:
             CheckError: The text names the handlers and the steps.

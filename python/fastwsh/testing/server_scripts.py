@@ -66,13 +66,13 @@ class ServerScripts:
         *,
         json: Any = MISSING,
         ignore: Iterable[str] = (),
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float | None = DEFAULT_TIMEOUT,
     ) -> Script:
         """Add a message that is expected to the script of `/`: see `Script.expect`."""
         return self.script().expect(expected, json=json, ignore=ignore, timeout=timeout)
 
     def expect_any_order(
-        self, *expected: Expected | Expectation, timeout: float = DEFAULT_TIMEOUT
+        self, *expected: Expected | Expectation, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Script:
         """Add messages in any order to the script of `/`: see `Script.expect_any_order`."""
         return self.script().expect_any_order(*expected, timeout=timeout)
@@ -91,7 +91,7 @@ class ServerScripts:
         code: int | None = None,
         reason: str | None = None,
         *,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float | None = DEFAULT_TIMEOUT,
     ) -> Script:
         """Add the client's close frame to the script of `/`: see `Script.expect_close`."""
         return self.script().expect_close(code, reason, timeout=timeout)

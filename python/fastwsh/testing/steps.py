@@ -14,7 +14,7 @@ __all__ = ["Step", "StepFailed", "any_order", "close", "expect", "expect_close",
 
 
 class StepFailed(Exception):  # noqa: N818 (what has happened)
-    """A step was not as written; the text is what was expected and what came."""
+    """The client did something else than the script or the recording has; the text says what."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Step:
     ends: bool = False
 
 
-def expect(expectation: Expectation, timeout: float) -> Step:
+def expect(expectation: Expectation, timeout: float | None) -> Step:
     """Make the step that waits for one message."""
 
     def play(connection: Connection) -> None:
@@ -44,17 +44,17 @@ def expect(expectation: Expectation, timeout: float) -> Step:
     return Step(f"expect {expectation}", play)
 
 
-def any_order(expectations: Sequence[Expectation], timeout: float) -> Step:
+def any_order(expectations: Sequence[Expectation], timeout: float | None) -> Step:
     """Make the step that waits for several messages, whichever comes first."""
     wanted = f"in any order {', '.join(map(str, expectations))}"
 
     def play(connection: Connection) -> None:
-        deadline = monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         came: list[Message] = []
         while len(came) < len(expectations):
             missing = _missing(expectations, came)
             what = ", ".join(str(expectations[place]) for place in missing)
-            left = max(0.0, deadline - monotonic())
+            left = None if deadline is None else max(0.0, deadline - monotonic())
             came.append(_receive(connection, what, left, timeout))
             if len(_missing(expectations, came)) == len(missing):
                 raise StepFailed(
@@ -98,10 +98,14 @@ def reply(message: Message | Callable[[Connection], Message]) -> Step:
 def then(function: Callable[[Connection], object]) -> Step:
     """Make the step that calls a function."""
     name = getattr(function, "__qualname__", repr(function))
-    return Step(f"call {name}", lambda connection: (call(function, connection), None)[1])
+
+    def play(connection: Connection) -> None:
+        call(function, connection)
+
+    return Step(f"call {name}", play)
 
 
-def expect_close(expectation: CloseExpectation, timeout: float) -> Step:
+def expect_close(expectation: CloseExpectation, timeout: float | None) -> Step:
     """Make the step that waits for the client's close frame."""
 
     def play(connection: Connection) -> None:
@@ -130,7 +134,7 @@ def close(code: int, reason: str) -> Step:
 
 
 def _receive(
-    connection: Connection, what: str, timeout: float, whole: float | None = None
+    connection: Connection, what: str, timeout: float | None, whole: float | None = None
 ) -> Message:
     try:
         return connection.recv(timeout)
