@@ -128,10 +128,7 @@ class Connection(RecordedConnection):
         Raises:
             ScriptError: Something else came, another close frame, or nothing in time.
         """
-        refuse_in_event_loop(
-            "expect_close()",
-            _AWAITED,
-        )
+        refuse_in_event_loop("expect_close()", _AWAITED)
         with self._expecting_close(code, reason) as expectation:
             message = self.recv(timeout)
             raise ScriptError(f"expected {expectation}, but got {show(message)}")

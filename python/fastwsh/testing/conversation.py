@@ -1,5 +1,6 @@
 """A recorded WebSocket connection: its opening handshake, its messages and its end."""
 
+import http
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ PONG: Final = 10
 REDACTED: Final = "[redacted]"
 """Stands where a secret was."""
 
-_SWITCHING_PROTOCOLS: Final = 101
+_SWITCHING_PROTOCOLS: Final = http.HTTPStatus.SWITCHING_PROTOCOLS.value
 
 Headers = list[tuple[str, str]]
 """Names and values, in order."""

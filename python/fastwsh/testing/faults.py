@@ -105,8 +105,6 @@ class HandshakeFaults:
             self._released.set()
             self._released = threading.Event()
 
-    # --- the faults ---
-
     def rejection(self, status: int, response: HttpResponse | None = None) -> Callable[[Any], None]:
         """Answer with this status, and with headers and body of a response if there is one."""
         if response is None:
@@ -138,7 +136,11 @@ class HandshakeFaults:
 
     def delay(self, seconds: float) -> Callable[[Any], None]:
         """Wait before the answer."""
-        return lambda _: (self._released.wait(seconds), None)[1]
+
+        def wait(_: Any) -> None:
+            self._released.wait(seconds)
+
+        return wait
 
     def hang(self) -> Callable[[Any], None]:
         """Answer nothing until the fault is cleared; then close."""

@@ -1,12 +1,13 @@
 """Opening handshakes as a test server has met them, also those that were refused."""
 
+import http
 from typing import Any, Final
 
 from fastwsh.testing.request_view import RequestView
 
 __all__ = ["Handshake"]
 
-_SWITCHING_PROTOCOLS: Final = 101
+_SWITCHING_PROTOCOLS: Final = http.HTTPStatus.SWITCHING_PROTOCOLS.value
 
 
 class Handshake(RequestView):

@@ -17,13 +17,24 @@ What differs between the programs that write them is known here only:
 
 import base64
 import binascii
+import http
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from fastwsh.testing.conversation import BINARY, CLOSE, TEXT, Conversation, End, Headers, Message
+from fastwsh.testing.conversation import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Conversation,
+    End,
+    Headers,
+    Message,
+)
 
 __all__ = ["conversations_of", "entry_of", "message_of", "messages_of", "value_of_end"]
 
@@ -76,9 +87,8 @@ def _is_websocket(entry: Mapping[str, Any]) -> bool:
         for pair in (response.get("headers") or () if isinstance(response, dict) else ())
         if isinstance(pair, dict) and str(pair.get("name")).lower() == "upgrade"
     ]
-    return (
-        isinstance(response, dict) and response.get("status") == 101 and upgrades == ["websocket"]
-    )
+    status = response.get("status") if isinstance(response, dict) else None
+    return status == http.HTTPStatus.SWITCHING_PROTOCOLS and upgrades == ["websocket"]
 
 
 def _conversation(entry: Mapping[str, Any]) -> Conversation:
@@ -98,7 +108,9 @@ def _conversation(entry: Mapping[str, Any]) -> Conversation:
     )
     _add_messages(conversation, entry)
     if conversation.status == 0 and conversation.messages:
-        conversation.status, conversation.status_text = 101, "Switching Protocols"
+        # there were messages, so it was opened
+        switching = http.HTTPStatus.SWITCHING_PROTOCOLS
+        conversation.status, conversation.status_text = switching.value, switching.phrase
     return conversation
 
 
@@ -158,9 +170,6 @@ def _end(value: Any, time: float) -> End:
         return End(None, False, time)
     by_client = {"client": True, "server": False}.get(str(value.get("by")))
     return End(by_client, value.get("how") == "reset", time)
-
-
-# --- writing ---
 
 
 def entry_of(conversation: Conversation, identity: str = "") -> dict[str, Any]:
@@ -230,7 +239,7 @@ def message_of(message: Message) -> dict[str, Any]:
     else:
         data = message.data.encode() if isinstance(message.data, str) else message.data
         value["data"] = base64.b64encode(data).decode()
-        if message.opcode not in {BINARY, CLOSE, CLOSE + 1, CLOSE + 2}:
+        if message.opcode not in {BINARY, CLOSE, PING, PONG}:
             value["_base64"] = True
     if message.fragments:
         value["_fragments"] = list(message.fragments)

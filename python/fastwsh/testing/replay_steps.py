@@ -8,8 +8,9 @@ is the matter of clocks, and the stream answers them.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
+from fastwsh.pywebsocket import common
 from fastwsh.testing.clock import monotonic
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.errors import Disconnected, WaitTimeoutError
@@ -17,14 +18,10 @@ from fastwsh.testing.expectation import Message as Data
 from fastwsh.testing.expectation import show
 from fastwsh.testing.har import CLOSE, PING, PONG, TEXT, Conversation, End, Message
 from fastwsh.testing.matching import Mismatch
+from fastwsh.testing.recording import DEFAULT_TIMEOUT
+from fastwsh.testing.steps import StepFailed
 
-__all__ = ["Player", "ReplayOptions", "Step", "StepFailed", "close_frame_of", "steps_of"]
-
-_NO_STATUS: Final = 1005
-
-
-class StepFailed(Exception):  # noqa: N818 (what has happened)
-    """The client did something else than it did when it was recorded; the text says what."""
+__all__ = ["Player", "ReplayOptions", "Step", "close_frame_of", "steps_of"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class ReplayOptions:
     mismatch: Mismatch
     is_strict: bool = True
     speed: float = 0.0
-    timeout: float | None = 5.0
+    timeout: float | None = DEFAULT_TIMEOUT
 
     def pause(self, seconds: float) -> float:
         """Return how long to wait where so many seconds went by when it was recorded."""
@@ -176,8 +173,6 @@ class Player:
         if not self._steps or not self._steps[-1].is_end:
             self._await_end()
 
-    # --- what the client does ---
-
     def _follow(self, place: int, pause: float) -> int:
         """Let the client take its step; return how many it has taken."""
         step = self._steps[place]
@@ -225,7 +220,7 @@ class Player:
         if not self._manner.is_strict or isinstance(step.what, End):
             return
         got = self._connection.close_code
-        wanted = step.what.close_code or _NO_STATUS
+        wanted = step.what.close_code or common.STATUS_NO_STATUS_RECEIVED
         if got != wanted and not self._connection.is_dropped:
             how = "it ended without a close frame" if got is None else f"it closed with {got}"
             raise StepFailed(f"{step}, but {how}")
@@ -249,8 +244,6 @@ class Player:
                 return
             if self._manner.is_strict:
                 raise StepFailed(f"nothing more was to come, but the client sent {show(message)}")
-
-    # --- what we do ---
 
     def _pause(self, seconds: float) -> None:
         """Let time go by; pings that come meanwhile are answered."""
@@ -299,7 +292,8 @@ class Player:
 
     def _await_answer(self) -> None:
         """Wait for the client to go as well; what it sent before it knew is of no interest."""
-        deadline = monotonic() + (self._manner.timeout or 5.0)
+        timeout = self._manner.timeout
+        deadline = monotonic() + (DEFAULT_TIMEOUT if timeout is None else timeout)
         while self._over is None:
             try:
                 self._connection.recv(max(0.0, deadline - monotonic()))

@@ -1,5 +1,6 @@
 """Recordings on a test server: which connection of a file a client gets, and what came of it."""
 
+import http
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,14 @@ from fastwsh.testing.replay_steps import (
     Player,
     ReplayOptions,
     Step,
-    StepFailed,
     close_frame_of,
     steps_of,
 )
+from fastwsh.testing.steps import StepFailed
 
 __all__ = ["Replay"]
 
-_SERVICE_UNAVAILABLE: Final = 503
+_SERVICE_UNAVAILABLE: Final = http.HTTPStatus.SERVICE_UNAVAILABLE.value
 # Written anew for each client, or about the connection that was recorded.
 _OWN_HEADERS: Final = frozenset(
     {
@@ -102,8 +103,6 @@ class Replay:
     def path(self) -> str:
         """The first of these, for a failure of the whole."""
         return self.paths[0]
-
-    # --- a client ---
 
     def open(self, request: Any) -> None:
         """Answer an opening handshake as the real server did.
@@ -245,8 +244,6 @@ class Replay:
         count, place = len(turn.steps), turn.place
         step = f"after step {count}, the last" if place >= count else f"step {place + 1} of {count}"
         return f"connection {turn.number} of {len(self._turns)} ({turn.conversation.path}), {step}"
-
-    # --- the outcome ---
 
     @property
     def is_settled(self) -> bool:

@@ -132,6 +132,9 @@ class ServerLife(Recordings):
         """Refuse connections, as a machine does on which no server runs, until `start`.
 
         Connections that are open stay. The port stays the server's.
+
+        Raises:
+            ValueError: The server has not been started.
         """
         with self._life:
             self._forget_return()
