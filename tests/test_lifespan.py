@@ -192,9 +192,6 @@ def test_handler_may_have_an_app_of_its_own(start_server, write_handler):
         assert client.read_frame().payload == b"mine"
 
 
-# --- reload ---
-
-
 def test_reload_shuts_the_former_version_down(start_server, write_handler):
     source = "def web_socket_startup(app):\n    print('up', {0})\n    app.state.number = {0}\n"
     source += "def web_socket_shutdown(app): print('down', {0})\n"
@@ -223,9 +220,6 @@ def test_reload_shuts_the_former_version_down(start_server, write_handler):
         *("up 1", "down 1", "up 22", "down 22", "up 22"),
         *("up 23", "down 23", "down 22"),
     ]
-
-
-# --- servers in programs ---
 
 
 def make_server(handlers: Path) -> WebSocketServer:

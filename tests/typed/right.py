@@ -6,8 +6,6 @@ import fastwsh
 from fastwsh.client import AsyncClientConnection, ClientConnection
 from fastwsh.testing import AsyncConnection, Connection, WsServer, running_server
 
-# --- handlers ---
-
 
 def web_socket_startup(app: fastwsh.App) -> None:
     names: list[str] = ["ann"]
@@ -105,9 +103,6 @@ class FakeStream:
 fake: fastwsh.Stream = FakeStream()
 
 
-# --- tests ---
-
-
 def test_client(wsserver: WsServer) -> None:
     @wsserver.handler("/sync")
     def talk(connection: Connection) -> None:
@@ -145,9 +140,6 @@ def greet(connection: fastwsh.Connection) -> str | bytes:
 async def greet_async(connection: fastwsh.AsyncConnection) -> str | bytes:
     await connection.send("hello")
     return await connection.recv(timeout=1)
-
-
-# --- clients and servers ---
 
 
 def sync_client(url: str) -> None:

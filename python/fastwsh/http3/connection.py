@@ -76,8 +76,6 @@ class Connection(QuicConnectionProtocol):
         self._stall: Stall | None = None
         self._own_timer = self._later(owner.limits.head_seconds, self._give_up_handshake)
 
-    # --- QUIC ---
-
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
         """Take a packet."""
         super().datagram_received(data, addr)
@@ -195,8 +193,6 @@ class Connection(QuicConnectionProtocol):
         self._refuse(stream_id, ErrorCode.H3_MESSAGE_ERROR)
         self.flush()
 
-    # --- the native server ---
-
     def answered(self, stream_id: int, fields: list[tuple[bytes, bytes]]) -> None:
         """Send the head of an answer."""
         stream = self._by_inner.get(stream_id)
@@ -264,8 +260,6 @@ class Connection(QuicConnectionProtocol):
         self._stop_timer()
         self._own_timer = self._later(_REST_SECONDS, self._finish_late)
         self.flush()
-
-    # --- the end of streams ---
 
     def _go_on(self) -> None:
         """Let more come, and reset what was to be reset, for streams whose bytes have left."""
@@ -340,8 +334,6 @@ class Connection(QuicConnectionProtocol):
         self._dead.add(stream_id)
         if len(self._dead) > _MAX_DEAD:
             self._dead = {dead for dead in self._dead if self._pacing.is_known(dead)}
-
-    # --- the end of the connection ---
 
     def go_away(self) -> None:
         """Tell the client that the server stops; streams that are open go on."""

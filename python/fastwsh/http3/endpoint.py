@@ -109,8 +109,6 @@ class Endpoint(Owner[Connection]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    # --- called by the server ---
-
     def start(self, core: _core.Server, admits: _Admit | None) -> None:
         """Serve from here on, in a thread of its own.
 
@@ -167,8 +165,6 @@ class Endpoint(Owner[Connection]):
         for bound in self.sockets:
             bound.close()
 
-    # --- called by connections, in the thread: see `Owner` ---
-
     def admit(self, inner: socket.socket, peer: tuple[Any, ...], local: tuple[Any, ...]) -> bool:
         """Pass a connection on to the native server; `inner` is closed or passed on."""
         with inner:
@@ -194,8 +190,6 @@ class Endpoint(Owner[Connection]):
         self._open.discard(connection)
         if self._changed is not None:
             self._changed.set()
-
-    # --- the thread ---
 
     def _run(self) -> None:
         loop = self._loop

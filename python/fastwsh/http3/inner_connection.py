@@ -105,8 +105,6 @@ class InnerConnection(asyncio.Protocol):
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(_CONNECTION_WINDOW)
 
-    # --- what the client asks for ---
-
     def open(self, fields: _Fields, *, ends: bool) -> int:
         """Send a request's head; return its stream."""
         stream_id: int = self._h2.get_next_available_stream_id()
@@ -157,8 +155,6 @@ class InnerConnection(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
             self._transport.abort()
-
-    # --- asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send what was asked for meanwhile."""

@@ -84,8 +84,6 @@ class Actions:
             raise ActionError("the server has not begun to serve, or has ended")
         return inspection
 
-    # --- sending ---
-
     def _text(self, number: int, request: dict[str, Any]) -> str:
         data = str(request["data"]).encode("utf-8", "replace")
         self._send(number, _TEXT, data)
@@ -135,8 +133,6 @@ class Actions:
             "come before its end"
         )
 
-    # --- ends and faults ---
-
     def _close(self, number: int, request: dict[str, Any]) -> str:
         code, reason = int(request.get("code", 1000)), str(request.get("reason", ""))
         if not 0 <= code <= 0xFFFF:
@@ -180,8 +176,6 @@ class Actions:
     def _must(was_done: bool) -> None:
         if not was_done:
             raise ActionError("the connection has ended, or its handler is sending")
-
-    # --- keeping ---
 
     def mask(self, connection: dict[str, Any]) -> dict[str, Any]:
         """Return what is known of a connection without the secrets of its headers."""

@@ -78,8 +78,6 @@ class AllWorkers:
         first = self._seen[worker] + count if self._seen[worker] else worker
         return self._kept_bytes // count, first, count
 
-    # --- what the watcher asks ---
-
     @property
     def inspection(self) -> "AllWorkers | None":
         """These workers, once one of them can be asked."""
@@ -108,8 +106,6 @@ class AllWorkers:
 
     def _is_silent(self, worker: _Worker) -> bool:
         return worker.number in self._silent and worker.state in {"ready", "reloading"}
-
-    # --- the methods of an inspection ---
 
     def ids(self) -> list[int]:
         """Return the numbers of all known connections."""
@@ -184,8 +180,6 @@ class AllWorkers:
     def drop_at(self, number: int, count: int) -> bool:
         """Reset a connection at a message."""
         return bool(self._ask_of(number, "drop_at", count=count))
-
-    # --- asking ---
 
     def _those(self, worker: int) -> Sequence[int]:
         return [worker] if worker in self._by_number else self.workers

@@ -155,8 +155,6 @@ class Site(WebSocketServer):
     def _end_topics(self, core: _core.Server) -> None:
         """Leave them there."""
 
-    # --- who may see it ---
-
     def _is_ours(self, host: str | None) -> bool:
         port = self.server_port
         return host in {f"{_HOST}:{port}", f"localhost:{port}"}
@@ -183,8 +181,6 @@ class Site(WebSocketServer):
             self._token = secrets.token_urlsafe(24)
         _LOGGER.warning("Inspector opened; another browser can open %s", self.url)
         return True
-
-    # --- pages ---
 
     def answer(self, connection: _core.Connection) -> HttpResponse:
         """Return the answer to a request that is for no feed."""
@@ -233,8 +229,6 @@ class Site(WebSocketServer):
             return
         finally:
             connection.flush()
-
-    # --- the feed ---
 
     def _open_feed(self, request: Any) -> None:
         """Refuse connections that are not from our page, in a browser that has opened it."""

@@ -77,8 +77,6 @@ class Watcher:
             self.sample()
             self._ending.wait(1)
 
-    # --- the log ---
-
     def note(self, level: str, text: str, connection: int | None = None) -> None:
         """Add a line to the log of the inspector."""
         if len(text) > _LINE_CHARACTERS:
@@ -92,8 +90,6 @@ class Watcher:
         """Return the lines behind the one with this number."""
         with self._lock:
             return [line for line in self._log if line["number"] > number]
-
-    # --- numbers ---
 
     def sample(self) -> None:
         """Take a sample."""
@@ -173,8 +169,6 @@ class Watcher:
                     memory=_total(metrics, "process_resident_memory_bytes"),
                 )
         return found
-
-    # --- connections ---
 
     def page(self, query: dict[str, Any]) -> dict[str, Any]:
         """Return some of the connections."""
