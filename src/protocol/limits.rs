@@ -57,3 +57,28 @@ pub(super) fn append(message: &mut Vec<u8>, piece: &[u8]) -> Result<(), Protocol
     message.extend_from_slice(piece);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: FrameLimits = FrameLimits { message_bytes: 20, frame_bytes: 10, fragments: 1 };
+
+    #[test]
+    fn each_limit_is_the_largest_number_that_is_accepted() {
+        assert_eq!(LIMITS.check_frame(10), Ok(()));
+        let too_big = ProtocolError::FrameTooBig { length: 11, limit: 10 };
+        assert_eq!(LIMITS.check_frame(11), Err(too_big));
+        assert_eq!(LIMITS.check_message(20, 1), Ok(()));
+        let too_big = ProtocolError::MessageTooBig { limit: 20 };
+        assert_eq!(LIMITS.check_message(21, 1), Err(too_big));
+        let too_many = ProtocolError::TooManyFragments { limit: 1 };
+        assert_eq!(LIMITS.check_message(20, 2), Err(too_many));
+    }
+
+    #[test]
+    fn a_frame_is_not_longer_than_a_message_may_be() {
+        let limits = FrameLimits { message_bytes: 5, ..LIMITS };
+        assert_eq!(limits.check_frame(6), Err(ProtocolError::MessageTooBig { limit: 5 }));
+    }
+}

@@ -12,30 +12,43 @@ use super::{DeflateLevel, RawDeflater, WindowBits};
 /// threads than this compressed at the same moment.
 const KEPT: usize = 4;
 
-static SPARES: Mutex<Vec<RawDeflater>> = Mutex::new(Vec::new());
+static SPARES: Mutex<Spares> = Mutex::new(Spares(Vec::new()));
 
 /// A compressor with an empty window.
 pub(super) fn take(window: WindowBits, level: DeflateLevel) -> RawDeflater {
-    let mut spares = spares();
-    let fits = |spare: &RawDeflater| spare.window() == window && spare.level() == level;
-    let spare = spares.iter().rposition(fits).map(|index| spares.remove(index));
-    drop(spares);
+    let spare = spares().take(window, level);
     spare.unwrap_or_else(|| RawDeflater::with_level(window, level))
 }
 
 /// Takes a compressor back. If there are too many, drops the one that was unused for longest.
 pub(super) fn give_back(mut deflater: RawDeflater) {
     deflater.reset();
-    let mut spares = spares();
-    let unwanted = (spares.len() == KEPT).then(|| spares.remove(0));
-    spares.push(deflater);
-    drop(spares);
+    // freeing its memory need not keep others waiting
+    let unwanted = spares().put(deflater);
     drop(unwanted);
 }
 
 /// A holder of the lock cannot panic between two changes of the list, so poisoning is ignored.
-fn spares() -> MutexGuard<'static, Vec<RawDeflater>> {
+fn spares() -> MutexGuard<'static, Spares> {
     SPARES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Compressors with an empty window; the one that was used last is the last.
+struct Spares(Vec<RawDeflater>);
+
+impl Spares {
+    fn take(&mut self, window: WindowBits, level: DeflateLevel) -> Option<RawDeflater> {
+        let fits = |spare: &RawDeflater| spare.window() == window && spare.level() == level;
+        let index = self.0.iter().rposition(fits)?;
+        Some(self.0.remove(index))
+    }
+
+    /// Adds a compressor, and returns the one that has no place any more.
+    fn put(&mut self, deflater: RawDeflater) -> Option<RawDeflater> {
+        let unwanted = (self.0.len() == KEPT).then(|| self.0.remove(0));
+        self.0.push(deflater);
+        unwanted
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +68,31 @@ mod tests {
             give_back(deflater);
             give_back(RawDeflater::new(WindowBits::new(9).expect("9 is in range")));
         }
-        assert!(spares().len() <= KEPT);
+        assert!(spares().0.len() <= KEPT);
+    }
+
+    #[test]
+    fn a_spare_compressor_has_the_window_and_the_level_that_are_asked_for() {
+        let (window, level) = (WindowBits::MAX, DeflateLevel::FASTEST);
+        let smaller = WindowBits::new(9).expect("9 is in range");
+        let mut spares = Spares(Vec::new());
+        assert!(spares.take(window, level).is_none());
+        assert!(spares.put(RawDeflater::with_level(window, level)).is_none());
+        assert!(spares.take(smaller, level).is_none());
+        assert!(spares.take(window, DeflateLevel::PYWEBSOCKET).is_none());
+        assert!(spares.take(window, level).is_some());
+        assert!(spares.take(window, level).is_none());
+    }
+
+    #[test]
+    fn the_compressor_that_was_unused_for_longest_is_dropped() {
+        let level = |number| DeflateLevel::new(number).expect("in range");
+        let deflater = |number| RawDeflater::with_level(WindowBits::MAX, level(number));
+        let mut spares = Spares(Vec::new());
+        for number in [0, 1, 2, 3] {
+            assert!(spares.put(deflater(number)).is_none());
+        }
+        assert_eq!(spares.put(deflater(4)).map(|dropped| dropped.level()), Some(level(0)));
+        assert_eq!(spares.0.len(), KEPT);
     }
 }

@@ -151,6 +151,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn windows_have_8_to_15_bits() {
+        for bits in 8..=15 {
+            let window = WindowBits::new(bits).expect("in range");
+            assert_eq!(i64::from(window.bits()), bits);
+            assert_eq!(WindowBits::parse(Some(&bits.to_string())), Ok(window));
+        }
+        for bits in [-1, 7, 16, 256 + 8] {
+            let expected = Err(format!("window bits {bits} out of range 8 to 15"));
+            assert_eq!(WindowBits::new(bits), expected);
+            assert!(WindowBits::parse(Some(&bits.to_string())).is_err(), "{bits}");
+        }
+    }
+
+    #[test]
     fn offers_are_judged_by_rfc_7692_7_1() {
         let parse = |parameters: &[(&'static str, Option<&'static str>)]| {
             Offer::parse(parameters.iter().copied())
@@ -171,7 +185,9 @@ mod tests {
                 client_no_context_takeover: true,
             })
         );
-        for bad in ["7", "16", "010", "", "ten", "+10", "10.0"] {
+        let offer = parse(&[("server_no_context_takeover", None)]);
+        assert_eq!(offer, Ok(Offer { server_no_context_takeover: true, ..Offer::default() }));
+        for bad in ["010", "", "ten", "+10", "10.0"] {
             assert!(parse(&[("server_max_window_bits", Some(bad))]).is_err(), "{bad}");
         }
         assert!(parse(&[("server_max_window_bits", None)]).is_err());
@@ -192,6 +208,16 @@ mod tests {
             Ok(Agreement {
                 client_max_window_bits: Some(WindowBits(8)),
                 server_no_context_takeover: true,
+                ..Agreement::default()
+            })
+        );
+        let agreement =
+            parse(&[("server_max_window_bits", Some("9")), ("client_no_context_takeover", None)]);
+        assert_eq!(
+            agreement,
+            Ok(Agreement {
+                server_max_window_bits: Some(WindowBits(9)),
+                client_no_context_takeover: true,
                 ..Agreement::default()
             })
         );
