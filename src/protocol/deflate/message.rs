@@ -177,6 +177,29 @@ mod tests {
     }
 
     #[test]
+    fn deflates_the_examples_of_rfc_7692_7_2_3() {
+        let mut deflater = MessageDeflater::new(None, false);
+        assert_eq!(deflater.deflate(b"Hello", PieceEnd::Message), b"\xf2\x48\xcd\xc9\xc9\x07\x00");
+        // the same again, from the window
+        assert_eq!(deflater.deflate(b"Hello", PieceEnd::Message), b"\xf2\x00\x11\x00\x00");
+        // a final block, padded; the next message does not refer to what is before it
+        let last = b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
+        let mut deflater = MessageDeflater::new(None, false);
+        assert_eq!(deflater.deflate(b"Hello", PieceEnd::FinalBlock), last);
+        assert_eq!(deflater.deflate(b"Hello", PieceEnd::FinalBlock), last);
+    }
+
+    #[test]
+    fn without_takeover_a_message_refers_to_itself_only() {
+        let mut deflater = MessageDeflater::new(None, true);
+        for _ in 0..2 {
+            let first = deflater.deflate(b"Hello", PieceEnd::Piece);
+            assert_eq!(first, b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff");
+            assert_eq!(deflater.deflate(b"Hello", PieceEnd::Message), b"\xf2\x00\x11\x00\x00");
+        }
+    }
+
+    #[test]
     fn an_empty_piece_behind_another_has_a_byte() {
         let mut deflater = MessageDeflater::new(None, false);
         deflater.deflate(b"Hello", PieceEnd::Piece);
