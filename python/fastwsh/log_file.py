@@ -40,6 +40,12 @@ class LogFile(LossCountingHandler, logging.handlers.RotatingFileHandler):
             outlet.when_failed(self._lose)
         return outlet
 
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 (logging's name)
+        """Tell whether the file must be replaced before this record: never a pipe or a terminal."""
+        # CPython 3.13 asks for the position first, which an outlet does not have
+        stream: Any = self.stream
+        return not isinstance(stream, outlets.Outlet) and bool(super().shouldRollover(record))
+
     def _tell_of_failure(self, error: OSError) -> None:
         complain(f"the log file {self.baseFilename!r}", error)
 
