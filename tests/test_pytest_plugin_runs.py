@@ -118,6 +118,57 @@ class TestIt(unittest.TestCase):
     result.assert_outcomes(passed=1)
 
 
+UNITTEST = """
+import asyncio
+import unittest
+import pytest
+import fastwsh
+
+class OfTests:
+    @pytest.fixture(autouse=True)
+    def _served(self, wsserver):
+        self.server = wsserver
+
+    def says(self, text):
+        self.server.expect("hello").reply("world")
+        with fastwsh.connect(self.server.url) as connection:
+            connection.send(text)
+            self.assertEqual(connection.recv(timeout=5), "world")
+
+class TestThreads(OfTests, unittest.TestCase):
+    def test_fails(self):
+        self.says("hallo")
+
+    def test_fails_before_it_connects(self):
+        self.server.expect("hello")
+        self.fail("on its own")
+
+    def test_skips(self):
+        try:
+            self.says("hallo")
+        except fastwsh.ConnectionClosed:
+            self.skipTest("no world")
+
+    @unittest.expectedFailure
+    def test_is_expected(self):
+        self.says("hallo")
+
+class TestLoop(OfTests, unittest.IsolatedAsyncioTestCase):
+    async def test_fails(self):
+        await asyncio.to_thread(self.says, "hallo")
+"""
+
+
+def test_a_unittest_test_that_fails_says_what_the_server_has_found(run):
+    result = run(UNITTEST, *NO_ASYNCIO)
+    result.assert_outcomes(failed=4, xfailed=1)
+    text = result.stdout.str()
+    found = "script of /: step 1 of 2 expected 'hello', but got 'hallo'"
+    assert text.count(f"CheckError: {found}") == 2
+    assert text.count(f"\n{found}\n") == 1
+    assert "no client came" not in text
+
+
 def test_steps_of_a_test_that_is_skipped_are_no_mistake(run):
     result = run(
         """

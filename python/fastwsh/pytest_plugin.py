@@ -101,6 +101,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     item.stash[_HAS_FAILED] = item.stash[pytest_recordings.HAS_PASSED] = False
     try:
         result = yield
+        _raise_kept(item)
     except (Exception, pytest.fail.Exception) as error:
         item.stash[_HAS_FAILED] = item.config.stash[_HAS_FAILED] = True
         if failures := _take_errors(item.config):
@@ -110,12 +111,25 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         if not (failures := _take_errors(item.config)):
             raise
         item.stash[_HAS_FAILED] = item.config.stash[_HAS_FAILED] = True
+        _forget_kept(item)
         pytest.fail(_text(failures), pytrace=False)
     if failures := _take_errors(item.config):
         item.stash[_HAS_FAILED] = item.config.stash[_HAS_FAILED] = True
         pytest.fail(_text(failures), pytrace=False)
     item.stash[pytest_recordings.HAS_PASSED] = True
     return result
+
+
+def _raise_kept(item: pytest.Item) -> None:
+    """Raise the exception of a `unittest.TestCase`, which pytest keeps for its report."""
+    if kept := getattr(item, "_excinfo", None):
+        raise kept[0].value
+
+
+def _forget_kept(item: pytest.Item) -> None:
+    """Let the report have what is raised instead of what pytest has kept."""
+    if kept := getattr(item, "_excinfo", None):
+        kept.clear()
 
 
 def _take_errors(config: pytest.Config) -> list[HandlerFailure]:
