@@ -71,6 +71,10 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
     /// Flags of each send. Where there is one, they keep it from raising SIGPIPE.
     const SEND: SendFlags = SendFlags::empty();
 
+    /// Says with a send that more follows, so that the system may wait for it. Linux waits at most 0.2
+    /// seconds (`tcp(7)`, `TCP_CORK`).
+    const MORE_FOLLOWS: SendFlags = SendFlags::empty();
+
     /// Whether `MSG_DONTWAIT` keeps a send on a blocking socket from blocking. If not, sockets stay
     /// in non-blocking mode, and a call that may block tries and polls.
     const DONTWAIT_IS_ENOUGH: bool = false;

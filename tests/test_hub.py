@@ -2,7 +2,9 @@
 
 import select
 import signal
+import socket
 import ssl
+import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -161,6 +163,31 @@ class TestForeignThreads:
 
 
 class TestEnds:
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems send it alone")
+    def test_the_answer_to_a_close_frame_comes_with_the_end_of_the_connection(
+        self, start_server: StartServer, write_handler: WriteHandler
+    ) -> None:
+        write_handler("echo", ECHO)
+        server = start_server("-w", "handlers")
+        with server.connect() as client:
+            client.handshake()
+            client.send_close(1000)
+            assert client.read_frame() == Frame(CLOSE, b"\x03\xe8")
+            # one segment: nothing has to be waited for
+            assert client.socket.recv(1, socket.MSG_DONTWAIT) == b""
+
+    def test_the_answer_does_not_wait_for_a_handler_that_blocks(
+        self, start_server: StartServer, write_handler: WriteHandler
+    ) -> None:
+        body = "assert request.ws_stream.receive_message() is None\nthreading.Event().wait()"
+        before = "import threading\nweb_socket_concurrency = 'hub'\n"
+        write_handler("blocks", handler(body, before))
+        server = start_server("-w", "handlers")
+        with server.connect() as client:
+            client.handshake("/blocks")
+            client.send_close(1000)
+            assert client.read_frame() == Frame(CLOSE, b"\x03\xe8")
+
     def test_an_exception_names_the_handlers_line(
         self, start_server: StartServer, write_handler: WriteHandler
     ) -> None:

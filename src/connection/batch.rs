@@ -51,6 +51,12 @@ pub fn gathers() -> bool {
     }
 }
 
+/// Whether callers take turns in this thread, so that it flushes its batch before it waits, even if
+/// no other caller is to run now.
+pub fn takes_turns() -> bool {
+    matches!(GATHERING.get(), Gathering::While(_))
+}
+
 /// Adds a carrier to the batch of this thread. The carrier must remember that it has joined, and
 /// join only once.
 pub fn join(carrier: Arc<dyn Carrier>) {

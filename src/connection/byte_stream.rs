@@ -15,6 +15,9 @@ pub enum Mode {
     NonBlocking,
     /// Yes, until it is done.
     Blocking,
+    /// No, and the system may keep what is sent until more follows, or the end of our direction, so
+    /// that both share a segment. Unless one of them follows, the caller calls [`ByteStream::push`].
+    BeforeEnd,
 }
 
 /// The directions of a stream, as this side sees them.
@@ -112,6 +115,9 @@ pub trait ByteStream: Send + Sync {
     /// Sends two pieces one after the other, if possible in one go. The number of bytes before an error
     /// counts those of both.
     fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult;
+
+    /// Sends what the system keeps of a send with [`Mode::BeforeEnd`].
+    fn push(&self) {}
 
     /// Whether bytes that count as sent are still waiting for room.
     fn has_unsent(&self) -> bool;

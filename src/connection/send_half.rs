@@ -1,6 +1,7 @@
 //! The sending half of a connection. Small frames may be held back for a moment and leave together;
 //! all others are sent at once.
 
+mod last_frame;
 mod pieces;
 
 use std::{

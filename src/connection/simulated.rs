@@ -34,6 +34,8 @@ struct State {
     reads: VecDeque<Read>,
     writes: VecDeque<Write>,
     sent: Vec<u8>,
+    /// How many bytes of them are kept for the end of the direction.
+    kept: usize,
     received: u64,
     is_sending_ended: bool,
     is_reset: bool,
@@ -99,6 +101,11 @@ impl Simulated {
         lock(&self.0).sent.clone()
     }
 
+    /// How many of the sent bytes wait for the end of the direction.
+    pub(crate) fn kept(&self) -> usize {
+        lock(&self.0).kept
+    }
+
     pub(crate) fn is_sending_ended(&self) -> bool {
         lock(&self.0).is_sending_ended
     }
@@ -137,7 +144,7 @@ impl ByteStream for Simulated {
         Ok(bytes.len())
     }
 
-    fn send(&self, first: &[u8], second: &[u8], _mode: Mode) -> SendResult {
+    fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
         let mut state = lock(&self.0);
         let bytes = [first, second].concat();
         let taken = match state.writes.pop_front() {
@@ -146,10 +153,15 @@ impl ByteStream for Simulated {
             Some(Write::Fails(kind)) => return Err((0, kind.into())),
         };
         state.sent.extend_from_slice(&bytes[..taken]);
+        state.kept = if mode == Mode::BeforeEnd { state.kept + taken } else { 0 };
         if taken < bytes.len() {
             return Err((taken, io::ErrorKind::WouldBlock.into()));
         }
         Ok(())
+    }
+
+    fn push(&self) {
+        lock(&self.0).kept = 0;
     }
 
     fn has_unsent(&self) -> bool {
@@ -182,7 +194,9 @@ impl ByteStream for Simulated {
     }
 
     fn end_sending(&self) {
-        lock(&self.0).is_sending_ended = true;
+        let mut state = lock(&self.0);
+        state.is_sending_ended = true;
+        state.kept = 0;
     }
 
     fn shutdown(&self, _direction: Direction) {}

@@ -24,7 +24,7 @@ use self::{
     tls::Tls,
 };
 use super::byte_stream::{ByteStream, Direction, Mode, ReadinessSource, SendResult};
-use crate::system::Native;
+use crate::system::{set_nodelay, Native};
 
 /// A plain TCP (or Unix) connection.
 #[derive(Debug)]
@@ -139,6 +139,10 @@ impl ByteStream for PlainSocket {
         descriptor.send_both(first, second, mode, sent)
     }
 
+    fn push(&self) {
+        set_nodelay(self.0.descriptor.as_fd());
+    }
+
     fn has_unsent(&self) -> bool {
         false
     }
@@ -206,6 +210,10 @@ impl ByteStream for TlsSocket {
     fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult {
         let Socket { descriptor, sent: total, .. } = &self.socket;
         self.tls.send(descriptor, (first, second), mode, total)
+    }
+
+    fn push(&self) {
+        set_nodelay(self.socket.descriptor.as_fd());
     }
 
     fn has_unsent(&self) -> bool {

@@ -39,6 +39,7 @@ pub use self::{
 };
 use super::{
     awaited_input::AwaitedInput,
+    batch,
     byte_stream::ByteStream,
     closing::AtomicClosing,
     flusher::{Flusher, HoldsFrames, NextLook},
@@ -185,7 +186,11 @@ impl Transport {
             // check while the half is locked: another thread may have closed since the caller
             // checked
             self.check_not_closed(header)?;
-            send_half.send_frame(header, payload, wait)
+            if self.is_last_frame(header) && batch::takes_turns() {
+                send_half.send_last_frame(header, payload, wait)
+            } else {
+                send_half.send_frame(header, payload, wait)
+            }
         });
         let is_mid_message = header.first().and_then(|first| leaves_open(*first));
         self.or_queue(sent, wait, &[header, payload], is_mid_message)

@@ -46,7 +46,7 @@ impl TappedStream {
         }
         let timeout = if mode == Mode::Blocking { POLL_PERIOD } else { Duration::ZERO };
         while self.withholds(timeout) {
-            if mode == Mode::NonBlocking {
+            if mode != Mode::Blocking {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }

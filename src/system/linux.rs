@@ -34,6 +34,7 @@ struct Portable;
 
 impl System for Linux {
     const SEND: SendFlags = SendFlags::NOSIGNAL;
+    const MORE_FOLLOWS: SendFlags = SendFlags::MORE;
     const DONTWAIT_IS_ENOUGH: bool = true;
     const INHERITS_NODELAY: bool = true;
 

@@ -109,6 +109,7 @@ impl<S: System> Descriptor<S> {
         let flags = match mode {
             Mode::NonBlocking => SendFlags::DONTWAIT,
             Mode::Blocking => SendFlags::empty(),
+            Mode::BeforeEnd => SendFlags::DONTWAIT | S::MORE_FOLLOWS,
         };
         self.call(mode, PollFlags::OUT, || S::send(self.as_fd(), pieces, flags))
     }
@@ -148,7 +149,7 @@ impl<S> AsFd for Descriptor<S> {
 
 fn receive_flags(mode: Mode) -> RecvFlags {
     match mode {
-        Mode::NonBlocking => RecvFlags::DONTWAIT,
+        Mode::NonBlocking | Mode::BeforeEnd => RecvFlags::DONTWAIT,
         Mode::Blocking => RecvFlags::empty(),
     }
 }

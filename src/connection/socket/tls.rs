@@ -102,7 +102,7 @@ impl Tls {
     pub(super) fn end_sending(&self, socket: &Descriptor<Native>) {
         lock(&self.connection).send_close_notify();
         // a peer that does not read never receives it
-        let _ = self.send(socket, (&[], &[]), Mode::NonBlocking, &Count::default());
+        let _ = self.send(socket, (&[], &[]), Mode::BeforeEnd, &Count::default());
     }
 
     /// Receives plain text; `take` copies it and returns how much of it.
@@ -177,7 +177,7 @@ impl Tls {
             let mut connection = lock(&self.connection);
             let taken =
                 encrypt(&mut connection, first, second, sent).map_err(|error| (sent, error))?;
-            let mut onward = Onward { socket, wire: &mut wire, error: None };
+            let mut onward = Onward { socket, wire: &mut wire, mode, error: None };
             while connection.wants_write() {
                 connection.write_tls(&mut onward).map_err(|error| (sent, error))?;
             }
@@ -234,6 +234,7 @@ fn encrypt(
 struct Onward<'a> {
     socket: &'a Descriptor<Native>,
     wire: &'a mut Wire,
+    mode: Mode,
     /// Why nothing more can be sent.
     error: Option<io::Error>,
 }
@@ -246,7 +247,9 @@ impl Write for Onward<'_> {
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut taken = 0;
         if self.wire.records.is_empty() && self.error.is_none() {
-            match self.socket.send(pieces, Mode::NonBlocking) {
+            // the rest is sent in the caller's way
+            let mode = if self.mode == Mode::Blocking { Mode::NonBlocking } else { self.mode };
+            match self.socket.send(pieces, mode) {
                 Ok(count) => taken = count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => self.error = Some(error),

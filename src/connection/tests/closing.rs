@@ -5,8 +5,9 @@ use std::{error::Error, io, sync::Arc, thread, time::Duration};
 use super::{masked, receive, receive_all, transport};
 use crate::{
     connection::{
+        batch::{self, Gathering, HasNext},
         simulated::{Read, Simulated, Write},
-        AfterServerClose, Insertion, Outcome, ReceiveError, ServerClose, Wait,
+        AfterServerClose, Insertion, Outcome, ReceiveError, ServerClose, Transport, Wait,
     },
     protocol::{close::CloseCode, frame::Opcode, receive::Event},
 };
@@ -193,4 +194,74 @@ fn an_end_of_our_direction_follows_what_the_stream_takes_later() {
         let late = transport.send_frame(b"\x81\x01", b"x", Wait::Never);
         assert_eq!(late.expect_err("too late").kind(), io::ErrorKind::BrokenPipe);
     }
+}
+
+struct Others;
+
+impl HasNext for Others {
+    fn has_next(&self) -> bool {
+        false
+    }
+}
+
+const ANSWER: &[u8] = b"\x88\x02\x03\xe8";
+
+/// The peer has sent a close frame, and the handler answers it where handlers take turns.
+fn answer_in_turn(writes: impl IntoIterator<Item = Write>) -> (Arc<Simulated>, Arc<Transport>) {
+    batch::gather(Gathering::While(&Others));
+    let stream = Arc::new(Simulated::new([Read::Nothing], writes));
+    let transport = transport(&stream);
+    transport.note_close_received(Some(CloseCode::NORMAL));
+    transport.note_close_sent(CloseCode::NORMAL);
+    transport.send_frame(ANSWER, b"", Wait::Never).expect("sent");
+    (stream, transport)
+}
+
+#[test]
+fn the_answer_to_a_close_frame_leaves_with_the_end() {
+    let (stream, transport) = answer_in_turn([]);
+    assert_eq!((stream.sent(), stream.kept()), (ANSWER.to_vec(), ANSWER.len()));
+    transport.finish(Outcome::Clean);
+    assert!(stream.is_sending_ended());
+    assert_eq!(stream.kept(), 0);
+    batch::flush();
+}
+
+#[test]
+fn the_answer_does_not_wait_for_a_handler_that_goes_on() {
+    let (stream, _transport) = answer_in_turn([]);
+    batch::flush();
+    assert_eq!(stream.kept(), 0);
+    assert!(!stream.is_sending_ended());
+}
+
+#[test]
+fn a_handler_that_resets_has_sent_its_answer() {
+    let (stream, transport) = answer_in_turn([]);
+    transport.reset();
+    assert_eq!(stream.kept(), 0);
+    batch::flush();
+}
+
+#[test]
+fn an_answer_that_the_peer_does_not_take_follows_later() {
+    let (stream, transport) = answer_in_turn([Write::Takes(1), Write::Takes(0)]);
+    assert_eq!(stream.sent(), ANSWER[..1]);
+    transport.flush_before_wait(Wait::Never);
+    assert_eq!((stream.sent(), stream.kept()), (ANSWER.to_vec(), 0));
+}
+
+#[test]
+fn only_the_answer_waits_for_the_end_and_only_where_handlers_take_turns() {
+    let stream = Arc::new(Simulated::new([Read::Nothing], []));
+    let transport = transport(&stream);
+    batch::gather(Gathering::While(&Others));
+    transport.send_frame(b"\x81\x01", b"a", Wait::Never).expect("sent");
+    // the handler's own close frame: it waits for the answer
+    transport.send_frame(ANSWER, b"", Wait::Never).expect("sent");
+    assert_eq!(stream.kept(), 0);
+    batch::gather(Gathering::Never);
+    transport.note_close_received(Some(CloseCode::NORMAL));
+    transport.send_frame(ANSWER, b"", Wait::Never).expect("sent");
+    assert_eq!(stream.kept(), 0);
 }

@@ -5,7 +5,7 @@ use std::io;
 use super::{Outcome, Transport};
 use crate::{
     connection::send_half::{leaves_open, AfterServerClose},
-    protocol::{close::CloseCode, closing::Closing},
+    protocol::{close::CloseCode, closing::Closing, frame::Opcode},
 };
 
 impl Transport {
@@ -51,6 +51,12 @@ impl Transport {
             return Err(io::Error::other(AfterServerClose));
         }
         Ok(())
+    }
+
+    /// Whether a frame answers the peer's close frame, so that none follows it.
+    pub(super) fn is_last_frame(&self, header: &[u8]) -> bool {
+        let is_close = header.first().is_some_and(|first| first & 0xf == Opcode::CLOSE.value());
+        is_close && self.closing().is_close_received()
     }
 
     /// Notes that the peer has sent a close frame. The caller holds the receiving half. See

@@ -186,6 +186,8 @@ impl Transport {
     pub fn reset(&self) {
         let Some(socket) = lock(&self.socket).clone() else { return };
         self.closing.update(Closing::reset);
+        // a close frame that waits for the end has been sent for the handler
+        socket.push();
         socket.reset();
         if self.registration.get().is_some() {
             // the reactor watches the socket until the handler ends

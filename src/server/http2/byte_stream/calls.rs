@@ -41,7 +41,7 @@ impl Http2ByteStream {
             if state.end == Some(End::Reset) {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
-            if mode == Mode::NonBlocking {
+            if mode != Mode::Blocking {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             if self.turn.is_taken() {
@@ -94,7 +94,7 @@ impl Http2ByteStream {
             if self.unsent.want_capacity() > 0 {
                 continue;
             }
-            if mode == Mode::NonBlocking {
+            if mode != Mode::Blocking {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             if self.turn.is_taken() {
