@@ -110,6 +110,12 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
         error == Errno::INTR
     }
 
+    /// Acknowledges what was received at once, and not with the next bytes that are sent. Returns
+    /// whether this system can.
+    fn acknowledge(_socket: BorrowedFd<'_>) -> bool {
+        false
+    }
+
     /// Accepts a connection: a socket in non-blocking mode that programs do not inherit, and its
     /// peer, which has no address on a Unix socket.
     ///

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::{
     event::PollFlags,
-    net::{acceptfrom_with, SendFlags, SocketFlags},
+    net::{acceptfrom_with, sockopt::set_tcp_quickack, SendFlags, SocketFlags},
     param::{clock_ticks_per_second, page_size},
     process::{getrlimit, Resource},
     time::{clock_gettime, ClockId},
@@ -37,6 +37,10 @@ impl System for Linux {
     const MORE_FOLLOWS: SendFlags = SendFlags::MORE;
     const DONTWAIT_IS_ENOUGH: bool = true;
     const INHERITS_NODELAY: bool = true;
+
+    fn acknowledge(socket: BorrowedFd<'_>) -> bool {
+        set_tcp_quickack(socket, true).is_ok()
+    }
 
     fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
         let (socket, peer) =

@@ -9,6 +9,7 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     iter,
+    os::fd::AsFd,
     pin::Pin,
     task::{ready, Context, Poll},
 };
@@ -18,6 +19,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::system::{Native, System};
+
 /// Sends records of the handshake when the peer has to have them before it goes on, and those of
 /// TLS 1.3 that are left then with the first bytes that follow.
 #[derive(Debug)]
@@ -25,11 +28,13 @@ pub(in crate::server) struct LateRecords {
     stream: TcpStream,
     late: Vec<u8>,
     is_handshaking: bool,
+    /// Whether the peer knows that its last message of the handshake has come.
+    is_acknowledged: bool,
 }
 
 impl LateRecords {
     pub(in crate::server) fn new(stream: TcpStream) -> Self {
-        Self { stream, late: Vec::new(), is_handshaking: true }
+        Self { stream, late: Vec::new(), is_handshaking: true, is_acknowledged: false }
     }
 
     pub(in crate::server) fn stream(&self) -> &TcpStream {
@@ -71,13 +76,21 @@ impl AsyncRead for LateRecords {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        if this.is_handshaking && read.is_pending() {
-            // now it is the peer's turn
-            if let Poll::Ready(Err(error)) = this.poll_late(context) {
-                return Poll::Ready(Err(error));
-            }
+        if read.is_ready() || this.late.is_empty() {
+            return read;
         }
-        read
+        // it is the peer's turn. It may not send its request before the end of its handshake is
+        // acknowledged (RFC 896), which the tickets would have done
+        if !this.is_handshaking && !this.is_acknowledged {
+            this.is_acknowledged = Native::acknowledge(this.stream.as_fd());
+        }
+        if this.is_acknowledged {
+            return read;
+        }
+        match this.poll_late(context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => read,
+        }
     }
 }
 
@@ -138,6 +151,8 @@ impl AsyncWrite for LateRecords {
 mod tests {
     use std::{io::ErrorKind, time::Duration};
 
+    #[cfg(target_os = "linux")]
+    use rustix::net::sockopt::tcp_quickack;
     use rustix::net::{recv, sockopt::set_socket_linger, RecvFlags};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -191,6 +206,27 @@ mod tests {
         assert_eq!(records.write(b"answer").await.unwrap(), 6);
         assert_eq!(arrived(&peer), b"tickets, answer");
         assert_eq!(records.into_parts().1, b"");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_end_of_the_peers_handshake_is_acknowledged() {
+        let (mut records, mut peer) = connected().await;
+        // this side answers so often that the system waits for an answer to the last one, too
+        for _ in 0..4 {
+            peer.write_all(b"hello").await.unwrap();
+            records.read_exact(&mut [0; 5]).await.unwrap();
+            records.write_all(b"hello").await.unwrap();
+            wait_for_peer(&mut records).await;
+        }
+        peer.write_all(b"finished").await.unwrap();
+        records.read_exact(&mut [0; 8]).await.unwrap();
+        records.write_all(b"tickets").await.unwrap();
+        assert!(!tcp_quickack(records.stream()).unwrap());
+        records.end_handshake(false).await.unwrap();
+        wait_for_peer(&mut records).await;
+        assert!(tcp_quickack(records.stream()).unwrap());
+        assert_eq!(arrived(&peer), b"hello".repeat(4));
     }
 
     #[tokio::test]
