@@ -115,8 +115,8 @@ def build(target: str, interpreter: str | None, folder: Path, scratch: Path) -> 
         flags.append(f"--remap-path-prefix={check_systems.sysroot(rustc) / SOURCE}=/rustc/std")
         environ |= {
             "CARGO_UNSTABLE_BUILD_STD": "std,panic_unwind",
-            # without backtraces
-            "CARGO_UNSTABLE_BUILD_STD_FEATURES": "panic-unwind",
+            # without backtraces, and with the smaller way to sort
+            "CARGO_UNSTABLE_BUILD_STD_FEATURES": "panic-unwind,optimize_for_size",
             "RUSTC_BOOTSTRAP": "1",
         }
     environ["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(flags)
