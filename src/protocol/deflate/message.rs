@@ -163,6 +163,35 @@ mod tests {
     }
 
     #[test]
+    fn output_is_as_before_after_an_error() {
+        let mut output = b"before".to_vec();
+        // behind a whole block, a block of a type that does not exist (RFC 1951 3.2.3)
+        let corrupt = b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff\x07";
+        let inflated = MessageInflater::default().inflate_into(corrupt, 1000, &mut output);
+        assert_eq!(inflated, Err(ProtocolError::BadDeflate));
+        assert_eq!(output, b"before");
+        let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+        let inflated = MessageInflater::default().inflate_into(hello, 4, &mut output);
+        assert_eq!(inflated, Err(ProtocolError::InflatedTooBig { limit: 4 }));
+        assert_eq!(output, b"before");
+        assert_eq!(MessageInflater::default().inflate_into(hello, 5, &mut output), Ok(()));
+        assert_eq!(output, b"beforeHello");
+    }
+
+    #[test]
+    fn a_message_must_not_refer_to_one_that_takeover_does_not_keep() {
+        let (hello, again) = (b"\xf2\x48\xcd\xc9\xc9\x07\x00", b"\xf2\x00\x11\x00\x00");
+        let mut inflater = MessageInflater::new(true);
+        assert_eq!(inflate(&mut inflater, hello), Ok(b"Hello".to_vec()));
+        assert_eq!(inflate(&mut inflater, again), Err(ProtocolError::BadDeflate));
+        let mut inflater = MessageInflater::new(true);
+        let inflated = inflate_in_steps(&mut inflater, hello, 1000);
+        assert_eq!(inflated.map(|(output, _)| output), Ok(b"Hello".to_vec()));
+        let inflated = inflate_in_steps(&mut inflater, again, 1000);
+        assert_eq!(inflated.map(drop), Err(ProtocolError::BadDeflate));
+    }
+
+    #[test]
     fn a_limit_that_is_lowered_between_steps_stops_the_message() {
         let payload =
             MessageDeflater::new(None, false).deflate(&vec![0; 10 << 20], PieceEnd::Message);

@@ -113,6 +113,10 @@ mod tests {
         let mut next = &bytes[3..];
         assert!(reader.poll_frame(&mut next).unwrap().is_some());
         assert!(reader.is_at_boundary());
+        // a caller that reads messages goes on at a boundary as well
+        assert!(reader.poll_frame(&mut &bytes[..]).is_err());
+        assert!(reader.poll(&mut &bytes[3..]).unwrap().is_some());
+        assert!(reader.is_at_boundary());
     }
 
     #[test]

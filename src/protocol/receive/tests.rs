@@ -109,6 +109,27 @@ fn a_refused_control_frame_does_not_end_the_passing_over() {
 }
 
 #[test]
+fn each_reserved_bit_is_refused() {
+    for (first, bits) in [(0xc1, 4), (0xa1, 2), (0x91, 1), (0xf1, 7), (0x99, 1), (0x98, 1)] {
+        let outcomes = read(rules(), &[&frame(first, b"x")]);
+        assert_eq!(outcomes, [Err(ProtocolError::ReservedBits(bits))], "{first:#x}");
+    }
+    let rules = Rules { deflate: true, ..rules() };
+    for (first, bits) in [(0xe1, 6), (0xd1, 5), (0xc9, 4)] {
+        let outcomes = read(rules, &[&frame(first, b"x")]);
+        assert_eq!(outcomes, [Err(ProtocolError::ReservedBits(bits))], "{first:#x}");
+    }
+}
+
+#[test]
+fn a_control_frame_has_up_to_125_bytes() {
+    let longest = vec![b'x'; 125];
+    assert_eq!(read(rules(), &[&frame(0x89, &longest)]), [Ok(Event::Ping(longest))]);
+    let outcomes = read(rules(), &[&frame(0x8a, &[0; 126])]);
+    assert_eq!(outcomes, [Err(ProtocolError::ControlFrameTooLong)]);
+}
+
+#[test]
 fn goes_on_behind_a_refused_frame() {
     for (bad, error) in [
         (frame(0xc1, b"x"), ProtocolError::ReservedBits(0b100)),
