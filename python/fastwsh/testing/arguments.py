@@ -1,7 +1,7 @@
 """Arguments of a test server, checked where they are written and not where they are used.
 
-What is wrong with them is a mistake in the test, in the line that has it: found later, it would be
-that of another thread.
+A wrong argument is a mistake in a line of the test. Found later, it would be an error in another
+thread.
 """
 
 import json as json_module
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from fastwsh import _core
+from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.stream import BadOperationException
 from fastwsh.testing.expectation import Message
 
@@ -33,7 +34,8 @@ __all__ = [
 ]
 
 _MAX_CONTROL_BYTES: Final = 125  # RFC 6455 5.5
-_NEVER_SENT: Final = (1005, 1006)
+# They stand for an end without a code (RFC 6455 7.4.1).
+_NO_CODES: Final = (common.STATUS_NO_STATUS_RECEIVED, common.STATUS_ABNORMAL_CLOSURE)
 
 
 def to_message(value: object) -> Message:
@@ -90,13 +92,18 @@ def check_timeout(timeout: object) -> None:
 
 
 def check_number(number: object, what: str, unit: str) -> None:
-    """Raise TypeError for no number of these units."""
+    """Raise TypeError for what is not a number of these units."""
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise TypeError(f"{what} {number!r}; give a number of {unit}")
 
 
 def check_seconds(seconds: object, what: str) -> None:
-    """Raise TypeError for no number of seconds, ValueError for one for which no thread can wait."""
+    """Check a time limit or a pause.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is below 0, not a number (NaN), or longer than a thread can wait.
+    """
     check_number(seconds, what, "seconds")
     assert isinstance(seconds, int | float)  # noqa: S101 (checked just before)
     if not seconds >= 0:
@@ -106,13 +113,13 @@ def check_seconds(seconds: object, what: str) -> None:
 
 
 def check_pause(seconds: object) -> None:
-    """Raise TypeError for no number of seconds, ValueError for one below 0; it may have no end."""
+    """Check a pause, which may be infinite; otherwise raises as `check_seconds`."""
     if seconds != float("inf"):
         check_seconds(seconds, "stall")
 
 
 def check_count(count: object, what: str) -> None:
-    """Raise TypeError for no whole number, ValueError for one below 1."""
+    """Raise TypeError for what is not a whole number, ValueError for one below 1."""
     if isinstance(count, bool) or not isinstance(count, int):
         raise TypeError(f"{what} {count!r}; give a whole number from 1 on")
     if count < 1:
@@ -145,7 +152,12 @@ def check_path(path: object) -> str:
 
 
 def check_code(code: object) -> None:
-    """Raise for what cannot be the close code of a client; None is any."""
+    """Check the close code of a client; None is any.
+
+    Raises:
+        TypeError: It is not a whole number.
+        ValueError: It is not from 1000 to 4999.
+    """
     if code is None:
         return
     if isinstance(code, bool) or not isinstance(code, int):
@@ -155,21 +167,24 @@ def check_code(code: object) -> None:
 
 
 def check_expected_close(code: object, reason: object) -> None:
-    """Raise for what cannot be code and reason of a client's close frame; None is any."""
+    """Check code and reason of a client's close frame; None is any. Raises as `check_code`."""
     check_code(code)
     if reason is not None and not isinstance(reason, str):
         raise TypeError(f"reason {reason!r}; give a str, or None for any")
-    if reason and code in _NEVER_SENT:
+    if reason and code in _NO_CODES:
         raise ValueError(f"close code {code} stands for none, and has no reason")
 
 
 def check_close(code: int, reason: object) -> None:
-    """Raise for code and reason of a close frame that cannot be sent."""
+    """Check code and reason of a close frame that is to be sent.
+
+    Raises:
+        TypeError: One of them has another type than int and str.
+        ValueError: The code must not be sent (RFC 6455 7.4), or the reason has more than 123 bytes.
+    """
     check_code(code)
     if not isinstance(reason, str):
         raise TypeError(f"reason {reason!r}; give a str")
-    if code in _NEVER_SENT:
-        raise ValueError(f"close code {code} stands for none, and cannot be sent")
     try:
         body = _core.create_closing_handshake_body(code, reason)
     except BadOperationException as error:

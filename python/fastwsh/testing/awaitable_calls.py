@@ -1,4 +1,4 @@
-"""What waits on a connection whose handler has a thread, for tests that are coroutines."""
+"""The blocking calls of a connection, as coroutines for tests that are coroutines."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""What waits on a test server, for tests that are coroutines, of asyncio or trio."""
+"""The blocking calls of a test server, as coroutines for tests in asyncio or trio."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""Calls that wait, and event loops, whose thread they must not hold up."""
+"""Keeps calls that block out of the threads of event loops."""
 
 import sys
 from collections.abc import Callable

@@ -207,7 +207,7 @@ class Connection(RecordedConnection):
         """Send a close frame and wait for the client's; nothing if one side has closed before.
 
         Args:
-            code: 1000 to 4999 without 1005 and 1006.
+            code: 1000 to 4999 without 1005, 1006 and 1015.
             reason: At most 123 bytes in UTF-8.
             wait: Whether to wait. Elsewhere than in the handler, that has to receive meanwhile.
 

@@ -1,7 +1,4 @@
-"""What a message is expected to be, and the words for one that is something else.
-
-Owns the comparison, the way messages are shown, and the difference between two of them.
-"""
+"""Expected messages: compares them with received ones, and describes the difference."""
 
 import copy
 import difflib

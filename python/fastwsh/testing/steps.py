@@ -1,4 +1,4 @@
-"""The steps of a script: what each waits for or does, and the words when that fails."""
+"""The steps of a script: what each waits for or does, and what it says when that fails."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Step:
     Attributes:
         name: What it does, in words.
         play: Does it.
-        ends: Whether what comes behind it has nobody to come from.
+        ends: Whether it ends the connection, so that no step can follow it.
     """
 
     name: str
