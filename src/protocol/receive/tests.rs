@@ -81,6 +81,30 @@ fn refuses_bad_text_before_the_frame_is_whole() {
 }
 
 #[test]
+fn goes_on_behind_bad_text_that_ends_with_its_frame() {
+    let bad = |text: &[u8], valid_up_to| {
+        Err(ProtocolError::BadText { text: text.to_vec(), valid_up_to, mid_frame: false })
+    };
+    // a bad last byte, half a character at the end, and a bad byte at the end of a fragment
+    for (bytes, refused) in [
+        (frame(0x81, b"ab\xff"), bad(b"ab\xff", 2)),
+        (frame(0x81, b"ab\xe6"), bad(b"ab\xe6", 2)),
+        ([frame(0x01, b"ab\xff"), frame(0x80, b"end")].concat(), bad(b"ab\xff", 2)),
+    ] {
+        let outcomes = read(rules(), &[&bytes, &frame(0x81, b"Hello")]);
+        assert_eq!(outcomes, [refused, text("Hello")], "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn a_control_frame_in_single_bytes_is_whole_with_its_last() {
+    let bytes = frame(0x89, b"abc");
+    let pieces: Vec<&[u8]> = bytes.chunks(1).collect();
+    assert_eq!(read(rules(), &pieces), [Ok(Event::Ping(b"abc".to_vec()))]);
+    assert_eq!(read(rules(), &pieces[..bytes.len() - 1]), []);
+}
+
+#[test]
 fn passes_over_the_remaining_fragments_of_a_refused_message() {
     let bytes = [
         frame(0x01, b"\xff"),
