@@ -117,7 +117,7 @@ pub trait ByteStream: Send + Sync {
     fn send(&self, first: &[u8], second: &[u8], mode: Mode) -> SendResult;
 
     /// Sends what the system keeps of a send with [`Mode::BeforeEnd`].
-    fn push(&self) {}
+    fn push(&self);
 
     /// Whether bytes that count as sent are still waiting for room.
     fn has_unsent(&self) -> bool;

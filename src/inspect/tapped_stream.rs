@@ -145,6 +145,10 @@ impl ByteStream for TappedStream {
         self.send_now(first, second, mode)
     }
 
+    fn push(&self) {
+        self.inner.push();
+    }
+
     fn has_unsent(&self) -> bool {
         self.inner.has_unsent()
     }

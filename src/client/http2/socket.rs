@@ -91,6 +91,10 @@ impl ByteStream for Http2Socket {
         self.socket.send(first, second, mode)
     }
 
+    fn push(&self) {
+        self.socket.push();
+    }
+
     fn has_unsent(&self) -> bool {
         self.socket.has_unsent()
     }
