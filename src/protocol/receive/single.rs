@@ -79,7 +79,13 @@ impl MessageReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::receive::tests::{frame, rules};
+    use crate::protocol::{
+        limits::FrameLimits,
+        receive::{
+            tests::{frame, rules},
+            Rules,
+        },
+    };
 
     #[test]
     fn a_single_frame_comes_whole_from_any_pieces() {
@@ -134,6 +140,21 @@ mod tests {
         let mut rest = &bytes[12..];
         let single = reader.poll_frame(&mut rest).unwrap().unwrap();
         assert_eq!(single.payload, b"ok");
+    }
+
+    #[test]
+    fn limits_hold_for_frames_that_were_read_by_other_means() {
+        let limits = FrameLimits { message_bytes: 5, fragments: 3, ..FrameLimits::NONE };
+        let mut reader = MessageReader::new(Rules { limits, ..rules() });
+        assert_eq!(reader.push_frame(Opcode::TEXT, false, b"abc".to_vec()), Ok(None));
+        let too_big = Err(ProtocolError::MessageTooBig { limit: 5 });
+        assert_eq!(reader.push_frame(Opcode::CONTINUATION, false, b"def".to_vec()), too_big);
+        let mut reader = MessageReader::new(Rules { limits, ..rules() });
+        for opcode in [Opcode::TEXT, Opcode::CONTINUATION, Opcode::CONTINUATION] {
+            assert_eq!(reader.push_frame(opcode, false, b"a".to_vec()), Ok(None));
+        }
+        let too_many = Err(ProtocolError::TooManyFragments { limit: 3 });
+        assert_eq!(reader.push_frame(Opcode::CONTINUATION, true, b"a".to_vec()), too_many);
     }
 
     #[test]

@@ -85,14 +85,16 @@ fn goes_on_behind_bad_text_that_ends_with_its_frame() {
     let bad = |text: &[u8], valid_up_to| {
         Err(ProtocolError::BadText { text: text.to_vec(), valid_up_to, mid_frame: false })
     };
+    let late = Rules { deflate: true, late_rsv1: true, ..rules() };
     // a bad last byte, half a character at the end, and a bad byte at the end of a fragment
-    for (bytes, refused) in [
-        (frame(0x81, b"ab\xff"), bad(b"ab\xff", 2)),
-        (frame(0x81, b"ab\xe6"), bad(b"ab\xe6", 2)),
-        ([frame(0x01, b"ab\xff"), frame(0x80, b"end")].concat(), bad(b"ab\xff", 2)),
+    for (rules, bytes, refused) in [
+        (rules(), frame(0x81, b"ab\xff"), bad(b"ab\xff", 2)),
+        (rules(), frame(0x81, b"ab\xe6"), bad(b"ab\xe6", 2)),
+        (late, frame(0x81, b"\xe6"), bad(b"\xe6", 0)),
+        (rules(), [frame(0x01, b"ab\xff"), frame(0x80, b"end")].concat(), bad(b"ab\xff", 2)),
     ] {
-        let outcomes = read(rules(), &[&bytes, &frame(0x81, b"Hello")]);
-        assert_eq!(outcomes, [refused, text("Hello")], "{bytes:02x?}");
+        let outcomes = read(rules, &[&bytes, &frame(0x81, "é".as_bytes()), &frame(0x81, b"\xff")]);
+        assert_eq!(outcomes, [refused, text("é"), bad(b"\xff", 0)], "{bytes:02x?}");
     }
 }
 
