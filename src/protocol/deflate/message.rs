@@ -167,12 +167,12 @@ mod tests {
         let mut output = b"before".to_vec();
         // behind a whole block, a block of a type that does not exist (RFC 1951 3.2.3)
         let corrupt = b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff\x07";
-        let inflated = MessageInflater::default().inflate_into(corrupt, 1000, &mut output);
-        assert_eq!(inflated, Err(ProtocolError::BadDeflate));
+        let outcome = MessageInflater::default().inflate_into(corrupt, 1000, &mut output);
+        assert_eq!(outcome, Err(ProtocolError::BadDeflate));
         assert_eq!(output, b"before");
         let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-        let inflated = MessageInflater::default().inflate_into(hello, 4, &mut output);
-        assert_eq!(inflated, Err(ProtocolError::InflatedTooBig { limit: 4 }));
+        let outcome = MessageInflater::default().inflate_into(hello, 4, &mut output);
+        assert_eq!(outcome, Err(ProtocolError::InflatedTooBig { limit: 4 }));
         assert_eq!(output, b"before");
         assert_eq!(MessageInflater::default().inflate_into(hello, 5, &mut output), Ok(()));
         assert_eq!(output, b"beforeHello");
@@ -185,10 +185,10 @@ mod tests {
         assert_eq!(inflate(&mut inflater, hello), Ok(b"Hello".to_vec()));
         assert_eq!(inflate(&mut inflater, again), Err(ProtocolError::BadDeflate));
         let mut inflater = MessageInflater::new(true);
-        let inflated = inflate_in_steps(&mut inflater, hello, 1000);
-        assert_eq!(inflated.map(|(output, _)| output), Ok(b"Hello".to_vec()));
-        let inflated = inflate_in_steps(&mut inflater, again, 1000);
-        assert_eq!(inflated.map(drop), Err(ProtocolError::BadDeflate));
+        let outcome = inflate_in_steps(&mut inflater, hello, 1000);
+        assert_eq!(outcome.map(|(output, _)| output), Ok(b"Hello".to_vec()));
+        let outcome = inflate_in_steps(&mut inflater, again, 1000);
+        assert_eq!(outcome.map(drop), Err(ProtocolError::BadDeflate));
     }
 
     #[test]

@@ -85,9 +85,23 @@ mod tests {
             reader.end_direct(back);
             message.extend_from_slice(&rest);
             assert_eq!(message, [7; 300]);
+            assert!(reader.is_between_frames());
             let next = frame(0x82);
             assert!(matches!(reader.poll(&mut &next[..]), Ok(Some(Event::Message(_)))));
         }
+    }
+
+    #[test]
+    fn a_message_that_could_not_be_read_to_its_end_goes_on() {
+        let (mut reader, mut rest) = begun(0x82, 100);
+        let mut message = reader.begin_direct();
+        reader.end_direct(&mut rest[..50]);
+        message.extend_from_slice(&rest[..50]);
+        reader.take_back(&message);
+        let outcome = reader.poll(&mut &rest[50..]);
+        assert!(
+            matches!(outcome, Ok(Some(Event::Message(message))) if message.payload == [7; 300])
+        );
     }
 
     #[test]

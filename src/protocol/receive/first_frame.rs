@@ -128,6 +128,8 @@ mod tests {
         for first in [0x81, 0x02, 0x80, 0x88, 0x83, 0x09, 0xc9, 0x8b] {
             assert_eq!(FirstFrame::of(&frame(first, b"x")), FirstFrame::Other, "{first:#x}");
         }
+        let longest = FirstFrame::of(&frame(0x89, &[0; 125]));
+        assert!(matches!(longest, FirstFrame::Control { length: 131, .. }));
         // too long for a control frame; a length in too many octets; not masked
         assert_eq!(FirstFrame::of(&frame(0x89, &[0; 126])), FirstFrame::Other);
         assert_eq!(FirstFrame::of(b"\x89\xfe\x00\x01\0\0\0\0x"), FirstFrame::Other);

@@ -188,6 +188,9 @@ mod tests {
         assert!(!reader.has_message(&frame(0x01, b"Hel")));
         assert!(!reader.has_message(&frame(0x89, b"p")));
         assert!(!reader.has_message(b""));
+        let mut inside = MessageReader::new(rules());
+        assert_eq!(inside.poll(&mut &hello[..8]), Ok(None));
+        assert!(!inside.has_message(&hello), "it is payload");
     }
 
     /// As `read`, by the short way wherever it leads on.
