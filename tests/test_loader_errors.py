@@ -1,6 +1,7 @@
 """A handler file that fails is a warning that says where and why; the others are loaded."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -79,6 +80,23 @@ def test_interrupt_is_not_swallowed(tmp_path):
     (tmp_path / "a_wsh.py").write_text("raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
         dispatch.Dispatcher(str(tmp_path))
+
+
+def test_interrupt_in_another_thread_is_one_of_the_handler(tmp_path):
+    (tmp_path / "a_wsh.py").write_text("raise KeyboardInterrupt\n")
+    (tmp_path / "b_wsh.py").write_text(GOOD)
+    with ThreadPoolExecutor(1) as executor:
+        files = executor.submit(loader.load_handlers, str(tmp_path)).result()
+    assert [str(file.error) for file in files] == ["KeyboardInterrupt (a_wsh.py:1)", "None"]
+
+
+def test_what_is_no_regular_file_is_a_warning(tmp_path):
+    os.mkfifo(tmp_path / "a_wsh.py")
+    (tmp_path / "b_wsh.py").symlink_to("/dev/zero")
+    (tmp_path / "c_wsh.py").write_text(GOOD)
+    files = loader.load_handlers(str(tmp_path))
+    reason = "cannot be read: it is no regular file"
+    assert [str(file.error) for file in files] == [reason, reason, "None"]
 
 
 def test_broken_link_is_a_warning(tmp_path):

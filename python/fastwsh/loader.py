@@ -11,6 +11,7 @@ import codecs
 import contextlib
 import logging
 import os
+import threading
 import traceback
 
 from fastwsh import handler_modules, loggers, py2, pywebsocket, source
@@ -304,9 +305,11 @@ def _failures_told(file_name: str) -> Iterator[None]:
     """Turn every exception of a handler into a LoadError."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # sys.exit() in a handler must not end the server
+        # signals interrupt the main thread alone
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and isinstance(error, KeyboardInterrupt):
+            raise
         raise execution_error(error, file_name) from error
 
 

@@ -8,7 +8,9 @@ as compiling.
 from __future__ import annotations
 
 import functools
+import os
 import re
+import stat
 import sys
 import tokenize
 import warnings
@@ -85,6 +87,9 @@ def read(path: str, encoding: str | None) -> str:
         LoadError: It cannot be read or decoded.
     """
     try:
+        # a named pipe would wait for a writer, and /dev/zero never ends
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a string as given)
+            raise LoadError("cannot be read: it is no regular file")
         try:
             # Without an encoding, open() uses the locale's, as for every text file.
             with open(path, encoding=encoding) as file:  # noqa: PTH123 (a string as given)
