@@ -15,6 +15,7 @@ from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
 from contract_support import close_code
 from echo_handlers import ECHO
 from faults_support import COLLECT, assert_answers
+from waiting import wait_until
 from wire import BINARY, CLOSE, CONTINUATION, TEXT, Client, Frame
 
 SENDS = """\
@@ -102,6 +103,53 @@ class TestDescriptors:
         for told in ("Cannot accept", "accepted again"):
             lines = [line for line in server.log.lines if told in line]
             assert len(lines) <= 1 + (time.monotonic() - began) / 10
+
+
+FAILS_ONCE = """\
+import difflib
+
+def fail(*args):
+    difflib.get_close_matches = found
+    raise OSError(24, "Too many open files")
+
+found, difflib.get_close_matches = difflib.get_close_matches, fail
+
+def web_socket_do_extra_handshake(request):
+    pass
+
+def web_socket_transfer_data(request):
+    request.ws_stream.receive_message()
+"""
+
+
+def test_an_event_that_cannot_be_logged_costs_no_later_lines(
+    start_server: StartServer, write_handler: WriteHandler
+) -> None:
+    write_handler("echo", FAILS_ONCE)
+    server = start_server("-w", "handlers")
+    for path, line in {
+        "/ecko": r"\[ERROR\] fastwsh.server: An event of the server has no line in the log",
+        "/other": r"No handler for resource: '/other'",
+    }.items():
+        with server.connect() as client:
+            client.send_request(path)
+            assert client.read_response().status == 404
+            server.log.wait_for(line)
+
+
+def test_the_access_log_needs_no_descriptor_for_its_first_line(
+    start_server: StartServer, write_handler: WriteHandler, tmp_path: Path
+) -> None:
+    write_handler("echo", ECHO)
+    server = start_server("-w", "handlers", "--access-log", "access.log")
+    number = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) + 1
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (number, number))
+    with server.connect() as client:
+        client.handshake("/echo")
+        client.send_close(1000)
+        client.read_to_end()
+    log = tmp_path / "access.log"
+    wait_until(lambda: " /echo 101 " in log.read_text(encoding="utf-8"), "there is no line")
 
 
 class TestFullDisk:

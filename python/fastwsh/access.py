@@ -48,6 +48,7 @@ class AccessLog:
     """
 
     def __init__(self, target: str, options: Any) -> None:
+        logs.load_modules()
         self._as_json = getattr(options, "log_format", "text") == "json"
         self.file: LogFile | None = None
         handler: logging.Handler

@@ -82,12 +82,17 @@ class HandlerConcurrency:
         log = EventLog(self.websocket_server_options, self.access_log)
         next_look = time.monotonic()
         while not log.has_ended:
-            if (now := time.monotonic()) >= next_look and not self._stopped.is_set():
-                next_look = now + _LOOK_SECONDS
-                self._follow_program(core)
-            for resource, suite, seconds in log.next(core):
-                self._placement.note_stall(resource, suite, seconds)
-                self._set_routes(core)
+            try:
+                if (now := time.monotonic()) >= next_look and not self._stopped.is_set():
+                    next_look = now + _LOOK_SECONDS
+                    self._follow_program(core)
+                for resource, suite, seconds in log.next(core):
+                    self._placement.note_stall(resource, suite, seconds)
+                    self._set_routes(core)
+            except Exception:
+                # such as a module that does not load while there is no descriptor left; whatever it
+                # is, later events have their lines
+                _LOGGER.exception("An event of the server has no line in the log")
 
     def _know_dispatcher(self, core: Server) -> None:
         """Follow the dispatcher of the options, which an embedder may have replaced."""

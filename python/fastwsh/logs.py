@@ -30,6 +30,7 @@ __all__ = [
     "ThreadMonitor",
     "configure",
     "format_time",
+    "load_modules",
     "log_files",
     "to_json",
 ]
@@ -72,6 +73,7 @@ class _JsonFormatter(logging.Formatter):
 
     def __init__(self, worker: int | None = None) -> None:
         super().__init__()
+        load_modules()
         self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
@@ -104,6 +106,11 @@ def format_time(seconds: float) -> str:
 
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def load_modules() -> None:
+    """Load what a line needs: later there may be no descriptor left to do so."""
+    to_json(format_time(0))
 
 
 class StreamLog(LossCountingHandler):
