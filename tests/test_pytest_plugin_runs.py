@@ -169,6 +169,36 @@ def test_a_unittest_test_that_fails_says_what_the_server_has_found(run):
     assert "no client came" not in text
 
 
+DOCTEST = """
+import fastwsh
+
+def raises():
+    '''
+    >>> server = getfixture("wsserver").expect("hello").reply("world")
+    >>> with fastwsh.connect(getfixture("wsserver").url) as connection:
+    ...     connection.send("hallo")
+    ...     connection.recv(timeout=5)
+    'world'
+    '''
+
+def differs():
+    '''
+    >>> server = getfixture("wsserver").expect("hello").reply("world")
+    >>> with fastwsh.connect(getfixture("wsserver").url) as connection:
+    ...     connection.send("hallo")
+    ...     list(connection)
+    ['world']
+    '''
+"""
+
+
+def test_a_doctest_that_fails_says_what_the_server_has_found(run):
+    result = run(DOCTEST, "--doctest-modules", *NO_ASYNCIO)
+    result.assert_outcomes(failed=2)
+    found = "script of /: step 1 of 2 expected 'hello', but got 'hallo'"
+    assert result.stdout.str().count(found) == 2
+
+
 def test_steps_of_a_test_that_is_skipped_are_no_mistake(run):
     result = run(
         """

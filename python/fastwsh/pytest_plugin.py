@@ -105,6 +105,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     except (Exception, pytest.fail.Exception) as error:
         item.stash[_HAS_FAILED] = item.config.stash[_HAS_FAILED] = True
         if failures := _take_errors(item.config):
+            if isinstance(item, pytest.DoctestItem):
+                # its report shows neither causes nor notes
+                item.add_report_section("call", "wsserver", _text(failures))
             _blame(error, failures)
         raise
     except pytest.skip.Exception:
