@@ -68,6 +68,14 @@ def test_encoding_that_is_none_is_named(tmp_path: Path, name: str):
     assert f"{name!r} is no text encoding; name one that Python knows with --handler-enc" in line
 
 
+def test_scan_folder_outside_the_handler_root_is_named(tmp_path: Path):
+    (tmp_path / "handlers").mkdir()
+    (tmp_path / "other").mkdir()
+    line = failure(tmp_path, "-w", "handlers", "-s", "other")
+    assert "the scan folder 'other' is not inside the handler root 'handlers'" in line
+    assert line.endswith("with --scan-dir")
+
+
 def test_a_file_that_is_key_and_certificate_is_named_once(tmp_path: Path):
     options = argparse.Namespace(private_key="both.pem", certificate="both.pem", uds="a.sock")
     names = [Path(path).name for path in private_files.of(options)]

@@ -162,6 +162,11 @@ def check_options(options: argparse.Namespace) -> None:
     _check_folder("handler root", options.websock_handlers, "--websock-handlers")
     if options.scan_dir:
         _check_folder("scan folder", options.scan_dir, "--scan-dir")
+        if not paths.is_inside(options.scan_dir, options.websock_handlers):
+            raise ConfigError(
+                f"the scan folder {options.scan_dir!r} is not inside the handler root "
+                f"{options.websock_handlers!r}; name one that is with --scan-dir"
+            )
     else:
         options.scan_dir = options.websock_handlers
     if options.websock_handlers_map_file:
