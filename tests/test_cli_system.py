@@ -118,7 +118,7 @@ def test_too_few_descriptors_are_one_sentence(
     assert done.stderr.count("\n") == 1, done.stderr
 
 
-@pytest.mark.parametrize("limit", range(6, 24))
+@pytest.mark.parametrize("limit", [*range(6, 13), 16, 20])
 def test_too_few_descriptors_for_workers_are_one_sentence(
     tmp_path: Path, write_handler: WriteHandler, limit: int
 ):
