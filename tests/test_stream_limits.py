@@ -25,15 +25,16 @@ def assert_echoes(websocket: Tunnel) -> None:
     assert websocket.read_frame() == Frame(TEXT, b"x")
 
 
-def test_websockets_count_as_connections(start_server: StartServer, over: Over):
-    server = start_server("-w", "handlers", *over.options, "--max-connections", "3")
+@pytest.mark.parametrize("option", ["--max-connections", "--max-connections-per-address"])
+def test_websockets_count_as_connections(start_server: StartServer, over: Over, option: str):
+    server = start_server("-w", "handlers", *over.options, option, "3")
     with over.connect(server) as client:
         first, _second = client.websocket("/echo"), client.websocket("/echo")
         answer = client.wait_end(client.connect("/echo"))
         assert answer.status == 503
         assert answer.headers is not None
         assert answer.headers["retry-after"] == "1"
-        server.log.wait_for(r"refused: 3 are open \(--max-connections\)")
+        server.log.wait_for(rf"refused: 3 are open .*\({option}\)")
         first.reset()
         deadline = time.monotonic() + DEADLINE_SECONDS
         while client.wait_headers(client.connect("/echo")).status == 503:
