@@ -116,6 +116,12 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether what is received is acknowledged at once; none if the system does not tell.
+    #[cfg(test)]
+    fn acknowledges(_socket: BorrowedFd<'_>) -> Option<bool> {
+        None
+    }
+
     /// Accepts a connection: a socket in non-blocking mode that programs do not inherit, and its
     /// peer, which has no address on a Unix socket.
     ///

@@ -42,6 +42,11 @@ impl System for Linux {
         set_tcp_quickack(socket, true).is_ok()
     }
 
+    #[cfg(test)]
+    fn acknowledges(socket: BorrowedFd<'_>) -> Option<bool> {
+        rustix::net::sockopt::tcp_quickack(socket).ok()
+    }
+
     fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
         let (socket, peer) =
             acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;

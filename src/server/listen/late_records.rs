@@ -149,10 +149,8 @@ impl AsyncWrite for LateRecords {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::ErrorKind, time::Duration};
+    use std::{io::ErrorKind, os::fd::AsFd, time::Duration};
 
-    #[cfg(target_os = "linux")]
-    use rustix::net::sockopt::tcp_quickack;
     use rustix::net::{recv, sockopt::set_socket_linger, RecvFlags};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -161,6 +159,7 @@ mod tests {
     };
 
     use super::LateRecords;
+    use crate::system::{Native, System};
 
     async fn connected() -> (LateRecords, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -208,7 +207,6 @@ mod tests {
         assert_eq!(records.into_parts().1, b"");
     }
 
-    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn the_end_of_the_peers_handshake_is_acknowledged() {
         let (mut records, mut peer) = connected().await;
@@ -222,10 +220,10 @@ mod tests {
         peer.write_all(b"finished").await.unwrap();
         records.read_exact(&mut [0; 8]).await.unwrap();
         records.write_all(b"tickets").await.unwrap();
-        assert!(!tcp_quickack(records.stream()).unwrap());
+        assert_ne!(Native::acknowledges(records.stream().as_fd()), Some(true));
         records.end_handshake(false).await.unwrap();
         wait_for_peer(&mut records).await;
-        assert!(tcp_quickack(records.stream()).unwrap());
+        assert_ne!(Native::acknowledges(records.stream().as_fd()), Some(false));
         assert_eq!(arrived(&peer), b"hello".repeat(4));
     }
 
