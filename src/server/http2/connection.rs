@@ -39,7 +39,7 @@ use crate::{
 
 /// The most bytes that a peer may send on a stream before the handler has received them. Room for the
 /// headers of two messages of 64 KiB would cost more where many streams share a connection.
-const STREAM_WINDOW: u32 = 128 * 1024;
+pub(super) const STREAM_WINDOW: u32 = 128 * 1024;
 
 /// The largest possible window (RFC 9113 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;

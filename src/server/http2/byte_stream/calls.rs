@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{End, Http2ByteStream, Piece, Sending, State};
+use super::{super::connection::STREAM_WINDOW, End, Http2ByteStream, Piece, Sending, State};
 use crate::{
     connection::{
         batch, ByteStream, Change, Direction, Mode, PeerEnd, Readiness, ReadinessListener,
@@ -24,6 +24,10 @@ const RELEASE_MIN: usize = 16 * 1024;
 /// processor's cache: with 64 streams of messages of 64 KiB, an echo costs a quarter less. There is
 /// room left for a message of 64 KiB with its header.
 const HELD: usize = 64 * 1024 - 16;
+
+// h2 tells the peer of new capacity when it is at least half of what the peer may still send. So up to
+// a third of the window may be unknown to the peer, and the rest of it must be enough to make more.
+const _: () = assert!(HELD + RELEASE_MIN <= STREAM_WINDOW as usize / 3 * 2);
 
 /// What is larger is written at once, and does not wait for other streams.
 const SMALL_MAX: usize = 16 * 1024;
