@@ -188,6 +188,43 @@ def test_a_client_that_resets_without_end_is_left(start: Any):
             assert_echoes(other.websocket("/echo"))
 
 
+WAITS = """
+import os, time
+
+def web_socket_do_extra_handshake(request):
+    print('begun', request.uri, flush=True)
+    while not os.path.exists({go!r}):
+        time.sleep(0.01)
+
+def web_socket_transfer_data(request):
+    pass
+"""
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_resets_before_a_handlers_answer_are_counted_against_answers(
+    start: Any, write_handler: WriteHandler, tmp_path: Path, *, answers: bool
+):
+    go = tmp_path / "go"
+    write_handler("waits", WAITS.format(go=str(go)))
+    server = start("--max-http2-resets", "3")
+    with Http2Client(server) as client:
+        for number in range(8):
+            stream = client.connect(f"/waits?{number}")
+            server.out.wait_for(rf"begun /waits\?{number}$")
+            client.reset(stream)
+            if answers:
+                # more than one, as the task of the first may be told before that of the reset
+                assert [client.fetch("/none").status for _ in range(2)] == [404, 404]
+            elif number == 3:
+                break
+        if answers:
+            assert client.goaway is None
+        else:
+            client.wait(lambda: client.goaway == ENHANCE_YOUR_CALM)
+    go.touch()
+
+
 def test_a_preface_alone_is_cut_off(start: Any):
     server = start("--head-timeout", "0.2")
     with server.connect() as silent:
