@@ -83,7 +83,7 @@ class Outlet:
         self._kept_bytes = 0
         self._has_refused = False
         self._has_thread = False
-        self._has_failed = False
+        self._error: OSError | None = None
         self._is_direct = is_direct
 
     def when_empty(self, call: Callable[[], object]) -> None:
@@ -106,10 +106,12 @@ class Outlet:
             if self._is_direct:
                 self._write_out(data, _LAST_SECONDS)
                 return
-            if self._has_failed and not self._texts:
+            if self._error is not None:
                 # raise the error that the thread has met, as it could not raise it to anybody
+                if self._texts:
+                    raise OSError(self._error.errno, self._error.strerror)
                 self._write_out(data, 0)
-                self._has_failed = False
+                self._error = None
                 return
             if self._texts and self._kept_bytes + len(data) > _MAX_KEPT_BYTES:
                 self._has_refused = True
@@ -152,16 +154,15 @@ class Outlet:
                     self._has_thread = False
                     return
                 data = self._texts[0]
-            has_failed = False
             try:
                 self._write_out(data, None)
-            except (OSError, ValueError) as error:  # the reader has gone, or it is closed
-                has_failed = True
-                if not self._has_failed and isinstance(error, OSError):
-                    for tell in self._when_failed:
-                        tell(error)
+            except OSError as error:  # the reader has gone
+                self._fail(error)
+            except ValueError:  # it is closed
+                self._error = OSError(errno.EBADF, "it is closed")
+            else:
+                self._error = None
             with self._changed:
-                self._has_failed = has_failed
                 self._texts.popleft()
                 self._kept_bytes -= len(data)
                 flows_again = self._has_refused and not self._texts
@@ -171,6 +172,15 @@ class Outlet:
             if flows_again:
                 for call in self._when_empty:
                     call()
+
+    def _fail(self, error: OSError) -> None:
+        is_first = self._error is None
+        # before anybody hears of it: a text that is taken afterwards would seem to be written
+        with self._changed:
+            self._error = error
+        if is_first:
+            for tell in self._when_failed:
+                tell(error)
 
     def _write_out(self, data: bytes, seconds: float | None) -> None:
         """Write all of `data`. The caller holds no lock that others need, or sets a time limit."""
