@@ -2,8 +2,10 @@
 
 import argparse
 import contextlib
+import errno
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fastwsh import log_file, logs
+from fastwsh import log_file, logs, outlets
+from wire import DEADLINE_SECONDS
 
 # Everything that could end a line, steer a terminal or pass for a record of ours.
 HOSTILE = "a\r\n[2026-01-01 00:00:00,000] [CRITICAL] root: forged\x1b[31m\x00\x7f\x85\u2028\u202eb"
@@ -146,3 +149,19 @@ def test_a_log_file_tells_how_many_lines_it_lost(
     file.close()
     lines = path.read_text().splitlines()
     assert lines == ["INFO written", "WARNING 3 lines were lost: this file could not be written"]
+
+
+def test_an_outlet_tells_of_each_text_that_it_took_and_could_not_write():
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        outlet = outlets.Outlet(stream)
+        errors: list[OSError] = []
+        outlet.when_failed(errors.append)
+        text, count = "x" * 1000, 400
+        for _ in range(count):
+            outlet.write(text)
+        os.close(reader)
+        assert outlet.drain(DEADLINE_SECONDS)
+        # a pipe takes 64 KiB, which nobody knows to be lost
+        assert len(errors) >= count - 66
+        assert {error.errno for error in errors} == {errno.EPIPE}

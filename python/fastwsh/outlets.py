@@ -91,7 +91,7 @@ class Outlet:
         self._when_empty.append(call)
 
     def when_failed(self, call: Callable[[OSError], object]) -> None:
-        """Have `call` called, by the thread, with the first error of text that was taken before."""
+        """Have `call` called, by the thread, with the error of each text that was taken before."""
         self._when_failed.append(call)
 
     def write(self, text: str) -> None:
@@ -174,13 +174,11 @@ class Outlet:
                     call()
 
     def _fail(self, error: OSError) -> None:
-        is_first = self._error is None
         # before anybody hears of it: a text that is taken afterwards would seem to be written
         with self._changed:
             self._error = error
-        if is_first:
-            for tell in self._when_failed:
-                tell(error)
+        for tell in self._when_failed:
+            tell(error)
 
     def _write_out(self, data: bytes, seconds: float | None) -> None:
         """Write all of `data`. The caller holds no lock that others need, or sets a time limit."""
