@@ -85,6 +85,10 @@ impl Socket {
         (self.received.get(), self.sent.get())
     }
 
+    fn push(&self) {
+        set_nodelay(self.descriptor.as_fd());
+    }
+
     fn has_unread(&self) -> bool {
         rustix::io::ioctl_fionread(&self.descriptor).is_ok_and(|count| count > 0)
     }
@@ -140,7 +144,7 @@ impl ByteStream for PlainSocket {
     }
 
     fn push(&self) {
-        set_nodelay(self.0.descriptor.as_fd());
+        self.0.push();
     }
 
     fn has_unsent(&self) -> bool {
@@ -213,7 +217,7 @@ impl ByteStream for TlsSocket {
     }
 
     fn push(&self) {
-        set_nodelay(self.socket.descriptor.as_fd());
+        self.socket.push();
     }
 
     fn has_unsent(&self) -> bool {

@@ -109,15 +109,15 @@ impl AsyncWrite for LateRecords {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if !this.is_handshaking && this.late.is_empty() {
-            return Pin::new(&mut this.stream).poll_write_vectored(context, pieces);
-        }
         if this.is_handshaking {
             let before = this.late.len();
             for piece in pieces {
                 this.late.extend_from_slice(piece);
             }
             return Poll::Ready(Ok(this.late.len() - before));
+        }
+        if this.late.is_empty() {
+            return Pin::new(&mut this.stream).poll_write_vectored(context, pieces);
         }
         // one segment for both
         let all: Vec<_> =
