@@ -11,7 +11,6 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -23,7 +22,7 @@ from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer
 from fastwsh.testing import running_server
 from fastwsh.workers import count
-from fastwsh.workers.process import Owner, Worker
+from fastwsh.workers.process import WorkerProcess
 from wire import DEADLINE_SECONDS, Client
 from workers_support import (
     ECHO,
@@ -111,7 +110,7 @@ def test_connections_spread_and_a_worker_that_ends_is_replaced(start_server: Sta
             assert set(clients) == set(workers.values())
             assert all(map(echoes, clients.values()))
             kill(workers[victim], number)
-            how = "ended with status 0" if number is signal.SIGTERM else f"by {number.name}"
+            how = "is stopping" if number is signal.SIGTERM else f"by {number.name}"
             server.log.wait_for(rf"\[WARNING\] fastwsh.workers: Worker {victim} .*{how}; starting")
             assert echoes(clients[workers[3 - victim]])
         workers[victim] = next_pid(server, victim, workers[victim])
@@ -249,7 +248,7 @@ class TestStart:
 
 def test_a_signal_leaves_the_status_of_a_process_to_asyncio(monkeypatch: pytest.MonkeyPatch):
     async def end_one() -> int:
-        worker = Worker(1, ".", cast("Owner", None))
+        worker = WorkerProcess(lambda *_: None, lambda *_: None)
         command = sys.executable, "-c", "import time; time.sleep(60)"
         process = worker._process = await asyncio.create_subprocess_exec(*command)
         with monkeypatch.context() as patched:

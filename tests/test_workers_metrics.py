@@ -39,12 +39,12 @@ def test_a_path_with_a_line_separator_is_one_label(
 
 def test_workers_that_end_at_ever_new_paths_do_not_fill_the_memory():
     totals = MetricTotals()
-    totals.update(1, f"# HELP {FAMILY} Errors.\n# TYPE {FAMILY} counter\n")
+    totals.update(1, 0, f"# HELP {FAMILY} Errors.\n# TYPE {FAMILY} counter\n")
     for process in range(20):
         paths = [rf"/a\"{process}/{number}" for number in range(200)]
         lines = [f'{FAMILY}{{handler="{path}",phase="transfer"}} 1' for path in paths]
-        totals.update(1, "\n".join([*lines, f'{FAMILY}{{handler="/b",phase="open"}} 1']))
-        totals.keep(1)
+        totals.update(1, 0, "\n".join([*lines, f'{FAMILY}{{handler="/b",phase="open"}} 1']))
+        totals.keep(1, 0)
     samples = {
         sample: float(value)
         for sample, _, value in (

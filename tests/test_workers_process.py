@@ -3,12 +3,11 @@
 import asyncio
 import logging
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from fastwsh.workers.process import Owner, Worker, _Relay
+from fastwsh.workers.process import WorkerProcess, _Relay
 
 
 @pytest.mark.parametrize(
@@ -47,10 +46,10 @@ def test_process_that_cannot_be_told_its_settings_leaves_no_descriptor():
         raise FileNotFoundError(2, "No such file or directory")
 
     async def main() -> None:
-        worker = Worker(1, ".", cast("Owner", SimpleNamespace(start_message=start_message)))
+        process = WorkerProcess(lambda *_: None, lambda *_: None)
         before = descriptors()
         with pytest.raises(FileNotFoundError):
-            await worker._live()
+            await process.run(".", start_message, lambda: None)
         assert descriptors() == before
 
     asyncio.run(main())

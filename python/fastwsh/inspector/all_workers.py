@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class _Worker(Protocol):
-    """A worker of the parent, see `fastwsh.workers.process`."""
+    """A worker of the parent, see `fastwsh.workers.worker`."""
 
     number: int
     state: str

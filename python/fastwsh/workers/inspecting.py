@@ -12,7 +12,7 @@ from fastwsh import inspector
 
 if TYPE_CHECKING:
     from fastwsh.workers.metrics_server import MetricsServer
-    from fastwsh.workers.process import Worker
+    from fastwsh.workers.worker import Worker
 
 __all__ = ["WorkersInspector"]
 

@@ -28,12 +28,18 @@ class MetricTotals:
     def __init__(self) -> None:
         # name: type and help, in the order in which they are told
         self._families: dict[str, tuple[str, str]] = {}
-        # by worker: what the current process said last, and what those before it had counted
-        self._current: dict[int, _Values] = {}
+        # what each process said last, and what those that have ended had counted, by worker
+        self._current: dict[tuple[int, int], _Values] = {}
         self._kept: dict[int, _Values] = {}
 
-    def update(self, worker: int, text: str) -> None:
-        """Take what a worker says now."""
+    def update(self, worker: int, turn: int, text: str) -> None:
+        """Take what a process says now.
+
+        Args:
+            worker: The number of its worker.
+            turn: Which of the two that the worker may have, 0 or 1.
+            text: Its metrics.
+        """
         values: _Values = {}
         # not `splitlines`: paths in labels may have other line separators
         for line in text.split("\n"):
@@ -45,13 +51,13 @@ class MetricTotals:
             elif line:
                 sample, _, value = line.rpartition(" ")
                 values[sample] = float(value)
-        self._current[worker] = values
+        self._current[worker, turn] = values
 
-    def keep(self, worker: int) -> None:
-        """Keep the counters of a worker whose process has ended."""
+    def keep(self, worker: int, turn: int) -> None:
+        """Keep the counters of a process that has ended."""
         kept = self._kept.setdefault(worker, {})
         counts = Counter(map(_name, kept))
-        for sample, value in self._current.pop(worker, {}).items():
+        for sample, value in self._current.pop((worker, turn), {}).items():
             if not self._is_counter(sample):
                 continue
             if sample not in kept:
@@ -67,11 +73,12 @@ class MetricTotals:
             workers: For each, whether it is ready, and how often it was started.
         """
         by_family: dict[str, _Values] = {name: {} for name in self._families}
-        for number in workers:
-            current, kept = self._current.get(number, {}), self._kept.get(number, {})
-            for sample in {**kept, **current}:
+        for number, (_, times) in workers.items():
+            current = self._current.get((number, times % 2), {})
+            former = self._counted_before(number, times % 2)
+            for sample in {**former, **current}:
                 name = _name(sample)
-                value = kept.get(sample, 0) + current.get(sample, 0)
+                value = former.get(sample, 0) + current.get(sample, 0)
                 family = by_family[name]
                 if name in _COMMON:
                     family[sample] = value
@@ -96,6 +103,14 @@ class MetricTotals:
         help_text = "How often a process was started for the worker."
         lines += _lines("fastwsh_worker_starts_total", "counter", help_text, starts)
         return "\n".join([*lines, ""])
+
+    def _counted_before(self, worker: int, turn: int) -> _Values:
+        """Return the counters of the processes before the one that has the turn."""
+        counted = dict(self._kept.get(worker, {}))
+        for sample, value in self._current.get((worker, 1 - turn), {}).items():
+            if self._is_counter(sample):
+                counted[sample] = counted.get(sample, 0) + value
+        return counted
 
     def _is_counter(self, sample: str) -> bool:
         return self._families[_name(sample)][0] == "counter"

@@ -7,7 +7,7 @@ from typing import Final
 
 from fastwsh.metrics import MetricsPort
 from fastwsh.workers.metric_totals import MetricTotals
-from fastwsh.workers.process import Worker
+from fastwsh.workers.worker import Worker
 
 __all__ = ["MetricsServer"]
 
@@ -49,12 +49,11 @@ class MetricsServer:
         for listener in port.listeners:
             await asyncio.start_server(self._serve, sock=listener, limit=_LONGEST_HEAD)
 
-    def ended(self, worker: Worker) -> None:
-        """Keep what a worker has counted whose process has ended."""
-        text, worker.last_metrics = worker.last_metrics, None
-        if text is not None:
-            self._totals.update(worker.number, text)
-        self._totals.keep(worker.number)
+    def ended(self, worker: Worker, turn: int, last_metrics: str | None) -> None:
+        """Keep what a process of a worker has counted that has ended."""
+        if last_metrics is not None:
+            self._totals.update(worker.number, turn, last_metrics)
+        self._totals.keep(worker.number, turn)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
@@ -108,10 +107,14 @@ class MetricsServer:
         return {0: self._text(self._workers), **texts}
 
     async def _ask(self) -> None:
-        asked = (worker.ask("metrics", _ASK_SECONDS) for worker in self._workers)
-        for worker, answer in zip(self._workers, await asyncio.gather(*asked), strict=True):
-            if answer is not None and answer.get("metrics") is not None:
-                self._totals.update(worker.number, answer["metrics"])
+        await asyncio.gather(*map(self._ask_one, self._workers))
+
+    async def _ask_one(self, worker: Worker) -> None:
+        turn = worker.turn
+        answer = await worker.ask("metrics", _ASK_SECONDS)
+        # now, and not when all have answered: the process may have ended by then
+        if answer is not None and answer.get("metrics") is not None:
+            self._totals.update(worker.number, turn, answer["metrics"])
 
     def _text(self, workers: Sequence[Worker]) -> str:
         return self._totals.to_text(

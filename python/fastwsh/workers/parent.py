@@ -26,8 +26,8 @@ from fastwsh.workers import signal_handlers
 from fastwsh.workers.metrics_server import MetricsServer
 from fastwsh.workers.mixed_lines import MixedFormatter
 from fastwsh.workers.parent_resources import ParentResources, opened
-from fastwsh.workers.process import Worker
 from fastwsh.workers.start_message import StartMessage, WorkerSettings
+from fastwsh.workers.worker import Worker
 
 __all__ = ["WorkerError", "run"]
 
@@ -200,7 +200,8 @@ class _Parent:
 
     # --- what workers report ---------------------------------------------------------------------
 
-    def start_message(self, number: int, log_descriptor: int) -> StartMessage:
+    def start_message(self, worker: Worker, log_descriptor: int) -> StartMessage:
+        number = worker.number
         options = argparse.Namespace(**vars(self._options))
         entries = self._sockets.of(number)
         options.start_warnings = ()
@@ -213,7 +214,7 @@ class _Parent:
             self._near,
             self._folder,
             self._group,
-            self._shared_counts.of(number),
+            self._shared_counts.of(number, worker.turn),
             self._inspector.settings(number),
         )
         folder = os.getcwd()  # noqa: PTH109 (a string)
@@ -238,9 +239,9 @@ class _Parent:
         values = {"name": MixedFormatter.NAME, "msg": text, "levelno": level}
         self._log.handle(logging.makeLogRecord(values))
 
-    def ended(self, worker: Worker) -> None:
-        self._shared_counts.release(worker.number)
-        self._answering.ended(worker)
+    def ended(self, worker: Worker, turn: int, last_metrics: str | None) -> None:
+        self._shared_counts.release(worker.number, turn)
+        self._answering.ended(worker, turn, last_metrics)
 
     def give_up(self, worker: Worker) -> None:
         other = next((other for other in self._workers if other.state == "ready"), None)

@@ -1,4 +1,4 @@
-"""One worker as its parent sees it: it starts its process again and again."""
+"""One process of a worker: its start, its log lines, the channel to it, and its end."""
 
 import asyncio
 import contextlib
@@ -10,21 +10,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from fastwsh.backoff import pause_after
 from fastwsh.banner import clean
-from fastwsh.config import shortage
 from fastwsh.workers.start_message import StartMessage
 
-__all__ = ["Owner", "Worker"]
+__all__ = ["WorkerProcess"]
 
-# After so many short lives in a row, requests no longer wait for the next process.
-_MOST_DEATHS: Final = 4
-# A worker that has lived for this long has not ended because it cannot work.
-_LONG_LIFE: Final = 10.0
 # The last lines and messages of a worker that has ended; its children may keep both open.
 _LAST_SECONDS: Final = 0.5
 # The longest message, with the metrics of thousands of resources.
@@ -33,84 +26,47 @@ _LONGEST_MESSAGE: Final = 1 << 26
 _LOGGER: Final = logging.getLogger("fastwsh.workers")
 
 
-class Owner(Protocol):
-    """The parent, as its workers see it."""
-
-    is_starting: bool
-
-    def start_message(self, number: int, log_descriptor: int) -> StartMessage:
-        """Return what a worker is told."""
-
-    def changed(self, worker: "Worker") -> None:
-        """Note that the state of a worker has changed."""
-
-    def write(self, kind: str, level: int, text: str) -> None:
-        """Write a line of a worker to a log."""
-
-    def ended(self, worker: "Worker") -> None:
-        """Note that the process of a worker has ended."""
-
-    def give_up(self, worker: "Worker") -> None:
-        """Let no request wait for a worker that ends again and again."""
-
-    def fail(self, status: int, sentence: str) -> None:
-        """Note that a worker cannot start, when no server has been up yet."""
-
-
-class Worker:
-    """A worker: one process after the other.
+class WorkerProcess:
+    """A process, which `run` starts.
 
     Args:
-        number: From 1.
-        folder: The folder in which the program was started.
-        owner: Its parent.
+        hear: Called with the process and each of its messages that is no answer.
+        write: Called with kind, level and text of each line for a log.
 
     Attributes:
-        state: starting, ready, reloading, stopping, or away between two processes.
-        status: What the worker says about itself, for people.
-        banner: What it serves, for people.
-        starts: How often a process was started.
-        last_metrics: What the worker has reported last, on its own.
+        is_stopping: Set when the process has said that it is about to end.
+        failure: Why it cannot start, "" if it has said nothing of that.
+        last_metrics: What it has reported last, on its own.
     """
 
-    def __init__(self, number: int, folder: str, owner: Owner) -> None:
-        self.number = number
-        self.state = "away"
-        self.status = ""
-        self.banner: list[str] = []
-        self.starts = 0
+    def __init__(
+        self,
+        hear: Callable[["WorkerProcess", dict[str, Any]], None],
+        write: Callable[[str, int, str], None],
+    ) -> None:
+        self.is_stopping = asyncio.Event()
+        self.failure = ""
         self.last_metrics: str | None = None
-        self._folder = folder
-        self._owner = owner
+        self._pass_to = hear
+        self._write = write
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._failure = ""
-        self._stop = asyncio.Event()
         self._questions: dict[int, asyncio.Future[dict[str, Any] | None]] = {}
         self._ids = itertools.count()
 
     @property
-    def is_alive(self) -> bool:
-        """Whether there is a process."""
-        return self._process is not None and self._process.returncode is None
-
-    def stop(self) -> None:
-        """Tell the process to end, and start no other."""
-        self._stop.set()
-        self.send_signal(signal.SIGTERM)
+    def pid(self) -> int | None:
+        """The number of the process; None if it does not run."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process, if there is one."""
-        if self._process is not None and self._process.returncode is None:
+        """Send a signal to the process, if it runs."""
+        if (pid := self.pid) is not None:
             with contextlib.suppress(ProcessLookupError):
                 # Not the process's own `send_signal`: that may take the status of a process that
                 # has just ended, and asyncio then finds none.
-                os.kill(self._process.pid, number)
-
-    @property
-    def pid(self) -> int | None:
-        """The number of the process; None if there is none."""
-        return self._process.pid if self._process is not None and self.is_alive else None
+                os.kill(pid, number)
 
     async def ask(self, what: str, seconds: float, **details: Any) -> dict[str, Any] | None:
         """Ask the process; return its answer, or None if there is none in time."""
@@ -127,59 +83,28 @@ class Worker:
         finally:
             self._questions.pop(number, None)
 
-    async def run(self) -> None:
-        """Start a process, and another one when it has ended, until `stop` is called."""
-        deaths = 0
-        while not self._stop.is_set():
-            started = time.monotonic()
-            try:
-                status = await self._live()
-            except OSError as error:
-                how = f"cannot start a process ({error.strerror})"
-                self._failure, status = shortage(error) or how, 1
-            self._set_state("away")
-            self._owner.ended(self)
-            if self._stop.is_set():
-                return
-            if self._owner.is_starting and status >= 0:
-                how = f"worker {self.number} {_describe(status)} while it started"
-                self._owner.fail(status or 1, self._failure or how)
-                return
-            deaths = deaths + 1 if time.monotonic() - started < _LONG_LIFE else 0
-            if deaths == _MOST_DEATHS:
-                self._owner.give_up(self)
-            pause = pause_after(deaths)
-            self._tell_ended(status, pause)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause)
+    async def run(
+        self, folder: str, make_message: Callable[[int], StartMessage], started: Callable[[], None]
+    ) -> int:
+        """Start the process, and return its status when it has ended.
 
-    def _tell_ended(self, status: int, pause: float) -> None:
-        again = f"starting it again in {pause:g} s" if pause else "starting it again"
-        if self._failure:
-            sentence = clean(self._failure)
-            _LOGGER.error("Worker %d cannot start: %s; %s", self.number, sentence, again)
-        else:
-            _LOGGER.warning("Worker %d %s; %s", self.number, _describe(status), again)
-
-    async def _live(self) -> int:
-        """Start a process and return its status when it has ended."""
-        self._failure = ""
-        self.starts += 1
+        Args:
+            folder: Where to start it.
+            make_message: Returns what it is told; called with the pipe for its log.
+            started: Called when there is a process.
+        """
         ours, theirs = socket.socketpair()
         log, log_end = os.pipe()
         with theirs, os.fdopen(log_end, "wb"):
             try:
-                message = self._owner.start_message(self.number, log_end)
-                self._process = await self._spawn(theirs.fileno(), log_end, message)
+                message = make_message(log_end)
+                self._process = await _spawn(folder, theirs.fileno(), log_end, message)
             except BaseException:
                 ours.close()
                 os.close(log)
                 raise
-        self._set_state("starting")
-        _LOGGER.info("Worker %d is process %d", self.number, self._process.pid)
-        if self._stop.is_set():
-            self.send_signal(signal.SIGTERM)
-        relay = _Relay(self._owner.write)
+        started()
+        relay = _Relay(self._write)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: relay, os.fdopen(log, "rb"))
         reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=_LONGEST_MESSAGE)
@@ -195,24 +120,6 @@ class Worker:
                 answer.set_result(None)
         return status
 
-    async def _spawn(
-        self, channel: int, log: int, message: StartMessage
-    ) -> asyncio.subprocess.Process:
-        own = message.options.worker
-        inherited = {channel, log, *(number for number, _ in own.descriptors)}
-        if own.shared_counts is not None:
-            inherited.add(own.shared_counts[0])
-        # in a group of its own, so that a terminal's Ctrl-C reaches the parent alone
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
-            *("-m", "fastwsh.workers", f"{self.number}/{own.count}", str(channel)),
-            stdin=subprocess.DEVNULL,
-            cwd=self._folder,
-            pass_fds=tuple(inherited),
-            process_group=0,
-        )
-
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         # an error means that the process has ended
         with contextlib.suppress(OSError, ValueError):
@@ -224,26 +131,31 @@ class Worker:
         if answer is not None and not answer.done():
             answer.set_result(message)
             return
-        self._failure = message.get("failed", self._failure)
-        self.banner = message.get("banner", self.banner)
-        self.status = message.get("status", self.status)
+        self.failure = message.get("failed", self.failure)
         if message.get("metrics") is not None and "answer" not in message:
             self.last_metrics = message["metrics"]
-        self._set_state(message.get("state", self.state))
-
-    def _set_state(self, state: str) -> None:
-        self.state = state
-        self._owner.changed(self)
+        if message.get("state") == "stopping":
+            self.is_stopping.set()
+        self._pass_to(self, message)
 
 
-def _describe(status: int) -> str:
-    """Say how a process has ended."""
-    if status >= 0:
-        return f"ended with status {status}"
-    try:
-        return f"was ended by {signal.Signals(-status).name}"
-    except ValueError:  # a real-time signal
-        return f"was ended by signal {-status}"
+async def _spawn(
+    folder: str, channel: int, log: int, message: StartMessage
+) -> asyncio.subprocess.Process:
+    own = message.options.worker
+    inherited = {channel, log, *(number for number, _ in own.descriptors)}
+    if own.shared_counts is not None:
+        inherited.add(own.shared_counts[0])
+    # in a group of its own, so that a terminal's Ctrl-C reaches the parent alone
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+        *("-m", "fastwsh.workers", f"{own.number}/{own.count}", str(channel)),
+        stdin=subprocess.DEVNULL,
+        cwd=folder,
+        pass_fds=tuple(inherited),
+        process_group=0,
+    )
 
 
 def _said(line: bytes) -> tuple[str, int, str]:

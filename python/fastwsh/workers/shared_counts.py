@@ -19,7 +19,9 @@ _MOST: Final = 1 << 20
 
 
 class SharedCounts:
-    """The memory: a page with a secret key, then a slot for each worker.
+    """The memory: a page with a secret key, then two slots for each worker.
+
+    While a process of a worker ends, its successor has the other slot.
 
     A slot has a table for the addresses of clients if their connections are limited. It has room
     for twice as many addresses as a process can have descriptors; only pages that are used need
@@ -32,7 +34,7 @@ class SharedCounts:
 
     def __init__(self, options: Any, count: int) -> None:
         given = limits.of(options)
-        self._count = count
+        self._slots = 2 * count
         self._slot = _PAGE
         if given["max_connections_per_address"]:
             _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -42,19 +44,26 @@ class SharedCounts:
         self._file: IO[bytes] | None = None
         if given["max_connections"] or given["max_connections_per_address"]:
             self._file = _open()
-            self._file.truncate(_PAGE + count * self._slot)
-            self._memory = mmap.mmap(self._file.fileno(), _PAGE + count * self._slot)
+            self._file.truncate(_PAGE + self._slots * self._slot)
+            self._memory = mmap.mmap(self._file.fileno(), _PAGE + self._slots * self._slot)
             self._memory[:16] = os.urandom(16)
 
-    def of(self, number: int) -> tuple[int, int, int] | None:
-        """Return what the native server of a worker is given; None without a limit."""
-        return None if self._file is None else (self._file.fileno(), number - 1, self._count)
+    def of(self, number: int, turn: int) -> tuple[int, int, int] | None:
+        """Return what the native server of a process is given; None without a limit.
 
-    def release(self, number: int) -> None:
-        """Forget the connections of a worker that has ended."""
+        Args:
+            number: That of its worker.
+            turn: Which of the worker's two slots, 0 or 1.
+        """
+        if self._file is None:
+            return None
+        return self._file.fileno(), _index(number, turn), self._slots
+
+    def release(self, number: int, turn: int) -> None:
+        """Forget the connections of a process that has ended."""
         if self._file is None:
             return
-        start = _PAGE + (number - 1) * self._slot
+        start = _PAGE + _index(number, turn) * self._slot
         try:
             self._memory.madvise(mmap.MADV_REMOVE, start, self._slot)
         except (AttributeError, OSError):  # not on every system, or not for every file
@@ -65,6 +74,10 @@ class SharedCounts:
         if self._file is not None:
             self._memory.close()
             self._file.close()
+
+
+def _index(number: int, turn: int) -> int:
+    return 2 * (number - 1) + turn
 
 
 def _open() -> IO[bytes]:

@@ -1,6 +1,6 @@
 //! Counts of connections that several worker processes share, in memory that all of them map.
 //!
-//! Each worker has a slot, and only the worker itself adds to it. A worker that wants to admit a
+//! Each process has a slot, and only the process itself adds to it. A worker that wants to admit a
 //! connection adds one to its own count first and then checks the sum: two workers that do so at
 //! the same time may both be refused, but never exceed the limit together. The parent clears the
 //! slot of a worker that has died.
