@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
-from fastwsh import loader, pywebsocket
+from fastwsh import loader, pywebsocket, slow_loads
 from fastwsh.config_error import ConfigError
 from fastwsh.handler_modules import HandlerPackage, importable
 from fastwsh.pywebsocket.dispatch import Dispatcher
@@ -93,4 +93,6 @@ def _load(source: Path, package: HandlerPackage) -> list[loader.HandlerFile]:
             "a file whose name ends in _wsh.py"
         )
     pywebsocket.install()
-    return [loader.load_file(os.fspath(source), resource, package)]
+    with slow_loads.watched() as begin:
+        path = begin("Loading", os.fspath(source))
+        return [loader.load_file(path, resource, package)]

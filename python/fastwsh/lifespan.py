@@ -11,7 +11,7 @@ import logging
 import threading
 from types import SimpleNamespace
 
-from fastwsh import loader
+from fastwsh import loader, slow_loads
 from fastwsh.config_error import ConfigError
 
 TYPE_CHECKING = False
@@ -132,7 +132,9 @@ class Lifespan:
     def _start(self, suite: Any) -> None:
         if suite.startup is not None:
             try:
-                self._run(suite.startup, self.app)
+                with slow_loads.watched() as begin:
+                    begin(f"{loader.STARTUP} of", suite.path)
+                    self._run(suite.startup, self.app)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # sys.exit() in it must end the start with a sentence

@@ -14,7 +14,7 @@ import os
 import threading
 import traceback
 
-from fastwsh import handler_modules, loggers, py2, pywebsocket, source
+from fastwsh import handler_modules, loggers, py2, pywebsocket, slow_loads, source
 from fastwsh.coroutines import is_coroutine_function
 from fastwsh.paths import (
     Stamp,
@@ -224,7 +224,9 @@ class HandlerFolder:
 
     def load_all(self) -> list[HandlerFile]:
         """Load all of them; see `load`."""
-        return [file for path in self.find() if (file := self.load(path)) is not None]
+        with slow_loads.watched() as begin:
+            loaded = (self.load(begin("Loading", path)) for path in self.find())
+            return [file for file in loaded if file is not None]
 
     def load(self, path: str) -> HandlerFile | None:
         """Load one of them; None if it is a link that leads out of the folder, and may not."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from fastwsh import coroutines, forks, loader
+from fastwsh import coroutines, forks, loader, slow_loads
 from fastwsh.config_error import ConfigError
 from fastwsh.handler_table import HandlerTable, find_above
 from fastwsh.loader import HandlerSuite as _HandlerSuite  # noqa: TC001 (pywebsocket has it here)
@@ -119,7 +119,8 @@ class Dispatcher:
         Returns:
             The result; None if the file is a link out of the folder and therefore not served.
         """
-        file = self._folder.load(path)
+        with slow_loads.watched() as begin:
+            file = self._folder.load(begin("Loading", path))
         if file is None:
             self.unload(path)
             return None
