@@ -2,10 +2,13 @@
 
 import sys
 
-from fastwsh import gc_pause
+from fastwsh import interrupts
 
-gc_pause.pause_collection()
+with interrupts.EndingAtInterrupts():
+    from fastwsh import gc_pause
 
-from fastwsh.cli import main  # noqa: E402 (after the pause has begun)
+    gc_pause.pause_collection()
+
+    from fastwsh.cli import main
 
 sys.exit(main())

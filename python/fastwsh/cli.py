@@ -101,12 +101,16 @@ def main(args: Sequence[str] | None = None) -> int:
         SystemExit: With status 2 for a bad option, 1 for an unknown argument or an unusable
             configuration file, 0 after `--help` and `--version`.
     """
-    options, _ = parse_args_and_config(args)
     try:
+        options, _ = parse_args_and_config(args)
         return _run(options)
     except stdout.OutputError as error:
         banner.write_error(f"fastwsh: {error}")
         return 1
+    except KeyboardInterrupt:
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            raise
+        return _INTERRUPTED
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -139,10 +143,6 @@ def _run(options: argparse.Namespace) -> int:
         if sentence is None:
             raise
         return _fail(sentence, options)
-    except KeyboardInterrupt:
-        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-            raise
-        return _INTERRUPTED
 
 
 def script() -> int:

@@ -1,13 +1,14 @@
-"""The command `fastwsh`: pauses the garbage collector before everything else is loaded."""
+"""The command `fastwsh`: gets ready for interrupts, and pauses the garbage collector, first."""
 
-from fastwsh import gc_pause
+from fastwsh import gc_pause, interrupts
 
 __all__ = ["script"]
 
 
 def script() -> int:
     """Run the command `fastwsh`."""
-    gc_pause.pause_collection()
-    from fastwsh.cli import script as run  # noqa: PLC0415 (after the pause has begun)
+    with interrupts.EndingAtInterrupts():
+        gc_pause.pause_collection()
+        from fastwsh.cli import script as run  # noqa: PLC0415 (after the pause has begun)
 
     return run()

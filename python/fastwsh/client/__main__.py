@@ -2,7 +2,13 @@
 
 import sys
 
-from fastwsh.client.program import main
+from fastwsh import interrupts
+
+with interrupts.EndingAtInterrupts():
+    from fastwsh.client.program import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(interrupts.INTERRUPTED)
