@@ -34,7 +34,8 @@ The server looks for an option in three places, and takes the first value that i
 3. the file that `--config` names.
 
 If an option or value is wrong, the program ends with exit status 2. If the server cannot start, it
-ends with exit status 1. One sentence on standard error says why.
+ends with exit status 1. One sentence on standard error says why. An option that has no effect
+without another one, such as `--certificate` without `--tls`, is a warning in the log.
 """
 
 _CONFIG = """\

@@ -14,7 +14,7 @@ def apply(
     values: Mapping[str, Any],
     without: Collection[str],
     owner: str,
-) -> None:
+) -> set[str]:
     """Set options by name, such as `max_message_bytes=100` or `strict_compat=True`.
 
     Args:
@@ -24,11 +24,15 @@ def apply(
         without: Those that may not be set, by where they are in `given`.
         owner: Whose options they are, for people.
 
+    Returns:
+        Where the values are in `given`.
+
     Raises:
         TypeError: There is no such option, or it may not be set.
         ValueError: A value cannot be used.
     """
     actions = _by_name(parser, without) if values else {}
+    places = set()
     for name, value in values.items():
         action = actions.get(name)
         if action is None:
@@ -40,6 +44,8 @@ def apply(
             hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(actions)}"
             raise TypeError(f"{name!r} is no option of {owner}; {hint}")
         setattr(given, action.dest, _parse(name, action, value))
+        places.add(action.dest)
+    return places
 
 
 def _by_name(

@@ -20,6 +20,7 @@ from fastwsh import (
     metrics,
     proxies,
     stdout,
+    unused_options,
 )
 from fastwsh.arguments import (
     CheckingFormatter,
@@ -353,6 +354,8 @@ def _merge(parser: argparse.ArgumentParser, layers: list[argparse.Namespace]) ->
     if vars(options).pop("key_is_in_certificate", False) and not options.private_key:
         options.private_key = options.certificate
     fill_in(options)
+    named = {name for layer in layers for name, value in vars(layer).items() if value is not None}
+    options.start_warnings += tuple(unused_options.sentences(parser, options, named))
     return options
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from fastwsh import config, coroutines, named_options, options
+from fastwsh import config, coroutines, named_options, options, unused_options
 from fastwsh.aio.loop import CallersLoop, HandlerLoop
 from fastwsh.handler_sources import Handlers, SourcesDispatcher, paths
 from fastwsh.server import WebSocketServer
@@ -251,8 +251,9 @@ def _make_options(host: str, port: int, values: dict[str, Any]) -> argparse.Name
         raise TypeError(f"host={host!r}; give a name or an address, such as '127.0.0.1'")
     parser = options.build_parser()
     given = parser.parse_args([])
-    named_options.apply(given, parser, values, _WITHOUT, "serve")
+    named = named_options.apply(given, parser, values, _WITHOUT, "serve")
     given.server_host, given.port, given.uds = host, port, None
     options.fill_in(given)
+    unused_options.tell(parser, given, named)
     config.check_options(given)
     return given

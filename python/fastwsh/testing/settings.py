@@ -9,7 +9,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fastwsh import config, named_options, options
+from fastwsh import config, named_options, options, unused_options
 from fastwsh.concurrency.placement import THREADS
 from fastwsh.testing.tls import TlsFiles
 
@@ -61,7 +61,7 @@ def make_options(
     parser = _parser()
     given = parser.parse_args([])
     given.concurrency = THREADS
-    named_options.apply(given, parser, values, _NOT_FOR_TESTS, "a test server")
+    named = named_options.apply(given, parser, values, _NOT_FOR_TESTS, "a test server")
     given.server_host, given.port, given.uds = host, port, uds
     if tls is not None:
         given.use_tls = True
@@ -69,5 +69,6 @@ def make_options(
         given.tls_client_auth = tls.client_ca is not None
         given.tls_client_ca = None if tls.client_ca is None else str(tls.client_ca)
     options.fill_in(given)
+    unused_options.tell(parser, given, named)
     config.check_options(given)
     return given
