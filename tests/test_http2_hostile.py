@@ -137,6 +137,8 @@ CASES: dict[str, tuple[bytes, str]] = {
     ),
     "head that ends in a field": (frame(HEADERS, b"\0\x7f", flags=END_HEADERS), BROKEN),
     "field with an end of line": (ask((*CONNECT, ("a", "\r\nb: c"))), BROKEN),
+    "value behind a space": (ask((*CONNECT, ("a", " b"))), MALFORMED),
+    "value before a tab": (ask((*CONNECT, ("a", "b\t"))), MALFORMED),
     "name in upper case": (ask((*CONNECT, ("X-A", "1"))), BROKEN),
     # heads
     "no :authority and no host": (ask(change(CONNECT, ":authority", None)), "HEADERS 400"),

@@ -73,14 +73,20 @@ pub(super) fn read<T>(request: &Request<T>, version: &str) -> RequestHead {
 }
 
 /// Whether a request is malformed in a way that `h2` lets pass: a `:protocol` with characters that
-/// no field may have (RFC 9113 8.2.1), or a `:path` that is none (RFC 9113 8.3.1).
+/// no field may have, a value with white space around it (RFC 9113 8.2.1), or a `:path` that is none
+/// (RFC 9113 8.3.1).
 pub(super) fn is_malformed<T>(request: &Request<T>) -> bool {
     let protocol = request.extensions().get::<Protocol>();
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let mut values = request.headers().values().map(http::HeaderValue::as_bytes);
+    let is_padded = values.any(|value| is_space(value.first()) || is_space(value.last()));
     let is_path = request.uri().path_and_query().is_none_or(|path| {
         let path = path.as_str();
         path.starts_with('/') || path == "*" && request.method() == Method::OPTIONS
     });
-    !is_path || protocol.is_some_and(|protocol| protocol.as_str().contains(char::is_control))
+    is_padded
+        || !is_path
+        || protocol.is_some_and(|protocol| protocol.as_str().contains(char::is_control))
 }
 
 /// Checks the size of a head by the rules for HTTP/1.1.
