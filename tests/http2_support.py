@@ -159,9 +159,8 @@ class Http2Client(Asks[HttpStream]):
         stream = self.streams.get(getattr(event, "stream_id", None) or 0)
         if stream is None:
             return
-        if isinstance(event, h2.events.ResponseReceived):
-            stream.all_headers = [(str(name), str(value)) for name, value in event.headers]
-            stream.headers = dict(stream.all_headers)
+        if isinstance(event, h2.events.ResponseReceived | h2.events.InformationalResponseReceived):
+            stream.take_head([(str(name), str(value)) for name, value in event.headers])
         elif isinstance(event, h2.events.DataReceived):
             stream.data += event.data
             if self._opens_window and event.flow_controlled_length:

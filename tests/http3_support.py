@@ -233,10 +233,8 @@ class Http3Client(Asks[Http3Stream]):
             if stream is None:
                 continue
             if isinstance(found, aioquic.h3.events.HeadersReceived):
-                stream.all_headers = [
-                    (name.decode(), value.decode("latin-1")) for name, value in found.headers
-                ]
-                stream.headers = dict(stream.all_headers)
+                fields = [(name.decode(), value.decode("latin-1")) for name, value in found.headers]
+                stream.take_head(fields)
             elif isinstance(found, aioquic.h3.events.DataReceived):
                 stream.data += found.data or b""
             stream.has_ended |= bool(getattr(found, "stream_ended", False))

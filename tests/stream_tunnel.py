@@ -16,11 +16,21 @@ Headers = Iterable[tuple[str, str]]
 class HttpStream:
     """What has come on a stream."""
 
+    interim: list[int] = field(default_factory=list)
+    """The statuses of interim answers (RFC 9110 15.2)."""
     headers: dict[str, str] | None = None
     all_headers: list[tuple[str, str]] = field(default_factory=list)
     data: bytearray = field(default_factory=bytearray)
     has_ended: bool = False
     reset_code: int | None = None
+
+    def take_head(self, fields: list[tuple[str, str]]) -> None:
+        """Take the head of an answer, or of an interim one; trailers count as a head."""
+        status = int(dict(fields).get(":status", "0"))
+        if 100 <= status < 200:
+            self.interim.append(status)
+        else:
+            self.all_headers, self.headers = fields, dict(fields)
 
     @property
     def status(self) -> int:
@@ -112,16 +122,26 @@ class Asks(ABC, Generic[_S]):
         authority: str | None = None,
     ) -> int:
         """Ask for a page; return the stream."""
-        pseudo = [
+        fields = self._fields(path, method, headers, authority)
+        stream = self.open_stream(fields, end_stream=body is None)
+        if body is not None:
+            self.send(stream, body, end=True)
+        return stream
+
+    def announce(self, path: str, method: str, headers: Headers) -> int:
+        """Send a request's head, which a body is to follow; return the stream."""
+        return self.open_stream(self._fields(path, method, headers))
+
+    def _fields(
+        self, path: str, method: str, headers: Headers, authority: str | None = None
+    ) -> list[tuple[str, str]]:
+        return [
             (":method", method),
             (":scheme", self.scheme),
             (":authority", authority or self.authority),
             (":path", path),
+            *headers,
         ]
-        stream = self.open_stream([*pseudo, *headers], end_stream=body is None)
-        if body is not None:
-            self.send(stream, body, end=True)
-        return stream
 
     def fetch(
         self, path: str, method: str = "GET", headers: Headers = (), body: bytes | None = None

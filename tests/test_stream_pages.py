@@ -110,6 +110,20 @@ def test_cgi_programs_get_the_body(server: Server, over: Over):
         assert client.fetch("/page.html").status == 200
 
 
+def test_a_client_is_told_to_send_the_body_when_that_is_read(server: Server, over: Over):
+    # RFC 9110 10.1.1
+    headers = [("expect", "100-continue"), ("content-length", "3")]
+    with over.connect(server) as client:
+        stream = client.announce("/cgi-bin/show", "POST", headers)
+        found = client.streams[stream]
+        client.wait(lambda: found.interim)
+        client.send(stream, b"abc", end=True)
+        assert client.wait_end(stream).data.endswith(b"3\nabc")
+        # a file has no use for a body
+        assert client.wait_end(client.announce("/page.html", "POST", headers)).status == 501
+        assert [state.interim for state in client.streams.values()] == [[100], []]
+
+
 def test_basic_authentication(start_server: StartServer, tmp_path: Path, over: Over):
     (tmp_path / "a").write_text("x")
     server = start_server(*over.options, "--basic-auth")

@@ -34,7 +34,7 @@ use tokio::{
 };
 
 pub(super) use self::fallback::{AnsweredBy, End, HttpRequest};
-pub(super) use self::framing::Framing;
+pub(super) use self::framing::{awaits_continue, Framing};
 
 use self::{
     alternative::alternative,

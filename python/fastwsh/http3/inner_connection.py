@@ -31,7 +31,7 @@ class InnerEvents(Protocol):
     """Gets what the native server sends."""
 
     def answered(self, stream_id: int, fields: _Fields) -> None:
-        """Take the head of an answer."""
+        """Take the head of an answer, or of an interim one before it (RFC 9110 15.2)."""
 
     def sent(self, stream_id: int, data: bytes, length: int) -> None:
         """Take data; `length` bytes of the window are `InnerConnection.take`'s."""
@@ -187,7 +187,7 @@ class InnerConnection(asyncio.Protocol):
         match event:
             case h2.events.DataReceived():
                 events.sent(event.stream_id, event.data, event.flow_controlled_length)
-            case h2.events.ResponseReceived():
+            case h2.events.ResponseReceived() | h2.events.InformationalResponseReceived():
                 events.answered(event.stream_id, event.headers)
             case h2.events.StreamEnded():
                 events.ended(event.stream_id)

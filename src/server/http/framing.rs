@@ -93,13 +93,16 @@ pub(super) fn head_for_hyper(head: &RequestHead, framing: Framing) -> Vec<u8> {
         Framing::Chunked => text.push_str("Transfer-Encoding: chunked\r\n"),
         Framing::None | Framing::Bad => {}
     }
-    let expects =
-        head.header("Expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue"));
-    if expects && head.is_http_1_1() {
+    if head.is_http_1_1() && awaits_continue(head) {
         text.push_str("Expect: 100-continue\r\n");
     }
     text.push_str("\r\n");
     text.into_bytes()
+}
+
+/// Whether the client may keep the body back until it is told to send it (RFC 9110 10.1.1).
+pub(in crate::server) fn awaits_continue(head: &RequestHead) -> bool {
+    head.header("Expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
 }
 
 /// Without the white space that a list may have (RFC 9110 5.6.3). `str::trim` would also remove

@@ -14,7 +14,7 @@ use std::{
 
 use h2::RecvStream;
 use hyper::body::{Bytes, Frame};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     change_waker::ChangeWaker,
@@ -27,6 +27,8 @@ use crate::{locks::lock, server::http::idle_timeout::IdleTimeout};
 pub(super) struct RequestBody {
     source: Arc<Source>,
     body_timeout: IdleTimeout,
+    /// Told if the first read finds nothing.
+    first_wait: Option<oneshot::Sender<()>>,
 }
 
 /// The stream. A thread that holds `state` must not call `h2`.
@@ -57,7 +59,16 @@ impl RequestBody {
             state: Mutex::default(),
         });
         source.poll_changed();
-        Self { source, body_timeout: IdleTimeout::until(time_limit, stop) }
+        let body_timeout = IdleTimeout::until(time_limit, stop);
+        Self { source, body_timeout, first_wait: None }
+    }
+
+    /// Returns where it arrives that somebody waits for the body, of which nothing has come. An error
+    /// says that nobody does.
+    pub(super) fn first_wait(&mut self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.first_wait = Some(sender);
+        receiver
     }
 }
 
@@ -77,6 +88,10 @@ impl hyper::body::Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let polled = self.source.poll_data(context);
+        if let Some(first_wait) = self.first_wait.take().filter(|_| polled.is_pending()) {
+            // the stream's task ends before the body is dropped
+            let _ = first_wait.send(());
+        }
         let data = ready!(self.body_timeout.check(polled, context))?;
         Poll::Ready(data.map(|data| Ok(Frame::data(data))))
     }

@@ -1,9 +1,9 @@
 //! One stream from its request to its end.
 
-use std::{future::poll_fn, net::SocketAddr, sync::Arc};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc};
 
 use h2::{ext::Protocol, server::SendResponse, Reason, RecvStream};
-use http::Request;
+use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::{oneshot, watch};
 
@@ -27,7 +27,7 @@ use crate::{
             client_address::ClientAddress,
             permit::{ConnectionPermit, LimitReached},
         },
-        http::{refusal::Refusal, AnsweredBy, PageRequest},
+        http::{awaits_continue, refusal::Refusal, AnsweredBy, PageRequest},
         log::escape::printable,
         opening::{
             decision::{decide, note_refusal, Decision, Route},
@@ -131,31 +131,55 @@ pub(super) async fn serve(
             let has_body = !request.body().is_end_stream();
             let framing = head::framing(&head, &request, has_body);
             let (time_limit, stop) = (state.config.limits.http_time, common.stop.clone());
-            let body = RequestBody::new(request.into_body(), driver.clone(), time_limit, stop);
-            let body = body.boxed_unsync();
-            let (local, tls) = (common.local, common.tls);
-            let page_request = PageRequest { head, http_request, framing, body, local, tls };
-            serve_page(page_request, respond, common, driver).await
+            let mut body = RequestBody::new(request.into_body(), driver.clone(), time_limit, stop);
+            let body_wanted = awaits_continue(&head).then(|| body.first_wait());
+            let (body, local, tls) = (body.boxed_unsync(), common.local, common.tls);
+            let request = PageRequest { head, http_request, framing, body, local, tls };
+            serve_page(PageExchange { request, body_wanted, respond }, common, driver).await
         }
     }
 }
 
-/// Answers a request for the fallback, unless the peer resets the stream before.
-async fn serve_page(
+/// A request for the fallback, and where its answers go.
+struct PageExchange {
     request: PageRequest,
-    mut respond: SendResponse<Piece>,
-    common: &StreamContext,
-    driver: &Driver,
-) -> Ended {
-    let state = &common.state;
+    /// Where it arrives that the client is to send the body, if it waits for that.
+    body_wanted: Option<oneshot::Receiver<()>>,
+    respond: SendResponse<Piece>,
+}
+
+/// Answers a request for the fallback, unless the peer resets the stream before.
+async fn serve_page(exchange: PageExchange, common: &StreamContext, driver: &Driver) -> Ended {
+    let PageExchange { request, mut body_wanted, mut respond } = exchange;
     let wants_body = request.head.method != "HEAD";
-    let response = tokio::select! {
-        response = state.http.answer_page(request) => response,
-        // a peer that breaks off needs no answer
-        _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Unanswered,
+    let mut answering = pin!(common.state.http.answer_page(request));
+    let response = loop {
+        tokio::select! {
+            response = answering.as_mut() => break response,
+            // a peer that breaks off needs no answer
+            _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Unanswered,
+            is_wanted = wait_for(&mut body_wanted) => if is_wanted {
+                // this fails if the peer has reset the stream
+                let _ = respond.send_informational(continuing());
+            },
+        }
     };
     page::send(respond, response, wants_body, common.patience(driver)).await;
     Ended::Answered
+}
+
+/// Waits for the message, once. Returns whether it has come.
+async fn wait_for(message: &mut Option<oneshot::Receiver<()>>) -> bool {
+    let Some(receiver) = message else { return std::future::pending().await };
+    let has_come = receiver.await.is_ok();
+    *message = None;
+    has_come
+}
+
+fn continuing() -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::CONTINUE;
+    response
 }
 
 /// Refuses a request.
