@@ -7,6 +7,7 @@ sends many small messages at once must not be taken for an attack.
 import signal
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hyperframe.frame import DataFrame
@@ -14,7 +15,7 @@ from hyperframe.frame import DataFrame
 import fastwsh
 from conftest import ALL_WAYS, StartServer, WriteHandler
 from http2_support import Http2Client
-from wire import BINARY, encode_frame
+from wire import BINARY, TEXT, encode_frame
 
 COUNT = 18_000
 STREAMS = 8
@@ -63,6 +64,29 @@ def test_large_messages_on_many_streams(start_server: StartServer, write_handler
             half = client.h2.remote_settings.initial_window_size // 2
             room = partial(client.h2.local_flow_control_window, websocket.stream)
             client.wait(lambda room=room, half=half: room() > half + 1024)
+
+
+@ALL_WAYS
+def test_a_handler_that_computes_holds_back_no_answer(
+    start_server: StartServer, write_handler: WriteHandler, tmp_path: Path
+):
+    """Handlers that are to run together send together, unless one of them takes its time."""
+    write_handler(
+        "compute",
+        "import os\n"
+        "request.ws_stream.send_message(request.ws_stream.receive_message())\n"
+        f"while not os.path.exists({str(tmp_path / 'answered')!r}):\n    pass",
+    )
+    server = start_server("-w", "handlers", "--http2")
+    with Http2Client(server) as client:
+        websockets = [client.websocket("/compute") for _ in range(STREAMS)]
+        frame = encode_frame(TEXT, b"x")
+        together = [DataFrame(websocket.stream, frame).serialize() for websocket in websockets]
+        client.socket.sendall(b"".join(together))
+        client.wait(lambda: any(websocket.state.data for websocket in websockets))
+        (tmp_path / "answered").touch()
+        for websocket in websockets:
+            assert websocket.read_frame().payload == b"x"
 
 
 @ALL_WAYS

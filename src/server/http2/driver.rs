@@ -196,10 +196,9 @@ impl Driver {
         if is_small && batch::gathers() {
             self.is_pending.store(true, Ordering::SeqCst);
             if !self.has_joined.swap(true, Ordering::SeqCst) {
-                batch::join(self.clone());
+                batch::join_watched(self.clone(), &self.flusher);
             }
-            self.age.store(0, Ordering::Relaxed);
-            return self.watch();
+            return;
         }
         if is_small && self.turns.are_wanted() {
             self.leave_pending();
