@@ -2,10 +2,11 @@
 
 use std::{
     future::Future,
-    io,
+    io, mem,
     pin::Pin,
     process,
     sync::{Condvar, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use tokio::{
 
 use crate::{
     locks::lock,
-    runtime::{start as start_runtime, task},
+    runtime::{start as start_runtime, task, Task},
 };
 
 /// The runtime, and the process that has started it. It lives as long as the process.
@@ -31,51 +32,81 @@ task_local! {
     static LOCALS: TaskLocals;
 }
 
-/// The threads that are giving an event loop its connection, which runs Python code.
-static DELIVERIES: Mutex<Deliveries> = Mutex::new(Deliveries { owner: 0, count: 0 });
+/// Who may be running Python code for this module: the thread while it goes on with a task, and
+/// the threads that give an event loop its connection.
+static VISITS: Mutex<Visits> = Mutex::new(Visits { owner: 0, count: 0, are_over: false });
 /// Notified when there is none any more.
-static DELIVERED: Condvar = Condvar::new();
+static NO_VISITS: Condvar = Condvar::new();
 
-struct Deliveries {
+struct Visits {
     /// The process that they belong to.
     owner: u32,
     count: usize,
+    /// Whether the program ends.
+    are_over: bool,
 }
 
-/// One of them.
-struct Delivery(u32);
-
-impl Delivery {
-    fn begin() -> Self {
+impl Visits {
+    /// Those of this process; a child of `fork` begins anew.
+    fn own(&mut self) -> &mut Self {
         let owner = process::id();
-        let mut deliveries = lock(&DELIVERIES);
-        if deliveries.owner != owner {
-            *deliveries = Deliveries { owner, count: 0 };
+        if self.owner != owner {
+            *self = Self { owner, count: 0, are_over: false };
         }
-        deliveries.count += 1;
-        Self(owner)
+        self
     }
 }
 
-impl Drop for Delivery {
+/// One of them.
+struct Visit(u32);
+
+impl Visit {
+    /// `None` if the program ends: there may be no interpreter any more.
+    fn begin() -> Option<Self> {
+        let mut shared = lock(&VISITS);
+        let visits = shared.own();
+        if visits.are_over {
+            return None;
+        }
+        visits.count += 1;
+        Some(Self(visits.owner))
+    }
+}
+
+impl Drop for Visit {
     fn drop(&mut self) {
-        let mut deliveries = lock(&DELIVERIES);
-        if deliveries.owner == self.0 {
-            deliveries.count -= 1;
-            if deliveries.count == 0 {
-                DELIVERED.notify_all();
+        let mut visits = lock(&VISITS);
+        if visits.owner == self.0 {
+            visits.count -= 1;
+            if visits.count == 0 {
+                NO_VISITS.notify_all();
             }
         }
     }
 }
 
-/// Waits until no thread runs Python code for this module. Python unwinds a thread that goes on in an
-/// interpreter that has ended, and that would abort the process.
+/// Waits until no thread runs Python code for this module, and lets none begin. Python unwinds a
+/// thread that goes on in an interpreter that has ended, and that would abort the process.
 pub(super) fn finish(limit: Duration) {
-    let deliveries = lock(&DELIVERIES);
-    if deliveries.owner == process::id() {
-        let waited = DELIVERED.wait_timeout_while(deliveries, limit, |now| now.count > 0);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    let mut visits = lock(&VISITS);
+    if visits.own().count > 0 {
+        let waited = NO_VISITS.wait_timeout_while(visits, limit, |now| now.count > 0);
+        visits = waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+    visits.are_over = true;
+}
+
+/// A task that stops for ever when the program ends.
+struct UntilExit(Task);
+
+impl Future for UntilExit {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        match Visit::begin() {
+            Some(_visit) => self.0.as_mut().poll(context),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -85,6 +116,8 @@ pub(super) fn finish(limit: Duration) {
 /// # Errors
 /// If the system has no descriptors or threads for it.
 pub(super) fn start() -> io::Result<()> {
+    // a function that Python calls at the end may connect, after `finish`
+    lock(&VISITS).own().are_over = false;
     let mut shared = lock(&RUNTIME);
     if shared.is_none_or(|(owner, _)| owner != process::id()) {
         let mut builder = Builder::new_multi_thread();
@@ -109,14 +142,18 @@ impl Runtime for Opener {
     type JoinHandle = JoinHandle<()>;
 
     fn spawn<F: Future<Output = ()> + Send + 'static>(future: F) -> JoinHandle<()> {
-        Self::handle().spawn(task(future))
+        Self::handle().spawn(UntilExit(task(future)))
     }
 
     fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> JoinHandle<()> {
         // counted before the event loop may learn of its connection, and end with the program
-        let delivery = Delivery::begin();
+        let Some(visit) = Visit::begin() else {
+            // it owns objects of Python
+            mem::forget(work);
+            return Self::handle().spawn_blocking(|| ());
+        };
         Self::handle().spawn_blocking(move || {
-            let _delivery = delivery;
+            let _visit = visit;
             work();
         })
     }
