@@ -6,13 +6,13 @@
 exact types.
 """
 
-import sys
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from fastwsh import _core
 from fastwsh.client.connection import ClientConnection
 from fastwsh.client.options import ConnectOptions, Options, check_url
 from fastwsh.client.session import Pong
+from fastwsh.running_loop import asyncio_runs, running_trio
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -45,6 +45,13 @@ __all__ = [
 ]
 
 
+_IN_TRIO: Final = (
+    "fastwsh.connect needs asyncio, and here trio runs; call "
+    "'await trio.to_thread.run_sync(fastwsh.client.connect_sync, url)', and so each method of the "
+    "connection, as they block"
+)
+
+
 def connect(url: str, **options: Unpack[ConnectOptions]) -> "Connected":
     """Open a WebSocket connection, from a thread or from an event loop.
 
@@ -57,11 +64,16 @@ def connect(url: str, **options: Unpack[ConnectOptions]) -> "Connected":
 
     Returns:
         A `ClientConnection`, or an awaitable for an `AsyncClientConnection`.
+
+    Raises:
+        RuntimeError: trio runs in this thread. `connect_sync` would block it, so that it is for the
+            caller to choose.
     """
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or asyncio._get_running_loop() is None:
-        return cast("Connected", connect_sync(url, **options))
-    return cast("Connected", connect_async(url, **options))
+    if asyncio_runs():
+        return cast("Connected", connect_async(url, **options))
+    if running_trio() is not None:
+        raise RuntimeError(_IN_TRIO)
+    return cast("Connected", connect_sync(url, **options))
 
 
 def connect_sync(url: str, **options: Unpack[ConnectOptions]) -> ClientConnection:

@@ -5,7 +5,6 @@ Connecting and the awaitable stream are native. This module owns how a connectio
 """
 
 import asyncio
-import math
 import weakref
 from collections.abc import AsyncIterator, Generator
 from contextlib import suppress
@@ -23,6 +22,7 @@ from fastwsh.client.opened import (
     STREAM_ERRORS,
     Data,
     OpenConnection,
+    check_timeout,
     code_after,
 )
 from fastwsh.client.options import Options
@@ -41,6 +41,11 @@ _REMEDY: Final = (
 
 # A server that sends for ever must not hold the event loop.
 _MAX_DISCARDED_READS: Final = 64
+
+_ONE_CONNECTION: Final = (
+    "connect() opens one connection, and none in place of one that is lost: write 'async with "
+    "fastwsh.connect(url) as connection' in a loop of yours, which waits before it connects again"
+)
 
 _SEND_ERRORS: Final = (stream_exceptions.BadOperationException, OSError)
 
@@ -84,6 +89,9 @@ class AsyncConnecting:
 
     def __iter__(self) -> NoReturn:
         raise TypeError(_REMEDY)
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError(_ONE_CONNECTION)
 
     def __getattr__(self, name: str) -> NoReturn:
         if not name.startswith("_") and hasattr(ClientConnection, name):
@@ -280,7 +288,7 @@ class AsyncClientConnection(OpenConnection):
     async def _send_close(self, code: int, reason: str) -> None:
         if self._session.server_terminated:
             return
-        self._check_close_code(code)
+        self._check_close(code, reason)
         try:
             await self._awaitable.close_connection(code, reason, False)
         except stream_exceptions.BadOperationException as error:
@@ -333,6 +341,5 @@ class AsyncClientConnection(OpenConnection):
 
 def _within(timeout: float | None) -> asyncio.Timeout:
     """Return the context of a time limit; the event loop does not refuse NaN."""
-    if timeout is not None and math.isnan(timeout):
-        raise ValueError("timeout is not a number; give seconds, or None")
+    check_timeout(timeout)
     return asyncio.timeout(timeout)

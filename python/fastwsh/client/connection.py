@@ -21,6 +21,7 @@ from fastwsh.client.opened import (
     STREAM_ERRORS,
     Data,
     OpenConnection,
+    check_timeout,
     code_after,
 )
 from fastwsh.client.session import Pong, PongArrived
@@ -67,6 +68,7 @@ class ClientConnection(OpenConnection):
             ConnectionClosed: The connection is closed.
             TimeoutError: No complete message came in time. A part of one is kept for the next call.
         """
+        check_timeout(timeout)
         if self._kept:
             return self._kept.popleft()
         message = self._receive(timeout)
@@ -111,6 +113,7 @@ class ClientConnection(OpenConnection):
             ValueError: The ping was sent on another connection.
         """
         self._check_pong(pong)
+        check_timeout(timeout)
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while pong.round_trip is None:
             left = deadline - time.monotonic()
@@ -246,7 +249,7 @@ class ClientConnection(OpenConnection):
     def _send_close(self, code: int, reason: str, deadline: float) -> None:
         if self._session.server_terminated:
             return
-        self._check_close_code(code)
+        self._check_close(code, reason)
         closing = partial(self._stream.close_connection, code, reason, False)
         try:
             _core.call_within(_left(deadline), closing, cuts_sends=True)

@@ -23,6 +23,7 @@ __all__ = [
     "STREAM_ERRORS",
     "Data",
     "OpenConnection",
+    "check_timeout",
     "code_after",
 ]
 
@@ -153,10 +154,15 @@ class OpenConnection:
         return self._again()
 
     @staticmethod
-    def _check_close_code(code: object) -> None:
-        """Raise TypeError for a close code that is no number; None is none."""
+    def _check_close(code: object, reason: object) -> None:
+        """Raise TypeError for a close code that is no number, or a reason that is no text.
+
+        None as a code is none.
+        """
         if code is not None and not isinstance(code, int):
             raise TypeError(f"close code {code!r}; give a number from 1000 to 4999")
+        if not isinstance(reason, str):
+            raise TypeError(f"close reason {reason!r}; give a str")
 
     @staticmethod
     def _failure(error: Exception) -> tuple[int, str]:
@@ -203,3 +209,13 @@ def code_after(kind: type[BaseException] | None) -> int:
     if kind is None:
         return _NORMAL
     return _INTERNAL_ERROR if issubclass(kind, Exception) else _GOING_AWAY
+
+
+def check_timeout(timeout: object) -> None:
+    """Raise the exception for a time limit that is none."""
+    if timeout is None:
+        return
+    if not hasattr(timeout, "__float__"):
+        raise TypeError(f"timeout is {timeout!r}; give seconds, or None")
+    if timeout != timeout:  # noqa: PLR0124 (NaN)
+        raise ValueError("timeout is not a number; give seconds, or None")
