@@ -200,6 +200,18 @@ def test_an_expected_error_can_be_taken(server):
     assert isinstance(failure.exception, ValueError)
 
 
+def test_an_error_says_what_was_raised(server):
+    @server.handler("/")
+    async def wrong(connection):
+        raise ExceptionGroup("both", [LookupError("room", 7), ValueError("seat")])
+
+    with connect(server.url) as client, pytest.raises(ConnectionClosed):
+        client.recv(DEADLINE_SECONDS)
+    server.stop()
+    (failure,) = server.take_errors()
+    assert [error.args for error in failure.exception.exceptions] == [("room", 7), ("seat",)]
+
+
 def test_a_client_that_is_gone_is_no_error(server):
     ended = threading.Event()
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 import fastwsh
+from fastwsh import exception_groups
 from fastwsh.pywebsocket import common
 from fastwsh.testing.clock import wait_for
 from fastwsh.testing.errors import CheckError, HandlerFailure, WaitTimeoutError
@@ -74,6 +75,8 @@ class Recorder:
         self.received: list[Message] = []
         self.received_frames: list[Frame] = []
         self.errors: list[HandlerFailure] = []
+        # the exceptions in them, and what they said when they were raised
+        self._raised: list[tuple[BaseException, tuple[Any, ...]]] = []
         self.attempts = 0
         self.handshakes: list[Handshake] = []
         self.is_closing = False
@@ -189,12 +192,17 @@ class Recorder:
             sentence = f"the handler of {path} raised {words}\n{''.join(lines)}".rstrip()
         with self._changed:
             self.errors.append(HandlerFailure(path, error, sentence))
+            self._raised += [(leaf, leaf.args) for leaf in exception_groups.leaves(error)]
             self._changed.notify_all()
 
     def take_errors(self) -> list[HandlerFailure]:
         """Return what was kept, and keep it no more."""
         with self._changed:
             errors, self.errors = self.errors, []
+            raised, self._raised = self._raised, []
+        for error, arguments in raised:
+            # handlers of pywebsocket find their function's name in front, and tests what was raised
+            error.args = arguments
         return errors
 
     def raise_errors(self) -> None:
@@ -298,6 +306,7 @@ class Recorder:
         self.forget_history()
         with self._changed:
             self.errors.clear()
+            self._raised.clear()
             self._drops.clear()
             self._pongs.clear()
             self.attempts = 0
