@@ -271,7 +271,7 @@ def _fixture(
             running = _running(request.config, request.node, address, handlers, tls, options)
             server = stack.enter_context(running)
         except (ConfigError, TypeError, ValueError) as error:
-            raise pytest.UsageError(f"wsserver: {error}") from error
+            pytest_recordings.fail(f"wsserver: {error}")
         if replayed is None:
             yield server
             return
@@ -324,12 +324,12 @@ def _marked(item: pytest.Item) -> tuple[Handlers | None, dict[str, Any]]:
     merged: dict[str, Any] = {}
     for marker in reversed(list(item.iter_markers(_MARKER))):
         if marker.args:
-            raise pytest.UsageError(
+            pytest_recordings.fail(
                 f"the marker wsserver takes keywords only: wsserver(handlers={marker.args[0]!r})"
             )
         merged.update(marker.kwargs)
     if "tls" in merged:
-        raise pytest.UsageError(
+        pytest_recordings.fail(
             "the marker wsserver takes no tls=; use the fixture wss_server for wss:// URLs"
         )
     return merged.pop("handlers", None), merged
@@ -359,10 +359,10 @@ def _checked_address(address: Any) -> tuple[Any, Any]:
 def _checked(tls: Any) -> TlsFiles:
     from fastwsh.testing import TlsFiles  # noqa: PLC0415 (only when it is used)
 
-    if isinstance(tls, TlsFiles):
-        return tls
-    raise pytest.UsageError(
-        f"the fixture wsserver_ssl_context returns {type(tls).__name__}, which the server cannot "
-        "use because its TLS is not Python's; return fastwsh.testing.TlsFiles(certificate, "
-        "private_key) with the paths of PEM files"
-    )
+    if not isinstance(tls, TlsFiles):
+        pytest_recordings.fail(
+            f"the fixture wsserver_ssl_context returns {type(tls).__name__}, which the server "
+            "cannot use because its TLS is not Python's; return fastwsh.testing.TlsFiles("
+            "certificate, private_key) with the paths of PEM files"
+        )
+    return tls

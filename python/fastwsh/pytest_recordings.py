@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fastwsh.testing import WsServer
 
-__all__ = ["HAS_PASSED", "Recorded", "add_option", "take"]
+__all__ = ["HAS_PASSED", "Recorded", "add_option", "fail", "take"]
 
 HAS_PASSED: pytest.StashKey[bool] = pytest.StashKey()
 """Whether the call of a test has passed; in the stash of its item."""
@@ -110,9 +110,7 @@ def take(item: pytest.Item, options: dict[str, Any]) -> Recorded | None:
     arguments = {name: options.pop(name) for name in sorted(_FOR_REPLAY & options.keys())}
     if replay is None or replay is False:
         if extra := [*(["url"] if url is not None else []), *arguments]:
-            raise pytest.UsageError(
-                f"the marker wsserver has {extra[0]}= without replay=, the file of the recording"
-            )
+            fail(f"the marker wsserver has {extra[0]}= without replay=, the file of the recording")
         return None
     if replay is True:
         name = re.sub(r"[^\w.,=+@()\[\]-]", "-", item.name)
@@ -120,14 +118,16 @@ def take(item: pytest.Item, options: dict[str, Any]) -> Recorded | None:
     elif isinstance(replay, str | PathLike):
         file = item.config.rootpath / replay
     else:
-        raise pytest.UsageError(
-            f"the marker wsserver has replay={replay!r}; give the path of a HAR file, or True"
-        )
+        fail(f"the marker wsserver has replay={replay!r}; give the path of a HAR file, or True")
     if not isinstance(url, str | None):
-        raise pytest.UsageError(f"the marker wsserver has url={url!r}; give a str")
+        fail(f"the marker wsserver has url={url!r}; give a str")
     return Recorded(item, file, url, arguments)
 
 
+def fail(sentence: str) -> NoReturn:
+    """Fail a test with a sentence, which has all that its causes have."""
+    raise pytest.fail.Exception(sentence, pytrace=False) from None
+
+
 def _fail(sentence: str) -> NoReturn:
-    __tracebackhide__ = True
-    pytest.fail(f"wsserver: {sentence}", pytrace=False)
+    fail(f"wsserver: {sentence}")

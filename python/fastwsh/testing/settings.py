@@ -63,6 +63,11 @@ def make_options(
     given.concurrency = THREADS
     named = named_options.apply(given, parser, values, _NOT_FOR_TESTS, "a test server")
     given.server_host, given.port, given.uds = host, port, uds
+    if given.http3 and (tls is None or uds is not None):
+        raise ValueError(
+            "http3 needs TLS and a port; use wss_server, or give tls=make_tls_files(folder) and no "
+            "uds="
+        )
     if tls is not None:
         given.use_tls = True
         given.certificate, given.private_key = str(tls.certificate), str(tls.private_key)
