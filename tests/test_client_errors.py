@@ -27,6 +27,7 @@ from wire import DEADLINE_SECONDS
         ("ws://me%3A:secret@localhost/", "colon"),
         ("ws://me:secret@/", "no host"),
         ("ws://localhost/a b", "percent-encode"),
+        ("ws://::1:80/", "stands in brackets"),
     ],
 )
 def test_bad_url(url: str, says: str):
@@ -233,12 +234,18 @@ def test_two_subprotocols_are_no_choice():
     assert "not offered, or several" in str(error)
 
 
+def test_a_subprotocol_without_an_offer_is_no_choice():
+    error = refused_with(lambda peer: peer.answer([("Sec-WebSocket-Protocol", "a")]))
+    assert str(error).endswith("it chose a subprotocol that was not offered, or several")
+
+
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
         (b"", "sent nothing"),
         (b"HTTP/1.1 101 Swi", "has no end"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "no acceptable WebSocket handshake"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", 'it does not speak HTTP, and began with "SSH-2.0-OpenSSH'),
+        (b"HTTP/1.1 101 \x1b\r\n\r\n", "its head is malformed: invalid response status"),
         (b"SSH-2.0-Open", 'it does not speak HTTP, and began with "SSH-2.0-Open"'),
         (b"220 \xe9 " + b"a" * 1000, 'and began with "220 \\xe9 aaaa'),
         (b"SSH", 'and began with "SSH"'),

@@ -43,6 +43,8 @@ const TLS_RECORD: &[u8] = b"\x16\x03";
 /// How much to show of what is no answer.
 const SHOWN_BYTES: usize = 40;
 
+const WRONG_SUBPROTOCOL: &str = "it chose a subprotocol that was not offered, or several";
+
 const EXPECTS_TLS: &str = "it speaks TLS; use wss:// there";
 
 /// An open connection.
@@ -226,9 +228,7 @@ impl Attempt<'_> {
             .map_err(|error| self.wrong_answer(error.to_string()))?;
         let subprotocol = list(headers, "sec-websocket-protocol");
         if subprotocol.as_ref().is_some_and(|name| !self.options.subprotocols.contains(name)) {
-            return Err(self.wrong_answer(
-                "it chose a subprotocol that was not offered, or several".to_owned(),
-            ));
+            return Err(self.wrong_answer(WRONG_SUBPROTOCOL.to_owned()));
         }
         Ok((subprotocol, deflate))
     }
@@ -294,7 +294,9 @@ impl Attempt<'_> {
                 let reason = "it sent nothing".to_owned();
                 ConnectError::Ended { address, reason }
             }
-            Error::Protocol(ProtocolError::HandshakeIncomplete) if is_not_http(tap.bytes()) => {
+            Error::Protocol(
+                ProtocolError::HandshakeIncomplete | ProtocolError::HttparseError(_),
+            ) if is_not_http(tap.bytes()) => {
                 let sent = tap.bytes();
                 let sent = sent[..sent.len().min(SHOWN_BYTES)].trim_ascii().escape_ascii();
                 self.wrong_answer(format!("it does not speak HTTP, and began with \"{sent}\""))
@@ -303,6 +305,12 @@ impl Attempt<'_> {
                 address,
                 reason: "the head of its answer has no end".to_owned(),
             },
+            Error::Protocol(ProtocolError::HttparseError(error)) => {
+                self.wrong_answer(format!("its head is malformed: {error}"))
+            }
+            Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
+                self.wrong_answer(WRONG_SUBPROTOCOL.to_owned())
+            }
             Error::Protocol(error) => self.wrong_answer(error.to_string()),
             other => self.wrong_answer(other.to_string()),
         }

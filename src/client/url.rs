@@ -84,6 +84,11 @@ impl Target {
         if rest.is_empty() || rest.starts_with(['/', '?']) {
             return Err(bad("it has no host"));
         }
+        let server = rest.split(['/', '?']).next().unwrap_or_default();
+        let colons = server.bytes().filter(|byte| *byte == b':').count();
+        if colons > 1 && !(server.starts_with('[') && server.contains(']')) {
+            return Err(bad("an IPv6 address stands in brackets, as in ws://[::1]:80/"));
+        }
         let parsed: Uri = url.parse().map_err(|error| bad(&format!("{error}")))?;
         let authority = parsed.authority().map_or("", http::uri::Authority::as_str);
         let default = if tls { 443 } else { 80 };
