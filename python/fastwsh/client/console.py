@@ -20,6 +20,7 @@ __all__ = ["Console"]
 
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _GOING_AWAY: Final = 1001
+_NOT_UTF8: Final = "what was typed is not UTF-8; /binary sends other bytes"
 # The longest time in which a thread notices that the connection is over.
 _NOTICE_SECONDS: Final = 2.0
 _WAKE_SECONDS: Final = 0.05
@@ -139,7 +140,7 @@ class Console:
             except EOFError:
                 return
             except UnicodeDecodeError:
-                self._terminal.show("!", "what was typed is not UTF-8; /binary sends other bytes")
+                self._terminal.show("!", _NOT_UTF8)
                 continue
             finally:
                 self._reads = False
@@ -149,6 +150,9 @@ class Console:
                 self._speaker.do(parse(line, raw=self._raw))
             except ConnectionClosed:
                 return
+            except UnicodeEncodeError:
+                # readline gives bytes that are not UTF-8 as lone surrogates
+                self._terminal.show("!", _NOT_UTF8)
             except (CommandError, FastwshError, ValueError) as error:
                 self._terminal.show("!", escape(str(error)))
 

@@ -125,9 +125,19 @@ class Terminal:
             self._is_prompting = True
         try:
             return input(_PROMPT if self._is_terminal else "")
+        except (EOFError, KeyboardInterrupt):
+            self._leave_line()
+            raise
         finally:
             with self._lock:
                 self._is_prompting = False
+
+    def _leave_line(self) -> None:
+        """Let what follows begin below the prompt and what was typed."""
+        if self._is_terminal:
+            with self._lock, suppress(BrokenPipeError, stdout.OutputError):
+                self._is_prompting = False
+                self._write("\n")
 
     def close(self) -> None:
         """Keep the history, if it can be kept."""
