@@ -1,21 +1,26 @@
 //! TLS: reads certificates and keys from PEM files.
 
+mod contents;
+mod der;
+#[cfg(test)]
+mod tests;
+mod unusable_key;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use rustls::{
-    crypto::ring,
-    pki_types::{
-        pem::{Error as PemError, PemObject},
-        CertificateDer, PrivateKeyDer,
-    },
+    crypto::{ring, CryptoProvider},
+    pki_types::{pem::PemObject, CertificateDer, PrivateKeyDer},
     server::{danger::ClientCertVerifier, WebPkiClientVerifier},
-    RootCertStore, ServerConfig,
+    sign::{CertifiedKey, SigningKey},
+    InconsistentKeys, RootCertStore, ServerConfig,
 };
 use thiserror::Error;
 
+pub(crate) use self::contents::Item;
 use crate::tls_error::{describe, describe_certificate, Peer};
 
 /// The files for TLS, and whether to ask clients for a certificate.
@@ -55,12 +60,14 @@ pub enum TlsError {
         reason: String,
     },
     /// The file does not contain the wanted item.
-    #[error("no {what} in {path}; a PEM file with a \"BEGIN ...\" line for it is needed")]
+    #[error("no {what} in {path}: {reason}")]
     Missing {
         /// Private key, certificate or CA certificate.
         what: &'static str,
         /// Which file.
         path: String,
+        /// What it has instead, and what would help.
+        reason: String,
     },
     /// The private key has a passphrase.
     #[error(
@@ -70,6 +77,14 @@ pub enum TlsError {
     EncryptedKey {
         /// Which file.
         path: String,
+    },
+    /// The private key is of a kind that cannot be used.
+    #[error("cannot use the private key in {path}: {reason}")]
+    UnusableKey {
+        /// Which file.
+        path: String,
+        /// Which kind, and what would help.
+        reason: String,
     },
     /// Certificate and key do not fit, or cannot be used.
     #[error("cannot use the certificate {certificate} with the private key {key}: {reason}")]
@@ -96,7 +111,7 @@ pub enum TlsError {
 /// # Errors
 /// A sentence that names the file and the remedy.
 pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let certificates = read_certificates("certificate", &files.certificate)?;
+    let certificates = read_certificates(Item::Certificate, &files.certificate)?;
     let key = read_key(&files.private_key)?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -111,8 +126,11 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
             builder.with_client_cert_verifier(verifier(path, provider, false)?)
         }
     };
-    let mut config =
-        builder.with_single_cert(certificates, key).map_err(|error| unusable(files, &error))?;
+    let chain = certificates.clone();
+    let signing = key.clone_key();
+    let mut config = builder
+        .with_single_cert(certificates, key)
+        .map_err(|error| misfit(files, &error, &chain, &signing))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     // sessions that clients keep, however many they are; a resumed handshake signs nothing
     config.ticketer = ring::Ticketer::new().map_err(|error| unusable(files, &error))?;
@@ -120,13 +138,13 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
 }
 
 fn verifier(
-    path: &PathBuf,
-    provider: Arc<rustls::crypto::CryptoProvider>,
+    path: &Path,
+    provider: Arc<CryptoProvider>,
     optional: bool,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let bad = |reason: String| TlsError::BadAuthority { path: path.display().to_string(), reason };
     let mut roots = RootCertStore::empty();
-    for certificate in read_certificates("CA certificate", path)? {
+    for certificate in read_certificates(Item::Authority, path)? {
         roots.add(certificate).map_err(|error| bad(describe_own(&error)))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
@@ -134,50 +152,56 @@ fn verifier(
     builder.build().map_err(|error| bad(error.to_string()))
 }
 
-/// Reads the certificates of a PEM file; `what` they are, for the sentence.
+/// Reads the certificates of a PEM file.
 ///
 /// # Errors
 /// As [`load`].
 pub(crate) fn read_certificates(
-    what: &'static str,
-    path: &PathBuf,
+    wanted: Item,
+    path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| pem_error(what, path, &error))?;
-    if certificates.is_empty() {
-        return Err(TlsError::Missing { what, path: path.display().to_string() });
+    let bytes = read(wanted, path)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(missing(wanted, path, &bytes)),
     }
-    Ok(certificates)
 }
 
-/// Reads the private key of a PEM file.
+/// Reads the private key of a PEM file, which is of a kind that can be used.
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn read_key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, TlsError> {
-    match PrivateKeyDer::from_pem_file(path) {
-        Ok(key) => Ok(key),
-        Err(error) => {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            if text.contains("BEGIN ENCRYPTED PRIVATE KEY")
-                || text.contains("Proc-Type: 4,ENCRYPTED")
-            {
-                return Err(TlsError::EncryptedKey { path: path.display().to_string() });
-            }
-            Err(pem_error("private key", path, &error))
+pub(crate) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let bytes = read(Item::PrivateKey, path)?;
+    let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    let key = match PrivateKeyDer::from_pem_slice(&bytes) {
+        Ok(key) => key,
+        Err(_) if has("BEGIN ENCRYPTED PRIVATE KEY") || has("Proc-Type: 4,ENCRYPTED") => {
+            return Err(TlsError::EncryptedKey { path: path.display().to_string() });
         }
+        Err(_) => return Err(missing(Item::PrivateKey, path, &bytes)),
+    };
+    if ring::sign::any_supported_type(&key).is_err() {
+        let path = path.display().to_string();
+        let reason = unusable_key::explain(&key, &path);
+        return Err(TlsError::UnusableKey { path, reason });
     }
+    Ok(key)
 }
 
-fn pem_error(what: &'static str, path: &Path, error: &PemError) -> TlsError {
+fn read(wanted: Item, path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| TlsError::Unreadable {
+        what: wanted.name(),
+        path: path.display().to_string(),
+        reason: crate::os_error::strerror(&error),
+    })
+}
+
+fn missing(wanted: Item, path: &Path, bytes: &[u8]) -> TlsError {
     let path = path.display().to_string();
-    match error {
-        PemError::Io(error) => {
-            TlsError::Unreadable { what, path, reason: crate::os_error::strerror(error) }
-        }
-        _ => TlsError::Missing { what, path },
-    }
+    let reason = contents::explain(wanted, &path, bytes);
+    TlsError::Missing { what: wanted.name(), path, reason }
 }
 
 /// What is wrong with a certificate or key of this side.
@@ -188,6 +212,39 @@ pub(crate) fn describe_own(error: &rustls::Error) -> String {
         }
         error => describe(error, Peer::Any),
     }
+}
+
+/// Why a certificate and a key that can be read cannot be used together.
+fn misfit(
+    files: &TlsFiles,
+    error: &rustls::Error,
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKeyDer<'static>,
+) -> TlsError {
+    let remedy = match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            if chain.iter().skip(1).any(|certificate| belong_together(certificate, key)) {
+                "; it belongs to a later one: put that one first, and those of its issuers behind it"
+            } else {
+                "; name the key that the certificate was made with"
+            }
+        }
+        rustls::Error::InvalidCertificate(_) => "; get another one",
+        _ => "",
+    };
+    match unusable(files, error) {
+        TlsError::Unusable { certificate, key, reason } => {
+            TlsError::Unusable { certificate, key, reason: reason + remedy }
+        }
+        other => other,
+    }
+}
+
+fn belong_together(certificate: &CertificateDer<'static>, key: &PrivateKeyDer<'static>) -> bool {
+    let signing: Result<Arc<dyn SigningKey>, _> = ring::sign::any_supported_type(key);
+    signing.is_ok_and(|signing| {
+        CertifiedKey::new(vec![certificate.clone()], signing).keys_match().is_ok()
+    })
 }
 
 fn unusable(files: &TlsFiles, error: &rustls::Error) -> TlsError {

@@ -315,7 +315,7 @@ BAD_KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
     [
         (["-k", "other.pem", "-c", "good.pem"], "the private key does not belong to"),
         (["-k", "good.pem", "-c", "bad.pem"], "the certificate is not encoded correctly"),
-        (["-k", "badkey.pem", "-c", "good.pem"], "failed to parse private key"),
+        (["-k", "badkey.pem", "-c", "good.pem"], "it is damaged; copy the file anew"),
         (
             ["-k", "good.pem", "-c", "good.pem", "--tls-client-auth", "--tls-client-ca", "bad.pem"],
             "the certificate is not encoded correctly",

@@ -882,6 +882,9 @@ class Server:
 
     def set_credential(self, credential: str | None) -> None:
         """Require this value of the Authorization header."""
+    @staticmethod
+    def check_tls(tls: tuple[str, str, str | None, bool]) -> None:
+        """Read the files, and raise ValueError with a sentence if they cannot be used."""
     def reload_tls(self) -> None:
         """Read the files again, for new connections. Raises ValueError with a sentence."""
     def set_log_level(self, level: int) -> None:

@@ -20,7 +20,7 @@ use crate::{
     locks::lock,
     os_error::describe_handshake,
     tls_error::{cause, describe_certificate, is_record, Peer},
-    tls_files::{describe_own, read_certificates, read_key, TlsError},
+    tls_files::{describe_own, read_certificates, read_key, Item, TlsError},
 };
 
 /// How a client uses TLS.
@@ -132,7 +132,10 @@ fn read(options: &TlsOptions, http2: bool) -> Result<Arc<ClientConfig>, ConnectE
     let mut config = match &options.identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => builder
-            .with_client_auth_cert(read_certificates("certificate", certificate)?, read_key(key)?)
+            .with_client_auth_cert(
+                read_certificates(Item::Certificate, certificate)?,
+                read_key(key)?,
+            )
             .map_err(|error| ConnectError::ClientCertificate(describe_own(&error)))?,
     };
     if http2 {
@@ -148,7 +151,7 @@ fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, ConnectError> {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return if roots.is_empty() { Err(ConnectError::NoAuthorities) } else { Ok(roots) };
     };
-    for certificate in read_certificates("CA certificate", file)? {
+    for certificate in read_certificates(Item::Authority, file)? {
         roots.add(certificate).map_err(|error| TlsError::BadAuthority {
             path: file.display().to_string(),
             reason: describe_own(&error),

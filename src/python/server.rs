@@ -69,10 +69,10 @@ fn to_files((private_key, certificate, client_ca, optional): TlsArguments) -> Tl
 }
 
 /// Maps the counts that this worker shares with others: a descriptor, which stays the caller's, the
-/// number of this worker, and how many workers there are.
-fn map_counts((descriptor, own, workers): (i32, usize, usize)) -> PyResult<Arc<SharedCounts>> {
+/// slot of this process, and how many slots there are.
+fn map_counts((descriptor, own, slots): (i32, usize, usize)) -> PyResult<Arc<SharedCounts>> {
     let counts = descriptor::duplicate(descriptor)
-        .and_then(|file| SharedCounts::open(file, own, workers))
+        .and_then(|file| SharedCounts::open(file, own, slots))
         .map_err(|error| os_error(&error))?;
     Ok(Arc::new(counts))
 }
@@ -268,6 +268,12 @@ impl Server {
     #[pyo3(signature = (credential))]
     fn set_credential(&self, credential: Option<String>) {
         self.core.set_credential(credential);
+    }
+
+    #[staticmethod]
+    fn check_tls(py: Python<'_>, tls: TlsArguments) -> PyResult<()> {
+        let files = to_files(tls);
+        py.detach(|| tls_files::load(&files)).map(drop).map_err(super::errors::value_error)
     }
 
     fn reload_tls(&self, py: Python<'_>) -> PyResult<()> {

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 
+from fastwsh import _core, tls
 from fastwsh.config_error import ConfigError
 from fastwsh.http3.udp_sockets import bind_beside
 
@@ -37,6 +38,7 @@ def open_endpoint(options: Any, listeners: Iterable[socket.socket]) -> Endpoint 
     Raises:
         ConfigError: An option is missing, aioquic is not installed, a certificate cannot be used,
             or the port is taken.
+        ValueError: A key or a certificate cannot be used.
     """
     if not getattr(options, "http3", False):
         return None
@@ -52,6 +54,9 @@ def open_endpoint(options: Any, listeners: Iterable[socket.socket]) -> Endpoint 
     from fastwsh.http3.endpoint import Endpoint  # noqa: PLC0415
 
     pacing.check()
+    if (files := tls.files(options)) is not None:
+        # what this side cannot use either has a better sentence than that of aioquic
+        _core.Server.check_tls(files)
     sockets = bind_beside(listeners, getattr(options, "http3_port", None))
     try:
         return Endpoint(
