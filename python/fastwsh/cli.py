@@ -237,7 +237,9 @@ def serve(
                 case _Done(error=None):
                     return 0
                 case _Done(error=BaseException() as error) if config.shortage(error):
-                    raise error
+                    what = "ends" if server._is_listening else "cannot start"
+                    sentence = config.shortage(error, f"the server {what}")
+                    raise config.ConfigError(sentence) from error
                 case _Done(error=error):
                     _logger.critical("The server failed: %s", error, exc_info=error)
                     return 1
@@ -330,7 +332,10 @@ def _stop(
     deadline = started + timeout + cleanup_timeout + _STOP_MARGIN_SECONDS
     if server._lifespan.has_to_shut_down:
         deadline += cleanup_timeout
-    _run_in_thread("stop", lambda: server.stop(timeout, cleanup_timeout), events)
+    try:
+        _run_in_thread("stop", lambda: server.stop(timeout, cleanup_timeout), events)
+    except RuntimeError:  # the system has no thread for it: a second signal has to wait
+        return server.stop(timeout, cleanup_timeout)
     if server._is_listening:
         # until then the thread that serves needs the sockets
         server.server_close()

@@ -302,11 +302,16 @@ def explain(error: BaseException, options: argparse.Namespace) -> str:
             return " ".join(str(error).split()) or type(error).__name__
 
 
-def shortage(error: BaseException) -> str | None:
-    """Say in one sentence what the system has too little of; None for other errors."""
+def shortage(error: BaseException, what: str = "the server cannot start") -> str | None:
+    """Say in one sentence what the system has too little of; None for other errors.
+
+    Args:
+        error: What was raised.
+        what: What follows from it.
+    """
     match error:
         case OSError(errno=errno.EMFILE | errno.ENFILE, strerror=reason):
-            return f"the server cannot start ({reason}); raise the limit of open files (ulimit -n)"
+            return f"{what} ({reason}); raise the limit of open files (ulimit -n)"
         case MemoryError() | OSError(errno=errno.ENOMEM | errno.EAGAIN):
             pass
         case RuntimeError() if str(error) == _NO_THREAD:
@@ -314,8 +319,8 @@ def shortage(error: BaseException) -> str | None:
         case _:
             return None
     return (
-        "the server cannot start (the system gives it no more threads or memory); raise the limits "
-        "of processes and of memory (ulimit -u, ulimit -v)"
+        f"{what} (the system gives it no more threads or memory); raise the limits of processes "
+        "and of memory (ulimit -u, ulimit -v)"
     )
 
 

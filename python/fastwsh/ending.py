@@ -29,7 +29,8 @@ def have_ended(threads: set[threading.Thread], seconds: float) -> bool:
     pools = sys.modules.get("concurrent.futures.thread")
     if awaited and pools is not None:
         # Python also tells the threads of pools to end before it waits for them
-        _run_within(seconds, pools._python_exit)
+        with suppress(RuntimeError):
+            _run_within(seconds, pools._python_exit)
     for thread in awaited:
         thread.join(max(deadline - time.monotonic(), 0))
     return not any(thread.is_alive() for thread in awaited)
@@ -47,7 +48,10 @@ def end_now(status: int, seconds: float = 0) -> NoReturn:
 
     timer = threading.Timer(max(seconds, _FLUSH_SECONDS), end)
     timer.daemon = True
-    timer.start()
+    try:
+        timer.start()
+    except RuntimeError:  # the system has no thread for it, and so no limit of time
+        end()
     with suppress(BaseException):
         atexit._run_exitfuncs()
     end()
@@ -61,11 +65,20 @@ def flush_all() -> bool:
             with suppress(AttributeError, OSError, ValueError):
                 stream.flush()
 
-    return _run_within(_FLUSH_SECONDS, flush) and outlets.drain(_FLUSH_SECONDS)
+    try:
+        is_flushed = _run_within(_FLUSH_SECONDS, flush)
+    except RuntimeError:
+        flush()
+        is_flushed = True
+    return is_flushed and outlets.drain(_FLUSH_SECONDS)
 
 
 def _run_within(seconds: float, work: Callable[[], object]) -> bool:
-    """Run `work` in a thread, and return whether it has ended in time."""
+    """Run `work` in a thread, and return whether it has ended in time.
+
+    Raises:
+        RuntimeError: The system has no thread for it.
+    """
     thread = threading.Thread(target=work, name="fastwsh-end", daemon=True)
     thread.start()
     thread.join(seconds)

@@ -35,7 +35,8 @@ class WorkerProcess:
 
     Attributes:
         is_stopping: Set when the process has said that it is about to end.
-        failure: Why it cannot start, "" if it has said nothing of that.
+        was_ready: Whether it has accepted connections.
+        failure: Why it cannot start or go on, "" if it has said nothing of that.
         last_metrics: What it has reported last, on its own.
     """
 
@@ -45,6 +46,7 @@ class WorkerProcess:
         write: Callable[[str, int, str], None],
     ) -> None:
         self.is_stopping = asyncio.Event()
+        self.was_ready = False
         self.failure = ""
         self.last_metrics: str | None = None
         self._pass_to = hear
@@ -134,8 +136,11 @@ class WorkerProcess:
         self.failure = message.get("failed", self.failure)
         if message.get("metrics") is not None and "answer" not in message:
             self.last_metrics = message["metrics"]
-        if message.get("state") == "stopping":
-            self.is_stopping.set()
+        match message.get("state"):
+            case "ready":
+                self.was_ready = True
+            case "stopping":
+                self.is_stopping.set()
         self._pass_to(self, message)
 
 

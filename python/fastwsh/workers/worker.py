@@ -193,7 +193,8 @@ class Worker:
         again = f"starting it again in {pause:g} s" if pause else "starting it again"
         if process.failure:
             sentence = clean(process.failure)
-            _LOGGER.error("Worker %d cannot start: %s; %s", self.number, sentence, again)
+            how = "failed" if process.was_ready else "cannot start"
+            _LOGGER.error("Worker %d %s: %s; %s", self.number, how, sentence, again)
         else:
             how = "is stopping" if status is None else _describe(status)
             _LOGGER.warning("Worker %d %s; %s", self.number, how, again)
