@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import run_fastwsh
 from fastwsh import log_file, logs, outlets
 from wire import DEADLINE_SECONDS
 
@@ -165,3 +166,49 @@ def test_an_outlet_tells_of_each_text_that_it_took_and_could_not_write():
         # a pipe takes 64 KiB, which nobody knows to be lost
         assert len(errors) >= count - 66
         assert {error.errno for error in errors} == {errno.EPIPE}
+
+
+def fill(path: str, folder: Path) -> set[str]:
+    """Write more than a file may have; return the names in a folder."""
+    handler = log_file.LogFile(path, maxBytes=100, backupCount=1, encoding="utf-8")
+    try:
+        for number in range(20):
+            values = {"name": "x", "msg": f"line {number}", "levelno": logging.INFO}
+            handler.handle(logging.makeLogRecord(values))
+    finally:
+        handler.close()
+    return {each.name for each in folder.iterdir()}
+
+
+def test_a_name_of_the_system_is_not_renamed(tmp_path: Path):
+    """/dev/stderr, when it goes to a file: rotation would rename the link for all programs."""
+    target = tmp_path / "target"
+    with target.open("wb") as file:
+        assert fill(f"/dev/fd/{file.fileno()}", tmp_path) == {"target"}
+        assert target.read_text(encoding="utf-8").splitlines()[0] == "line 0"
+        link = tmp_path / "link"
+        link.symlink_to("/dev/fd")
+        assert fill(f"{link}/{file.fileno()}", tmp_path) == {"target", "link"}
+    assert fill(str(target), tmp_path) == {"target", "target.1", "link"}
+
+
+@pytest.mark.parametrize("name", ["log", "link"])
+def test_one_file_for_both_logs_is_refused(tmp_path: Path, name: str):
+    (tmp_path / "link").symlink_to("log")
+    given = "-p", "0", "--log-file", "log", "--access-log", name
+    ended = run_fastwsh(*given, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"fastwsh: --access-log {name!r} is the file of --log-file as well, and both would rotate "
+        "it; name another one, or turn rotation off with --log-max 0\n"
+    )
+
+
+def test_files_that_are_not_rotated_may_be_the_same(tmp_path: Path):
+    path = str(tmp_path / "log")
+    with contextlib.ExitStack() as stack:
+        for size in (0, 100):
+            first, second = (log_file.LogFile(path, maxBytes=size) for _ in range(2))
+            stack.callback(first.close)
+            stack.callback(second.close)
+            assert first.rotates_with(second) is (size > 0)

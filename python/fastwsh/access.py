@@ -11,6 +11,7 @@ import time
 from typing import Any, Final
 
 from fastwsh import logs
+from fastwsh.config_error import ConfigError
 from fastwsh.log_file import LogFile, open_log_file
 from fastwsh.pywebsocket import common
 
@@ -44,7 +45,7 @@ class AccessLog:
         options: `log_format`, `log_max` and `log_count`; text and pywebsocket's defaults stand in.
 
     Raises:
-        ConfigError: The file cannot be opened.
+        ConfigError: The file cannot be opened, or it is that of the log.
     """
 
     def __init__(self, target: str, options: Any) -> None:
@@ -60,6 +61,12 @@ class AccessLog:
             handler = logs.StreamLog(sys.stdout)
         else:
             handler = self.file = open_log_file(target, options, "--access-log")
+            if any(map(self.file.rotates_with, logs.log_files())):
+                handler.close()
+                raise ConfigError(
+                    f"--access-log {target!r} is the file of --log-file as well, and both would "
+                    "rotate it; name another one, or turn rotation off with --log-max 0"
+                )
         formatter = _JsonNotices() if self._as_json else logging.Formatter()
         handler.setFormatter(logs.Relayed("access", formatter) if worker is not None else formatter)
         self._handler = handler

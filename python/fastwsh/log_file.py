@@ -8,13 +8,16 @@ import logging.handlers
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastwsh import outlets
 from fastwsh.config_error import ConfigError
 from fastwsh.lost_lines import LossCountingHandler, complain
 
 __all__ = ["LogFile", "open_log_file"]
+
+# Where the names of devices are.
+_DEVICES: Final = frozenset({"/dev", "/proc"})
 
 
 class LogFile(LossCountingHandler, logging.handlers.RotatingFileHandler):
@@ -43,8 +46,24 @@ class LogFile(LossCountingHandler, logging.handlers.RotatingFileHandler):
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 (logging's name)
         """Tell whether the file must be replaced before this record: never a pipe or a terminal."""
         # CPython 3.13 asks for the position first, which an outlet does not have
-        stream: Any = self.stream
-        return not isinstance(stream, outlets.Outlet) and bool(super().shouldRollover(record))
+        is_file = not isinstance(self.stream, outlets.Outlet)
+        return is_file and bool(super().shouldRollover(record)) and self._may_be_renamed()
+
+    def _may_be_renamed(self) -> bool:
+        # a name such as /dev/stderr is the system's, also where the output goes to a file
+        folder = os.path.realpath(os.path.dirname(self.baseFilename))  # noqa: PTH120
+        is_own = folder not in _DEVICES and not folder.startswith("/proc/")
+        return is_own and not isinstance(self.stream, outlets.Outlet)
+
+    def rotates_with(self, other: "LogFile") -> bool:
+        """Tell whether both would rename the same file, so that lines get lost."""
+        if self.maxBytes <= 0 or not (self._may_be_renamed() and other._may_be_renamed()):
+            return False
+        if self.stream is None or other.stream is None:
+            return False
+        own, others = self.stream.fileno(), other.stream.fileno()
+        # what is no regular file, such as /dev/null, is not rotated
+        return os.path.sameopenfile(own, others) and stat.S_ISREG(os.fstat(own).st_mode)
 
     def _tell_of_failure(self, error: OSError) -> None:
         complain(f"the log file {self.baseFilename!r}", error)
