@@ -360,7 +360,7 @@ class TestPort:
         assert ended.returncode == 1
         assert ended.stderr == (
             f"fastwsh: cannot listen on 127.0.0.1:{port} ({os.strerror(errno.EADDRINUSE)}); "
-            "name another place with --metrics-port\n"
+            "name another place with --metrics-port and --metrics-host\n"
         )
 
 

@@ -209,3 +209,23 @@ def test_flag_that_is_off_beats_a_file_of_the_same_source(variables: pytest.Monk
 )
 def test_port_is_named_if_it_was_given(args: list[str], named: bool):
     assert parse(*args).port_is_named is named
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("port = x", "argument -p/--port: 'x' is not a port number"),
+        ("log-level = loud", "invalid choice: 'loud'"),
+        ("bind = 127.0.0.1:0,", "argument --bind: '' is no place to listen on"),
+    ],
+)
+def test_a_wrong_value_in_a_file_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, reason: str
+):
+    path = file(tmp_path, line)
+    with pytest.raises(SystemExit) as ended:
+        parse("--config", path)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"error: in the configuration file {path!r}: " in said
+    assert reason in said

@@ -58,8 +58,11 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= threading.TIMEOUT_MAX:
+    if not value >= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds (0 or more)")
+    if value > threading.TIMEOUT_MAX:
+        most = f"{threading.TIMEOUT_MAX:.0f} seconds"
+        raise argparse.ArgumentTypeError(f"{text!r} is too long (at most {most})")
     return value
 
 

@@ -75,7 +75,7 @@ class MetricsPort:
             from fastwsh import places  # noqa: PLC0415 (few servers have such a port)
 
             host = getattr(options, "metrics_host", _DEFAULT_HOST)
-            place = places.Tcp(host, port, "--metrics-port")
+            place = places.Tcp(host, port, "--metrics-port and --metrics-host")
             self._sockets = [entry for entry, _ in places.open_place(place, _BACKLOG)]
         for listener in self._sockets:
             # a handler may fork before `serve`

@@ -308,7 +308,7 @@ def parse_args_and_config(
             layers[0].config_file = os.path.abspath(config_file)  # noqa: PTH100
         except config.ConfigError as error:
             parser.exit(1, f"{parser.prog}: {error}\n")
-        layers.append(_parse(parser, from_file))
+        layers.append(_parse_file(parser, from_file, config_file))
         layers[2].start_warnings += tuple(warnings)
     if layers[0].backplane and (shown := _without_password(layers[0].backplane)):
         warning = (
@@ -339,6 +339,17 @@ def _parse(parser: argparse.ArgumentParser, args: list[str]) -> argparse.Namespa
             1, f"{parser.prog}: Unrecognized positional arguments: {unknown!r}; see --help\n"
         )
     return options
+
+
+def _parse_file(parser: argparse.ArgumentParser, args: list[str], path: str) -> argparse.Namespace:
+    """Do the same for arguments from a file, which an error names."""
+    parser.exit_on_error = False
+    try:
+        return _parse(parser, args)
+    except argparse.ArgumentError as error:
+        parser.error(f"in the configuration file {path!r}: {error}")
+    finally:
+        parser.exit_on_error = True
 
 
 def _merge(parser: argparse.ArgumentParser, layers: list[argparse.Namespace]) -> argparse.Namespace:
