@@ -69,6 +69,7 @@ class Http2Client(Asks[HttpStream]):
         self.streams: dict[int, HttpStream] = {}
         self.goaway: int | None = None
         self.is_closed = False
+        self.pongs = 0
         self._opens_window = opens_window
         if window is not None:
             code = h2.settings.SettingCodes.INITIAL_WINDOW_SIZE
@@ -151,11 +152,19 @@ class Http2Client(Asks[HttpStream]):
         self.h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
         self.flush()
 
+    def ping(self) -> None:
+        """Wait until the server has answered a PING (RFC 9113 6.7)."""
+        before = self.pongs
+        self.h2.ping(bytes(8))
+        self.flush()
+        self.wait(lambda: self.pongs > before)
+
     def _receive_goaway(self, frame: GoAwayFrame) -> tuple[list[object], list[object]]:
         self.goaway = frame.error_code
         return [], []
 
     def _note(self, event: h2.events.Event) -> None:
+        self.pongs += isinstance(event, h2.events.PingAckReceived)
         stream = self.streams.get(getattr(event, "stream_id", None) or 0)
         if stream is None:
             return

@@ -228,11 +228,6 @@ impl Http2ByteStream {
         lock(&self.state).end == Some(End::InOrder)
     }
 
-    /// Whether the stream has been reset, or the connection has ended.
-    pub(super) fn is_lost(&self) -> bool {
-        matches!(lock(&self.state).end, Some(End::Gone | End::Reset))
-    }
-
     /// Drops what was received and what will be.
     pub(super) fn discard(&self) {
         let mut state = lock(&self.state);

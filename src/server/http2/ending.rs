@@ -72,9 +72,6 @@ pub(super) async fn end(
         if closing.is_released() {
             stream.discard();
         }
-        if stream.is_lost() {
-            return;
-        }
         if stream.is_sending_over() && !is_end_sent {
             match End::of(closing) {
                 End::Reset => return,
