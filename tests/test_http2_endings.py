@@ -29,6 +29,19 @@ def web_socket_transfer_data(request):
     threading.Event().wait()
 """
 
+SEND_WITHOUT_END = """\
+import logging
+web_socket_concurrency = "PLACE"
+def web_socket_do_extra_handshake(request):
+    pass
+def web_socket_transfer_data(request):
+    try:
+        while True:
+            request.ws_stream.send_message("x" * 1000)
+    except Exception as exception:
+        logging.getLogger("t").warning("told by %s", type(exception).__name__)
+"""
+
 
 @pytest.fixture
 def start(start_server: StartServer, write_handler: WriteHandler) -> Any:
@@ -102,6 +115,17 @@ def test_a_connection_that_is_cut_is_reset_before_its_handler_ends(start: Any, w
     with Http2Client(server, window=window) as client:
         end = client.websocket("/block").wait_end()
         assert (end.has_ended, end.reset_code) == (False, CANCEL)
+
+
+@pytest.mark.parametrize("place", ["threads", "hub"])
+def test_a_handler_that_waits_for_room_is_told_of_the_cut(
+    start: Any, write_handler: WriteHandler, place: str
+):
+    write_handler("endless", SEND_WITHOUT_END.replace("PLACE", place))
+    server = start("--idle-timeout=0.3", "--close-timeout=0.3")
+    with Http2Client(server, window=0) as client:
+        client.websocket("/endless")
+        server.log.wait_for("told by ConnectionLostException")
 
 
 def test_what_comes_behind_the_end_does_not_keep_the_stream_open(start: Any):
