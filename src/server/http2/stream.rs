@@ -27,10 +27,10 @@ use crate::{
             client_address::ClientAddress,
             permit::{ConnectionPermit, LimitReached},
         },
-        http::{awaits_continue, refusal::Refusal, AnsweredBy, PageRequest},
+        http::{awaits_continue, refusal::Refusal, AnsweredBy, HttpRequest, PageRequest},
         log::escape::printable,
         opening::{
-            decision::{decide, note_refusal, Decision, Route},
+            decision::{decide, note_refusal, Decision, HandlerMatch, Route},
             hand_over::{hand_over, Request as HandlerRequest},
         },
         registry::HttpVersion,
@@ -75,62 +75,31 @@ pub(super) async fn serve(
     driver: &Arc<Driver>,
     common: &StreamContext,
 ) -> Ended {
-    let StreamContext { state, client, .. } = common;
     if head::is_malformed(&request) {
         respond.send_reset(Reason::PROTOCOL_ERROR);
         return Ended::Unanswered;
     }
     let is_3 = common.version == HttpVersion::Three;
     let head = head::read(&request, if is_3 { HTTP_3 } else { HTTP_2 });
-    if let Err(error) = head::check(&head, &state.config.limits.head) {
-        let (status, reason) = error.answer();
-        state.events.warn_refused(client.address, status, "", || reason.clone());
-        let refusal = Refusal { reason: Some(reason), ..Refusal::new(status) };
-        return answer(request, respond, &head, refusal, common, driver).await;
-    }
-    let protocol = request.extensions().get::<Protocol>();
-    if let Some(protocol) = protocol.filter(|_| !Opening::is_meant(&head)) {
-        let protocol = printable(protocol.as_str());
-        state.events.warn_refused(client.address, 501, "", || {
-            format!("{} by the protocol {protocol}", printable(&head.target))
-        });
-        return answer(request, respond, &head, Refusal::new(501), common, driver).await;
-    }
-    match decide(&head, Route::find(&head, state), client, state) {
-        AnsweredBy::Other(Decision::Handler(handler)) => {
-            let permit = match take_permit(handler.peer, common) {
-                Ok(permit) => permit,
-                Err(full) => {
-                    state.log_refused(handler.peer, full);
-                    let refusal = LimitReached::refusal();
-                    note_refusal(&head, &refusal, client, state);
-                    return answer(request, respond, &head, refusal, common, driver).await;
-                }
-            };
+    match find_reply(&head, request.extensions().get::<Protocol>(), common) {
+        Reply::Refuse(refusal) => {
+            // what still comes of its body need not be kept
+            drop(request);
+            let refusal = refusal.with_alternative(common.alternative(&head.version));
+            let (response, has_body) = (page::refusal(&refusal), head.method != "HEAD");
+            page::send(respond, response, has_body, common.patience(driver)).await;
+            Ended::Answered
+        }
+        Reply::Handler(handler, permit) => {
             let wanted = HandlerRequest::new(head, handler, permit, common.tls);
             let peer = common.client.address;
             let stream = Http2ByteStream::new(driver.clone(), peer, request.into_body(), respond);
             open(wanted, stream, common, driver).await
         }
-        AnsweredBy::Other(Decision::Refuse(refusal)) => {
-            note_refusal(&head, &refusal, client, state);
-            answer(request, respond, &head, refusal, common, driver).await
-        }
-        AnsweredBy::Http(http_request) if Opening::is_meant(&head) => {
-            let resource = http_request.resource;
-            state.events.warn_refused(http_request.peer, 404, "", || {
-                format!("no handler for {}", printable(&resource))
-            });
-            state.events.refused(http_request.peer, &resource, 404, &head.version);
-            // the page of HTTP/1.1, where the request might be for a file
-            let reason = Some("File not found".to_owned());
-            answer(request, respond, &head, Refusal { reason, ..Refusal::new(404) }, common, driver)
-                .await
-        }
-        AnsweredBy::Http(http_request) => {
+        Reply::Page(http_request) => {
             let has_body = !request.body().is_end_stream();
             let framing = head::framing(&head, &request, has_body);
-            let (time_limit, stop) = (state.config.limits.http_time, common.stop.clone());
+            let (time_limit, stop) = (common.state.config.limits.http_time, common.stop.clone());
             let mut body = RequestBody::new(request.into_body(), driver.clone(), time_limit, stop);
             let body_wanted = awaits_continue(&head).then(|| body.first_wait());
             let (body, local, tls) = (body.boxed_unsync(), common.local, common.tls);
@@ -138,6 +107,55 @@ pub(super) async fn serve(
             serve_page(PageExchange { request, body_wanted, respond }, common, driver).await
         }
     }
+}
+
+/// Who answers a request.
+enum Reply {
+    Refuse(Refusal),
+    Handler(HandlerMatch, ConnectionPermit),
+    Page(HttpRequest),
+}
+
+/// Finds out who answers a request, and tells the operator of a refusal. `protocol` is that of an
+/// extended CONNECT (RFC 8441 4).
+fn find_reply(head: &RequestHead, protocol: Option<&Protocol>, common: &StreamContext) -> Reply {
+    let StreamContext { state, client, .. } = common;
+    if let Err(error) = head::check(head, &state.config.limits.head) {
+        let (status, reason) = error.answer();
+        state.events.warn_refused(client.address, status, "", || reason.clone());
+        return Reply::Refuse(Refusal { reason: Some(reason), ..Refusal::new(status) });
+    }
+    let is_opening = Opening::is_meant(head);
+    if let Some(protocol) = protocol.filter(|_| !is_opening) {
+        let protocol = printable(protocol.as_str());
+        state.events.warn_refused(client.address, 501, "", || {
+            format!("{} by the protocol {protocol}", printable(&head.target))
+        });
+        return Reply::Refuse(Refusal::new(501));
+    }
+    let refusal = match decide(head, Route::find(head, state), client, state) {
+        AnsweredBy::Http(http_request) if is_opening => {
+            let HttpRequest { resource, peer } = http_request;
+            state
+                .events
+                .warn_refused(peer, 404, "", || format!("no handler for {}", printable(&resource)));
+            state.events.refused(peer, &resource, 404, &head.version);
+            // the page of HTTP/1.1, where the request might be for a file
+            let reason = Some("File not found".to_owned());
+            return Reply::Refuse(Refusal { reason, ..Refusal::new(404) });
+        }
+        AnsweredBy::Http(http_request) => return Reply::Page(http_request),
+        AnsweredBy::Other(Decision::Handler(handler)) => match take_permit(handler.peer, common) {
+            Ok(permit) => return Reply::Handler(handler, permit),
+            Err(full) => {
+                state.log_refused(handler.peer, full);
+                LimitReached::refusal()
+            }
+        },
+        AnsweredBy::Other(Decision::Refuse(refusal)) => refusal,
+    };
+    note_refusal(head, &refusal, client, state);
+    Reply::Refuse(refusal)
 }
 
 /// A request for the fallback, and where its answers go.
@@ -180,23 +198,6 @@ fn continuing() -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::CONTINUE;
     response
-}
-
-/// Refuses a request.
-async fn answer(
-    request: Request<RecvStream>,
-    respond: SendResponse<Piece>,
-    head: &RequestHead,
-    refusal: Refusal,
-    common: &StreamContext,
-    driver: &Driver,
-) -> Ended {
-    // what still comes of its body need not be kept
-    drop(request);
-    let alternative = common.alternative(&head.version);
-    let response = page::refusal(&refusal.with_alternative(alternative));
-    page::send(respond, response, head.method != "HEAD", common.patience(driver)).await;
-    Ended::Answered
 }
 
 /// Takes a permit for a WebSocket, in addition to that of its connection.

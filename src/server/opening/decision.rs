@@ -82,17 +82,15 @@ pub(in crate::server) fn decide(
     if !head.names_one_host() {
         return refuse(Refusal::new(400));
     }
-    // the log lines in this function are pywebsocket's
-    let to_http = |resource: &str| {
-        events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
-        AnsweredBy::Http(HttpRequest { resource: resource.to_owned(), peer })
-    };
+    // the log lines here and below are pywebsocket's
     if lacks_credential(head, state) {
         events.line(Level::Info, HANDLER_LOG, || "Request basic authentication".to_owned());
         let mut refusal = Refusal::without_page(401);
         refusal.headers.push(("WWW-Authenticate".into(), "Basic realm=\"Pywebsocket\"".to_owned()));
         return refuse(refusal);
     }
+    let to_http =
+        |resource: &str| to_http(HttpRequest { resource: resource.to_owned(), peer }, state);
     let resource = match route.target {
         Target::Relative => head.target.clone(),
         Target::BadIpv6 => return refuse(Refusal::new(400)),
@@ -106,18 +104,29 @@ pub(in crate::server) fn decide(
         }
         Target::Absolute { resource, .. } => resource,
     };
-    let (path, fragment) = uri::split_resource(&resource);
+    decide_for(HttpRequest { resource, peer }, route.destination, head, state)
+}
+
+/// Decides what answers a request for a resource of this server, as [`decide`] does.
+fn decide_for(
+    asked: HttpRequest,
+    destination: Option<Destination>,
+    head: &RequestHead,
+    state: &ServerState,
+) -> AnsweredBy<Decision> {
+    let refuse = |refusal| AnsweredBy::Other(Decision::Refuse(refusal));
+    let resource = &asked.resource;
+    let (path, fragment) = uri::split_resource(resource);
     // this may wait for Python; `block_in_place` lets other connections go on
-    let ask =
-        |may_have_handler| block_in_place(|| state.acceptor.find(&resource, may_have_handler));
-    let found = match route.destination {
+    let ask = |may_have_handler| block_in_place(|| state.acceptor.find(resource, may_have_handler));
+    let found = match destination {
         Some(Destination::Handler(concurrency)) => Some(concurrency),
         Some(Destination::Undecided) => ask(true),
         None => ask(Opening::is_meant(head)),
     };
     match found {
         Some(_) if !fragment.is_empty() => {
-            events.line(Level::Info, HANDLER_LOG, || {
+            state.events.line(Level::Info, HANDLER_LOG, || {
                 "Dispatch failed for error: Fragment identifiers MUST NOT be used on WebSocket URIs"
                     .to_owned()
             });
@@ -128,6 +137,7 @@ pub(in crate::server) fn decide(
             refuse(Refusal::new(400))
         }
         Some(concurrency) => {
+            let HttpRequest { resource, peer } = asked;
             AnsweredBy::Other(Decision::Handler(HandlerMatch { resource, concurrency, peer }))
         }
         // the log line for a missing handler depends on whether a WebSocket connection was wanted
@@ -136,10 +146,16 @@ pub(in crate::server) fn decide(
             if upgrade {
                 state.registry.note_handshake(Handshake::NoHandler);
             }
-            events.no_handler(&resource, upgrade);
-            to_http(&resource)
+            state.events.no_handler(resource, upgrade);
+            to_http(asked, state)
         }
     }
+}
+
+/// Leaves a request to the fallback.
+fn to_http(asked: HttpRequest, state: &ServerState) -> AnsweredBy<Decision> {
+    state.events.line(Level::Info, HANDLER_LOG, || "Fallback to CGIHTTPRequestHandler".to_owned());
+    AnsweredBy::Http(asked)
 }
 
 /// Whether an absolute target names the host and the port that the operator requires.
