@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,9 @@ use crate::{
     inspect::WatchedConnection,
     locks::lock,
 };
+
+/// Time between two looks at opening handshakes.
+const OPENING_LOOK: Duration = Duration::from_millis(1);
 
 /// Open connections by number.
 #[derive(Debug, Default)]
@@ -225,6 +229,18 @@ impl Registry {
         HttpGuard(self.clone(), version)
     }
 
+    /// Waits a moment for opening handshakes that are under way, so that [`Self::close`] need not
+    /// cut them: their peers would get no answer.
+    pub(super) fn let_openings_end(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let is_opening =
+            |entry: &Entry| !entry.is_established() && !entry.transport.closing().is_cut();
+        while self.lock().live.values().any(is_opening) && Instant::now() < deadline {
+            // nobody tells of each handshake, as long as the server does not close
+            sleep(OPENING_LOOK);
+        }
+    }
+
     /// Refuses new connections and sends a close frame to the open ones.
     pub fn close(&self, server_close: &ServerClose) {
         let mut state = self.lock();
@@ -274,5 +290,52 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        connection::{simulated::Simulated, Flusher},
+        protocol::close_code::CloseCode,
+    };
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn opening(registry: &Registry) -> (u64, Arc<Transport>) {
+        let stream = Arc::new(Simulated::new([], []));
+        let transport =
+            Arc::new(Transport::new(stream, Vec::new(), Arc::new(Flusher::default()), None));
+        let permit = ConnectionPermit::default();
+        let id = registry.add(transport.clone(), Concurrency::Hub, permit, None).expect("open");
+        (id, transport)
+    }
+
+    #[test]
+    fn a_close_waits_for_opening_handshakes() {
+        let registry = Arc::new(Registry::default());
+        let (id, transport) = opening(&registry);
+        let other = registry.clone();
+        let answering = std::thread::spawn(move || {
+            assert!(other.begin_answer(id));
+            other.establish(id);
+        });
+        registry.let_openings_end(LONG);
+        registry.close(&ServerClose::new(CloseCode::GOING_AWAY, "").expect("a short reason"));
+        assert!(transport.closing().is_going_away());
+        assert!(!transport.closing().is_cut());
+        answering.join().expect("no panic");
+    }
+
+    #[test]
+    fn a_close_does_not_wait_for_those_that_take_long() {
+        let registry = Registry::default();
+        let (_, transport) = opening(&registry);
+        registry.let_openings_end(Duration::ZERO);
+        registry.close(&ServerClose::new(CloseCode::GOING_AWAY, "").expect("a short reason"));
+        assert!(transport.closing().is_cut());
+        // nor for those that were cut
+        registry.let_openings_end(LONG);
     }
 }

@@ -52,7 +52,7 @@ struct Counts {
 
 /// A connection's permit, which counts until all its clones are dropped. Empty if there is no
 /// limit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::server) struct ConnectionPermit(Option<Arc<Held>>);
 
 #[derive(Debug)]

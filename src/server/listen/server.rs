@@ -47,6 +47,9 @@ use crate::{
     topics::Broker,
 };
 
+/// How long a server that stops waits for opening handshakes: some thousand times what one takes.
+const OPENING_TIME: Duration = Duration::from_millis(100);
+
 /// A running server.
 pub struct Server {
     runtime: Mutex<Option<Runtime>>,
@@ -251,9 +254,11 @@ impl Server {
         lock(&self.runtime).as_ref().map(|runtime| runtime.handle().clone())
     }
 
-    /// Stops accepting, and sends a close frame to every connection.
+    /// Stops accepting, and sends a close frame to every connection, also to those that were about to
+    /// open.
     pub fn close(&self, server_close: &ServerClose) {
         self.stop.send_replace(true);
+        self.state.registry.let_openings_end(OPENING_TIME);
         self.state.registry.close(server_close);
     }
 
