@@ -269,6 +269,17 @@ def test_floods_leave_nothing_behind(start: Any, flood: Any):
         client.reset()
 
 
+def test_a_client_that_reads_nothing_is_cut_when_the_connection_ends(start: Any):
+    # the last frame, which says why, waits behind the answers to these for ever
+    pings = PingFrame(0).serialize() * 1000
+    server = start("--head-timeout", "1")
+    with server.connect() as client:
+        client.send(PREFACE + SettingsFrame(0).serialize())
+        with pytest.raises(ConnectionError):
+            while True:
+                client.send(pings)
+
+
 def script() -> bytes:
     """What a client sends for a WebSocket with a message."""
     import h2.config
