@@ -275,9 +275,13 @@ def test_a_client_that_reads_nothing_is_cut_when_the_connection_ends(start: Any)
     server = start("--head-timeout", "1")
     with server.connect() as client:
         client.send(PREFACE + SettingsFrame(0).serialize())
-        with pytest.raises(ConnectionError):
+
+        def send_without_end() -> None:
             while True:
                 client.send(pings)
+
+        with pytest.raises(ConnectionError):
+            send_without_end()
 
 
 def script() -> bytes:

@@ -31,6 +31,7 @@ from fastwsh import (
     private_files,
     stdout,
 )
+from fastwsh.interrupts import INTERRUPTED
 from fastwsh.notify import Notifier
 from fastwsh.options import parse_args_and_config
 from fastwsh.server import WebSocketServer
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["main", "script", "serve", "stop_seconds"]
 
 _DROPIN_PATH: Final = os.path.join(os.path.dirname(os.path.realpath(__file__)), "dropin")  # noqa: PTH118, PTH120
-_INTERRUPTED: Final = 128 + signal.SIGINT
 # The time that the server may need after the connections' time, to notice that it is over.
 _STOP_MARGIN_SECONDS: Final = 2.0
 # A SIGTERM this soon after the first signal is the same one: timeout(1) sends it twice.
@@ -110,7 +110,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             raise
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -1,4 +1,8 @@
-"""Interrupts while a program loads: it ends at once, with the status of an interrupt."""
+"""Interrupts while a program loads: it ends at once, with the status of an interrupt.
+
+Knows nothing of what was loaded. `cli` handles the signals of a server that runs, and `program`
+those of the small programs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["INTERRUPTED", "EndingAtInterrupts"]
 
-INTERRUPTED: Final = 128 + _signal.SIGINT
+INTERRUPTED: Final[int] = 128 + _signal.SIGINT
 """The exit status."""
 
 

@@ -14,11 +14,11 @@ from fastwsh.client.speakers import FrameSpeaker, MessageSpeaker, Speaker
 from fastwsh.client.status import Status, of_close
 from fastwsh.client.terminal import Terminal, escape
 from fastwsh.errors import ConnectionClosed, FastwshError
+from fastwsh.interrupts import INTERRUPTED
 from fastwsh.stdout import OutputError
 
 __all__ = ["Console"]
 
-_INTERRUPTED: Final = 128 + signal.SIGINT
 _GOING_AWAY: Final = 1001
 _NOT_UTF8: Final = "what was typed is not UTF-8; /binary sends other bytes"
 # The longest time in which a thread notices that the connection is over.
@@ -85,7 +85,7 @@ class Console:
             if not self._ended.is_set():
                 self._left.set()
                 self._connection.close(_GOING_AWAY)
-                return _INTERRUPTED
+                return INTERRUPTED
         finally:
             self._left.set()
             signal.signal(signal.SIGINT, before)

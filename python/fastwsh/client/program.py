@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,10 +26,10 @@ from fastwsh.errors import (
     ConnectRefusedError,
     FastwshError,
 )
+from fastwsh.interrupts import INTERRUPTED
 
 __all__ = ["main"]
 
-_INTERRUPTED: Final = 128 + signal.SIGINT
 _GOING_AWAY: Final = 1001
 
 
@@ -52,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _run(parse_args(args))
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         return stdout.GONE
     except InputError as error:
