@@ -105,6 +105,7 @@ def test_json_that_there_is_not_is_refused(server):
         (lambda server: server.connection(True), TypeError),
         (lambda server: server.script(3), TypeError),
         (lambda server: server.script("/a?b=1"), ValueError),
+        (lambda server: server.script("ws://127.0.0.1/a"), ValueError),
         (lambda server: server.script("/", subprotocol=["a"]), TypeError),
         (lambda server: server.handler("/")(None), TypeError),
         (lambda server: server.handler("/", subprotocols="chat"), TypeError),

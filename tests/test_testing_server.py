@@ -1,6 +1,9 @@
 """The test server: handlers in the test, what it records, what it reports, and its life."""
 
+import asyncio
+import inspect
 import logging
+import socket
 import threading
 
 import pytest
@@ -286,6 +289,17 @@ def test_running_server_decorates_a_function():
         return what
 
     assert [work("once"), work("again")] == ["once", "again"]
+
+
+def test_running_server_decorates_a_coroutine_function(tmp_path):
+    @running_server(uds=tmp_path / "socket")
+    async def work(what: str) -> str:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "socket"))
+        return what
+
+    assert inspect.iscoroutinefunction(work)
+    assert [asyncio.run(work("once")), asyncio.run(work("again"))] == ["once", "again"]
 
 
 def test_stopping_says_good_bye(server):

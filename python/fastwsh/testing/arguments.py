@@ -143,11 +143,13 @@ def to_ping_body(body: object) -> bytes:
 
 
 def check_path(path: object) -> str:
-    """Return a path with its slash. Raises TypeError if it is no str, ValueError for a query."""
+    """Return a path with its slash. Raises TypeError if it is no str, ValueError for more."""
     if not isinstance(path, str):
         raise TypeError(f"path {path!r}; give a str such as '/chat'")
     if "?" in path or "#" in path:
         raise ValueError(f"path {path!r}; give it without query and fragment")
+    if "://" in path:
+        raise ValueError(f"path {path!r} is a URL; give what follows its host, such as '/chat'")
     return "/" + path.removeprefix("/")
 
 

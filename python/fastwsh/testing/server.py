@@ -1,9 +1,10 @@
 """`WsServer`: a real server in this process, whose handlers, scripts and faults a test chooses."""
 
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from fastwsh import coroutines
 from fastwsh.handler_sources import Handlers, paths
@@ -39,6 +40,9 @@ _HandlerT = TypeVar(
     "_HandlerT",
     bound=Callable[["Connection"], object] | Callable[["AsyncConnection"], Awaitable[object]],
 )
+
+# The type of a function is what callers see of it.
+_FunctionT = TypeVar("_FunctionT", bound=Callable[..., Any])
 
 
 class WsServer(
@@ -253,12 +257,23 @@ class _Running(
     contextlib.AbstractContextManager[WsServer],
     contextlib.AbstractAsyncContextManager[WsServer],
 ):
-    """The context of `running_server`, which may also decorate a function."""
+    """The context of `running_server`, which may also decorate a function, plain or coroutine."""
 
     _server: WsServer
 
     def __init__(self, make: Callable[[], WsServer]) -> None:
         self._make = make
+
+    def __call__(self, function: _FunctionT) -> _FunctionT:
+        if not coroutines.is_coroutine_function(function):
+            return super().__call__(function)
+
+        @functools.wraps(function)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            async with _Running(self._make):
+                return await function(*args, **kwargs)
+
+        return cast("_FunctionT", call)
 
     def __enter__(self) -> WsServer:
         self._server = self._make()
