@@ -376,6 +376,9 @@ impl Server {
     }
 
     fn end(&self, py: Python<'_>) {
-        py.detach(|| self.core.end());
+        py.detach(|| {
+            self.core.end();
+            self.dispatch.handlers.threads.end();
+        });
     }
 }

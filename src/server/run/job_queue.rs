@@ -116,6 +116,12 @@ impl<J> JobQueue<J> {
         std::mem::take(&mut state.jobs)
     }
 
+    /// Closes the queue; workers take the jobs that are in it.
+    pub fn end(&self) {
+        lock(&self.state).is_closed = true;
+        self.ready.notify_all();
+    }
+
     /// Whether the queue is closed.
     pub fn is_closed(&self) -> bool {
         lock(&self.state).is_closed

@@ -37,6 +37,7 @@ pub trait Executor: Send + Sync {
 pub struct Threads {
     pool: Arc<Pool>,
     stack_size: usize,
+    idle: Duration,
 }
 
 #[derive(Default)]
@@ -58,7 +59,12 @@ impl Threads {
     /// Threads with stacks of `stack_size` bytes of address space. The system allocates memory
     /// only as it is used.
     pub fn new(stack_size: usize) -> Self {
-        Self { pool: Arc::default(), stack_size }
+        Self { pool: Arc::default(), stack_size, idle: IDLE }
+    }
+
+    /// Lets the threads end that wait for a job, and the others after theirs.
+    pub fn end(&self) {
+        self.pool.queue.end();
     }
 
     /// How many threads have a job, and how many wait for one.
@@ -72,7 +78,7 @@ impl Executor for Threads {
     fn spawn(&self, job: ThreadJob) -> io::Result<()> {
         let Err(job) = self.pool.queue.push_to_idle(job) else { return Ok(()) };
         self.pool.alive.fetch_add(1, Ordering::SeqCst);
-        let pool = self.pool.clone();
+        let (pool, limit) = (self.pool.clone(), self.idle);
         let started = thread::Builder::new()
             .name("fastwsh-handler".to_owned())
             .stack_size(self.stack_size)
@@ -80,7 +86,7 @@ impl Executor for Threads {
                 // the thread that starts this one may be one that interrupts none
                 Native::interrupt_again();
                 job();
-                while let Some(job) = pool.queue.pop_within(IDLE) {
+                while let Some(job) = pool.queue.pop_within(limit) {
                     job();
                 }
                 pool.alive.fetch_sub(1, Ordering::SeqCst);
@@ -94,7 +100,7 @@ impl Executor for Threads {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::sync::{mpsc, Barrier};
 
     use super::*;
 
@@ -110,5 +116,26 @@ mod tests {
             threads.spawn(job).expect("a thread");
         }
         barrier.wait();
+    }
+
+    #[test]
+    fn threads_without_a_job_end_when_they_are_told() {
+        let threads = Threads { idle: Duration::from_secs(3600), ..Threads::new(64 * 1024) };
+        let is_over = || threads.pool.alive.load(Ordering::SeqCst) == 0;
+        threads.spawn(Box::new(|| ())).expect("a thread");
+        while threads.counts() != (0, 1) {
+            thread::yield_now();
+        }
+        let (sender, receiver) = mpsc::channel();
+        for is_late in [false, true] {
+            let sender = sender.clone();
+            let job = Box::new(move || sender.send(is_late).expect("a receiver"));
+            threads.spawn(job).expect("a thread");
+            threads.end();
+            assert_eq!(receiver.recv(), Ok(is_late));
+            while !is_over() {
+                thread::yield_now();
+            }
+        }
     }
 }
