@@ -103,11 +103,22 @@ def test_a_recording_has_a_place_of_its_own_if_none_is_named(run, pytester):
 @pytest.mark.parametrize("text", ["a", "b/c"])
 def test_feed(wsserver, text):
     assert ask(wsserver, text)[0].startswith(text)
+
+@pytest.mark.wsserver(replay=True, url="REAL")
+class TestFeed:
+    def test_feed(self, wsserver):
+        assert ask(wsserver, "c")[0].startswith("c")
+
+    class TestAgain:
+        def test_feed(self, wsserver):
+            assert ask(wsserver, "d")[0].startswith("d")
 """
-    run(tests, "--fastwsh-record=once").assert_outcomes(passed=2)
-    run(tests).assert_outcomes(passed=2)
+    run(tests, "--fastwsh-record=once").assert_outcomes(passed=4)
+    run(tests).assert_outcomes(passed=4)
     folder = pytester.path / "cassettes" / "test_client"
     assert sorted(path.name for path in folder.iterdir()) == [
+        "TestFeed.TestAgain.test_feed.har",
+        "TestFeed.test_feed.har",
         "test_feed[a].har",
         "test_feed[b-c].har",
     ]

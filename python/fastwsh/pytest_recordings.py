@@ -113,7 +113,8 @@ def take(item: pytest.Item, options: dict[str, Any]) -> Recorded | None:
             fail(f"the marker wsserver has {extra[0]}= without replay=, the file of the recording")
         return None
     if replay is True:
-        name = re.sub(r"[^\w.,=+@()\[\]-]", "-", item.name)
+        classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
+        name = re.sub(r"[^\w.,=+@()\[\]-]", "-", ".".join([*classes, item.name]))
         file = item.path.parent / "cassettes" / item.path.stem / f"{name}.har"
     elif isinstance(replay, str | PathLike):
         file = item.config.rootpath / replay
