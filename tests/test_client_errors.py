@@ -77,6 +77,10 @@ def test_bad_subprotocol():
         ({"open_timeout": 10**400}, "open_timeout is 1000"),
         ({"max_message_bytes": 1 << 70}, "max_message_bytes is 1180591620717411303424; give"),
         ({"header": {}}, r"'header' is no option of connect; did you mean headers\?"),
+        ({"extra_headers": {}}, r"did you mean headers\?"),
+        ({"additional_headers": {}}, "'additional_headers' is no option of connect; use headers"),
+        ({"ssl": None}, "'ssl' is no option of connect; use ca_file, verify, certificate and"),
+        ({"ping_interval": 20}, r"call ping\(\) and wait_pong\(\)"),
         ({"max_queue": 1, "origin": None}, "'max_queue' is no option of connect; there are sub"),
     ],
 )

@@ -38,6 +38,23 @@ _TYPES: Final = (
     ),
 )
 
+_TLS_REMEDY: Final = "use ca_file, verify, certificate and server_hostname: its TLS is not Python's"
+_PING_REMEDY: Final = "nothing pings in the background: call ping() and wait_pong()"
+
+# What other clients call it, and what to write here.
+_ELSEWHERE: Final = {
+    "additional_headers": "use headers",
+    "heartbeat": _PING_REMEDY,
+    "max_msg_size": "use max_message_bytes",
+    "max_size": "use max_message_bytes",
+    "ping_interval": _PING_REMEDY,
+    "ping_timeout": _PING_REMEDY,
+    "ssl": _TLS_REMEDY,
+    "ssl_context": _TLS_REMEDY,
+    "sslopt": _TLS_REMEDY,
+    "user_agent_header": "use headers={'User-Agent': ...}",
+}
+
 
 class ConnectOptions(TypedDict, total=False):
     """The keyword arguments of `connect`; `Options` describes each."""
@@ -127,6 +144,7 @@ class Options:
             name = next(name for name in keywords if name not in known)
             nearest = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
+            hint = _ELSEWHERE.get(name, hint)
             raise TypeError(f"{name!r} is no option of connect; {hint}") from None
 
     def to_core(self) -> dict[str, Any]:

@@ -304,7 +304,7 @@ def _running_loop() -> Any:
         return asyncio.get_running_loop()
     except RuntimeError:
         raise RuntimeError(
-            'handler(loop="test") must be called in a coroutine, whose event loop it is to use'
+            'handler(loop="test") must be called in a coroutine of asyncio, whose loop it is to use'
         ) from None
 
 
