@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,12 +49,6 @@ class Terminal:
             return False
         self.shown += data.decode(errors="replace")
         return bool(data)
-
-    def ends_within(self, seconds: float) -> bool:
-        """Whether the process ends in this time."""
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(seconds)
-        return self.process.returncode is not None
 
     def end(self) -> int:
         """Wait for the end; return the exit status."""

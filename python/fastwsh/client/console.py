@@ -2,8 +2,10 @@
 
 import re
 import signal
+import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -61,8 +63,9 @@ class Console:
         self._ended = threading.Event()
         # The main thread has stopped reading lines.
         self._left = threading.Event()
-        # Whether it is reading a line; only the main thread sets this.
+        # Whether it is reading a line, and whether it has seen an interrupt; only it sets these.
         self._reads = False
+        self._is_interrupted = False
 
     def run(self) -> int:
         """Return the exit status when the connection is over.
@@ -80,7 +83,8 @@ class Console:
         receiver.start()
         self._start_pings()
         try:
-            self._read()
+            with self._watching_interrupts():
+                self._read()
         except KeyboardInterrupt:
             if not self._ended.is_set():
                 self._left.set()
@@ -105,8 +109,35 @@ class Console:
 
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
         """Raise an interrupt, unless the receiver has sent it too late to be of use."""
+        self._is_interrupted = True
         if self._reads or not self._ended.is_set():
             raise KeyboardInterrupt
+
+    @contextmanager
+    def _watching_interrupts(self) -> Iterator[None]:
+        """Let no interrupt be lost: one just before the wait for a line does not end the wait."""
+        arrivals, told = socket.socketpair()
+        told.setblocking(False)
+        before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+        threading.Thread(
+            target=self._repeat_interrupt, args=(arrivals,), name="fastwsh-interrupt", daemon=True
+        ).start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            told.close()
+
+    def _repeat_interrupt(self, arrivals: socket.socket) -> None:
+        """Send an interrupt again until it is seen."""
+        with arrivals:
+            while (number := arrivals.recv(1)) and number[0] != signal.SIGINT:
+                pass
+            while number and not (self._left.wait(_WAKE_SECONDS) or self._is_interrupted):
+                self._wake()
+            # until the other end is closed: Python complains if it cannot write to it
+            while arrivals.recv(1):
+                pass
 
     def _start_pings(self) -> None:
         if not self._raw:
@@ -167,8 +198,12 @@ class Console:
         except Exception as error:  # noqa: BLE001 (told; the main thread goes on)
             self._terminal.show("!", escape(str(error)))
         self._ended.set()
-        main = threading.main_thread().ident
         # Repeatedly, because a signal just before the wait for a line does not end the wait.
-        while main is not None and not self._left.wait(_WAKE_SECONDS):
-            if self._reads:
-                signal.pthread_kill(main, signal.SIGINT)
+        while not self._left.wait(_WAKE_SECONDS):
+            self._wake()
+
+    def _wake(self) -> None:
+        """Interrupt the wait for a line."""
+        main = threading.main_thread().ident
+        if self._reads and main is not None:
+            signal.pthread_kill(main, signal.SIGINT)
