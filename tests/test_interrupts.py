@@ -66,3 +66,25 @@ def test_server_ends_without_a_traceback(module: str, tmp_path: Path):
 def test_other_programs_end_without_a_traceback(program: str, tmp_path: Path):
     module = f"fastwsh.{program}.program"
     assert ends(f"fastwsh.{program}", module, folder=tmp_path) == (128 + signal.SIGINT, "")
+
+
+def test_program_that_runs_in_a_thread_leaves_signals_alone(tmp_path: Path):
+    program = (
+        "import runpy, sys, threading\n"
+        "sys.argv[:] = ['fastwsh', '--version']\n"
+        "run = lambda: runpy.run_module('fastwsh', run_name='__main__')\n"
+        "thread = threading.Thread(target=run)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("fastwsh ")

@@ -32,6 +32,7 @@ CASES = [
     (["--log-max=1", "--access-log"], "a file for --access-log", ["--access-log=x"]),
     (["--log-count=1", "--log-max=0", "-lx"], "as no file is rotated", ["--log-max=1"]),
     (["--thread-monitor-interval-in-sec=1"], "at level info", ["--log-level=info"]),
+    (["--hubs=2", "--concurrency=threads"], "with --concurrency threads", ["--concurrency=hub"]),
     (["--deflate-min-bytes=1", "--deflate-level=0"], "nothing is", ["--deflate-level=1"]),
     (["--max-frame-bytes=9", "--max-message-bytes=9"], "not larger", ["--max-message-bytes=10"]),
     (
@@ -95,6 +96,12 @@ def test_arguments_of_functions_are_named_as_such(
         pass
     assert told_of(caplog) == [sentence]
     caplog.clear()
+    # which runs handlers in threads unless it is told otherwise
+    with running_server(hubs=2):
+        pass
+    [told] = told_of(caplog)
+    assert told.startswith("hubs has no effect with concurrency threads")
+    caplog.clear()
     folder = write_handler("echo", "pass\n").parent
 
     async def serve() -> None:
@@ -109,9 +116,13 @@ def test_hubs_need_a_handler_that_runs_in_one(
     start_server: StartServer, write_handler: WriteHandler
 ):
     write_handler("echo", "request.ws_stream.receive_message()\n")
-    server = start_server("-w", "handlers", "--hubs", "2", "--concurrency", "threads")
-    server.log.wait_for("--hubs has no effect, as no handler runs in the hub; leave it out")
-    other = start_server("-w", "handlers", "--hubs", "2")
-    other.send_signal(signal.SIGTERM)
-    assert other.wait() == 0
-    assert "--hubs" not in other.log.text()
+    options = "-w", "handlers", "--hubs", "2"
+    server = start_server(*options)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "--hubs" not in server.log.text()
+    path = write_handler("echo", "request.ws_stream.receive_message()\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write('\nweb_socket_concurrency = "threads"\n')
+    other = start_server(*options)
+    other.log.wait_for("--hubs has no effect, as no handler runs in the hub; leave it out")

@@ -154,6 +154,11 @@ class HandlerConcurrency:
             where = _IN_WORDS[placement.where]
             _LOGGER.debug("Handler of %s runs in %s: %s", path, where, placement.reason)
 
+    def _tell_of_unused_hubs(self) -> None:
+        hubs = getattr(self.websocket_server_options, "hubs", 1)
+        if hubs > 1 and self._placement.may_use_hub and not self._needs_hub():
+            _LOGGER.warning("--hubs has no effect, as no handler runs in the hub; leave it out")
+
     def _needs_hub(self) -> bool:
         """Tell whether a handler may run in the hub, now or when it is loaded later."""
         if self._reloads:

@@ -31,7 +31,10 @@ class EndingAtInterrupts:
         """Begin."""
         self._is_default = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
         if self._is_default:
-            _signal.signal(_signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+            try:
+                _signal.signal(_signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+            except ValueError:  # a thread that is not the main one gets no signals
+                self._is_default = False
 
     def __exit__(self, *_: object) -> None:
         """Let SIGINT raise KeyboardInterrupt again."""

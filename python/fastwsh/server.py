@@ -375,8 +375,7 @@ class WebSocketServer(
         private_files.warn(options, self._document_root())
         core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
         self._know_dispatcher(core)
-        if getattr(options, "hubs", 1) > 1 and not self._needs_hub():
-            _LOGGER.warning("--hubs has no effect, as no handler runs in the hub; leave it out")
+        self._tell_of_unused_hubs()
         if _LOGGER.isEnabledFor(logging.DEBUG):
             self._log_concurrency()
         if self.access_log is not None:

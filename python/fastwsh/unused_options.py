@@ -94,6 +94,12 @@ _RULES: Final = (
         ),
         why="with this {log_level}: the threads are logged at level info",
     ),
+    # a server tells of other handlers that do not run there
+    _Rule(
+        "hubs",
+        is_met=lambda given: given.concurrency != "threads" or given.hubs == 1,
+        why="with {concurrency} threads",
+    ),
     _Rule(
         "deflate_min_bytes",
         is_met=lambda given: given.deflate_level != 0,
