@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    driver::Driver,
+    driver::{Driver, NewStream},
     piece::Piece,
     stream::{self, Ended, StreamContext},
     wire::Wire,
@@ -70,6 +70,12 @@ struct Streams {
 }
 
 impl Streams {
+    /// Whether the peer has reset more streams before the answer than it may.
+    fn has_many_resets(&self, limits: &ConnectionLimits) -> bool {
+        let resets = self.resets.load(Ordering::SeqCst);
+        limits.http2_resets.is_some_and(|limit| resets > limit)
+    }
+
     fn end(&self, how: Ended) {
         if how == Ended::Unanswered {
             self.resets.fetch_add(1, Ordering::SeqCst);
@@ -194,13 +200,9 @@ async fn run(driver: &Arc<Driver>, common: &Arc<StreamContext>, limits: &Connect
     };
     loop {
         let is_busy = has_streams();
-        let has_many_resets = || {
-            let resets = streams.resets.load(Ordering::SeqCst);
-            limits.http2_resets.is_some_and(|limit| resets > limit)
-        };
         let end_reason = if ending {
             None
-        } else if has_many_resets() {
+        } else if streams.has_many_resets(limits) {
             log_excess("resets streams without end", common);
             Some(Reason::ENHANCE_YOUR_CALM)
         } else {
@@ -218,18 +220,12 @@ async fn run(driver: &Arc<Driver>, common: &Arc<StreamContext>, limits: &Connect
                 Poll::Pending if stopping && !ending && !has_streams() => Poll::Ready(None),
                 polled => polled.map(Some),
             }) => {
-                let Some(accepted) = accepted else { continue };
-                let (request, respond) = match accepted {
-                    Some(Ok(stream)) => stream,
-                    Some(Err(error)) => return log_fault(&error, common),
-                    None => return,
-                };
-                streams.open.fetch_add(1, Ordering::SeqCst);
-                let (driver, common, streams) = (driver.clone(), common.clone(), streams.clone());
-                tokio::spawn(task(async move {
-                    let ended = stream::serve(request, respond, &driver, &common).await;
-                    streams.end(ended);
-                }));
+                match accepted {
+                    Some(Some(Ok(stream))) => start(stream, driver, common, &streams),
+                    Some(Some(Err(error))) => return log_fault(&error, common),
+                    Some(None) => return,
+                    None => {}
+                }
             }
             () = streams.ended.notified() => idle.set(after(limits.head_time)),
             _ = stop.wait_for(|stop| *stop), if !stopping => {
@@ -244,6 +240,21 @@ async fn run(driver: &Arc<Driver>, common: &Arc<StreamContext>, limits: &Connect
             () = last_moment.as_mut() => return,
         }
     }
+}
+
+/// Starts the task of a stream.
+fn start(
+    (request, respond): NewStream,
+    driver: &Arc<Driver>,
+    common: &Arc<StreamContext>,
+    streams: &Arc<Streams>,
+) {
+    streams.open.fetch_add(1, Ordering::SeqCst);
+    let (driver, common, streams) = (driver.clone(), common.clone(), streams.clone());
+    tokio::spawn(task(async move {
+        let ended = stream::serve(request, respond, &driver, &common).await;
+        streams.end(ended);
+    }));
 }
 
 /// Logs that a limit has ended the connection, and which.

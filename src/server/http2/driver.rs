@@ -41,8 +41,11 @@ use crate::{
 /// The flusher stops watching a connection on which nothing waited for this many looks.
 const FORGET_AFTER: u8 = 20;
 
+/// The request of a new stream, and where its answer goes.
+pub(super) type NewStream = (Request<RecvStream>, SendResponse<Piece>);
+
 /// A new stream, or the error that ends the connection; `None` at its end.
-type Accepted = Option<Result<(Request<RecvStream>, SendResponse<Piece>), h2::Error>>;
+type Accepted = Option<Result<NewStream, h2::Error>>;
 
 thread_local! {
     /// The driver whose connection this thread is polling.

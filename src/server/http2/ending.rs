@@ -56,6 +56,27 @@ enum WaitsFor {
     Peer,
 }
 
+impl WaitsFor {
+    fn now(closing: Closing, is_all_sent: bool) -> Self {
+        if !closing.is_released() && !closing.is_cut() {
+            Self::Handler
+        } else if is_all_sent {
+            Self::Peer
+        } else {
+            Self::Room
+        }
+    }
+
+    /// `None`: for ever.
+    fn how_long(self, time_limit: Option<Duration>) -> Option<Duration> {
+        match self {
+            Self::Handler => None,
+            Self::Room => Some(time_limit.unwrap_or(WINDOW_TIMEOUT)),
+            Self::Peer => Some(PEER_TIMEOUT),
+        }
+    }
+}
+
 /// Waits until both directions of a stream have ended, and ends ours as the handler does. The caller
 /// then lets go of the stream, which resets it if it has not ended in order. `time_limit` is the time
 /// for the peer to read the rest, which is shorter for one that reads nothing once the server stops.
@@ -87,21 +108,10 @@ pub(super) async fn end(
         if is_all_sent && stream.has_peer_ended() {
             return;
         }
-        let now_waits = if !closing.is_released() && !closing.is_cut() {
-            WaitsFor::Handler
-        } else if is_all_sent {
-            WaitsFor::Peer
-        } else {
-            WaitsFor::Room
-        };
+        let now_waits = WaitsFor::now(closing, is_all_sent);
         if now_waits != waits {
             waits = now_waits;
-            let time = match waits {
-                WaitsFor::Handler => None,
-                WaitsFor::Room => Some(time_limit.unwrap_or(WINDOW_TIMEOUT)),
-                WaitsFor::Peer => Some(PEER_TIMEOUT),
-            };
-            deadline = time.map(|time| Instant::now() + time);
+            deadline = waits.how_long(time_limit).map(|time| Instant::now() + time);
         }
         tokio::select! {
             () = poll_fn(|context| stream.poll_reset(context)) => return,
