@@ -110,6 +110,34 @@ def test_cgi_programs_get_the_body(server: Server, over: Over):
         assert client.fetch("/page.html").status == 200
 
 
+def test_answers_without_content_have_no_length(server: Server, over: Over):
+    # RFC 9110 8.6; the length of a page that has not changed would be that of the page
+    unchanged = [("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")]
+    with over.connect(server) as client:
+        for answer in (
+            client.fetch("/cgi-bin/no-content"),
+            client.fetch("/page.html", "GET", unchanged),
+        ):
+            assert answer.headers is not None
+            assert answer.status in {204, 304}
+            assert "content-length" not in answer.headers
+
+
+def test_the_answer_of_a_program_that_was_stopped_is_reset(
+    root: Path, start_server: StartServer, over: Over
+):
+    (root / "cgi-bin").mkdir()
+    script = root / "cgi-bin" / "half"
+    script.write_text("#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nhalf'\nexec sleep 60\n")
+    script.chmod(0o755)
+    server = start_server(*over.options, "-d", root, "-x", "/cgi-bin", "--cgi-timeout", "0.5")
+    with over.connect(server) as client:
+        answer = client.fetch("/cgi-bin/half")
+        assert (bytes(answer.data), answer.has_ended) == (b"half", False)
+        # the server's error, and not that the client has broken off
+        assert answer.reset_code not in {None, over.cancelled}
+
+
 def test_a_client_is_told_to_send_the_body_when_that_is_read(server: Server, over: Over):
     # RFC 9110 10.1.1
     headers = [("expect", "100-continue"), ("content-length", "3")]
