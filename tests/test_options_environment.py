@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import run_fastwsh
 from fastwsh import places
 from fastwsh.environment import variable_names
 from fastwsh.options import build_parser, parse_args_and_config
@@ -229,3 +230,13 @@ def test_a_wrong_value_in_a_file_names_the_file(
     said = capsys.readouterr().err
     assert f"error: in the configuration file {path!r}: " in said
     assert reason in said
+
+
+def test_a_start_that_fails_by_a_file_is_explained(tmp_path: Path):
+    ended = run_fastwsh("--config", file(tmp_path, "tls = no"), "--ping-timeout=1", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "'tls = no'" in ended.stderr
+    assert "turns --tls on, as in pywebsocket" in ended.stderr
+    assert "fastwsh: TLS needs a key and a certificate" in ended.stderr
+    # which is not why
+    assert "--ping-timeout" not in ended.stderr

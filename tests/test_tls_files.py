@@ -1,6 +1,7 @@
 """Keys and certificates that cannot be used: the file, the reason and the remedy."""
 
 import datetime as dt
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -225,6 +226,19 @@ def test_certificate_that_cannot_be_used(name: str, tmp_path: Path):
     assert f"{tmp_path}/cert.pem" in said
     for part in parts:
         assert part in said
+
+
+def test_pipe_is_refused(tmp_path: Path):
+    """It could be read once, and nothing would be left for a renewal."""
+    (tmp_path / "cert.pem").write_bytes(CERTIFICATE_PEM)
+    os.mkfifo(tmp_path / "pipe")
+    files = "-t", "-k", str(tmp_path / "pipe"), "-c", str(tmp_path / "cert.pem")
+    done = run_fastwsh("-w", ".", "-H", "127.0.0.1", "-p", "0", *files, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"fastwsh: cannot use the private key '{tmp_path}/pipe' (it is no regular file); save it "
+        "in one, and name that with --private-key\n"
+    )
 
 
 def test_http3_says_the_same(tmp_path: Path):

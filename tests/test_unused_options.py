@@ -51,7 +51,7 @@ CASES = [
 
 def warnings(*arguments: str) -> tuple[str, ...]:
     options, _ = parse_args_and_config(arguments)
-    found: tuple[str, ...] = options.start_warnings
+    found: tuple[str, ...] = options.unused_warnings
     return found
 
 

@@ -122,9 +122,10 @@ def _run(options: argparse.Namespace) -> int:
         options.start_warnings += tuple(private_files.find_tls_files(options))
         config.enter_document_root(options)
         log = logs.configure(options)
-        # first: a start that fails is one sentence
-        config.check_options(options)
         for warning in options.start_warnings:
+            _logger.warning("%s", warning)
+        config.check_options(options)
+        for warning in options.unused_warnings:
             _logger.warning("%s", warning)
         if workers > 1 and not options.check:
             return _start_workers(options, workers, folder, log)

@@ -263,6 +263,12 @@ def _check_folder(what: str, path: str, option: str) -> None:
 
 
 def _check_file(what: str, path: str, option: str) -> None:
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # noqa: PTH110, PTH112, PTH113
+        # a pipe can be read only once, and perhaps nobody writes it
+        raise ConfigError(
+            f"cannot use the {what} {path!r} (it is no regular file); save it in one, and name "
+            f"that with {option}"
+        )
     try:
         with open(path, "rb") as file:  # noqa: PTH123 (a string as given)
             file.read(1)

@@ -291,8 +291,9 @@ def parse_args_and_config(
 
     Returns:
         The options, with pywebsocket's destinations, `start_warnings` (sentences to log once
-        logging is set up) and `port_is_named` (whether host or port were given), and an empty
-        list, where pywebsocket has arguments left over.
+        logging is set up), `unused_warnings` (about options without effect, for a start that does
+        not fail) and `port_is_named` (whether host or port were given), and an empty list, where
+        pywebsocket has arguments left over.
     """
     parser = build_parser()
     layers = [_parse(parser, list(sys.argv[1:] if args is None else args)), _nothing(parser)]
@@ -366,7 +367,7 @@ def _merge(parser: argparse.ArgumentParser, layers: list[argparse.Namespace]) ->
         options.private_key = options.certificate
     fill_in(options)
     named = {name for layer in layers for name, value in vars(layer).items() if value is not None}
-    options.start_warnings += tuple(unused_options.sentences(parser, options, named))
+    options.unused_warnings = tuple(unused_options.sentences(parser, options, named))
     return options
 
 
