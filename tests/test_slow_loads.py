@@ -97,3 +97,14 @@ def test_files_that_load_quickly_are_not_named(
     held.write("if False:")
     assert Dispatcher(str(tmp_path)).handlers[0].error is None
     assert not caplog.records
+
+
+def test_file_is_loaded_without_a_thread_to_watch_it(
+    held: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    held.write("if False:")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert Dispatcher(str(tmp_path)).handlers[0].error is None

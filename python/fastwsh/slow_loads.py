@@ -25,6 +25,9 @@ __all__ = ["SLOW_SECONDS", "watched"]
 SLOW_SECONDS: Final = 5.0
 """The time after which somebody who has changed a file wonders why nothing happens."""
 
+# It ends at once, unless nobody takes the line that it logs.
+_JOIN_SECONDS: Final = 1.0
+
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
@@ -37,11 +40,17 @@ def watched() -> Iterator[Callable[[str, str], str]]:
         returns.
     """
     watch = _Watch(threading.get_ident())
-    threading.Thread(target=watch.run, name="fastwsh-loading", daemon=True).start()
+    thread = threading.Thread(target=watch.run, name="fastwsh-loading", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the system has no thread for it: the file is loaded all the same
+        yield watch.begin
+        return
     try:
         yield watch.begin
     finally:
         watch.ended.set()
+        thread.join(_JOIN_SECONDS)
 
 
 class _Step:
