@@ -57,6 +57,27 @@ def test_the_end_is_told_below_a_line_that_is_being_typed(tmp_path: Path):
     assert "half a line\r\n# the peer closed the connection with 4000 (enough)" in terminal.shown
 
 
+def test_a_warning_is_shown_above_a_line_that_is_being_typed(tmp_path: Path):
+    typed = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.answer()
+        assert typed.wait(DEADLINE_SECONDS)
+        # two bytes for a length that fits into seven bits (RFC 6455 5.2)
+        peer.send(b"\x81\x7e\x00\x01x")
+        assert peer.read_frame().payload == b"half"
+        peer.send_frame(CLOSE, peer.read_frame().payload, mask=None)
+
+    with serving(script) as url, console(tmp_path, url) as terminal:
+        terminal.type("half")
+        terminal.wait_for("half")
+        typed.set()
+        terminal.wait_for(r"\r\x1b\[J\x1b\[31m! Payload length is not encoded .*\x1b\[0m\r\n> half")
+        terminal.wait_for(r"< x")
+        terminal.type("\n/close\n")
+        assert terminal.end() == 0
+
+
 @pytest.mark.parametrize("command", [b"", b"/ping ", b"/pong ", b"/close 1000 "])
 def test_what_is_typed_must_be_utf8(tmp_path: Path, command: bytes):
     def script(peer: Peer) -> None:

@@ -3,9 +3,16 @@
 import re
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+    suppress,
+)
 from types import FrameType
 from typing import Final
 
@@ -14,7 +21,7 @@ from fastwsh.client.connection import ClientConnection
 from fastwsh.client.keepalive import Keepalive
 from fastwsh.client.speakers import FrameSpeaker, MessageSpeaker, Speaker
 from fastwsh.client.status import Status, of_close
-from fastwsh.client.terminal import Terminal, escape
+from fastwsh.client.terminal import ShownErrors, Terminal, escape
 from fastwsh.errors import ConnectionClosed, FastwshError
 from fastwsh.interrupts import INTERRUPTED
 from fastwsh.stdout import OutputError
@@ -83,7 +90,7 @@ class Console:
         receiver.start()
         self._start_pings()
         try:
-            with self._watching_interrupts():
+            with self._watching_interrupts(), self._showing_errors():
                 self._read()
         except KeyboardInterrupt:
             if not self._ended.is_set():
@@ -112,6 +119,12 @@ class Console:
         self._is_interrupted = True
         if self._reads or not self._ended.is_set():
             raise KeyboardInterrupt
+
+    def _showing_errors(self) -> AbstractContextManager[object]:
+        """Let what is for standard error not be written into the line being typed."""
+        if sys.stderr.isatty():
+            return redirect_stderr(ShownErrors(self._terminal))
+        return nullcontext()
 
     @contextmanager
     def _watching_interrupts(self) -> Iterator[None]:

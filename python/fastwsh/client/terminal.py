@@ -3,6 +3,7 @@
 Messages that arrive while a line is being typed are shown above it.
 """
 
+import io
 import os
 import shutil
 import sys
@@ -16,7 +17,7 @@ from typing import Final, TextIO
 from fastwsh import stdout
 from fastwsh.client.typed import TypedLine, above
 
-__all__ = ["Terminal", "elide", "escape", "hex_of"]
+__all__ = ["ShownErrors", "Terminal", "elide", "escape", "hex_of"]
 
 _PROMPT: Final = "> "
 _HISTORY_LINES: Final = 1000
@@ -74,7 +75,8 @@ class Terminal:
         self._out = out or sys.stdout
         # typeshed does not know that it may be closed.
         stdout.write(self._out, "")
-        self._lock = threading.Lock()
+        # a finalizer may report an error while a line is shown
+        self._lock = threading.RLock()
         self._is_prompting = False
         self._is_terminal = self._out.isatty() and os.environ.get("TERM") != "dumb"
         self._has_color = self._is_terminal and not os.environ.get("NO_COLOR")
@@ -149,6 +151,26 @@ class Terminal:
             os.close(os.open(self._history, os.O_CREAT | os.O_WRONLY, 0o600))
             self._readline.set_history_length(_HISTORY_LINES)
             self._readline.write_history_file(self._history)
+
+
+class ShownErrors(io.TextIOBase):
+    """Standard error while a terminal is in use: shows lines, as warnings of the protocol are.
+
+    Args:
+        terminal: Where to show them.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        """Show the lines that are complete with this text."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        with suppress(BrokenPipeError, stdout.OutputError):
+            for line in filter(None, lines):
+                self._terminal.show("!", escape(line))
+        return len(text)
 
 
 def _history_path() -> Path:
