@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from fastwsh.access import AccessLog
-    from fastwsh.loader import HandlerSuite
+    from fastwsh.handler_suite import HandlerSuite
 
 __all__ = ["EventLog"]
 

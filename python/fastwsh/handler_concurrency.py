@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from fastwsh._core import Server
     from fastwsh.access import AccessLog
     from fastwsh.aio.loop import HandlerLoop
+    from fastwsh.handler_suite import HandlerSuite
     from fastwsh.lifespan import App, Lifespan
-    from fastwsh.loader import HandlerSuite
     from fastwsh.reload import Watcher
 
 __all__ = ["HandlerConcurrency"]

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-    from fastwsh.loader import HandlerFile, HandlerSuite
+    from fastwsh.handler_suite import HandlerSuite
+    from fastwsh.loader import HandlerFile
 
 __all__ = ["HandlerTable", "find_above"]
 

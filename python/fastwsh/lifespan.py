@@ -11,7 +11,7 @@ import logging
 import threading
 from types import SimpleNamespace
 
-from fastwsh import loader, slow_loads
+from fastwsh import handler_suite, loader, slow_loads
 from fastwsh.config_error import ConfigError
 
 TYPE_CHECKING = False
@@ -133,12 +133,12 @@ class Lifespan:
         if suite.startup is not None:
             try:
                 with slow_loads.watched() as begin:
-                    begin(f"{loader.STARTUP} of", suite.path)
+                    begin(f"{handler_suite.STARTUP} of", suite.path)
                     self._run(suite.startup, self.app)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # sys.exit() in it must end the start with a sentence
-                raise ConfigError(_sentence(suite, loader.STARTUP, error)) from error
+                raise ConfigError(_sentence(suite, handler_suite.STARTUP, error)) from error
         self._started.append(suite)
 
     def _start_again(self, suite: Any) -> None:
@@ -154,7 +154,7 @@ class Lifespan:
         try:
             self._run(suite.shutdown, self.app)
         except BaseException as error:  # the others have to be run as well
-            sentence = _sentence(suite, loader.SHUTDOWN, error)
+            sentence = _sentence(suite, handler_suite.SHUTDOWN, error)
             _LOGGER.error("%s", sentence, exc_info=error)  # noqa: TRY400 (ruff takes it for twice)
             if isinstance(error, KeyboardInterrupt):
                 raise

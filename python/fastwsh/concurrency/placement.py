@@ -10,7 +10,7 @@ import importlib
 import logging
 
 from fastwsh import tracing
-from fastwsh.loader import AUTO, HUB, LOOP, THREADS, HandlerSuite
+from fastwsh.handler_suite import AUTO, HUB, LOOP, THREADS, HandlerSuite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

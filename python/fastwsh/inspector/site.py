@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from fastwsh import _core, loader, options, session
+from fastwsh import _core, handler_suite, options, session
 from fastwsh.concurrency.placement import THREADS
 from fastwsh.config_error import ConfigError
 from fastwsh.handler_sources import SourcesDispatcher
@@ -140,8 +140,8 @@ class Site(WebSocketServer):
     def _load_dispatcher(self, options: Any) -> Dispatcher:
         del options
         dispatcher = _OnePage([], owner="the inspector")
-        suite = loader.HandlerSuite(
-            self._open_feed, self._run_feed, loader.default_passive_closing_handshake
+        suite = handler_suite.HandlerSuite(
+            self._open_feed, self._run_feed, handler_suite.default_passive_closing_handshake
         )
         dispatcher.add_handler(_ANY_PATH, suite)
         return dispatcher

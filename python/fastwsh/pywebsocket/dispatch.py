@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 
-from fastwsh import coroutines, forks, loader, slow_loads
+from fastwsh import coroutines, forks, handler_suite, loader, slow_loads
 from fastwsh.config_error import ConfigError
+from fastwsh.handler_suite import HandlerSuite as _HandlerSuite  # noqa: TC001 (pywebsocket has it here)
 from fastwsh.handler_table import HandlerTable, find_above
-from fastwsh.loader import HandlerSuite as _HandlerSuite  # noqa: TC001 (pywebsocket has it here)
 from fastwsh.paths import is_inside, named_resource
 from fastwsh.pywebsocket import _handler_exceptions as handler_exceptions
 from fastwsh.pywebsocket import common, util
@@ -311,7 +311,7 @@ class Dispatcher:
         """Ask the handler for the status code and the reason to answer a close frame with."""
         suite = self._find(request)
         if suite is None:
-            return loader.default_passive_closing_handshake(request)
+            return handler_suite.default_passive_closing_handshake(request)
         try:
             return suite.passive_closing_handshake(request)
         finally:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastwsh import _core, coroutines, exception_groups, loader
 from fastwsh.handler_sources import SourcesDispatcher
+from fastwsh.handler_suite import HandlerSuite, default_passive_closing_handshake
 from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeException
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.faults import HandshakeFaults
@@ -54,7 +55,7 @@ class RecordingDispatcher(SourcesDispatcher):
         # Paths that have no handler, and are there for plain HTTP.
         self._http_only: set[str] = set()
         # The handlers of paths before functions of the test replaced them.
-        self._replaced: dict[str, loader.HandlerSuite | None] = {}
+        self._replaced: dict[str, HandlerSuite | None] = {}
         super().__init__(sources, encoding, "the test server")
 
     def _register(self, file: loader.HandlerFile) -> None:
@@ -80,14 +81,14 @@ class RecordingDispatcher(SourcesDispatcher):
                 is whatever the client offers first.
         """
         choose = open_handshake or functools.partial(choose_subprotocol, known=None)
-        passive_close = loader.default_passive_closing_handshake
+        passive_close = default_passive_closing_handshake
         is_awaited = coroutines.is_coroutine_function(function)
         serve = function if is_awaited else functools.partial(call, function)
-        self._add(path, loader.HandlerSuite(choose, function, passive_close), serve)
+        self._add(path, HandlerSuite(choose, function, passive_close), serve)
 
     def add_replay(self, path: str, replay: "Replay") -> None:
         """Serve a path by what was recorded."""
-        suite = loader.HandlerSuite(replay.open, replay.play, replay.passive_close)
+        suite = HandlerSuite(replay.open, replay.play, replay.passive_close)
         self._add(path, suite, replay.play)
 
     def add_http(self, path: str, method: str | None) -> tuple[HttpPath, bool]:
@@ -101,7 +102,7 @@ class RecordingDispatcher(SourcesDispatcher):
             raise _no_http_beside(path)
         answers = self.http.get(path, method)
         if suite is None:
-            suite = loader.HandlerSuite(_refuse, _refuse, loader.default_passive_closing_handshake)
+            suite = HandlerSuite(_refuse, _refuse, default_passive_closing_handshake)
             self._add(path, suite, _refuse)
             self._http_only.add(path)
             return answers, True
@@ -116,7 +117,7 @@ class RecordingDispatcher(SourcesDispatcher):
             return False
         return not connection.asks_for_websocket or path in self._http_only
 
-    def _add(self, path: str, suite: loader.HandlerSuite, function: Callable[[Any], Any]) -> None:
+    def _add(self, path: str, suite: HandlerSuite, function: Callable[[Any], Any]) -> None:
         if (suite.is_async or suite.opens_async) and path in self.http.paths():
             raise _no_http_beside(path)
         self._http_only.discard(path)
