@@ -1,5 +1,6 @@
 """A system that has no more threads or descriptors for a server that is up."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,30 @@ def test_server_stops_without_a_thread_for_it(tmp_path: Path):
     assert "Stopping" in said
     assert "cannot start" not in said
     assert "Traceback" not in said
+
+
+def test_worker_without_a_thread_says_so(tmp_path: Path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, threading\n"
+        "start = threading.Thread.start\n"
+        "def fail(thread):\n"
+        "    if thread.name == 'fastwsh-worker':\n"
+        '        raise RuntimeError("can\'t start new thread")\n'
+        "    start(thread)\n"
+        "if 'fastwsh.workers' in sys.orig_argv:\n"
+        "    threading.Thread.start = fail\n"
+    )
+    environment = clean_environment()
+    paths = [os.fspath(tmp_path), environment.get("PYTHONPATH", "")]
+    ended = subprocess.run(
+        [sys.executable, *("-m", "fastwsh", "-p", "0", "-H", "127.0.0.1", "--workers", "2")],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "fastwsh: the server cannot start (the system gives it no more threads" in ended.stderr
+    assert "Traceback" not in ended.stderr

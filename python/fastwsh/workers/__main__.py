@@ -25,18 +25,21 @@ def main() -> int:
     except (EOFError, OSError):
         return 1
     options = message.options
-    channel.start(cli.stop_seconds(options), options.worker.private_folder)
     sys.path[:], sys.argv[:] = message.path, message.arguments
-    options.worker.take_over()
     try:
+        channel.start(cli.stop_seconds(options), options.worker.private_folder)
+        options.worker.take_over()
         os.chdir(message.folder)
         logs.configure(options)
         fastwsh.pywebsocket.install()
         with handler_modules.importable([os.path.realpath(options.websock_handlers)]):
             return cli.serve(options, channel, channel.announce)
-    except (ConfigError, OSError) as error:
+    except (ConfigError, OSError, MemoryError, RuntimeError) as error:
+        sentence = config.shortage(error)
+        if sentence is None and not isinstance(error, ConfigError | OSError):
+            raise
         logging.getLogger("fastwsh.cli").debug("start-up failed", exc_info=True)
-        channel.failed(config.shortage(error) or str(error))
+        channel.failed(sentence or str(error))
         return 1
 
 

@@ -177,9 +177,11 @@ class Worker:
                 lambda log: self._owner.start_message(self, log),
                 lambda: self._note_start(process),
             )
-        except OSError as error:
-            how = f"cannot start a process ({error.strerror})"
-            process.failure = shortage(error) or how
+        except (OSError, RuntimeError) as error:
+            sentence = shortage(error)
+            if sentence is None and not isinstance(error, OSError):
+                raise
+            process.failure = sentence or f"cannot start a process ({error.strerror})"
             return 1
 
     def _note_start(self, process: WorkerProcess) -> None:
