@@ -177,12 +177,13 @@ class Worker:
                 lambda log: self._owner.start_message(self, log),
                 lambda: self._note_start(process),
             )
-        except (OSError, RuntimeError) as error:
-            sentence = shortage(error)
-            if sentence is None and not isinstance(error, OSError):
+        except OSError as error:
+            process.failure = shortage(error) or f"cannot start a process ({error.strerror})"
+        except RuntimeError as error:
+            if (sentence := shortage(error)) is None:
                 raise
-            process.failure = sentence or f"cannot start a process ({error.strerror})"
-            return 1
+            process.failure = sentence
+        return 1
 
     def _note_start(self, process: WorkerProcess) -> None:
         self._set_state("starting")
