@@ -98,31 +98,20 @@ impl Flusher {
             } else {
                 ticks = 0;
             }
-            let mut due = self.take_due(ticks % IDLE_TICKS == 0);
-            ticks = ticks.wrapping_add(1);
-            // unlocked, as they send, and may ask to be watched
-            let mut slow = Vec::new();
-            due.retain(|holder| match holder.upgrade().map(HoldsFrames::tick) {
-                Some(NextLook::Soon) => true,
-                Some(NextLook::Later) => {
-                    slow.push(holder.clone());
-                    false
-                }
-                Some(NextLook::Never) | None => false,
-            });
             let mut state = lock(&self.state);
-            state.watched.append(&mut due);
-            state.slow.append(&mut slow);
+            let mut due = std::mem::take(&mut state.watched);
+            if ticks % IDLE_TICKS == 0 {
+                due.append(&mut state.slow);
+            }
+            ticks = ticks.wrapping_add(1);
+            for holder in due {
+                match holder.upgrade().map(HoldsFrames::tick) {
+                    Some(NextLook::Soon) => state.watched.push(holder),
+                    Some(NextLook::Later) => state.slow.push(holder),
+                    Some(NextLook::Never) | None => {}
+                }
+            }
         }
-    }
-
-    fn take_due(&self, with_slow: bool) -> Vec<Weak<dyn HoldsFrames>> {
-        let mut state = lock(&self.state);
-        let mut due = std::mem::take(&mut state.watched);
-        if with_slow {
-            due.append(&mut state.slow);
-        }
-        due
     }
 
     /// Waits until it is time to look at a connection. Returns whether there are connections to

@@ -199,9 +199,10 @@ impl Driver {
         if is_small && batch::gathers() {
             self.is_pending.store(true, Ordering::SeqCst);
             if !self.has_joined.swap(true, Ordering::SeqCst) {
-                batch::join_watched(self.clone(), &self.flusher);
+                batch::join(self.clone());
             }
-            return;
+            self.age.store(0, Ordering::Relaxed);
+            return self.watch();
         }
         if is_small && self.turns.are_wanted() {
             self.leave_pending();
