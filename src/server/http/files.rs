@@ -28,6 +28,9 @@ use crate::{
 /// The type of a file with an unknown extension.
 const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
+/// The most bytes to read at a time.
+const CHUNK: usize = 64 * 1024;
+
 /// Seconds from 1970 to 9999: httpdate panics beyond.
 const UNTIL_YEAR_9999: Duration = Duration::from_secs(253_370_764_800);
 
@@ -271,7 +274,10 @@ async fn serve(
     // several ranges are answered with the whole file, which is allowed (RFC 9110 14.2) and simpler
     // than a multipart answer
     let path = Native::path_to_reopen(&file.file, &file.path);
-    let service = ServeFile::new(path).ignore_multi_range_requests(true);
+    let length = usize::try_from(file.metadata.len()).unwrap_or(CHUNK);
+    // two buffers of this size are kept until the file is sent
+    let service = ServeFile::new(path).with_buf_chunk_size(length.clamp(1, CHUNK));
+    let service = service.ignore_multi_range_requests(true);
     service.oneshot(request).await.unwrap_or_else(|never| match never {})
 }
 

@@ -81,13 +81,15 @@ pub(super) async fn serve(
     }
     let is_3 = common.version == HttpVersion::Three;
     let head = head::read(&request, if is_3 { HTTP_3 } else { HTTP_2 });
+    // what answers with a page is boxed: this future lasts as long as a WebSocket, and would be five
+    // times as large
     match find_reply(&head, request.extensions().get::<Protocol>(), common) {
         Reply::Refuse(refusal) => {
             // what still comes of its body need not be kept
             drop(request);
             let refusal = refusal.with_alternative(common.alternative(&head.version));
             let (response, has_body) = (page::refusal(&refusal), head.method != "HEAD");
-            page::send(respond, response, has_body, common.patience(driver)).await;
+            Box::pin(page::send(respond, response, has_body, common.patience(driver))).await;
             Ended::Answered
         }
         Reply::Handler(handler, permit) => {
@@ -104,7 +106,8 @@ pub(super) async fn serve(
             let body_wanted = awaits_continue(&head).then(|| body.first_wait());
             let (body, local, tls) = (body.boxed_unsync(), common.local, common.tls);
             let request = PageRequest { head, http_request, framing, body, local, tls };
-            serve_page(PageExchange { request, body_wanted, respond }, common, driver).await
+            let exchange = PageExchange { request, body_wanted, respond };
+            Box::pin(serve_page(exchange, common, driver)).await
         }
     }
 }
@@ -249,7 +252,7 @@ async fn open(
         Ok(StreamAnswer::Refuse(refusal)) => {
             if let Some(respond) = stream.take_respond() {
                 let patience = common.patience(driver);
-                page::send(respond, page::refusal(&refusal), wants_body, patience).await;
+                Box::pin(page::send(respond, page::refusal(&refusal), wants_body, patience)).await;
             }
         }
         // the handler has dropped the connection
