@@ -276,3 +276,21 @@ fn hand_to_handler(
     let transport = hand_over(stream.clone(), Vec::new(), request, &common.state)?;
     Some((transport, answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Serves<'a, Serving> =
+        fn(Request<RecvStream>, SendResponse<Piece>, &'a Arc<Driver>, &'a StreamContext) -> Serving;
+
+    fn size_of_future<Serving>(_: Serves<'_, Serving>) -> usize {
+        size_of::<Serving>()
+    }
+
+    #[test]
+    fn an_open_websocket_keeps_no_room_for_a_page() {
+        // with the answers that are pages, about 14,000
+        assert!(size_of_future(serve) < 4096, "{} bytes", size_of_future(serve));
+    }
+}
