@@ -42,6 +42,14 @@ TARGETS = {
 
 MOST_BYTES = 3 << 20
 
+# The system's unwinder, and the functions of it that Rust calls: `_Unwind_Resume` and so on.
+LIBGCC = "libgcc_s.so.1"
+UNWINDER = (
+    *("Backtrace", "DeleteException", "FindEnclosingFunction", "GetCFA", "GetDataRelBase"),
+    *("GetGR", "GetIP", "GetIPInfo", "GetLanguageSpecificData", "GetRegionStart"),
+    *("GetTextRelBase", "RaiseException", "Resume", "SetGR", "SetIP"),
+)
+
 # Where a compiler keeps the source of the standard library.
 SOURCE = "lib/rustlib/src/rust"
 
@@ -125,7 +133,25 @@ def build(target: str, interpreter: str | None, folder: Path, scratch: Path) -> 
     command += ["--compression-level", "9"]
     if interpreter is not None:
         command += ["--interpreter", interpreter]
+    if target.endswith("-gnu"):
+        command += ["--", f"-Clink-arg={link_unwinder(target, scratch)}"]
     return subprocess.run(command, check=False, cwd=ROOT, env=environ).returncode == 0
+
+
+def link_unwinder(target: str, scratch: Path) -> Path:
+    """Make a library to link with, so that a wheel for glibc takes the system's unwinder.
+
+    zig would link its own. glibc unwinds a thread with the system's when it ends it, as CPython
+    before 3.14 has it do with a daemon thread at exit; the two do not understand each other.
+    """
+    library = scratch / "unwinder.so"
+    source = "".join(f"void _Unwind_{name}(void) {{}}\n" for name in UNWINDER)
+    (scratch / "unwinder.c").write_text(source, encoding="utf-8")
+    architecture = target.partition("-")[0]
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture}-linux-gnu"]
+    command += ["-shared", "-nostdlib", f"-Wl,-soname,{LIBGCC}", "-o", str(library)]
+    subprocess.run([*command, str(scratch / "unwinder.c")], check=True)
+    return library
 
 
 def pack(wheel: Path) -> list[str]:
@@ -147,8 +173,11 @@ def check(wheel: Path) -> list[str]:
         names = files.namelist()
         for name in names:
             if name.endswith((".so", ".pyd")):
-                found = set(_PATHS.findall(files.read(name)))
+                module = files.read(name)
+                found = set(_PATHS.findall(module))
                 faults += [f"{name} names {path.decode()}" for path in sorted(found)[:5]]
+                if "manylinux" in wheel.name and LIBGCC.encode() not in module:
+                    faults.append(f"{name} has an unwinder of its own: link it with {LIBGCC}")
     if not any(name.endswith((".so", ".pyd")) for name in names):
         faults.append("the extension module is missing")
     wanted = ("fastwsh/LICENSES-OF-CRATES.txt", "/licenses/LICENSE", "fastwsh/py.typed")

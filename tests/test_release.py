@@ -25,7 +25,7 @@ def scripts(monkeypatch):
 def wheel(folder: Path, name: str, **changes: bytes | None) -> Path:
     """Write a wheel; a change of None leaves a file out."""
     files = {
-        "fastwsh/_core.abi3.so": b"\x7fELF crates/tokio-1.54/src/lib.rs /rustc/1234/library/std",
+        "fastwsh/_core.abi3.so": b"\x7fELF libgcc_s.so.1 crates/tokio-1/src/lib.rs /rustc/1234/std",
         "fastwsh/py.typed": b"",
         "fastwsh/LICENSES-OF-CRATES.txt": b"-",
         "fastwsh-1.0.dist-info/licenses/LICENSE": b"-",
@@ -70,6 +70,19 @@ def test_a_wheel_is_small_and_honest(tmp_path, changes, fault):
     )
     assert len(faults) == (fault is not None)
     assert fault is None or fault in faults[0]
+
+
+@pytest.mark.parametrize(
+    ("platform", "is_fault"), [("manylinux_2_28_x86_64", True), ("musllinux_1_2_x86_64", False)]
+)
+def test_a_wheel_for_glibc_has_no_unwinder_of_its_own(tmp_path, monkeypatch, platform, is_fault):
+    """glibc's ending of a thread, as at the exit of CPython before 3.14, crashed in zig's."""
+    import wheels
+
+    monkeypatch.setattr(wheels, "run", lambda *_: [])
+    name = f"fastwsh-1.0-cp311-abi3-{platform}.whl"
+    faults = wheels.check(wheel(tmp_path, name, **{"fastwsh/_core.abi3.so": b"\x7fELF"}))
+    assert ["unwinder of its own" in fault for fault in faults] == [True] * is_fault
 
 
 def test_a_checker_that_is_missing_is_a_fault(tmp_path, monkeypatch):
