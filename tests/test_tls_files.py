@@ -75,6 +75,10 @@ def rsa_key(bits: int, exponent: int = 65537) -> rsa.RSAPrivateKey:
 
 # what makes the file of the key, and what the sentence says
 KEYS: dict[str, tuple[Callable[[], bytes], list[str]]] = {
+    "damaged_label": (
+        lambda: GOOD_PEM.replace(b"KEY-----", b"KEYO----", 1),
+        ["name a PEM file"],
+    ),
     "rsa_1024": (
         lambda: pem(rsa_key(1024), PrivateFormat.PKCS8),
         ["it is an RSA key of 1024 bits", NEW_KEY],

@@ -25,7 +25,7 @@ impl Item {
 /// Says why a file has no such item, and what would help: two clauses with a semicolon.
 pub(super) fn explain(wanted: Item, path: &str, bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let labels: Vec<_> = text.split("-----BEGIN ").skip(1).map(until_dashes).collect();
+    let labels: Vec<_> = text.split("-----BEGIN ").skip(1).filter_map(label).collect();
     if labels.is_empty() {
         return explain_without_labels(wanted, path, bytes);
     }
@@ -104,8 +104,12 @@ fn needed(wanted: Item) -> String {
     format!("name a PEM file, which has a line \"-----BEGIN {label}-----\"")
 }
 
-fn until_dashes(text: &str) -> &str {
-    text.split("-----").next().unwrap_or_default()
+/// The label that a text begins with (RFC 7468 2). What is no label may be the key itself, which
+/// nobody must see.
+fn label(text: &str) -> Option<&str> {
+    let (label, _) = text.split_once("-----")?;
+    let is_one = label.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b' '));
+    is_one.then_some(label)
 }
 
 /// What a file in DER has.

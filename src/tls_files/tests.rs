@@ -64,3 +64,17 @@ fn damaged_files_are_explained() {
         }
     }
 }
+
+#[test]
+fn a_damaged_label_shows_nothing_of_the_key() {
+    for begin in
+        ["-----BEGIN PRIVATE KEYO----", "-----BEGIN PRIVATE KEY", "-----BEGIN private-----"]
+    {
+        let damaged = format!("{begin}\nc2VjcmV0\n-----END PRIVATE KEY-----\n");
+        for wanted in [Item::PrivateKey, Item::Certificate] {
+            let said = contents::explain(wanted, "file", damaged.as_bytes());
+            assert!(said.starts_with("name a PEM file, which has a line"), "{said}");
+            assert!(!said.contains("c2VjcmV0") && !said.contains('\n'), "{said}");
+        }
+    }
+}
