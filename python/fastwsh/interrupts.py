@@ -9,12 +9,14 @@ from __future__ import annotations
 # `signal` needs a tenth of the time for all modules, in which an interrupt would be a traceback
 import _signal  # type: ignore[import-not-found]
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Callable
+    from typing import Final, NoReturn
 
-__all__ = ["INTERRUPTED", "EndingAtInterrupts"]
+__all__ = ["INTERRUPTED", "EndingAtInterrupts", "exit_with"]
 
 INTERRUPTED: Final[int] = 128 + _signal.SIGINT
 """The exit status."""
@@ -40,3 +42,11 @@ class EndingAtInterrupts:
         """Let SIGINT raise KeyboardInterrupt again."""
         if self._is_default:
             _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+
+def exit_with(main: Callable[[], int]) -> NoReturn:
+    """Exit with the status that `main` returns, or that of an interrupt if one comes first."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,14 +1,9 @@
 """`python -m fastwsh.record`."""
 
-import sys
-
 from fastwsh import interrupts
 
 with interrupts.EndingAtInterrupts():
     from fastwsh.record.program import main
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(interrupts.INTERRUPTED)
+    interrupts.exit_with(main)
