@@ -24,6 +24,7 @@ from fastwsh.http3.codes import to_http3
 from fastwsh.http3.inner_connection import InnerConnection
 from fastwsh.http3.pacing import Fields, Pacing, Stall
 from fastwsh.http3.stream import Stream, is_control_stream, is_too_large
+from fastwsh.http3.streams import Streams
 
 if TYPE_CHECKING:
     from aioquic.quic.connection import QuicConnection
@@ -42,9 +43,6 @@ _REST_SECONDS: Final = 5.0
 # Pings that keep a connection with streams alive, in the time after which it would be taken for
 # gone; two may be lost.
 _PINGS_PER_IDLE_TIME: Final = 3
-
-# When more reset streams than this are remembered, those that QUIC has forgotten are left out.
-_MAX_DEAD: Final = 64
 
 
 class Connection(QuicConnectionProtocol):
@@ -65,11 +63,7 @@ class Connection(QuicConnectionProtocol):
         self._http: Fields | None = None
         self._inner: InnerConnection | None = None
         self._opening: asyncio.Task[object] | None = None
-        self._streams: dict[int, Stream] = {}
-        self._by_inner: dict[int, Stream] = {}
-        self._dead: set[int] = set()
-        self._paced: set[Stream] = set()
-        self._next_stream = 0
+        self._streams = Streams(self._pacing.is_known)
         self._is_leaving = False
         self._is_over = False
         self._final_code: ErrorCode | None = None
@@ -97,7 +91,7 @@ class Connection(QuicConnectionProtocol):
     def transmit(self) -> None:
         """Send what can be sent, and go on with what waited for it."""
         super().transmit()
-        if self._paced:
+        if self._streams.paced:
             self._go_on()
         if self._final_code is not None:
             self._close_if_delivered()
@@ -123,7 +117,7 @@ class Connection(QuicConnectionProtocol):
 
     def _handle(self, event: Any) -> None:
         http, inner, stream_id = self._http, self._inner, event.stream_id
-        if http is None or inner is None or stream_id in self._dead:
+        if http is None or inner is None or self._streams.is_dead(stream_id):
             return
         for found in http.handle_event(event):
             match found:
@@ -150,21 +144,21 @@ class Connection(QuicConnectionProtocol):
     def _receive_head(self, event: HeadersReceived) -> None:
         stream_id = event.stream_id
         assert self._inner is not None  # noqa: S101 (there are streams)
-        if stream_id in self._streams:
+        if self._streams.find(stream_id) is not None:
             # trailers, which no handler reads
             self._receive(stream_id, b"", ends=event.stream_ended)
             return
-        self._next_stream = max(self._next_stream, stream_id + 4)
+        self._streams.note_request(stream_id)
         if self._is_leaving:
             self._refuse(stream_id, ErrorCode.H3_REQUEST_REJECTED)
             return
         inner = self._inner.open(event.headers, ends=event.stream_ended)
         stream = Stream(stream_id, inner)
         stream.has_received_all = stream.has_reported_end = event.stream_ended
-        self._streams[stream_id] = self._by_inner[inner] = stream
+        self._streams.add(stream)
 
     def _receive(self, stream_id: int, data: bytes, *, ends: bool) -> None:
-        stream = self._streams.get(stream_id)
+        stream = self._streams.find(stream_id)
         if stream is None:
             return
         stream.waiting += data
@@ -181,13 +175,13 @@ class Connection(QuicConnectionProtocol):
             self._forget_if_over(stream)
 
     def _count_waiting(self, stream_id: int) -> int:
-        stream = self._streams.get(stream_id)
+        stream = self._streams.find(stream_id)
         return 0 if stream is None else len(stream.waiting)
 
     def _note_malformed(self, stream_id: int) -> None:
         # not in this call: HTTP/3 is still handling the frame
         self._loop.call_soon(self._refuse_and_send, stream_id)
-        self._dead.add(stream_id)
+        self._streams.bury(stream_id)
 
     def _refuse_and_send(self, stream_id: int) -> None:
         self._refuse(stream_id, ErrorCode.H3_MESSAGE_ERROR)
@@ -195,24 +189,24 @@ class Connection(QuicConnectionProtocol):
 
     def answered(self, stream_id: int, fields: list[tuple[bytes, bytes]]) -> None:
         """Send the head of an answer."""
-        stream = self._by_inner.get(stream_id)
+        stream = self._streams.find_inner(stream_id)
         if stream is not None and self._http is not None:
             stream.is_answered = True
             self._http.send_headers(stream.outer, fields)
 
     def sent(self, stream_id: int, data: bytes, length: int) -> None:
         """Send data; the native server may send more when the client has taken some."""
-        stream = self._by_inner.get(stream_id)
+        stream = self._streams.find_inner(stream_id)
         if stream is None or self._http is None:
             return
         if data:
             self._http.send_data(stream.outer, data, end_stream=False)
         stream.owed += length
-        self._paced.add(stream)
+        self._streams.paced.add(stream)
 
     def ended(self, stream_id: int) -> None:
         """End our direction."""
-        stream = self._by_inner.get(stream_id)
+        stream = self._streams.find_inner(stream_id)
         if stream is not None and self._http is not None and not stream.is_ended:
             stream.is_ended = True
             self._http.send_data(stream.outer, b"", end_stream=True)
@@ -220,7 +214,7 @@ class Connection(QuicConnectionProtocol):
 
     def was_reset(self, stream_id: int, code: int) -> None:
         """Reset a stream when the client has got what was sent on it before."""
-        stream = self._by_inner.get(stream_id)
+        stream = self._streams.find_inner(stream_id)
         if stream is None:
             return
         if stream.is_ended:
@@ -233,14 +227,14 @@ class Connection(QuicConnectionProtocol):
             self._reset(stream)
             return
         stream.timer = self._loop.call_later(_REST_SECONDS, self._reset_and_send, stream)
-        self._paced.add(stream)
+        self._streams.paced.add(stream)
 
     def can_send(self, stream_id: int | None) -> None:
         """Send on."""
         if stream_id is None:
-            for stream in list(self._streams.values()):
+            for stream in self._streams.all():
                 self._pass_on(stream)
-        elif (found := self._by_inner.get(stream_id)) is not None:
+        elif (found := self._streams.find_inner(stream_id)) is not None:
             self._pass_on(found)
 
     def all_taken(self) -> None:
@@ -253,10 +247,10 @@ class Connection(QuicConnectionProtocol):
             return
         self._final_code = to_http3(code)
         self._is_leaving = True
-        for stream in list(self._streams.values()):
+        for stream in self._streams.all():
             stream.code = stream.code or ErrorCode.H3_INTERNAL_ERROR
             if not stream.is_ended:
-                self._paced.add(stream)
+                self._streams.paced.add(stream)
         self._stop_timer()
         self._own_timer = self._later(_REST_SECONDS, self._finish_late)
         self.flush()
@@ -264,7 +258,7 @@ class Connection(QuicConnectionProtocol):
     def _go_on(self) -> None:
         """Let more come, and reset what was to be reset, for streams whose bytes have left."""
         inner, has_reset = self._inner, False
-        for stream in list(self._paced):
+        for stream in list(self._streams.paced):
             has_left = self._pacing.unsent(stream.outer) < _SEND_BYTES
             if stream.owed and has_left and inner is not None:
                 inner.take(stream.inner, stream.owed)
@@ -274,14 +268,14 @@ class Connection(QuicConnectionProtocol):
                     self._reset(stream)
                     has_reset = True
             elif not stream.owed:
-                self._paced.discard(stream)
+                self._streams.paced.discard(stream)
         if inner is not None:
             inner.flush()
         if has_reset:
             super().transmit()
 
     def _reset_and_send(self, stream: Stream) -> None:
-        if stream.outer in self._streams:
+        if self._streams.find(stream.outer) is not None:
             self._reset(stream)
             self.flush()
 
@@ -293,7 +287,7 @@ class Connection(QuicConnectionProtocol):
 
     def _refuse(self, stream_id: int, code: ErrorCode) -> None:
         """Reset a stream whose request nobody will answer."""
-        stream = self._streams.get(stream_id)
+        stream = self._streams.find(stream_id)
         if stream is not None:
             self._give_up(stream_id, ErrorCodes.CANCEL, code)
             return
@@ -303,7 +297,7 @@ class Connection(QuicConnectionProtocol):
 
     def _give_up(self, stream_id: int, inner_code: ErrorCodes, code: ErrorCode) -> None:
         """End a stream on both sides, because the client has broken it off."""
-        stream = self._streams.get(stream_id)
+        stream = self._streams.find(stream_id)
         if stream is None:
             return
         if self._inner is not None:
@@ -316,9 +310,7 @@ class Connection(QuicConnectionProtocol):
             self._forget(stream, is_dead=False)
 
     def _forget(self, stream: Stream, *, is_dead: bool) -> None:
-        self._streams.pop(stream.outer, None)
-        self._by_inner.pop(stream.inner, None)
-        self._paced.discard(stream)
+        self._streams.remove(stream)
         if stream.owed and self._inner is not None:
             # else the window of the inner connection, which all streams share, would shrink
             self._inner.take(stream.inner, stream.owed)
@@ -331,16 +323,14 @@ class Connection(QuicConnectionProtocol):
         """Ignore what still comes on a stream."""
         if self._http is not None:
             self._http.forget(stream_id)
-        self._dead.add(stream_id)
-        if len(self._dead) > _MAX_DEAD:
-            self._dead = {dead for dead in self._dead if self._pacing.is_known(dead)}
+        self._streams.bury(stream_id)
 
     def go_away(self) -> None:
         """Tell the client that the server stops; streams that are open go on."""
         self._is_leaving = True
         self._stall = Stall(self._pacing, self._loop.time())
         if self._http is not None:
-            self._http.send_goaway(self._next_stream)
+            self._http.send_goaway(self._streams.next_id)
             self.flush()
 
     def is_stalled(self) -> bool:
@@ -382,7 +372,7 @@ class Connection(QuicConnectionProtocol):
         self._is_over = True
         self._stop_timer()
         self._final_code = None
-        for stream in list(self._streams.values()):
+        for stream in self._streams.all():
             self._forget(stream, is_dead=False)
         self._owner.note_closed(self)
         if self._inner is not None:
