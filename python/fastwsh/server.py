@@ -11,7 +11,6 @@ import functools
 import logging
 import os
 import socketserver
-import sys
 import threading
 
 from fastwsh import (
@@ -21,18 +20,14 @@ from fastwsh import (
     forks,
     http3,
     inspector,
-    limits,
     listeners,
     loggers,
-    plain_http,
+    native_server,
     private_files,
-    proxies,
     session,
-    tls,
 )
 from fastwsh.concurrency.placement import AUTO, PlacementPolicy
 from fastwsh.config_error import ConfigError
-from fastwsh.defaults import DEFAULT_SLOW_SUBSCRIBER
 from fastwsh.handler_concurrency import HandlerConcurrency
 from fastwsh.lifespan import Lifespan
 from fastwsh.map_file import load_handlers
@@ -53,10 +48,6 @@ if TYPE_CHECKING:
     from fastwsh.reload import Watcher
 
 __all__ = ["WebSocketServer", "load_handlers"]
-
-# Address space per thread; only the used part needs memory. CPython before 3.14 counts nested calls
-# and assumes the system's usual 8 MiB; later versions measure the stack.
-_STACK_BYTES: Final = (1 << 20) if sys.version_info >= (3, 14) else (8 << 20)
 
 # The time for the last log lines at the end; a log may go to a pipe without a reader.
 _LOG_SECONDS: Final = 2.0
@@ -151,7 +142,7 @@ class WebSocketServer(
             self._inspector = inspector.open_site(self, options)
             if getattr(options, "use_tls", False):
                 # wrong files must end the start here; everything else is read when serving begins
-                self._core = self._make_core()
+                self._core = native_server.make(self)
         except (ConfigError, ValueError) as error:
             self.server_close()
             raise ConfigError(str(error)) from error
@@ -186,7 +177,7 @@ class WebSocketServer(
             if self._stopped.is_set() or self._is_configured:
                 return
             embedding.refuse_overridden(self)
-            core = self._core = self._core or self._make_core()
+            core = self._core = self._core or native_server.make(self)
             self._configure_core(core)
             self._is_configured = True
             self._begin_topics(core)
@@ -344,31 +335,6 @@ class WebSocketServer(
 
     def _document_root(self) -> str:
         return os.getcwd()  # noqa: PTH109 (a string is what the core takes)
-
-    def _make_core(self) -> _core.Server:
-        options = self.websocket_server_options
-        return _core.Server(
-            self._run_connection,
-            self,
-            document_root=self._document_root(),
-            private_files=private_files.of(options),
-            serve_dot_files=private_files.serves_dot_files(options),
-            local_addr=(self.server_name, self.server_port),
-            validation_host=getattr(options, "validation_host", None),
-            validation_port=getattr(options, "validation_port", None),
-            strict_compat=getattr(options, "strict_compat", False),
-            http2=bool(getattr(options, "http2", False)),
-            http3_port=http3.port_to_name(options, self._http3),
-            limits=limits.of(options),
-            proxies=proxies.settings(options),
-            tls=tls.files(options),
-            stack_size=threading.stack_size() or _STACK_BYTES,
-            hubs=getattr(options, "hubs", 1) if self._needs_hub() else 0,
-            shared_counts=getattr(getattr(options, "worker", None), "shared_counts", None),
-            inspect=inspector.settings(options),
-            slow_subscriber=getattr(options, "slow_subscriber", DEFAULT_SLOW_SUBSCRIBER),
-            **plain_http.settings(options),
-        )
 
     def _configure_core(self, core: _core.Server) -> None:
         options = self.websocket_server_options
