@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any, Final
 
-from fastwsh import _core, exception_groups, session, topics
+from fastwsh import _core, exception_groups, handler_failures, opening, session, topics
 from fastwsh.aio import stalls
 from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base
@@ -61,7 +61,7 @@ class Session:
                 if self._is_cancellation(error):
                     self._note_cancelled()
                 else:
-                    session.report(connection, error)
+                    handler_failures.report(connection, error)
             finally:
                 await self._drain()
                 session.note_end(request, started)
@@ -101,13 +101,13 @@ class Session:
     async def _open(self, request: Request) -> Any:
         """Do the opening handshake; return the dispatcher, or None if there is no connection."""
         dispatcher = self._connection.server.websocket_server_options.dispatcher
-        handshaker = session.Handshaker(request, dispatcher)
+        handshaker = opening.Handshaker(request, dispatcher)
         try:
             handshaker.begin()
             await dispatcher.do_extra_handshake_async(request)
             established = handshaker.finish()
         except (base.VersionException, base.HandshakeException, DispatchException) as error:
-            session.refuse(request, error)
+            opening.refuse(request, error)
             return None
         stream = vars(request)["ws_stream"]
         vars(request)["ws_stream"] = _core.AsyncStream(stream, self._async_connection)

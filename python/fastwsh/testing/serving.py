@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, forks, listeners, session
+from fastwsh import _core, forks, handler_failures, listeners, session
 from fastwsh.config_error import ConfigError
 from fastwsh.server import WebSocketServer
 from fastwsh.testing.clock import monotonic
@@ -46,7 +46,7 @@ def _run(connection: _core.Connection) -> None:
             # the client has gone
             return
         except Exception as error:  # noqa: BLE001 (told to the operator; the thread goes on)
-            session.report(connection, error)
+            handler_failures.report(connection, error)
         finally:
             connection.flush()
 
