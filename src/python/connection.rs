@@ -2,6 +2,7 @@
 //! session needs. A client's connection is the same class, without a server.
 
 mod address;
+mod answer;
 mod early_bytes;
 mod head;
 mod own_methods;
@@ -34,11 +35,10 @@ use crate::{
     connection::{Flusher, Outcome, Transport},
     locks::lock,
     protocol::{
-        handshake::{Answer, Opening, OPENED, SWITCHING_PROTOCOLS},
+        handshake::Opening,
         head::{latin1, RequestHead},
-        uri::split_resource,
     },
-    server::{AnswerSlot, Content, Refusal, Registry, Server as Core, ALT_SVC},
+    server::{AnswerSlot, Registry, Server as Core},
     topics::Broker,
 };
 
@@ -295,38 +295,10 @@ impl Connection {
         &self,
         protocol: Option<&str>,
         extensions: Option<&str>,
-        mut extra: Vec<(String, String)>,
+        extra: Vec<(String, String)>,
         through: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
-        let registered = self.registered.as_ref();
-        if !registered.is_some_and(|(registry, id)| registry.begin_answer(*id)) {
-            return Ok(false);
-        }
-        let has_own = extra.iter().any(|(name, _)| name.eq_ignore_ascii_case(ALT_SVC));
-        if let Some(alternative) = self.alternative.as_ref().filter(|_| !has_own) {
-            extra.push((ALT_SVC.to_owned(), alternative.clone()));
-        }
-        let accept = self.accept.get().map(String::as_str).unwrap_or_default();
-        let answer = Answer { accept, protocol, extensions, extra: &extra };
-        if let Some(slot) = &self.answer_slot {
-            match slot.open(&answer) {
-                Ok(true) => self.transport.note_answer(OPENED),
-                Ok(false) => return Ok(false),
-                Err(fault) => {
-                    let version = self.protocol();
-                    self.warn(|| format!("{fault} over {version}: stream reset"));
-                    return Ok(false);
-                }
-            }
-        } else {
-            self.write_answer(through, &answer.format())?;
-            self.transport.note_answer(SWITCHING_PROTOCOLS);
-        }
-        lock(&self.head).pack();
-        if let Some((registry, id)) = registered {
-            registry.establish(*id);
-        }
-        Ok(true)
+        self.accept_handshake(protocol, extensions, extra, through)
     }
 
     #[pyo3(signature = (status, why, headers=Vec::new(), body=None))]
@@ -338,30 +310,7 @@ impl Connection {
         headers: Vec<(String, String)>,
         body: Option<Vec<u8>>,
     ) -> PyResult<()> {
-        if self.answer_slot.as_ref().is_some_and(|slot| !slot.is_empty()) {
-            // the stream was reset already, and that was logged
-            return Ok(());
-        }
-        if let Some(events) = &self.settings.events {
-            let handler = split_resource(&self.resource).0;
-            events.warn_refused(self.transport.peer(), status, handler, || {
-                why.to_string_lossy().into_owned()
-            });
-        }
-        let headers = headers.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        let content = body.map_or(Content::Page, Content::Bytes);
-        let refusal = Refusal { headers, content, ..Refusal::new(status) }
-            .with_alternative(self.alternative.clone());
-        if let Some(slot) = &self.answer_slot {
-            if !slot.refuse(refusal) {
-                return Ok(());
-            }
-        } else {
-            let answer = refusal.format(self.method() != "HEAD");
-            write_all(py, &self.transport, &answer)?;
-        }
-        self.transport.note_answer(status);
-        Ok(())
+        self.refuse_handshake(py, status, why, headers, body)
     }
 
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
