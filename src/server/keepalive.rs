@@ -28,8 +28,11 @@ use crate::{
 /// Checks of each connection within the shortest time limit.
 const CHECKS_PER_LIMIT: u32 = 10;
 
-/// The shortest and the longest time between two checks.
-const PERIODS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// The shortest time between two checks.
+const MIN_PERIOD: Duration = Duration::from_millis(5);
+
+/// The longest time between two checks.
+const MAX_PERIOD: Duration = Duration::from_secs(1);
 
 /// Time between two looks for pings of peers: far shorter than any peer waits for a pong.
 const PING_PERIOD: Duration = Duration::from_millis(250);
@@ -44,8 +47,8 @@ pub(super) struct KeepaliveThread {
     wake: Condvar,
 }
 
-/// The state of the thread.
-struct Worker {
+/// What the thread knows, and what it does at each check.
+struct Checker {
     registry: Arc<Registry>,
     events: Arc<EventSink>,
     close_time: Option<Duration>,
@@ -77,8 +80,8 @@ struct Activity {
 struct Pinged {
     /// When it was sent, or when the peer last took bytes, behind which it waits.
     since: Instant,
-    /// Bytes of the pong.
-    pong: u64,
+    /// The length of the frame with its pong, in bytes.
+    pong_bytes: u64,
     /// Whether the ping was sent. If not, other bytes are being sent, and if that goes on it proves
     /// as much as a pong.
     is_sent: bool,
@@ -104,15 +107,15 @@ impl KeepaliveThread {
             keepalive.answers_pings.then_some(PING_PERIOD * CHECKS_PER_LIMIT),
         ];
         let Some(shortest) = times.into_iter().flatten().min() else { return Ok(keepalive_thread) };
-        let period = (shortest / CHECKS_PER_LIMIT).clamp(PERIODS.0, PERIODS.1);
+        let period = (shortest / CHECKS_PER_LIMIT).clamp(MIN_PERIOD, MAX_PERIOD);
         let close_time = limits.close_time;
         let watched = HashMap::new();
-        let mut worker = Worker { registry, events, close_time, keepalive, watched, pings: 0 };
+        let mut checker = Checker { registry, events, close_time, keepalive, watched, pings: 0 };
         let own = keepalive_thread.clone();
         thread::Builder::new().name("fastwsh-keepalive".to_owned()).stack_size(128 * 1024).spawn(
             move || {
                 while own.pause(period) {
-                    worker.check_all(Instant::now());
+                    checker.check_all(Instant::now());
                 }
             },
         )?;
@@ -133,7 +136,7 @@ impl KeepaliveThread {
     }
 }
 
-impl Worker {
+impl Checker {
     fn check_all(&mut self, now: Instant) {
         let Keepalive { ping_interval, idle_timeout, answers_pings, .. } = self.keepalive;
         let looks_at_all = ping_interval.is_some() || idle_timeout.is_some();
@@ -226,7 +229,7 @@ impl Worker {
             watched.sent += length;
         }
         // plus the masking key, as frames from a client are masked
-        watched.pinged = Some(Pinged { since: now, pong: frame.len() as u64 + 4, is_sent });
+        watched.pinged = Some(Pinged { since: now, pong_bytes: frame.len() as u64 + 4, is_sent });
     }
 
     /// Ends a connection, with a close frame if the peer may still accept one.
@@ -262,7 +265,7 @@ impl Activity {
     fn note(&mut self, (received, sent): (u64, u64), taken: u64, now: Instant) {
         let more = received.wrapping_sub(self.received);
         let is_sending = sent != self.sent;
-        let is_pong = self.pinged.is_some_and(|pinged| pinged.is_sent && pinged.pong == more);
+        let is_pong = self.pinged.is_some_and(|pinged| pinged.is_sent && pinged.pong_bytes == more);
         let is_taking = taken > self.taken;
         if is_sending || is_taking || (more > 0 && !is_pong) {
             self.active = now;
@@ -295,7 +298,7 @@ mod tests {
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
         let mut watched = Activity { taken: 10, ..Activity::new((100, 10), start) };
-        watched.pinged = Some(Pinged { since: start, pong: 26, is_sent: true });
+        watched.pinged = Some(Pinged { since: start, pong_bytes: 26, is_sent: true });
         watched.note((126, 10), 10, later);
         assert_eq!((watched.heard, watched.active), (later, start));
         assert!(watched.pinged.is_none());
@@ -308,10 +311,10 @@ mod tests {
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
         let mut watched = Activity::new((0, 0), start);
-        watched.pinged = Some(Pinged { since: start, pong: 26, is_sent: true });
+        watched.pinged = Some(Pinged { since: start, pong_bytes: 26, is_sent: true });
         watched.note((0, 1000), 0, later);
         assert!(watched.pinged.is_some());
-        watched.pinged = Some(Pinged { since: start, pong: 26, is_sent: false });
+        watched.pinged = Some(Pinged { since: start, pong_bytes: 26, is_sent: false });
         watched.note((0, 2000), 0, later);
         assert!(watched.pinged.is_none());
         assert_eq!(watched.heard, later);
@@ -323,7 +326,7 @@ mod tests {
         let [later, last] = [1, 2].map(|seconds| start + Duration::from_secs(seconds));
         let mut watched = Activity::new((0, 3000), start);
         watched.note((0, 3000), 1000, start);
-        watched.pinged = Some(Pinged { since: start, pong: 26, is_sent: true });
+        watched.pinged = Some(Pinged { since: start, pong_bytes: 26, is_sent: true });
         watched.note((0, 3000), 2000, later);
         watched.note((0, 3000), 2000, last);
         assert_eq!(watched.pinged.map(|pinged| pinged.since), Some(later));
