@@ -5,7 +5,26 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-__all__ = ["apply"]
+__all__ = ["apply", "check_address"]
+
+
+def check_address(host: object, port: object) -> None:
+    """Check the arguments that say where a server listens.
+
+    Args:
+        host: A name or an address.
+        port: A TCP port; 0 stands for any free one.
+
+    Raises:
+        TypeError: The host is no str, or the port no int.
+        ValueError: The port is not from 0 to 65535.
+    """
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"port={port!r}; give a number, 0 for any free port")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port={port}; give a number from 0, for any free port, to 65535")
+    if not isinstance(host, str):
+        raise TypeError(f"host={host!r}; give a name or an address, such as '127.0.0.1'")
 
 
 def apply(

@@ -243,12 +243,7 @@ class _ServerInLoop(WebSocketServer):
 
 
 def _make_options(host: str, port: int, values: dict[str, Any]) -> argparse.Namespace:
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"port={port!r}; give a number, 0 for any free port")
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port={port}; give a number from 0, for any free port, to 65535")
-    if not isinstance(host, str):
-        raise TypeError(f"host={host!r}; give a name or an address, such as '127.0.0.1'")
+    named_options.check_address(host, port)
     parser = options.build_parser()
     given = parser.parse_args([])
     named = named_options.apply(given, parser, values, _WITHOUT, "serve")

@@ -50,12 +50,7 @@ def make_options(
         ValueError: A value cannot be used.
         ConfigError: A file or folder cannot be used.
     """
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"port={port!r}; give a number, 0 for any free port")
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port={port}; give a number from 0, for any free port, to 65535")
-    if not isinstance(host, str):
-        raise TypeError(f"host={host!r}; give a name or an address, such as '127.0.0.1'")
+    named_options.check_address(host, port)
     if not isinstance(tls, TlsFiles | None):
         raise TypeError(f"tls={tls!r}; give what make_tls_files returns, or None")
     parser = _parser()

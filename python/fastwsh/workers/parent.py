@@ -198,8 +198,6 @@ class _Parent:
                 case _AllReady():
                     await self._tell_ready()
 
-    # --- what workers report ---------------------------------------------------------------------
-
     def start_message(self, worker: Worker, log_descriptor: int) -> StartMessage:
         number = worker.number
         options = argparse.Namespace(**vars(self._options))
@@ -262,8 +260,6 @@ class _Parent:
     def fail(self, status: int, sentence: str) -> None:
         self._events.put_nowait(_Failure(status, sentence))
 
-    # --- what the parent tells -------------------------------------------------------------------
-
     async def _tell_ready(self) -> None:
         for address in self._sockets.addresses:
             _LOGGER.info("Listening on %s", address)
@@ -301,8 +297,6 @@ class _Parent:
             ):
                 wait = min(self._notifier.beat(), wait)
             await asyncio.sleep(max(wait, 0.01))
-
-    # --- signals ---------------------------------------------------------------------------------
 
     def _signals(self) -> AbstractContextManager[None]:
         numbers = [signal.SIGINT, signal.SIGTERM]
