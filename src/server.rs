@@ -16,13 +16,14 @@ mod log;
 mod metrics;
 mod opening;
 mod registry;
+mod routes;
 mod run;
 mod slow_subscribers;
 mod state;
 
 pub use self::{
     admission::{client_address::Proxies, shared_counts::SharedCounts},
-    config::{CgiConfig, Concurrency, Config, Destination, FindContentTypes, IsExecutable, Routes},
+    config::{CgiConfig, Config, FindContentTypes, IsExecutable},
     http::{
         alternative::ALT_SVC,
         refusal::{Content, Refusal},
@@ -32,6 +33,7 @@ pub use self::{
     listen::server::Server,
     log::event::{Event, EventSink, Level, SERVER_LOG},
     registry::Registry,
+    routes::{Concurrency, Destination, Routes},
     run::{
         job_queue::JobQueue,
         threads::{Executor, ThreadJob, Threads},

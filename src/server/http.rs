@@ -46,6 +46,7 @@ use self::{
     locate::{Found, Locator},
     path::Resource,
     private_files::PrivateFiles,
+    refusal::SERVER,
 };
 use super::{
     config::Config,
@@ -63,10 +64,9 @@ use crate::{
         handshake::Opening,
         head::{latin1, RequestHead},
     },
-    server::http::refusal::SERVER,
 };
 
-/// The most local redirects of CGI programs for one request.
+/// The most local redirects of CGI programs for one request (RFC 3875 6.2.2).
 const MAX_LOCAL_REDIRECTS: usize = 10;
 
 /// The HTTP side of the server.

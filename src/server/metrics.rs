@@ -16,9 +16,9 @@ use self::{
 };
 use super::{
     admission::{arrivals::Arrivals, permit},
-    config::Concurrency,
     log::panics,
     registry::{HttpVersion, RegistrySnapshot},
+    routes::Concurrency,
     state::{HandlerCounts, ServerState},
 };
 use crate::{

@@ -10,8 +10,8 @@ use std::{
 
 use super::{
     admission::permit::ConnectionPermit,
-    config::Concurrency,
     metrics::totals::{Handshake, Totals},
+    routes::Concurrency,
 };
 use crate::{
     connection::{

@@ -14,7 +14,7 @@ use super::{
         arrivals::Arrivals,
         permit::{Admission, LimitReached},
     },
-    config::{Concurrency, Config, Routes},
+    config::Config,
     http::{alternative::alternative, HttpServer},
     http2::AnswerSlot,
     keepalive::KeepaliveThread,
@@ -23,6 +23,7 @@ use super::{
         repeated::{and_more, RepeatedEvent},
     },
     registry::Registry,
+    routes::{Concurrency, Routes},
 };
 use crate::{
     connection::{Drains, Flusher, Transport},

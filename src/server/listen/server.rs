@@ -29,7 +29,7 @@ use crate::{
     runtime::{start as start_runtime, task},
     server::{
         admission::{arrivals::Arrivals, client_address::ClientAddress, permit::Admission},
-        config::{Config, Routes},
+        config::Config,
         http::HttpServer,
         http2,
         keepalive::KeepaliveThread,
@@ -40,6 +40,7 @@ use crate::{
         },
         metrics,
         registry::Registry,
+        routes::Routes,
         slow_subscribers::make_broker,
         state::{Acceptor, ServerState},
     },

@@ -14,13 +14,13 @@ use crate::{
     },
     server::{
         admission::{client_address::ClientAddress, permit::LimitReached},
-        config::{Concurrency, Destination},
         http::{refusal::Refusal, AnsweredBy, Framing, HttpRequest},
         log::{
             escape::printable,
             event::{Level, HANDLER_LOG},
         },
         metrics::totals::Handshake,
+        routes::{Concurrency, Destination},
         state::ServerState,
     },
 };

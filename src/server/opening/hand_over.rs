@@ -9,8 +9,8 @@ use crate::{
     protocol::head::RequestHead,
     server::{
         admission::permit::ConnectionPermit,
-        config::Concurrency,
         http2::AnswerSlot,
+        routes::Concurrency,
         state::{PendingConnection, ServerState},
     },
 };
