@@ -24,13 +24,21 @@ impl LockWaiters {
     }
 
     /// Wakes the waiters; to be called after releasing a lock.
+    #[inline]
     pub fn released(&self) {
         // Either this load sees the waiter, or the waiter's second try comes after the unlocking
         // and succeeds. Unlocking is a release operation, and the abstract memory model lets a
         // sequentially consistent load pass it. x86-64 does not, as the operation is an exchange,
         // nor does AArch64, where such a load waits for earlier releases. For other processors two
         // fences would be needed, which each message would pay for here.
-        if self.contended.load(Ordering::SeqCst) && self.contended.swap(false, Ordering::SeqCst) {
+        if self.contended.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        if self.contended.swap(false, Ordering::SeqCst) {
             for waker in std::mem::take(&mut *lock(&self.waiting)) {
                 waker.wake();
             }

@@ -67,7 +67,7 @@ pub struct Transport {
     server_sends: Mutex<()>,
     /// The peer reads so slowly that nothing should be added to what is held back.
     backed_up: Arc<AtomicBool>,
-    /// Whether a caller has had the sending half since `has_held` found nothing in it.
+    /// Whether a caller has had the sending half since one found nothing held back in it.
     may_hold: AtomicBool,
     /// Another complete message is buffered, so a reply may be held back until the handler has
     /// answered that as well.
@@ -210,8 +210,13 @@ impl Transport {
     /// Does not wait for another thread that is sending. That thread sends what was held back
     /// before its own frame, and the peer may read nothing until this caller has read from it.
     pub fn flush_before_wait(&self, wait: Wait<'_>) {
+        // nearly always this saves locking the half
+        if self.queue.is_empty() && !self.may_hold.load(Ordering::SeqCst) {
+            return;
+        }
         if let Some(mut send_half) = self.try_send_half() {
             send_half.flush_and_keep_error(wait);
+            self.note_held(&send_half);
             drop(send_half);
             self.after_sending();
         }
@@ -223,15 +228,24 @@ impl Transport {
         if !self.queue.is_empty() {
             return true;
         }
-        // asked several times for each message
         if !self.may_hold.load(Ordering::SeqCst) {
             return false;
         }
         let Some(send_half) = self.try_send_half() else { return true };
-        let has_held = send_half.has_held();
-        self.may_hold.store(has_held, Ordering::SeqCst);
+        let has_held = self.note_held(&send_half);
         drop(send_half);
         self.after_sending();
+        has_held
+    }
+
+    /// Notes, before the sending half is released, if nothing is held back in it. Returns whether
+    /// something is.
+    fn note_held(&self, send_half: &SendHalf) -> bool {
+        let has_held = send_half.has_held();
+        if !has_held {
+            // the next caller that locks the half sets it again, after this
+            self.may_hold.store(false, Ordering::Release);
+        }
         has_held
     }
 
@@ -254,6 +268,7 @@ impl Transport {
         let mut send_half = self.send_half(wait)?;
         self.take_queued(&mut send_half);
         let result = work(&mut send_half);
+        self.note_held(&send_half);
         drop(send_half);
         self.after_sending();
         result

@@ -54,6 +54,7 @@ impl StreamException {
     }
 
     /// An exception with one argument.
+    #[cold]
     pub(super) fn with<'py, T>(self, py: Python<'py>, argument: T) -> PyErr
     where
         T: IntoPyObject<'py>,
@@ -73,6 +74,7 @@ impl StreamException {
 ///
 /// If the close code is not the usual one of the class, the attribute `close_code` has it.
 /// `close_reason` has a text if there is one.
+#[cold]
 pub(super) fn protocol_error(py: Python<'_>, error: &ProtocolError, strict_compat: bool) -> PyErr {
     let (kind, code) = match error {
         ProtocolError::BadText { text, .. } => {
@@ -131,6 +133,7 @@ fn mark_mid_frame(py: Python<'_>, raised: PyErr, error: &ProtocolError) -> PyErr
 }
 
 /// `InvalidUTF8Exception(UnicodeDecodeError(...))`, worded by Python's own decoder.
+#[cold]
 pub(super) fn invalid_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
     let decoded = PyBytes::new(py, text).call_method1(intern!(py, "decode"), ("utf-8",));
     match decoded {
@@ -179,17 +182,20 @@ pub(super) fn ends_connection(py: Python<'_>, error: &PyErr) -> bool {
 }
 
 /// The exception for a mistake of our own user in sending.
+#[cold]
 pub(super) fn send_error(py: Python<'_>, error: &SendError) -> PyErr {
     StreamException::BadOperation.with(py, error.to_string())
 }
 
 /// The exception for a value that a function cannot accept.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+#[cold]
 pub(super) fn value_error(error: impl ToString) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
 /// An `OSError` of the right subclass, with its number.
+#[cold]
 pub(super) fn os_error(error: &io::Error) -> PyErr {
     match number_and_text(error) {
         Some(arguments) => PyOSError::new_err(arguments),
@@ -199,6 +205,7 @@ pub(super) fn os_error(error: &io::Error) -> PyErr {
 
 /// The exception for an error of a connection. If the connection is lost, pywebsocket's exception
 /// and Python's own are one.
+#[cold]
 pub(super) fn connection_error(py: Python<'_>, error: &io::Error) -> PyErr {
     let kind = match error.kind() {
         io::ErrorKind::BrokenPipe
@@ -219,6 +226,7 @@ pub(super) fn connection_error(py: Python<'_>, error: &io::Error) -> PyErr {
 }
 
 /// The same for an exception that a connection in Python has raised.
+#[cold]
 pub(super) fn as_connection_error(py: Python<'_>, error: PyErr) -> PyErr {
     let is_told = StreamException::ConnectionTerminated
         .class(py)

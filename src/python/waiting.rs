@@ -60,6 +60,7 @@ impl From<Retry> for WaitError {
 }
 
 /// The exception for a call that an event loop would have to wait for.
+#[cold]
 pub(super) fn would_block_event_loop() -> PyErr {
     PyRuntimeError::new_err(
         "this call would hold up the event loop; await the method of the same name of \

@@ -144,6 +144,7 @@ impl Transport {
 
     /// Drops the socket in the halves that are not locked. A caller that has locked one drops it
     /// when it releases the lock.
+    #[cold]
     pub(super) fn release_stream(&self) {
         if let Some(mut send_half) = try_lock(&self.send_half) {
             send_half.close();
@@ -155,10 +156,15 @@ impl Transport {
 
     /// Sends the server's close frame if there is one, unless another thread is sending. That
     /// thread sends it then: every thread calls this after releasing `send_half`.
+    #[inline]
     pub(super) fn send_server_close(&self) {
-        if !self.closing().is_going_away() {
-            return;
+        if self.closing().is_going_away() {
+            self.try_send_server_close();
         }
+    }
+
+    #[cold]
+    fn try_send_server_close(&self) {
         if let Some(mut send_half) = self.try_server_send_half() {
             let server_close = lock(&self.server_close).take();
             let is_owed = self.closing().owes_server_close();

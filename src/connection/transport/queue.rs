@@ -76,7 +76,15 @@ impl Transport {
     }
 
     /// Appends queued frames to what is held back.
+    #[inline]
     pub(super) fn take_queued(&self, send_half: &mut SendHalf) {
+        if !self.queue.is_empty() {
+            self.append_queued(send_half);
+        }
+    }
+
+    #[cold]
+    fn append_queued(&self, send_half: &mut SendHalf) {
         let Some(queued) = self.queue.take() else { return };
         send_half.append(&queued.frames, queued.is_mid_message);
         if queued.ends {

@@ -14,16 +14,26 @@ use crate::{
 impl Transport {
     /// The token of this connection's socket in a reactor. The first call for a reactor registers
     /// the socket by `register`, if it still exists.
+    #[inline]
     pub fn token(
         &self,
         reactor: &Arc<Remote>,
         register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
     ) -> io::Result<ReactorToken> {
+        // each message asks four times
         match self.registration.get() {
-            Some(registration) if registration.is_in(reactor) => return Ok(registration.token()),
-            Some(_) => return self.token_in_other_reactor(reactor, register),
-            None => {}
+            Some(registration) if registration.is_in(reactor) => Ok(registration.token()),
+            Some(_) => self.token_in_other_reactor(reactor, register),
+            None => self.first_token(reactor, register),
         }
+    }
+
+    #[cold]
+    fn first_token(
+        &self,
+        reactor: &Arc<Remote>,
+        register: impl FnOnce(&dyn ByteStream) -> io::Result<Registration>,
+    ) -> io::Result<ReactorToken> {
         match self.registration.set(register(&*self.live_socket()?)?) {
             Ok(()) => {}
             // another reactor was quicker, or another thread of this one
@@ -39,6 +49,7 @@ impl Transport {
 
     /// For a caller in another reactor's thread than the handler's, for instance a task of another
     /// event loop.
+    #[cold]
     pub(super) fn token_in_other_reactor(
         &self,
         reactor: &Arc<Remote>,

@@ -182,6 +182,7 @@ fn waits_for_input(parker: &Parker<'_, '_>) -> bool {
 }
 
 impl Parker<'_, '_> {
+    #[inline]
     fn token(&self) -> io::Result<ReactorToken> {
         let reactor = &self.hub.reactor;
         self.transport.token(&self.hub.hub.remote, |socket| reactor.borrow_mut().register(socket))

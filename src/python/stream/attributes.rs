@@ -44,6 +44,16 @@ impl Inner {
                 return Ok(value);
             }
         }
+        self.other_attribute(py, name)
+    }
+
+    /// An attribute that is not in the request's dict.
+    #[cold]
+    fn other_attribute<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyString>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         self.request.bind(py).getattr(name)
     }
 

@@ -253,6 +253,7 @@ impl Inner {
         bytes_of(&bytes)
     }
 
+    #[cold]
     pub(super) fn receive_error(
         &self,
         py: Python<'_>,

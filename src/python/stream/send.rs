@@ -303,6 +303,7 @@ impl Inner {
         Ok(Some(key))
     }
 
+    #[cold]
     fn frame_failure(&self, py: Python<'_>, error: &io::Error) -> PyErr {
         if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<AfterServerClose>) {
             return after_close(py);
@@ -336,6 +337,7 @@ fn note_sent(underlying: &Underlying<'_>, piece: Piece, bytes: usize) {
 }
 
 /// The exception for a message after our own close frame (RFC 6455 5.5.1).
+#[cold]
 fn after_close(py: Python<'_>) -> PyErr {
     StreamException::BadOperation
         .with(py, "Requested send_message after sending out a closing handshake")
@@ -379,6 +381,7 @@ pub(super) fn encoded<'py>(
 }
 
 /// Like pywebsocket, turns a `ValueError` in building a frame into a `BadOperationException`.
+#[cold]
 pub(super) fn bad_operation(py: Python<'_>, error: PyErr) -> PyErr {
     if error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyUnicodeEncodeError>(py)
     {

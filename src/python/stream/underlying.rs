@@ -44,6 +44,7 @@ impl Underlying<'_> {
         self.settings().map_or(FrameLimits::NONE, |settings| settings.limits)
     }
 
+    #[cold]
     pub(super) fn protocol_error(&self, py: Python<'_>, error: &ProtocolError) -> PyErr {
         protocol_error(py, error, self.strict_compat())
     }
