@@ -270,8 +270,8 @@ impl HubThread {
     fn next(&self, py: Python<'_>, asking: Option<CallerId>) -> Next {
         loop {
             let ready = self.ready.borrow_mut().pop_front();
-            let is_due = self.until_poll.get() == 0 || self.poll_slice.is_over();
-            if !self.hub.jobs.is_empty() && (ready.is_none() || is_due) {
+            let looks = ready.is_none() || self.is_poll_due();
+            if looks && !self.hub.jobs.is_empty() {
                 // new connections begin in the main greenlet; the handler that was next keeps its
                 // turn
                 self.ready.borrow_mut().extend(ready);
@@ -283,9 +283,10 @@ impl HubThread {
                 self.poll_sockets(py, None);
                 continue;
             };
-            match self.until_poll.get().checked_sub(1) {
-                Some(left) if !self.poll_slice.is_over() => self.until_poll.set(left),
-                _ => self.poll_sockets(py, Some(Duration::ZERO)),
+            if looks {
+                self.poll_sockets(py, Some(Duration::ZERO));
+            } else {
+                self.until_poll.set(self.until_poll.get() - 1);
             }
             if asking == Some(id) {
                 return Next::Same;
@@ -295,6 +296,12 @@ impl HubThread {
                 return Next::Task(id, task.worker.switch.clone_ref(py));
             }
         }
+    }
+
+    /// Whether so many handlers have run since the last look at sockets, or for so long, that it is
+    /// time for the next one.
+    fn is_poll_due(&self) -> bool {
+        self.until_poll.get() == 0 || self.poll_slice.is_over()
     }
 
     /// Looks for sockets that are ready.
@@ -333,7 +340,8 @@ impl HubThread {
                 self.switch_to_main(py)
             }
             Next::Task(id, switch) => {
-                self.enter(Some(id));
+                // its slice begins where it goes on, below
+                self.current.set(Some(id));
                 switch.call0(py).map(drop)
             }
         };

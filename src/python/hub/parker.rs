@@ -126,6 +126,7 @@ impl HubThread {
     }
 
     /// Runs `work`, which may wait for the peer of `transport`.
+    #[inline]
     fn wait_for_peer(
         &self,
         py: Python<'_>,
