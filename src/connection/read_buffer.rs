@@ -240,21 +240,26 @@ impl ReadBuffer {
         self.socket.as_ref().is_some_and(|socket| socket.buffers_input())
     }
 
+    #[inline]
     fn reserve(&mut self) {
         if self.start > 0 {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        let capacity = self.buffer.capacity();
-        if self.buffer.len() == capacity {
-            let more = match capacity {
-                0..LEAST => LEAST,
-                LEAST..READ_AHEAD => (capacity * 4).min(READ_AHEAD),
-                // for who looks at all that a peer has sent before its end
-                _ => capacity * 2,
-            };
-            self.buffer.reserve_exact(more - capacity);
+        if self.buffer.len() == self.buffer.capacity() {
+            self.grow();
         }
+    }
+
+    fn grow(&mut self) {
+        let capacity = self.buffer.capacity();
+        let more = match capacity {
+            0..LEAST => LEAST,
+            LEAST..READ_AHEAD => (capacity * 4).min(READ_AHEAD),
+            // for who looks at all that a peer has sent before its end
+            _ => capacity * 2,
+        };
+        self.buffer.reserve_exact(more - capacity);
     }
 
     /// Shrinks the buffer before the caller waits: an idle connection holds no large buffer.

@@ -347,7 +347,8 @@ impl SendHalf {
     /// Sends two pieces in order. If the caller does not wait, what the kernel does not take is
     /// held back.
     fn send(&mut self, first: &[u8], second: &[u8], wait: Wait<'_>) -> io::Result<()> {
-        match send(&*self.socket()?, first, second, wait) {
+        let Some(socket) = &self.socket else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        match send(&**socket, first, second, wait) {
             Ok(()) => Ok(()),
             Err((sent, error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 let (first, second) = remaining(first, second, sent);

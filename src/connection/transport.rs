@@ -192,8 +192,10 @@ impl Transport {
                 send_half.send_frame(header, payload, wait)
             }
         });
-        let is_mid_message = header.first().and_then(|first| leaves_open(*first));
-        self.or_queue(sent, wait, &[header, payload], is_mid_message)
+        sent.or_else(|error| {
+            let is_mid_message = header.first().and_then(|first| leaves_open(*first));
+            self.or_queue(error, wait, &[header, payload], is_mid_message)
+        })
     }
 
     /// Sends what was held back, and then bytes in a `send(2)` of their own.
@@ -202,18 +204,23 @@ impl Transport {
     /// As [`Self::send_frame`].
     pub fn write(&self, bytes: &[u8], wait: Wait<'_>) -> io::Result<()> {
         let sent = self.sending(wait, |send_half| send_half.write(bytes, wait));
-        self.or_queue(sent, wait, &[bytes], None)
+        sent.or_else(|error| self.or_queue(error, wait, &[bytes], None))
     }
 
     /// Sends what was held back, for a caller that is about to wait for the peer.
     ///
     /// Does not wait for another thread that is sending. That thread sends what was held back
     /// before its own frame, and the peer may read nothing until this caller has read from it.
+    #[inline]
     pub fn flush_before_wait(&self, wait: Wait<'_>) {
         // nearly always this saves locking the half
-        if self.queue.is_empty() && !self.may_hold.load(Ordering::SeqCst) {
-            return;
+        if !self.queue.is_empty() || self.may_hold.load(Ordering::SeqCst) {
+            self.try_flush(wait);
         }
+    }
+
+    #[cold]
+    fn try_flush(&self, wait: Wait<'_>) {
         if let Some(mut send_half) = self.try_send_half() {
             send_half.flush_and_keep_error(wait);
             self.note_held(&send_half);
@@ -224,13 +231,14 @@ impl Transport {
 
     /// Whether frames are held back because they could not be sent yet; also `true` if another
     /// thread is sending, since then it is not known.
+    #[inline]
     pub fn has_held(&self) -> bool {
-        if !self.queue.is_empty() {
-            return true;
-        }
-        if !self.may_hold.load(Ordering::SeqCst) {
-            return false;
-        }
+        // asked several times for each message
+        !self.queue.is_empty() || (self.may_hold.load(Ordering::SeqCst) && self.ask_has_held())
+    }
+
+    #[cold]
+    fn ask_has_held(&self) -> bool {
         let Some(send_half) = self.try_send_half() else { return true };
         let has_held = self.note_held(&send_half);
         drop(send_half);

@@ -8,6 +8,7 @@ use crate::connection::{
 };
 
 /// Sends two pieces in order, waiting in the way of the caller.
+#[inline]
 pub(super) fn send(
     socket: &dyn ByteStream,
     first: &[u8],

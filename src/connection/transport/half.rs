@@ -15,9 +15,13 @@ use crate::{
 /// A locked half of a connection. Dropping it releases the lock and wakes the callers that wait for
 /// it.
 pub struct Half<'a, T> {
-    guard: Option<MutexGuard<'a, T>>,
-    transport: &'a Transport,
+    // released first
+    guard: MutexGuard<'a, T>,
+    _then: AfterRelease<'a>,
 }
+
+/// Does, when it is dropped, what has to be done after releasing the lock of a half.
+struct AfterRelease<'a>(&'a Transport);
 
 /// The sending half, locked by a thread of the server's own: [`Transport::finish`] waits for it.
 pub(super) struct ServerSendHalf<'a> {
@@ -43,26 +47,24 @@ impl DerefMut for ServerSendHalf<'_> {
 impl<T> Deref for Half<'_, T> {
     type Target = T;
 
-    #[expect(clippy::expect_used, reason = "taken in `drop` only")]
     fn deref(&self) -> &T {
-        self.guard.as_ref().expect("not dropped")
+        &self.guard
     }
 }
 
 impl<T> DerefMut for Half<'_, T> {
-    #[expect(clippy::expect_used, reason = "taken in `drop` only")]
     fn deref_mut(&mut self) -> &mut T {
-        self.guard.as_mut().expect("not dropped")
+        &mut self.guard
     }
 }
 
-impl<T> Drop for Half<'_, T> {
+impl Drop for AfterRelease<'_> {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.guard.take());
-        if self.transport.closing().is_released() {
-            self.transport.release_stream();
+        if self.0.closing().is_released() {
+            self.0.release_stream();
         }
-        self.transport.lock_waiters.released();
+        self.0.lock_waiters.released();
     }
 }
 
@@ -81,9 +83,10 @@ impl Transport {
     }
 
     fn half<'a, T>(&'a self, guard: MutexGuard<'a, T>) -> Half<'a, T> {
-        Half { guard: Some(guard), transport: self }
+        Half { guard, _then: AfterRelease(self) }
     }
 
+    #[inline]
     pub(super) fn lock_half<'a, T>(
         &'a self,
         half: &'a Mutex<T>,
@@ -106,6 +109,7 @@ impl Transport {
     ///
     /// # Errors
     /// If the caller is to end instead.
+    #[inline]
     pub(super) fn send_half(&self, wait: Wait<'_>) -> io::Result<Half<'_, SendHalf>> {
         let send_half = self.lock_half(&self.send_half, wait)?;
         self.may_hold.store(true, Ordering::SeqCst);

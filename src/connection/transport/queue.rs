@@ -48,20 +48,22 @@ impl Transport {
 
     /// Queues what a caller that does not wait could not send because another caller is sending.
     /// The caller is woken when that one has finished.
+    ///
+    /// # Errors
+    /// `error`, if it is another one.
+    #[cold]
     pub(super) fn or_queue(
         &self,
-        sent: io::Result<()>,
+        error: io::Error,
         wait: Wait<'_>,
         pieces: &[&[u8]],
         is_mid_message: Option<bool>,
     ) -> io::Result<()> {
-        match (sent, wait) {
-            (Err(error), wait) if must_queue(&error, wait) => {
-                self.queue.push(pieces, is_mid_message);
-                Ok(())
-            }
-            (sent, _) => sent,
+        if must_queue(&error, wait) {
+            self.queue.push(pieces, is_mid_message);
+            return Ok(());
         }
+        Err(error)
     }
 
     /// Queues the end of our direction.
