@@ -135,6 +135,14 @@ impl SendHalf {
 
     /// Returns the error of an earlier send that no caller has got yet.
     pub(crate) fn check(&mut self) -> io::Result<()> {
+        if self.failed.is_some() {
+            return self.take_failure();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn take_failure(&mut self) -> io::Result<()> {
         self.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
     }
 

@@ -62,10 +62,13 @@ impl StreamOptions {
     }
 
     /// Whether there is no filter in this direction; `false` also if that is not known.
+    #[inline]
     pub(super) fn is_plain(&self, py: Python<'_>, direction: Direction) -> bool {
-        if !self.may_have_filters.load(Ordering::Acquire) {
-            return true;
-        }
+        !self.may_have_filters.load(Ordering::Acquire) || self.has_no_filter(py, direction)
+    }
+
+    #[inline(never)]
+    fn has_no_filter(&self, py: Python<'_>, direction: Direction) -> bool {
         // this hardly ever fails: the lock is held only to copy a reference
         let Some(attributes) = try_lock(&self.attributes) else { return false };
         let is_empty = |filters: &Option<Py<PyAny>>| {

@@ -20,6 +20,7 @@ mod python_input;
 mod receive;
 mod send;
 mod send_deflated;
+mod send_filtered;
 mod send_queue;
 mod underlying;
 mod warnings;

@@ -23,6 +23,7 @@ fn is_true(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 impl Inner {
+    #[inline]
     pub(super) fn underlying<'py>(&self, py: Python<'py>) -> PyResult<Underlying<'py>> {
         let connection = self.attribute(py, intern!(py, "connection"))?;
         Ok(match connection.cast_into_exact::<Connection>() {
@@ -34,6 +35,7 @@ impl Inner {
         })
     }
 
+    #[inline]
     pub(super) fn attribute<'py>(
         &self,
         py: Python<'py>,
@@ -63,6 +65,7 @@ impl Inner {
 
     /// Whether our side has sent a close frame. If the server has sent one on its own, sets
     /// `request.server_terminated` first. A handler that has set it back may send on.
+    #[inline]
     pub(super) fn server_terminated(
         &self,
         py: Python<'_>,
@@ -78,8 +81,7 @@ impl Inner {
             return Ok(true);
         }
         if closing.is_going_away() {
-            self.request.bind(py).setattr(name, true)?;
-            return Ok(true);
+            return self.set(py, name, true).map(|()| true);
         }
         if let Underlying::Native(connection) = underlying {
             if closing.has_handler_closed() {
@@ -89,6 +91,7 @@ impl Inner {
         Ok(false)
     }
 
+    #[cold]
     pub(super) fn set(
         &self,
         py: Python<'_>,
@@ -99,6 +102,7 @@ impl Inner {
     }
 
     /// Whether there is no filter in this direction.
+    #[inline]
     pub(super) fn is_plain(&self, py: Python<'_>, direction: Direction) -> bool {
         self.own_options.as_ref().is_some_and(|options| options.get().is_plain(py, direction))
     }

@@ -11,7 +11,7 @@ use super::{
     lock,
     payload::{to_text, Payload},
     warnings::warn_non_minimal,
-    Inner, ReceiveGoal, Underlying,
+    Direction, Inner, ReceiveGoal, Underlying,
 };
 use crate::{
     connection::{Buffered, ReadOutcome, Received, Transport},
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-enum Found<'py> {
+pub(super) enum Found<'py> {
     Received(Received),
     /// The object for the handler.
     Made(Opcode, Payload<'py>),
@@ -43,12 +43,7 @@ impl Inner {
         awaited: ReceiveGoal,
         scheduler: &dyn Scheduler,
     ) -> Result<(Opcode, Payload<'py>), WaitError> {
-        let rules = Rules {
-            expect_masked: self.expect_masked,
-            deflate: framer.is_some(),
-            late_rsv1: underlying.strict_compat(),
-            limits: underlying.limits(),
-        };
+        let rules = self.rules(underlying, framer.is_some());
         if self.is_unfinished.load(Ordering::Relaxed) {
             // by an earlier try of this call; not locked while it goes on
             let unfinished = lock(&self.unfinished).take();
@@ -110,6 +105,16 @@ impl Inner {
             .inflate(py, &payload)
             .map_err(|error| underlying.protocol_error(py, &error))?;
         Ok((opcode, Payload::Bytes(payload)))
+    }
+
+    /// What is accepted from the peer.
+    pub(super) fn rules(&self, underlying: &Underlying<'_>, deflate: bool) -> Rules {
+        Rules {
+            expect_masked: self.expect_masked,
+            deflate,
+            late_rsv1: underlying.strict_compat(),
+            limits: underlying.limits(),
+        }
     }
 
     /// Makes the object for a large message, and lets others run in between.
@@ -187,8 +192,11 @@ impl Inner {
     ) -> Result<Found<'py>, WaitError> {
         let transport = &connection.get().transport;
         let told = |error| self.receive_error(py, underlying, error);
-        if let Some(found) = self.take_whole(py, underlying, scheduler, transport, rules)? {
-            return Ok(found);
+        // a stream without filters has tried this in `receive_whole`
+        if !self.is_plain(py, Direction::Incoming) {
+            if let Some(found) = self.take_whole(py, underlying, scheduler, transport, rules)? {
+                return Ok(found);
+            }
         }
         // a thread waits only for the first bytes, and then tries the fast path again: most
         // messages arrive whole
@@ -221,7 +229,7 @@ impl Inner {
     }
 
     /// The next message, if all of it is buffered in one frame.
-    fn take_whole<'py>(
+    pub(super) fn take_whole<'py>(
         &self,
         py: Python<'py>,
         underlying: &Underlying<'_>,

@@ -11,6 +11,7 @@ use pyo3::{
 
 use super::{
     lock,
+    message::Found,
     payload::{to_text, Payload},
     warnings::warn,
     Direction, Inner, ReceiveGoal, Stream, StreamException, Underlying,
@@ -89,42 +90,87 @@ impl Inner {
                 scheduler.pause(py, &connection.get().transport)?;
             }
             is_first = false;
-            let (opcode, payload) = match self.incoming(py)? {
-                ReceivePath::Filters => match self.next_filtered(py, underlying, scheduler)? {
-                    Some((opcode, message)) => (opcode, Payload::Bytes(message)),
-                    None => continue,
-                },
-                ReceivePath::Plain => self.next(py, underlying, None, awaited, scheduler)?,
-                ReceivePath::Deflate(framer) => {
-                    self.next(py, underlying, Some(&framer), awaited, scheduler)?
+            if self.is_plain(py, Direction::Incoming) {
+                if let Some(message) = self.receive_whole(py, underlying, scheduler)? {
+                    return Ok(message);
                 }
-            };
-            self.last_opcode.store(opcode.value(), Ordering::Relaxed);
-            if let (Underlying::Native(connection), Opcode::TEXT | Opcode::BINARY) =
-                (underlying, opcode)
-            {
-                connection.get().transport.note_message_received(opcode, payload.size());
             }
-            scheduler.charge_bytes(payload.size());
-            let payload = match &payload {
-                Payload::Bytes(bytes) => &bytes[..],
-                Payload::Made(object, _) => return Ok(object.clone()),
-            };
-            match opcode {
-                Opcode::TEXT => return Ok(to_text(py, payload)?),
-                Opcode::BINARY => return Ok(PyBytes::new(py, payload).into_any()),
-                Opcode::CLOSE => {
-                    self.process_close(py, payload)?;
-                    return Ok(py.None().into_bound(py));
-                }
-                Opcode::PING => self.process_ping(stream, payload)?,
-                Opcode::PONG => self.process_pong(py, payload)?,
-                other => {
-                    let error = ProtocolError::ReservedOpcode(other.value());
-                    return Err(underlying.protocol_error(py, &error).into());
-                }
+            if let Some(message) = self.receive_any(stream, underlying, awaited, scheduler)? {
+                return Ok(message);
             }
         }
+    }
+
+    /// The next message in any form. `None` if a control frame has been processed instead.
+    #[inline(never)]
+    fn receive_any<'py>(
+        &self,
+        stream: &Bound<'py, Stream>,
+        underlying: &Underlying<'py>,
+        awaited: ReceiveGoal,
+        scheduler: &dyn Scheduler,
+    ) -> Result<Option<Bound<'py, PyAny>>, WaitError> {
+        let py = stream.py();
+        let (opcode, payload) = match self.incoming(py)? {
+            ReceivePath::Filters => match self.next_filtered(py, underlying, scheduler)? {
+                Some((opcode, message)) => (opcode, Payload::Bytes(message)),
+                None => return Ok(None),
+            },
+            ReceivePath::Plain => self.next(py, underlying, None, awaited, scheduler)?,
+            ReceivePath::Deflate(framer) => {
+                self.next(py, underlying, Some(&framer), awaited, scheduler)?
+            }
+        };
+        self.last_opcode.store(opcode.value(), Ordering::Relaxed);
+        if let Opcode::TEXT | Opcode::BINARY = opcode {
+            underlying.note_message_received(opcode, payload.size());
+        }
+        scheduler.charge_bytes(payload.size());
+        let payload = match &payload {
+            Payload::Bytes(bytes) => &bytes[..],
+            Payload::Made(object, _) => return Ok(Some(object.clone())),
+        };
+        match opcode {
+            Opcode::TEXT => return Ok(Some(to_text(py, payload)?)),
+            Opcode::BINARY => return Ok(Some(PyBytes::new(py, payload).into_any())),
+            Opcode::CLOSE => {
+                self.process_close(py, payload)?;
+                return Ok(Some(py.None().into_bound(py)));
+            }
+            Opcode::PING => self.process_ping(stream, payload)?,
+            Opcode::PONG => self.process_pong(py, payload)?,
+            other => {
+                let error = ProtocolError::ReservedOpcode(other.value());
+                return Err(underlying.protocol_error(py, &error).into());
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next message of a stream without filters in its usual form: in one frame, and received
+    /// already. `None` says nothing of what comes.
+    fn receive_whole<'py>(
+        &self,
+        py: Python<'py>,
+        underlying: &Underlying<'_>,
+        scheduler: &dyn Scheduler,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Underlying::Native(connection) = underlying else { return Ok(None) };
+        if self.is_unfinished.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let rules = self.rules(underlying, false);
+        let transport = &connection.get().transport;
+        // nothing is found that is compressed, as these rules do not allow it
+        let Some(Found::Made(opcode, Payload::Made(message, size))) =
+            self.take_whole(py, underlying, scheduler, transport, rules)?
+        else {
+            return Ok(None);
+        };
+        self.last_opcode.store(opcode.value(), Ordering::Relaxed);
+        transport.note_message_received(opcode, size);
+        scheduler.charge_bytes(size);
+        Ok(Some(message))
     }
 
     pub(super) fn process_close(&self, py: Python<'_>, body: &[u8]) -> PyResult<()> {

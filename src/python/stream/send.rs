@@ -23,7 +23,7 @@ use crate::{
     python::{
         argument::bytes_of,
         deflate::outgoing_framer,
-        errors::{as_connection_error, connection_error, os_error, send_error, value_error},
+        errors::{as_connection_error, connection_error, os_error, send_error},
         waiting::{self, Scheduler, WaitError},
     },
 };
@@ -73,32 +73,12 @@ impl Inner {
         if self.is_plain(py, Direction::Outgoing) {
             return Ok(self.send_plain(&underlying, scheduler, piece, message)?);
         }
-        let (frame_filters, message_filters) = self.filters(
-            py,
-            intern!(py, "outgoing_frame_filters"),
-            intern!(py, "outgoing_message_filters"),
-        )?;
-        if frame_filters.is_empty() && message_filters.is_empty() {
-            return Ok(self.send_plain(&underlying, scheduler, piece, message)?);
-        }
-        if let Some(framer) = outgoing_framer(&frame_filters, &message_filters) {
-            return self.send_deflated(&underlying, scheduler, &framer, piece, message, unsent);
-        }
-        // filters of the handler's own: call them as pywebsocket does, message filters first
-        let mut message = message.clone();
-        for filter in &message_filters {
-            message = filter.call_method1(intern!(py, "filter"), (message, end, binary))?;
-        }
-        let encode = self.options.bind(py).getattr(intern!(py, "encode_text_message_to_utf8"))?;
-        let bytes = encoded(&message, binary || !encode.is_truthy()?)
-            .map_err(|error| bad_operation(py, error))?;
-        let header =
-            lock(&self.writer).data(piece, 0, None).map_err(|error| send_error(py, &error))?;
-        note_sent(&underlying, piece, bytes.as_bytes().len());
-        Ok(self.send_filtered(py, scheduler, &header, bytes.as_any())?)
+        self.send_through_filters(&underlying, scheduler, piece, message, unsent)
     }
 
     /// Sends a piece of a message that is compressed already, or that is not compressed.
+    #[expect(clippy::inline_always, reason = "one caller is hot, the others hardly matter")]
+    #[inline(always)]
     pub(super) fn send_payload(
         &self,
         py: Python<'_>,
@@ -115,7 +95,9 @@ impl Inner {
         self.send_frame(py, underlying, scheduler, &header, payload)
     }
 
-    fn send_plain(
+    #[expect(clippy::inline_always, reason = "one caller is hot, the others hardly matter")]
+    #[inline(always)]
+    pub(super) fn send_plain(
         &self,
         underlying: &Underlying<'_>,
         scheduler: &dyn Scheduler,
@@ -123,20 +105,19 @@ impl Inner {
         message: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = message.py();
+        let bytes;
         // a subclass may have an `encode` of its own
-        match message.cast_exact::<PyString>() {
+        let payload = match message.cast_exact::<PyString>() {
             Ok(text) if piece.kind == Opcode::TEXT => {
-                let text = text.to_str().map_err(|error| bad_operation(py, error))?;
-                let text = text.as_bytes();
-                self.send_payload(py, underlying, scheduler, piece, text, text.len())
+                text.to_str().map_err(|error| bad_operation(py, error))?.as_bytes()
             }
             _ => {
-                let binary = piece.kind == Opcode::BINARY;
-                let bytes = encoded(message, binary).map_err(|error| bad_operation(py, error))?;
-                let bytes = bytes.as_bytes();
-                self.send_payload(py, underlying, scheduler, piece, bytes, bytes.len())
+                bytes = encoded(message, piece.kind == Opcode::BINARY)
+                    .map_err(|error| bad_operation(py, error))?;
+                bytes.as_bytes()
             }
-        }
+        };
+        self.send_payload(py, underlying, scheduler, piece, payload, payload.len())
     }
 
     pub(super) fn send_ping(&self, body: &Bound<'_, PyAny>, binary: bool) -> PyResult<()> {
@@ -210,7 +191,7 @@ impl Inner {
         Ok(frame_filters.is_empty() || outgoing_framer(&frame_filters, &message_filters).is_some())
     }
 
-    fn send_frame(
+    pub(super) fn send_frame(
         &self,
         py: Python<'_>,
         underlying: &Underlying<'_>,
@@ -245,62 +226,12 @@ impl Inner {
             .map_err(|error| self.frame_failure(py, &error))
     }
 
-    /// Lets a handler's own filters change a frame, then sends it.
-    fn send_filtered(
-        &self,
-        py: Python<'_>,
-        scheduler: &dyn Scheduler,
-        header: &FrameHeader,
-        payload: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let module = py.import("fastwsh.pywebsocket.stream")?;
-        let frame = module.getattr("Frame")?.call1((
-            u8::from(header.fin),
-            0,
-            0,
-            0,
-            header.opcode.value(),
-            payload,
-        ))?;
-        let (frame_filters, _) = self.filters(
-            py,
-            intern!(py, "outgoing_frame_filters"),
-            intern!(py, "outgoing_message_filters"),
-        )?;
-        for filter in &frame_filters {
-            filter.call_method1(intern!(py, "filter"), (&frame,))?;
+    /// The key for the next frame: only a client masks.
+    pub(super) fn masking_key(&self) -> PyResult<Option<MaskingKey>> {
+        if self.mask_send {
+            return new_masking_key().map(Some);
         }
-        let payload = bytes_of(&frame.getattr("payload")?)?;
-        let opcode: u8 = frame.getattr("opcode")?.extract()?;
-        let opcode = Opcode::new(opcode).map_err(value_error)?;
-        if opcode.is_control() {
-            control(opcode, payload.as_bytes().len(), None)
-                .map_err(|error| send_error(py, &error))?;
-        }
-        let mut reserved = 0;
-        for name in ["rsv1", "rsv2", "rsv3"] {
-            reserved = (reserved << 1) | u8::from(frame.getattr(name)?.is_truthy()?);
-        }
-        let header = FrameHeader {
-            fin: frame.getattr("fin")?.is_truthy()?,
-            reserved,
-            opcode,
-            masking_key: self.masking_key()?,
-            length: payload.as_bytes().len() as u64,
-            length_octets: 1,
-        };
-        self.send_frame(py, &self.underlying(py)?, scheduler, &header, payload.as_bytes())
-    }
-
-    /// A new key for every frame that a client sends, from the system's random number generator:
-    /// the author of the payload must not be able to guess it (RFC 6455 5.3 and 10.3).
-    fn masking_key(&self) -> PyResult<Option<MaskingKey>> {
-        if !self.mask_send {
-            return Ok(None);
-        }
-        let mut key = MaskingKey::default();
-        getrandom::fill(&mut key).map_err(|error| os_error(&error.into()))?;
-        Ok(Some(key))
+        Ok(None)
     }
 
     #[cold]
@@ -329,8 +260,17 @@ impl Inner {
     }
 }
 
+/// A new key for every frame that a client sends, from the system's random number generator: the
+/// author of the payload must not be able to guess it (RFC 6455 5.3 and 10.3).
+#[cold]
+fn new_masking_key() -> PyResult<MaskingKey> {
+    let mut key = MaskingKey::default();
+    getrandom::fill(&mut key).map_err(|error| os_error(&error.into()))?;
+    Ok(key)
+}
+
 /// Counts a piece of a message.
-fn note_sent(underlying: &Underlying<'_>, piece: Piece, bytes: usize) {
+pub(super) fn note_sent(underlying: &Underlying<'_>, piece: Piece, bytes: usize) {
     if let Underlying::Native(connection) = underlying {
         connection.get().transport.note_piece_sent(piece.kind, bytes, piece.end);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::{
-    protocol::{limits::FrameLimits, ProtocolError},
+    protocol::{frame::Opcode, limits::FrameLimits, ProtocolError},
     python::{
         connection::{Connection, Settings},
         errors::protocol_error,
@@ -26,6 +26,13 @@ impl Underlying<'_> {
         match self {
             Self::Native(connection) => Some(&connection.get().settings),
             Self::Python(_) => None,
+        }
+    }
+
+    /// Counts a message that was received.
+    pub(super) fn note_message_received(&self, opcode: Opcode, bytes: usize) {
+        if let Self::Native(connection) = self {
+            connection.get().transport.note_message_received(opcode, bytes);
         }
     }
 
