@@ -140,13 +140,17 @@ impl LoopState {
         None
     }
 
+    #[inline]
     pub(super) fn reactor(&self) -> MutexGuard<'_, Reactor> {
-        // the thread of the event loop waits with the lock; it has to let go of it for another
-        // thread, which may have the GIL that it needs to go on
-        try_lock(&self.reactor).unwrap_or_else(|| {
-            self.remote.wake();
-            lock(&self.reactor)
-        })
+        try_lock(&self.reactor).unwrap_or_else(|| self.reactor_of_waiting_loop())
+    }
+
+    /// The thread of the event loop waits with the lock; it has to let go of it for another thread,
+    /// which may have the GIL that it needs to go on.
+    #[cold]
+    fn reactor_of_waiting_loop(&self) -> MutexGuard<'_, Reactor> {
+        self.remote.wake();
+        lock(&self.reactor)
     }
 
     /// Adds to `woken` the connections that can go on, after a wait of at most `timeout` if there are
