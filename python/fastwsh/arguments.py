@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from fastwsh import config, environment, listeners
+from fastwsh import environment, listeners, option_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-p",
         "--port",
-        type=config.port_number,
+        type=option_values.port_number,
         default=_DEFAULT_PORT,
         help="port to listen on, 0 for any free one (default: %(default)s, unless another place "
         "is named)",
@@ -181,7 +181,7 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--http3-port"),
         dest="http3_port",
-        type=config.port_number,
+        type=option_values.port_number,
         metavar="PORT",
         help="UDP port for HTTP/3, 0 for any free one (default: the number of the TCP port)",
     )
@@ -203,7 +203,7 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
         "-P",
         *spelled("--validation-port"),
         dest="validation_port",
-        type=config.port_number,
+        type=option_values.port_number,
         metavar="PORT",
         help="port that a request with an absolute URI must name (default: not checked)",
     )
@@ -212,7 +212,7 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
         "--queue",
         "--backlog",
         dest="request_queue_size",
-        type=config.backlog,
+        type=option_values.backlog,
         default=_DEFAULT_BACKLOG,
         metavar="N",
         help="the most connections that wait in the kernel to be accepted (default: %(default)s)",
@@ -311,7 +311,7 @@ def add_logging(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--log-max"),
         dest="log_max",
-        type=config.integer,
+        type=option_values.integer,
         default=_DEFAULT_LOG_MAX_BYTES,
         metavar="BYTES",
         help="size at which a log file is rotated, 0 for never (default: %(default)s)",
@@ -319,7 +319,7 @@ def add_logging(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--log-count"),
         dest="log_count",
-        type=config.log_count,
+        type=option_values.log_count,
         default=_DEFAULT_LOG_COUNT,
         metavar="N",
         help="the number of rotated log files to keep (default: %(default)s)",
@@ -327,7 +327,7 @@ def add_logging(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--thread-monitor-interval-in-sec"),
         dest="thread_monitor_interval_in_sec",
-        type=config.integer,
+        type=option_values.integer,
         default=-1,
         metavar="SECONDS",
         help="log the running threads this often, at level info (default: never)",

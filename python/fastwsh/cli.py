@@ -29,6 +29,7 @@ from fastwsh import (
     listeners,
     logs,
     private_files,
+    start_failures,
     stdout,
 )
 from fastwsh.interrupts import INTERRUPTED
@@ -141,7 +142,7 @@ def _run(options: argparse.Namespace) -> int:
         return 2
     except (config.ConfigError, OSError, MemoryError, RuntimeError) as error:
         is_explained = isinstance(error, config.ConfigError)
-        sentence = str(error) if is_explained else config.shortage(error)
+        sentence = str(error) if is_explained else start_failures.shortage(error)
         if sentence is None:
             raise
         return _fail(sentence, options)
@@ -190,17 +191,17 @@ def _start(options: argparse.Namespace) -> WebSocketServer:
         raise
     except Exception as error:
         _logger.debug("start-up failed", exc_info=True)
-        raise config.ConfigError(config.explain(error, options)) from error
+        raise config.ConfigError(start_failures.explain(error, options)) from error
     if not server._sockets:
         server.server_close()
-        reasons = [config.explain_bind(error, options) for error in server.bind_errors]
+        reasons = [start_failures.explain_bind(error, options) for error in server.bind_errors]
         raise config.ConfigError(reasons[0] if reasons else "no address to listen on")
     try:
         server.start_up()
     except BaseException as error:
         server.server_close()
         if isinstance(error, OSError):
-            raise config.ConfigError(config.explain(error, options)) from error
+            raise config.ConfigError(start_failures.explain(error, options)) from error
         raise
     return server
 
@@ -237,9 +238,9 @@ def serve(
             match event:
                 case _Done(error=None):
                     return 0
-                case _Done(error=BaseException() as error) if config.shortage(error):
+                case _Done(error=BaseException() as error) if start_failures.shortage(error):
                     what = "ends" if server._is_listening else "cannot start"
-                    sentence = config.shortage(error, f"the server {what}")
+                    sentence = start_failures.shortage(error, f"the server {what}")
                     raise config.ConfigError(sentence) from error
                 case _Done(error=error):
                     _logger.critical("The server failed: %s", error, exc_info=error)

@@ -1,121 +1,17 @@
-"""Checks the settings before a server starts, and explains in a sentence what is wrong.
+"""Checks the options before a server starts, and explains in a sentence what is wrong.
 
-Owns the ranges of values, the change to the document root, the checks of
-paths and of options that need each other, and the wording of start failures. Knows nothing about
-the server itself.
+Owns the change to the document root, and the checks of paths and of options that need each other.
+`option_values` has the ranges of single values. Knows nothing about the server itself.
 """
 
 import argparse
-import errno
-import math
 import os
-import socket
-import sys
-import threading
 from contextlib import suppress
 
 from fastwsh import paths
 from fastwsh.config_error import ConfigError
 
-__all__ = [
-    "ConfigError",
-    "backlog",
-    "check_options",
-    "enter_document_root",
-    "explain",
-    "explain_bind",
-    "hub_count",
-    "integer",
-    "log_count",
-    "port_number",
-    "seconds",
-    "shortage",
-    "whole_number",
-]
-
-# Only root may open the ports below (socket(7)), unless the system is configured otherwise.
-_FIRST_UNPRIVILEGED = 1024
-# Far more than processors; a larger number is a mistake.
-_MOST_HUBS = 1024
-_MOST_BACKLOG = 2**31 - 1
-# Each rotation of a log renames as many files as are kept.
-_MOST_LOGS = 10_000
-# What Python says if the system starts no thread.
-_NO_THREAD = "can't start new thread"
-
-
-def port_number(text: str) -> int:
-    """Parse a TCP port, 0 included."""
-    port = int(text) if text.strip().isdecimal() else -1
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port number (0 to 65535)")
-    return port
-
-
-def seconds(text: str) -> float:
-    """Parse a length of time for which a thread can wait."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds (0 or more)")
-    if value > threading.TIMEOUT_MAX:
-        most = f"{threading.TIMEOUT_MAX:.0f} seconds"
-        raise argparse.ArgumentTypeError(f"{text!r} is too long (at most {most})")
-    return value
-
-
-def whole_number(text: str) -> int:
-    """Parse a number of bytes, messages and so on, 0 included, that the native server can hold."""
-    try:
-        number = int(text) if text.strip().isdecimal() else -1
-    except ValueError:
-        # more digits than Python converts
-        number = -1
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number (0 or more)")
-    if number > sys.maxsize:
-        raise argparse.ArgumentTypeError(f"{text} is too large (at most {sys.maxsize})")
-    return number
-
-
-def integer(text: str) -> int:
-    """Parse a whole number of either sign; pywebsocket takes negative ones for none."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-def log_count(text: str) -> int:
-    """Parse a number of log files to keep."""
-    number = integer(text)
-    if number > _MOST_LOGS:
-        raise argparse.ArgumentTypeError(f"{text} is too large (at most {_MOST_LOGS})")
-    return number
-
-
-def backlog(text: str) -> int:
-    """Parse a number of connections that wait to be accepted, as listen(2) takes it."""
-    number = integer(text)
-    if not -_MOST_BACKLOG <= number <= _MOST_BACKLOG:
-        raise argparse.ArgumentTypeError(f"{text} is too large (at most {_MOST_BACKLOG})")
-    return number
-
-
-def hub_count(text: str) -> int:
-    """Parse a number of hubs."""
-    if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:9]) <= _MOST_HUBS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hubs (1 to {_MOST_HUBS})")
-    return int(text)
-
-
-def deflate_level(text: str) -> int:
-    """Parse zlib's compression level."""
-    if text.strip() not in set("0123456789"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a compression level from 0 to 9")
-    return int(text)
+__all__ = ["ConfigError", "check_options", "enter_document_root", "started_in"]
 
 
 def started_in(options: argparse.Namespace) -> str:
@@ -282,82 +178,3 @@ def _unusable(what: str, path: str, error: OSError, remedy: str) -> ConfigError:
     if not os.path.isabs(path):  # noqa: PTH117 (a string as given)
         remedy += ", seen from the document root"
     return ConfigError(f"cannot use the {what} {full!r} ({error.strerror}); {remedy}")
-
-
-def explain(error: BaseException, options: argparse.Namespace) -> str:
-    """Say in one sentence why the server does not start, and what would help.
-
-    Args:
-        error: What its constructor raised.
-        options: Those of the server.
-    """
-    match error:
-        case socket.gaierror(errno=socket.EAI_NONAME | socket.EAI_NODATA):
-            return (
-                f"unknown host {options.server_host!r}; name one of this machine's addresses with "
-                "--server-host, or leave it out to listen on all of them"
-            )
-        case socket.gaierror(strerror=reason):
-            return (
-                f"cannot look up the host {options.server_host!r} ({reason}); name an address with "
-                "--server-host, or leave it out to listen on all of them"
-            )
-        case _ if sentence := shortage(error):
-            return sentence
-        case OSError(filename=name, strerror=reason) if name is not None:
-            name = os.fsdecode(name) if isinstance(name, str | bytes) else name
-            return f"cannot use {name!r} ({reason})"
-        case _:
-            return " ".join(str(error).split()) or type(error).__name__
-
-
-def shortage(error: BaseException, what: str = "the server cannot start") -> str | None:
-    """Say in one sentence what the system has too little of; None for other errors.
-
-    Args:
-        error: What was raised.
-        what: What follows from it.
-    """
-    match error:
-        case OSError(errno=errno.EMFILE | errno.ENFILE, strerror=reason):
-            return f"{what} ({reason}); raise the limit of open files (ulimit -n)"
-        case MemoryError() | OSError(errno=errno.ENOMEM | errno.EAGAIN):
-            pass
-        case RuntimeError() if str(error) == _NO_THREAD:
-            pass
-        case _:
-            return None
-    return (
-        f"{what} (the system gives it no more threads or memory); raise the limits of processes "
-        "and of memory (ulimit -u, ulimit -v)"
-    )
-
-
-def explain_bind(error: OSError, options: argparse.Namespace) -> str:
-    """Say in one sentence why the server cannot listen on its port, and what would help.
-
-    Args:
-        error: What the system said to one of the addresses.
-        options: Those of the server.
-    """
-    host, port = options.server_host, options.port
-    place = f"port {port} of {host}" if host else f"port {port}"
-    match error.errno:
-        case errno.EMFILE | errno.ENFILE:
-            return explain(error, options)
-        case errno.EADDRINUSE:
-            return f"{place} is already in use; choose another with --port, or 0 for any free one"
-        case errno.EACCES if 0 < port < _FIRST_UNPRIVILEGED:
-            return (
-                f"{place} may not be opened by this user; choose one from 1024 to 65535 with --port"
-            )
-        case errno.EADDRNOTAVAIL:
-            return (
-                f"{host!r} is no address of this machine; name one that is with --server-host, "
-                "or leave it out to listen on all of them"
-            )
-        case _:
-            return (
-                f"cannot listen on {place} ({error.strerror or error}); choose another with --port "
-                "and --server-host"
-            )

@@ -2,7 +2,7 @@
 
 import argparse
 
-from fastwsh import banner, config
+from fastwsh import banner, config, start_failures
 from fastwsh.server import load_handlers
 
 __all__ = ["run"]
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace, workers: int) -> int:
     try:
         dispatcher = load_handlers(options)
     except Exception as error:
-        raise config.ConfigError(config.explain(error, options)) from error
+        raise config.ConfigError(start_failures.explain(error, options)) from error
     found = banner.listing(dispatcher._handler_suite_map)
     failed = dispatcher.source_warnings()
     shown = [f"{resource} -> {file}" for resource, file in found]

@@ -6,7 +6,7 @@ only those of `http.server`. The native server enforces the limits.
 
 from __future__ import annotations
 
-from fastwsh import config
+from fastwsh import option_values
 from fastwsh.arguments import spelled
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ class Limit:
         help: str,  # noqa: A002 (as argparse names it)
         reason: str,
         strict: float = 0,
-        kind: Callable[[str], float] = config.whole_number,
+        kind: Callable[[str], float] = option_values.whole_number,
         metavar: str = "N",
         shown: str = "",
         like: str = "",
@@ -70,7 +70,7 @@ class Limit:
 
 
 def _seconds(**arguments: Any) -> Limit:
-    return Limit(kind=config.seconds, metavar="SECONDS", **arguments)
+    return Limit(kind=option_values.seconds, metavar="SECONDS", **arguments)
 
 
 LIMITS: Final = (

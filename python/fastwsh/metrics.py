@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from fastwsh import _core, arguments, config, forks, listeners
+from fastwsh import _core, arguments, forks, listeners, option_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def add_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *arguments.spelled("--metrics-port"),
         dest="metrics_port",
-        type=config.port_number,
+        type=option_values.port_number,
         metavar="PORT",
         help="answer /metrics (Prometheus' text format) and /healthz on this port, 0 for any free "
         "one (default: none)",

@@ -18,6 +18,7 @@ from fastwsh import (
     environment,
     limits,
     metrics,
+    option_values,
     proxies,
     stdout,
     unused_options,
@@ -107,7 +108,7 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--hubs",
-        type=config.hub_count,
+        type=option_values.hub_count,
         default=1,
         metavar="N",
         help="share the handlers of the hub out among this many threads, which run at once "
@@ -124,7 +125,7 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--shutdown-timeout"),
         dest="shutdown_timeout",
-        type=config.seconds,
+        type=option_values.seconds,
         default=DEFAULT_SHUTDOWN_TIMEOUT,
         metavar="SECONDS",
         help="time that connections have to close after SIGINT or SIGTERM (default: 10)",
@@ -132,7 +133,7 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--cleanup-timeout"),
         dest="cleanup_timeout",
-        type=config.seconds,
+        type=option_values.seconds,
         default=DEFAULT_CLEANUP_TIMEOUT,
         metavar="SECONDS",
         help="time for handlers to clean up after --shutdown-timeout, when their connections are "
@@ -142,7 +143,7 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--deflate-level"),
         dest="deflate_level",
-        type=config.deflate_level,
+        type=option_values.deflate_level,
         metavar="N",
         help="how hard permessage-deflate compresses, 0 (not at all) to 9 (default: 1, the "
         "quickest; with --strict-compat 6)",
@@ -150,7 +151,7 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--deflate-min-bytes"),
         dest="deflate_min_bytes",
-        type=config.whole_number,
+        type=option_values.whole_number,
         default=0,
         metavar="N",
         help="messages below this size are not compressed (default: 0, all are)",
@@ -255,7 +256,7 @@ def _add_http(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--cgi-timeout"),
         dest="cgi_timeout",
-        type=config.seconds,
+        type=option_values.seconds,
         default=DEFAULT_CGI_TIMEOUT,
         metavar="SECONDS",
         help="time after which a CGI program is stopped, 0 for no limit (default: 60)",

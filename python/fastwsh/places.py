@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from fastwsh.config import port_number
 from fastwsh.config_error import ConfigError
 from fastwsh.listeners import AddressInfo, Listener, format_address, parse_unix_path
+from fastwsh.option_values import port_number
 
 __all__ = [
     "Inherited",

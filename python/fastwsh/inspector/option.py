@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastwsh import config
+from fastwsh import option_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,4 +33,4 @@ def _port(text: str) -> int | None:
     word = text.strip().lower()
     if word in _NO:
         return None
-    return 0 if word in _YES else config.port_number(text)
+    return 0 if word in _YES else option_values.port_number(text)

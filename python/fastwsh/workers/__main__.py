@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 
 import fastwsh.pywebsocket
-from fastwsh import cli, config, handler_modules, logs
+from fastwsh import cli, handler_modules, logs, start_failures
 from fastwsh.config_error import ConfigError
 from fastwsh.workers.channel import Channel
 
@@ -35,7 +35,7 @@ def main() -> int:
         with handler_modules.importable([os.path.realpath(options.websock_handlers)]):
             return cli.serve(options, channel, channel.announce)
     except (ConfigError, OSError, MemoryError, RuntimeError) as error:
-        sentence = config.shortage(error)
+        sentence = start_failures.shortage(error)
         if sentence is None and not isinstance(error, ConfigError | OSError):
             raise
         logging.getLogger("fastwsh.cli").debug("start-up failed", exc_info=True)

@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import Any, Final
 
-from fastwsh import config, listeners, places
+from fastwsh import listeners, places, start_failures
 from fastwsh.config_error import ConfigError
 from fastwsh.sockets import SocketServer
 
@@ -126,8 +126,8 @@ def _open(options: argparse.Namespace) -> list[_Entry]:
     try:
         opened = _Plain(options)
     except OSError as error:
-        raise ConfigError(config.explain(error, options)) from error
+        raise ConfigError(start_failures.explain(error, options)) from error
     if not opened._sockets:
-        reasons = [config.explain_bind(error, options) for error in opened.bind_errors]
+        reasons = [start_failures.explain_bind(error, options) for error in opened.bind_errors]
         raise ConfigError(reasons[0] if reasons else "no address to listen on")
     return opened._sockets

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from fastwsh.backoff import pause_after
 from fastwsh.banner import clean
-from fastwsh.config import shortage
+from fastwsh.start_failures import shortage
 from fastwsh.workers.process import WorkerProcess
 from fastwsh.workers.start_message import StartMessage
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import StartServer, WriteHandler, run_fastwsh
-from fastwsh import config, private_files
+from fastwsh import private_files, start_failures
 from wire import Client
 
 OPTIONS = argparse.Namespace(server_host="h", port=80)
@@ -116,7 +116,7 @@ def test_credential_is_the_bytes_that_were_typed(start_server: StartServer):
     ],
 )
 def test_error_of_the_start_is_not_taken_for_another(error: Exception, text: str):
-    assert config.explain(error, OPTIONS).startswith(text)
+    assert start_failures.explain(error, OPTIONS).startswith(text)
 
 
 @pytest.mark.parametrize(
@@ -140,5 +140,5 @@ def test_error_of_the_start_is_not_taken_for_another(error: Exception, text: str
 )
 def test_error_of_a_port_is_explained(number: int, port: int, text: str):
     options = argparse.Namespace(server_host="h", port=port)
-    sentence = config.explain_bind(OSError(number, os.strerror(number)), options)
+    sentence = start_failures.explain_bind(OSError(number, os.strerror(number)), options)
     assert sentence.startswith(text)
