@@ -52,6 +52,6 @@ pub use self::{
 };
 pub(crate) use self::{
     drain::Drains,
-    expiry::KEEPALIVE_MARK,
+    expiry::{DEFAULT_CLOSE_TIME, KEEPALIVE_MARK},
     flusher::{HoldsFrames, NextLook},
 };

@@ -1,10 +1,13 @@
-//! Why the server ends a connection that has run out of time, and how to recognise the server's own
-//! pings.
+//! Why the server ends a connection that has run out of time, how long a close frame waits for its
+//! answer, and how to recognise the server's own pings.
 
 use std::{fmt, time::Duration};
 
 /// The server's own pings begin with this, and so do their pongs. Handlers do not see these pongs.
 pub(crate) const KEEPALIVE_MARK: &[u8] = b"fastwsh keepalive ";
+
+/// Time that a peer has to answer the server's close frame if no option sets one.
+pub(crate) const DEFAULT_CLOSE_TIME: Duration = Duration::from_secs(10);
 
 /// Why the server ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

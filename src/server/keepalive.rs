@@ -20,7 +20,7 @@ use super::{
     registry::Registry,
 };
 use crate::{
-    connection::{Expiry, ServerClose, Transport, KEEPALIVE_MARK},
+    connection::{Expiry, ServerClose, Transport, DEFAULT_CLOSE_TIME, KEEPALIVE_MARK},
     locks::lock,
     protocol::{close::CloseCode, frame::Opcode, send::control_frame},
 };
@@ -36,9 +36,6 @@ const MAX_PERIOD: Duration = Duration::from_secs(1);
 
 /// Time between two looks for pings of peers: far shorter than any peer waits for a pong.
 const PING_PERIOD: Duration = Duration::from_millis(250);
-
-/// Time for the closing handshake if no option sets it.
-const CLOSE_TIME: Duration = Duration::from_secs(10);
 
 /// The thread, until it is stopped.
 #[derive(Debug, Default)]
@@ -185,7 +182,7 @@ impl Checker {
             if now.duration_since(watched.active) >= limit {
                 let reason = format!("idle for {} s", limit.as_secs_f64());
                 self.end(transport, Expiry::Idle(limit), Some((CloseCode::GOING_AWAY, &reason)));
-                watched.last_moment = Some(now + self.close_time.unwrap_or(CLOSE_TIME));
+                watched.last_moment = Some(now + self.close_time.unwrap_or(DEFAULT_CLOSE_TIME));
                 return;
             }
         }

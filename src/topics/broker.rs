@@ -19,7 +19,9 @@ use super::{
     subscribers::{id_of, Subscriber, Subscribers},
 };
 use crate::{
-    connection::{Delivery, Outbox, Pushed, ServerClose, SlowPolicy, Transport},
+    connection::{
+        Delivery, Outbox, Pushed, ServerClose, SlowPolicy, Transport, DEFAULT_CLOSE_TIME,
+    },
     locks::lock,
     protocol::{close::CloseCode, frame::MAX_UNMASKED_HEADER},
 };
@@ -32,9 +34,6 @@ const AT_ONCE_MAX: usize = 16;
 
 /// Beyond so many bytes in all, the delivery thread sends.
 const AT_ONCE_BYTES: usize = 256 * 1024;
-
-/// Time for the closing handshake if no option sets it.
-const CLOSE_TIME: Duration = Duration::from_secs(10);
 
 /// The reason in the close frame for a slow subscriber.
 const SLOW_REASON: &str = "too slow for the topics";
@@ -119,7 +118,7 @@ impl Broker {
             process: std::process::id(),
             state: Mutex::default(),
             delivery_thread: Arc::new(DeliveryThread::new(
-                settings.close_time.unwrap_or(CLOSE_TIME),
+                settings.close_time.unwrap_or(DEFAULT_CLOSE_TIME),
             )),
             on_slow: Box::new(on_slow),
             backplane: OnceLock::new(),
