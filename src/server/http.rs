@@ -241,15 +241,8 @@ impl HttpServer {
     ) -> Response<Body> {
         let FallbackRequest { mut head, http_request, framing } = asked;
         let mut target = http_request.resource;
-        if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {
-            return answers::not_implemented(&format!("Unsupported method ('{}')", head.method));
-        }
-        match (framing, self.limits.http_body_bytes) {
-            (Framing::Bad, _) => return answers::bad_request(),
-            (Framing::Length(length), Some(limit)) if length > limit => {
-                return answers::page(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large");
-            }
-            _ => {}
+        if let Some(refusal) = self.refusal(&head.method, framing) {
+            return refusal;
         }
         // each round is one resource: the requested one, and then those that CGI programs redirect
         // to
@@ -292,6 +285,20 @@ impl HttpServer {
             }
         }
         answers::page(StatusCode::BAD_GATEWAY, "CGI scripts redirect to each other")
+    }
+
+    /// The answer to a request that no resource answers, by its method or its body.
+    fn refusal(&self, method: &str, framing: Framing) -> Option<Response<Body>> {
+        if !matches!(method, "GET" | "HEAD" | "POST") {
+            return Some(answers::not_implemented(&format!("Unsupported method ('{method}')")));
+        }
+        match (framing, self.limits.http_body_bytes) {
+            (Framing::Bad, _) => Some(answers::bad_request()),
+            (Framing::Length(length), Some(limit)) if length > limit => {
+                Some(answers::page(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large"))
+            }
+            _ => None,
+        }
     }
 
     async fn find(&self, resource: Resource) -> Found {
