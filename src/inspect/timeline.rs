@@ -17,9 +17,9 @@ pub struct Frame {
     pub masked: bool,
     /// Whether its length was encoded in the fewest octets.
     pub minimal: bool,
-    /// The bytes of its payload on the wire.
+    /// The length of its payload on the wire, in bytes.
     pub wire: u64,
-    /// The bytes of its payload, decompressed.
+    /// The length of its payload when it is decompressed, in bytes.
     pub size: u64,
     /// Whether its payload is compressed, and could not be decompressed here.
     pub opaque: bool,
@@ -27,6 +27,18 @@ pub struct Frame {
     pub by_hand: bool,
     /// The beginning of its payload, decompressed.
     pub data: Box<[u8]>,
+}
+
+impl Frame {
+    /// Whether it is a control frame (RFC 6455 5.5).
+    pub(super) fn is_control(&self) -> bool {
+        self.first & 0x08 != 0
+    }
+
+    /// Whether it is the last frame of its message: FIN is set (RFC 6455 5.2).
+    pub(super) fn is_last(&self) -> bool {
+        self.first & 0x80 != 0
+    }
 }
 
 /// One line of a timeline.

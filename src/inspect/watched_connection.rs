@@ -351,12 +351,11 @@ impl FrameObserver for TimelineObserver<'_> {
     }
 
     fn frame(&self, frame: Frame) {
-        let is_control = frame.first & 0x08 != 0;
-        if !is_control && frame.received {
-            if frame.first & 0x80 != 0 {
+        if !frame.is_control() && frame.received {
+            if frame.is_last() {
                 lock(&self.watched.unanswered).get_or_insert(self.now);
             }
-        } else if !is_control && !frame.by_hand {
+        } else if !frame.is_control() && !frame.by_hand {
             if let Some(arrival) = lock(&self.watched.unanswered).take() {
                 self.watched.shared.latency.note(self.now.saturating_duration_since(arrival));
             }

@@ -24,13 +24,13 @@ use rustix::{
     mm::{mmap, munmap, MapFlags, ProtFlags},
 };
 
-/// Words of 8 bytes in a page: the first page of the memory has the key for the table, and the first
-/// of each slot its count of connections.
-const PAGE: usize = 512;
-/// Entries of a bucket.
-const ENTRIES: usize = 32;
-/// An address and its count.
-const ENTRY: usize = 2;
+/// Words of 8 bytes in a page. The first page of the memory has the key for the table, and the first
+/// page of each slot its count of connections.
+const PAGE_WORDS: usize = 512;
+/// Entries of a bucket: so many addresses of one bucket can be counted at a time.
+const BUCKET_ENTRIES: usize = 32;
+/// Words of an entry: an address and its count.
+const ENTRY_WORDS: usize = 2;
 /// How often to look again whether there is room, if another worker asks at the same time.
 const TRIES: u32 = 16;
 
@@ -39,8 +39,9 @@ const TRIES: u32 = 16;
 pub struct SharedCounts {
     words: NonNull<AtomicU64>,
     length: usize,
-    /// Words of a slot.
-    slot: usize,
+    /// The length of a slot.
+    slot_words: usize,
+    /// Which slot is that of this process.
     own: usize,
 }
 
@@ -58,8 +59,8 @@ impl SharedCounts {
         let file = file.as_fd();
         let bytes = usize::try_from(fstat(file)?.st_size).unwrap_or(0);
         let length = bytes / size_of::<AtomicU64>();
-        let slot = length.saturating_sub(PAGE) / slots.max(1);
-        if own >= slots || slot < PAGE {
+        let slot_words = length.saturating_sub(PAGE_WORDS) / slots.max(1);
+        if own >= slots || slot_words < PAGE_WORDS {
             return Err(Errno::INVAL.into());
         }
         // SAFETY: this is a new mapping, at an address that the system chooses.
@@ -74,7 +75,7 @@ impl SharedCounts {
             )
         }?;
         let words = NonNull::new(memory.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Self { words, length, slot, own })
+        Ok(Self { words, length, slot_words, own })
     }
 
     fn words(&self) -> &[AtomicU64] {
@@ -83,11 +84,11 @@ impl SharedCounts {
     }
 
     fn slots(&self) -> impl Iterator<Item = &[AtomicU64]> {
-        self.words()[PAGE..].chunks_exact(self.slot)
+        self.words()[PAGE_WORDS..].chunks_exact(self.slot_words)
     }
 
     fn own(&self) -> &[AtomicU64] {
-        &self.words()[PAGE + self.own * self.slot..][..self.slot]
+        &self.words()[PAGE_WORDS + self.own * self.slot_words..][..self.slot_words]
     }
 
     /// Counts one more connection; returns `false` if all workers together have as many as the
@@ -106,16 +107,16 @@ impl SharedCounts {
     pub(super) fn take_address(&self, address: IpAddr, limit: usize) -> bool {
         let number = number(address);
         let Some(bucket) = self.bucket(number) else { return true };
-        let own = &self.own()[bucket..][..ENTRIES * ENTRY];
+        let own = &self.own()[bucket..][..BUCKET_ENTRIES * ENTRY_WORDS];
         let count = find(own, number).or_else(|| {
             // an entry that counts nothing may be any address's
-            let free = own.chunks_exact(ENTRY).find(|entry| entry[1].load(SeqCst) == 0)?;
+            let free = own.chunks_exact(ENTRY_WORDS).find(|entry| entry[1].load(SeqCst) == 0)?;
             free[0].store(number, SeqCst);
             Some(&free[1])
         });
         let Some(count) = count else { return false };
         take(count, limit, || {
-            let entries = self.slots().map(|slot| &slot[bucket..][..ENTRIES * ENTRY]);
+            let entries = self.slots().map(|slot| &slot[bucket..][..BUCKET_ENTRIES * ENTRY_WORDS]);
             entries
                 .filter_map(|entries| find(entries, number))
                 .map(|count| count.load(SeqCst))
@@ -127,21 +128,21 @@ impl SharedCounts {
     pub(super) fn release_address(&self, address: IpAddr) {
         let number = number(address);
         let Some(bucket) = self.bucket(number) else { return };
-        if let Some(count) = find(&self.own()[bucket..][..ENTRIES * ENTRY], number) {
+        if let Some(count) = find(&self.own()[bucket..][..BUCKET_ENTRIES * ENTRY_WORDS], number) {
             count.fetch_sub(1, SeqCst);
         }
     }
 
     /// Where in each slot the bucket of an address begins; `None` if there is no table.
     fn bucket(&self, number: u64) -> Option<usize> {
-        let buckets = (self.slot - PAGE) / (ENTRIES * ENTRY);
+        let buckets = (self.slot_words - PAGE_WORDS) / (BUCKET_ENTRIES * ENTRY_WORDS);
         // clients must not be able to choose addresses that have a bucket in common
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.words()[0].load(SeqCst));
         hasher.write_u64(self.words()[1].load(SeqCst));
         hasher.write_u64(number);
         let bucket = hasher.finish().checked_rem(buckets as u64)?;
-        Some(PAGE + usize::try_from(bucket).ok()? * ENTRIES * ENTRY)
+        Some(PAGE_WORDS + usize::try_from(bucket).ok()? * BUCKET_ENTRIES * ENTRY_WORDS)
     }
 }
 
@@ -169,7 +170,7 @@ fn take(count: &AtomicU64, limit: usize, sum: impl Fn() -> u64) -> bool {
 
 /// The count of an address in a bucket.
 fn find(entries: &[AtomicU64], number: u64) -> Option<&AtomicU64> {
-    let found = entries.chunks_exact(ENTRY).find(|entry| entry[0].load(SeqCst) == number)?;
+    let found = entries.chunks_exact(ENTRY_WORDS).find(|entry| entry[0].load(SeqCst) == number)?;
     Some(&found[1])
 }
 
@@ -206,7 +207,7 @@ mod tests {
     fn pair(buckets: usize) -> [SharedCounts; 2] {
         let name = format!("fastwsh-counts-{}-{}", std::process::id(), FILES.fetch_add(1, SeqCst));
         let path = std::env::temp_dir().join(name);
-        let words = PAGE + 2 * (PAGE + buckets * ENTRIES * ENTRY);
+        let words = PAGE_WORDS + 2 * (PAGE_WORDS + buckets * BUCKET_ENTRIES * ENTRY_WORDS);
         let file = File::create_new(&path)
             .and_then(|_| File::options().read(true).write(true).open(&path))
             .expect("a file");
@@ -251,7 +252,7 @@ mod tests {
         }
         // more addresses at a time than a bucket has entries
         let taken = (0..100_u32).filter(|number| one.take_address(IpAddr::V4((*number).into()), 1));
-        assert_eq!(taken.count(), ENTRIES);
+        assert_eq!(taken.count(), BUCKET_ENTRIES);
     }
 
     #[test]
