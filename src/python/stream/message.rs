@@ -63,47 +63,45 @@ impl Inner {
         if let Some(header) = non_minimal {
             warn_non_minimal(py, &header)?;
         }
-        let Message { opcode, payload, compressed } = match event {
+        let message = match event {
             Event::Message(message) => message,
             Event::Ping(body) => return Ok((Opcode::PING, Payload::Bytes(body))),
             Event::Pong(body) => return Ok((Opcode::PONG, Payload::Bytes(body))),
             Event::Close(body) => return Ok((Opcode::CLOSE, Payload::Bytes(body))),
         };
-        let Some(own_framer) = framer.filter(|_| compressed) else {
-            if payload.len() <= LARGE {
-                return Ok((opcode, Payload::Bytes(payload)));
-            }
-            return self.assemble(
-                py,
-                underlying,
-                scheduler,
-                framer,
-                Assembly::plain(opcode, payload),
-            );
-        };
+        if let Some(framer) = framer.filter(|_| message.compressed) {
+            return self.inflate(py, underlying, scheduler, framer, message);
+        }
+        let Message { opcode, payload, .. } = message;
+        if payload.len() <= LARGE {
+            return Ok((opcode, Payload::Bytes(payload)));
+        }
+        let assembly = Assembly::plain(opcode, payload);
+        self.assemble(py, underlying, scheduler, framer, assembly)
+    }
+
+    /// Inflates a message that has arrived whole; a large one is inflated in steps.
+    fn inflate<'py>(
+        &self,
+        py: Python<'py>,
+        underlying: &Underlying<'_>,
+        scheduler: &dyn Scheduler,
+        framer: &Bound<'_, DeflateFramer>,
+        Message { opcode, payload, .. }: Message,
+    ) -> Result<(Opcode, Payload<'py>), WaitError> {
         if !MessageInflater::is_one_step(&payload) {
-            return self.assemble(
-                py,
-                underlying,
-                scheduler,
-                framer,
-                Assembly::deflated(opcode, payload),
-            );
+            let assembly = Assembly::deflated(opcode, payload);
+            return self.assemble(py, underlying, scheduler, Some(framer), assembly);
         }
         let _guard = match lock_codec(py, underlying, scheduler, &self.inflating) {
-            Ok(turn) => turn,
+            Ok(guard) => guard,
             Err(error) => {
-                return Err(self.interrupted(
-                    underlying,
-                    Assembly::deflated(opcode, payload),
-                    error,
-                ));
+                let assembly = Assembly::deflated(opcode, payload);
+                return Err(self.interrupted(underlying, assembly, error));
             }
         };
-        let payload = own_framer
-            .get()
-            .inflate(py, &payload)
-            .map_err(|error| underlying.protocol_error(py, &error))?;
+        let inflated = framer.get().inflate(py, &payload);
+        let payload = inflated.map_err(|error| underlying.protocol_error(py, &error))?;
         Ok((opcode, Payload::Bytes(payload)))
     }
 
