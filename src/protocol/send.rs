@@ -25,6 +25,14 @@ pub struct Piece {
     pub compressed: bool,
 }
 
+impl Piece {
+    /// A piece that is not compressed; `kind` is text or binary.
+    #[inline]
+    pub fn plain(kind: Opcode, end: bool) -> Self {
+        Self { kind, end, compressed: false }
+    }
+}
+
 impl FrameWriter {
     /// Makes the header of a piece of a message.
     ///

@@ -39,7 +39,7 @@ use pyo3::{
 };
 
 pub(super) use self::{
-    arguments::{CloseArgument, EndArgument, ReasonArgument},
+    arguments::{kind_of, CloseArgument, EndArgument, ReasonArgument},
     send_queue::Unsent,
 };
 use self::{
@@ -56,7 +56,10 @@ use super::{
 pub(super) use crate::connection::ReceiveGoal;
 use crate::{
     locks::lock,
-    protocol::{frame::Opcode, send::FrameWriter},
+    protocol::{
+        frame::Opcode,
+        send::{FrameWriter, Piece},
+    },
 };
 
 /// Opcode, payload, FIN, RSV1, RSV2 and RSV3, in pywebsocket's order.
@@ -203,8 +206,8 @@ impl Stream {
         binary: Truthy,
     ) -> PyResult<()> {
         let inner = self.inner()?;
-        let sent =
-            inner.send_message(message, end.0, binary.0, None, &*waiting::current_scheduler());
+        let piece = Piece::plain(kind_of(binary.0), end.0);
+        let sent = inner.send_message(message, piece, None, &*waiting::current_scheduler());
         inner.note_end_of(message.py(), sent.map_err(WaitError::into_exception))
     }
 

@@ -14,10 +14,11 @@ use super::{
 };
 use crate::{
     connection::{Budget, Park, ReactorToken, Transport, Wait},
+    protocol::send::Piece,
     python::{
         connection::Connection,
         errors::{connection_error, os_error},
-        stream::{ReceiveGoal, Stream, Unsent},
+        stream::{kind_of, ReceiveGoal, Stream, Unsent},
         waiting::{InEventLoop, Retry, WaitError},
     },
 };
@@ -196,7 +197,8 @@ impl AsyncConnection {
         attempt: &Attempt<'_>,
     ) -> Result<(), WaitError> {
         let _here = InEventLoop::enter(&self.state);
-        stream.send(outgoing.message.bind(py), outgoing.end, outgoing.binary, unsent, attempt)
+        let piece = Piece::plain(kind_of(outgoing.binary), outgoing.end);
+        stream.send(outgoing.message.bind(py), piece, unsent, attempt)
     }
 
     /// Sends a close frame, and names the step that is next.

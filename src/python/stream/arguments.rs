@@ -3,7 +3,7 @@
 use pyo3::{intern, prelude::*};
 
 use super::send::bad_operation;
-use crate::python::argument::Number;
+use crate::{protocol::frame::Opcode, python::argument::Number};
 
 /// Whether a frame ends its message, by any object's truth. pywebsocket asks for it while it builds
 /// the frame.
@@ -15,6 +15,16 @@ impl<'py> FromPyObject<'_, 'py> for EndArgument {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         object.is_truthy().map(Self).map_err(|error| bad_operation(object.py(), error))
+    }
+}
+
+/// The type of a message for the argument `binary`.
+#[inline]
+pub(in crate::python) fn kind_of(binary: bool) -> Opcode {
+    if binary {
+        Opcode::BINARY
+    } else {
+        Opcode::TEXT
     }
 }
 

@@ -34,12 +34,11 @@ impl Inner {
     pub(super) fn send_message(
         &self,
         message: &Bound<'_, PyAny>,
-        end: bool,
-        binary: bool,
+        piece: Piece,
         unsent: Option<&mut Unsent>,
         scheduler: &dyn Scheduler,
     ) -> Result<(), WaitError> {
-        let sent = self.send_first(message, end, binary, unsent, scheduler);
+        let sent = self.send_first(message, piece, unsent, scheduler);
         scheduler.yield_if_over_budget(message.py())?;
         sent
     }
@@ -47,8 +46,7 @@ impl Inner {
     fn send_first(
         &self,
         message: &Bound<'_, PyAny>,
-        end: bool,
-        binary: bool,
+        piece: Piece,
         unsent: Option<&mut Unsent>,
         scheduler: &dyn Scheduler,
     ) -> Result<(), WaitError> {
@@ -60,15 +58,10 @@ impl Inner {
         if let Some(pending) = unsent.as_ref().and_then(|unsent| unsent.pending()) {
             return self.send_pending(py, &underlying, scheduler, Some(pending));
         }
-        if binary && message.is_instance_of::<PyString>() {
+        if piece.kind == Opcode::BINARY && message.is_instance_of::<PyString>() {
             let text = "Message for binary frame must not be instance of Unicode";
             return Err(StreamException::BadOperation.with(py, text).into());
         }
-        let piece = Piece {
-            kind: if binary { Opcode::BINARY } else { Opcode::TEXT },
-            end,
-            compressed: false,
-        };
         // nearly every stream has no filters: skip looking at the Python lists
         if self.is_plain(py, Direction::Outgoing) {
             return Ok(self.send_plain(&underlying, scheduler, piece, message)?);

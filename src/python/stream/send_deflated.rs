@@ -32,13 +32,12 @@ impl Stream {
     pub(in crate::python) fn send(
         &self,
         message: &Bound<'_, PyAny>,
-        end: bool,
-        binary: bool,
+        piece: Piece,
         unsent: &mut Unsent,
         scheduler: &dyn Scheduler,
     ) -> Result<(), WaitError> {
         let inner = self.inner()?;
-        let sent = inner.send_message(message, end, binary, Some(unsent), scheduler);
+        let sent = inner.send_message(message, piece, Some(unsent), scheduler);
         inner.note_end_of_wait(message.py(), sent)
     }
 
