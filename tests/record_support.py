@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from client_support import Peer, serving
 from fastwsh.testing import har, running_server
 from wire import DEADLINE_SECONDS, Client
 
-__all__ = ["Recorded", "entries_of", "recording"]
+__all__ = ["MASK", "Recorded", "entries_of", "file", "recording", "shown"]
+
+MASK = b"\x01\x02\x03\x04"
 
 
 @dataclass
@@ -45,3 +49,16 @@ def entries_of(file: Path) -> list[dict[str, Any]]:
     """The entries of a file, as they are written."""
     entries: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["log"]["entries"]
     return entries
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "session.har"
+
+
+def shown(conversation):
+    """What is recorded, in short: who, opcode, data."""
+    return [
+        ("c" if message.from_client else "s", message.opcode, message.data)
+        for message in conversation.messages
+    ]
