@@ -1,8 +1,8 @@
 """The command line: every option of pywebsocket's standalone server, and fastwsh's own.
 
 Owns the order of command line, environment and configuration file, and the options about handlers
-and files; those for operators are in `arguments`. `config` checks the settings, and the server uses
-them.
+and files; those for operators are in `arguments`. `option_values` reads single values, `config`
+checks them together, and the server uses them.
 """
 
 import argparse
