@@ -140,6 +140,16 @@ def test_credentials_that_are_missing_or_wrong(echo: Server, scheme: str, userin
             fastwsh.connect(echo.url("/echo"), proxy=proxy.url(scheme, userinfo))
 
 
+@pytest.mark.parametrize("userinfo", ["", "me:secret@"])
+def test_a_scheme_that_is_not_spoken_is_named(echo: Server, userinfo: str):
+    head = b"HTTP/1.1 407 x\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n"
+    with connect_proxy(refuses_with=head) as proxy:
+        error = sentence(echo.url("/echo"), proxy=proxy.url("http", userinfo))
+    assert "; it wants credentials by Negotiate or NTLM, and this client has Basic alone" in str(
+        error
+    )
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_tls_is_between_client_and_server(
     scheme: str, tmp_path: Path, start_server: StartServer, write_handler: WriteHandler

@@ -19,6 +19,10 @@ pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// well.
 const MAX_HEADERS: usize = 512;
 
+/// Schemes of authentication that a sentence names at most, and their length.
+const MAX_SCHEMES: usize = 4;
+const MAX_SCHEME_BYTES: usize = 32;
+
 /// Status and headers of an answer in any version of HTTP/1.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -80,15 +84,49 @@ impl Answer {
                 }
                 Some(location) => format!("; it points to {location}"),
             },
-            401 if had_credentials => "; it does not accept these credentials".to_owned(),
-            401 => "; it wants credentials: write USER:PASSWORD@ before the host in the URL, or \
+            401 => match self.schemes_but_basic("www-authenticate") {
+                Some(schemes) if had_credentials => {
+                    format!("; it does not accept these credentials: it wants some by {schemes}")
+                }
+                Some(schemes) => format!(
+                    "; it wants credentials by {schemes}: send an Authorization header for that"
+                ),
+                None if had_credentials => "; it does not accept these credentials".to_owned(),
+                None => {
+                    "; it wants credentials: write USER:PASSWORD@ before the host in the URL, or \
                     send another Authorization header"
-                .to_owned(),
+                        .to_owned()
+                }
+            },
             403 => "; it does not let this client in".to_owned(),
             404 => "; check the path".to_owned(),
             407 => "; it wants credentials in a Proxy-Authorization header".to_owned(),
             _ => String::new(),
         }
+    }
+
+    /// The schemes of authentication that a header offers (RFC 9110 11.6.1), if Basic is none of
+    /// them: "Digest or NTLM".
+    pub(super) fn schemes_but_basic(&self, header: &str) -> Option<String> {
+        let offered = self.list(header)?;
+        let mut schemes: Vec<&str> = Vec::new();
+        let mut quoted = false;
+        for part in offered.split(|c| {
+            quoted ^= c == '"';
+            c == ',' && !quoted
+        }) {
+            let (name, rest) = part.trim().split_once([' ', '\t']).unwrap_or((part.trim(), ""));
+            // no parameter of the scheme before, such as `realm="x"`
+            let is_scheme = !rest.trim_start().starts_with('=')
+                && (1..=MAX_SCHEME_BYTES).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            if is_scheme && !schemes.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                schemes.push(name);
+            }
+        }
+        let has_basic = schemes.iter().any(|name| name.eq_ignore_ascii_case("basic"));
+        schemes.truncate(MAX_SCHEMES);
+        (!has_basic && !schemes.is_empty()).then(|| schemes.join(" or "))
     }
 
     /// Whether the server says that this very port speaks TLS.
@@ -180,6 +218,25 @@ mod tests {
             [&b"SSH-2.0-x\r\n\r\n"[..], b"HTTP/2 200\r\n\r\n", b"HTTP/1.1 99 x\r\n\r\n", b""]
         {
             assert_eq!(Answer::parse(head), None);
+        }
+    }
+
+    #[test]
+    fn schemes_are_named_if_basic_is_none_of_them() {
+        for (offered, named) in [
+            (r#"Digest realm="a, Basic b", nonce = "c", qop="auth""#, Some("Digest")),
+            ("Negotiate, NTLM", Some("Negotiate or NTLM")),
+            ("Negotiate\r\nA: NTLM\r\nA: negotiate", Some("Negotiate or NTLM")),
+            (r#"Digest realm="a", basic realm="b""#, None),
+            ("NTLM TlRMTVNTUAAC==", Some("NTLM")),
+            ("a, b, c, d, e", Some("a or b or c or d")),
+            ("", None),
+            (", ,,\u{1b}[2J,\"", None),
+        ] {
+            let head = format!("HTTP/1.1 407 x\r\nA: {offered}\r\n\r\n");
+            let answer = Answer::parse(head.as_bytes());
+            let schemes = answer.and_then(|answer| answer.schemes_but_basic("a"));
+            assert_eq!(schemes.as_deref(), named, "{offered}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Connects through a proxy: CONNECT (RFC 9110 9.3.6) and SOCKS 5 (RFC 1928).
 
-use std::net::SocketAddr;
+use std::{borrow::Cow, net::SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -62,8 +62,8 @@ pub(super) async fn http(
         }
         Some(Answer { status: 200..=299, .. }) => Ok(stream),
         Some(answer) => {
+            let hint = hint(&answer, proxy);
             let Answer { status, phrase, .. } = answer;
-            let hint = hint(status, proxy);
             refused(
                 format!("answered {status} {phrase} to CONNECT {authority}{hint}"),
                 Some(status),
@@ -73,15 +73,22 @@ pub(super) async fn http(
 }
 
 /// What the user can do about the answer of an HTTP proxy.
-fn hint(status: u16, proxy: &Proxy) -> &'static str {
-    match (status, &proxy.credentials) {
+fn hint(answer: &Answer, proxy: &Proxy) -> Cow<'static, str> {
+    if answer.status == 407 {
+        if let Some(schemes) = answer.schemes_but_basic("proxy-authenticate") {
+            let wants = format!("; it wants credentials by {schemes}, and this client has Basic");
+            return format!("{wants} alone: let the proxy offer Basic, or name another").into();
+        }
+    }
+    let hint = match (answer.status, &proxy.credentials) {
         (407, None) => "; it wants credentials: write http://USER:PASSWORD@ before its host",
         (407, Some(_)) => "; it does not accept the credentials in its URL",
         (403, _) => "; it does not let this client reach that host and port",
         (405 | 501, _) => "; it does not do CONNECT, which WebSockets need",
         (502..=504, _) => "; it cannot reach the server",
         _ => "",
-    }
+    };
+    hint.into()
 }
 
 /// The destination in a request to a SOCKS proxy.
