@@ -130,6 +130,14 @@ class TestHooks:
 
 class TestRawReads:
     @pytest.mark.blocks
+    def test_receive_bytes_of_a_length_below_one_is_empty(self, serve) -> None:
+        server = serve(
+            "for length in -1, 0, -(1 << 70):\n"
+            "    request.ws_stream.send_message(repr(request.ws_stream.receive_bytes(length)))"
+        )
+        assert answers(server, b"") == ["b''"] * 3
+
+    @pytest.mark.blocks
     def test_share_one_buffer_with_the_frame_reader(self, serve) -> None:
         server = serve(
             "send = request.ws_stream.send_message\n"

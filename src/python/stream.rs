@@ -242,7 +242,9 @@ impl Stream {
     }
 
     #[pyo3(text_signature = "(self, length)")]
-    fn receive_bytes<'py>(&self, py: Python<'py>, length: u64) -> PyResult<Bound<'py, PyBytes>> {
+    fn receive_bytes<'py>(&self, py: Python<'py>, length: i128) -> PyResult<Bound<'py, PyBytes>> {
+        // nothing for a negative length, as in pywebsocket
+        let length = u64::try_from(length.max(0)).unwrap_or(u64::MAX);
         self.inner()?.receive_bytes(py, length)
     }
 
