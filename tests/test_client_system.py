@@ -98,3 +98,26 @@ assert talk() == "hello"
 os._exit(0)
 """
     run_program(program, url, way)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_daemon_thread_that_receives_ends_with_the_program(url: str, version: int):
+    program = f"""\
+import threading, fastwsh
+connection = fastwsh.connect({url!r}, http_version={version})
+has_received = threading.Event()
+def receive():
+    while connection.recv():
+        has_received.set()
+threading.Thread(target=receive, daemon=True).start()
+connection.send("hello")
+assert has_received.wait({DEADLINE_SECONDS})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=clean_environment(),
+        capture_output=True,
+        check=False,
+        timeout=2 * DEADLINE_SECONDS,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

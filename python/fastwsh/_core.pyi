@@ -48,6 +48,7 @@ __all__ = [
     "drain_sends",
     "duplicate_socket",
     "end_with_peer",
+    "is_finishing",
     "parse_extensions",
     "parse_token_list",
     "parse_uri",
@@ -885,6 +886,9 @@ class Server:
     @staticmethod
     def check_tls(tls: tuple[str, str, str | None, bool]) -> None:
         """Read the files, and raise ValueError with a sentence if they cannot be used."""
+    @staticmethod
+    def certificate_fault(tls: tuple[str, str, str | None, bool]) -> str | None:
+        """Say that the server's certificate has expired or is not valid yet, and the date."""
     def reload_tls(self) -> None:
         """Read the files again, for new connections. Raises ValueError with a sentence."""
     def set_log_level(self, level: int) -> None:
@@ -985,6 +989,9 @@ def connect_async(
     tuple[Connection, str | None, list[tuple[str, str]], tuple[int | None, bool] | None]
 ]:
     """As `connect`, for the event loop that runs in this thread; cancelling gives everything up."""
+
+def is_finishing() -> bool:
+    """Whether the program ends, and has its connections over HTTP/2 end as well."""
 
 def call_within(timeout: float | None, work: Callable[[], _T], *, cuts_sends: bool = False) -> _T:
     """Call `work`, in which native streams and connections wait in the way of a client.

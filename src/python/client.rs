@@ -1,6 +1,13 @@
 //! `connect` and `connect_async`: the client's opening, for `fastwsh.client`.
 
-use std::{collections::HashMap, io, path::PathBuf, pin::pin, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    path::PathBuf,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use pyo3::{
     intern,
@@ -192,8 +199,17 @@ fn finish_at_exit(py: Python<'_>) -> PyResult<()> {
         .copied()
 }
 
+/// Whether the program ends, and connections with it.
+static IS_FINISHING: AtomicBool = AtomicBool::new(false);
+
+#[pyfunction]
+pub(super) fn is_finishing() -> bool {
+    IS_FINISHING.load(Ordering::SeqCst)
+}
+
 #[pyfunction]
 fn finish_connections(py: Python<'_>) {
+    IS_FINISHING.store(true, Ordering::SeqCst);
     py.detach(|| {
         opener::finish(EXIT_TIME);
         client::finish(EXIT_TIME);

@@ -6,6 +6,7 @@ share a thread.
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -220,6 +221,10 @@ class ClientConnection(OpenConnection):
             if message is not None:
                 return message
             self._end_behind(self._deadline())
+        if _core.is_finishing() and threading.current_thread().daemon:
+            # The end of the program has closed the connection, and this thread goes with it. Over
+            # HTTP/1.1 it ends without noticing.
+            raise SystemExit
         raise self._again()
 
     def _pong(self, data: bytes) -> None:
