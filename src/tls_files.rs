@@ -5,6 +5,7 @@ mod der;
 #[cfg(test)]
 mod tests;
 mod unusable_key;
+mod validity;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use std::{
 
 use rustls::{
     crypto::{ring, CryptoProvider},
-    pki_types::{pem::PemObject, CertificateDer, PrivateKeyDer},
+    pki_types::{pem::PemObject, CertificateDer, PrivateKeyDer, UnixTime},
     server::{danger::ClientCertVerifier, WebPkiClientVerifier},
     sign::{CertifiedKey, SigningKey},
     InconsistentKeys, RootCertStore, ServerConfig,
@@ -135,6 +136,14 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     // sessions that clients keep, however many they are; a resumed handshake signs nothing
     config.ticketer = ring::Ticketer::new().map_err(|error| unusable(files, &error))?;
     Ok(Arc::new(config))
+}
+
+/// Says that the server's certificate has expired or is not valid yet: "has expired on" and the date.
+/// It is no error: the clock of this machine may be wrong, and clients that do not check can connect.
+pub fn certificate_fault(files: &TlsFiles) -> Option<String> {
+    let certificates = read_certificates(Item::Certificate, &files.certificate).ok()?;
+    let fault = validity::fault(certificates.first()?, UnixTime::now())?;
+    Some(describe_certificate(&fault))
 }
 
 fn verifier(

@@ -2,10 +2,12 @@
 
 import datetime as dt
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -22,10 +24,13 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 import fastwsh
-from conftest import run_fastwsh
+from conftest import StartServer, run_fastwsh
 from fastwsh import ConnectArgumentError
 from fastwsh.config_error import ConfigError
 from fastwsh.testing import TlsFiles, running_server
+from tls_support import authority
+
+__all__ = ["authority"]
 
 GOOD = ec.generate_private_key(ec.SECP256R1())
 OTHER = ec.generate_private_key(ec.SECP256R1())
@@ -272,3 +277,35 @@ def test_test_server_and_client_say_the_same(tmp_path: Path):
     with pytest.raises(ConnectArgumentError) as refused:
         fastwsh.connect("wss://localhost:1/", certificate=certificate, private_key=key)
     assert all(part in str(refused.value) for part in parts)
+
+
+def write_chain(leaf: trustme.LeafCert, path: Path) -> None:
+    """Write a key and its certificate into one file."""
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(path))
+
+
+def test_expired_certificate_is_told(
+    start_server: StartServer, authority: trustme.CA, tmp_path: Path
+):
+    path = tmp_path / "cert.pem"
+    write_chain(
+        authority.issue_cert("127.0.0.1", not_after=dt.datetime(2020, 2, 29, tzinfo=dt.UTC)), path
+    )
+    server = start_server("--tls", "--private-key", "cert.pem", "-c", "cert.pem")
+    server.log.wait_for(
+        rf"\[WARNING\] fastwsh\.server: The certificate {path} has expired on Sat, 29 Feb 2020 "
+        "00:00:00 GMT, so clients will refuse it; "
+    )
+    write_chain(authority.issue_cert("127.0.0.1"), path)
+    server.send_signal(signal.SIGHUP)
+    server.log.wait_for("Certificates reloaded")
+    assert len([line for line in server.log.lines if "The certificate " in line]) == 1
+    future = dt.datetime(2999, 1, 1, tzinfo=dt.UTC)
+    write_chain(
+        authority.issue_cert("127.0.0.1", not_before=future, not_after=future + dt.timedelta(1)),
+        path,
+    )
+    server.send_signal(signal.SIGHUP)
+    server.log.wait_for(
+        rf"The certificate {path} is not valid yet, but from Tue, 01 Jan 2999 00:00:00 GMT, so "
+    )

@@ -25,6 +25,7 @@ from fastwsh import (
     native_server,
     private_files,
     session,
+    tls,
 )
 from fastwsh.concurrency.placement import AUTO, PlacementPolicy
 from fastwsh.config_error import ConfigError
@@ -328,6 +329,7 @@ class WebSocketServer(
         except (ConfigError, ValueError) as error:
             _LOGGER.error("Certificates stay as they were: %s", error)  # noqa: TRY400
         else:
+            tls.warn(self.websocket_server_options)
             _LOGGER.info("Certificates reloaded")
 
     def _load_dispatcher(self, options: Any) -> Dispatcher:
@@ -339,6 +341,7 @@ class WebSocketServer(
     def _configure_core(self, core: _core.Server) -> None:
         options = self.websocket_server_options
         private_files.warn(options, self._document_root())
+        tls.warn(options)
         core.ask_for_admission(embedding.is_overridden(self, "verify_request"))
         self._know_dispatcher(core)
         self._tell_of_unused_hubs()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
+from fastwsh import _core
 from fastwsh.config_error import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
 
-__all__ = ["files"]
+__all__ = ["files", "warn"]
+
+_LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
 def files(options: Any) -> tuple[str, str, str | None, bool] | None:
@@ -31,3 +35,17 @@ def files(options: Any) -> tuple[str, str, str | None, bool] | None:
         authority,
         bool(getattr(options, "tls_client_cert_optional", False)),
     )
+
+
+def warn(options: Any) -> None:
+    """Log that the certificate has expired or is not valid yet, as clients will refuse it."""
+    named = files(options)
+    if named is None:
+        return
+    fault = _core.Server.certificate_fault(named)
+    if fault is not None:
+        _LOGGER.warning(
+            "The certificate %s %s, so clients will refuse it; renew it, or check the clock",
+            named[1],
+            fault,
+        )

@@ -276,6 +276,12 @@ impl Server {
         py.detach(|| tls_files::load(&files)).map(drop).map_err(super::errors::value_error)
     }
 
+    #[staticmethod]
+    fn certificate_fault(py: Python<'_>, tls: TlsArguments) -> Option<String> {
+        let files = to_files(tls);
+        py.detach(|| tls_files::certificate_fault(&files))
+    }
+
     fn reload_tls(&self, py: Python<'_>) -> PyResult<()> {
         let Some(files) = &self.files else { return Ok(()) };
         let config = py.detach(|| tls_files::load(files)).map_err(super::errors::value_error)?;

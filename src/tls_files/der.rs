@@ -8,6 +8,8 @@ impl Tag {
     pub(super) const INTEGER: Self = Self(0x02);
     pub(super) const OCTET_STRING: Self = Self(0x04);
     pub(super) const OBJECT_IDENTIFIER: Self = Self(0x06);
+    pub(super) const UTC_TIME: Self = Self(0x17);
+    pub(super) const GENERALIZED_TIME: Self = Self(0x18);
     pub(super) const SEQUENCE: Self = Self(0x30);
     /// Context-specific, constructed, number 0.
     pub(super) const CONTEXT_0: Self = Self(0xa0);
