@@ -158,6 +158,17 @@ def test_every_place_is_served(start_server: StartServer, tmp_path: Path):
         assert_echoes(client)
 
 
+def test_every_unix_socket_is_served(start_server: StartServer, tmp_path: Path):
+    server = start_server(*HANDLERS, listen=["--uds", "a.sock", "--uds", "b.sock", "--uds=a.sock"])
+    for name in ["a.sock", "b.sock"]:
+        server.log.wait_for(f"Listening on unix:{name}")
+        with unix_client(tmp_path / name) as client:
+            assert_echoes(client)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert not list(tmp_path.glob("*.sock"))
+
+
 def test_place_of_a_variable_is_served(start_server: StartServer):
     server = start_server(*HANDLERS, listen=[], env={"FASTWSH_BIND": "127.0.0.1:0"})
     with server.connect() as client:

@@ -23,7 +23,7 @@ OPTIONS: list[tuple[list[str], list[str], str, object]] = [
     (["-V", "--validation-host", "--validation_host"], ["h"], "validation_host", "h"),
     (["-p", "--port"], ["9998"], "port", 9998),
     (["--bind"], ["h:1"], "bind", [places.Tcp("h", 1)]),
-    (["--uds"], ["p"], "uds", "p"),
+    (["--uds"], ["p"], "uds", ["p"]),
     (["--fd"], ["3"], "fd", [3]),
     (["--http2"], [], "http2", True),
     (["--http3"], [], "http3", True),

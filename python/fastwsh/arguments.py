@@ -154,9 +154,10 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--uds",
+        action="append",
         type=listeners.parse_unix_path,
         metavar="PATH",
-        help="listen on this Unix socket as well",
+        help="listen on this Unix socket as well; may be repeated",
     )
     group.add_argument(
         "--fd",

@@ -231,8 +231,7 @@ def open_all(options: Any) -> list[Listener]:
         host = options.server_host
         places.append(Tcp(host, options.port, "--port", takes_mapped=bool(host)))
     places += getattr(options, "bind", None) or ()
-    if getattr(options, "uds", None):
-        places.append(Unix(options.uds, "--uds"))
+    places += (Unix(path, "--uds") for path in _unix_paths(options))
     places += map(Inherited, dict.fromkeys(getattr(options, "fd", None) or ()))
     opened: list[Listener] = []
     try:
@@ -243,6 +242,12 @@ def open_all(options: Any) -> list[Listener]:
             listener.close()
         raise
     return opened
+
+
+def _unix_paths(options: Any) -> list[str]:
+    """The Unix sockets of `--uds`; embedders may give one as a string."""
+    paths = getattr(options, "uds", None) or []
+    return [paths] if isinstance(paths, str) else list(dict.fromkeys(paths))
 
 
 def open_place(place: Place, backlog: int) -> list[Listener]:

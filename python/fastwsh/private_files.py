@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from itertools import chain
 
 from fastwsh.paths import is_inside
 
@@ -36,7 +37,9 @@ def of(options: Any) -> list[str]:
 
 
 def _named(options: Any, *names: str) -> list[str]:
-    paths = (getattr(options, name, None) for name in names)
+    values = (getattr(options, name, None) for name in names)
+    # an option that may be repeated has a list
+    paths = chain.from_iterable(value if isinstance(value, list) else [value] for value in values)
     # "-" is standard output
     full = (os.path.abspath(path) for path in paths if path and path != "-")  # noqa: PTH100
     # one file may hold both key and certificate
