@@ -20,6 +20,9 @@ __all__ = ["HAS_PASSED", "Recorded", "add_option", "fail", "take"]
 HAS_PASSED: pytest.StashKey[bool] = pytest.StashKey()
 """Whether the call of a test has passed; in the stash of its item."""
 
+# A file's name has at most 255 bytes, of which ".har.new" and what makes it unique need some.
+_MAX_NAME_BYTES: Final = 200
+
 _OPTION: Final = "--fastwsh-record"
 _ONCE: Final = "once"
 _NONE: Final = "none"
@@ -114,7 +117,7 @@ def take(item: pytest.Item, options: dict[str, Any]) -> Recorded | None:
         return None
     if replay is True:
         classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
-        name = re.sub(r"[^\w.,=+@()\[\]-]", "-", ".".join([*classes, item.name]))
+        name = _file_name(".".join([*classes, item.name]))
         file = item.path.parent / "cassettes" / item.path.stem / f"{name}.har"
     elif isinstance(replay, str | PathLike):
         file = item.config.rootpath / replay
@@ -123,6 +126,18 @@ def take(item: pytest.Item, options: dict[str, Any]) -> Recorded | None:
     if not isinstance(url, str | None):
         fail(f"the marker wsserver has url={url!r}; give a str")
     return Recorded(item, file, url, arguments)
+
+
+def _file_name(test: str) -> str:
+    """Make a file's name of a test's, another one for each test."""
+    name = re.sub(r"[^\w.,=+@()\[\]-]", "-", test)
+    shown = name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
+    if shown == test:
+        return test
+    import hashlib  # noqa: PLC0415 (for few names only; loads OpenSSL)
+
+    # others may differ in what was replaced or left out alone
+    return f"{shown}-{hashlib.sha256(test.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def fail(sentence: str) -> NoReturn:
