@@ -195,3 +195,18 @@ def test_reader_that_leaves_ends_it_quietly():
             process.stdout.close()
             assert process.wait(DEADLINE_SECONDS) == 141
             assert process.stderr.read() == b""
+
+
+def test_a_warning_has_the_name_of_the_program():
+    def script(peer: Peer) -> None:
+        peer.answer()
+        # the length of one byte in two (RFC 6455 5.2)
+        peer.send(b"\x81\x7e\x00\x01x")
+        peer.read_frame()
+        peer.send(encode_frame(CLOSE, b"\x03\xe8", mask=None))
+
+    with serving(script) as url:
+        done = run(url, "--expect", "1")
+    assert done.stdout == b"x\n"
+    assert done.stderr
+    ends_with(done, 0, "length")

@@ -1,12 +1,13 @@
 """`python -m fastwsh.client`: connect, communicate, and end with a status."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from fastwsh import stdout
 from fastwsh.client import connect_sync
@@ -31,6 +32,9 @@ from fastwsh.interrupts import INTERRUPTED
 __all__ = ["main"]
 
 _GOING_AWAY: Final = 1001
+
+# What sentences on standard error begin with.
+_NAME: Final = "fastwsh.client: "
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -96,7 +100,8 @@ def _speak(
     if options.raw and not has_terminal:
         timeout = options.timeout or DEFAULT_TIMEOUT
         shot = FrameScript(connection, _tell, Output(), timeout=timeout, ping_interval=interval)
-        return shot.run()
+        with redirect_stderr(_NamedLines(sys.stderr)):
+            return shot.run()
     expects = bool(options.expect or options.exit_on_close)
     if has_terminal and not (messages or expects or options.json_lines):
         console = Console(
@@ -114,11 +119,34 @@ def _speak(
         timeout=options.timeout or (None if options.exit_on_close else DEFAULT_TIMEOUT),
         ping_interval=interval,
     )
-    return run.run()
+    with redirect_stderr(_NamedLines(sys.stderr)):
+        return run.run()
 
 
 def _tell(sentence: str) -> None:
-    _write_error(f"fastwsh.client: {escape(sentence)}\n")
+    _write_error(f"{_NAME}{escape(sentence)}\n")
+
+
+class _NamedLines(io.TextIOBase):
+    """Standard error while a connection is used: warnings of the protocol get the program's name.
+
+    They come by a logger without a handler: to set one up would load `logging` at each start.
+
+    Args:
+        stream: Standard error.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        """Write the lines that are complete with this text."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in filter(None, lines):
+            sentence = line if line.startswith(_NAME) else f"{_NAME}{escape(line)}"
+            _write_to(self._stream, f"{sentence}\n")
+        return len(text)
 
 
 def _show_head(mark: str, head: bytes) -> None:
@@ -132,11 +160,15 @@ def _show_head(mark: str, head: bytes) -> None:
 
 
 def _write_error(text: str) -> None:
+    _write_to(sys.stderr, text)
+
+
+def _write_to(stream: TextIO, text: str) -> None:
     # If standard error cannot be written, the exit status must be enough.
     with suppress(OSError, ValueError):
-        encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stderr.flush()
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
 
 
 def _first_line(body: bytes) -> str:
