@@ -36,6 +36,18 @@ def explain(error: BaseException, options: argparse.Namespace) -> str:
         case OSError(filename=name, strerror=reason) if name is not None:
             name = os.fsdecode(name) if isinstance(name, str | bytes) else name
             return f"cannot use {name!r} ({reason})"
+        case OSError(errno=errno.ENOSYS | errno.EPERM, strerror=reason):
+            return (
+                f"the server cannot start ({reason}); a filter of system calls, such as that of a "
+                "container, may refuse one: allow what epoll, eventfd, sockets and threads need"
+            )
+        case OSError(errno=errno.ENOSPC, strerror=reason):
+            return (
+                f"the server cannot start ({reason}); free some space, or raise "
+                "fs.epoll.max_user_watches if no disk is full"
+            )
+        case OSError(strerror=reason) if reason:
+            return f"the server cannot start ({reason})"
         case _:
             return " ".join(str(error).split()) or type(error).__name__
 
