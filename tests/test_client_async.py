@@ -282,6 +282,15 @@ with asyncio.Runner(loop_factory=Loop) as runner:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def collect_all() -> None:
+    """Free what threads may have held a moment longer than the loop that they worked for.
+
+    What they let go of without the GIL is freed by the next call of the native module.
+    """
+    _core.real_monotonic()
+    gc.collect()
+
+
 def test_nothing_is_left_of_ended_loops(start_server: StartServer, write_handler: WriteHandler):
     write_handler("echo", ECHO)
     url = start_server("-w", "handlers").url("/echo")
@@ -302,11 +311,8 @@ def test_nothing_is_left_of_ended_loops(start_server: StartServer, write_handler
         run(work)
     wait_for_own_descriptors(before + 10)
 
-    # A thread may hold something of the last loop for a moment. What it lets go of without the GIL
-    # is freed by the next call of the native module.
     def are_gone() -> bool:
-        _core.real_monotonic()
-        gc.collect()
+        collect_all()
         return not native_loop._NATIVE
 
     wait_until(are_gone, "ended loops are left")
@@ -341,12 +347,16 @@ def test_a_loop_that_is_never_closed_is_collected_and_python_says_so(url: str):
         async with fastwsh.connect(url) as connection:
             await connection.send("x")
 
+    def is_told() -> bool:
+        collect_all()
+        return any("unclosed event loop" in str(warning.message) for warning in warnings)
+
     def forget_a_loop() -> None:
         # a collection may come at any time from here on
         asyncio.new_event_loop().run_until_complete(work())
-        gc.collect()
+        wait_until(is_told, "the loop is left")
 
-    with pytest.warns(ResourceWarning, match="unclosed event loop"):
+    with pytest.warns(ResourceWarning, match="unclosed event loop") as warnings:
         forget_a_loop()
 
 
