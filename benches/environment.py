@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 from peers import BENCHES, BINARIES, CHECKOUT, NODE_MODULES, PYTHON, STORE, Peer
@@ -33,8 +34,12 @@ class SetupError(Exception):
     """What is missing, and how to get it, in one sentence."""
 
 
-def prepare(peers: Sequence[Peer]) -> list[Peer]:
+def prepare(peers: Sequence[Peer], wheel: Path | None) -> list[Peer]:
     """Install what is missing.
+
+    Args:
+        peers: The servers.
+        wheel: The fastwsh to measure; None: the checkout, which is built.
 
     Returns:
         The peers that can be started. About each of the others, a line is printed.
@@ -52,7 +57,7 @@ def prepare(peers: Sequence[Peer]) -> list[Peer]:
         _build_servers([peer.cargo for peer in peers if peer.cargo])
     usable = []
     for peer in peers:
-        if reason := _reason(peer):
+        if reason := _reason(peer, wheel):
             remedy = f"; {peer.remedy}" if peer.remedy else ""
             note(f"{peer.name} is left out: {reason} ({_SEE_LOG}){remedy}")
         else:
@@ -76,12 +81,13 @@ def languages() -> str:
     return ", ".join(parts)
 
 
-def versions(peers: Iterable[Peer]) -> str:
+def versions(peers: Iterable[Peer], wheel: Path | None) -> str:
     """Name the version of each package that the peers come from."""
     peers = list(peers)
     found: dict[str, str] = {}
     if any(peer.subject for peer in peers):
-        found["fastwsh"] = _python_versions(["fastwsh"]).get("fastwsh", "?") + _commit()
+        found["fastwsh"] = _python_versions(["fastwsh"]).get("fastwsh", "?")
+        found["fastwsh"] += f" ({wheel.name})" if wheel else _commit()
     names = {_distribution(requirement): None for peer in peers for requirement in peer.pip}
     found |= _python_versions(list(names))
     for package in {package: None for peer in peers for package in peer.npm}:
@@ -95,7 +101,7 @@ def versions(peers: Iterable[Peer]) -> str:
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
-def _reason(peer: Peer) -> str:
+def _reason(peer: Peer, wheel: Path | None) -> str:
     """Install a peer; if that fails, say why in a few words."""
     if peer.pip:
         return _install_from_pypi(peer)
@@ -103,8 +109,8 @@ def _reason(peer: Peer) -> str:
         return _install_from_npm(peer)
     if peer.cargo:
         return "" if (BINARIES / peer.cargo).exists() else "its server does not build"
-    built = _install_checkout()
-    return "" if built or not peer.checkout else "fastwsh does not build"
+    built = _install_wheel(wheel) if wheel else _install_checkout()
+    return "" if built or not peer.checkout else "fastwsh does not build or install"
 
 
 def _create_virtual_environment() -> None:
@@ -146,6 +152,14 @@ def _install_checkout() -> bool:
     """Build fastwsh, also for added peers, which may be the same server with other options."""
     note("building fastwsh (a first build takes minutes)")
     return _pip("install", str(CHECKOUT)) and _imports("fastwsh._core")
+
+
+@functools.cache
+def _install_wheel(wheel: Path) -> bool:
+    """Install a wheel in the place of whatever has its version."""
+    note(f"installing {wheel.name}")
+    replaced = _pip("install", "--force-reinstall", "--no-deps", str(wheel))
+    return replaced and _pip("install", str(wheel)) and _imports("fastwsh._core")
 
 
 def _install_from_pypi(peer: Peer) -> str:

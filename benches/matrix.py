@@ -46,6 +46,12 @@ def _options(description: str) -> argparse.Namespace:
     add("--rounds", type=_count, default=3, metavar="N", help="runs of each (default: 3)")
     add("--seconds", type=_seconds, default=2.5, metavar="S", help="of each run (default: 2.5)")
     add("--add", action="append", default=[], metavar="'NAME=COMMAND {port}'", help="one more peer")
+    add(
+        "--wheel",
+        type=Path,
+        metavar="FILE",
+        help="measure this fastwsh, not a build of the checkout",
+    )
     add("--json", type=Path, metavar="FILE", help="write all reports to this file")
     add("--tables-from", type=Path, metavar="FILE", help="print the tables of such a file")
     add("--setup-only", action="store_true", help="install and build, but do not measure")
@@ -58,6 +64,8 @@ def _options(description: str) -> argparse.Namespace:
         options.scenarios = scenarios.chosen(letters) if letters else scenarios.SCENARIOS
     except ValueError as error:
         parser.error(str(error))
+    if options.wheel and not options.wheel.is_file():
+        parser.error(f"--wheel {options.wheel} is no file: give a wheel of fastwsh")
     return options
 
 
@@ -87,11 +95,13 @@ def _run(options: argparse.Namespace) -> int:
         _try_to_write(options.json)
     kinds = {scenario.kind for scenario in options.scenarios}
     wanted = [peer for peer in options.peers if any(map(peer.command_for, kinds))]
-    usable = _working(environment.prepare(wanted), kinds)
+    usable = _working(environment.prepare(wanted, options.wheel), kinds)
     if options.setup_only:
         note(f"ready: {', '.join(peer.name for peer in usable)}")
         return 0
-    results = Results(_header(usable), [peer.name for peer in usable if peer.subject])
+    results = Results(
+        _header(usable, options.wheel), [peer.name for peer in usable if peer.subject]
+    )
     matrix = [
         (turn, scenario, peer)
         for turn in range(options.rounds)
@@ -139,7 +149,7 @@ def _working(usable: Sequence[Peer], kinds: Collection[str]) -> list[Peer]:
     return working
 
 
-def _header(usable: Sequence[Peer]) -> list[str]:
+def _header(usable: Sequence[Peer], wheel: Path | None) -> list[str]:
     today = dt.datetime.now(dt.UTC).strftime("%d %B %Y, %H:%M UTC")
     cores = machine.two_cores()
     placement = (
@@ -151,7 +161,7 @@ def _header(usable: Sequence[Peer]) -> list[str]:
         f"{today}; `{shlex.join(['python3', 'benches/run.py', *sys.argv[1:]])}`",
         f"{machine.description()}; {placement}",
         environment.languages(),
-        environment.versions(usable),
+        environment.versions(usable, wheel),
     ]
 
 
