@@ -39,7 +39,7 @@ _SECONDS: Final = 60.0
 # often. Handshakes vary by 3 % then.
 _MORE_COUNTS: Final = 6
 
-_HANDLERS: Final = {
+HANDLERS: Final = {
     "hub_wsh.py": """
 def web_socket_do_extra_handshake(request):
     pass
@@ -183,7 +183,8 @@ def frame_of(opcode: int, payload: bytes, *, rsv1: bool = False) -> bytes:
     return head + _KEY + (int.from_bytes(payload, "big") ^ mask).to_bytes(length, "big")
 
 
-def _connect(port: int, place: str, extension: str = "") -> socket.socket:
+def connect(port: int, place: str, extension: str = "") -> socket.socket:
+    """Open a WebSocket connection to a handler."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=_SECONDS)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection_to(connection, place, extension)
@@ -230,7 +231,7 @@ def _echo(
     place: str, frame: bytes, under_way: int = 1, extension: str = ""
 ) -> Callable[[int], Callable[[int], None]]:
     def prepare(port: int) -> Callable[[int], None]:
-        connection = _connect(port, place, extension)
+        connection = connect(port, place, extension)
         # the first reply says how long each of them is
         connection.sendall(frame)
         header = b""
@@ -254,7 +255,7 @@ def _echo(
 def _handshakes(port: int) -> Callable[[int], None]:
     def send(connections: int) -> None:
         for _ in range(connections):
-            with _connect(port, "hub") as connection:
+            with connect(port, "hub") as connection:
                 connection.sendall(_CLOSE)
                 while connection.recv(4096):
                     pass
@@ -268,20 +269,20 @@ def _compressed(text: bytes) -> bytes:
     return frame_of(1, data.removesuffix(b"\0\0\xff\xff"), rsv1=True)
 
 
-_TEXT: Final = frame_of(1, b"a" * 32)
+TEXT: Final = frame_of(1, b"a" * 32)
 _RECORDS: Final = b"".join(
     b'{"id":%d,"type":"trade","price":%d.25},' % (i * 7919, i) for i in range(27)
 )
 
 SCENARIOS: Final = (
-    Scenario("hub, 32 B, one at a time", 10_000, _echo("hub", _TEXT)),
-    Scenario("hub, 32 B, 64 under way", 10_240, _echo("hub", _TEXT, 64)),
+    Scenario("hub, 32 B, one at a time", 10_000, _echo("hub", TEXT)),
+    Scenario("hub, 32 B, 64 under way", 10_240, _echo("hub", TEXT, 64)),
     Scenario("hub, 64 KiB binary", 500, _echo("hub", frame_of(2, b"b" * 65536))),
     Scenario(
         "hub, 1 KiB compressed", 1_000, _echo("hub", _compressed(_RECORDS), extension=_DEFLATE)
     ),
     Scenario("hub, handshake and close", 500, _handshakes),
-    Scenario("event loop, 32 B, one at a time", 4_000, _echo("loop", _TEXT)),
+    Scenario("event loop, 32 B, one at a time", 4_000, _echo("loop", TEXT)),
 )
 
 
@@ -292,7 +293,7 @@ def count(*options: str) -> dict[str, Counts]:
     """Return the instructions per message of each scenario, with these options of the server."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, text in _HANDLERS.items():
+        for file, text in HANDLERS.items():
             (folder / file).write_text(text, encoding="utf-8")
         with _server(folder, *options) as (process, port):
             _control(process, "--instr=on")
@@ -318,7 +319,7 @@ def _server(folder: Path, *options: str) -> Iterator[tuple[int, int]]:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environ, cwd=folder) as process:
         try:
             end = time.monotonic() + _SECONDS
-            while not _listens(port):
+            while not listens(port):
                 if process.poll() is not None or time.monotonic() > end:
                     raise CountError("the server did not start: see what it says above")
                 time.sleep(0.1)
@@ -327,7 +328,8 @@ def _server(folder: Path, *options: str) -> Iterator[tuple[int, int]]:
             process.send_signal(signal.SIGKILL)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Tell whether a server accepts connections at a port."""
     try:
         socket.create_connection(("127.0.0.1", port)).close()
     except OSError:

@@ -12,7 +12,9 @@ Homebrew), and the standard library of a target: `rustup target add TARGET`, or 
 check_systems.py. A target without it is left out. With the source of the standard library (`rustup
 component add rust-src`) a wheel is some 140 KB smaller: it has no code for backtraces then, which
 would find no symbols. zig is the compiler and linker, so that the wheels run with old versions of
-glibc and musl. The workflow `wheels` builds for more systems.
+glibc and musl. If llvm-profdata is there for the compiler's version of LLVM (`rustup component add
+llvm-tools`, or Debian's llvm-NN), a server is run first, and what it does most is made quick:
+profiling.py has the details. The workflow `wheels` builds for more systems.
 """
 
 from __future__ import annotations
@@ -27,9 +29,14 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import check_systems
 import crate_licenses
+import profiling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,9 +85,8 @@ def main() -> int:
         crate_licenses.main()
         with tempfile.TemporaryDirectory() as scratch:
             wanted = [target for target in TARGETS if not targets or target in targets]
-            built = [build(target, interpreter, folder, Path(scratch)) for target in wanted]
-        if not all(built):
-            return 1
+            if not build_all(wanted, interpreter, folder, Path(scratch)):
+                return 1
     wheels = sorted(folder.glob("*.whl"))
     if not wheels:
         print(f"wheels.py: {folder} has no wheel", file=sys.stderr)
@@ -95,15 +101,25 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def build(target: str, interpreter: str | None, folder: Path, scratch: Path) -> bool:
-    """Build one wheel, or say why it is left out; return whether nothing has failed."""
+def build_all(targets: Sequence[str], interpreter: str | None, folder: Path, scratch: Path) -> bool:
+    """Build the wheels, with a profile if there can be one; return whether nothing has failed."""
     rustc = check_systems.compiler(scratch)
-    source = check_systems.has_source(rustc)
-    if not source and check_systems.standard_library(rustc, target) is None:
-        print(
-            f"left out {target}: {rustc} has no standard library for it: rustup target add {target}"
-        )
-        return True
+    flags, environ = compiler_options(rustc)
+    tool = profiling.find_tool(rustc)
+    if tool is None:
+        print(f"wheels.py: without a profile: {profiling.remedy(rustc)}")
+    else:
+        profile = profiling.gather(tool, flags, environ, scratch)
+        if profile is None:
+            return False
+        flags += [f"-Cprofile-use={profile}", *profiling.LIMITS]
+    environ["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(flags)
+    built = [build(target, interpreter, folder, scratch, environ) for target in targets]
+    return all(built)
+
+
+def compiler_options(rustc: str) -> tuple[list[str], dict[str, str]]:
+    """Return the flags of every build, and the environment of cargo."""
     cargo_home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
     flags = [
         f"--remap-path-prefix={cargo_home / 'registry/src'}=crates",
@@ -117,24 +133,43 @@ def build(target: str, interpreter: str | None, folder: Path, scratch: Path) -> 
             if not name.startswith(("CARGO_PROFILE_", "CARGO_BUILD_RUSTFLAGS", "RUSTFLAGS"))
         },
         "CARGO_ZIGBUILD_PYTHON_PATH": sys.executable,
+        # as for every build with zig: the names of functions depend on it, and a profile has names
+        "CARGO_UNSTABLE_TARGET_APPLIES_TO_HOST": "true",
+        "CARGO_TARGET_APPLIES_TO_HOST": "false",
+        # for both of what is called unstable
+        "RUSTC_BOOTSTRAP": "1",
         "RUSTC": rustc,
     }
-    if source:
+    if check_systems.has_source(rustc):
         flags.append(f"--remap-path-prefix={check_systems.sysroot(rustc) / SOURCE}=/rustc/std")
         environ |= {
             "CARGO_UNSTABLE_BUILD_STD": "std,panic_unwind",
             # without backtraces, and with the smaller way to sort
             "CARGO_UNSTABLE_BUILD_STD_FEATURES": "panic-unwind,optimize_for_size",
-            "RUSTC_BOOTSTRAP": "1",
         }
-    environ["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(flags)
+    return flags, environ
+
+
+def build(
+    target: str, interpreter: str | None, folder: Path, scratch: Path, environ: dict[str, str]
+) -> bool:
+    """Build one wheel, or say why it is left out; return whether nothing has failed."""
+    rustc = environ["RUSTC"]
+    source = check_systems.has_source(rustc)
+    if not source and check_systems.standard_library(rustc, target) is None:
+        print(
+            f"left out {target}: {rustc} has no standard library for it: rustup target add {target}"
+        )
+        return True
     command = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--zig"]
     command += ["--target", target, "--compatibility", TARGETS[target], "--out", str(folder)]
     command += ["--compression-level", "9"]
     if interpreter is not None:
         command += ["--interpreter", interpreter]
     if target.endswith("-gnu"):
-        command += ["--", f"-Clink-arg={link_unwinder(target, scratch)}"]
+        # among cargo's own arguments this would give all functions other names than in the profile
+        link = f"\x1f-Clink-arg={link_unwinder(target, scratch)}"
+        environ = {**environ, "CARGO_ENCODED_RUSTFLAGS": environ["CARGO_ENCODED_RUSTFLAGS"] + link}
     return subprocess.run(command, check=False, cwd=ROOT, env=environ).returncode == 0
 
 

@@ -122,8 +122,9 @@ def test_a_folder_without_wheels_is_a_fault(tmp_path):
 
 
 @pytest.mark.parametrize("interpreter", [None, "python3.14t"])
-def test_a_wheel_is_built_by_the_profile_and_forgets_where(tmp_path, monkeypatch, interpreter):
+def test_a_wheel_is_built_for_release_and_forgets_where(tmp_path, monkeypatch, interpreter):
     import check_systems
+    import profiling
     import wheels
 
     calls = []
@@ -143,7 +144,8 @@ def test_a_wheel_is_built_by_the_profile_and_forgets_where(tmp_path, monkeypatch
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(wheels.subprocess, "run", note)
-    assert wheels.build("x86_64-unknown-linux-musl", interpreter, tmp_path, tmp_path)
+    monkeypatch.setattr(profiling, "find_tool", lambda _: None)
+    assert wheels.build_all(["x86_64-unknown-linux-musl"], interpreter, tmp_path, tmp_path)
     [(command, environ)] = calls
     assert {"--locked", "--release", "musllinux_1_2"} <= set(command)
     wanted = [] if interpreter is None else ["--interpreter", interpreter]
@@ -155,14 +157,141 @@ def test_a_wheel_is_built_by_the_profile_and_forgets_where(tmp_path, monkeypatch
         assert any(flag.startswith(f"--remap-path-prefix={source}=") for flag in flags)
 
 
+def test_only_flags_differ_between_the_build_that_counts_and_a_wheel(tmp_path, monkeypatch):
+    """cargo names functions by its arguments for the compiler, but not by the flags."""
+    import check_systems
+    import wheels
+
+    calls = []
+    monkeypatch.setattr(check_systems, "has_source", lambda _: True)
+    monkeypatch.setattr(wheels, "link_unwinder", lambda *_: Path("/unwinder.so"))
+    monkeypatch.setattr(
+        wheels.subprocess,
+        "run",
+        lambda command, **options: (
+            calls.append((command, options["env"])) or subprocess.CompletedProcess(command, 0)
+        ),
+    )
+    environ = {"RUSTC": "rustc", "CARGO_ENCODED_RUSTFLAGS": "-Cx"}
+    assert wheels.build("x86_64-unknown-linux-gnu", None, tmp_path, tmp_path, environ)
+    [(command, environ)] = calls
+    assert "--" not in command
+    flags = environ["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
+    assert flags == ["-Cx", "-Clink-arg=/unwinder.so"]
+
+
 def test_the_workflow_builds_wheels_as_the_script_does():
+    import profiling
+
     jobs = yaml.safe_load((ROOT / ".github/workflows/wheels.yml").read_text("utf-8"))["jobs"]
     [build] = [step for step in jobs["wheel"]["steps"] if "target" in step.get("with", {})]
-    assert build["with"]["rustup-components"] == "rust-src"
+    assert build["with"]["rustup-components"] == "rust-src,llvm-tools"
     script = (RELEASE / "wheels.py").read_text("utf-8")
     for name, value in build["env"].items():
         if name != "RUSTFLAGS":
             assert f'"{name}": "{value}"' in script
+    assert set(profiling.LIMITS) <= set(build["env"]["RUSTFLAGS"].split())
+    maturin = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["maturin"]
+    assert maturin["pgo-command"].endswith(" benches/training.py")
+
+
+def program(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n", "utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def profiled_compiler(folder: Path) -> str:
+    facts = "host: here-linux\nrelease: 1.85.1\nLLVM version: 19.1.7"
+    return program(
+        folder / "rustc", f'case $1 in -vV) echo "{facts}";; *) echo {folder}/sysroot;; esac'
+    )
+
+
+def test_llvm_profdata_is_of_the_version_of_the_compiler(tmp_path, monkeypatch):
+    import profiling
+
+    rustc = profiled_compiler(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    assert "apt-get install llvm-19" in profiling.remedy(rustc)
+    program(tmp_path / "bin/llvm-profdata", "echo 'Debian LLVM version 18.1.8'")
+    program(tmp_path / "bin/llvm-profdata-19", "echo 'Debian LLVM version 18.1.8'")
+    assert profiling.find_tool(rustc) is None
+    own = program(tmp_path / "bin/llvm-profdata", "echo 'Debian LLVM version 19.1.7'")
+    assert profiling.find_tool(rustc) == own
+    named = program(tmp_path / "bin/llvm-profdata-19", "echo 'Debian LLVM version 19.1.7'")
+    assert profiling.find_tool(rustc) == named
+    folder = tmp_path / "sysroot/lib/rustlib/here-linux/bin"
+    tool = program(folder / "llvm-profdata", "echo '  LLVM version 19.1.7-rust'")
+    assert profiling.find_tool(rustc) == tool
+
+
+@pytest.mark.parametrize("fails", [None, "maturin", "training.py", "merge"])
+def test_a_profile_is_gathered_with_the_flags_of_the_wheels(tmp_path, monkeypatch, fails):
+    import profiling
+
+    calls = []
+    run = subprocess.run
+
+    def note(command, **options):
+        if command[0].endswith("rustc"):
+            return run(command, **options)
+        calls.append((command, options.get("env")))
+        if "maturin" in command:
+            wheel(tmp_path / "counting", "fastwsh-1.0.whl")
+        is_wrong = fails is not None and any(part.endswith(fails) for part in command)
+        return subprocess.CompletedProcess(command, int(is_wrong))
+
+    (tmp_path / "counting").mkdir()
+    monkeypatch.setattr(profiling.subprocess, "run", note)
+    environ = {"RUSTC": profiled_compiler(tmp_path)}
+    found = profiling.gather("/profdata", ["-Cx"], environ, tmp_path)
+    assert found == (None if fails else tmp_path / "profile.profdata")
+    command, environ = calls[0]
+    assert command[command.index("--target") + 1] == "here-linux"
+    flags = environ["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
+    assert flags == ["-Cx", f"-Cprofile-generate={tmp_path / 'counts'}"]
+    if fails != "maturin":
+        trained = next(environ for command, environ in calls if "training.py" in command[-1])
+        assert trained["LLVM_PROFILE_FILE"].startswith(str(tmp_path / "counts"))
+
+
+@pytest.mark.parametrize("gathered", [True, False])
+def test_a_wheel_is_built_with_the_profile(tmp_path, monkeypatch, gathered):
+    import check_systems
+    import profiling
+    import wheels
+
+    profile = tmp_path / "profile.profdata" if gathered else None
+    built = []
+    monkeypatch.setattr(check_systems, "compiler", lambda _: profiled_compiler(tmp_path))
+    monkeypatch.setattr(profiling, "find_tool", lambda _: "/profdata")
+    monkeypatch.setattr(profiling, "gather", lambda *_: profile)
+    monkeypatch.setattr(wheels, "build", lambda *arguments: built.append(arguments) or True)
+    assert wheels.build_all(["a", "b"], None, tmp_path, tmp_path) is gathered
+    assert [arguments[0] for arguments in built] == ["a", "b"] * gathered
+    for *_, environ in built:
+        flags = environ["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
+        assert {f"-Cprofile-use={profile}", *profiling.LIMITS} <= set(flags)
+
+
+def test_without_the_tool_a_wheel_has_no_profile_and_a_line_says_so(tmp_path, monkeypatch, capsys):
+    import check_systems
+    import profiling
+    import wheels
+
+    monkeypatch.setattr(check_systems, "compiler", lambda _: profiled_compiler(tmp_path))
+    monkeypatch.setattr(profiling, "find_tool", lambda _: None)
+    monkeypatch.setattr(wheels, "build", lambda *_: True)
+    assert wheels.build_all(["a"], None, tmp_path, tmp_path)
+    assert capsys.readouterr().out.startswith("wheels.py: without a profile: rustup component add")
+
+
+def test_the_training_of_a_profile_runs(tmp_path):
+    command = [sys.executable, str(ROOT / "benches/training.py"), "--share", "0.001"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def crate(folder: Path, name: str, license_: str | None, text: str) -> dict[str, object]:
