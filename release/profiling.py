@@ -59,9 +59,9 @@ def gather(tool: str, flags: Sequence[str], environ: dict[str, str], scratch: Pa
 
     Args:
         tool: The llvm-profdata to use.
-        flags: For the compiler: those of the wheels, as functions are known by their names, which
-            depend on them.
-        environ: The environment of the wheels' build.
+        flags: The wheels' flags for the compiler.
+        environ: The environment of the wheels' build. The profile knows functions by names that
+            depend on it.
         scratch: A folder for what is made.
 
     Returns:
@@ -71,14 +71,8 @@ def gather(tool: str, flags: Sequence[str], environ: dict[str, str], scratch: Pa
     generate = [*flags, f"-Cprofile-generate={counts}"]
     maturin = [sys.executable, "-m", "maturin", "build", "--release", "--locked"]
     # with a target, the flags are not for the programs that the build runs
-    maturin += [
-        "--target",
-        _host(environ["RUSTC"]),
-        "--compatibility",
-        "linux",
-        "--out",
-        str(built),
-    ]
+    maturin += ["--target", _host(environ["RUSTC"])]
+    maturin += ["--compatibility", "linux", "--out", str(built)]
     if not _run(maturin, {**environ, "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(generate)}):
         return None
     python = scratch / "environment/bin/python"

@@ -185,7 +185,7 @@ def test_the_workflow_builds_wheels_as_the_script_does():
 
     jobs = yaml.safe_load((ROOT / ".github/workflows/wheels.yml").read_text("utf-8"))["jobs"]
     [build] = [step for step in jobs["wheel"]["steps"] if "target" in step.get("with", {})]
-    assert build["with"]["rustup-components"] .split() == ["rust-src", "llvm-tools"]
+    assert build["with"]["rustup-components"].split() == ["rust-src", "llvm-tools"]
     script = (RELEASE / "wheels.py").read_text("utf-8")
     for name, value in build["env"].items():
         if name != "RUSTFLAGS":
