@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import check_systems
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -34,23 +36,22 @@ _REQUIREMENT = "trustme"
 
 def find_tool(rustc: str) -> str | None:
     """Return the llvm-profdata that reads what this compiler's modules write, or None."""
-    facts = _output(rustc, "-vV")
-    version = re.search(r"^LLVM version: (\d+)", facts, re.MULTILINE)
-    host = re.search(r"^host: (.+)$", facts, re.MULTILINE)
-    if version is None or host is None:
+    version = _llvm_version(rustc)
+    if not version:
         return None
-    of_rustup = Path(_output(rustc, "--print", "sysroot").strip(), "lib/rustlib", host[1], "bin")
-    for tool in (str(of_rustup / "llvm-profdata"), f"llvm-profdata-{version[1]}", "llvm-profdata"):
+    libraries = check_systems.sysroot(rustc) / "lib/rustlib" / _fact(rustc, "host")
+    of_rustup = str(libraries / "bin/llvm-profdata")
+    for tool in (of_rustup, f"llvm-profdata-{version}", "llvm-profdata"):
         path = shutil.which(tool)
-        if path and re.search(rf"LLVM version {version[1]}\b", _output(path, "--version")):
+        if path and re.search(rf"LLVM version {version}\b", _output(path, "--version")):
             return path
     return None
 
 
 def remedy(rustc: str) -> str:
     """Say how to get that tool."""
-    version = re.search(r"LLVM version: (\d+)", _output(rustc, "-vV"))
-    package = f"llvm-{version[1]}" if version else "llvm"
+    version = _llvm_version(rustc)
+    package = f"llvm-{version}" if version else "llvm"
     return f"rustup component add llvm-tools, or on Debian apt-get install {package}"
 
 
@@ -71,7 +72,7 @@ def gather(tool: str, flags: Sequence[str], environ: dict[str, str], scratch: Pa
     generate = [*flags, f"-Cprofile-generate={counts}"]
     maturin = [sys.executable, "-m", "maturin", "build", "--release", "--locked"]
     # with a target, the flags are not for the programs that the build runs
-    maturin += ["--target", _host(environ["RUSTC"])]
+    maturin += ["--target", _fact(environ["RUSTC"], "host")]
     maturin += ["--compatibility", "linux", "--out", str(built)]
     if not _run(maturin, {**environ, "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(generate)}):
         return None
@@ -89,9 +90,15 @@ def gather(tool: str, flags: Sequence[str], environ: dict[str, str], scratch: Pa
     return result if done else None
 
 
-def _host(rustc: str) -> str:
-    host = re.search(r"^host: (.+)$", _output(rustc, "-vV"), re.MULTILINE)
-    return host[1] if host else ""
+def _llvm_version(rustc: str) -> str:
+    return _fact(rustc, "LLVM version").partition(".")[0]
+
+
+def _fact(rustc: str, name: str) -> str:
+    """Return what `rustc -vV` says under a name, or nothing."""
+    prefix = f"{name}: "
+    lines = _output(rustc, "-vV").splitlines()
+    return next((line.removeprefix(prefix) for line in lines if line.startswith(prefix)), "")
 
 
 def _run(command: Sequence[str], environ: dict[str, str] | None = None) -> bool:

@@ -126,7 +126,7 @@ def compiler_options(rustc: str) -> tuple[list[str], dict[str, str]]:
         f"--remap-path-prefix={ROOT}=fastwsh",
     ]
     environ = {
-        # a wheel is what the profile says, whatever quicker builds here are made with
+        # a wheel is what Cargo.toml says, whatever quicker builds here are made with
         **{
             name: value
             for name, value in os.environ.items()

@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::protocol::head::latin1;
+use crate::protocol::{grammar::Scanner, head::latin1};
 
 /// The most bytes of the body of such an answer to show.
 const MAX_BODY: usize = 4096;
@@ -109,19 +109,23 @@ impl Answer {
     /// them: "Digest or NTLM".
     pub(super) fn schemes_but_basic(&self, header: &str) -> Option<String> {
         let offered = self.list(header)?;
-        let mut schemes: Vec<&str> = Vec::new();
-        let mut quoted = false;
-        for part in offered.split(|c| {
-            quoted ^= c == '"';
-            c == ',' && !quoted
-        }) {
-            let (name, rest) = part.trim().split_once([' ', '\t']).unwrap_or((part.trim(), ""));
-            // no parameter of the scheme before, such as `realm="x"`
-            let is_scheme = !rest.trim_start().starts_with('=')
-                && (1..=MAX_SCHEME_BYTES).contains(&name.len())
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            if is_scheme && !schemes.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                schemes.push(name);
+        let characters: Vec<char> = offered.chars().collect();
+        let mut scanner = Scanner::new(&characters, 0);
+        let mut schemes: Vec<String> = Vec::new();
+        loop {
+            scanner.skip_lws();
+            if let Some(name) = scanner.token() {
+                scanner.skip_lws();
+                // no parameter of the scheme before, such as `realm="x"`
+                let is_scheme = scanner.peek() != Some('=')
+                    && name.len() <= MAX_SCHEME_BYTES
+                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+                if is_scheme && !schemes.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+                    schemes.push(name);
+                }
+            }
+            if !skip_element(&mut scanner) {
+                break;
             }
         }
         let has_basic = schemes.iter().any(|name| name.eq_ignore_ascii_case("basic"));
@@ -195,6 +199,22 @@ pub(super) async fn read_body(
     body.truncate(wanted);
 }
 
+/// Goes behind the next comma that is in no quoted-string. Returns whether there is one.
+fn skip_element(scanner: &mut Scanner<'_>) -> bool {
+    while let Some(next) = scanner.peek() {
+        match next {
+            ',' => return scanner.eat(next),
+            // what follows a quotation mark without an end cannot be told apart
+            '"' if scanner.quoted_string().is_none() => return false,
+            '"' => {}
+            _ => {
+                scanner.eat(next);
+            }
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +245,7 @@ mod tests {
     fn schemes_are_named_if_basic_is_none_of_them() {
         for (offered, named) in [
             (r#"Digest realm="a, Basic b", nonce = "c", qop="auth""#, Some("Digest")),
+            (r#"Digest realm="a\", Basic", NTLM"#, Some("Digest or NTLM")),
             ("Negotiate, NTLM", Some("Negotiate or NTLM")),
             ("Negotiate\r\nA: NTLM\r\nA: negotiate", Some("Negotiate or NTLM")),
             (r#"Digest realm="a", basic realm="b""#, None),
