@@ -1,41 +1,30 @@
 """`--workers`: processes that share the sockets, and what the parent does when one of them ends."""
 
-import argparse
 import asyncio
-import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from conftest import Server, StartServer, WriteHandler, clean_environment, run_fastwsh
-from fastwsh.aio.serve import serve
+from conftest import StartServer, WriteHandler, run_fastwsh
 from fastwsh.backoff import pause_after
-from fastwsh.config_error import ConfigError
-from fastwsh.options import parse_args_and_config
-from fastwsh.server import WebSocketServer
-from fastwsh.testing import running_server
-from fastwsh.workers import count
 from fastwsh.workers.process import WorkerProcess
 from wire import DEADLINE_SECONDS, Client
 from workers_support import (
     ECHO,
     WORKERS,
+    assert_ends,
     echoes,
     freeze,
-    is_alive,
     kill,
     next_pid,
     one_to_each,
     open_echo,
     pids,
-    wait_until,
 )
 
 ENDING = [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGUSR1]
@@ -196,15 +185,6 @@ def pid_of(client: Client) -> int | None:
         return None
 
 
-def assert_ends(status: int, sentence: str, *arguments: str, cwd: Path, **env: str) -> None:
-    """Run the command, which ends by itself with this status and this sentence alone."""
-    ended = run_fastwsh(*arguments, cwd=cwd, env=env)
-    assert ended.returncode == status
-    assert re.fullmatch(rf"(?:usage: .*\n)?fastwsh: .*{re.escape(sentence)}.*\n", ended.stderr), (
-        ended.stderr
-    )
-
-
 class TestStart:
     def test_a_bad_option_ends_before_any_worker(self, tmp_path: Path):
         given = "--workers", "2", "-w", "missing"
@@ -258,210 +238,3 @@ def test_a_signal_leaves_the_status_of_a_process_to_asyncio(monkeypatch: pytest.
         return await process.wait()
 
     assert asyncio.run(end_one()) == -signal.SIGTERM
-
-
-class TestCount:
-    @pytest.mark.parametrize(
-        ("arguments", "variables", "expected"),
-        [
-            ([], {}, 1),
-            ([], {"WEB_CONCURRENCY": " "}, 1),
-            ([], {"WEB_CONCURRENCY": "2"}, 2),
-            (["--workers=2"], {"WEB_CONCURRENCY": "nonsense", "FASTWSH_WORKERS": "3"}, 2),
-            ([], {"WEB_CONCURRENCY": "5", "FASTWSH_WORKERS": "2"}, 2),
-            (["--config=config"], {"WEB_CONCURRENCY": "5"}, 2),
-        ],
-    )
-    def test_comes_from_the_option_or_the_variable(
-        self,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        arguments: list[str],
-        variables: dict[str, str],
-        expected: int,
-    ):
-        (tmp_path / "config").write_text("[pywebsocket]\nworkers = 2\n", encoding="utf-8")
-        monkeypatch.chdir(tmp_path)
-        for name in ("FASTWSH_WORKERS", "WEB_CONCURRENCY"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        assert count.find(parse_args_and_config(arguments)[0], os.environ) == expected
-
-    def test_of_the_variable_starts_workers(self, start_server: StartServer):
-        server = start_server("-w", "handlers", env={"WEB_CONCURRENCY": "2"})
-        assert set(pids(server)) == {1, 2}
-
-    @pytest.mark.parametrize(
-        "text", ["0", "-1", "two", "1.5", "1025", "9" * 99, "\N{SUPERSCRIPT TWO}"]
-    )
-    def test_is_refused(self, text: str):
-        with pytest.raises(argparse.ArgumentTypeError, match="is not a number of workers"):
-            count.parse(text)
-
-    def test_a_bad_one_is_a_sentence_that_names_where_it_comes_from(self, tmp_path: Path):
-        sentence = "'0' is not a number of workers (1 to 1024, or auto)"
-        assert_ends(2, f"argument --workers: {sentence}", "--workers=0", cwd=tmp_path)
-        assert_ends(2, f"WEB_CONCURRENCY: {sentence}", cwd=tmp_path, WEB_CONCURRENCY="0")
-
-    def test_auto_is_the_processors_that_the_process_may_use(self):
-        # a quota of the container may allow less
-        assert 1 <= count.parse("auto") <= len(os.sched_getaffinity(0))
-
-    def test_servers_inside_a_program_have_none(self):
-        with (
-            pytest.raises(TypeError, match="'workers' is no option of a test server"),
-            running_server(workers=2),
-        ):
-            pass
-        with pytest.raises(TypeError, match="'workers' is no option of serve"):
-            serve(".", workers=2)
-
-    def test_nor_has_a_server_of_an_embedder(self, handler_root: Path):
-        options, _ = parse_args_and_config(["-p", "0", "--workers", "2", "-w", str(handler_root)])
-        with pytest.raises(ConfigError, match="--workers 2 is for the command fastwsh"):
-            WebSocketServer(options)
-
-
-@pytest.fixture
-def started(start_server: StartServer) -> Server:
-    return start_server(*WORKERS, "--shutdown-timeout", "0.5")
-
-
-def test_no_worker_outlives_a_parent_that_was_killed(started: Server):
-    with one_to_each(started) as clients:
-        started.process.kill()
-        started.process.wait(DEADLINE_SECONDS)
-        for client in clients.values():
-            assert client.read_frame().close_code == 1001
-    for pid in clients:
-        wait_until(lambda pid=pid: not is_alive(pid), "a worker lives on")
-
-
-def test_nor_does_the_folder_of_a_parent_that_was_killed(start_server: StartServer):
-    server = start_server(*WORKERS, "--shutdown-timeout", "0.5")
-    own = Path(f"/proc/{server.process.pid}/fd")
-
-    def folders() -> set[Path]:
-        """Where the parent has its Unix sockets."""
-        inodes = set()
-        for link in own.iterdir():
-            with suppress(FileNotFoundError):  # closed meanwhile
-                inodes.add(re.sub(r"\D", "", str(link.readlink())))
-        lines = Path("/proc/net/unix").read_text(encoding="ascii").splitlines()
-        found = {line.split()[-1] for line in lines if line.split()[6] in inodes}
-        return {Path(path).parent for path in found if path.endswith("/topics")}
-
-    wait_until(folders, "no socket for topics")
-    (folder,) = folders()
-    server.process.kill()
-    server.process.wait(DEADLINE_SECONDS)
-    wait_until(lambda: not list(folder.parent.glob(f"{folder.name}*")), "the folder stays")
-
-
-def test_nor_does_one_that_is_frozen_or_busy(
-    start_server: StartServer, write_handler: WriteHandler
-):
-    write_handler(
-        "busy", "request.ws_stream.send_message('here')\nimport re\nre.match('(a*)*b', 'a' * 99)\n"
-    )
-    server = start_server(*WORKERS, "--shutdown-timeout", "0", "--cleanup-timeout", "0")
-    workers = [pid for (pid,) in pids(server).values()]
-    with server.connect() as client:
-        client.handshake("/busy")
-        freeze(workers[0])
-        server.process.kill()
-        server.process.wait(DEADLINE_SECONDS)
-        for pid in workers:
-            wait_until(lambda pid=pid: not is_alive(pid), "a worker lives on")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-def test_a_signal_ends_all(started: Server, number: signal.Signals):
-    with one_to_each(started) as clients:
-        started.send_signal(number)
-        for client in clients.values():
-            assert client.read_frame().close_code == 1001
-            client.send_close(1001)
-        assert started.wait() == 0
-    assert not any(map(is_alive, clients))
-    with pytest.raises(ConnectionRefusedError):
-        started.connect()
-
-
-def test_ctrl_z_stops_all_until_they_go_on(started: Server):
-    def states() -> set[str]:
-        processes = started.process.pid, *(pid for (pid,) in pids(started).values())
-        stats = (Path(f"/proc/{pid}/stat").read_text(encoding="ascii") for pid in processes)
-        return {stat.rpartition(")")[2].split()[0] for stat in stats}
-
-    with one_to_each(started) as clients:
-        started.send_signal(signal.SIGTSTP)
-        wait_until(lambda: states() == {"T"}, "a process goes on")
-        started.send_signal(signal.SIGCONT)
-        wait_until(lambda: "T" not in states(), "a process does not go on")
-        assert all(map(echoes, clients.values()))
-        started.send_signal(signal.SIGTSTP)
-        wait_until(lambda: states() == {"T"}, "a process goes on")
-        started.send_signal(signal.SIGTERM)
-        started.send_signal(signal.SIGCONT)
-        for client in clients.values():
-            assert client.read_frame().close_code == 1001
-            client.send_close(1001)
-        assert started.wait() == 0
-
-
-def test_a_second_signal_ends_all_at_once(start_server: StartServer, write_handler: WriteHandler):
-    write_handler("sleeper", "import time\ntime.sleep(3600)\n")
-    server = start_server(*WORKERS, "--shutdown-timeout", "3600")
-    with server.connect() as client:
-        client.handshake("/sleeper")
-        server.send_signal(signal.SIGTERM)
-        server.log.wait_for(r"\[worker \d\] fastwsh.cli: Stopping")
-        server.send_signal(signal.SIGINT)
-        assert server.wait() == 128 + signal.SIGINT
-    assert not any(is_alive(pid) for (pid,) in pids(server).values())
-
-
-def test_a_worker_that_is_killed_while_all_stop_is_not_replaced(
-    start_server: StartServer, write_handler: WriteHandler
-):
-    write_handler("sleeper", "import time\ntime.sleep(3600)\n")
-    server = start_server(*WORKERS, "--shutdown-timeout", "3600")
-    with server.connect() as client:
-        client.handshake("/sleeper")
-        server.send_signal(signal.SIGTERM)
-        server.log.wait_for(r"\[worker \d\] fastwsh.cli: Stopping")
-        for (pid,) in pids(server).values():
-            if is_alive(pid):
-                kill(pid)
-        assert server.wait() == 0
-    assert "starting it again" not in server.log.text()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-def test_a_signal_before_the_server_is_up_ends_it(
-    write_handler: WriteHandler, tmp_path: Path, number: signal.Signals
-):
-    write_handler(
-        "slow", "import time\ntime.sleep(3600)\ndef web_socket_transfer_data(r):\n    pass\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-m", "fastwsh", *WORKERS, "-p", "0", "--log-level", "info"],
-        cwd=tmp_path,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        server = Server(process)
-        try:
-            server.log.wait_for("Worker 2 is process")
-            started = time.monotonic()
-            server.send_signal(number)
-            assert server.wait() == 128 + number
-            assert time.monotonic() - started < DEADLINE_SECONDS
-        finally:
-            server.kill()
-    assert not any(is_alive(pid) for (pid,) in pids(server).values())
-    assert "Traceback" not in server.log.text()

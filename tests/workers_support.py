@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from conftest import Server
+from conftest import Server, run_fastwsh
 from waiting import wait_until
 from wire import DEADLINE_SECONDS, TEXT, Client
 
@@ -75,6 +75,15 @@ def one_to_each(server: Server, count: int = 2) -> Iterator[dict[int, Client]]:
 def echoes(client: Client) -> bool:
     client.send_frame(TEXT, b"x")
     return client.read_frame().payload == b"x"
+
+
+def assert_ends(status: int, sentence: str, *arguments: str, cwd: Path, **env: str) -> None:
+    """Run the command, which ends by itself with this status and this sentence alone."""
+    ended = run_fastwsh(*arguments, cwd=cwd, env=env)
+    assert ended.returncode == status
+    assert re.fullmatch(rf"(?:usage: .*\n)?fastwsh: .*{re.escape(sentence)}.*\n", ended.stderr), (
+        ended.stderr
+    )
 
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
