@@ -3,45 +3,10 @@
 import subprocess
 import sys
 
-import pytest
+from echo_handlers import ECHO_MODULE
+from pytest_plugin_support import failures, run
 
-PREAMBLE = """
-import pytest
-from websockets.sync.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-
-def say(server, message, path="/"):
-    with connect(server.url_for(path)) as client:
-        client.send(message)
-        return client.recv(20)
-"""
-
-ECHO = """
-def web_socket_do_extra_handshake(request):
-    pass
-
-def web_socket_transfer_data(request):
-    for message in iter(request.ws_stream.receive_message, None):
-        request.ws_stream.send_message(message)
-"""
-
-
-@pytest.fixture
-def run(pytester):
-    """Run a test module in a pytest of its own, in which warnings are errors."""
-
-    def run(module, *args, ini=""):
-        pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
-        pytester.makepyfile(PREAMBLE + module)
-        return pytester.runpytest_subprocess("-p", "no:asyncio", "--strict-markers", *args)
-
-    return run
-
-
-def failures(result):
-    """Count the tests that failed: at once, or when their server had stopped."""
-    outcomes = result.parseoutcomes()
-    return outcomes.get("failed", 0) + outcomes.get("errors", 0)
+__all__ = ["run"]
 
 
 def test_the_fixture_serves_what_the_test_says(run):
@@ -123,7 +88,7 @@ def test_wrong(wsserver):
 
 
 def test_the_marker_names_handlers_and_options(run, pytester):
-    pytester.makepyfile(**{"first/echo_wsh": ECHO, "second/other_wsh": ECHO})
+    pytester.makepyfile(**{"first/echo_wsh": ECHO_MODULE, "second/other_wsh": ECHO_MODULE})
     result = run("""
 pytestmark = pytest.mark.wsserver(handlers="first", max_message_bytes=10)
 
@@ -142,7 +107,7 @@ def test_of_its_own(wsserver):
 
 
 def test_the_ini_setting_names_handlers(run, pytester):
-    pytester.makepyfile(**{"handlers/echo_wsh": ECHO})
+    pytester.makepyfile(**{"handlers/echo_wsh": ECHO_MODULE})
     result = run(
         """
 def test_it(wsserver):
@@ -209,76 +174,6 @@ def test_it(wsserver, wsserver_listen_address):
     result.assert_outcomes(passed=1)
 
 
-TLS = """
-import ssl
-
-def test_tls(wss_server):
-    wss_server.expect("hello").reply("world")
-    assert wss_server.url.startswith("wss://")
-    with connect(wss_server.url, ssl=wss_server.client_ssl_context()) as client:
-        client.send("hello")
-        assert client.recv(20) == "world"
-    with pytest.raises(ssl.SSLError):
-        connect(wss_server.url, ssl=ssl.create_default_context())
-    assert ssl.create_default_context(cafile=wss_server.ca_file).cert_store_stats()["x509_ca"] >= 1
-"""
-
-
-def test_the_certificate_is_made_for_the_session(run):
-    run(TLS).assert_outcomes(passed=1)
-
-
-def test_the_certificate_can_be_chosen(run):
-    result = run(
-        """
-@pytest.fixture(scope="session")
-def wsserver_ssl_context(tmp_path_factory):
-    from fastwsh.testing import TlsFiles, make_tls_files
-    made = make_tls_files(tmp_path_factory.mktemp("own"), "127.0.0.1")
-    return TlsFiles(made.certificate, made.private_key, authority=made.authority)
-"""
-        + TLS
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_a_context_of_python_is_refused_with_the_remedy(run):
-    result = run(
-        """
-@pytest.fixture
-def wsserver_ssl_context():
-    return ssl.create_default_context()
-"""
-        + TLS
-    )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*wsserver_ssl_context returns SSLContext, which the server cannot use*TlsFiles*"]
-    )
-
-
-def test_without_trustme_the_test_is_skipped(run):
-    result = run(
-        """
-import sys
-sys.modules["trustme"] = None
-"""
-        + TLS,
-        "-rs",
-    )
-    result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*wss_server needs trustme*TlsFiles*"])
-
-
-def test_a_server_without_tls_has_no_certificate(run):
-    result = run("""
-def test_it(wsserver):
-    with pytest.raises(ValueError, match="use the fixture wss_server"):
-        wsserver.ca_file
-""")
-    result.assert_outcomes(passed=1)
-
-
 def test_fixtures_and_marker_are_described(pytester):
     result = pytester.runpytest_subprocess("-p", "no:asyncio", "--fixtures", "--markers")
     named = "handlers=None, replay=None, url=None, [*][*]options"
@@ -338,93 +233,3 @@ def test_wrong(wsserver):
 """)
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(["wsserver: port='x'; give a number*"])
-
-
-def reports(result):
-    """Return how often a report begins."""
-    return sum(line.startswith("____") for line in result.outlines)
-
-
-def test_a_mistake_of_the_client_is_one_report_with_the_cause_first(run):
-    result = run("""
-def test_it(wsserver):
-    wsserver.expect("hello").reply("world").expect("bye")
-    assert say(wsserver, "hallo") == "world"
-""")
-    result.assert_outcomes(failed=1)
-    assert reports(result) == 1
-    out = result.stdout.str()
-    cause = "script of /: step 1 of 3 expected 'hello', but got 'hallo'"
-    assert out.count(cause) == 1
-    assert out.index(cause) < out.index("assert say(wsserver")
-    assert "is still to come" not in out
-    for file in ("pytest_plugin.py", "server_life.py", "testing/"):
-        assert file not in out
-
-
-def test_a_mistake_that_an_assertion_meets_is_noted_there_as_well(run):
-    result = run("""
-def test_it(wsserver):
-    wsserver.expect("hello")
-    with connect(wsserver.url) as client:
-        client.send("hallo")
-        got = list(client) if False else wsserver.wait_for_message("hallo")
-        with pytest.raises(ConnectionClosed):
-            client.recv(20)
-    assert got == "hello"
-""")
-    result.assert_outcomes(failed=1)
-    assert reports(result) == 1
-    lines = [
-        "*script of /: step 1 of 1 expected 'hello', but got 'hallo'",
-        "*assert 'hallo' == 'hello'",
-        "*The test server has found: script of /: step 1 of 1 expected 'hello', *",
-    ]
-    result.stdout.fnmatch_lines(lines)
-
-
-def test_a_body_that_fails_on_its_own_is_the_only_report(run):
-    result = run("""
-def test_nobody(wsserver):
-    wsserver.expect("hello").reply("world")
-    assert 1 == 2
-
-def test_explicit(wsserver):
-    wsserver.expect("hello")
-    pytest.fail("on its own")
-
-def test_skipped(wsserver):
-    pytest.skip("not today")
-""")
-    result.assert_outcomes(failed=2, skipped=1)
-    result.stdout.no_fnmatch_line("*no client came*")
-    assert reports(result) == 2
-
-
-def test_a_script_that_is_left_is_told_without_the_source_of_the_fixture(run):
-    result = run("""
-def test_it(wsserver):
-    wsserver.expect("hello")
-""")
-    result.assert_outcomes(passed=1, errors=1)
-    out = result.stdout.str()
-    assert "script of /: no client came; step 1 of 1 is: expect 'hello'" in out
-    assert "def " not in out
-    assert "Traceback" not in out
-
-
-def test_a_failure_by_name_is_told_behind_the_cause(run):
-    result = run("""
-def test_it(wsserver):
-    wsserver.expect("hello")
-    with connect(wsserver.url) as client:
-        client.send("hallo")
-        try:
-            client.recv(20)
-        except ConnectionClosed:
-            pytest.fail("the client was sent away")
-""")
-    result.assert_outcomes(failed=1)
-    assert reports(result) == 1
-    out = result.stdout.str()
-    assert out.index("but got 'hallo'") < out.rindex("the client was sent away")

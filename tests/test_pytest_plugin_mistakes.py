@@ -2,14 +2,9 @@
 
 import pytest
 
+from pytest_plugin_support import run
 
-@pytest.fixture
-def run(pytester):
-    def run(module):
-        pytester.makepyfile(f"import pytest\nfrom websockets.sync.client import connect\n{module}")
-        return pytester.runpytest_subprocess("-p", "no:asyncio", "-W", "error")
-
-    return run
+__all__ = ["run"]
 
 
 @pytest.mark.parametrize(

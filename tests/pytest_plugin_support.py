@@ -1,0 +1,39 @@
+"""Test modules that use the pytest plugin, run by a pytest of their own."""
+
+import pytest
+
+__all__ = ["failures", "reports", "run"]
+
+PREAMBLE = """
+import pytest
+from websockets.sync.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+def say(server, message, path="/"):
+    with connect(server.url_for(path)) as client:
+        client.send(message)
+        return client.recv(20)
+"""
+
+
+@pytest.fixture
+def run(pytester):
+    """Run a test module in a pytest of its own, in which warnings are errors."""
+
+    def run(module, *args, ini=""):
+        pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
+        pytester.makepyfile(PREAMBLE + module)
+        return pytester.runpytest_subprocess("-p", "no:asyncio", "--strict-markers", *args)
+
+    return run
+
+
+def failures(result):
+    """Count the tests that failed: at once, or when their server had stopped."""
+    outcomes = result.parseoutcomes()
+    return outcomes.get("failed", 0) + outcomes.get("errors", 0)
+
+
+def reports(result):
+    """Return how often a report begins."""
+    return sum(line.startswith("____") for line in result.outlines)
