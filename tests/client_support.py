@@ -6,12 +6,13 @@ import selectors
 import socket
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
 import fastwsh
 from wire import DEADLINE_SECONDS, Client, Response
@@ -41,6 +42,32 @@ def run_until_closed(work: Coroutine[Any, Any, _T]) -> _T:
             return runner.run(work)
         finally:
             runner.run(closed())
+
+
+@pytest.fixture
+def echo_url() -> Iterator[str]:
+    """The URL of an echo server of websockets."""
+
+    def echo(connection: ServerConnection) -> None:
+        for message in connection:
+            connection.send(message)
+
+    with serve(echo, "127.0.0.1", 0, max_size=None) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/"
+        server.shutdown()
+        thread.join(DEADLINE_SECONDS)
+
+
+def run_within_deadline(work: Callable[[], Awaitable[None]]) -> None:
+    """Run a coroutine function in a new event loop, with a deadline."""
+
+    async def within_deadline() -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await work()
+
+    asyncio.run(within_deadline())
 
 
 def accept_value(key: str) -> str:

@@ -1,75 +1,40 @@
 """`fastwsh.connect` inside an event loop."""
 
 import asyncio
-import gc
-import subprocess
-import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import pytest
-from websockets.sync.server import ServerConnection, serve
 
 import fastwsh
-from client_support import Peer, serving
-from conftest import StartServer, WriteHandler, clean_environment
-from echo_handlers import ECHO
-from fastwsh import _core
-from fastwsh.aio import native_loop
+from client_support import Peer, echo_url, run_within_deadline, serving
 from fastwsh.client import AsyncClientConnection, ClientConnection, connect_async
-from usage import own_descriptors, wait_for_own_descriptors
-from waiting import wait_until
 from wire import CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
 
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    """The URL of an echo server of websockets."""
-
-    def echo(connection: ServerConnection) -> None:
-        for message in connection:
-            connection.send(message)
-
-    with serve(echo, "127.0.0.1", 0, max_size=None) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/"
-        server.shutdown()
-        thread.join(DEADLINE_SECONDS)
+__all__ = ["echo_url"]
 
 
-def run(work: Callable[[], Awaitable[None]]) -> None:
-    """Run a coroutine, with a deadline."""
-
-    async def within_deadline() -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            await work()
-
-    asyncio.run(within_deadline())
-
-
-def test_echo_by_await_and_by_async_with(url: str):
+def test_echo_by_await_and_by_async_with(echo_url: str):
     async def work() -> None:
-        connection = await fastwsh.connect(url)
+        connection = await fastwsh.connect(echo_url)
         assert isinstance(connection, AsyncClientConnection)
         for message in ("", "hello", b"\x00" * 3_000_000):
             await connection.send(message)
             assert await connection.recv() == message
         await connection.close()
         assert (connection.close_code, connection.close_reason) == (1000, "")
-        async with fastwsh.connect(url, compression=False) as connection:
+        async with fastwsh.connect(echo_url, compression=False) as connection:
             assert not connection.is_compressed
             assert connection.remote_address[0] == "127.0.0.1"
             await connection.send("again")
             assert await connection.recv(DEADLINE_SECONDS) == "again"
 
-    run(work)
+    run_within_deadline(work)
 
 
-def test_many_connections_at_once(url: str):
+def test_many_connections_at_once(echo_url: str):
     async def one(number: int) -> None:
-        async with connect_async(url) as connection:
+        async with connect_async(echo_url) as connection:
             for _ in range(3):
                 await connection.send(str(number))
                 assert await connection.recv() == str(number)
@@ -77,18 +42,18 @@ def test_many_connections_at_once(url: str):
     async def work() -> None:
         await asyncio.gather(*(one(number) for number in range(40)))
 
-    run(work)
+    run_within_deadline(work)
 
 
-def test_thread_without_a_loop_gets_a_plain_connection(url: str):
+def test_thread_without_a_loop_gets_a_plain_connection(echo_url: str):
     def in_thread() -> None:
-        with fastwsh.connect(url) as connection:
+        with fastwsh.connect(echo_url) as connection:
             assert isinstance(connection, ClientConnection)
 
     async def work() -> None:
         await asyncio.to_thread(in_thread)
 
-    run(work)
+    run_within_deadline(work)
 
 
 def test_use_without_await_is_told_the_remedy():
@@ -106,7 +71,7 @@ def test_use_without_await_is_told_the_remedy():
             pass
         assert not hasattr(connecting, "nothing")
 
-    run(work)
+    run_within_deadline(work)
 
 
 def test_errors_are_those_of_connect():
@@ -118,7 +83,7 @@ def test_errors_are_those_of_connect():
         with pytest.raises(TypeError, match="nonsense"):
             fastwsh.connect("ws://127.0.0.1:1/", nonsense=1)
 
-    run(work)
+    run_within_deadline(work)
 
 
 def test_cancelled_connect_gives_up():
@@ -129,7 +94,7 @@ def test_cancelled_connect_gives_up():
         arrived.set()
         assert peer.read_to_end() == b""
 
-    async def work(url: str) -> None:
+    async def work(echo_url: str) -> None:
         async def attempt() -> None:
             await fastwsh.connect(url, open_timeout=None)
 
@@ -140,7 +105,7 @@ def test_cancelled_connect_gives_up():
             await task
 
     with serving(script) as url:
-        run(partial(work, url))
+        run_within_deadline(partial(work, url))
 
 
 def test_timeout_and_cancellation_of_recv_lose_nothing():
@@ -153,7 +118,7 @@ def test_timeout_and_cancellation_of_recv_lose_nothing():
         peer.send_frame(TEXT, b"two", mask=None)
         peer.read_frame()
 
-    async def work(url: str) -> None:
+    async def work(echo_url: str) -> None:
         async with fastwsh.connect(url, close_timeout=1) as connection:
             with pytest.raises(TimeoutError, match=r"no message came within 0\.05 s"):
                 await connection.recv(0.05)
@@ -167,29 +132,29 @@ def test_timeout_and_cancellation_of_recv_lose_nothing():
             assert [await connection.recv(), await connection.recv()] == ["one", "two"]
 
     with serving(script) as url:
-        run(partial(work, url))
+        run_within_deadline(partial(work, url))
 
 
-def test_tasks_receive_one_after_the_other(url: str):
+def test_tasks_receive_one_after_the_other(echo_url: str):
     async def work() -> None:
-        async with fastwsh.connect(url) as connection:
+        async with fastwsh.connect(echo_url) as connection:
             tasks = [asyncio.create_task(connection.recv()) for _ in range(5)]
             for number in range(5):
                 await connection.send(str(number))
             assert await asyncio.gather(*tasks) == ["0", "1", "2", "3", "4"]
 
-    run(work)
+    run_within_deadline(work)
 
 
-def test_ping_and_pong(url: str):
+def test_ping_and_pong(echo_url: str):
     async def work() -> None:
-        async with fastwsh.connect(url) as connection:
+        async with fastwsh.connect(echo_url) as connection:
             await connection.send("before")
             pong = await connection.ping()
             assert await connection.wait_pong(pong) == pong.round_trip
             assert await connection.recv() == "before"
 
-    run(work)
+    run_within_deadline(work)
 
 
 def test_pong_that_does_not_come_is_a_timeout():
@@ -199,14 +164,14 @@ def test_pong_that_does_not_come_is_a_timeout():
         assert peer.read_frame().opcode == PONG
         peer.read_frame()
 
-    async def work(url: str) -> None:
+    async def work(echo_url: str) -> None:
         async with fastwsh.connect(url, close_timeout=0.2) as connection:
             pong = await connection.ping()
             with pytest.raises(TimeoutError, match="no pong"):
                 await connection.wait_pong(pong, 0.1)
 
     with serving(script) as url:
-        run(partial(work, url))
+        run_within_deadline(partial(work, url))
 
 
 @pytest.mark.parametrize("code", [1001, 4000])
@@ -216,7 +181,7 @@ def test_iteration_ends_when_the_peer_closes(code: int):
         peer.send_frame(CLOSE, code.to_bytes(2) + b"bye", mask=None)
         assert peer.read_frame().close_code == code
 
-    async def work(url: str) -> None:
+    async def work(echo_url: str) -> None:
         async with fastwsh.connect(url) as connection:
             assert await anext(aiter(connection)) == "a"
             if code == 1001:
@@ -228,153 +193,12 @@ def test_iteration_ends_when_the_peer_closes(code: int):
             await connection.send("too late")
 
     with serving(script) as url:
-        run(partial(work, url))
+        run_within_deadline(partial(work, url))
 
 
-def run_program(code: str, url: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-c", code, url],
-        capture_output=True,
-        timeout=DEADLINE_SECONDS,
-        env=clean_environment(),
-        check=False,
-    )
-
-
-def test_program_that_forgets_to_close_ends():
-    code = """\
-import asyncio, sys, fastwsh
-async def main():
-    connection = await fastwsh.connect(sys.argv[1])
-    task = asyncio.create_task(connection.recv())
-    await asyncio.sleep(0.05)
-asyncio.run(main())
-"""
-
-    def script(peer: Peer) -> None:
-        peer.answer()
-        assert peer.read_to_end() == b""
-
-    with serving(script) as url:
-        done = run_program(code, url)
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_program_that_ends_before_the_thread_that_connected_has_gone_on(url: str):
-    code = """\
-import asyncio, sys, threading, time, fastwsh
-class Loop(asyncio.SelectorEventLoop):
-    def call_soon_threadsafe(self, *args, **kwargs):
-        handle = super().call_soon_threadsafe(*args, **kwargs)
-        main = threading.main_thread()
-        if threading.current_thread() is not main:
-            main.join()
-            for _ in range(20):
-                time.sleep(0.01)
-        return handle
-async def main():
-    async with fastwsh.connect(sys.argv[1]):
-        pass
-with asyncio.Runner(loop_factory=Loop) as runner:
-    runner.run(main())
-"""
-    done = run_program(code, url)
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-def collect_all() -> None:
-    """Free what threads may have held a moment longer than the loop that they worked for.
-
-    What they let go of without the GIL is freed by the next call of the native module.
-    """
-    _core.real_monotonic()
-    gc.collect()
-
-
-def test_nothing_is_left_of_ended_loops(start_server: StartServer, write_handler: WriteHandler):
-    write_handler("echo", ECHO)
-    url = start_server("-w", "handlers").url("/echo")
-
+def test_a_pong_that_another_task_receives(echo_url: str):
     async def work() -> None:
-        async with fastwsh.connect(url) as connection:
-            await connection.send("x")
-            assert await connection.recv() == "x"
-        # not closed: the collector has to do
-        left = await fastwsh.connect(url)
-        await left.send("y")
-
-    # Threads that connect and close begin when they are needed first, perhaps after the count, and
-    # stay: they have fewer descriptors than 20 loops would leave.
-    run(work)
-    before = own_descriptors()
-    for _ in range(20):
-        run(work)
-    wait_for_own_descriptors(before + 10)
-
-    def are_gone() -> bool:
-        collect_all()
-        return not native_loop._NATIVE
-
-    wait_until(are_gone, "ended loops are left")
-
-
-def test_connections_one_after_the_other_share_the_native_part(url: str):
-    async def work() -> None:
-        async with fastwsh.connect(url):
-            native = native_loop.of_running_loop()
-        async with fastwsh.connect(url):
-            assert native_loop.of_running_loop() is native
-
-    run(work)
-
-
-def test_a_loop_that_is_only_closed_leaves_no_descriptor(url: str):
-    async def work() -> None:
-        async with fastwsh.connect(url) as connection:
-            await connection.send("x")
-
-    run(work)
-    before = own_descriptors()
-    for _ in range(20):
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(work())
-        loop.close()
-    wait_for_own_descriptors(before + 10)
-
-
-def test_a_loop_that_is_never_closed_is_collected_and_python_says_so(url: str):
-    async def work() -> None:
-        async with fastwsh.connect(url) as connection:
-            await connection.send("x")
-
-    def is_told() -> bool:
-        collect_all()
-        return any("unclosed event loop" in str(warning.message) for warning in warnings)
-
-    def forget_a_loop() -> None:
-        # a collection may come at any time from here on
-        asyncio.new_event_loop().run_until_complete(work())
-        wait_until(is_told, "the loop is left")
-
-    with pytest.warns(ResourceWarning, match="unclosed event loop") as warnings:
-        forget_a_loop()
-
-
-def test_a_loop_of_another_kind(url: str):
-    uvloop = pytest.importorskip("uvloop")
-
-    async def work() -> None:
-        async with fastwsh.connect(url) as connection:
-            for message in ("x", b"y" * 3_000_000):
-                await connection.send(message)
-                assert await connection.recv() == message
-
-    uvloop.run(work())
-
-
-def test_a_pong_that_another_task_receives(url: str):
-    async def work() -> None:
-        async with fastwsh.connect(url) as connection:
+        async with fastwsh.connect(echo_url) as connection:
             receiving = asyncio.ensure_future(connection.recv())
             await asyncio.sleep(0)
             pong = await connection.ping()
@@ -382,14 +206,14 @@ def test_a_pong_that_another_task_receives(url: str):
             await connection.send("x")
             assert await receiving == "x"
 
-    run(work)
+    run_within_deadline(work)
 
 
-def test_tasks_that_send_and_receive_at_once(url: str):
+def test_tasks_that_send_and_receive_at_once(echo_url: str):
     count, size = 40, 100_000
 
     async def work() -> None:
-        async with fastwsh.connect(url) as connection:
+        async with fastwsh.connect(echo_url) as connection:
 
             async def send(letter: str) -> None:
                 for number in range(count):
@@ -403,4 +227,4 @@ def test_tasks_that_send_and_receive_at_once(url: str):
                 own = [message for message in received if message.endswith(letter)]
                 assert own == [f"{number} {letter * size}" for number in range(count)]
 
-    run(work)
+    run_within_deadline(work)

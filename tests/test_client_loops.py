@@ -1,6 +1,7 @@
-"""`fastwsh.connect` where another event loop runs, and in programs that end while it connects."""
+"""`fastwsh.connect` and event loops: those of others, those that end, and programs that end."""
 
 import asyncio
+import gc
 import socket
 import subprocess
 import sys
@@ -10,11 +11,18 @@ import pytest
 import trio
 
 import fastwsh
-from client_support import Peer, serving
-from conftest import clean_environment
+from client_support import Peer, echo_url, run_within_deadline, serving
+from conftest import StartServer, WriteHandler, clean_environment
+from echo_handlers import ECHO
+from fastwsh import _core
+from fastwsh.aio import native_loop
 from fastwsh.client import ClientConnection, connect_sync
 from fastwsh.testing import running_server
+from usage import own_descriptors, wait_for_own_descriptors
+from waiting import wait_until
 from wire import DEADLINE_SECONDS
+
+__all__ = ["echo_url"]
 
 # Each ended with a panic of the native module in more than half of the runs.
 RUNS = 10
@@ -100,6 +108,137 @@ asyncio.run(main())
         server.reply("x")
         done = run_program(code, server.url)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"x\nx\n", b"")
+
+
+def test_program_that_forgets_to_close_ends():
+    code = """\
+import asyncio, sys, fastwsh
+async def main():
+    connection = await fastwsh.connect(sys.argv[1])
+    task = asyncio.create_task(connection.recv())
+    await asyncio.sleep(0.05)
+asyncio.run(main())
+"""
+
+    def script(peer: Peer) -> None:
+        peer.answer()
+        assert peer.read_to_end() == b""
+
+    with serving(script) as url:
+        done = run_program(code, url)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_program_that_ends_before_the_thread_that_connected_has_gone_on(echo_url: str):
+    code = """\
+import asyncio, sys, threading, time, fastwsh
+class Loop(asyncio.SelectorEventLoop):
+    def call_soon_threadsafe(self, *args, **kwargs):
+        handle = super().call_soon_threadsafe(*args, **kwargs)
+        main = threading.main_thread()
+        if threading.current_thread() is not main:
+            main.join()
+            for _ in range(20):
+                time.sleep(0.01)
+        return handle
+async def main():
+    async with fastwsh.connect(sys.argv[1]):
+        pass
+with asyncio.Runner(loop_factory=Loop) as runner:
+    runner.run(main())
+"""
+    done = run_program(code, echo_url)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def collect_all() -> None:
+    """Free what threads may have held a moment longer than the loop that they worked for.
+
+    What they let go of without the GIL is freed by the next call of the native module.
+    """
+    _core.real_monotonic()
+    gc.collect()
+
+
+def test_nothing_is_left_of_ended_loops(start_server: StartServer, write_handler: WriteHandler):
+    write_handler("echo", ECHO)
+    url = start_server("-w", "handlers").url("/echo")
+
+    async def work() -> None:
+        async with fastwsh.connect(url) as connection:
+            await connection.send("x")
+            assert await connection.recv() == "x"
+        # not closed: the collector has to do
+        left = await fastwsh.connect(url)
+        await left.send("y")
+
+    # Threads that connect and close begin when they are needed first, perhaps after the count, and
+    # stay: they have fewer descriptors than 20 loops would leave.
+    run_within_deadline(work)
+    before = own_descriptors()
+    for _ in range(20):
+        run_within_deadline(work)
+    wait_for_own_descriptors(before + 10)
+
+    def are_gone() -> bool:
+        collect_all()
+        return not native_loop._NATIVE
+
+    wait_until(are_gone, "ended loops are left")
+
+
+def test_connections_one_after_the_other_share_the_native_part(echo_url: str):
+    async def work() -> None:
+        async with fastwsh.connect(echo_url):
+            native = native_loop.of_running_loop()
+        async with fastwsh.connect(echo_url):
+            assert native_loop.of_running_loop() is native
+
+    run_within_deadline(work)
+
+
+def test_a_loop_that_is_only_closed_leaves_no_descriptor(echo_url: str):
+    async def work() -> None:
+        async with fastwsh.connect(echo_url) as connection:
+            await connection.send("x")
+
+    run_within_deadline(work)
+    before = own_descriptors()
+    for _ in range(20):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(work())
+        loop.close()
+    wait_for_own_descriptors(before + 10)
+
+
+def test_a_loop_that_is_never_closed_is_collected_and_python_says_so(echo_url: str):
+    async def work() -> None:
+        async with fastwsh.connect(echo_url) as connection:
+            await connection.send("x")
+
+    def is_told() -> bool:
+        collect_all()
+        return any("unclosed event loop" in str(warning.message) for warning in warnings)
+
+    def forget_a_loop() -> None:
+        # a collection may come at any time from here on
+        asyncio.new_event_loop().run_until_complete(work())
+        wait_until(is_told, "the loop is left")
+
+    with pytest.warns(ResourceWarning, match="unclosed event loop") as warnings:
+        forget_a_loop()
+
+
+def test_a_loop_of_another_kind(echo_url: str):
+    uvloop = pytest.importorskip("uvloop")
+
+    async def work() -> None:
+        async with fastwsh.connect(echo_url) as connection:
+            for message in ("x", b"y" * 3_000_000):
+                await connection.send(message)
+                assert await connection.recv() == message
+
+    uvloop.run(work())
 
 
 @pytest.mark.parametrize("call", ["recv", "wait_pong"])
