@@ -1,19 +1,8 @@
 """A loop that may wait for another handler must wait inside fastwsh, or come to an end."""
 
-import textwrap
-
 import pytest
 
-from fastwsh.concurrency.check import why_threads
-
-
-def why(body, before=""):
-    """Why a handler with that body needs a thread; the body begins on line 4."""
-    return why_threads(
-        f"{before}\ndef web_socket_do_extra_handshake(request): pass\n"
-        f"def web_socket_transfer_data(request):\n{textwrap.indent(body, '    ')}\n"
-    )
-
+from concurrency_support import why
 
 STALLS = "it loops without waiting (line 4)"
 
