@@ -1,12 +1,10 @@
-"""TLS: `wss://` and `https://` on one port, client certificates, reloading, and bad files."""
+"""TLS: `wss://` and `https://` on one port, the files that it needs, and sessions."""
 
 import asyncio
 import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,63 +12,14 @@ import trustme
 from websockets.asyncio.client import connect
 
 from conftest import Server, StartServer, WriteHandler, run_fastwsh
+from tls_servers import HANDLERS, HOST, KEY_AND_CERTIFICATE, assert_echoes, files, raw, websocket
 from tls_support import authority, trusting
-from wire import DEADLINE_SECONDS, TEXT, Client, Frame
+from wire import DEADLINE_SECONDS, TEXT, Frame
 
-__all__ = ["authority"]
+__all__ = ["authority", "files"]
 
-HANDLERS = "-w", "handlers"
-HOST = "127.0.0.1"
+
 LARGE = 5 * 1024 * 1024
-
-ECHO = """\
-while True:
-    message = request.ws_stream.receive_message()
-    if message is None:
-        return
-    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
-"""
-
-
-@pytest.fixture(autouse=True)
-def files(authority: trustme.CA, tmp_path: Path, write_handler: WriteHandler) -> None:
-    """A key, a certificate, both in one file, the authority, and an echo at /echo."""
-    issue(authority, tmp_path)
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    write_handler("echo", ECHO)
-
-
-def issue(authority: trustme.CA, folder: Path) -> None:
-    """Write a fresh certificate for 127.0.0.1."""
-    leaf = authority.issue_cert(HOST)
-    leaf.private_key_pem.write_to_path(str(folder / "key.pem"))
-    (folder / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-    leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / "both.pem"))
-
-
-KEY_AND_CERTIFICATE = "-t", "-k", "key.pem", "-c", "cert.pem"
-
-
-@contextmanager
-def raw(server: Server, context: ssl.SSLContext) -> Iterator[Client]:
-    """A TLS connection for anything."""
-    with socket.create_connection((HOST, server.port), DEADLINE_SECONDS) as plain:
-        wrapped = context.wrap_socket(plain, server_hostname=HOST)
-        with Client.over(wrapped, server.port) as client:
-            yield client
-
-
-@contextmanager
-def websocket(server: Server, context: ssl.SSLContext) -> Iterator[Client]:
-    """A WebSocket connection to /echo."""
-    with raw(server, context) as client:
-        client.handshake("/echo")
-        yield client
-
-
-def assert_echoes(client: Client) -> None:
-    client.send_frame(TEXT, b"hello")
-    assert client.read_frame() == Frame(TEXT, b"hello")
 
 
 def exchange(server: Server, context: ssl.SSLContext, *messages: str | bytes) -> None:
@@ -92,14 +41,6 @@ def exchange(server: Server, context: ssl.SSLContext, *messages: str | bytes) ->
                 assert await client.recv() == message
 
     asyncio.run(run())
-
-
-def serial_number(client: Client) -> object:
-    """Tell certificates of a server apart."""
-    assert isinstance(client.socket, ssl.SSLSocket)
-    certificate = client.socket.getpeercert()
-    assert certificate is not None
-    return certificate["serialNumber"]
 
 
 @pytest.mark.parametrize(
@@ -160,119 +101,6 @@ def test_relative_files_are_seen_from_the_document_root(
     server = start_server("-d", "..", *HANDLERS, *KEY_AND_CERTIFICATE, cwd=elsewhere)
     with websocket(server, trusting(authority)) as connection:
         assert_echoes(connection)
-
-
-class TestClientCertificates:
-    """`--tls-client-auth`, `--tls-client-cert-optional` and `--tls-client-ca`."""
-
-    REQUIRED = (*KEY_AND_CERTIFICATE, "--tls-client-auth", "--tls-client-ca", "ca.pem")
-    OPTIONAL = (*REQUIRED, "--tls-client-cert-optional")
-
-    @pytest.fixture
-    def with_certificate(self, authority: trustme.CA) -> ssl.SSLContext:
-        context = trusting(authority)
-        authority.issue_cert("client@example.org").configure_cert(context)
-        return context
-
-    @pytest.fixture
-    def with_foreign_certificate(self, authority: trustme.CA) -> ssl.SSLContext:
-        context = trusting(authority)
-        trustme.CA().issue_cert("client@example.org").configure_cert(context)
-        return context
-
-    @pytest.mark.parametrize("args", [REQUIRED, OPTIONAL])
-    def test_good_one_is_let_in(
-        self, start_server: StartServer, args: tuple[str, ...], with_certificate: ssl.SSLContext
-    ):
-        server = start_server(*HANDLERS, *args)
-        with websocket(server, with_certificate) as connection:
-            assert_echoes(connection)
-
-    @pytest.mark.parametrize("args", [REQUIRED, OPTIONAL])
-    def test_foreign_one_is_refused(
-        self,
-        start_server: StartServer,
-        args: tuple[str, ...],
-        with_foreign_certificate: ssl.SSLContext,
-    ):
-        server = start_server(*HANDLERS, *args)
-        assert_refused(server, with_foreign_certificate)
-
-    def test_none_is_let_in_if_optional(self, start_server: StartServer, authority: trustme.CA):
-        server = start_server(*HANDLERS, *self.OPTIONAL)
-        with websocket(server, trusting(authority)) as connection:
-            assert_echoes(connection)
-
-    def test_none_is_refused_if_required(self, start_server: StartServer, authority: trustme.CA):
-        server = start_server(*HANDLERS, *self.REQUIRED)
-        assert_refused(server, trusting(authority))
-
-
-def assert_refused(server: Server, context: ssl.SSLContext) -> None:
-    """TLS ends with an alert; with TLS 1.3 the client only sees it when it reads."""
-
-    def ask() -> None:
-        with raw(server, context) as client:
-            client.send_request("/echo")
-            client.read_response()
-
-    with pytest.raises(ssl.SSLError, match="alert"):
-        ask()
-
-
-class TestReload:
-    """SIGHUP reads the files again."""
-
-    def test_new_certificate_for_new_connections(
-        self, start_server: StartServer, authority: trustme.CA, tmp_path: Path
-    ):
-        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
-        context = trusting(authority)
-        with raw(server, context) as before, websocket(server, context) as old:
-            assert_echoes(old)
-            issue(authority, tmp_path)
-            server.send_signal(signal.SIGHUP)
-            server.log.wait_for(r"\[INFO\] fastwsh\.server: Certificates reloaded")
-            with raw(server, context) as after:
-                assert serial_number(after) != serial_number(before)
-            assert_echoes(old)
-
-    def test_bad_files_change_nothing(
-        self, start_server: StartServer, authority: trustme.CA, tmp_path: Path
-    ):
-        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
-        context = trusting(authority)
-        with raw(server, context) as client:
-            before = serial_number(client)
-        (tmp_path / "cert.pem").write_text("nonsense", encoding="utf-8")
-        server.send_signal(signal.SIGHUP)
-        server.log.wait_for(
-            r"\[ERROR\] fastwsh\.server: Certificates stay as they were: no certificate in "
-        )
-        with raw(server, context) as client:
-            assert serial_number(client) == before
-        with websocket(server, context) as connection:
-            assert_echoes(connection)
-
-    def test_log_file_is_opened_anew_as_well(
-        self, start_server: StartServer, authority: trustme.CA, tmp_path: Path
-    ):
-        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE, "--access-log", "access.log")
-        (tmp_path / "access.log").unlink()
-        server.send_signal(signal.SIGHUP)
-        server.log.wait_for("Certificates reloaded")
-        assert (tmp_path / "access.log").exists()
-
-    def test_handler_that_changes_the_folder_is_no_obstacle(
-        self, start_server: StartServer, authority: trustme.CA, write_handler: WriteHandler
-    ):
-        write_handler("away", "import os\nos.chdir('/')\nrequest.ws_stream.send_message('gone')")
-        server = start_server(*HANDLERS, *KEY_AND_CERTIFICATE)
-        with raw(server, trusting(authority)) as client:
-            client.handshake("/away")
-            assert client.read_frame() == Frame(TEXT, b"gone")
-        server.send_signal(signal.SIGHUP)
-        server.log.wait_for("Certificates reloaded")
 
 
 class TestOtherClients:
