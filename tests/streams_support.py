@@ -9,13 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Server
+from conftest import Server, StartServer, WriteHandler
+from echo_handlers import ECHO
 from fastwsh.testing import WsServer
 from http2_support import Http2Client
 from http3_support import Http3Client, write_certificate
 from wire import TEXT, Client, Frame
 
-__all__ = ["OVER_BOTH", "Over", "StreamClient", "echo_and_close", "end_of", "over"]
+__all__ = [
+    "OVER_BOTH",
+    "Over",
+    "StreamClient",
+    "client",
+    "echo_and_close",
+    "end_of",
+    "over",
+    "server",
+]
 
 StreamClient = Http2Client | Http3Client
 
@@ -97,3 +107,17 @@ def over_version(number: str, folder: Path) -> Over:
 def over(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Over:
     """The version of a test that is marked with `OVER_BOTH`."""
     return over_version(request.param, tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def server(start_server: StartServer, write_handler: WriteHandler, over: Over) -> Server:
+    """A server of the test's version with an echo at /echo."""
+    write_handler("echo", ECHO)
+    return start_server("-w", "handlers", *over.options, log_level="debug")
+
+
+@pytest.fixture
+def client(server: Server, over: Over) -> Iterator[StreamClient]:
+    """A connection to that server."""
+    with over.connect(server) as client:
+        yield client
