@@ -15,17 +15,10 @@ from websockets.typing import Subprotocol
 import fastwsh
 from client_support import Peer, serving
 from conftest import BOTH_WAYS, StartServer, WriteHandler
+from echo_handlers import ECHO
 from fastwsh.client import ClientConnection
 from interrupt_support import assert_is_interrupted
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, Frame, encode_frame
-
-ECHO = """\
-while True:
-    message = request.ws_stream.receive_message()
-    if message is None:
-        return
-    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
-"""
 
 MESSAGES = ["", "hello", "\u00fc" * 70_000, b"", b"\x00\xff" * 100, b"0123456789abcdef" * 300_000]
 

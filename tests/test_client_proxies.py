@@ -12,17 +12,11 @@ import trustme
 import fastwsh
 from client_support import Peer, serving
 from conftest import Server, StartServer, WriteHandler
+from echo_handlers import ECHO
 from forward_proxy import ForwardProxy, connect_proxy, socks_proxy
 from tls_support import certificate
 from wire import DEADLINE_SECONDS
 
-ECHO = """\
-while True:
-    message = request.ws_stream.receive_message()
-    if message is None:
-        return
-    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
-"""
 SCHEMES = ["http", "socks5", "socks5h"]
 VARIABLES = ["WS_PROXY", "WSS_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"]
 

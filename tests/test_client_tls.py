@@ -18,18 +18,12 @@ import trustme
 import fastwsh
 from client_support import accept_value
 from conftest import Server, StartServer, WriteHandler, clean_environment
+from echo_handlers import ECHO
 from tls_support import authority, certificate
 from wire import DEADLINE_SECONDS
 
 __all__ = ["authority"]
 
-ECHO = """\
-while True:
-    message = request.ws_stream.receive_message()
-    if message is None:
-        return
-    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
-"""
 LARGE = bytes(range(256)) * 20_000
 
 

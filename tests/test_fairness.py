@@ -17,15 +17,12 @@ from itertools import repeat
 import pytest
 
 from conftest import Server, StartServer, WriteHandler
+from echo_handlers import ECHO
 from faults_support import flooding
 from wire import BINARY, CONTINUATION, PING, PONG, TEXT, encode_frame
 
 pytestmark = pytest.mark.parametrize("concurrency", ["hub", "loop"])
 
-ECHO = (
-    "while (message := request.ws_stream.receive_message()) is not None:\n"
-    "    request.ws_stream.send_message(message, binary=isinstance(message, bytes))"
-)
 BUSY = (
     "import time\n"
     "def web_socket_do_extra_handshake(request):\n    pass\n"

@@ -9,19 +9,13 @@ import pytest
 from hpack import Decoder
 
 from conftest import Server, starting_servers
+from echo_handlers import ECHO_MODULE
 from faults_support import COLLECT, nothing_stays
 from http2_support import Http2Client
 from wire import DEADLINE_SECONDS, PONG, TEXT, Frame, encode_frame
 
 Fields = tuple[tuple[str, str], ...]
 
-ECHO = """\
-def web_socket_do_extra_handshake(request):
-    pass
-def web_socket_transfer_data(request):
-    while (message := request.ws_stream.receive_message()) is not None:
-        request.ws_stream.send_message(message)
-"""
 
 MESSAGE = encode_frame(TEXT, b"hi")
 
@@ -214,9 +208,9 @@ CASES: dict[str, tuple[bytes, str]] = {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all inputs."""
     folder: Path = tmp_path_factory.mktemp("hostile")
-    (folder / "echo_wsh.py").write_text(ECHO)
+    (folder / "echo_wsh.py").write_text(ECHO_MODULE)
     body = "".join(f"    {line}\n" for line in COLLECT.splitlines())
-    head = ECHO.partition("    while")[0]
+    head = ECHO_MODULE.partition("    while")[0]
     (folder / "collect_wsh.py").write_text(head + body)
     with starting_servers(folder, "hub") as start:
         yield start("-w", ".", "--http2")

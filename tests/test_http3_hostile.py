@@ -7,17 +7,10 @@ from aioquic.buffer import encode_uint_var
 from aioquic.h3.connection import FrameType, encode_frame
 
 from conftest import Server, starting_servers
+from echo_handlers import ECHO_MODULE
 from http3_support import Http3Client, Http3Stream, write_certificate
 from wire import TEXT, Frame
 from wire import encode_frame as encode_message
-
-ECHO = """\
-def web_socket_do_extra_handshake(request):
-    pass
-def web_socket_transfer_data(request):
-    while (message := request.ws_stream.receive_message()) is not None:
-        request.ws_stream.send_message(message)
-"""
 
 # The streams that a client opens at once (RFC 9114 6.2, RFC 9204 4.2), and its next one.
 CONTROL, ENCODER, DECODER, NEXT = 2, 6, 10, 14
@@ -32,7 +25,7 @@ DECOMPRESSION, ENCODER_STREAM, DECODER_STREAM = 0x200, 0x201, 0x202
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all inputs."""
     folder = tmp_path_factory.mktemp("hostile")
-    (folder / "echo_wsh.py").write_text(ECHO)
+    (folder / "echo_wsh.py").write_text(ECHO_MODULE)
     certificate = tmp_path_factory.mktemp("tls") / "tls.pem"
     write_certificate(certificate)
     with starting_servers(folder, "hub") as start:

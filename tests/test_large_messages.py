@@ -7,6 +7,7 @@ import zlib
 import pytest
 
 from conftest import ALL_WAYS, StartServer, WriteHandler
+from echo_handlers import ECHO
 from wire import BINARY, CLOSE, TEXT, Client
 
 # answers with the kind, length and digest of each message
@@ -24,10 +25,6 @@ try:
 except Exception as error:
     logging.warning("%s: %s", type(error).__name__, error)
     raise
-"""
-ECHO = """\
-while (message := request.ws_stream.receive_message()) is not None:
-    request.ws_stream.send_message(message, binary=isinstance(message, bytes))
 """
 MIB = 1 << 20
 # characters of one to four bytes, so that every way of cutting one comes up

@@ -20,12 +20,9 @@ import trustme
 import fastwsh
 from client_support import accept_value
 from conftest import ALL_WAYS, StartServer, WriteHandler
+from echo_handlers import ECHO
 from wire import DEADLINE_SECONDS, encode_frame
 
-ECHO = (
-    "while (message := request.ws_stream.receive_message()) is not None:\n"
-    "    request.ws_stream.send_message(message, binary=isinstance(message, bytes))"
-)
 # Sizes around what is kept where: a record's least and most, the buffers of rustls and of reads.
 SIZES = [1, 2, 5, 100, 1000, 1024, 2000, 4000, 8192, 16383, 16384]
 
