@@ -17,13 +17,19 @@ def say(server, message, path="/"):
 
 
 @pytest.fixture
-def run(pytester):
-    """Run a test module in a pytest of its own, in which warnings are errors."""
+def run(pytester, monkeypatch):
+    """Run a test module in a pytest of its own, in which warnings are errors.
+
+    It has no other plugin: those that happen to be installed take longer to import than most of
+    the tests run.
+    """
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(module, *args, ini=""):
         pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
         pytester.makepyfile(PREAMBLE + module)
-        return pytester.runpytest_subprocess("-p", "no:asyncio", "--strict-markers", *args)
+        plugin = "-p", "fastwsh.pytest_plugin"
+        return pytester.runpytest_subprocess(*plugin, "--strict-markers", *args)
 
     return run
 

@@ -130,7 +130,7 @@ def assert_reset(client: Client) -> None:
 
 
 @EVERY_TRANSPORT
-@pytest.mark.http1("the bridge shows a reset as an end, see test_stream_websockets")
+@pytest.mark.http1("the bridge shows a reset as an end, see test_stream_closing")
 def test_reset_ends_at_once_and_is_no_error(serve):
     served = serve(
         "request.connection.reset()",
@@ -150,7 +150,7 @@ def test_reset_ends_at_once_and_is_no_error(serve):
     served.assert_no_mistake()
 
 
-@pytest.mark.http1("the bridge shows a reset as an end, see test_stream_websockets")
+@pytest.mark.http1("the bridge shows a reset as an end, see test_stream_closing")
 def test_reset_does_not_wait_for_the_handler(serve, concurrency: str):
     waits = "await asyncio.sleep(3600)" if concurrency == "loop" else "time.sleep(3600)"
     served = serve(f"request.connection.reset()\n{waits}")
@@ -251,7 +251,7 @@ def test_client_that_breaks_a_rule_and_leaves_is_no_error(serve):
     served.assert_no_mistake()
 
 
-@pytest.mark.http1("the bridge shows a reset as an end, see test_stream_websockets")
+@pytest.mark.http1("the bridge shows a reset as an end, see test_stream_closing")
 def test_reset_in_the_extra_handshake_is_no_error(serve):
     served = serve(
         "pass", extra="request.connection.reset() if '?x' in request.ws_resource else None"

@@ -2,10 +2,14 @@
 
 import pytest
 
+from pytest_plugin_support import run
+
+__all__ = ["run"]
+
 
 @pytest.fixture
-def run(pytester):
-    """Run a test module in a pytest of its own, in which warnings are errors."""
+def run_beside_others(pytester):
+    """Run a test module as `run` does, but with all plugins that are installed."""
 
     def run(module, *args, ini=""):
         pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
@@ -14,8 +18,6 @@ def run(pytester):
 
     return run
 
-
-NO_ASYNCIO = ["-p", "no:asyncio"]
 
 CLIENT = """
 import pytest
@@ -52,15 +54,15 @@ async def test_left_open(wsserver):
 """
 
 
-def test_asyncio_tests_use_it(run):
-    result = run(
+def test_asyncio_tests_use_it(run_beside_others):
+    result = run_beside_others(
         CLIENT.format(marker="asyncio"), ini="asyncio_default_fixture_loop_scope = function\n"
     )
     result.assert_outcomes(passed=3)
 
 
-def test_anyio_tests_use_it(run):
-    result = run(
+def test_anyio_tests_use_it(run_beside_others):
+    result = run_beside_others(
         CLIENT.format(marker="anyio")
         + "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n",
         *("-p", "no:asyncio"),
@@ -68,8 +70,8 @@ def test_anyio_tests_use_it(run):
     result.assert_outcomes(passed=3)
 
 
-def test_processes_have_servers_of_their_own(run):
-    result = run(
+def test_processes_have_servers_of_their_own(run_beside_others):
+    result = run_beside_others(
         """
 import os
 import pytest
@@ -113,7 +115,6 @@ class TestIt(unittest.TestCase):
             client.send("hello")
             self.assertEqual(client.recv(20), "world")
 """,
-        *("-p", "no:asyncio"),
     )
     result.assert_outcomes(passed=1)
 
@@ -160,7 +161,7 @@ class TestLoop(OfTests, unittest.IsolatedAsyncioTestCase):
 
 
 def test_a_unittest_test_that_fails_says_what_the_server_has_found(run):
-    result = run(UNITTEST, *NO_ASYNCIO)
+    result = run(UNITTEST)
     result.assert_outcomes(failed=4, xfailed=1)
     text = result.stdout.str()
     found = "script of /: step 1 of 2 expected 'hello', but got 'hallo'"
@@ -193,7 +194,7 @@ def differs():
 
 
 def test_a_doctest_that_fails_says_what_the_server_has_found(run):
-    result = run(DOCTEST, "--doctest-modules", *NO_ASYNCIO)
+    result = run(DOCTEST, "--doctest-modules")
     result.assert_outcomes(failed=2)
     found = "script of /: step 1 of 2 expected 'hello', but got 'hallo'"
     assert result.stdout.str().count(found) == 2
@@ -216,7 +217,6 @@ def test_in_its_call(wsserver):
     wsserver.expect("hello")
     pytest.skip("no client here")
 """,
-        *NO_ASYNCIO,
     )
     result.assert_outcomes(skipped=2)
 
@@ -243,7 +243,6 @@ def test_one(wsserver):
     runs.append(1)
     assert len(runs) > 1
 """,
-        *NO_ASYNCIO,
     )
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines("*script of /: no client came*")
