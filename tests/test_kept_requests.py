@@ -4,7 +4,7 @@ import pytest
 
 from async_support import SHARED
 from conftest import ALL_WAYS, StartServer, WriteHandler
-from wire import TEXT, Frame
+from wire import TEXT, Frame, encode_frame
 
 # What a handler may keep; each is asked afterwards for the things that it leads to.
 KEPT = {
@@ -55,6 +55,65 @@ class TestKept:
         with server.connect() as client:
             client.handshake("/asks")
             assert client.read_frame() == Frame(TEXT, b"[None, None]")
+
+
+# What pywebsocket raises for a call on a kept request: its file and its socket are closed.
+CLOSED_FILE = "ValueError None"
+CLOSED_SOCKET = "OSError 9"
+CALLS = {
+    "request.ws_stream.receive_message()": CLOSED_FILE,
+    "request.connection.read(1)": CLOSED_FILE,
+    "request.connection.read(0)": CLOSED_FILE,
+    "request._request_handler.rfile.read(1)": CLOSED_FILE,
+    "request._request_handler.wfile.flush()": CLOSED_FILE,
+    "request.ws_stream.send_message('x')": CLOSED_SOCKET,
+    "request.ws_stream.send_ping(b'x')": CLOSED_SOCKET,
+    "request.connection.write(b'x')": CLOSED_SOCKET,
+    "request._request_handler.connection.getpeername()": CLOSED_SOCKET,
+    "request._request_handler.connection.settimeout(1)": CLOSED_SOCKET,
+}
+
+
+@ALL_WAYS
+def test_a_connection_whose_handler_has_ended_is_closed_for_those_that_kept_it(
+    start_server: StartServer, write_handler: WriteHandler, concurrency: str
+):
+    # in an event loop the others are refused, because they might wait
+    calls = [call for call in CALLS if concurrency != "loop" or "ws_stream." in call]
+    leaves = (
+        "from mod_pywebsocket.handshake import AbortedByUserException\n"
+        + SHARED
+        + module(
+            "shared['kept'] = request\n"
+            "request.ws_stream.receive_message()\n"
+            "raise AbortedByUserException('enough')"
+        )
+    )
+    write_handler("leaves", leaves)
+    lines = ["own, request, told = request, shared['kept'], []"]
+    for call in calls:
+        lines += [
+            *("try:", f"    {call}", "    told.append('nothing')"),
+            "except (ValueError, OSError) as error:",
+            "    kind = 'ValueError' if isinstance(error, ValueError) else 'OSError'",
+            "    told.append(f'{kind} {getattr(error, \"errno\", None)}')",
+        ]
+    lines += [
+        "handler = request._request_handler",
+        "told.append((handler.rfile.closed, handler.wfile.closed, handler.connection.fileno()))",
+        "request = own",
+        "request.ws_stream.send_message(repr(told))",
+    ]
+    write_handler("asks", SHARED + module("\n".join(lines)))
+    server = start_server("-w", "handlers")
+    with server.connect() as client:
+        client.handshake("/leaves")
+        client.send(encode_frame(TEXT, b"read") + encode_frame(TEXT, b"unread"))
+        client.read_to_end()
+    with server.connect() as client:
+        client.handshake("/asks")
+        told = [*(CALLS[call] for call in calls), (True, True, -1)]
+        assert client.read_frame() == Frame(TEXT, repr(told).encode())
 
 
 def module(lines: str) -> str:

@@ -693,6 +693,8 @@ class Connection:
         """Send what is held back, and keep an error for the next call that sends."""
     def set_ping_hook(self, present: bool) -> None:
         """Set whether the handler wants to see pings, which the server then does not answer."""
+    def has_ended(self) -> bool:
+        """Whether the handler has ended, so that the connection cannot be used any more."""
     def disconnect(self) -> None:
         """End the TCP connection at once, for a client; calls that wait for it wake up."""
     def account(self) -> tuple[int, int, int, int, int | None]:

@@ -47,7 +47,12 @@ class ConnectionSocket:
             os.close(descriptor)
 
     def fileno(self) -> int:
-        """Return a descriptor for `select`; it shows nothing of bytes that were read ahead."""
+        """Return a descriptor for `select`; it shows nothing of bytes that were read ahead.
+
+        When the handler has ended it is -1.
+        """
+        if self._connection.has_ended():
+            return -1
         if self._descriptor is None:
             self._descriptor = _core.duplicate_socket(self._connection)
         return self._descriptor
@@ -74,6 +79,8 @@ class ConnectionSocket:
 
     def settimeout(self, seconds: float | None) -> None:
         """Say in the log that this has no effect, unless it is None."""
+        if self._connection.has_ended():
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         if seconds is not None:
             _LOGGER.warning(
                 "settimeout(%g) of a handler has no effect; see --idle-timeout and --ping-interval",

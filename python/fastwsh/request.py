@@ -230,11 +230,23 @@ class RequestHandler:
         return self._connection.server
 
 
-class _ReadStream(io.RawIOBase):
+class _RawStream(io.RawIOBase):
+    """Is closed when the handler has ended."""
+
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self._connection = connection
 
+    @property
+    def closed(self) -> bool:
+        return super().closed or self._connection.has_ended()
+
+    def flush(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+
+
+class _ReadStream(_RawStream):
     def readable(self) -> bool:
         return True
 
@@ -247,11 +259,7 @@ class _ReadStream(io.RawIOBase):
         return len(data)
 
 
-class _WriteStream(io.RawIOBase):
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self._connection = connection
-
+class _WriteStream(_RawStream):
     def writable(self) -> bool:
         return True
 

@@ -235,6 +235,18 @@ impl ReadBuffer {
         }
     }
 
+    /// Drops the socket and what is buffered.
+    pub fn abandon(&mut self) {
+        self.consume(self.buffer.len());
+        self.close();
+        self.buffer = Vec::new();
+    }
+
+    /// Whether the socket was dropped.
+    pub fn is_closed(&self) -> bool {
+        self.socket.is_none()
+    }
+
     /// Whether the stream may hold received bytes that its readiness says nothing of.
     fn buffers_input(&self) -> bool {
         self.socket.as_ref().is_some_and(|socket| socket.buffers_input())
@@ -334,6 +346,21 @@ mod tests {
             buffer
         });
         assert_eq!(buffers.next(), buffers.next());
+    }
+
+    #[test]
+    fn nothing_stays_of_what_was_abandoned() {
+        for is_shared in [false, true] {
+            let stream = Arc::new(Simulated::new([], []));
+            let mut read_buffer = ReadBuffer::new(stream, b"x".to_vec());
+            if is_shared {
+                read_buffer.take_spare();
+            }
+            read_buffer.abandon();
+            assert!(read_buffer.is_closed() && read_buffer.bytes().is_empty());
+            assert_eq!(read_buffer.buffer.capacity(), 0);
+            assert_eq!(SPARE.take().capacity() >= READ_AHEAD, is_shared);
+        }
     }
 
     #[test]

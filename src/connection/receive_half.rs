@@ -84,6 +84,12 @@ impl ReceiveHalf {
         &mut self.read_buffer
     }
 
+    /// Drops the stream and all that was received and not taken.
+    pub(super) fn abandon(&mut self) {
+        self.read_buffer.abandon();
+        self.reader.forget();
+    }
+
     /// The reader, for callers that have read a frame themselves.
     pub fn reader(&mut self) -> &mut MessageReader {
         &mut self.reader

@@ -76,6 +76,7 @@ const CUT: u64 = 1 << 41;
 const RESET: u64 = 1 << 42;
 const RELEASED: u64 = 1 << 43;
 const HANDLER_CLOSED: u64 = 1 << 44;
+const HANDLER_ENDED: u64 = 1 << 45;
 
 /// Transitions.
 impl Closing {
@@ -168,7 +169,8 @@ impl Closing {
     #[must_use]
     pub fn handler_ended(self, is_peer_gone: bool) -> Self {
         let is_ours = self.is_sending_ended() || self.is_reset() || self.is_cut() || !is_peer_gone;
-        self.first(CloseCode::ABNORMAL, if is_ours { SERVER } else { CLIENT })
+        let side = if is_ours { SERVER } else { CLIENT };
+        self.with(HANDLER_ENDED).first(CloseCode::ABNORMAL, side)
     }
 }
 
@@ -230,6 +232,11 @@ impl Closing {
     /// Whether a caller that holds a half of the stream must drop its socket.
     pub fn is_released(self) -> bool {
         self.has(RELEASED)
+    }
+
+    /// Whether the handler has ended, after which nobody is to use the connection.
+    pub fn has_handler_ended(self) -> bool {
+        self.has(HANDLER_ENDED)
     }
 
     /// Whether close frames were exchanged in both directions, so that nothing more will come.

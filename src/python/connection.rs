@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     argument::memory_of,
-    errors::connection_error,
+    errors::{reading_error, sending_error},
     made::Made,
     waiting::{self, sending},
 };
@@ -179,13 +179,13 @@ impl Connection {
             Ok(most) => read_some(py, &self.transport, most)?,
             Err(_) => read_exactly(py, &self.transport, usize::MAX)?,
         };
-        let bytes = bytes.map_err(|error| connection_error(py, &error))?;
+        let bytes = bytes.map_err(|error| reading_error(py, &self.transport, &error))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     fn half_close(&self, py: Python<'_>) -> PyResult<()> {
         sending(py, &self.transport, |wait| self.transport.end_sending(wait))?
-            .map_err(|error| connection_error(py, &error))
+            .map_err(|error| sending_error(py, &self.transport, &error))
     }
 
     fn reset(&self, py: Python<'_>) {
@@ -342,6 +342,10 @@ impl Connection {
 
     fn is_peer_gone(&self) -> bool {
         self.transport.is_peer_gone()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.transport.closing().has_handler_ended()
     }
 
     fn set_clean(&self) {

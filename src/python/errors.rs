@@ -15,16 +15,23 @@ use pyo3::{
 use rustix::io::Errno;
 
 use crate::{
+    connection::Transport,
     os_error::strerror,
     protocol::{close::CloseCode, ProtocolError, SendError},
 };
 
 const STREAM_EXCEPTIONS: &str = "fastwsh.pywebsocket._stream_exceptions";
 
+/// What a call is told that reads from a connection whose handler has ended. It begins with Python's
+/// words for a closed file.
+pub(super) const ENDED: &str =
+    "I/O operation on closed file: the handler of this connection has ended";
+
 /// An exception class of `fastwsh.pywebsocket._stream_exceptions`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamException {
     BadOperation,
+    ConnectionEnded,
     ConnectionTerminated,
     ConnectionLost,
     ConnectionTimedOut,
@@ -35,9 +42,10 @@ pub(super) enum StreamException {
 
 impl StreamException {
     fn class(self, py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-        static CLASSES: [PyOnceLock<Py<PyType>>; 7] = [const { PyOnceLock::new() }; 7];
+        static CLASSES: [PyOnceLock<Py<PyType>>; 8] = [const { PyOnceLock::new() }; 8];
         let name = match self {
             Self::BadOperation => "BadOperationException",
+            Self::ConnectionEnded => "ConnectionEndedException",
             Self::ConnectionTerminated => "ConnectionTerminatedException",
             Self::ConnectionLost => "ConnectionLostException",
             Self::ConnectionTimedOut => "ConnectionTimedOutException",
@@ -223,6 +231,31 @@ pub(super) fn connection_error(py: Python<'_>, error: &io::Error) -> PyErr {
         Ok(class) => PyErr::from_type(class.clone(), arguments),
         Err(error) => error,
     }
+}
+
+/// The same for a call that sends. After the handler has ended it is told what a program is told
+/// that has closed its socket itself, as in pywebsocket.
+#[cold]
+pub(super) fn sending_error(py: Python<'_>, transport: &Transport, error: &io::Error) -> PyErr {
+    let is_our_end = error.raw_os_error().is_none() && error.kind() == io::ErrorKind::BrokenPipe;
+    if is_our_end && transport.closing().has_handler_ended() {
+        let (number, text) = (Errno::BADF.raw_os_error(), strerror(&Errno::BADF.into()));
+        return match StreamException::ConnectionLost.class(py) {
+            Ok(class) => PyErr::from_type(class.clone(), (number, text)),
+            Err(error) => error,
+        };
+    }
+    connection_error(py, error)
+}
+
+/// The same for a call that reads raw bytes. After the handler has ended it is told what a closed
+/// file would tell it, as in pywebsocket.
+#[cold]
+pub(super) fn reading_error(py: Python<'_>, transport: &Transport, error: &io::Error) -> PyErr {
+    if error.kind() == io::ErrorKind::NotConnected && transport.closing().has_handler_ended() {
+        return StreamException::ConnectionEnded.with(py, ENDED);
+    }
+    connection_error(py, error)
 }
 
 /// The same for an exception that a connection in Python has raised.

@@ -244,8 +244,10 @@ impl Stream {
     #[pyo3(text_signature = "(self, length)")]
     fn receive_bytes<'py>(&self, py: Python<'py>, length: i128) -> PyResult<Bound<'py, PyBytes>> {
         // nothing for a negative length, as in pywebsocket
-        let length = u64::try_from(length.max(0)).unwrap_or(u64::MAX);
-        self.inner()?.receive_bytes(py, length)
+        if length <= 0 {
+            return Ok(PyBytes::new(py, &[]));
+        }
+        self.inner()?.receive_bytes(py, u64::try_from(length).unwrap_or(u64::MAX))
     }
 
     #[pyo3(text_signature = "(self)")]

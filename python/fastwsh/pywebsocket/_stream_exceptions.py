@@ -2,6 +2,7 @@
 
 ConnectionTerminatedException
 ├── ConnectionLostException, also a BrokenPipeError and a ConnectionResetError
+│   ├── ConnectionEndedException, also a ValueError
 │   └── ConnectionTimedOutException, also a TimeoutError
 └── InvalidFrameException
 BadOperationException
@@ -15,6 +16,7 @@ close frame could not be distinguished from the payload.
 
 __all__ = [
     "BadOperationException",
+    "ConnectionEndedException",
     "ConnectionLostException",
     "ConnectionTerminatedException",
     "ConnectionTimedOutException",
@@ -32,6 +34,13 @@ class ConnectionLostException(ConnectionTerminatedException, BrokenPipeError, Co
     """A call found the peer gone, or our own side ended, so that nothing can be sent.
 
     Handlers for pywebsocket catch what `socket` raises there; the others catch the stream's own.
+    """
+
+
+class ConnectionEndedException(ConnectionLostException, ValueError):
+    """A call would receive from a connection whose handler has ended.
+
+    Python raises a ValueError for a file that is closed, and so does pywebsocket.
     """
 
 

@@ -83,11 +83,8 @@ impl Transport {
 
     /// Notes that the handler has ended; to be called before [`Self::finish`].
     pub fn note_end(&self) {
-        if self.closing().first_close().is_some() {
-            return;
-        }
         // ask before the transition, which may run several times: this is a system call
-        let is_peer_gone = self.is_peer_gone();
+        let is_peer_gone = self.closing().first_close().is_none() && self.is_peer_gone();
         self.closing.update(|closing| closing.handler_ended(is_peer_gone));
     }
 

@@ -99,6 +99,8 @@ impl Transport {
         self.send_server_close();
         let socket = self.take_socket()?;
         let is_reset = self.closing.update(Closing::release_stream).is_reset();
+        // before our direction ends: who sees that finds nothing unread in the connection
+        self.close_receive_half();
         // frames that the handler has queued must leave before our direction ends
         let server_sends = lock(&self.server_sends);
         if let Some(mut send_half) = try_lock(&self.send_half) {
@@ -114,9 +116,7 @@ impl Transport {
             socket.shutdown(Direction::Sending);
         }
         drop(server_sends);
-        if let Some(mut receive_half) = try_lock(&self.receive_half) {
-            receive_half.read_buffer().close();
-        } else {
+        if !self.close_receive_half() {
             // another thread of the handler waits for a message, which cannot come any more; this
             // wakes it
             socket.shutdown(Direction::Receiving);
@@ -149,9 +149,19 @@ impl Transport {
         if let Some(mut send_half) = try_lock(&self.send_half) {
             send_half.close();
         }
-        if let Some(mut receive_half) = try_lock(&self.receive_half) {
+        self.close_receive_half();
+    }
+
+    /// Drops the socket in the receiving half, and when the handler has ended also what is unread.
+    /// Returns `false` if another caller has locked the half.
+    fn close_receive_half(&self) -> bool {
+        let Some(mut receive_half) = try_lock(&self.receive_half) else { return false };
+        if self.closing().has_handler_ended() {
+            receive_half.abandon();
+        } else {
             receive_half.read_buffer().close();
         }
+        true
     }
 
     /// Sends the server's close frame if there is one, unless another thread is sending. That

@@ -43,7 +43,7 @@ impl Transport {
     /// # Errors
     /// The connection is closed, its stream has no descriptor, or the system has none left.
     pub fn duplicate_descriptor(&self) -> io::Result<OwnedFd> {
-        let Some(socket) = lock(&self.socket).clone() else { return Err(Errno::NOTCONN.into()) };
+        let Some(socket) = lock(&self.socket).clone() else { return Err(Errno::BADF.into()) };
         match socket.readiness() {
             ReadinessSource::Descriptor(descriptor) => descriptor.try_clone_to_owned(),
             ReadinessSource::Stream(_) => Err(Errno::NOTSOCK.into()),

@@ -130,6 +130,7 @@ fn check(history: &[Transition], closing: Closing) {
     assert_eq!(closing.is_reset(), any(|t| matches!(t, Reset)));
     assert_eq!(closing.is_released(), any(|t| matches!(t, ReleaseStream)));
     assert_eq!(closing.is_clean(), any(|t| matches!(t, Done)));
+    assert_eq!(closing.has_handler_ended(), any(|t| matches!(t, HandlerEnded(_))));
     assert_eq!(
         closing.is_end_reported(),
         any(|t| matches!(t, Told | Received(_))) || history.iter().any(ended)

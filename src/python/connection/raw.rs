@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use crate::{
     connection::{ReadBuffer, Transport, Wait},
     python::{
-        errors::connection_error,
+        errors::sending_error,
         waiting::{self, waiting},
     },
 };
@@ -21,7 +21,7 @@ pub(super) fn write_all(py: Python<'_>, transport: &Transport, bytes: &[u8]) -> 
     scheduler.charge_bytes(bytes.len());
     scheduler.sending(py, transport, |wait| transport.write(bytes, wait))?.map_err(|error| {
         transport.note_end_reported();
-        connection_error(py, &error)
+        sending_error(py, transport, &error)
     })
 }
 
@@ -85,7 +85,12 @@ fn read(
     transport.note_raw();
     let bytes = waiting(py, transport, |wait| {
         transport.flush_before_wait(wait);
-        take(transport.receive_half(wait)?.read_buffer(), wait)
+        let mut half = transport.receive_half(wait)?;
+        let read_buffer = half.read_buffer();
+        if read_buffer.is_closed() && read_buffer.bytes().is_empty() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        take(read_buffer, wait)
     })?;
     scheduler.charge_bytes(bytes.as_ref().map_or(0, Vec::len));
     Ok(bytes)

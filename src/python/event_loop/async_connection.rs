@@ -17,7 +17,7 @@ use crate::{
     protocol::send::Piece,
     python::{
         connection::Connection,
-        errors::{connection_error, os_error},
+        errors::{os_error, sending_error},
         stream::{kind_of, ReceiveGoal, Stream, Unsent},
         waiting::{InEventLoop, Retry, WaitError},
     },
@@ -176,7 +176,7 @@ impl AsyncConnection {
                 Work::Drain => {
                     let is_sent = self.flush(py, &attempt).map_err(|error| {
                         self.transport.note_end_reported();
-                        connection_error(py, &error)
+                        sending_error(py, &self.transport, &error)
                     })?;
                     if is_sent {
                         return Ok(py.None().into_bound(py));

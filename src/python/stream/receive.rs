@@ -26,7 +26,7 @@ use crate::{
     python::{
         argument::{bytes_of, Number},
         deflate::{incoming_framer, DeflateFramer},
-        errors::os_error,
+        errors::{os_error, ENDED},
         waiting::{Scheduler, WaitError},
     },
 };
@@ -39,6 +39,15 @@ enum ReceivePath<'py> {
     Deflate(Bound<'py, DeflateFramer>),
     /// Filters of a handler's own.
     Filters,
+}
+
+/// What a call has found in place of the bytes that it needs.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// The end of what the peer sends.
+    OfStream,
+    /// A connection that was closed on this side.
+    Ours,
 }
 
 impl Inner {
@@ -287,7 +296,7 @@ impl Inner {
         let py = connection.py();
         let bytes = match connection.call_method1(intern!(py, "read"), (wanted,)) {
             Ok(bytes) if !bytes.is_truthy()? => {
-                return Err(self.end_of_stream(py, wanted));
+                return Err(self.end_of_stream(py, wanted, End::OfStream));
             }
             Ok(bytes) => bytes,
             Err(error) if error.is_instance_of::<PyOSError>(py) => {
@@ -310,7 +319,7 @@ impl Inner {
             ReceiveError::Protocol(error) => underlying.protocol_error(py, &error),
             ReceiveError::Io(wanted, error) if error.kind() == io::ErrorKind::NotConnected => {
                 // the connection was closed on this side, when the handler or the server ended
-                self.end_of_stream(py, wanted)
+                self.end_of_stream(py, wanted, End::Ours)
             }
             ReceiveError::Io(wanted, error) => {
                 let text = os_error(&error)
@@ -319,20 +328,32 @@ impl Inner {
                     .map_or_else(|_| error.to_string(), |text| text.to_string_lossy().into_owned());
                 io_failure(py, wanted, &text)
             }
-            ReceiveError::End(wanted) => self.end_of_stream(py, wanted),
-            ReceiveError::Answered => self.end_of_stream(py, 1),
+            ReceiveError::End(wanted) => self.end_of_stream(py, wanted, End::OfStream),
+            ReceiveError::Answered => self.end_of_stream(py, 1, End::OfStream),
         }
     }
 
-    fn end_of_stream(&self, py: Python<'_>, wanted: u64) -> PyErr {
+    fn end_of_stream(&self, py: Python<'_>, wanted: u64, end: End) -> PyErr {
         let (address, underlying) = match (self.remote_addr(py), self.underlying(py)) {
             (Ok(address), Ok(underlying)) => (address, underlying),
             (Err(error), _) | (_, Err(error)) => return error,
         };
-        let what = match underlying {
-            Underlying::Native(connection) => connection.get().transport.expiry(),
-            Underlying::Python(_) => None,
+        let (what, is_ended) = match underlying {
+            Underlying::Native(connection) => {
+                let transport = &connection.get().transport;
+                (transport.expiry(), end == End::Ours && transport.closing().has_handler_ended())
+            }
+            Underlying::Python(_) => (None, false),
         };
+        if is_ended {
+            return StreamException::ConnectionEnded.with(
+                py,
+                what.map_or_else(
+                    || ENDED.to_owned(),
+                    |expiry| format!("{ENDED}; the peer {expiry}"),
+                ),
+            );
+        }
         let what = what.map_or_else(|| "closed connection".to_owned(), |expiry| expiry.to_string());
         let text = format!("Receiving {wanted} byte failed. Peer (({address},)) {what}");
         StreamException::ConnectionTerminated.with(py, text)

@@ -14,7 +14,7 @@ use super::{
     Underlying,
 };
 use crate::{
-    connection::AfterServerClose,
+    connection::{AfterServerClose, Transport},
     protocol::{
         frame::{FrameHeader, Opcode},
         mask::MaskingKey,
@@ -23,7 +23,7 @@ use crate::{
     python::{
         argument::bytes_of,
         deflate::outgoing_framer,
-        errors::{as_connection_error, connection_error, os_error, send_error},
+        errors::{as_connection_error, os_error, send_error, sending_error},
         waiting::{self, Scheduler, WaitError},
     },
 };
@@ -206,7 +206,7 @@ impl Inner {
                 .sending(py, transport, |wait| {
                     with_frame(header, payload, |frame| transport.send_frame(frame, &[], wait))
                 })?
-                .map_err(|error| self.frame_failure(py, &error));
+                .map_err(|error| self.frame_failure(py, transport, &error));
         }
         // an unmasked frame of a server: the payload need not be copied
         let encoded = header.encoded();
@@ -216,7 +216,7 @@ impl Inner {
         scheduler.charge_bytes(payload.len());
         scheduler
             .sending(py, transport, |wait| transport.send_frame(&encoded, payload, wait))?
-            .map_err(|error| self.frame_failure(py, &error))
+            .map_err(|error| self.frame_failure(py, transport, &error))
     }
 
     /// The key for the next frame: only a client masks.
@@ -228,11 +228,11 @@ impl Inner {
     }
 
     #[cold]
-    fn frame_failure(&self, py: Python<'_>, error: &io::Error) -> PyErr {
+    fn frame_failure(&self, py: Python<'_>, transport: &Transport, error: &io::Error) -> PyErr {
         if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<AfterServerClose>) {
             return after_close(py);
         }
-        self.write_failure(py, connection_error(py, error))
+        self.write_failure(py, sending_error(py, transport, error))
     }
 
     /// Puts the peer's address into the text of an exception from a write.
