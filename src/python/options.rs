@@ -24,6 +24,8 @@ pub(super) struct StreamOptions {
     /// Whether a list of filters was read or set, so that it may have filters. It is read for each
     /// message, and saves the lock.
     may_have_filters: AtomicBool,
+    /// Whether `unmask_receive` was set to something false.
+    takes_unmasked: AtomicBool,
 }
 
 /// The values of the attributes; each is made when it is first read.
@@ -51,6 +53,8 @@ enum AttributeType {
     /// A list, to which its readers may append.
     Filters,
     Truthy,
+    /// `unmask_receive`, which is read for each message.
+    Unmask,
 }
 
 impl StreamOptions {
@@ -59,6 +63,20 @@ impl StreamOptions {
         if kind == AttributeType::Filters {
             self.may_have_filters.store(true, Ordering::Release);
         }
+    }
+
+    /// Notes that an attribute is set.
+    fn note_set(&self, kind: AttributeType, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.note_use(kind);
+        if kind == AttributeType::Unmask {
+            self.takes_unmasked.store(!value.is_truthy()?, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether frames must arrive masked.
+    pub(super) fn expects_masked(&self) -> bool {
+        !self.takes_unmasked.load(Ordering::Relaxed)
     }
 
     /// Whether there is no filter in this direction; `false` also if that is not known.
@@ -107,7 +125,11 @@ macro_rules! attributes {
         impl StreamOptions {
             #[new]
             fn new() -> Self {
-                Self { attributes: Mutex::default(), may_have_filters: AtomicBool::new(false) }
+                Self {
+                    attributes: Mutex::default(),
+                    may_have_filters: AtomicBool::new(false),
+                    takes_unmasked: AtomicBool::new(false),
+                }
             }
 
             $(
@@ -123,11 +145,12 @@ macro_rules! attributes {
                 }
 
                 #[setter]
-                fn $set(&self, value: Py<PyAny>) {
-                    self.note_use(AttributeType::$kind);
-                    let old = lock(&self.attributes).$name.replace(value);
+                fn $set(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
+                    self.note_set(AttributeType::$kind, &value)?;
+                    let old = lock(&self.attributes).$name.replace(value.unbind());
                     // dropping the old value may run Python code
                     drop(old);
+                    Ok(())
                 }
             )*
 
@@ -152,5 +175,5 @@ attributes! {
     Filters incoming_message_filters, set_incoming_message_filters = no_filters;
     Truthy encode_text_message_to_utf8, set_encode_text_message_to_utf8 = yes;
     Truthy mask_send, set_mask_send = no;
-    Truthy unmask_receive, set_unmask_receive = yes;
+    Unmask unmask_receive, set_unmask_receive = yes;
 }

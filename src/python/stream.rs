@@ -83,7 +83,9 @@ struct Inner {
     own_options: Option<Py<StreamOptions>>,
     /// The dict of the request's attributes, if it has one, which is quicker to read.
     attributes: Option<Py<PyDict>>,
+    /// Whether to mask messages; control frames ask the options each time, as in pywebsocket.
     mask_send: bool,
+    /// Whether frames must arrive masked, if the options are not of our own class.
     expect_masked: bool,
     writer: Mutex<FrameWriter>,
     /// Locked while a message is inflated.
@@ -304,6 +306,14 @@ impl Stream {
 
     fn _read<'py>(&self, py: Python<'py>, length: u64) -> PyResult<Bound<'py, PyBytes>> {
         self.inner()?.receive_bytes(py, length)
+    }
+}
+
+impl Inner {
+    /// Whether frames must arrive masked. Handlers may change their mind.
+    #[inline]
+    fn expects_masked(&self) -> bool {
+        self.own_options.as_ref().map_or(self.expect_masked, |own| own.get().expects_masked())
     }
 }
 

@@ -5,6 +5,7 @@ use crate::protocol::{
     error::ProtocolError,
     frame::{take, Frame, Opcode},
     limits::append,
+    utf8::Validator,
 };
 
 impl MessageReader {
@@ -67,12 +68,31 @@ impl MessageReader {
             return Ok(Some((kind, payload)));
         }
         self.count_frame(opcode);
+        if opcode != Opcode::CONTINUATION {
+            self.opcode = kind;
+            self.compressed = false;
+            self.text = Validator::default();
+        }
         self.check_message(payload.len() as u64)?;
         if fin && self.message.is_empty() {
             return Ok(Some((kind, payload)));
         }
+        if kind == Opcode::TEXT {
+            // for the rest, if it comes to `poll`; the caller checks the whole text
+            let _ = self.text.push(&payload);
+        }
         append(&mut self.message, &payload)?;
-        Ok(fin.then(|| (kind, std::mem::take(&mut self.message))))
+        if !fin {
+            return Ok(None);
+        }
+        self.text = Validator::default();
+        Ok(Some((kind, std::mem::take(&mut self.message))))
+    }
+
+    /// The opcode of the message that has begun and not ended, once its first frame has come.
+    pub fn begun(&self) -> Option<Opcode> {
+        let has_frame = self.frames > 1 || self.frame.is_none();
+        (has_frame && self.fragments.is_open()).then_some(self.opcode)
     }
 }
 
@@ -83,7 +103,7 @@ mod tests {
         limits::FrameLimits,
         receive::{
             tests::{frame, rules},
-            Rules,
+            Event, Message, Rules,
         },
     };
 
@@ -155,6 +175,32 @@ mod tests {
         }
         let too_many = Err(ProtocolError::TooManyFragments { limit: 3 });
         assert_eq!(reader.push_frame(Opcode::CONTINUATION, true, b"a".to_vec()), too_many);
+    }
+
+    #[test]
+    fn goes_on_with_a_message_that_other_means_have_begun() {
+        for (opcode, first) in [(Opcode::BINARY, &b"\xc3"[..]), (Opcode::TEXT, b"\xc3")] {
+            let mut reader = MessageReader::new(rules());
+            assert_eq!(reader.begun(), None);
+            assert_eq!(reader.push_frame(opcode, false, first.to_vec()), Ok(None));
+            assert_eq!(reader.begun(), Some(opcode));
+            let bytes = frame(0x80, b"\xa9");
+            let event = reader.poll(&mut &bytes[..]).unwrap();
+            let message = Message { opcode, payload: b"\xc3\xa9".to_vec(), compressed: false };
+            assert_eq!(event, Some(Event::Message(message)));
+            assert_eq!(reader.begun(), None);
+        }
+    }
+
+    #[test]
+    fn a_message_has_begun_when_its_first_frame_has_come() {
+        let mut reader = MessageReader::new(rules());
+        let bytes = frame(0x01, b"ab");
+        let mut input = &bytes[..bytes.len() - 1];
+        assert_eq!(reader.poll(&mut input), Ok(None));
+        assert_eq!(reader.begun(), None);
+        assert_eq!(reader.poll(&mut &bytes[bytes.len() - 1..]), Ok(None));
+        assert_eq!(reader.begun(), Some(Opcode::TEXT));
     }
 
     #[test]

@@ -133,7 +133,9 @@ impl Inner {
         let underlying = self.underlying(py)?;
         let push = |reader: &mut MessageReader| {
             reader.set_limits(underlying.limits());
-            reader.push_frame(opcode, fin, payload)
+            let pushed = reader.push_frame(opcode, fin, payload)?;
+            self.note_begun(reader);
+            Ok(pushed)
         };
         let pushed = self.python_input.with(|own| {
             let half = match &underlying {
@@ -158,6 +160,13 @@ impl Inner {
         }
     }
 
+    /// Notes the opcode of a message that has begun and not ended.
+    pub(super) fn note_begun(&self, reader: &MessageReader) {
+        if let Some(opcode) = reader.begun() {
+            self.last_opcode.store(opcode.value(), Ordering::Relaxed);
+        }
+    }
+
     /// The next frame, unchanged.
     fn next_frame(
         &self,
@@ -166,7 +175,7 @@ impl Inner {
         scheduler: &dyn Scheduler,
     ) -> Result<Frame, WaitError> {
         let rules = Rules {
-            expect_masked: self.expect_masked,
+            expect_masked: self.expects_masked(),
             deflate: false,
             late_rsv1: false,
             limits: underlying.limits(),

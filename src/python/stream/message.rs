@@ -108,7 +108,7 @@ impl Inner {
     /// What is accepted from the peer.
     pub(super) fn rules(&self, underlying: &Underlying<'_>, deflate: bool) -> Rules {
         Rules {
-            expect_masked: self.expect_masked,
+            expect_masked: self.expects_masked(),
             deflate,
             late_rsv1: underlying.strict_compat(),
             limits: underlying.limits(),

@@ -42,7 +42,7 @@ enum ReceivePath<'py> {
 }
 
 /// What a call has found in place of the bytes that it needs.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     /// The end of what the peer sends.
     OfStream,
@@ -315,6 +315,11 @@ impl Inner {
         underlying: &Underlying<'_>,
         error: ReceiveError,
     ) -> PyErr {
+        if let Underlying::Native(connection) = underlying {
+            if let Some(mut half) = connection.get().transport.try_receive_half() {
+                self.note_begun(half.reader());
+            }
+        }
         match error {
             ReceiveError::Protocol(error) => underlying.protocol_error(py, &error),
             ReceiveError::Io(wanted, error) if error.kind() == io::ErrorKind::NotConnected => {

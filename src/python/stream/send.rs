@@ -105,12 +105,29 @@ impl Inner {
                 text.to_str().map_err(|error| bad_operation(py, error))?.as_bytes()
             }
             _ => {
-                bytes = encoded(message, piece.kind == Opcode::BINARY)
-                    .map_err(|error| bad_operation(py, error))?;
+                bytes = encoded(message, piece.kind == Opcode::BINARY || self.is_encoded(message)?)
+                    .map_err(|error| self.unsendable(py, piece, error))?;
                 bytes.as_bytes()
             }
         };
         self.send_payload(py, underlying, scheduler, piece, payload, payload.len())
+    }
+
+    /// Whether the options say that texts come encoded, and this one may be.
+    fn is_encoded(&self, message: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = message.py();
+        let encode = self.options.bind(py).getattr(intern!(py, "encode_text_message_to_utf8"))?;
+        Ok(!message.is_instance_of::<PyString>() && !encode.is_truthy()?)
+    }
+
+    /// The exception for a message that has no bytes. As in pywebsocket, one that may not be sent now
+    /// is told so first.
+    #[cold]
+    pub(super) fn unsendable(&self, py: Python<'_>, piece: Piece, error: PyErr) -> PyErr {
+        match lock(&self.writer).check(piece) {
+            Err(mixed) => send_error(py, &mixed),
+            Ok(()) => bad_operation(py, error),
+        }
     }
 
     pub(super) fn send_ping(&self, body: &Bound<'_, PyAny>, binary: bool) -> PyResult<()> {
@@ -154,7 +171,7 @@ impl Inner {
         let py = body.py();
         let length = body.len()?;
         if self.leaves_control_frames(py)? {
-            let header = control(opcode, length, self.masking_key()?);
+            let header = control(opcode, length, self.control_masking_key(py)?);
             let mut header = header.map_err(|error| send_error(py, &error))?;
             let body = bytes_of(body)?;
             let size = body.as_bytes().len();
@@ -163,12 +180,13 @@ impl Inner {
                 let larger = control(opcode, size, header.masking_key);
                 header = larger.map_err(|error| send_error(py, &error))?;
             }
-            return send(ControlFrame { header, body: &body, filtered: false });
+            return send(ControlFrame { header, body: &body });
         }
         // the filters may change the length, so it is checked after them
-        let header = control(opcode, 0, None).map_err(|error| send_error(py, &error))?;
-        let body = bytes_of(body)?;
-        send(ControlFrame { header, body: &body, filtered: true })
+        let key = self.control_masking_key(py)?;
+        let header = control(opcode, 0, key).map_err(|error| send_error(py, &error))?;
+        let (header, body) = self.filtered(&header, bytes_of(body)?.as_any())?;
+        send(ControlFrame { header, body: &body })
     }
 
     /// Whether no filter changes control frames.
@@ -219,7 +237,13 @@ impl Inner {
             .map_err(|error| self.frame_failure(py, transport, &error))
     }
 
-    /// The key for the next frame: only a client masks.
+    /// The key for the next control frame: handlers may change their mind.
+    fn control_masking_key(&self, py: Python<'_>) -> PyResult<Option<MaskingKey>> {
+        let masks = self.options.bind(py).getattr(intern!(py, "mask_send"))?.is_truthy()?;
+        masks.then(new_masking_key).transpose()
+    }
+
+    /// The key for the next frame of a message: only a client masks.
     pub(super) fn masking_key(&self) -> PyResult<Option<MaskingKey>> {
         if self.mask_send {
             return new_masking_key().map(Some);
@@ -276,20 +300,16 @@ fn after_close(py: Python<'_>) -> PyErr {
         .with(py, "Requested send_message after sending out a closing handshake")
 }
 
-/// A control frame before a handler's own filters, if there are any.
+/// A control frame behind a handler's own filters, if there are any.
 pub(super) struct ControlFrame<'a, 'py> {
     header: FrameHeader,
     body: &'a Bound<'py, PyBytes>,
-    filtered: bool,
 }
 
 impl ControlFrame<'_, '_> {
     pub(super) fn send(self, inner: &Inner) -> PyResult<()> {
         let py = self.body.py();
         let scheduler = waiting::current_scheduler();
-        if self.filtered {
-            return inner.send_filtered(py, &*scheduler, &self.header, self.body.as_any());
-        }
         inner.send_frame(
             py,
             &inner.underlying(py)?,

@@ -1,10 +1,10 @@
 //! Sends through the filters of a stream: permessage-deflate, or those of a handler's own.
 
-use pyo3::{intern, prelude::*};
+use pyo3::{intern, prelude::*, types::PyBytes};
 
 use super::{
     lock,
-    send::{bad_operation, encoded, note_sent},
+    send::{encoded, note_sent},
     send_queue::Unsent,
     Inner, Underlying,
 };
@@ -53,21 +53,22 @@ impl Inner {
         }
         let encode = self.options.bind(py).getattr(intern!(py, "encode_text_message_to_utf8"))?;
         let bytes = encoded(&message, binary || !encode.is_truthy()?)
-            .map_err(|error| bad_operation(py, error))?;
+            .map_err(|error| self.unsendable(py, piece, error))?;
+        let key = self.masking_key()?;
         let header =
-            lock(&self.writer).data(piece, 0, None).map_err(|error| send_error(py, &error))?;
+            lock(&self.writer).data(piece, 0, key).map_err(|error| send_error(py, &error))?;
         note_sent(underlying, piece, bytes.as_bytes().len());
-        Ok(self.send_filtered(py, scheduler, &header, bytes.as_any())?)
+        let (header, payload) = self.filtered(&header, bytes.as_any())?;
+        Ok(self.send_frame(py, underlying, scheduler, &header, payload.as_bytes())?)
     }
 
-    /// Lets a handler's own filters change a frame, then sends it.
-    pub(super) fn send_filtered(
+    /// Lets a handler's own filters change a frame.
+    pub(super) fn filtered<'py>(
         &self,
-        py: Python<'_>,
-        scheduler: &dyn Scheduler,
         header: &FrameHeader,
-        payload: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
+        payload: &Bound<'py, PyAny>,
+    ) -> PyResult<(FrameHeader, Bound<'py, PyBytes>)> {
+        let py = payload.py();
         let module = py.import("fastwsh.pywebsocket.stream")?;
         let frame = module.getattr("Frame")?.call1((
             u8::from(header.fin),
@@ -100,10 +101,10 @@ impl Inner {
             fin: frame.getattr("fin")?.is_truthy()?,
             reserved,
             opcode,
-            masking_key: self.masking_key()?,
+            masking_key: header.masking_key,
             length: payload.as_bytes().len() as u64,
             length_octets: 1,
         };
-        self.send_frame(py, &self.underlying(py)?, scheduler, &header, payload.as_bytes())
+        Ok((header, payload))
     }
 }
