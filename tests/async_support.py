@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from conftest import Server, StartServer, WriteHandler
 from wire import TEXT
 
@@ -41,7 +43,10 @@ def plain(lines: str, before: str = "") -> str:
     return _module(lines, before, "def")
 
 
-def make_serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
+@pytest.fixture
+def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
+    """Serve the handlers that the keywords name; the arguments are options of the server."""
+
     def serve(*args: str, **handlers: str) -> Server:
         for name, body in handlers.items():
             write_handler(name, body)

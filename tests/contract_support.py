@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from conftest import Server, StartServer, WriteHandler
 from wire import CLOSE, TEXT, Client
 
@@ -12,7 +14,10 @@ Serve = Callable[..., Server]
 """Serve this handler, `transfer_data`'s lines or a whole module, at `PATH`."""
 
 
-def make_serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
+@pytest.fixture
+def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
+    """Serve a handler at `PATH`: the lines of `transfer_data`, or a whole module."""
+
     def serve(body: str, *args: str) -> Server:
         write_handler(PATH.removeprefix("/"), body)
         return start_server("-w", "handlers", *args)

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from async_support import Serve, coroutine, make_serve
-from conftest import Server, StartServer, WriteHandler
+from async_support import Serve, coroutine, serve
+from conftest import Server, StartServer
 from usage import Usage, wait_for_usage
 from wire import BINARY, CLOSE, PING, TEXT, Client, Frame, encode_frame
+
+__all__ = ["serve"]
 
 CATCHING = "import os, signal\nfrom pywebsocket3 import msgutil, stream\n"
 
@@ -28,11 +30,6 @@ SAVES = "await asyncio.sleep(0.05)\nawait asyncio.sleep(0.05)\nprint('saved', fl
 
 def indented(lines: str) -> str:
     return "".join(f"    {line}\n" for line in lines.splitlines())
-
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 def leave(client: Client, way: str) -> None:

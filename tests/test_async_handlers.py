@@ -11,17 +11,14 @@ from pathlib import Path
 import pytest
 import trustme
 
-from async_support import ECHO_ASYNC, Serve, ask, coroutine, make_serve, plain
-from conftest import StartServer, WriteHandler, clean_environment
+from async_support import ECHO_ASYNC, Serve, ask, coroutine, plain, serve
+from conftest import clean_environment
 from echo_handlers import ECHO
 from fastwsh.client import connect_sync
 from hub_support import drain
 from wire import BINARY, DEADLINE_SECONDS, PING, PONG, TEXT, Frame, encode_frame
 
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
+__all__ = ["serve"]
 
 
 class TestEcho:

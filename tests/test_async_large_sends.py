@@ -7,20 +7,17 @@ import zlib
 import pytest
 
 import fastwsh
-from async_support import ECHO_ASYNC, SHARED, Serve, ask, coroutine, make_serve, plain
+from async_support import ECHO_ASYNC, SHARED, Serve, ask, coroutine, plain, serve
 from conftest import StartServer, WriteHandler
 from wire import BINARY, CLOSE, CONTINUATION, DEADLINE_SECONDS, PING, TEXT, Client, Frame
+
+__all__ = ["serve"]
 
 DEFLATE = [("Sec-WebSocket-Extensions", "permessage-deflate")]
 MIB = 1 << 20
 # hard to compress, and the same in the handler and in the test
 LARGE = f"import random\nlarge = random.Random(7692).randbytes(4 * {MIB})\n"
 BYTES = random.Random(7692).randbytes(4 * MIB)
-
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 class Inflater:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from async_support import SHARED, Serve, ask, coroutine, make_serve
-from conftest import StartServer, WriteHandler
+from async_support import SHARED, Serve, ask, coroutine, serve
 from fastwsh import _core
 from fastwsh.aio import selector as selector_module
 from wire import TEXT, Frame
+
+__all__ = ["serve"]
 
 # Each of these has its turn only if the event loop gets to know of it while it waits for sockets.
 NEWS = {
@@ -70,11 +71,6 @@ async def answer(reader, writer):
     writer.close()
 """
 ECHO = "async for message in ws:\n    await ws.send_message(message)"
-
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 @pytest.fixture

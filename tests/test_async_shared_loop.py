@@ -9,9 +9,11 @@ from types import ModuleType
 import pytest
 
 import fastwsh
-from async_support import SHARED, Serve, ask, coroutine, make_serve
-from conftest import StartServer, WriteHandler
+from async_support import SHARED, Serve, ask, coroutine, serve
+from conftest import WriteHandler
 from wire import TEXT, Client, Frame
+
+__all__ = ["serve"]
 
 # What ends the threads of `asyncio.to_thread` in a loop that nobody else uses.
 ENDS_EXECUTOR = {
@@ -50,11 +52,6 @@ IN_THREAD = coroutine(
     "    await ws.send_message(await asyncio.to_thread(str.upper, message))"
 )
 LOOPS = pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
-
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 @LOOPS

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from async_support import ECHO_ASYNC, Serve, ask, coroutine, make_serve
-from conftest import StartServer, WriteHandler
+from async_support import ECHO_ASYNC, Serve, ask, coroutine, serve
 from wire import CLOSE, TEXT, Frame
+
+__all__ = ["serve"]
 
 BLOCKS = r"Handler of (?P<who>\S+) blocks the event loop: it has kept others waiting for \d+ ms "
 BLOCKS += r"at (?P<file>\S+):(?P<line>\d+)(?P<below>.*?); use what can be awaited"
@@ -39,11 +40,6 @@ WAYS = {
     "asyncio.get_running_loop().call_later(0.01, queue.put_nowait, 1)\n"
     "await queue.get()\nblock()",
 }
-
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 def is_told(match: re.Match[str], handler: str, name: str) -> None:

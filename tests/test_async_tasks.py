@@ -4,14 +4,10 @@ import signal
 
 import pytest
 
-from async_support import ECHO_ASYNC, SHARED, Serve, ask, coroutine, make_serve, plain
-from conftest import StartServer, WriteHandler
+from async_support import ECHO_ASYNC, SHARED, Serve, ask, coroutine, plain, serve
 from wire import CLOSE, PING, TEXT, Frame, encode_frame
 
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
+__all__ = ["serve"]
 
 
 class TestBlockingNames:

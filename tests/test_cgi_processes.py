@@ -13,6 +13,7 @@ import pytest
 from cgi_support import TEXT, Programs, programs
 from conftest import Server
 from http_support import fetch, request_head
+from waiting import wait_until
 from wire import DEADLINE_SECONDS, Client
 
 __all__ = ["programs"]
@@ -45,10 +46,7 @@ def members(server: Server, group: int) -> list[int]:
 
 
 def wait_until_gone(server: Server, group: int) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while left := members(server, group):
-        assert time.monotonic() < deadline, left
-        os.sched_yield()
+    wait_until(lambda: not members(server, group), f"processes of group {group} are left")
 
 
 def start(server: Server, target: str) -> Client:
@@ -129,10 +127,7 @@ def test_programs_that_have_ended_are_reaped(programs: Programs):
     wait_until_gone(server, group_of(server))
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
     if children.exists():
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while children.read_text().split():
-            assert time.monotonic() < deadline
-            os.sched_yield()
+        wait_until(lambda: not children.read_text().split(), "a child is left")
 
 
 def test_programs_end_with_the_server(programs: Programs):

@@ -6,8 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Any
 import pytest
 
 from conftest import ALL_WAYS, Server, StartServer, WriteHandler, clean_environment, run_fastwsh
-from wire import CLOSE, CONTINUATION, DEADLINE_SECONDS, PING, PONG, TEXT, encode_frame
+from waiting import wait_until
+from wire import CLOSE, CONTINUATION, PING, PONG, TEXT, encode_frame
 
 HANDLERS = "-w", "handlers"
 
@@ -356,7 +355,7 @@ def served_on_own_socket(tmp_path: Path, *args: str, under: str = "env") -> Iter
 
 def wait_for_line(file: Path, pattern: str) -> None:
     """Wait until a file has a line that matches."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (file.exists() and re.search(pattern, file.read_text(encoding="utf-8"))):
-        assert time.monotonic() < deadline, file
-        threading.Event().wait(0.01)
+    wait_until(
+        lambda: file.exists() and re.search(pattern, file.read_text(encoding="utf-8")),
+        f"nothing matches {pattern!r} in {file}",
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Server, StartServer, WriteHandler, clean_environment
+from waiting import wait_until
 from wire import DEADLINE_SECONDS, Client
 
 HANDLERS = "-w", "handlers"
@@ -146,9 +147,7 @@ def test_new_connections_are_refused_while_old_ones_end(
     with occupy(server):
         server.send_signal(signal.SIGTERM)
         server.log.wait_for("Stopping")
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not is_refused(server):
-            assert time.monotonic() < deadline
+        wait_until(lambda: is_refused(server), "the server still accepts connections")
         assert server.process.poll() is None
 
 

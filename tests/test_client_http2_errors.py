@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import h2.errors
 import pytest
@@ -14,6 +13,7 @@ import pytest
 import fastwsh
 from client_support import Peer, refused, serving
 from http2_peer import Http2Peer, serving_http2
+from usage import own_descriptors, wait_for_own_descriptors
 from wire import CLOSE, DEADLINE_SECONDS, TEXT, Frame, encode_frame
 
 CANCEL = h2.errors.ErrorCodes.CANCEL
@@ -237,9 +237,6 @@ def test_a_program_that_does_not_receive_closes_the_window():
 
 
 def test_cancelled_and_closed_connections_leave_nothing():
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
     async def give_up(url: str) -> None:
         opening = asyncio.ensure_future(fastwsh.connect(url, http_version=2).__aenter__())
         await asyncio.sleep(0.2)
@@ -254,14 +251,10 @@ def test_cancelled_and_closed_connections_leave_nothing():
 
     talk()
     gc.collect()
-    before = descriptors()
+    before = own_descriptors()
     for _ in range(5):
         talk()
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while descriptors() > before:
-        gc.collect()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_own_descriptors(before)
 
 
 def test_a_port_where_nobody_listens():

@@ -6,18 +6,15 @@ from contextlib import ExitStack
 import pytest
 
 from conftest import CONTRACT_WAYS
-from contract_support import Serve, close_code, extra_handshake, make_serve, opened, texts
+from contract_support import close_code, extra_handshake, opened, serve, texts
 from wire import CLOSE, TEXT, Frame
+
+__all__ = ["serve"]
 
 pytestmark = CONTRACT_WAYS
 
 NORMAL = Frame(CLOSE, b"\x03\xe8")
 WAIT = "request.ws_stream.receive_message()"
-
-
-@pytest.fixture
-def serve(start_server, write_handler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 def passive(lines: str) -> str:

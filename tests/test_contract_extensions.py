@@ -5,8 +5,10 @@ import zlib
 import pytest
 
 from conftest import CONTRACT_WAYS
-from contract_support import PATH, Serve, extra_handshake, make_serve, opened
+from contract_support import PATH, extra_handshake, opened, serve
 from wire import BINARY, CONTINUATION, TEXT, Client, Frame
+
+__all__ = ["serve"]
 
 pytestmark = CONTRACT_WAYS
 
@@ -23,11 +25,6 @@ ECHO = (
     "    request.ws_stream.send_message(text)"
 )
 FIND = "[deflate] = request.ws_extension_processors\n"
-
-
-@pytest.fixture
-def serve(start_server, write_handler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 def offer(value: str = "permessage-deflate") -> list[tuple[str, str]]:

@@ -6,17 +6,14 @@ from contextlib import ExitStack
 import pytest
 
 from conftest import CONTRACT_WAYS, Server
-from contract_support import PATH, Serve, extra_handshake, make_serve, opened, texts
+from contract_support import PATH, extra_handshake, opened, serve, texts
 from wire import ACCEPT, CLOSE, KEY, TEXT, Frame, Response, encode_frame
+
+__all__ = ["serve"]
 
 pytestmark = CONTRACT_WAYS
 
 PROTOCOL = "Sec-WebSocket-Protocol"
-
-
-@pytest.fixture
-def serve(start_server, write_handler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 def answer(server: Server, *headers: tuple[str, str]) -> Response:

@@ -3,17 +3,14 @@
 import pytest
 
 from conftest import CONTRACT_WAYS, Server
-from contract_support import PATH, Serve, close_code, extra_handshake, make_serve, opened, texts
+from contract_support import PATH, close_code, extra_handshake, opened, serve, texts
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame, encode_frame
+
+__all__ = ["serve"]
 
 pytestmark = CONTRACT_WAYS
 
 HELLO = encode_frame(TEXT, b"Hello")
-
-
-@pytest.fixture
-def serve(start_server, write_handler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 def answers(server: Server, data: bytes) -> list[str]:

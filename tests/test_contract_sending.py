@@ -8,8 +8,10 @@ from contextlib import ExitStack
 import pytest
 
 from conftest import CONTRACT_WAYS
-from contract_support import PATH, Serve, extra_handshake, make_serve, opened, texts
+from contract_support import PATH, extra_handshake, opened, serve, texts
 from wire import BINARY, CLOSE, CONTINUATION, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Frame
+
+__all__ = ["serve"]
 
 pytestmark = CONTRACT_WAYS
 
@@ -18,11 +20,6 @@ MIB = 1 << 20
 # For handlers that block on something the test decides about: `h?go` lets them go.
 GATE = "import threading\nGO = threading.Event()\nimport sys"
 OPEN_GATE = "if request.ws_resource.endswith('?go'):\n    GO.set()\n    return\n"
-
-
-@pytest.fixture
-def serve(start_server, write_handler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 def gated(lines: str) -> str:

@@ -5,15 +5,12 @@ import re
 import pytest
 
 from conftest import CONTRACT_WAYS
-from contract_support import extra_handshake, make_serve, opened
+from contract_support import extra_handshake, opened, serve
 from wire import CLOSE
 
+__all__ = ["serve"]
+
 pytestmark = CONTRACT_WAYS
-
-
-@pytest.fixture
-def serve(start_server, write_handler):
-    return make_serve(start_server, write_handler)
 
 
 @pytest.mark.parametrize("field", ["('X-File', 'a\\udcff')", "('X-\\udcff', 'a')"])

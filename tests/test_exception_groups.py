@@ -6,11 +6,12 @@ import re
 import pytest
 from websockets.sync.client import connect
 
-from async_support import Serve, coroutine, make_serve
-from conftest import StartServer, WriteHandler
+from async_support import Serve, coroutine, serve
 from fastwsh.testing import CheckError, running_server
 from metrics_support import Metrics
 from wire import CLOSE, Client
+
+__all__ = ["serve"]
 
 IN_TASKS = """\
 import asyncio
@@ -96,11 +97,6 @@ def shape(request: pytest.FixtureRequest) -> str:
 def concurrency(request: pytest.FixtureRequest) -> str:
     shape = request.node.name.partition("[")[2]
     return next((way for way in ("threads", "hub") if shape.startswith(way)), "auto")
-
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 def filled(shape: str, transfer: str = "read(request)", handshake: str = "nothing()") -> str:

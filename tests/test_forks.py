@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from conftest import ALL_WAYS, BOTH_WAYS, Server, StartServer, WriteHandler
 from waiting import wait_until
 from wire import DEADLINE_SECONDS, TEXT, Client
+from workers_support import is_alive
 
 HANDLERS = "-w", "handlers", "--shutdown-timeout", "1"
 
@@ -155,9 +155,7 @@ def test_a_child_leaves_the_unix_socket_in_place(
     path = tmp_path / "socket"
     server = start_server(*HANDLERS, "--bind", "127.0.0.1:0", "--uds", str(path))
     child = int(ask(server, "/exits")[0])
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text():
-        assert time.monotonic() < deadline
+    wait_until(lambda: not is_alive(child), "the child lives on")
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(path))
         with Client.over(connection) as client:

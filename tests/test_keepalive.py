@@ -7,10 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from conftest import BOTH_WAYS, Server, StartServer, WriteHandler
-from contract_support import PATH, Serve, extra_handshake, make_serve, opened
+from conftest import BOTH_WAYS, Server
+from contract_support import PATH, Serve, extra_handshake, opened, serve
 from echo_handlers import ECHO
 from wire import BINARY, CLOSE, DEADLINE_SECONDS, PING, PONG, TEXT, Client, Frame
+
+__all__ = ["serve"]
 
 # less than the system takes for a peer that reads nothing
 HELD_BYTES = 2 << 20
@@ -24,11 +26,6 @@ except Exception as error:
     print(type(error).__name__, error, flush=True)
     raise
 """
-
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 @BOTH_WAYS

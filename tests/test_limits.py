@@ -11,20 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ALL_WAYS, BOTH_WAYS, Server, StartServer, WriteHandler
-from contract_support import PATH, Serve, close_code, extra_handshake, make_serve, opened
+from conftest import ALL_WAYS, BOTH_WAYS, Server
+from contract_support import PATH, Serve, close_code, extra_handshake, opened, serve
 from echo_handlers import ECHO
 from fastwsh import limits
 from fastwsh.options import parse_args_and_config
 from usage import Usage
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame
 
+__all__ = ["serve"]
+
 DEFLATE = [("Sec-WebSocket-Extensions", "permessage-deflate")]
-
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 def status_of(server: Server, request: bytes) -> int:

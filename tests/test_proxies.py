@@ -9,7 +9,7 @@ import pytest
 
 from cgi_support import Programs, environment, programs
 from conftest import ALL_WAYS, StartServer, WriteHandler, run_fastwsh
-from contract_support import PATH, Serve, make_serve, opened
+from contract_support import PATH, Serve, opened, serve
 from fastwsh.options import parse_args_and_config
 from http_support import fetch, read_reply, request_head
 from proxies_support import (
@@ -32,12 +32,7 @@ from proxies_support import (
 )
 from wire import CLOSE, Client
 
-__all__ = ["programs"]
-
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
+__all__ = ["programs", "serve"]
 
 
 class TestForwardedFor:

@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from conftest import ALL_WAYS, StartServer, WriteHandler
-from contract_support import PATH, Serve, make_serve
+from contract_support import PATH, Serve, serve
 from proxies_support import (
     ADDRESSES,
     ADDRESSES_6,
@@ -39,10 +39,7 @@ from proxies_support import (
 from tls_support import trusting
 from wire import DEADLINE_SECONDS, Client
 
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
+__all__ = ["serve"]
 
 
 def client_hello(context: ssl.SSLContext) -> bytes:

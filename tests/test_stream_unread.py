@@ -6,25 +6,19 @@ for it, and runs on if it was told, or if there is a message for it.
 
 import pytest
 
-from async_support import Serve, coroutine, make_serve
-from conftest import StartServer, WriteHandler
+from async_support import Serve, coroutine, serve
 from http2_support import Http2Client
 from stream_tunnel import Tunnel
 from streams_support import OVER_BOTH, Over, over
 from wire import PING, TEXT, Frame, encode_frame
 
-__all__ = ["over"]  # the fixture
+__all__ = ["over", "serve"]  # the fixture
 
 MESSAGE = encode_frame(TEXT, b"last words")
 
 WAITS = "await ws.send_message('ready')\nawait asyncio.Event().wait()"
 
 CANCELLED = "Handler of /waits was cancelled: its client has gone"
-
-
-@pytest.fixture
-def serve(start_server: StartServer, write_handler: WriteHandler) -> Serve:
-    return make_serve(start_server, write_handler)
 
 
 def ready(websocket: Tunnel) -> Tunnel:

@@ -8,6 +8,7 @@ from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatu
 from websockets.sync.client import connect
 
 from fastwsh.testing import running_server
+from waiting import wait_until
 from wire import DEADLINE_SECONDS, Client
 
 
@@ -92,10 +93,7 @@ def test_a_handshake_hangs_until_it_is_let_go(server, end):
     server.hang()
     with Client(server.port) as client:
         client.send_request("/file")
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while server.attempts == 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        wait_until(lambda: server.attempts > 0, "no connection has come")
         assert not client.socket_has_ended_within(0.05)
         ending = threading.Thread(target=getattr(server, end))
         ending.start()
