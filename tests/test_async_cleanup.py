@@ -198,7 +198,8 @@ class TestBefore:
 
     def test_a_cut_connection_keeps_no_handler(self, serve: Serve) -> None:
         lines = "await ws.send_message('ready')\n" + WAITS
-        server = serve("--idle-timeout", "0.3", waits=coroutine(lines))
+        # the client does not answer the close frame
+        server = serve("--idle-timeout", "0.3", "--close-timeout", "0.3", waits=coroutine(lines))
         with server.connect() as client:
             client.handshake("/waits")
             assert client.read_frame() == Frame(TEXT, b"ready")
