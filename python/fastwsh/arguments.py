@@ -127,7 +127,37 @@ def _place(text: str) -> Place:
 
 
 def add_listening(group: argparse._ArgumentGroup) -> None:
-    """Add the options that say where to listen."""
+    """Add the options that say where to listen, and for what."""
+    _add_places(group)
+    _add_http_versions(group)
+    group.add_argument(
+        "-V",
+        *spelled("--validation-host"),
+        dest="validation_host",
+        metavar="HOST",
+        help="host that a request with an absolute URI must name (default: not checked)",
+    )
+    group.add_argument(
+        "-P",
+        *spelled("--validation-port"),
+        dest="validation_port",
+        type=option_values.port_number,
+        metavar="PORT",
+        help="port that a request with an absolute URI must name (default: not checked)",
+    )
+    group.add_argument(
+        "-q",
+        "--queue",
+        "--backlog",
+        dest="request_queue_size",
+        type=option_values.backlog,
+        default=_DEFAULT_BACKLOG,
+        metavar="N",
+        help="the most connections that wait in the kernel to be accepted (default: %(default)s)",
+    )
+
+
+def _add_places(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-H",
         *spelled("--server-host", "--host"),
@@ -167,6 +197,9 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
         help="listen on this inherited socket as well; may be repeated (sockets of LISTEN_FDS "
         "need no option)",
     )
+
+
+def _add_http_versions(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--http2",
         action="store_true",
@@ -192,31 +225,6 @@ def add_listening(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="let clients of HTTP/3 prove their address before the handshake, which takes a round "
         "trip more (default: during it)",
-    )
-    group.add_argument(
-        "-V",
-        *spelled("--validation-host"),
-        dest="validation_host",
-        metavar="HOST",
-        help="host that a request with an absolute URI must name (default: not checked)",
-    )
-    group.add_argument(
-        "-P",
-        *spelled("--validation-port"),
-        dest="validation_port",
-        type=option_values.port_number,
-        metavar="PORT",
-        help="port that a request with an absolute URI must name (default: not checked)",
-    )
-    group.add_argument(
-        "-q",
-        "--queue",
-        "--backlog",
-        dest="request_queue_size",
-        type=option_values.backlog,
-        default=_DEFAULT_BACKLOG,
-        metavar="N",
-        help="the most connections that wait in the kernel to be accepted (default: %(default)s)",
     )
 
 

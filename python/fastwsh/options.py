@@ -98,6 +98,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_behaviour(group: argparse._ArgumentGroup) -> None:
+    _add_concurrency(group)
+    _add_stopping(group)
+    _add_compression(group)
+    _add_topics(group)
+    group.add_argument(
+        *spelled("--strict-compat"),
+        dest="strict_compat",
+        action="store_true",
+        help="behave as pywebsocket also where it departs from the RFCs",
+    )
+
+
+def _add_concurrency(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--concurrency",
         choices=CHOICES,
@@ -122,6 +135,9 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         help="the event loop of handlers that are coroutine functions (default: asyncio)",
     )
     count.add_option(group)
+
+
+def _add_stopping(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--shutdown-timeout"),
         dest="shutdown_timeout",
@@ -140,6 +156,9 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         "cut; shutdown functions, and those registered with atexit, get the same time each "
         "(default: 5)",
     )
+
+
+def _add_compression(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--deflate-level"),
         dest="deflate_level",
@@ -156,6 +175,9 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="messages below this size are not compressed (default: 0, all are)",
     )
+
+
+def _add_topics(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *spelled("--slow-subscriber"),
         dest="slow_subscriber",
@@ -172,12 +194,6 @@ def _add_behaviour(group: argparse._ArgumentGroup) -> None:
         metavar="URL",
         help="what carries messages of topics between servers: redis://HOST, rediss://HOST, "
         "nats://HOST, tls://HOST or unix:PATH; a password belongs into the environment",
-    )
-    group.add_argument(
-        *spelled("--strict-compat"),
-        dest="strict_compat",
-        action="store_true",
-        help="behave as pywebsocket also where it departs from the RFCs",
     )
 
 
