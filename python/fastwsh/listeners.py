@@ -41,14 +41,14 @@ _DESCRIPTOR_DIGITS: Final = 9
 
 
 def parse_unix_path(text: str) -> str:
-    """Return the path of a Unix socket, which has a name."""
+    """Return the path of a Unix socket; raises ArgumentTypeError if it is empty."""
     if not text:
         raise argparse.ArgumentTypeError("the path of the Unix socket is empty")
     return text
 
 
 def descriptor(text: str) -> int:
-    """Parse the number of a descriptor."""
+    """Parse the number of a descriptor; raises ArgumentTypeError if it is none."""
     if not text.strip().isdecimal() or len(text) > _DESCRIPTOR_DIGITS:
         raise argparse.ArgumentTypeError(f"{text!r} is not the number of a descriptor")
     return int(text)

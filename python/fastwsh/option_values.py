@@ -1,4 +1,8 @@
-"""The values of options: what the text of one on the command line means, and which are refused."""
+"""The values of options: what the text of one on the command line means, and which are refused.
+
+Each function raises `argparse.ArgumentTypeError` for a text that it refuses; argparse shows the
+sentence behind the name of the option.
+"""
 
 import argparse
 import math

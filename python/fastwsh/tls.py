@@ -18,7 +18,15 @@ _LOGGER: Final = logging.getLogger("fastwsh.server")
 
 
 def files(options: Any) -> tuple[str, str, str | None, bool] | None:
-    """Return the files for TLS, with paths that do not depend on the current folder."""
+    """Return the files for TLS, with paths that do not depend on the current folder.
+
+    Returns:
+        The private key, the certificate chain, the authorities of client certificates (None if
+        clients need none), and whether a client may come without one; None without TLS.
+
+    Raises:
+        ConfigError: Client certificates are wanted, and no authority is named.
+    """
     if not getattr(options, "use_tls", False):
         return None
     authority = None

@@ -163,7 +163,7 @@ def _reached() -> list[_core.Topics]:
 
 
 def connection_of(request: Any) -> _core.Connection:
-    """Return the native connection of a request."""
+    """Return the native connection of a request; raises TypeError if it is no request."""
     connection = getattr(request, "connection", None)
     if not isinstance(connection, _core.Connection):
         raise TypeError(f"the argument of a handler is wanted, not {type(request).__name__}")

@@ -51,7 +51,7 @@ class _Sending(argparse.Action):
 
 
 def parse_header(text: str) -> tuple[str, str]:
-    """Return name and value of a header from the command line."""
+    """Return name and value of a header; raises ArgumentTypeError if the text has no colon."""
     name, colon, value = text.partition(":")
     if not colon:
         raise argparse.ArgumentTypeError(f"{text!r} has no colon; write 'Name: value'")
@@ -65,7 +65,7 @@ def _auth(text: str) -> str:
 
 
 def seconds(text: str) -> float:
-    """Return a number of seconds above 0."""
+    """Return a number of seconds; raises ArgumentTypeError if it is 0, negative or too long."""
     value = float(text)
     # `not <` instead of `>=`, so that NaN is refused as well; no thread can wait longer
     if not 0 < value < threading.TIMEOUT_MAX:

@@ -206,13 +206,17 @@ class Recorder:
         return errors
 
     def raise_errors(self) -> None:
-        """Raise what was kept, if there is any."""
+        """Raise a CheckError of what was kept, if there is any."""
         __tracebackhide__ = True
         if errors := self.take_errors():
             raise CheckError(errors) from errors[0].exception
 
     def wait_for_connection(self, count: int, timeout: float | None) -> Any:
-        """Wait until so many connections have been opened; return the last of these."""
+        """Wait until so many connections have been opened; return the last of these.
+
+        Raises:
+            WaitTimeoutError: There are fewer after `timeout` seconds; None is no limit.
+        """
         with self._changed:
             if wait_for(self._changed, lambda: len(self.connections) >= count, timeout):
                 return self.connections[count - 1]
@@ -225,7 +229,16 @@ class Recorder:
     def wait_for_message(
         self, expected: Expectation, path: str | None, timeout: float | None
     ) -> Message:
-        """Wait for a message; return the first that is as expected, of those before as well."""
+        """Wait for a message; return the first that is as expected, of those before as well.
+
+        Args:
+            expected: What the message must be.
+            path: The path of its connection, or None for every path.
+            timeout: The seconds to wait, or None for no limit.
+
+        Raises:
+            WaitTimeoutError: None has come in time.
+        """
         seen = 0
         found: list[Message] = []
 
@@ -250,7 +263,11 @@ class Recorder:
     def wait_for_messages(
         self, count: int, path: str | None, timeout: float | None
     ) -> list[Message]:
-        """Wait until so many messages have come; return the first of them."""
+        """Wait until so many messages have come; return the first of them.
+
+        Raises:
+            WaitTimeoutError: There are fewer after `timeout` seconds; None is no limit.
+        """
 
         def came() -> list[Message]:
             return [message for place, message in self._messages if path in (None, place)]

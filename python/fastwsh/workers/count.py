@@ -35,7 +35,7 @@ def add_option(group: argparse._ArgumentGroup) -> None:
 
 
 def parse(text: str) -> int:
-    """Parse a number of workers."""
+    """Parse a number of workers, 1 to 1024 or `auto`; raises ArgumentTypeError if it is none."""
     word = text.strip()
     if word == "auto":
         return min(_core.available_parallelism(), _MOST)
