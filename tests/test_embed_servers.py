@@ -167,6 +167,14 @@ class TestShutdown:
         thread.join(DEADLINE_SECONDS)
         assert not thread.is_alive()
 
+    def test_serves_again(self, server: standalone.WebSocketServer):
+        for _ in range(3):
+            thread = serve(server)
+            assert_echoes(server.server_port)
+            server.shutdown()
+            thread.join(DEADLINE_SECONDS)
+            assert not thread.is_alive()
+
     def test_before_serve_forever(self, server: standalone.WebSocketServer):
         server.shutdown()
         server.serve_forever()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Final, NoReturn, Protocol
 
     class _Forgetful(Protocol):
-        def _forget(self) -> None: ...
+        def _forget(self) -> bool: ...
 
 
 __all__ = [
@@ -48,7 +48,10 @@ _mask: Final = threading.local()
 
 
 def forget_in_children(server: _Forgetful) -> None:
-    """Call `_forget` of `server` in every child, as long as the server exists."""
+    """Call `_forget` of `server` in every child, as long as the server exists.
+
+    It returns whether the server was the parent's, so that the child cannot use it.
+    """
     global is_child  # noqa: PLW0603 (it is of the process)
     # its handlers begin in this process
     is_child = False
@@ -135,8 +138,6 @@ def _release_signals() -> None:
 
 def _begin_child() -> None:
     global is_child  # noqa: PLW0603 (it is of the process)
-    # without a server here, no handler has forked
-    is_child = len(_servers) > 0
     _make_main_thread()
     for number, handler in _own_signals.items():
         signal.signal(number, handler)
@@ -148,9 +149,10 @@ def _begin_child() -> None:
             if _identity(descriptor) == identity:
                 os.close(descriptor)
     _listening.clear()
-    for server in list(_servers):
-        server._forget()
-    _servers.clear()
+    forgotten = [server for server in list(_servers) if server._forget()]
+    # a program may fork before it serves, as those with worker processes do; then no handler has
+    is_child = len(forgotten) > 0
+    _servers.difference_update(forgotten)
 
 
 os.register_at_fork(

@@ -17,6 +17,7 @@ from fastwsh import (
     _core,
     coroutines,
     embedding,
+    exits,
     forks,
     http3,
     inspector,
@@ -52,6 +53,8 @@ __all__ = ["WebSocketServer", "load_handlers"]
 
 # The time for the last log lines at the end; a log may go to a pipe without a reader.
 _LOG_SECONDS: Final = 2.0
+
+_FOR_GOOD: Final = "the server has been stopped: make a new one to serve again"
 
 _LOGGER: Final = logging.getLogger("fastwsh.server")
 # pywebsocket writes this line with a logger of this name.
@@ -181,6 +184,8 @@ class WebSocketServer(
             core = self._core = self._core or native_server.make(self)
             self._configure_core(core)
             self._is_configured = True
+            exits.end_at_exit(self)
+            forks.forget_in_children(self)
             self._begin_topics(core)
         try:
             self._lifespan.start(self._suites().values())
@@ -197,6 +202,8 @@ class WebSocketServer(
         """
         if not self._sockets:
             _OLD_LOGGER.critical("No sockets activated. Use info log level to see the reason.")
+        if self._stopped.is_set() and self._is_listening:
+            self._begin_again()
         self.start_up()
         with self._lock:
             core = self._core
@@ -230,13 +237,24 @@ class WebSocketServer(
             self._serving_thread = None
             self._not_serving.set()
 
+    def _begin_again(self) -> None:
+        """Get ready to serve after `shutdown`, as servers of `socketserver` can."""
+        if self._http3 or self._inspector or self._metrics_port.listeners:
+            raise RuntimeError(_FOR_GOOD)
+        self._not_serving.wait()
+        with self._lock:
+            self._core = self._known_dispatcher = self._watcher = self._log_thread = None
+            self._is_configured = self._is_listening = False
+            self._lifespan = Lifespan(self._run_for_app)
+            self._stopped.clear()
+
     def _begin_request(self) -> Callable[[int], None]:
         """Get ready for one connection; return the function that serves it."""
         self.start_up()
         with self._lock:
             core = self._core
             if self._stopped.is_set() or core is None:
-                raise RuntimeError("the server has been stopped: make a new one to serve again")
+                raise RuntimeError(_FOR_GOOD)
             self._start_log(core)
         self._follow_program(core)
         return core.serve_accepted
@@ -302,10 +320,17 @@ class WebSocketServer(
         self._close_inspector()
         super().server_close()
 
-    def _forget(self) -> None:
-        """Detach from the server of the parent process; called after a fork."""
-        self._stopped.set()
+    def _forget(self) -> bool:
+        """Detach from the server of the parent process; called after a fork.
+
+        Returns:
+            False if it had done no more than open sockets: then the child may serve.
+        """
         self._lock, self._routes_lock = threading.Lock(), threading.Lock()
+        if not (self._is_configured or self._metrics_port.listeners or self._http3):
+            self._core = None
+            return False
+        self._stopped.set()
         self._lifespan.forget()
         self._leave_topics()
         self._core = self._event_loop = self._watcher = self._log_thread = self._http3 = None
@@ -313,6 +338,7 @@ class WebSocketServer(
         self._sockets = []
         self._metrics_port = MetricsPort()
         self._not_serving.set()
+        return True
 
     def reload_certificates(self) -> None:
         """Read the TLS files again, for new connections.

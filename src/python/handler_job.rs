@@ -1,6 +1,6 @@
 //! A connection before its handler runs, and the guard that ends the connection after it.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use pyo3::{prelude::*, sync::PyOnceLock, types::PyWeakrefReference};
 
@@ -103,7 +103,10 @@ impl HandlerJob {
             // an interpreter that is ending can run nothing
             Python::try_attach(|py| {
                 let Some((connection, run, guard)) = self.begin(py) else { return };
-                if let Err(error) = run.call1((&connection,)) {
+                let staying = StaysAtExit;
+                let called = run.call1((&connection,));
+                staying.has_returned();
+                if let Err(error) = called {
                     error.write_unraisable(py, Some(connection.as_any()));
                 }
                 drop(connection);
@@ -112,6 +115,28 @@ impl HandlerJob {
         });
         if let Err(error) = handlers.threads.spawn(work) {
             handlers.no_thread(&error);
+        }
+    }
+}
+
+/// Keeps a thread that never comes back from Python code.
+///
+/// Before Python 3.14, a thread that wants the interpreter while that is ending is ended in C: it
+/// leaves its calls as if by an exception, and drops what Rust has on the stack. One drop would
+/// release the interpreter, which the thread does not have, and that ends the process by a fatal
+/// error. The thread waits here instead, as in Python 3.14, until the process has ended.
+struct StaysAtExit;
+
+impl StaysAtExit {
+    fn has_returned(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for StaysAtExit {
+    fn drop(&mut self) {
+        while !thread::panicking() {
+            thread::park();
         }
     }
 }

@@ -1,0 +1,98 @@
+"""Programs that end without stopping their server, or fork before they serve."""
+
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from conftest import Server, WriteHandler
+from embed_support import DROPIN, ECHO_HANDLER, assert_echoes, running
+from wire import TEXT
+
+MAKES_SERVER = """
+import os, sys, threading
+from pywebsocket3 import standalone
+
+options, _ = standalone._parse_args_and_config(
+    ["-H", "127.0.0.1", "-p", "0", "-w", "handlers", *sys.argv[1:]]
+)
+server = standalone.WebSocketServer(options)
+port = server._sockets[0][0].getsockname()[1]
+"""
+
+LEAVES_DAEMON = f"""{MAKES_SERVER}
+leave = threading.Event()
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print("port", port, flush=True)
+leave.wait()
+"""
+
+# The workers end with the parent: then nobody has the other end of the pipe.
+FORKS_WORKERS = f"""{MAKES_SERVER}
+ours, theirs = os.pipe()
+for _ in range(2):
+    if os.fork() == 0:
+        os.close(theirs)
+        threading.Thread(target=lambda: os._exit(len(os.read(ours, 1))), daemon=True).start()
+        server.serve_forever()
+        os._exit(1)
+print("port", port, flush=True)
+threading.Event().wait()
+"""
+
+
+def wait_until_listening(server: Server) -> None:
+    server.port = int(server.out.wait_for(r"port (\d+)").group(1))
+
+
+def run(folder: Path, program: str, *arguments: str) -> AbstractContextManager[Server]:
+    path = folder / "program.py"
+    path.write_text(program, encoding="utf-8")
+    # that of this checkout, also if another is installed
+    modules = os.pathsep.join([str(DROPIN), str(DROPIN.parents[1])])
+    return running(path, *arguments, cwd=folder, PYTHONPATH=modules)
+
+
+BUSY = {
+    "pushes": ("threads", "time.sleep(0.01)\n    request.ws_stream.send_message('x')"),
+    "pushes in the hub": ("hub", "time.sleep(0.01)\n    request.ws_stream.send_message('x')"),
+    "heeds nothing": ("threads", "time.sleep(0.001)"),
+    "catches everything": (
+        "threads",
+        """try:
+        request.ws_stream.send_message('x')
+    except Exception:
+        time.sleep(0.001)""",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BUSY)
+def test_a_program_ends_with_its_own_status_while_a_handler_is_busy(
+    tmp_path: Path, write_handler: WriteHandler, what: str
+):
+    concurrency, work = BUSY[what]
+    lines = f"import time\nrequest.ws_stream.send_message('begun')\nwhile True:\n    {work}"
+    write_handler("busy", lines)
+    write_handler("leave", "import __main__\n__main__.leave.set()")
+    with run(tmp_path, LEAVES_DAEMON, "--concurrency", concurrency) as server:
+        wait_until_listening(server)
+        with server.connect() as busy, server.connect() as leaving:
+            busy.handshake("/busy")
+            assert busy.read_frame().opcode == TEXT
+            leaving.handshake("/leave")
+            assert server.wait() == 0
+
+
+def test_workers_serve_what_their_parent_has_opened(tmp_path: Path, write_handler: WriteHandler):
+    write_handler("echo", ECHO_HANDLER)
+    write_handler("process", "import os\nrequest.ws_stream.send_message(str(os.getpid()))")
+    with run(tmp_path, FORKS_WORKERS) as server:
+        wait_until_listening(server)
+        # a handler's end is not that of its process
+        for _ in range(4):
+            assert_echoes(server.port)
+        with server.connect() as client:
+            client.handshake("/process")
+            assert int(client.read_frame().payload) != server.process.pid
