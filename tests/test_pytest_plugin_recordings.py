@@ -4,6 +4,10 @@ import re
 
 import pytest
 
+# Each run of pytest in this process forgets what it was first to import; cryptography cannot be
+# loaded again.
+import trustme  # noqa: F401
+
 from fastwsh.testing import har, running_server
 from record_support import entries_of
 
