@@ -1,6 +1,7 @@
 """Programs that end without stopping their server, or fork before they serve."""
 
 import os
+import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from conftest import Server, WriteHandler
 from embed_support import DROPIN, ECHO_HANDLER, assert_echoes, running
+from fastwsh import exits
 from wire import TEXT
 
 MAKES_SERVER = """
@@ -96,3 +98,31 @@ def test_workers_serve_what_their_parent_has_opened(tmp_path: Path, write_handle
         with server.connect() as client:
             client.handshake("/process")
             assert int(client.read_frame().payload) != server.process.pid
+
+
+class Ending:
+    """A server as the end of the program sees it; it is its own native server."""
+
+    def __init__(self) -> None:
+        self._core = self
+        self._stopped = threading.Event()
+        self.waits: list[float] = []
+
+    def close(self) -> None:
+        pass
+
+    def wait_closed(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return False
+
+    def wait_handlers(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def test_handlers_of_a_server_that_was_stopped_get_no_more_time(monkeypatch: pytest.MonkeyPatch):
+    stopped, runs = Ending(), Ending()
+    stopped._stopped.set()
+    monkeypatch.setattr(exits, "_servers", {stopped, runs})
+    exits._end_all()
+    assert stopped.waits == []
+    assert runs.waits == [0, exits._EXIT_SECONDS]

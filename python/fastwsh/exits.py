@@ -12,12 +12,14 @@ import weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from typing import Final, Protocol
 
     from fastwsh import _core
 
     class _Server(Protocol):
         _core: _core.Server | None
+        _stopped: threading.Event
 
 
 __all__ = ["end_at_exit"]
@@ -35,7 +37,9 @@ def end_at_exit(server: _Server) -> None:
 
 
 def _end_all() -> None:
-    cores = [core for server in list(_servers) if (core := server._core) is not None]
+    # the handlers of a server that was stopped have had their time
+    servers = [server for server in list(_servers) if not server._stopped.is_set()]
+    cores = [core for server in servers if (core := server._core) is not None]
     for core in cores:
         core.close()
     for core in cores:
