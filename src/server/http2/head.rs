@@ -3,73 +3,98 @@
 use std::fmt::Write;
 
 use h2::ext::Protocol;
-use http::{Method, Request};
+use http::{
+    header::{COOKIE, HOST},
+    uri::{Authority, PathAndQuery},
+    Method, Request, Uri,
+};
 
 use crate::{
     protocol::head::{latin1, Fields, HeadError, HeadLimits, RequestHead, MAX_HEADER_LINE},
     server::http::Framing,
 };
 
-/// Makes a head from a request of this version. `:authority` becomes `Host`, and `Cookie` fields are joined (RFC
-/// 9113 8.2.3), so that other code need not know both versions. The request of a WebSocket also
-/// keeps its pseudo-headers, under their names and, as handlers for web-platform-tests know all but
-/// `:protocol`, without the colon.
+/// Makes a head from a request of this version, so that other code need not know both.
+///
+/// Beside `fields`, it has the lines that HTTP/1.1 would have: some code passes them on or counts
+/// them.
 pub(super) fn read<T>(request: &Request<T>, version: &str) -> RequestHead {
-    let uri = request.uri();
-    let authority = uri.authority().map(http::uri::Authority::as_str);
-    let path = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
-    let target = path.or(authority).unwrap_or_default();
-    let target = match target.strip_prefix("//") {
+    let method = request.method().as_str().to_owned();
+    let target = target(request.uri());
+    let headers = fields(request);
+    let bytes = lines(&method, &target, version, &headers);
+    RequestHead { method, target, version: version.to_owned(), headers, bytes: bytes.into() }
+}
+
+/// The path with the query; the authority where there is none, as in a plain CONNECT.
+fn target(uri: &Uri) -> String {
+    let target = uri.path_and_query().map(PathAndQuery::as_str).or(authority(uri));
+    let target = target.unwrap_or_default();
+    match target.strip_prefix("//") {
         Some(rest) => format!("/{}", rest.trim_start_matches('/')),
         None => target.to_owned(),
-    };
-    let method = request.method().as_str().to_owned();
-    let mut headers = Fields::default();
-    let mut add = |name: &str, value: &str| headers.push(name, value);
+    }
+}
+
+fn authority(uri: &Uri) -> Option<&str> {
+    uri.authority().map(Authority::as_str)
+}
+
+/// The fields, with `Host` from `:authority`, and one `Cookie` from several (RFC 9113 8.2.3).
+///
+/// The request of a WebSocket keeps its pseudo-headers: under their names and, as handlers for
+/// web-platform-tests know all but `:protocol`, without the colon.
+fn fields<T>(request: &Request<T>) -> Fields {
+    let (uri, authority) = (request.uri(), authority(request.uri()));
+    let mut fields = Fields::default();
     if let Some(protocol) = request.extensions().get::<Protocol>() {
         for (name, value) in [
-            (":method", method.as_str()),
+            (":method", request.method().as_str()),
             (":scheme", uri.scheme_str().unwrap_or_default()),
             (":authority", authority.unwrap_or_default()),
-            (":path", path.unwrap_or_default()),
+            (":path", uri.path_and_query().map_or("", PathAndQuery::as_str)),
         ] {
-            add(name, value);
+            fields.push(name, value);
             let bare = &name[1..];
             // a header of the client's own is what it is
             if !request.headers().contains_key(bare) {
-                add(bare, value);
+                fields.push(bare, value);
             }
         }
-        add(":protocol", protocol.as_str());
+        fields.push(":protocol", protocol.as_str());
     }
     if let Some(authority) = authority {
-        add("host", authority);
+        fields.push("host", authority);
     }
     let mut cookies = String::new();
     for (name, value) in request.headers() {
         let value = latin1(value.as_bytes());
-        if *name == http::header::COOKIE {
+        if *name == COOKIE {
             let separator = if cookies.is_empty() { "" } else { "; " };
             cookies = cookies + separator + &value;
             continue;
         }
-        let is_known = *name == http::header::HOST
+        let is_known = *name == HOST
             && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(&value));
         if !is_known {
-            add(name.as_str(), &value);
+            fields.push(name.as_str(), &value);
         }
     }
     if !cookies.is_empty() {
-        add("cookie", &cookies);
+        fields.push("cookie", &cookies);
     }
+    fields
+}
+
+/// The head as HTTP/1.1 writes it, a byte for each character.
+fn lines(method: &str, target: &str, version: &str, fields: &Fields) -> Vec<u8> {
     let mut text = format!("{method} {target} {version}\r\n");
-    for (name, value) in headers.iter() {
+    for (name, value) in fields.iter() {
         // writing to a string does not fail
         let _ = write!(text, "{name}: {value}\r\n");
     }
     text.push_str("\r\n");
-    let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
-    RequestHead { method, target, version: version.to_owned(), headers, bytes: bytes.into() }
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
 }
 
 /// Whether a request is malformed in a way that `h2` lets pass: a `:protocol` with characters that
