@@ -2,7 +2,12 @@
 
 import pytest
 
-__all__ = ["failures", "reports", "run"]
+__all__ = ["ALONE", "WITHOUT_OTHERS", "failures", "reports", "run"]
+
+# The variables and the arguments of a pytest with no plugin but ours: those that happen to be
+# installed take longer to import than most of the tests run.
+WITHOUT_OTHERS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+ALONE = "-p", "fastwsh.pytest_plugin"
 
 PREAMBLE = """
 import pytest
@@ -18,18 +23,14 @@ def say(server, message, path="/"):
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Run a test module in a pytest of its own, in which warnings are errors.
-
-    It has no other plugin: those that happen to be installed take longer to import than most of
-    the tests run.
-    """
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    """Run a test module in a pytest of its own, with no other plugin; warnings are errors."""
+    for name, value in WITHOUT_OTHERS.items():
+        monkeypatch.setenv(name, value)
 
     def run(module, *args, ini=""):
         pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
         pytester.makepyfile(PREAMBLE + module)
-        plugin = "-p", "fastwsh.pytest_plugin"
-        return pytester.runpytest_subprocess(*plugin, "--strict-markers", *args)
+        return pytester.runpytest_subprocess(*ALONE, "--strict-markers", *args)
 
     return run
 

@@ -1,12 +1,13 @@
 """What operators and authors of tests see of HTTP/2: logs, metrics, every way to ask for it."""
 
-import pytest
-
 from conftest import StartServer, WriteHandler
 from echo_handlers import ECHO
 from fastwsh.testing import running_server
 from http2_support import Http2Client
-from wire import DEADLINE_SECONDS, TEXT, Frame
+from pytest_plugin_support import run
+from wire import TEXT, Frame
+
+__all__ = ["run"]
 
 
 def test_server_for_tests():
@@ -21,30 +22,26 @@ def test_server_for_tests():
             assert client.h2.remote_settings.max_concurrent_streams == 9
 
 
-def test_fixtures_for_tests(pytester: pytest.Pytester):
-    pytester.makepyfile(
-        """
-        import socket, ssl
-        import pytest
+def test_fixtures_for_tests(run):
+    result = run("""
+import socket, ssl
 
-        @pytest.mark.wsserver(http2=True)
-        def test_tls(wss_server):
-            context = wss_server.client_ssl_context()
-            context.set_alpn_protocols(["h2"])
-            with socket.create_connection((wss_server.host, wss_server.port)) as plain:
-                with context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
-                    assert wrapped.selected_alpn_protocol() == "h2"
+@pytest.mark.wsserver(http2=True)
+def test_tls(wss_server):
+    context = wss_server.client_ssl_context()
+    context.set_alpn_protocols(["h2"])
+    with socket.create_connection((wss_server.host, wss_server.port)) as plain:
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+            assert wrapped.selected_alpn_protocol() == "h2"
 
-        @pytest.mark.wsserver(http2=True)
-        def test_plain(wsserver):
-            with socket.create_connection((wsserver.host, wsserver.port)) as plain:
-                plain.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")
-                plain.sendall(bytes(3) + b"\\x04" + bytes(5))
-                # the header of a frame SETTINGS
-                assert plain.recv(9)[3] == 4
-        """
-    )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=DEADLINE_SECONDS * 3)
+@pytest.mark.wsserver(http2=True)
+def test_plain(wsserver):
+    with socket.create_connection((wsserver.host, wsserver.port)) as plain:
+        plain.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")
+        plain.sendall(bytes(3) + b"\\x04" + bytes(5))
+        # the header of a frame SETTINGS
+        assert plain.recv(9)[3] == 4
+""")
     result.assert_outcomes(passed=2)
 
 

@@ -16,8 +16,11 @@ from conftest import StartServer, WriteHandler, run_fastwsh
 from echo_handlers import ECHO
 from fastwsh.testing import make_tls_files, running_server
 from http3_support import Http3Client, write_certificate
+from pytest_plugin_support import run
 from streams_support import echo_and_close
 from wire import DEADLINE_SECONDS, TEXT, Frame
+
+__all__ = ["run"]
 
 TLS = "--ssl-certfile=tls.pem"
 
@@ -245,23 +248,19 @@ def test_a_handler_is_told_at_once_that_its_client_has_left(
         assert has_ended.wait(DEADLINE_SECONDS)
 
 
-def test_fixtures_for_tests(pytester: pytest.Pytester):
-    pytester.makepyfile(
-        """
-        import socket
-        import pytest
+def test_fixtures_for_tests(run):
+    result = run("""
+import socket
 
-        @pytest.mark.wsserver(http2=True, http3=True)
-        def test_both(wss_server):
-            # a packet of an unknown version is answered with those that are known (RFC 9000 6)
-            with socket.socket(type=socket.SOCK_DGRAM) as client:
-                client.settimeout(30)
-                packet = b"\\xc0\\x0a\\x0a\\x0a\\x0a\\x08abcdefgh\\x08ABCDEFGH".ljust(1200, b"\\0")
-                client.sendto(packet, (wss_server.host, wss_server.port))
-                answer = client.recv(2000)
-            assert answer[1:5] == bytes(4)
-            assert bytes((0, 0, 0, 1)) in answer[5:]
-        """
-    )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=DEADLINE_SECONDS * 3)
+@pytest.mark.wsserver(http2=True, http3=True)
+def test_both(wss_server):
+    # a packet of an unknown version is answered with those that are known (RFC 9000 6)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(30)
+        packet = b"\\xc0\\x0a\\x0a\\x0a\\x0a\\x08abcdefgh\\x08ABCDEFGH".ljust(1200, b"\\0")
+        client.sendto(packet, (wss_server.host, wss_server.port))
+        answer = client.recv(2000)
+    assert answer[1:5] == bytes(4)
+    assert bytes((0, 0, 0, 1)) in answer[5:]
+""")
     result.assert_outcomes(passed=1)

@@ -15,6 +15,7 @@ from fastwsh.testing import running_server
 from hub_support import handler
 from inspector_servers import connect, new_resource, page, server, servers
 from inspector_support import Page, inspector_url
+from pytest_plugin_support import ALONE, WITHOUT_OTHERS
 from wire import CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
 
 __all__ = ["page", "server", "servers"]
@@ -144,12 +145,21 @@ class TestKeeping:
         made = page.do("test", id=number)
         assert made["name"] == "test_echo.py"
         (tmp_path / made["name"]).write_text(made["text"])
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", made["name"]]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            *ALONE,
+            "-p",
+            "no:cacheprovider",
+            made["name"],
+        ]
         result = subprocess.run(
             command,
             check=False,
             cwd=tmp_path,
-            env=clean_environment(),
+            env=clean_environment(**WITHOUT_OTHERS),
             capture_output=True,
             text=True,
         )
@@ -250,14 +260,23 @@ def test_the_plugin_keeps_the_server_until_enter(pytester: pytest.Pytester):
             assert wsserver.inspector_url
         """
     )
-    command = [sys.executable, "-m", "pytest", "-q", "--fastwsh-inspect", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        *ALONE,
+        "--fastwsh-inspect",
+        "-p",
+        "no:cacheprovider",
+    ]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=pytester.path,
-        env=clean_environment(),
+        env=clean_environment(**WITHOUT_OTHERS),
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None

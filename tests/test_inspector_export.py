@@ -11,6 +11,7 @@ import pytest
 from conftest import clean_environment
 from fastwsh.inspector import export
 from fastwsh.testing import har
+from pytest_plugin_support import ALONE, WITHOUT_OTHERS
 
 TEXT, BINARY, CLOSE = 0x81, 0x82, 0x88
 
@@ -139,10 +140,10 @@ def test_tests_of_odd_connections_pass(tmp_path: Path):
     for name, made in odd.items():
         (tmp_path / f"test_{name}.py").write_text(made["text"])
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
+        [sys.executable, "-m", "pytest", "-q", *ALONE, "-p", "no:cacheprovider", "."],
         check=False,
         cwd=tmp_path,
-        env=clean_environment(),
+        env=clean_environment(**WITHOUT_OTHERS),
         capture_output=True,
         text=True,
     )

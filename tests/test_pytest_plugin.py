@@ -174,11 +174,14 @@ def test_it(wsserver, wsserver_listen_address):
     result.assert_outcomes(passed=1)
 
 
-def test_fixtures_and_marker_are_described(pytester):
-    result = pytester.runpytest_subprocess("-p", "no:asyncio", "--fixtures", "--markers")
+def test_the_marker_is_described_among_all_plugins_that_are_installed(pytester):
+    result = pytester.runpytest_subprocess("-p", "no:asyncio", "--markers")
     named = "handlers=None, replay=None, url=None, [*][*]options"
     result.stdout.fnmatch_lines([f"@pytest.mark.wsserver({named}): *"])
-    result = pytester.runpytest_subprocess("-p", "no:asyncio", "--fixtures")
+
+
+def test_fixtures_are_described(run):
+    result = run("", "--fixtures")
     for name in (
         "wsserver ",
         "make_wsserver ",
