@@ -6,6 +6,7 @@
 //!
 //! While a greenlet waits, its stack is copied elsewhere, so nothing outside may point into it.
 
+mod greenlets;
 mod hubs;
 mod parker;
 
@@ -18,8 +19,9 @@ use std::{
     time::Duration,
 };
 
-use pyo3::{intern, prelude::*};
+use pyo3::{prelude::*, types::PyTuple};
 
+use self::greenlets::{Greenlet, Greenlets, Raised};
 pub(super) use self::hubs::{Hub, Hubs};
 use super::{
     errors::os_error,
@@ -43,9 +45,6 @@ const BUDGET: u32 = 512;
 /// earlier.
 const POLL_EVERY: u32 = 64;
 
-/// The most idle greenlets to keep, enough for a burst of short connections.
-const MAX_IDLE: usize = 64;
-
 /// The state that only the hub's thread uses.
 pub(super) struct HubThread {
     hub: Arc<Hub>,
@@ -68,24 +67,12 @@ pub(super) struct HubThread {
     until_poll: Cell<u32>,
     /// When the next look at sockets is due, whatever `until_poll` says.
     poll_slice: TimeSlice,
-    /// Greenlets of handlers that have ended, to be reused. Making one costs more than everything
-    /// else that Python does for a connection, because of the memory for its frames.
-    idle: RefCell<Vec<Worker>>,
-    new_greenlet: Py<PyAny>,
-    /// The function that a greenlet runs: one connection after the other.
-    work: Py<PyAny>,
-    switch_to_main: Py<PyAny>,
-}
-
-/// A greenlet.
-struct Worker {
-    greenlet: Py<PyAny>,
-    switch: Py<PyAny>,
+    greenlets: Greenlets,
 }
 
 /// A connection with a running handler.
 struct Task {
-    worker: Worker,
+    greenlet: Greenlet,
     connection: Py<PyAny>,
 }
 
@@ -94,7 +81,7 @@ enum Next {
     /// The caller that has asked.
     Same,
     Main,
-    Task(CallerId, Py<PyAny>),
+    Task(CallerId, Greenlet),
 }
 
 /// The hubs of the process: see [`Hubs::of_process`].
@@ -138,8 +125,6 @@ impl HubThread {
         let watched = hub.clone();
         Watchdog::start(hub.heartbeat.clone(), move |taken| watched.stalled(taken))
             .map_err(|error| os_error(&error))?;
-        let module = py.import("greenlet")?;
-        let main = module.call_method0("getcurrent")?;
         Ok(Self {
             hub,
             reactor: RefCell::new(reactor),
@@ -153,13 +138,7 @@ impl HubThread {
             has_read_clock: Cell::new(false),
             until_poll: Cell::new(POLL_EVERY),
             poll_slice: TimeSlice::begin(),
-            idle: RefCell::default(),
-            new_greenlet: module.getattr("greenlet")?.unbind(),
-            work: py
-                .import("fastwsh.session")?
-                .call_method1("make_worker", (main.getattr("switch")?,))?
-                .unbind(),
-            switch_to_main: main.getattr("switch")?.unbind(),
+            greenlets: Greenlets::new(py)?,
         })
     }
 
@@ -171,9 +150,9 @@ impl HubThread {
                 let Some(job) = self.hub.jobs.pop() else { break };
                 self.start(py, job);
             }
-            if let Next::Task(id, switch) = self.next(py, None) {
+            if let Next::Task(id, greenlet) = self.next(py, None) {
                 self.enter(Some(id));
-                let result = switch.bind(py).call0();
+                let result = self.greenlets.switch_to(py, &greenlet);
                 self.back_in_main(py, result);
             }
         }
@@ -184,46 +163,20 @@ impl HubThread {
     fn start(&self, py: Python<'_>, job: HandlerJob) {
         self.hub.heartbeat.beat();
         let Some((connection, run, guard)) = job.begin(py) else { return };
-        let worker = match self.take_worker(py) {
-            Ok(worker) => worker,
+        let begun = self.greenlets.take(py).and_then(|greenlet| {
+            Ok((greenlet, PyTuple::new(py, [run, connection.clone().into_any()])?))
+        });
+        let (greenlet, arguments) = match begun {
+            Ok(begun) => begun,
             Err(error) => return error.write_unraisable(py, Some(connection.as_any())),
         };
-        let switch = worker.switch.clone_ref(py);
-        let task = Task { worker, connection: connection.clone().into_any().unbind() };
+        let task =
+            Task { greenlet: greenlet.clone_ref(py), connection: connection.into_any().unbind() };
         let Some(id) = self.add(task, guard) else { return };
         self.enter(Some(id));
         self.hub.heartbeat.note_turn();
-        let result = switch.bind(py).call1((run, connection));
+        let result = self.greenlets.begin(&greenlet, &arguments);
         self.back_in_main(py, result);
-    }
-
-    fn take_worker(&self, py: Python<'_>) -> PyResult<Worker> {
-        if let Some(worker) = self.idle.borrow_mut().pop() {
-            return Ok(worker);
-        }
-        let greenlet = self.new_greenlet.bind(py).call1((&self.work,))?;
-        let switch = greenlet.getattr(intern!(py, "switch"))?;
-        // to where it waits for a connection: a greenlet keeps its first arguments until it ends
-        switch.call0()?;
-        Ok(Worker { greenlet: greenlet.unbind(), switch: switch.unbind() })
-    }
-
-    /// Keeps the greenlet of a handler that has ended, if it can be reused: it must be like a new
-    /// one, without context variables.
-    fn keep_worker(&self, py: Python<'_>, worker: Worker) -> PyResult<()> {
-        let greenlet = worker.greenlet.bind(py);
-        if greenlet.getattr(intern!(py, "dead"))?.is_truthy()? {
-            return Ok(());
-        }
-        greenlet.setattr(intern!(py, "gr_context"), py.None())?;
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE {
-            idle.push(worker);
-            return Ok(());
-        }
-        drop(idle);
-        // end it by an exception where it waits
-        worker.greenlet.bind(py).call_method0(intern!(py, "throw")).map(drop)
     }
 
     fn add(&self, task: Task, guard: ConnectionGuard) -> Option<CallerId> {
@@ -244,7 +197,8 @@ impl HubThread {
         Some(id)
     }
 
-    fn back_in_main(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) {
+    fn back_in_main(&self, py: Python<'_>, result: Result<(), Raised<'_>>) {
+        let result = result.map_err(Raised::fetch);
         let last = self.current.replace(None);
         // a handler has switched here to let new connections begin; nothing has ended
         if self.handed_over.replace(false) {
@@ -258,8 +212,8 @@ impl HubThread {
         let task = self.tasks.borrow_mut()[id as usize].take();
         let owner = lock(&self.hub.owners)[id as usize].take();
         self.free.borrow_mut().push(id);
-        let Some(Task { worker, connection }) = task else { return };
-        if let Err(error) = result.and_then(|_| self.keep_worker(py, worker)) {
+        let Some(Task { greenlet, connection }) = task else { return };
+        if let Err(error) = result.and_then(|()| self.greenlets.keep(py, greenlet)) {
             error.write_unraisable(py, Some(connection.bind(py)));
         }
         drop(connection);
@@ -293,7 +247,7 @@ impl HubThread {
             }
             // the number may belong to a handler that has ended
             if let Some(Some(task)) = self.tasks.borrow().get(id as usize) {
-                return Next::Task(id, task.worker.switch.clone_ref(py));
+                return Next::Task(id, task.greenlet.clone_ref(py));
             }
         }
     }
@@ -331,32 +285,28 @@ impl HubThread {
     }
 
     /// Lets others run until the calling handler is woken, which may happen without a reason.
-    pub(super) fn park(&self, py: Python<'_>) -> PyResult<()> {
+    fn park(&self, py: Python<'_>) -> PyResult<()> {
+        self.switch_away(py).map_err(Raised::fetch)
+    }
+
+    /// The same, with little on the stack.
+    fn switch_away<'py>(&self, py: Python<'py>) -> Result<(), Raised<'py>> {
         let current = self.current.get();
         let switched = match self.next(py, current) {
             Next::Same => Ok(()),
             Next::Main => {
                 self.handed_over.set(true);
-                self.switch_to_main(py)
+                self.greenlets.switch_to_main(py)
             }
-            Next::Task(id, switch) => {
+            Next::Task(id, greenlet) => {
                 // its slice begins where it goes on, below
                 self.current.set(Some(id));
-                switch.call0(py).map(drop)
+                self.greenlets.switch_to(py, &greenlet)
             }
         };
         self.enter(current);
         self.hub.heartbeat.note_turn();
         switched
-    }
-
-    /// A function of its own, for its stack frame: greenlet needs 64 bytes of stack less to reach
-    /// the main greenlet than to reach another one. If a handler's stack were larger at its second
-    /// wait than at its first, the memory for the first copy could not be reused, which would cost
-    /// 2.3 KiB per connection.
-    #[inline(never)]
-    fn switch_to_main(&self, py: Python<'_>) -> PyResult<()> {
-        self.switch_to_main.call0(py).map(drop)
     }
 
     /// Counts a call of the handler, and returns whether it has used up its budget. The clock is

@@ -32,8 +32,9 @@ pub(super) enum Retry {
 pub(super) enum WaitError {
     /// A coroutine is to make the call again. Only the scheduler of an attempt returns this.
     Retry(Retry),
-    /// An exception was raised, in the call or in the caller while it waited.
-    Raised(PyErr),
+    /// An exception was raised, in the call or in the caller while it waited. In a box, as results lie
+    /// on stacks that are copied while handlers in the hub wait.
+    Raised(Box<PyErr>),
 }
 
 impl WaitError {
@@ -41,15 +42,16 @@ impl WaitError {
     #[cold]
     pub(super) fn into_exception(self) -> PyErr {
         match self {
-            Self::Raised(error) => error,
+            Self::Raised(error) => *error,
             Self::Retry(_) => would_block_event_loop(),
         }
     }
 }
 
 impl From<PyErr> for WaitError {
+    #[cold]
     fn from(error: PyErr) -> Self {
-        Self::Raised(error)
+        Self::Raised(Box::new(error))
     }
 }
 

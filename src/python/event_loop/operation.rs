@@ -122,7 +122,7 @@ impl Operation {
             Err(WaitError::Raised(error)) => {
                 connection.abandon(py, &mut work);
                 Self::end(slf);
-                Err(error)
+                Err(*error)
             }
         }
     }

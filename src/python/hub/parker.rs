@@ -82,9 +82,9 @@ impl Scheduler for HubThread {
         if !self.wants_input(py, transport) {
             return Ok(());
         }
-        let parked = self.park(py);
+        let switched = self.switch_away(py);
         transport.awaited_input().end();
-        Ok(parked?)
+        switched.map_err(|raised| raised.fetch().into())
     }
 
     fn pause(&self, py: Python<'_>, _transport: &Transport) -> Result<(), WaitError> {

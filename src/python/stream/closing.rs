@@ -78,7 +78,7 @@ impl Inner {
                 return if self.underlying(py)?.is_close_received() {
                     Ok(())
                 } else {
-                    Err(error.into())
+                    Err(WaitError::Raised(error))
                 };
             }
             Err(error) => return Err(error),

@@ -73,13 +73,14 @@ impl Inner {
         &self,
         py: Python<'py>,
         scheduler: &dyn Scheduler,
-    ) -> PyResult<Underlying<'py>> {
+    ) -> Result<Underlying<'py>, WaitError> {
         scheduler.yield_if_over_budget(py)?;
         if self.client_terminated(py)? {
             return Err(StreamException::BadOperation
-                .with(py, "Requested receive_message after receiving a closing handshake"));
+                .with(py, "Requested receive_message after receiving a closing handshake")
+                .into());
         }
-        self.underlying(py)
+        Ok(self.underlying(py)?)
     }
 
     /// Not inlined: the stack of a handler that waits in the hub is copied, so it should be small.
