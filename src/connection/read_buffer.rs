@@ -11,7 +11,7 @@ use super::{
 /// system calls and still lets TCP hold a fast peer back. A message of 64 KiB, a usual size, fits in
 /// with its header of at most 14 bytes, and does not fill the buffer: so its read shows that nothing
 /// is left to read.
-const READ_AHEAD: usize = 64 * 1024 + 16;
+pub(super) const READ_AHEAD: usize = 64 * 1024 + 16;
 
 /// Capacity of a buffer that has not received much: a page.
 const SMALL: usize = 4 * 1024;

@@ -5,13 +5,13 @@ use std::{io, sync::Arc};
 
 use super::{
     byte_stream::ByteStream,
-    read_buffer::ReadBuffer,
+    read_buffer::{ReadBuffer, READ_AHEAD},
     wait::{Park, Wait},
 };
 use crate::protocol::{
     frame::{Frame, FrameHeader, Opcode},
     limits::FrameLimits,
-    receive::{Event, MessageReader, Rules, Whole},
+    receive::{Event, MessageReader, Rules, WholePayload},
     ProtocolError,
 };
 
@@ -155,11 +155,13 @@ impl ReceiveHalf {
         &mut self,
         rules: Rules,
         parker: Option<&dyn Park>,
-        make: impl FnOnce(Opcode, &[u8]),
+        make: impl FnOnce(Opcode, WholePayload<'_>),
     ) -> Result<Buffered, ReceiveError> {
         let Self { read_buffer, reader } = self;
-        if let Some(parker) = parker.filter(|_| read_buffer.bytes().is_empty()) {
-            let wanted = reader.wanted(&[]);
+        reader.set_rules(rules);
+        let reads = |bytes: &[u8]| bytes.is_empty() || reader.begins_short_frame(bytes, READ_AHEAD);
+        if let Some(parker) = parker.filter(|_| reads(read_buffer.bytes())) {
+            let wanted = reader.wanted(read_buffer.bytes());
             match read_buffer.try_fill(parker) {
                 Ok(None) => return Ok(Buffered::Other),
                 Ok(Some(0)) => return Err(ReceiveError::End(wanted)),
@@ -167,19 +169,18 @@ impl ReceiveHalf {
                 Err(error) => return Err(ReceiveError::Io(wanted, error)),
             }
         }
-        reader.set_rules(rules);
         let Some(whole) = reader.take_whole(read_buffer.bytes_mut()) else {
             return Ok(Buffered::Other);
         };
-        let Whole { opcode, compressed, payload } = whole;
-        let end = payload.end;
-        let buffered = if compressed {
-            Buffered::Compressed(opcode, read_buffer.bytes()[payload].to_vec())
+        let opcode = whole.opcode;
+        let payload = whole.payload(read_buffer.bytes());
+        let buffered = if whole.compressed {
+            Buffered::Compressed(opcode, payload.to_vec())
         } else {
-            make(opcode, &read_buffer.bytes()[payload]);
+            make(opcode, payload);
             Buffered::Whole(opcode)
         };
-        read_buffer.consume(end);
+        read_buffer.consume(whole.payload.end);
         read_buffer.expect_direct(false);
         Ok(buffered)
     }
@@ -240,7 +241,8 @@ impl ReceiveHalf {
         target[..before].copy_from_slice(&prefix);
         let mut filled = before;
         let result = self.fill_direct(target, &mut filled, wait);
-        self.read_buffer.expect_direct(true);
+        // what fits into the buffer is read together with its header
+        self.read_buffer.expect_direct(target.len() > READ_AHEAD);
         self.reader.end_direct(&mut target[before..filled]);
         if result.is_err() {
             self.reader.take_back(&target[..filled]);

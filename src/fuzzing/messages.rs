@@ -1,5 +1,7 @@
 //! Whole messages out of a stream of frames.
 
+use std::ops::Range;
+
 use crate::protocol::{
     limits::FrameLimits,
     receive::{Event, Message, MessageReader, Rules, Whole},
@@ -66,11 +68,10 @@ fn events<'a>(rules: Rules, pieces: impl IntoIterator<Item = &'a [u8]>, way: Way
         buffer.extend_from_slice(piece);
         loop {
             if matches!(way, Way::Whole) {
-                if let Some(Whole { opcode, compressed, payload }) = reader.take_whole(&mut buffer)
-                {
-                    let left = buffer.split_off(payload.end);
-                    let payload = buffer.split_off(payload.start);
-                    buffer = left;
+                if let Some(whole) = reader.take_whole(&mut buffer) {
+                    let payload = whole.payload(&buffer).to_vec();
+                    let Whole { opcode, compressed, payload: Range { end, .. }, .. } = whole;
+                    buffer.drain(..end);
                     outcomes.push(Ok(Event::Message(Message { opcode, payload, compressed })));
                     continue;
                 }

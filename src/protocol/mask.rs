@@ -24,6 +24,30 @@ pub fn apply(data: &mut [u8], key: MaskingKey, offset: usize) {
     }
 }
 
+/// XORs `data` with `key`, and writes the result into `target`, which has the same length, with the
+/// caller's function. A message that has to be copied is unmasked in the same pass over its memory.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn copy<T>(data: &[u8], key: MaskingKey, target: &mut [T], write: impl Fn(&mut T, u8)) {
+    assert_eq!(data.len(), target.len(), "the whole target is written");
+    // as wide as the compiler's widest instructions
+    let mut wide = [0_u8; 32];
+    for (mask, byte) in wide.iter_mut().zip(key.iter().cycle()) {
+        *mask = *byte;
+    }
+    let mut from = data.chunks_exact(wide.len());
+    let mut to = target.chunks_exact_mut(wide.len());
+    for (from, to) in from.by_ref().zip(to.by_ref()) {
+        for ((byte, mask), target) in from.iter().zip(&wide).zip(to) {
+            write(target, byte ^ mask);
+        }
+    }
+    for ((byte, mask), target) in from.remainder().iter().zip(&wide).zip(to.into_remainder()) {
+        write(target, byte ^ mask);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +57,18 @@ mod tests {
         let mut data = [0x7f, 0x9f, 0x4d, 0x51, 0x58];
         apply(&mut data, [0x37, 0xfa, 0x21, 0x3d], 0);
         assert_eq!(&data, b"Hello");
+    }
+
+    #[test]
+    fn copies_what_it_would_unmask_in_place() {
+        let key = [1, 2, 3, 250];
+        for length in 0..100 {
+            let mut data: Vec<u8> = (0..length).collect();
+            let mut copied = vec![0; data.len()];
+            copy(&data, key, &mut copied, |target, byte| *target = byte);
+            apply(&mut data, key, 0);
+            assert_eq!(copied, data);
+        }
     }
 
     #[test]

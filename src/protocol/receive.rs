@@ -12,7 +12,7 @@ mod whole;
 
 pub use self::{
     first_frame::{FirstFrame, NextReceived},
-    whole::Whole,
+    whole::{Whole, WholePayload},
 };
 
 use super::{

@@ -239,6 +239,10 @@ impl HubThread {
             };
             if looks {
                 self.poll_sockets(py, Some(Duration::ZERO));
+                if asking == Some(id) && self.has_next() {
+                    self.ready.borrow_mut().push_back(id);
+                    continue;
+                }
             } else {
                 self.until_poll.set(self.until_poll.get() - 1);
             }
@@ -329,7 +333,10 @@ impl HubThread {
         Ok(())
     }
 
+    /// Lets all others run that can go on, and then the calling handler.
     fn yield_now(&self, py: Python<'_>) -> PyResult<()> {
+        // if it is never out of input, nobody else may be known to be ready
+        self.until_poll.set(0);
         self.ready.borrow_mut().extend(self.current.get());
         self.park(py)
     }

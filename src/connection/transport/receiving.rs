@@ -10,7 +10,7 @@ use crate::{
     protocol::{
         close::{self, CloseCode},
         frame::{Frame, Opcode},
-        receive::{Event, Rules},
+        receive::{Event, Rules, WholePayload},
     },
 };
 
@@ -61,7 +61,7 @@ impl Transport {
         &self,
         rules: Rules,
         parker: Option<&dyn Park>,
-        make: impl FnOnce(Opcode, &[u8]),
+        make: impl FnOnce(Opcode, WholePayload<'_>),
     ) -> Result<Buffered, ReceiveError> {
         let Some(mut half) = self.try_receive_half() else { return Ok(Buffered::Other) };
         let buffered = half.take_whole(rules, parker, make)?;

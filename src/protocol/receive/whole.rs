@@ -5,10 +5,11 @@ use std::ops::Range;
 use super::MessageReader;
 use crate::protocol::{
     frame::{Decoded, FrameHeader, Opcode},
-    mask, utf8,
+    mask::{self, MaskingKey},
+    utf8,
 };
 
-/// An unmasked data message inside the input of its reader.
+/// A data message inside the input of its reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whole {
     /// Text or binary.
@@ -18,11 +19,55 @@ pub struct Whole {
     /// The position of the payload in the input. After it comes the next frame. An uncompressed
     /// text is valid UTF-8.
     pub payload: Range<usize>,
+    /// The key of a payload that is masked still, as that of a binary message is: whoever copies it
+    /// unmasks it in the same pass. All others are unmasked in place.
+    pub key: Option<MaskingKey>,
+}
+
+/// The payload of a [`Whole`].
+#[derive(Debug, Clone, Copy)]
+pub struct WholePayload<'a> {
+    bytes: &'a [u8],
+    key: Option<MaskingKey>,
+}
+
+impl Whole {
+    /// The payload in the input of the reader.
+    pub fn payload<'a>(&self, input: &'a [u8]) -> WholePayload<'a> {
+        WholePayload { bytes: &input[self.payload.clone()], key: self.key }
+    }
+}
+
+impl<'a> WholePayload<'a> {
+    /// The number of bytes.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The bytes, if they are not masked.
+    pub fn plain(&self) -> Option<&'a [u8]> {
+        self.key.is_none().then_some(self.bytes)
+    }
+
+    /// Writes the unmasked bytes into `target` with the caller's function.
+    ///
+    /// # Panics
+    /// If `target` does not have the length of [`Self::size`].
+    pub fn copy_to<T>(&self, target: &mut [T], write: impl Fn(&mut T, u8)) {
+        mask::copy(self.bytes, self.key.unwrap_or_default(), target, write);
+    }
+
+    /// A copy of the unmasked bytes.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = self.bytes.to_vec();
+        mask::apply(&mut bytes, self.key.unwrap_or_default(), 0);
+        bytes
+    }
 }
 
 impl MessageReader {
-    /// Takes a data message if it is complete and in one frame at the front of `input`, and unmasks
-    /// it in place. The caller then drops the input up to the end of the payload.
+    /// Takes a data message if it is complete and in one frame at the front of `input`, which the
+    /// caller then drops up to the end of the payload.
     ///
     /// `None` says nothing about the input: [`Self::poll`] must be called, which also finds errors.
     /// Reader and input are then unchanged.
@@ -50,17 +95,36 @@ impl MessageReader {
         let mut fragments = self.fragments;
         fragments.receive(opcode, header.fin).ok()?;
         let compressed = self.is_compressed(&header).ok()?;
-        let unmask = |payload: &mut [u8]| {
-            if let Some(key) = header.masking_key {
-                mask::apply(payload, key, 0);
-            }
-        };
-        unmask(payload);
-        if opcode == Opcode::TEXT && !compressed && !utf8::is_valid(payload) {
+        let mut key = header.masking_key;
+        if opcode == Opcode::TEXT || compressed {
+            let unmask = |payload: &mut [u8]| {
+                if let Some(key) = key {
+                    mask::apply(payload, key, 0);
+                }
+            };
             unmask(payload);
-            return None;
+            if !compressed && !utf8::is_valid(payload) {
+                unmask(payload);
+                return None;
+            }
+            key = None;
         }
-        Some(Whole { opcode, compressed, payload: start..end })
+        Some(Whole { opcode, compressed, payload: start..end, key })
+    }
+
+    /// Whether `input` is the beginning of a frame that needs no more than `room` bytes.
+    pub fn begins_short_frame(&self, input: &[u8], room: usize) -> bool {
+        if self.frame.is_some() {
+            return false;
+        }
+        match FrameHeader::decode(input, self.rules.expect_masked) {
+            Ok(Decoded::Header(header, used)) => {
+                let missing = header.length.saturating_sub((input.len() - used) as u64);
+                missing > 0 && (input.len() as u64).saturating_add(missing) <= room as u64
+            }
+            Ok(Decoded::Short(_)) => true,
+            Err(_) => false,
+        }
     }
 
     /// Whether the next byte begins a frame.
@@ -103,8 +167,7 @@ mod tests {
             assert_eq!(bytes, input, "touched, and not taken");
             return None;
         };
-        let (payload, left) =
-            (bytes[whole.payload.clone()].to_vec(), bytes[whole.payload.end..].to_vec());
+        let (payload, left) = (whole.payload(&bytes).to_vec(), bytes[whole.payload.end..].to_vec());
         Some((whole.opcode, whole.compressed, payload, left))
     }
 
@@ -193,6 +256,34 @@ mod tests {
         assert!(!inside.has_message(&hello), "it is payload");
     }
 
+    #[test]
+    fn sees_the_beginning_of_a_frame_that_fits() {
+        let reader = MessageReader::new(rules());
+        let hello = frame(0x82, b"Hello");
+        for end in 0..hello.len() {
+            assert!(reader.begins_short_frame(&hello[..end], hello.len()), "{end} bytes");
+        }
+        assert!(!reader.begins_short_frame(&hello[..10], hello.len() - 1), "too long");
+        assert!(!reader.begins_short_frame(&hello, 100), "whole");
+        assert!(!reader.begins_short_frame(b"\x82\x05Hell", 100), "not masked");
+        let mut inside = MessageReader::new(rules());
+        assert_eq!(inside.poll(&mut &hello[..8]), Ok(None));
+        assert!(!inside.begins_short_frame(&hello[..2], 100), "it is payload");
+    }
+
+    #[test]
+    fn a_binary_message_is_unmasked_as_it_is_copied() {
+        let mut bytes = frame(0x82, b"Hello");
+        let masked = bytes.clone();
+        let whole = MessageReader::new(rules()).take_whole(&mut bytes).expect("it is whole");
+        assert_eq!(bytes, masked);
+        let payload = whole.payload(&bytes);
+        assert_eq!(payload.plain(), None);
+        let mut copied = [0; 5];
+        payload.copy_to(&mut copied, |target, byte| *target = byte);
+        assert_eq!(&copied, b"Hello");
+    }
+
     /// As `read`, by the short way wherever it leads on.
     fn read_whole(rules: Rules, pieces: &[&[u8]]) -> Vec<Outcome> {
         let mut reader = MessageReader::new(rules);
@@ -201,9 +292,9 @@ mod tests {
         for piece in pieces {
             kept.extend_from_slice(piece);
             loop {
-                if let Some(Whole { opcode, compressed, payload }) = reader.take_whole(&mut kept) {
-                    let end = payload.end;
-                    let payload = kept[payload].to_vec();
+                if let Some(whole) = reader.take_whole(&mut kept) {
+                    let payload = whole.payload(&kept).to_vec();
+                    let Whole { opcode, compressed, payload: Range { end, .. }, .. } = whole;
                     kept.drain(..end);
                     outcomes.push(Ok(Event::Message(Message { opcode, payload, compressed })));
                     continue;

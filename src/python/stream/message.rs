@@ -9,7 +9,7 @@ use super::{
     assembly::{Assembly, AssemblyError, LARGE},
     codec_lock::lock_codec,
     lock,
-    payload::{to_text, Payload},
+    payload::{to_bytes, to_text, Payload},
     warnings::warn_non_minimal,
     Direction, Inner, ReceiveGoal, Underlying,
 };
@@ -238,11 +238,10 @@ impl Inner {
         let (mut made, mut size) = (Ok(py.None().into_bound(py)), 0);
         let buffered = scheduler.parked(py, transport, |parker| {
             transport.take_whole(rules, parker, |opcode, payload| {
-                size = payload.len();
-                made = if opcode == Opcode::TEXT {
-                    to_text(py, payload)
-                } else {
-                    Ok(PyBytes::new(py, payload).into_any())
+                size = payload.size();
+                made = match payload.plain() {
+                    Some(text) if opcode == Opcode::TEXT => to_text(py, text),
+                    _ => to_bytes(py, payload),
                 };
             })
         });
