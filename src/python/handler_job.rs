@@ -1,8 +1,13 @@
 //! A connection before its handler runs, and the guard that ends the connection after it.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{hint::black_box, io, mem, ptr, sync::Arc, thread, time::Duration};
 
-use pyo3::{prelude::*, sync::PyOnceLock, types::PyWeakrefReference};
+use pyo3::{
+    ffi,
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyTuple, PyWeakrefReference},
+};
 
 use super::{
     connection::{Connection, Settings},
@@ -103,10 +108,7 @@ impl HandlerJob {
             // an interpreter that is ending can run nothing
             Python::try_attach(|py| {
                 let Some((connection, run, guard)) = self.begin(py) else { return };
-                let staying = StaysAtExit;
-                let called = run.call1((&connection,));
-                staying.has_returned();
-                if let Err(error) = called {
+                if let Err(error) = call_or_stay(&run, &connection) {
                     error.write_unraisable(py, Some(connection.as_any()));
                 }
                 drop(connection);
@@ -120,16 +122,41 @@ impl HandlerJob {
 }
 
 /// Keeps a thread that never comes back from Python code.
+struct StaysAtExit;
+
+/// Calls a function of Python, from which a thread may never come back.
 ///
 /// Before Python 3.14, a thread that wants the interpreter while that is ending is ended in C: it
 /// leaves its calls as if by an exception, and drops what Rust has on the stack. One drop would
 /// release the interpreter, which the thread does not have, and that ends the process by a fatal
 /// error. The thread waits here instead, as in Python 3.14, until the process has ended.
-struct StaysAtExit;
+fn call_or_stay<'py>(
+    function: &Bound<'py, PyAny>,
+    argument: &Bound<'py, Connection>,
+) -> PyResult<Bound<'py, PyAny>> {
+    type Object = *mut ffi::PyObject;
+    type Call = unsafe extern "C" fn(Object, Object, Object) -> Object;
+    type UnwoundCall = unsafe extern "C-unwind" fn(Object, Object, Object) -> Object;
+
+    let py = function.py();
+    let arguments = PyTuple::new(py, [argument])?;
+    // SAFETY: the two types differ only in what the compiler assumes of a call. Of those of pyo3 it
+    // assumes that no call is unwound, and then drops nothing: so it must not know this one.
+    #[allow(unsafe_code)]
+    let call = unsafe { mem::transmute::<Call, UnwoundCall>(black_box(ffi::PyObject_Call)) };
+    let staying = StaysAtExit;
+    // SAFETY: function and arguments live until the call returns, which is a new reference or null.
+    #[allow(unsafe_code)]
+    unsafe {
+        let result = call(function.as_ptr(), arguments.as_ptr(), ptr::null_mut());
+        staying.has_returned();
+        Bound::from_owned_ptr_or_err(py, result)
+    }
+}
 
 impl StaysAtExit {
     fn has_returned(self) {
-        std::mem::forget(self);
+        mem::forget(self);
     }
 }
 
