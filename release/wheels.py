@@ -13,8 +13,9 @@ check_systems.py. A target without it is left out. With the source of the standa
 component add rust-src`) a wheel is some 140 KB smaller: it has no code for backtraces then, which
 would find no symbols. zig is the compiler and linker, so that the wheels run with old versions of
 glibc and musl. If llvm-profdata is there for the compiler's version of LLVM (`rustup component add
-llvm-tools`, or Debian's llvm-NN), a server is run first, and what it does most is made quick:
-profiling.py has the details. The workflow `wheels` builds for more systems.
+llvm-tools`, or Debian's llvm-NN), a server is run first, and what it does most is made quick in
+the wheel for machines like this one: profiling.py has the details. The workflow `wheels` builds for
+more systems.
 """
 
 from __future__ import annotations
@@ -105,16 +106,20 @@ def build_all(targets: Sequence[str], interpreter: str | None, folder: Path, scr
     """Build the wheels, with a profile if there can be one; return whether nothing has failed."""
     rustc = check_systems.compiler(scratch)
     flags, environ = compiler_options(rustc)
+    with_profile: dict[str, list[str]] = {}
     tool = profiling.find_tool(rustc)
     if tool is None:
         print(f"wheels.py: without a profile: {profiling.remedy(rustc)}")
-    else:
+    elif (target := profiling.host(rustc)) in targets:
         profile = profiling.gather(tool, flags, environ, scratch)
         if profile is None:
             return False
-        flags += [f"-Cprofile-use={profile}", *profiling.LIMITS]
-    environ["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(flags)
-    built = [build(target, interpreter, folder, scratch, environ) for target in targets]
+        with_profile[target] = [*flags, f"-Cprofile-use={profile}", *profiling.LIMITS]
+    built = []
+    for target in targets:
+        encoded = "\x1f".join(with_profile.get(target, flags))
+        own = {**environ, "CARGO_ENCODED_RUSTFLAGS": encoded}
+        built.append(build(target, interpreter, folder, scratch, own))
     return all(built)
 
 

@@ -59,7 +59,7 @@ def test_a_profile_is_gathered_with_the_flags_of_the_wheels(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("gathered", [True, False])
-def test_a_wheel_is_built_with_the_profile(tmp_path, monkeypatch, gathered):
+def test_a_wheel_for_this_machine_is_built_with_the_profile(tmp_path, monkeypatch, gathered):
     import check_systems
     import profiling
     import wheels
@@ -70,11 +70,25 @@ def test_a_wheel_is_built_with_the_profile(tmp_path, monkeypatch, gathered):
     monkeypatch.setattr(profiling, "find_tool", lambda _: "/profdata")
     monkeypatch.setattr(profiling, "gather", lambda *_: profile)
     monkeypatch.setattr(wheels, "build", lambda *arguments: built.append(arguments) or True)
-    assert wheels.build_all(["a", "b"], None, tmp_path, tmp_path) is gathered
-    assert [arguments[0] for arguments in built] == ["a", "b"] * gathered
-    for *_, environ in built:
+    targets = ["here-linux", "there-linux"]
+    assert wheels.build_all(targets, None, tmp_path, tmp_path) is gathered
+    assert [arguments[0] for arguments in built] == targets * gathered
+    for target, *_, environ in built:
         flags = environ["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
-        assert {f"-Cprofile-use={profile}", *profiling.LIMITS} <= set(flags)
+        wanted = {f"-Cprofile-use={profile}", *profiling.LIMITS}
+        assert wanted & set(flags) == (wanted if target == "here-linux" else set())
+
+
+def test_no_profile_is_made_for_other_machines_alone(tmp_path, monkeypatch):
+    import check_systems
+    import profiling
+    import wheels
+
+    monkeypatch.setattr(check_systems, "compiler", lambda _: profiled_compiler(tmp_path))
+    monkeypatch.setattr(profiling, "find_tool", lambda _: "/profdata")
+    monkeypatch.setattr(profiling, "gather", lambda *_: pytest.fail("it takes minutes"))
+    monkeypatch.setattr(wheels, "build", lambda *_: True)
+    assert wheels.build_all(["there-linux"], None, tmp_path, tmp_path)
 
 
 def test_without_the_tool_a_wheel_has_no_profile_and_a_line_says_so(tmp_path, monkeypatch, capsys):
