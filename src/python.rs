@@ -44,7 +44,7 @@ mod _core {
     #[pymodule_export]
     use super::{
         backplane_queue::BackplaneQueue,
-        client::{connect, connect_async, is_finishing},
+        client::{connect, connect_async, is_finishing, settle_openings},
         clock::{real_monotonic, real_time},
         compile::compile_source,
         connection::Connection,

@@ -59,6 +59,7 @@ __all__ = [
     "scan_lws",
     "scan_quoted_string",
     "scan_token",
+    "settle_openings",
     "unescape_path",
 ]
 
@@ -994,6 +995,12 @@ def connect_async(
 
 def is_finishing() -> bool:
     """Whether the program ends, and has its connections over HTTP/2 end as well."""
+
+def settle_openings() -> None:
+    """Wait until the threads behind `connect_async` have left the interpreter, if the program ends.
+
+    A function of atexit may connect when the program's end no longer waits for them.
+    """
 
 def call_within(timeout: float | None, work: Callable[[], _T], *, cuts_sends: bool = False) -> _T:
     """Call `work`, in which native streams and connections wait in the way of a client.

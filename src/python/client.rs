@@ -207,6 +207,15 @@ pub(super) fn is_finishing() -> bool {
     IS_FINISHING.load(Ordering::SeqCst)
 }
 
+/// Waits until the threads that give event loops their connections have left the interpreter, if the
+/// program ends: whoever connects so late is the only one that still can.
+#[pyfunction]
+pub(super) fn settle_openings(py: Python<'_>) {
+    if is_finishing() {
+        py.detach(|| opener::settle(EXIT_TIME));
+    }
+}
+
 #[pyfunction]
 fn finish_connections(py: Python<'_>) {
     IS_FINISHING.store(true, Ordering::SeqCst);

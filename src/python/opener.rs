@@ -5,7 +5,7 @@ use std::{
     io, mem,
     pin::Pin,
     process,
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -88,12 +88,21 @@ impl Drop for Visit {
 /// Waits until no thread runs Python code for this module, and lets none begin. Python unwinds a
 /// thread that goes on in an interpreter that has ended, and that would abort the process.
 pub(super) fn finish(limit: Duration) {
+    wait_for_visits(limit).are_over = true;
+}
+
+/// Waits until no task is being polled, for this time at most; then they go on.
+pub(super) fn settle(limit: Duration) {
+    drop(wait_for_visits(limit));
+}
+
+fn wait_for_visits(limit: Duration) -> MutexGuard<'static, Visits> {
     let mut visits = lock(&VISITS);
     if visits.own().count > 0 {
         let waited = NO_VISITS.wait_timeout_while(visits, limit, |now| now.count > 0);
         visits = waited.unwrap_or_else(PoisonError::into_inner).0;
     }
-    visits.are_over = true;
+    visits
 }
 
 /// A task that stops for ever when the program ends.

@@ -65,7 +65,10 @@ class AsyncConnecting:
         return self._open().__await__()
 
     async def _open(self) -> "AsyncClientConnection":
-        opened = await _core.connect_async(self._url, self._options.to_core())
+        try:
+            opened = await _core.connect_async(self._url, self._options.to_core())
+        finally:
+            _core.settle_openings()
         return AsyncClientConnection(self._url, self._options, opened)
 
     async def __aenter__(self) -> "AsyncClientConnection":
