@@ -50,6 +50,10 @@ TARGETS = {
 
 MOST_BYTES = 3 << 20
 
+# Without a profile LLVM does not know what is seldom called, and inlines all up to a size. A bound
+# below its own of 250 makes a wheel 12 KB smaller, for 1 % more instructions per short message.
+WITHOUT_PROFILE = ("-Cllvm-args=-inline-threshold=225",)
+
 # The system's unwinder, and the functions of it that Rust calls: `_Unwind_Resume` and so on.
 LIBGCC = "libgcc_s.so.1"
 UNWINDER = (
@@ -106,7 +110,7 @@ def build_all(targets: Sequence[str], interpreter: str | None, folder: Path, scr
     """Build the wheels, with a profile if there can be one; return whether nothing has failed."""
     rustc = check_systems.compiler(scratch)
     flags, environ = compiler_options(rustc)
-    with_profile: dict[str, list[str]] = {}
+    flags_of = {target: [*flags, *WITHOUT_PROFILE] for target in targets}
     tool = profiling.find_tool(rustc)
     if tool is None:
         print(f"wheels.py: without a profile: {profiling.remedy(rustc)}")
@@ -114,12 +118,11 @@ def build_all(targets: Sequence[str], interpreter: str | None, folder: Path, scr
         profile = profiling.gather(tool, flags, environ, scratch)
         if profile is None:
             return False
-        with_profile[target] = [*flags, f"-Cprofile-use={profile}", *profiling.LIMITS]
+        flags_of[target] = [*flags, f"-Cprofile-use={profile}", *profiling.LIMITS]
     built = []
-    for target in targets:
-        encoded = "\x1f".join(with_profile.get(target, flags))
-        own = {**environ, "CARGO_ENCODED_RUSTFLAGS": encoded}
-        built.append(build(target, interpreter, folder, scratch, own))
+    for target, own in flags_of.items():
+        own_environ = environ | {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(own)}
+        built.append(build(target, interpreter, folder, scratch, own_environ))
     return all(built)
 
 

@@ -77,6 +77,7 @@ def test_a_wheel_for_this_machine_is_built_with_the_profile(tmp_path, monkeypatc
         flags = environ["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
         wanted = {f"-Cprofile-use={profile}", *profiling.LIMITS}
         assert wanted & set(flags) == (wanted if target == "here-linux" else set())
+        assert (target == "here-linux") is set(wheels.WITHOUT_PROFILE).isdisjoint(flags)
 
 
 def test_no_profile_is_made_for_other_machines_alone(tmp_path, monkeypatch):
