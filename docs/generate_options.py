@@ -11,9 +11,9 @@ import argparse
 import re
 from pathlib import Path
 
-from fastwsh import arguments, environment, limits
 from fastwsh.client.arguments import build_parser as client_parser
 from fastwsh.options import build_parser
+from fastwsh.settings import arguments, environment, limits
 
 TARGET = Path(__file__).with_name("options.md")
 

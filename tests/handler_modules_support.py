@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from fastwsh import handler_modules
+from fastwsh.loading import handler_modules
 from fastwsh.pywebsocket import dispatch
 
 __all__ = ["ECHO", "FUNCTIONS", "TOP", "load", "nothing_stays"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import WriteHandler, clean_environment
-from fastwsh import banner
+from fastwsh.output import banner
 from wire import DEADLINE_SECONDS, Client
 
 RESOURCES = ["/echo", "/echo_noext", "/chat", "/close", "/room/Lobby"]

@@ -69,7 +69,7 @@ WITHOUT_COLLECTOR = """
 import gc, sys, threading, time
 sys.path.insert(0, sys.argv[1])
 from fastwsh.options import parse_args_and_config
-from fastwsh.request import Request
+from fastwsh.running.request import Request
 from fastwsh.server import WebSocketServer
 from wire import DEADLINE_SECONDS, Client
 

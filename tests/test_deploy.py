@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, StartServer
-from fastwsh.defaults import DEFAULT_SHUTDOWN_TIMEOUT
 from fastwsh.options import build_parser, parse_args_and_config
+from fastwsh.settings.defaults import DEFAULT_SHUTDOWN_TIMEOUT
 from wire import DEADLINE_SECONDS
 
 SYSTEMD = ROOT / "deploy" / "systemd"

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import Server, WriteHandler
 from embed_support import DROPIN, ECHO_HANDLER, assert_echoes, running
-from fastwsh import exits
+from fastwsh.process import exits
 from wire import TEXT
 
 MAKES_SERVER = """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fastwsh import handler_modules, loader
+from fastwsh.loading import handler_modules, loader
 from fastwsh.pywebsocket import dispatch
 from handler_modules_support import FUNCTIONS, TOP, load, nothing_stays
 

@@ -43,7 +43,7 @@ def ends(program: str, at: str, *arguments: str, folder: Path) -> tuple[int, str
 @pytest.mark.parametrize(
     "module",
     [
-        "fastwsh.gc_pause",
+        "fastwsh.process.gc_pause",
         "fastwsh.cli",
         "fastwsh._core",
         "fastwsh.options",
@@ -52,8 +52,8 @@ def ends(program: str, at: str, *arguments: str, folder: Path) -> tuple[int, str
         # while the options are read
         "configparser",
         # before it listens
-        "fastwsh.access",
-        "fastwsh.places",
+        "fastwsh.output.access",
+        "fastwsh.listening.places",
     ],
 )
 def test_server_ends_without_a_traceback(module: str, tmp_path: Path):

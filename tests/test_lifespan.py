@@ -279,7 +279,7 @@ def test_test_server_tells_what_fails(handler_root, write_handler):
 
 
 def test_state_names_what_is_missing():
-    from fastwsh.lifespan import App
+    from fastwsh.running.lifespan import App
 
     state = App().state
     state.one = 1

@@ -14,8 +14,8 @@ import pytest
 from conftest import ALL_WAYS, BOTH_WAYS, Server
 from contract_support import PATH, Serve, close_code, extra_handshake, opened, serve
 from echo_handlers import ECHO
-from fastwsh import limits
 from fastwsh.options import parse_args_and_config
+from fastwsh.settings import limits
 from usage import Usage
 from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Client, Frame
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fastwsh import loader
+from fastwsh.loading import loader
 from fastwsh.py2 import syntax
 from fastwsh.pywebsocket import dispatch
 

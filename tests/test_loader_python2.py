@@ -7,7 +7,8 @@ import types
 
 import pytest
 
-from fastwsh import loader, py2, source_tree
+from fastwsh import py2
+from fastwsh.loading import loader, source_tree
 from fastwsh.py2 import syntax
 
 FUNCTIONS = """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastwsh import loader
+from fastwsh.loading import loader
 
 pytest.importorskip("fissix")
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fastwsh import loader
+from fastwsh.loading import loader
 from fastwsh.pywebsocket import dispatch
 
 HANDLER = """
@@ -165,7 +165,7 @@ def test_traceback_names_the_real_file_and_line(tmp_path):
 
 def test_urllib_parse_is_there_after_import_urllib():
     code = (
-        "from fastwsh import loader; "
+        "from fastwsh.loading import loader; "
         "loader.load_source('import urllib\\nurllib.parse.quote\\n'"
         "'def web_socket_do_extra_handshake(r): pass\\n'"
         "'def web_socket_transfer_data(r): pass')"
@@ -229,7 +229,7 @@ def test_file_that_the_locale_cannot_decode_says_its_encoding(latin1):
 def test_utf8_is_read_where_the_locale_is_ascii(tmp_path):
     write(tmp_path / "a_wsh.py", "'\u2019'")
     code = (
-        "import sys; from fastwsh import loader; [f] = loader.load_handlers(sys.argv[1]); "
+        "import sys; from fastwsh.loading import loader; [f] = loader.load_handlers(sys.argv[1]); "
         "print(ascii(f.suite.transfer_data(None)))"
     )
     environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fastwsh import _core, loader
+from fastwsh import _core
+from fastwsh.loading import loader
 
 FUNCTIONS = """
 def web_socket_do_extra_handshake(request): pass

@@ -6,8 +6,8 @@ import warnings
 
 import pytest
 
-from fastwsh import loader
 from fastwsh.concurrency import check
+from fastwsh.loading import loader
 
 FUNCTIONS = """
 def web_socket_do_extra_handshake(request): pass

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from conftest import ALL_WAYS, StartServer, WriteHandler
-from fastwsh import loggers
+from fastwsh.output import loggers
 
 DICT = "import logging.config\nlogging.config.dictConfig({'version': 1})"
 ROOT = (

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import run_fastwsh
-from fastwsh import log_file, logs, outlets
+from fastwsh.output import log_file, logs, outlets
 from wire import DEADLINE_SECONDS
 
 # Everything that could end a line, steer a terminal or pass for a record of ours.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Server, StartServer, WriteHandler
-from fastwsh.notify import Notifier
+from fastwsh.process.notify import Notifier
 from notify_support import Manager
 
 HANDLERS = "-w", "handlers"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from conftest import clean_environment
-from fastwsh import places
-from fastwsh.limits import LIMITS
+from fastwsh.listening import places
 from fastwsh.options import build_parser, parse_args_and_config
+from fastwsh.settings.limits import LIMITS
 
 # Spellings, arguments behind them, destination, value.
 OPTIONS: list[tuple[list[str], list[str], str, object]] = [

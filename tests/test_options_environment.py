@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from conftest import run_fastwsh
-from fastwsh import places
-from fastwsh.environment import variable_names
+from fastwsh.listening import places
 from fastwsh.options import build_parser, parse_args_and_config
+from fastwsh.settings.environment import variable_names
 
 
 @pytest.fixture(autouse=True)

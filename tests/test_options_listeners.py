@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fastwsh.config_error import ConfigError
-from fastwsh.listeners import descriptor, take_inherited
-from fastwsh.places import Place, Tcp, Unix, open_all, parse_bind
+from fastwsh.listening.listeners import descriptor, take_inherited
+from fastwsh.listening.places import Place, Tcp, Unix, open_all, parse_bind
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fastwsh.map_file import alias_handlers
+from fastwsh.loading.map_file import alias_handlers
+from fastwsh.loading.reload import Watcher
 from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
-from fastwsh.reload import Watcher
 
 MODULE = """\
 def web_socket_do_extra_handshake(request):

@@ -11,7 +11,8 @@ from wire import DEADLINE_SECONDS
 # What happens once the server listens stands between the two parts.
 PROGRAM = """\
 import errno, os, signal, sys, threading
-from fastwsh import banner, cli
+from fastwsh import cli
+from fastwsh.output import banner
 from fastwsh.server import WebSocketServer
 
 def no_thread(thread):

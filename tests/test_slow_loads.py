@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fastwsh import slow_loads
-from fastwsh.lifespan import Lifespan
+from fastwsh.loading import slow_loads
 from fastwsh.pywebsocket.dispatch import Dispatcher
+from fastwsh.running.lifespan import Lifespan
 from waiting import wait_until
 
 FUNCTIONS = """\

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from conftest import StartServer, WriteHandler, run_fastwsh
-from fastwsh import private_files, start_failures
+from fastwsh.process import start_failures
+from fastwsh.settings import private_files
 from wire import Client
 
 OPTIONS = argparse.Namespace(server_host="h", port=80)

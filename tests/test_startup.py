@@ -26,8 +26,19 @@ ELSEWHERE = {
     *("http.client", "http.server", "inspect", "ipaddress", "json", "logging.handlers", "lzma"),
     *("mimetypes", "pathlib", "pickle", "pwd", "random", "secrets", "shutil", "ssl", "subprocess"),
     *("tempfile", "urllib.parse", "zipfile", "importlib.metadata"),
-    *("fastwsh.access", "fastwsh.aio", "fastwsh.asgi", "fastwsh.backplane", "fastwsh.client"),
-    *("fastwsh.errors", "fastwsh.handler_types", "fastwsh.log_file", "fastwsh.named_options"),
+    *(
+        "fastwsh.output.access",
+        "fastwsh.aio",
+        "fastwsh.asgi",
+        "fastwsh.backplane",
+        "fastwsh.client",
+    ),
+    *(
+        "fastwsh.errors",
+        "fastwsh.handler_types",
+        "fastwsh.output.log_file",
+        "fastwsh.settings.named_options",
+    ),
     *("fastwsh.pywebsocket.request_handler", "fastwsh.testing", "fastwsh.workers.parent"),
 }
 
@@ -38,7 +49,7 @@ NOT_BEFORE_LISTENING = {"ast", "typing"}
 PROGRAM = """
 import sys
 before = set(sys.modules)
-from fastwsh import gc_pause
+from fastwsh.process import gc_pause
 gc_pause.pause_collection()
 import fastwsh.cli, os, socket, threading
 
@@ -91,14 +102,14 @@ def test_plain_server_loads_nothing_that_only_others_need(tmp_path: Path):
     inevitable = set(run("import argparse, logging, sys; print(*sys.modules)").split())
     assert not (ELSEWHERE - inevitable) & set(found["loaded"])
     assert not (NOT_BEFORE_LISTENING - inevitable) & set(found["at_start"])
-    assert "fastwsh.session" in found["loaded"]
+    assert "fastwsh.running.session" in found["loaded"]
     assert found["collects"]
 
 
 def test_parent_of_workers_collects(tmp_path: Path):
     program = """
         import gc, sys
-        from fastwsh import gc_pause
+        from fastwsh.process import gc_pause
         gc_pause.pause_collection()
         from fastwsh import cli
         from fastwsh.workers import parent
@@ -118,7 +129,7 @@ def test_names_of_the_list_exist():
 def test_option_without_a_start_leaves_the_collector_alone(tmp_path: Path):
     program = """
         import gc
-        from fastwsh import gc_pause
+        from fastwsh.process import gc_pause
         gc_pause.resume_collection()
         gc.disable()
         gc_pause.pause_collection()

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from fastwsh.map_file import alias_handlers
+from fastwsh.loading.map_file import alias_handlers
 from fastwsh.pywebsocket import common, dispatch, handshake, msgutil, stream
 from surface_support import client_frame, open_request
 

@@ -13,7 +13,7 @@ import warnings
 
 import pytest
 
-from fastwsh import logs
+from fastwsh.output import logs
 from fastwsh.pywebsocket import dispatch, request_handler, server_util
 from surface_support import ACCEPT, GOOD_HEADERS, client_frame
 

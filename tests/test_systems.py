@@ -37,7 +37,7 @@ def test_the_folder_has_what_others_must_not_have():
 def test_the_service_manager_is_told_without_flags_that_the_system_lacks(monkeypatch):
     # of macOS' flags, Python has only the one
     monkeypatch.delattr(socket, "MSG_NOSIGNAL")
-    source = (ROOT / "python/fastwsh/notify.py").read_text("utf-8")
+    source = (ROOT / "python/fastwsh/process/notify.py").read_text("utf-8")
     namespace = {"__name__": "notify"}
     exec(compile(source, "notify.py", "exec"), namespace)
     assert namespace["_FLAGS"] == socket.MSG_DONTWAIT

@@ -205,7 +205,7 @@ def test_all_threads_include_those_of_open_connections(write_handler, handler_ro
 PLACES = """\
 import sys, threading
 from fastwsh.concurrency.placement import PlacementPolicy
-from fastwsh.loader import load_handlers
+from fastwsh.loading.loader import load_handlers
 
 [file] = load_handlers(sys.argv[1])
 print(PlacementPolicy().place(file.suite).where)

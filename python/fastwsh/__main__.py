@@ -2,10 +2,10 @@
 
 import sys
 
-from fastwsh import interrupts
+from fastwsh.process import interrupts
 
 with interrupts.EndingAtInterrupts():
-    from fastwsh import gc_pause
+    from fastwsh.process import gc_pause
 
     gc_pause.pause_collection()
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
 
-from fastwsh.proxies import Settings
+from fastwsh.settings.proxies import Settings
 
 __all__ = [
     "AsyncConnection",
@@ -804,8 +804,8 @@ class Server:
         private_files: Files that are not served, under any name.
         serve_dot_files: Whether to serve files and folders with names that begin with a dot.
         local_addr: The server's address for handlers.
-        limits: As `fastwsh.limits.of` returns them.
-        proxies: As `fastwsh.proxies.settings` returns it.
+        limits: As `fastwsh.settings.limits.of` returns them.
+        proxies: As `fastwsh.settings.proxies.settings` returns it.
         validation_host: The host that an absolute request target must name; None: any.
         validation_port: The port likewise.
         strict_compat: Whether to behave as pywebsocket where we differ on purpose.

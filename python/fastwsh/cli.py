@@ -19,23 +19,15 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 import fastwsh.pywebsocket
-from fastwsh import (
-    banner,
-    config,
-    ending,
-    forks,
-    gc_pause,
-    handler_modules,
-    listeners,
-    logs,
-    private_files,
-    start_failures,
-    stdout,
-)
-from fastwsh.interrupts import INTERRUPTED
-from fastwsh.notify import Notifier
+from fastwsh.listening import listeners
+from fastwsh.loading import handler_modules
 from fastwsh.options import parse_args_and_config
+from fastwsh.output import banner, logs, stdout
+from fastwsh.process import ending, forks, gc_pause, start_failures
+from fastwsh.process.interrupts import INTERRUPTED
+from fastwsh.process.notify import Notifier
 from fastwsh.server import WebSocketServer
+from fastwsh.settings import config, private_files
 from fastwsh.workers import count
 
 TYPE_CHECKING = False
@@ -43,7 +35,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Final
 
-    from fastwsh.log_file import LogFile
+    from fastwsh.output.log_file import LogFile
     from fastwsh.workers.channel import Channel
 
 __all__ = ["main", "script", "serve", "stop_seconds"]

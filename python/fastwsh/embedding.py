@@ -13,8 +13,8 @@ import sys
 import types
 
 from fastwsh.config_error import ConfigError
+from fastwsh.listening.sockets import SocketServer
 from fastwsh.pywebsocket import dispatch
-from fastwsh.sockets import SocketServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

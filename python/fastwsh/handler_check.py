@@ -2,8 +2,10 @@
 
 import argparse
 
-from fastwsh import banner, config, start_failures
+from fastwsh.output import banner
+from fastwsh.process import start_failures
 from fastwsh.server import load_handlers
+from fastwsh.settings import config
 
 __all__ = ["run"]
 

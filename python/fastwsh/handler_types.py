@@ -8,7 +8,7 @@ inherits from `Request`.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableSequence
 from typing import Any, Protocol, Self, overload
 
-from fastwsh.lifespan import App
+from fastwsh.running.lifespan import App
 
 __all__ = [
     "App",

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import logging
 
-from fastwsh import _core, arguments, forks, listeners, option_values
+from fastwsh import _core, option_values
+from fastwsh.listening import listeners
+from fastwsh.process import forks
+from fastwsh.settings import arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ class MetricsPort:
             return
         port = getattr(options, "metrics_port", None)
         if port is not None:
-            from fastwsh import places  # noqa: PLC0415 (few servers have such a port)
+            from fastwsh.listening import places  # noqa: PLC0415 (few servers have such a port)
 
             host = getattr(options, "metrics_host", _DEFAULT_HOST)
             place = places.Tcp(host, port, "--metrics-port and --metrics-host")

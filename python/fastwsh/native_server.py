@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 import threading
 
-from fastwsh import _core, http3, inspector, limits, plain_http, private_files, proxies, tls
-from fastwsh.defaults import DEFAULT_SLOW_SUBSCRIBER
+from fastwsh import _core, http3, inspector
+from fastwsh.settings import limits, plain_http, private_files, proxies, tls
+from fastwsh.settings.defaults import DEFAULT_SLOW_SUBSCRIBER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

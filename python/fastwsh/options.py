@@ -10,20 +10,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fastwsh import (
-    __version__,
+from fastwsh import __version__, coroutines, metrics, option_values
+from fastwsh.concurrency.placement import AUTO, CHOICES
+from fastwsh.inspector.option import add_option as add_inspector
+from fastwsh.output import stdout
+from fastwsh.settings import (
     config,
     configuration_file,
-    coroutines,
     environment,
     limits,
-    metrics,
-    option_values,
     proxies,
-    stdout,
     unused_options,
 )
-from fastwsh.arguments import (
+from fastwsh.settings.arguments import (
     CheckingFormatter,
     HelpFormatter,
     add_listening,
@@ -32,8 +31,7 @@ from fastwsh.arguments import (
     add_tls,
     spelled,
 )
-from fastwsh.concurrency.placement import AUTO, CHOICES
-from fastwsh.defaults import (
+from fastwsh.settings.defaults import (
     DEFAULT_CLEANUP_TIMEOUT,
     DEFAULT_DEFLATE_LEVEL,
     DEFAULT_SHUTDOWN_TIMEOUT,
@@ -41,8 +39,7 @@ from fastwsh.defaults import (
     PYWEBSOCKET_DEFLATE_LEVEL,
     SLOW_SUBSCRIBER_CHOICES,
 )
-from fastwsh.inspector.option import add_option as add_inspector
-from fastwsh.plain_http import DEFAULT_CGI_TIMEOUT
+from fastwsh.settings.plain_http import DEFAULT_CGI_TIMEOUT
 from fastwsh.workers import count
 
 __all__ = [

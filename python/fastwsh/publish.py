@@ -13,7 +13,7 @@ from typing import Final
 from fastwsh import _core
 from fastwsh.backplane import engines, envelope
 from fastwsh.config_error import ConfigError
-from fastwsh.stdout import ProgramParser
+from fastwsh.output.stdout import ProgramParser
 
 __all__ = ["main", "publish"]
 

@@ -13,41 +13,32 @@ import os
 import socketserver
 import threading
 
-from fastwsh import (
-    _core,
-    coroutines,
-    embedding,
-    exits,
-    forks,
-    http3,
-    inspector,
-    listeners,
-    loggers,
-    native_server,
-    private_files,
-    session,
-    tls,
-)
+from fastwsh import _core, coroutines, embedding, http3, inspector, native_server
 from fastwsh.concurrency.placement import AUTO, PlacementPolicy
 from fastwsh.config_error import ConfigError
-from fastwsh.handler_concurrency import HandlerConcurrency
-from fastwsh.lifespan import Lifespan
-from fastwsh.map_file import load_handlers
+from fastwsh.listening import listeners
+from fastwsh.listening.sockets import SocketServer
+from fastwsh.loading.map_file import load_handlers
 from fastwsh.metrics import MetricsPort, ServerMetrics
+from fastwsh.output import loggers
+from fastwsh.process import exits, forks
 from fastwsh.pywebsocket._signatures import hide_annotations
+from fastwsh.running import session
+from fastwsh.running.handler_concurrency import HandlerConcurrency
+from fastwsh.running.lifespan import Lifespan
 from fastwsh.server_topics import ServerTopics
-from fastwsh.sockets import SocketServer
+from fastwsh.settings import private_files, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Final
 
-    from fastwsh.access import AccessLog
     from fastwsh.aio.loop import HandlerLoop
     from fastwsh.http3.endpoint import Endpoint
+    from fastwsh.loading.reload import Watcher
+    from fastwsh.output.access import AccessLog
     from fastwsh.pywebsocket.dispatch import Dispatcher
-    from fastwsh.reload import Watcher
 
 __all__ = ["WebSocketServer", "load_handlers"]
 
@@ -136,7 +127,7 @@ class WebSocketServer(
         self._http3: Endpoint | None = None
         forks.forget_in_children(self)
         if getattr(options, "access_log", None):
-            from fastwsh import access  # noqa: PLC0415 (few need it)
+            from fastwsh.output import access  # noqa: PLC0415 (few need it)
 
             self.access_log = access.AccessLog(options.access_log, options)
         self._open_sockets(options)
@@ -157,7 +148,7 @@ class WebSocketServer(
         if worker is not None:
             self._sockets = worker.sockets
         elif listeners.are_named(options):
-            from fastwsh import places  # noqa: PLC0415 (few servers listen at one)
+            from fastwsh.listening import places  # noqa: PLC0415 (few servers listen at one)
 
             self._sockets = places.open_all(options)
         else:

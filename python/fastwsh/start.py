@@ -1,6 +1,6 @@
 """The command `fastwsh`: gets ready for interrupts, and pauses the garbage collector, first."""
 
-from fastwsh import gc_pause, interrupts
+from fastwsh.process import gc_pause, interrupts
 
 __all__ = ["script"]
 

@@ -260,7 +260,7 @@ impl Connection {
 
     #[getter]
     fn _request_handler<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.py().import("fastwsh.request")?.getattr("RequestHandler")?.call1((slf,))
+        slf.py().import("fastwsh.running.request")?.getattr("RequestHandler")?.call1((slf,))
     }
 
     #[getter]

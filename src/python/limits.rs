@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use super::errors::value_error;
 use crate::{connection::SlowPolicy, protocol, server, topics};
 
-/// The dict; `fastwsh.limits` describes each entry.
+/// The dict; `fastwsh.settings.limits` describes each entry.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(super) struct Limits {

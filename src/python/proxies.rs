@@ -9,7 +9,7 @@ use crate::{
     server,
 };
 
-/// The dict; `fastwsh.proxies` describes each entry.
+/// The dict; `fastwsh.settings.proxies` describes each entry.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(super) struct Proxies {

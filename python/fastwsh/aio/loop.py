@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from fastwsh import _core, coroutines, exception_groups, tracing
+from fastwsh import _core, coroutines, exception_groups
 from fastwsh.aio import stalls
 from fastwsh.aio.selector import ReportingSelector, new_selector
 from fastwsh.aio.session import Session
 from fastwsh.aio.shared_loop import SharedSelectorLoop, SharesExecutor, new_uvloop
+from fastwsh.concurrency import tracing
 from fastwsh.pywebsocket.stream import ConnectionTerminatedException
 
 __all__ = ["CANCEL_SECONDS", "CallersLoop", "EventLoopThread", "HandlerLoop"]

@@ -11,11 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from fastwsh import config, coroutines, named_options, options, unused_options
+from fastwsh import coroutines, options
 from fastwsh.aio.loop import CallersLoop, HandlerLoop
-from fastwsh.handler_sources import Handlers, SourcesDispatcher, paths
+from fastwsh.loading.handler_sources import Handlers, SourcesDispatcher, paths
 from fastwsh.server import WebSocketServer
 from fastwsh.server_topics import DelegatedTopics
+from fastwsh.settings import config, named_options, unused_options
 
 __all__ = ["Server", "serve"]
 

@@ -1,6 +1,6 @@
 """One connection from its opening handshake to its end, for a handler that is a coroutine function.
 
-The counterpart of `fastwsh.session`, which owns everything that does not wait.
+The counterpart of `fastwsh.running.session`, which owns everything that does not wait.
 """
 
 import asyncio
@@ -9,11 +9,12 @@ import logging
 import time
 from typing import Any, Final
 
-from fastwsh import _core, exception_groups, handler_failures, opening, session, topics
+from fastwsh import _core, exception_groups, topics
 from fastwsh.aio import stalls
 from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base
-from fastwsh.request import Request
+from fastwsh.running import handler_failures, opening, session
+from fastwsh.running.request import Request
 
 __all__ = ["Session"]
 

@@ -1,6 +1,6 @@
 """`python -m fastwsh.client`."""
 
-from fastwsh import interrupts
+from fastwsh.process import interrupts
 
 with interrupts.EndingAtInterrupts():
     from fastwsh.client.program import main

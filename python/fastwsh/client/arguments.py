@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fastwsh import stdout
 from fastwsh.client.options import ConnectOptions
 from fastwsh.client.sending import File
+from fastwsh.output import stdout
 
 __all__ = ["DEFAULT_TIMEOUT", "add_tls", "build_parser", "connect_options", "parse_args"]
 __all__ += ["parse_header", "seconds"]

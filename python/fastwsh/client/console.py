@@ -23,8 +23,8 @@ from fastwsh.client.speakers import FrameSpeaker, MessageSpeaker, Speaker
 from fastwsh.client.status import Status, of_close
 from fastwsh.client.terminal import ShownErrors, Terminal, escape
 from fastwsh.errors import ConnectionClosed, FastwshError
-from fastwsh.interrupts import INTERRUPTED
-from fastwsh.stdout import OutputError
+from fastwsh.output.stdout import OutputError
+from fastwsh.process.interrupts import INTERRUPTED
 
 __all__ = ["Console"]
 

@@ -11,7 +11,7 @@ from fastwsh.client.sending import InputError, StdinLines
 from fastwsh.client.speakers import FrameSpeaker
 from fastwsh.client.status import Status, of_close
 from fastwsh.errors import ConnectionClosed
-from fastwsh.stdout import OutputError
+from fastwsh.output.stdout import OutputError
 
 __all__ = ["FrameScript"]
 

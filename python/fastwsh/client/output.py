@@ -6,8 +6,8 @@ import sys
 import time
 from typing import Any
 
-from fastwsh import stdout
 from fastwsh.client.terminal import escape
+from fastwsh.output import stdout
 
 __all__ = ["Output"]
 

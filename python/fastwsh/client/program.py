@@ -9,7 +9,6 @@ from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Final, TextIO
 
-from fastwsh import stdout
 from fastwsh.client import connect_sync
 from fastwsh.client.arguments import DEFAULT_TIMEOUT, connect_options, parse_args
 from fastwsh.client.connection import ClientConnection
@@ -27,7 +26,8 @@ from fastwsh.errors import (
     ConnectRefusedError,
     FastwshError,
 )
-from fastwsh.interrupts import INTERRUPTED
+from fastwsh.output import stdout
+from fastwsh.process.interrupts import INTERRUPTED
 
 __all__ = ["main"]
 

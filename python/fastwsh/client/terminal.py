@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TextIO
 
-from fastwsh import stdout
 from fastwsh.client.typed import TypedLine, above
+from fastwsh.output import stdout
 
 __all__ = ["ShownErrors", "Terminal", "elide", "escape", "hex_of"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import logging
 
-from fastwsh import tracing
-from fastwsh.handler_suite import AUTO, HUB, LOOP, THREADS, HandlerSuite
+from fastwsh.concurrency import tracing
+from fastwsh.loading.handler_suite import AUTO, HUB, LOOP, THREADS, HandlerSuite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

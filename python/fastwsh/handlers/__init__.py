@@ -5,7 +5,7 @@ That is the name in `__name__`, in log lines and in pickles; `from . import` fin
 the file. Nothing is in here before a handler is loaded.
 """
 
-from fastwsh import handler_modules
+from fastwsh.loading import handler_modules
 
 # the folder of the handlers, if there is one
 __path__ = []

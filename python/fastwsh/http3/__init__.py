@@ -13,9 +13,10 @@ from __future__ import annotations
 import importlib
 import os
 
-from fastwsh import _core, tls
+from fastwsh import _core
 from fastwsh.config_error import ConfigError
 from fastwsh.http3.udp_sockets import bind_beside
+from fastwsh.settings import tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,11 +13,13 @@ from typing import Any, Final
 from aioquic.asyncio.server import QuicServer
 from aioquic.quic.configuration import QuicConfiguration
 
-from fastwsh import _core, forks, limits
+from fastwsh import _core
 from fastwsh.http3 import certificate as certificate_files
 from fastwsh.http3.connection import Connection
 from fastwsh.http3.owner import Limits, Owner
 from fastwsh.http3.pacing import WINDOW
+from fastwsh.process import forks
+from fastwsh.settings import limits
 
 __all__ = ["Endpoint"]
 

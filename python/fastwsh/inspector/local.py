@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from fastwsh import banner
+from fastwsh.output import banner
 from fastwsh.paths import resource_bytes
 
 __all__ = ["Local", "Source"]

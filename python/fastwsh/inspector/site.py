@@ -13,14 +13,16 @@ from importlib import resources
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from fastwsh import _core, handler_suite, options, session
+from fastwsh import _core, options
 from fastwsh.concurrency.placement import THREADS
 from fastwsh.config_error import ConfigError
-from fastwsh.handler_sources import SourcesDispatcher
 from fastwsh.inspector.feed import Feed
 from fastwsh.inspector.watching import Watcher
+from fastwsh.loading import handler_suite
+from fastwsh.loading.handler_sources import SourcesDispatcher
 from fastwsh.pywebsocket.dispatch import Dispatcher
 from fastwsh.pywebsocket.handshake import HandshakeException
+from fastwsh.running import session
 from fastwsh.server import WebSocketServer
 from fastwsh.testing.http_messages import HttpResponse
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 
-from fastwsh import coroutines, forks, handler_suite, loader, slow_loads
+from fastwsh import coroutines
 from fastwsh.config_error import ConfigError
-from fastwsh.handler_suite import HandlerSuite as _HandlerSuite  # noqa: TC001 (pywebsocket has it here)
-from fastwsh.handler_table import HandlerTable, find_above
+from fastwsh.loading import handler_suite, loader, slow_loads
+from fastwsh.loading.handler_suite import HandlerSuite as _HandlerSuite  # noqa: TC001 (pywebsocket has it here)
+from fastwsh.loading.handler_table import HandlerTable, find_above
 from fastwsh.paths import is_inside, named_resource
+from fastwsh.process import forks
 from fastwsh.pywebsocket import _handler_exceptions as handler_exceptions
 from fastwsh.pywebsocket import common, util
 from fastwsh.pywebsocket._signatures import hide_annotations
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from typing import Any, Final
 
-    from fastwsh.lifespan import Lifespan
+    from fastwsh.running.lifespan import Lifespan
 
 __all__ = ["DispatchException", "Dispatcher"]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastwsh import logs
+from fastwsh.output import logs
 from fastwsh.pywebsocket._signatures import hide_annotations
 
 __all__ = ["ThreadMonitor", "configure_logging"]

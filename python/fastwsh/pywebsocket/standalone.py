@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from fastwsh import cli, options
-from fastwsh.map_file import alias_handlers as _alias_handlers
+from fastwsh.loading.map_file import alias_handlers as _alias_handlers
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 from fastwsh.pywebsocket.server_util import ThreadMonitor

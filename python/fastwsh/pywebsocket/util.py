@@ -9,7 +9,8 @@ import struct
 import traceback
 import zlib
 
-from fastwsh import _core, loggers
+from fastwsh import _core
+from fastwsh.output import loggers
 from fastwsh.pywebsocket._signatures import hide_annotations
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ _HASHES = {"md5_hash": "md5", "sha1_hash": "sha1"}
 # The modules of pywebsocket with classes that are elsewhere in fastwsh.
 _HISTORICAL_MODULES = {
     "fastwsh._core": "pywebsocket3.stream",
-    "fastwsh.request": "pywebsocket3.request_handler",
+    "fastwsh.running.request": "pywebsocket3.request_handler",
     "fastwsh.server": "pywebsocket3.websocket_server",
 }
 _PACKAGE, _, _ = __name__.rpartition(".")

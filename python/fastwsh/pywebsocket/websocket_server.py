@@ -3,7 +3,7 @@
 from http.server import HTTPServer
 
 from fastwsh import server
-from fastwsh.map_file import alias_handlers as _alias_handlers
+from fastwsh.loading.map_file import alias_handlers as _alias_handlers
 from fastwsh.pywebsocket._signatures import hide_annotations
 from fastwsh.pywebsocket.request_handler import WebSocketRequestHandler
 

@@ -1,6 +1,6 @@
 """`python -m fastwsh.record`."""
 
-from fastwsh import interrupts
+from fastwsh.process import interrupts
 
 with interrupts.EndingAtInterrupts():
     from fastwsh.record.program import main

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fastwsh import stdout
 from fastwsh.client.arguments import add_tls, parse_header
 from fastwsh.config_error import ConfigError
 from fastwsh.errors import ConnectArgumentError
+from fastwsh.output import stdout
 from fastwsh.program import catch_interrupts, listen_options, show, tls_files, wait_for
 from fastwsh.record.redaction import Hook, load_hook
 from fastwsh.testing.har import HarError

@@ -1,6 +1,6 @@
 """`python -m fastwsh.replay`."""
 
-from fastwsh import interrupts
+from fastwsh.process import interrupts
 
 with interrupts.EndingAtInterrupts():
     from fastwsh.replay.program import main

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from fastwsh import stdout
 from fastwsh.client.arguments import seconds
 from fastwsh.config_error import ConfigError
+from fastwsh.output import stdout
 from fastwsh.program import catch_interrupts, listen_options, show, tls_files, wait_for
 from fastwsh.testing.har import HarError
 from fastwsh.testing.replaying import Replay

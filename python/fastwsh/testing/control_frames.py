@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from fastwsh.pywebsocket import common
-from fastwsh.request import Request
+from fastwsh.running.request import Request
 from fastwsh.testing.clock import monotonic
 
 __all__ = ["ControlFrames", "attach_hooks", "tell_connection"]

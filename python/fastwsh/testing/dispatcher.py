@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, coroutines, exception_groups, loader
-from fastwsh.handler_sources import SourcesDispatcher
-from fastwsh.handler_suite import HandlerSuite, default_passive_closing_handshake
+from fastwsh import _core, coroutines, exception_groups
+from fastwsh.loading import loader
+from fastwsh.loading.handler_sources import SourcesDispatcher
+from fastwsh.loading.handler_suite import HandlerSuite, default_passive_closing_handshake
 from fastwsh.pywebsocket.handshake import AbortedByUserException, HandshakeException
 from fastwsh.testing.connection import Connection
 from fastwsh.testing.faults import HandshakeFaults

@@ -4,7 +4,7 @@ import threading
 from typing import Any, Final, Self
 
 from fastwsh import _core
-from fastwsh.request import make_headers
+from fastwsh.running.request import make_headers
 from fastwsh.testing.expectation import MISSING
 from fastwsh.testing.http_messages import Headers, HttpRequest, HttpResponse
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Final
 
-from fastwsh import loggers
+from fastwsh.output import loggers
 
 __all__ = ["ServerLog"]
 

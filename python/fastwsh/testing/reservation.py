@@ -5,8 +5,8 @@ import os
 import socket
 from typing import Any, Final
 
-from fastwsh.listeners import AddressInfo
-from fastwsh.places import UnixListener
+from fastwsh.listening.listeners import AddressInfo
+from fastwsh.listening.places import UnixListener
 
 __all__ = ["Reservation"]
 

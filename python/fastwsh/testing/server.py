@@ -7,7 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from fastwsh import coroutines
-from fastwsh.handler_sources import Handlers, paths
+from fastwsh.loading.handler_sources import Handlers, paths
 from fastwsh.server_topics import DelegatedTopics
 from fastwsh.testing.arguments import check_path, check_timeout
 from fastwsh.testing.awaitable_server import AwaitableServer

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, forks, handler_failures, listeners, session
+from fastwsh import _core
 from fastwsh.config_error import ConfigError
+from fastwsh.listening import listeners
+from fastwsh.process import forks
+from fastwsh.running import handler_failures, session
 from fastwsh.server import WebSocketServer
 from fastwsh.testing.clock import monotonic
 from fastwsh.testing.dispatcher import RecordingDispatcher

@@ -9,8 +9,9 @@ import functools
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fastwsh import config, named_options, options, unused_options
+from fastwsh import options
 from fastwsh.concurrency.placement import THREADS
+from fastwsh.settings import config, named_options, unused_options
 from fastwsh.testing.tls import TlsFiles
 
 __all__ = ["make_options"]

@@ -6,8 +6,11 @@ import sys
 from contextlib import suppress
 
 import fastwsh.pywebsocket
-from fastwsh import cli, handler_modules, logs, start_failures
+from fastwsh import cli
 from fastwsh.config_error import ConfigError
+from fastwsh.loading import handler_modules
+from fastwsh.output import logs
+from fastwsh.process import start_failures
 from fastwsh.workers.channel import Channel
 
 _ARGUMENTS = 2

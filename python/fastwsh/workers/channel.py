@@ -14,7 +14,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from fastwsh import _core, banner
+from fastwsh import _core
+from fastwsh.output import banner
 from fastwsh.workers import module_state
 from fastwsh.workers.start_message import StartMessage
 

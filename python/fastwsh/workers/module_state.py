@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
-from fastwsh import source
+from fastwsh.loading import source
 
 __all__ = ["find", "warnings"]
 

@@ -15,13 +15,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
-from fastwsh import banner, listeners, logs
-from fastwsh.access import AccessLog
 from fastwsh.backplane import engines
 from fastwsh.backplane.relay import Relay
 from fastwsh.config_error import ConfigError
-from fastwsh.log_file import LogFile
-from fastwsh.notify import Notifier
+from fastwsh.listening import listeners
+from fastwsh.output import banner, logs
+from fastwsh.output.access import AccessLog
+from fastwsh.output.log_file import LogFile
+from fastwsh.process.notify import Notifier
 from fastwsh.workers import signal_handlers
 from fastwsh.workers.metrics_server import MetricsServer
 from fastwsh.workers.mixed_lines import MixedFormatter

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from fastwsh.banner import clean
+from fastwsh.output.banner import clean
 from fastwsh.workers.start_message import StartMessage
 
 __all__ = ["WorkerProcess"]

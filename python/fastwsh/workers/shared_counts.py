@@ -6,7 +6,7 @@ import resource
 import tempfile
 from typing import IO, Any, Final
 
-from fastwsh import limits
+from fastwsh.settings import limits
 
 __all__ = ["SharedCounts"]
 

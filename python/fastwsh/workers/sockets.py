@@ -9,9 +9,10 @@ import socket
 import sys
 from typing import Any, Final
 
-from fastwsh import listeners, places, start_failures
 from fastwsh.config_error import ConfigError
-from fastwsh.sockets import SocketServer
+from fastwsh.listening import listeners, places
+from fastwsh.listening.sockets import SocketServer
+from fastwsh.process import start_failures
 
 __all__ = ["SocketSets"]
 

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from fastwsh.listeners import AddressInfo
+from fastwsh.listening.listeners import AddressInfo
 
 __all__ = ["StartMessage", "WorkerSettings"]
 

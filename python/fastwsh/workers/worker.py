@@ -12,8 +12,8 @@ import time
 from typing import Any, Final, Protocol
 
 from fastwsh.backoff import pause_after
-from fastwsh.banner import clean
-from fastwsh.start_failures import shortage
+from fastwsh.output.banner import clean
+from fastwsh.process.start_failures import shortage
 from fastwsh.workers.process import WorkerProcess
 from fastwsh.workers.start_message import StartMessage
 

@@ -74,7 +74,7 @@ impl Greenlets {
             switch: api.switch,
             new_greenlet: module.getattr("greenlet")?.unbind(),
             work: py
-                .import("fastwsh.session")?
+                .import("fastwsh.running.session")?
                 .call_method1("make_worker", (main.getattr("switch")?,))?
                 .unbind(),
             main: main.unbind(),

@@ -63,7 +63,7 @@ impl Hubs {
     pub(super) fn of_process(py: Python<'_>, count: usize, run: Run) -> PyResult<Self> {
         // import before the lock is taken, since an import may run any code
         py.import("greenlet")?;
-        py.import("fastwsh.session")?;
+        py.import("fastwsh.running.session")?;
         let process = std::process::id();
         let mut all = lock(&HUBS);
         all.retain(|hub| hub.process == process && !hub.jobs.is_closed());

@@ -10,9 +10,9 @@ import sys
 import time
 from typing import Any, Final
 
-from fastwsh import logs
 from fastwsh.config_error import ConfigError
-from fastwsh.log_file import LogFile, open_log_file
+from fastwsh.output import logs
+from fastwsh.output.log_file import LogFile, open_log_file
 from fastwsh.pywebsocket import common
 
 __all__ = ["AccessLog"]

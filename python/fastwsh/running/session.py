@@ -11,11 +11,13 @@ import sys
 import threading
 import time
 
-from fastwsh import _core, opening, topics, tracing
-from fastwsh.handler_failures import report
+from fastwsh import _core, topics
+from fastwsh.concurrency import tracing
 from fastwsh.pywebsocket.dispatch import DispatchException
 from fastwsh.pywebsocket.handshake import base
-from fastwsh.request import Request
+from fastwsh.running import opening
+from fastwsh.running.handler_failures import report
+from fastwsh.running.request import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

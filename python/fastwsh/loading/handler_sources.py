@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
-from fastwsh import loader, pywebsocket, slow_loads
+from fastwsh import pywebsocket
 from fastwsh.config_error import ConfigError
-from fastwsh.handler_modules import HandlerPackage, importable
+from fastwsh.loading import loader, slow_loads
+from fastwsh.loading.handler_modules import HandlerPackage, importable
 from fastwsh.pywebsocket.dispatch import Dispatcher
 
 __all__ = ["Handlers", "SourcesDispatcher", "paths"]

@@ -11,8 +11,8 @@ import logging
 import threading
 from types import SimpleNamespace
 
-from fastwsh import handler_suite, loader, slow_loads
 from fastwsh.config_error import ConfigError
+from fastwsh.loading import handler_suite, loader, slow_loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

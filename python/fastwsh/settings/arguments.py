@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 
-from fastwsh import environment, listeners, option_values
+from fastwsh import option_values
+from fastwsh.listening import listeners
+from fastwsh.settings import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from fastwsh.places import Place
+    from fastwsh.listening.places import Place
 
 __all__ = [
     "CheckingFormatter",
@@ -121,7 +123,7 @@ def spelled(*names: str) -> list[str]:
 
 def _place(text: str) -> Place:
     """Parse a place of `--bind`."""
-    from fastwsh import places  # noqa: PLC0415 (few servers listen at one)
+    from fastwsh.listening import places  # noqa: PLC0415 (few servers listen at one)
 
     return places.parse_bind(text)
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from fastwsh import banner
+from fastwsh.output import banner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

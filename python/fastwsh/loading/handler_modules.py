@@ -21,7 +21,8 @@ from collections import deque
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-from fastwsh import py2, source
+from fastwsh import py2
+from fastwsh.loading import source
 from fastwsh.paths import HANDLER_SUFFIX
 
 TYPE_CHECKING = False

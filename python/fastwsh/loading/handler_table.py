@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-    from fastwsh.handler_suite import HandlerSuite
-    from fastwsh.loader import HandlerFile
+    from fastwsh.loading.handler_suite import HandlerSuite
+    from fastwsh.loading.loader import HandlerFile
 
 __all__ = ["HandlerTable", "find_above"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, Final
 
-    from fastwsh.listeners import AddressInfo
+    from fastwsh.listening.listeners import AddressInfo
 
 __all__ = ["SocketServer"]
 

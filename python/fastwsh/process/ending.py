@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 
-from fastwsh import outlets
+from fastwsh.output import outlets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

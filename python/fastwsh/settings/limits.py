@@ -7,7 +7,7 @@ only those of `http.server`. The native server enforces the limits.
 from __future__ import annotations
 
 from fastwsh import option_values
-from fastwsh.arguments import spelled
+from fastwsh.settings.arguments import spelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,8 +15,11 @@ import os
 import threading
 import traceback
 
-from fastwsh import handler_modules, loggers, py2, pywebsocket, slow_loads, source
-from fastwsh.handler_suite import HandlerSuite, make_suite
+from fastwsh import py2, pywebsocket
+from fastwsh.loading import handler_modules, slow_loads, source
+from fastwsh.loading.handler_suite import HandlerSuite, make_suite
+from fastwsh.loading.source import LoadError
+from fastwsh.output import loggers
 from fastwsh.paths import (
     Stamp,
     find_handler_files,
@@ -25,7 +28,6 @@ from fastwsh.paths import (
     normalize_path,
     stamp,
 )
-from fastwsh.source import LoadError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

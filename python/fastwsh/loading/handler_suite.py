@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from fastwsh import source
 from fastwsh.coroutines import is_coroutine_function
+from fastwsh.loading import source
+from fastwsh.loading.source import LoadError
 from fastwsh.pywebsocket import common
-from fastwsh.source import LoadError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
-    from fastwsh.handler_modules import HandlerPackage
+    from fastwsh.loading.handler_modules import HandlerPackage
 
 __all__ = [
     "AUTO",

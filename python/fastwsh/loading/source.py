@@ -117,7 +117,7 @@ def compile_source(source: str, file_name: str) -> tuple[CodeType, py2.Needs, Ch
     """
     code = None if _may_be_python2(source) else _compile_plain(source, file_name)
     if code is None:
-        from fastwsh import source_tree  # noqa: PLC0415 (imports ast)
+        from fastwsh.loading import source_tree  # noqa: PLC0415 (imports ast)
 
         code, needs, why = source_tree.compile_source(source, file_name)
         return code, needs, Check(None, why)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from fastwsh.config_error import ConfigError
-from fastwsh.listeners import AddressInfo, Listener, format_address, parse_unix_path
+from fastwsh.listening.listeners import AddressInfo, Listener, format_address, parse_unix_path
 from fastwsh.option_values import port_number
 
 __all__ = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from fastwsh.arguments import spelled
+from fastwsh.settings.arguments import spelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

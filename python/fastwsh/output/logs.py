@@ -13,14 +13,14 @@ import sys
 import threading
 import time
 
-from fastwsh import outlets
-from fastwsh.lost_lines import LossCountingHandler, complain
+from fastwsh.output import outlets
+from fastwsh.output.lost_lines import LossCountingHandler, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final, TextIO
 
-    from fastwsh.log_file import LogFile
+    from fastwsh.output.log_file import LogFile
 
 __all__ = [
     "FINE",
@@ -160,7 +160,7 @@ def configure(options: Any) -> logging.Handler:
     if worker is not None:
         handler = StreamLog(worker.log)
     elif options.log_file:
-        from fastwsh.log_file import open_log_file  # noqa: PLC0415 (loads the modules for rotation)
+        from fastwsh.output.log_file import open_log_file  # noqa: PLC0415 (loads the modules for rotation)
 
         handler = open_log_file(options.log_file, options, "--log-file")
     else:
@@ -203,7 +203,7 @@ class Relayed(logging.Formatter):
 
 def log_files() -> list[LogFile]:
     """Return the log files that `configure` has opened."""
-    module: Any = sys.modules.get("fastwsh.log_file")
+    module: Any = sys.modules.get("fastwsh.output.log_file")
     handlers = logging.getLogger().handlers
     return [handler for handler in handlers if module and isinstance(handler, module.LogFile)]
 

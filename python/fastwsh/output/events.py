@@ -6,15 +6,16 @@ import logging
 import sys
 import time
 
-from fastwsh import _core, banner, loggers
+from fastwsh.output import banner, loggers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
 
-    from fastwsh.access import AccessLog
-    from fastwsh.handler_suite import HandlerSuite
+    from fastwsh import _core
+    from fastwsh.loading.handler_suite import HandlerSuite
+    from fastwsh.output.access import AccessLog
 
 __all__ = ["EventLog"]
 

@@ -9,18 +9,18 @@ import logging
 import re
 
 from fastwsh import _core, exception_groups
-from fastwsh.defaults import DEFAULT_DEFLATE_LEVEL
-from fastwsh.handler_failures import kind_and_place, note_failure
 from fastwsh.pywebsocket import common
 from fastwsh.pywebsocket.handshake import base, hybi
 from fastwsh.pywebsocket.stream import Stream, StreamOptions
+from fastwsh.running.handler_failures import kind_and_place, note_failure
+from fastwsh.settings.defaults import DEFAULT_DEFLATE_LEVEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Final
 
-    from fastwsh.request import Request
+    from fastwsh.running.request import Request
 
 __all__ = ["Handshaker", "refuse"]
 

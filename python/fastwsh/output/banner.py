@@ -12,7 +12,9 @@ import re
 import socket
 import sys
 
-from fastwsh import __version__, listeners, outlets, stdout
+from fastwsh import __version__
+from fastwsh.listening import listeners
+from fastwsh.output import outlets, stdout
 from fastwsh.paths import escape_resource, named_resource
 
 TYPE_CHECKING = False

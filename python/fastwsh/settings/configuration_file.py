@@ -2,8 +2,8 @@
 
 import argparse
 
-from fastwsh import environment
 from fastwsh.config_error import ConfigError
+from fastwsh.settings import environment
 
 __all__ = ["read_arguments"]
 

@@ -13,7 +13,7 @@ import time
 
 from fastwsh import coroutines, embedding
 from fastwsh.concurrency.placement import HUB, LOOP, THREADS, PlacementPolicy
-from fastwsh.events import EventLog
+from fastwsh.output.events import EventLog
 from fastwsh.paths import resource_bytes
 from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from fastwsh._core import Server
-    from fastwsh.access import AccessLog
     from fastwsh.aio.loop import HandlerLoop
-    from fastwsh.handler_suite import HandlerSuite
-    from fastwsh.lifespan import App, Lifespan
-    from fastwsh.reload import Watcher
+    from fastwsh.loading.handler_suite import HandlerSuite
+    from fastwsh.loading.reload import Watcher
+    from fastwsh.output.access import AccessLog
+    from fastwsh.running.lifespan import App, Lifespan
 
 __all__ = ["HandlerConcurrency"]
 
@@ -63,7 +63,7 @@ class HandlerConcurrency:
         if self._watcher is not None:
             self._watcher.stop()
         if self._reloads and isinstance(dispatcher, Dispatcher):
-            from fastwsh.reload import Watcher  # noqa: PLC0415 (few need it)
+            from fastwsh.loading.reload import Watcher  # noqa: PLC0415 (few need it)
 
             self._watcher = Watcher(dispatcher)
             self._watcher.start()

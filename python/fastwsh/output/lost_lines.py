@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 
-from fastwsh import outlets
+from fastwsh.output import outlets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-from fastwsh import outlets
 from fastwsh.config_error import ConfigError
-from fastwsh.lost_lines import LossCountingHandler, complain
+from fastwsh.output import outlets
+from fastwsh.output.lost_lines import LossCountingHandler, complain
 
 __all__ = ["LogFile", "open_log_file"]
 

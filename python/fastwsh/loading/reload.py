@@ -10,8 +10,8 @@ import threading
 import time
 from typing import Final
 
-from fastwsh import banner
-from fastwsh.loader import HandlerFile
+from fastwsh.loading.loader import HandlerFile
+from fastwsh.output import banner
 from fastwsh.paths import Stamp, stamp
 from fastwsh.pywebsocket.dispatch import Dispatcher
 

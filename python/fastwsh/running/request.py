@@ -10,7 +10,7 @@ import io
 import logging
 from types import FunctionType
 
-from fastwsh.connection_socket import ConnectionSocket
+from fastwsh.running.connection_socket import ConnectionSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The process of a server: its start, its signals, its forks and its end."""
