@@ -3,6 +3,7 @@
 import asyncio
 import collections.abc
 import gc
+import sys
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -59,6 +60,43 @@ def test_it_is_awaited_once(url: str):
         with pytest.raises(RuntimeError, match="has been awaited before"):
             await receiving
         assert await stream.receive_message() == "x"
+
+    use(url, work)
+
+
+async def result_by_hand(operation: Any, resume: Callable[[Any], object]) -> object:
+    """Resume an operation as an event loop would, and return its result."""
+    while True:
+        try:
+            resume(operation)
+        except StopIteration as stop:
+            return stop.value
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("message", ["x", "", b"x", b""])
+@pytest.mark.parametrize("resume", [next, lambda operation: operation.send(None)])
+def test_its_end_is_that_of_a_generator(
+    url: str, message: str | bytes, resume: Callable[[Any], object]
+):
+    async def work(stream: _core.AsyncStream) -> None:
+        await stream.send_message(message, binary=isinstance(message, bytes))
+        result = await result_by_hand(stream.receive_message(), resume)
+        assert result == message
+        assert type(result) is type(message)
+
+    use(url, work)
+
+
+def test_the_result_comes_while_an_exception_is_handled(url: str):
+    async def work(stream: _core.AsyncStream) -> None:
+        try:
+            int("x")
+        except ValueError:
+            await stream.send_message("x")
+            assert await stream.receive_message() == "x"
+            assert isinstance(sys.exception(), ValueError)
+        assert sys.exception() is None
 
     use(url, work)
 

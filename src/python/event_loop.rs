@@ -12,6 +12,7 @@ mod loop_state;
 mod operation;
 mod operation_future;
 mod parker;
+mod returning;
 mod work;
 
 use std::{

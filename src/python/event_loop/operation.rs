@@ -11,7 +11,10 @@ use pyo3::{
     PyTraverseError, PyVisit,
 };
 
-use super::{async_connection::AsyncConnection, operation_future::OperationFuture, work::Work};
+use super::{
+    async_connection::AsyncConnection, operation_future::OperationFuture, returning::return_value,
+    work::Work,
+};
 use crate::{
     locks::{lock, try_lock},
     python::waiting::{Retry, WaitError},
@@ -29,6 +32,16 @@ struct State {
     connection: Option<Py<AsyncConnection>>,
     work: Work,
     is_awaited: bool,
+}
+
+/// What an operation does when it is resumed.
+enum Step {
+    /// It waits, and yields this to the task.
+    Yields(Py<PyAny>),
+    /// It ends with this result.
+    Returns(Py<PyAny>),
+    /// It ends without a result.
+    Ends,
 }
 
 impl Operation {
@@ -59,6 +72,50 @@ impl Operation {
         Ok((connection, work))
     }
 
+    /// Tries the work, for the first time or again.
+    #[inline]
+    fn step(slf: &Bound<'_, Self>) -> PyResult<Step> {
+        let py = slf.py();
+        let (connection, mut work) = Self::begin(slf)?;
+        let connection = connection.get();
+        let is_iteration = work.is_iteration();
+        let future = slf.as_super();
+        match connection.attempt(py, &mut work) {
+            Ok(result) => {
+                Self::end(slf);
+                if !result.is_none() {
+                    return Ok(Step::Returns(result.unbind()));
+                }
+                if is_iteration {
+                    return Err(PyStopAsyncIteration::new_err(()));
+                }
+                Ok(Step::Ends)
+            }
+            Err(WaitError::Retry(Retry::WhenWoken)) => {
+                lock(&slf.get().0).work = work;
+                if connection.wake_later(future) {
+                    // yield ourselves as a future: the task will call `add_done_callback` and sleep
+                    future.get().block();
+                    return Ok(Step::Yields(slf.clone().into_any().unbind()));
+                }
+                // the connection has ended, as the next try will find out
+                Ok(Step::Yields(py.None()))
+            }
+            // a bare yield makes the task run again after all others that are ready
+            Err(WaitError::Retry(Retry::AfterOthers)) => {
+                lock(&slf.get().0).work = work;
+                future.get().set_yielded();
+                connection.note_yielded();
+                Ok(Step::Yields(py.None()))
+            }
+            Err(WaitError::Raised(error)) => {
+                connection.abandon(py, &mut work);
+                Self::end(slf);
+                Err(*error)
+            }
+        }
+    }
+
     /// Ends the operation in whatever state it is.
     fn end(slf: &Bound<'_, Self>) {
         let was_aside = slf.as_super().get().end();
@@ -84,52 +141,21 @@ impl Operation {
     }
 
     fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        let py = slf.py();
-        let (connection, mut work) = Self::begin(slf)?;
-        let connection = connection.get();
-        let is_iteration = work.is_iteration();
-        let future = slf.as_super();
-        match connection.attempt(py, &mut work) {
-            Ok(result) => {
-                Self::end(slf);
-                if result.is_none() {
-                    // a coroutine that ends without a result needs no exception object
-                    return if is_iteration {
-                        Err(PyStopAsyncIteration::new_err(()))
-                    } else {
-                        Ok(None)
-                    };
-                }
-                Err(PyStopIteration::new_err(result.unbind()))
-            }
-            Err(WaitError::Retry(Retry::WhenWoken)) => {
-                lock(&slf.get().0).work = work;
-                if connection.wake_later(future) {
-                    // yield ourselves as a future: the task will call `add_done_callback` and sleep
-                    future.get().block();
-                    return Ok(Some(slf.clone().into_any().unbind()));
-                }
-                // the connection has ended, as the next try will find out
-                Ok(Some(py.None()))
-            }
-            // a bare yield makes the task run again after all others that are ready
-            Err(WaitError::Retry(Retry::AfterOthers)) => {
-                lock(&slf.get().0).work = work;
-                future.get().set_yielded();
-                connection.note_yielded();
-                Ok(Some(py.None()))
-            }
-            Err(WaitError::Raised(error)) => {
-                connection.abandon(py, &mut work);
-                Self::end(slf);
-                Err(*error)
-            }
+        match Self::step(slf)? {
+            Step::Yields(object) => Ok(Some(object)),
+            Step::Returns(result) => return_value(slf.py(), result),
+            // a coroutine that ends without a result needs no exception object
+            Step::Ends => Ok(None),
         }
     }
 
     fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let _ = value;
-        Self::__next__(slf)?.ok_or_else(|| PyStopIteration::new_err(()))
+        match Self::step(slf)? {
+            Step::Yields(object) => Ok(object),
+            Step::Returns(result) => Err(PyStopIteration::new_err((result,))),
+            Step::Ends => Err(PyStopIteration::new_err(())),
+        }
     }
 
     #[pyo3(signature = (kind, value=None, traceback=None))]
