@@ -10,7 +10,7 @@ import pytest
 from conftest import Server, WriteHandler
 from embed_support import DROPIN, ECHO_HANDLER, assert_echoes, running
 from fastwsh.process import exits
-from wire import TEXT
+from wire import DEADLINE_SECONDS, TEXT
 
 MAKES_SERVER = """
 import os, sys, threading
@@ -41,6 +41,31 @@ for _ in range(2):
         os._exit(1)
 print("port", port, flush=True)
 threading.Event().wait()
+"""
+
+CLOSES_SERVERS = f"""{MAKES_SERVER}
+import gc
+
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+def serve_once(server):
+    is_listening = threading.Event()
+    server._listen_listeners.append(is_listening.set)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    is_listening.wait()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+gc.disable()
+serve_once(server)
+before = open_descriptors()
+servers = [standalone.WebSocketServer(options) for _ in range(3)]
+for server in servers:
+    serve_once(server)
+print("left", open_descriptors() - before, flush=True)
 """
 
 
@@ -126,3 +151,11 @@ def test_handlers_of_a_server_that_was_stopped_get_no_more_time(monkeypatch: pyt
     exits._end_all()
     assert stopped.waits == []
     assert runs.waits == [0, exits._EXIT_SECONDS]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc/self/fd")
+def test_closed_servers_have_no_descriptors(tmp_path: Path, write_handler: WriteHandler):
+    write_handler("wait", "request.ws_stream.receive_message()")
+    with run(tmp_path, CLOSES_SERVERS) as server:
+        assert server.out.wait_for(r"left (-?\d+)").group(1) == "0"
+        assert server.process.wait(DEADLINE_SECONDS) == 0

@@ -277,6 +277,8 @@ impl Server {
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(Duration::from_millis(200));
         }
+        // the handle of a task that has ended still holds the runtime's descriptors
+        lock(&self.accepting).clear();
         self.state.flusher.stop();
         self.state.keepalive_thread.stop();
         self.state.broker.stop();
