@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from functools import partial
+from types import ModuleType
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from echo_handlers import ECHO
 from fastwsh import _core
 from fastwsh.aio import native_loop
 from fastwsh.client import ClientConnection, connect_sync
+from fastwsh.running_loop import asyncio_runs, running_trio
 from fastwsh.testing import running_server
 from usage import own_descriptors, wait_for_own_descriptors
 from waiting import wait_until
@@ -47,6 +49,18 @@ def test_trio_is_told_that_asyncio_is_needed():
                 pass
 
     trio.run(work)
+
+
+def test_event_loop_that_another_thread_imports_does_not_run(monkeypatch: pytest.MonkeyPatch):
+    half_imported = ModuleType("trio")
+    monkeypatch.setitem(sys.modules, "asyncio", ModuleType("asyncio"))
+    monkeypatch.setitem(sys.modules, "trio", half_imported)
+
+    assert not asyncio_runs()
+    assert running_trio() is None
+
+    monkeypatch.setattr(half_imported, "lowlevel", ModuleType("trio.lowlevel"), raising=False)
+    assert running_trio() is None
 
 
 def test_trio_connects_in_a_thread():
