@@ -43,6 +43,18 @@ print("port", port, flush=True)
 threading.Event().wait()
 """
 
+BEGINS_AT_EXIT = f"""{MAKES_SERVER}
+import atexit
+
+def begin():
+    try:
+        server.serve_forever()
+    except Exception as error:
+        print(type(error).__name__, error, flush=True)
+
+atexit.register(begin)
+"""
+
 CLOSES_SERVERS = f"""{MAKES_SERVER}
 import gc
 
@@ -158,4 +170,15 @@ def test_closed_servers_have_no_descriptors(tmp_path: Path, write_handler: Write
     write_handler("wait", "request.ws_stream.receive_message()")
     with run(tmp_path, CLOSES_SERVERS) as server:
         assert server.out.wait_for(r"left (-?\d+)").group(1) == "0"
+        assert server.process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_event_loop_that_begins_at_exit_is_refused(tmp_path: Path, write_handler: WriteHandler):
+    write_handler(
+        "coroutine",
+        "async def web_socket_do_extra_handshake(request):\n    pass\n\n"
+        "async def web_socket_transfer_data(request):\n    pass\n",
+    )
+    with run(tmp_path, BEGINS_AT_EXIT) as server:
+        server.out.wait_for("ConfigError The event loop for coroutine handlers cannot start while")
         assert server.process.wait(DEADLINE_SECONDS) == 0

@@ -13,6 +13,7 @@ import time
 
 from fastwsh import coroutines, embedding
 from fastwsh.concurrency.placement import HUB, LOOP, THREADS, PlacementPolicy
+from fastwsh.config_error import ConfigError
 from fastwsh.output.events import EventLog
 from fastwsh.paths import resource_bytes
 from fastwsh.pywebsocket.dispatch import Dispatcher, DispatchException
@@ -213,7 +214,16 @@ class HandlerConcurrency:
         dispatcher._run_transfer = event_loop.run_transfer
 
     def _make_event_loop(self) -> HandlerLoop:
-        from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (imports asyncio, which not all need)
+        try:
+            from fastwsh.aio.loop import EventLoopThread  # noqa: PLC0415 (imports asyncio, which not all need)
+        except RuntimeError as error:
+            # thread pools of Python cannot be imported once the main program has ended
+            if "shutdown" not in str(error):
+                raise
+            raise ConfigError(
+                "The event loop for coroutine handlers cannot start while the program ends;"
+                " start the server before."
+            ) from None
 
         return EventLoopThread(self._event_loop_kind)
 
