@@ -206,6 +206,12 @@ pub(crate) trait System: Debug + Send + Sync + 'static {
     /// and exec(2).
     fn interrupt_again() {}
 
+    /// Keeps the calling thread where it is if `pthread_exit(3)` ends it, as Python before 3.14 does to
+    /// threads while the interpreter ends. Some systems let the thread leave its calls then, one by
+    /// one. In a greenlet that crashes: its first call would return to a stack that other greenlets
+    /// have used since. Further calls in a thread change nothing.
+    fn stay_when_ended() {}
+
     /// What the process uses of the system, as far as the system says.
     fn usage() -> Usage {
         Usage::portable()

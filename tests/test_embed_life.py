@@ -97,6 +97,15 @@ BUSY = {
     "pushes": ("threads", "time.sleep(0.01)\n    request.ws_stream.send_message('x')"),
     "pushes in the hub": ("hub", "time.sleep(0.01)\n    request.ws_stream.send_message('x')"),
     "heeds nothing": ("threads", "time.sleep(0.001)"),
+    "heeds nothing in the hub": ("hub", "time.sleep(0.001)"),
+    "computes in the hub": ("hub", "pass"),
+    "catches everything in the hub": (
+        "hub",
+        """try:
+        time.sleep(0.001)
+    except BaseException:
+        pass""",
+    ),
     "catches everything": (
         "threads",
         """try:
@@ -105,6 +114,25 @@ BUSY = {
         time.sleep(0.001)""",
     ),
 }
+
+# A call of the first greenlet would return to where the second one was before.
+SWITCHES = """\
+import greenlet, time
+def web_socket_do_extra_handshake(request):
+    pass
+def busy(other):
+    while True:
+        time.sleep(0.001)
+        other.switch()
+def deeper(levels, other):
+    if levels:
+        return list(map(deeper, [levels - 1], [other]))
+    while True:
+        other.switch(greenlet.getcurrent())
+{define} web_socket_transfer_data(request):
+    {wait} request.ws_stream.send_message("begun")
+    deeper(8, greenlet.greenlet(busy))
+"""
 
 
 @pytest.mark.parametrize("what", BUSY)
@@ -119,6 +147,23 @@ def test_a_program_ends_with_its_own_status_while_a_handler_is_busy(
         wait_until_listening(server)
         with server.connect() as busy, server.connect() as leaving:
             busy.handshake("/busy")
+            assert busy.read_frame().opcode == TEXT
+            leaving.handshake("/leave")
+            assert server.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("define", "wait"), [("def", "_ ="), ("async def", "await")], ids=["threads", "coroutine"]
+)
+def test_a_program_ends_while_a_handler_switches_greenlets(
+    tmp_path: Path, write_handler: WriteHandler, define: str, wait: str
+):
+    write_handler("switches", SWITCHES.format(define=define, wait=wait))
+    write_handler("leave", "import __main__\n__main__.leave.set()")
+    with run(tmp_path, LEAVES_DAEMON, "--concurrency", "auto") as server:
+        wait_until_listening(server)
+        with server.connect() as busy, server.connect() as leaving:
+            busy.handshake("/switches")
             assert busy.read_frame().opcode == TEXT
             leaving.handshake("/leave")
             assert server.wait() == 0

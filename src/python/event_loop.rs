@@ -38,6 +38,7 @@ use crate::{
     },
     locks::lock,
     server::Watchdog,
+    system::{Native, System as _},
 };
 
 /// The most polls of the reactor in one call, as long as each finds something. A trip through the
@@ -84,6 +85,8 @@ impl EventLoop {
 
     fn enter_thread(&self) {
         waiting::enter_event_loop(self.0.clone());
+        // its handlers may use greenlets
+        Native::stay_when_ended();
     }
 
     fn run(slf: &Bound<'_, Self>) -> PyResult<()> {

@@ -19,6 +19,7 @@ use crate::{
         AnswerSlot, Event, EventSink, Executor, Level, PendingConnection, Registry, Server as Core,
         Threads, SERVER_LOG,
     },
+    system::{Native, System as _},
 };
 
 /// The common state of the handlers of one server.
@@ -105,6 +106,8 @@ impl HandlerJob {
     pub(super) fn run_in_a_thread(self) {
         let handlers = self.handlers.clone();
         let work = Box::new(move || {
+            // its handler may use greenlets
+            Native::stay_when_ended();
             // an interpreter that is ending can run nothing
             Python::try_attach(|py| {
                 let Some((connection, run, guard)) = self.begin(py) else { return };

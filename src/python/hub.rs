@@ -35,6 +35,7 @@ use crate::{
     },
     locks::lock,
     server::Watchdog,
+    system::{Native, System as _},
 };
 
 /// The most calls of the stream, or KiB through it, for a handler that never waits, before it lets
@@ -108,6 +109,7 @@ impl HasNext for HubThread {
 impl HubThread {
     fn run(hub: Arc<Hub>, reactor: Reactor) {
         let _alive = Alive(hub.clone());
+        Native::stay_when_ended();
         // an interpreter that is ending can run nothing
         let _ = Python::try_attach(|py| match Self::new(py, hub, reactor) {
             Ok(here) => {

@@ -1,12 +1,16 @@
 //! Linux.
 
 use std::{
+    cell::{OnceCell, UnsafeCell},
+    ffi::c_void,
     fs::{self, File},
-    io,
+    io, mem,
     net::SocketAddr,
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    ptr,
     sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -126,6 +130,16 @@ impl System for Linux {
         }
     }
 
+    fn stay_when_ended() {
+        ENTRY.with(|entry| {
+            entry.get_or_init(|| {
+                let entry = Box::<Entry>::default();
+                push_cleanup(&entry, stay);
+                entry
+            });
+        });
+    }
+
     fn usage() -> Usage {
         let status = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         Usage {
@@ -160,6 +174,42 @@ fn set_scheduling_policy(policy: libc::c_int) {
     #[allow(unsafe_code)]
     unsafe {
         libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority);
+    }
+}
+
+/// An entry in a thread's list of what `pthread_exit(3)` calls first; in glibc and musl at most four
+/// words.
+type Entry = UnsafeCell<[usize; 4]>;
+type Cleanup = extern "C" fn(*mut c_void);
+
+thread_local! {
+    /// Outside of the stack. glibc takes such an entry for one of a call that the thread has left
+    /// already, so it is called before the thread leaves any.
+    static ENTRY: OnceCell<Box<Entry>> = const { OnceCell::new() };
+}
+
+/// Waits until the process has ended.
+extern "C" fn stay(_: *mut c_void) {
+    loop {
+        thread::park();
+    }
+}
+
+/// Adds an entry by the function behind the macro `pthread_cleanup_push`, which both libraries have.
+fn push_cleanup(entry: &Entry, cleanup: Cleanup) {
+    type Push = unsafe extern "C" fn(*mut [usize; 4], Cleanup, *mut c_void);
+    // SAFETY: the name ends with a zero
+    #[allow(unsafe_code)]
+    let push = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_pthread_cleanup_push".as_ptr()) };
+    if push.is_null() {
+        return;
+    }
+    // SAFETY: this is the function's type in both libraries, and the entry stays until the thread has
+    // ended.
+    #[allow(unsafe_code)]
+    unsafe {
+        let push = mem::transmute::<*mut c_void, Push>(push);
+        push(entry.get(), cleanup, ptr::null_mut());
     }
 }
 

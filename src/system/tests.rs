@@ -164,3 +164,21 @@ fn usage_is_said_as_far_as_it_is_known() {
     assert!(usage.open_descriptors.is_some_and(|count| count >= 3), "{usage:?}");
     assert_eq!((usage.threads, usage.started), (None, None));
 }
+
+#[test]
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn a_thread_that_is_ended_stays_where_it_is() {
+    let (send, receive) = std::sync::mpsc::channel();
+    let thread = thread::spawn(move || {
+        Native::stay_when_ended();
+        send.send(Native::this_thread()).unwrap();
+        // SAFETY: the call does not come back, and the thread leaves no call
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::pthread_exit(std::ptr::null_mut());
+        }
+    });
+    let ended = receive.recv().unwrap();
+    eventually(|| Native::thread_times(&ended)?.sleeps.then_some(()));
+    assert!(!thread.is_finished());
+}
